@@ -1,0 +1,276 @@
+//! The records of a trace, as the JSON contract (schema 1) defines them.
+//!
+//! A record is what reaches the user: one line of JSON, or one entry in the text stream. Whatever
+//! is not known is `None` and becomes `null`, never a guess. Addresses are strings in the JSON,
+//! ports are numbers in host byte order.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use serde::{Serialize, Serializer};
+
+/// One line of output.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Record {
+    /// Everything is attached.
+    Started(Started),
+    /// One dropped packet, or several alike folded into one.
+    Drop(Box<Drop>),
+    /// Events that could not be shown.
+    Lost(Lost),
+    /// The last record of a trace.
+    Summary(Summary),
+}
+
+/// Everything is attached; from here on nothing is missed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Started {
+    /// When the last probe was attached.
+    #[serde(serialize_with = "rfc3339")]
+    pub ts: SystemTime,
+    /// The running kernel's release, as `uname -r` prints it.
+    pub kernel: String,
+    /// How many interfaces carry tc probes.
+    pub interfaces: usize,
+    /// The kernel hooks that are attached.
+    pub hooks: Vec<String>,
+    /// What this kernel or node cannot show, a sentence each.
+    pub degraded: Vec<String>,
+    /// The filter in force, as a person would say it.
+    pub filter: String,
+}
+
+/// One dropped packet, or `count` alike ones.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drop {
+    /// When the first of the packets was dropped.
+    #[serde(serialize_with = "rfc3339")]
+    pub ts: SystemTime,
+    /// The packet's flow; the inner one where the packet is encapsulated.
+    pub flow: Flow,
+    /// The destination before DNAT.
+    #[serde(serialize_with = "endpoint_string")]
+    pub original_dst: Option<(IpAddr, Option<u16>)>,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Flow>,
+    /// The flow that a dropped ICMP error speaks of.
+    pub quoted: Option<Flow>,
+    /// Figures of the packet; `None` where only the count is known.
+    pub packet: Option<Packet>,
+    /// The kernel's name of the drop reason, without the prefix `SKB_DROP_REASON_`.
+    pub reason: String,
+    /// The kernel function that freed the skb.
+    pub function: Option<String>,
+    /// The netfilter hook (`PREROUTING`, `INPUT`, `FORWARD`, `OUTPUT`, `POSTROUTING`, `INGRESS`,
+    /// `EGRESS`, or `BRIDGE_` and one of them).
+    pub hook: Option<String>,
+    /// The interface that the skb belonged to.
+    pub ifname: Option<String>,
+    /// The network namespace, as the inode number of `/proc/PID/ns/net`.
+    pub netns: Option<u32>,
+    /// The namespace's name: that of `ip netns`, or of a process in it.
+    pub netns_name: Option<String>,
+    /// How many packets this record stands for.
+    pub count: u64,
+    /// The pod that owns the source address.
+    pub src_pod: Option<Pod>,
+    /// The pod that owns the destination address.
+    pub dst_pod: Option<Pod>,
+    /// The kernel stack, innermost frame first; only with `--stack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Vec<String>>,
+    /// Who dropped it, and how we know.
+    pub verdict: Verdict,
+}
+
+/// A flow as its packet shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Flow {
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, or the IP protocol's number.
+    pub proto: String,
+    /// Source address.
+    pub src: IpAddr,
+    /// Source port; `None` where the protocol has none, or the fragment does not carry it.
+    pub sport: Option<u16>,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Destination port.
+    pub dport: Option<u16>,
+}
+
+/// Figures of one dropped packet.
+#[derive(Debug, Clone, Serialize)]
+pub struct Packet {
+    /// Bytes from the network header up; for a GSO packet all its segments together.
+    pub len: u32,
+    /// `S`, `SA`, `A`, `PA`, `FA`, `R`, …; `None` where it is not TCP.
+    pub tcp_flags: Option<String>,
+    /// TCP sequence number, host byte order.
+    pub seq: Option<u32>,
+    /// TCP payload bytes of each segment (`gso_size`); `None` where the packet is not GSO.
+    pub gso_size: Option<u32>,
+    /// ICMP or ICMPv6 type and code.
+    pub icmp: Option<(u8, u8)>,
+}
+
+/// A Kubernetes pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pod {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The node it runs on.
+    pub node: Option<String>,
+    /// The pod's labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// Events that could not be shown, since the last such record.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lost {
+    /// When the loss was noticed.
+    #[serde(serialize_with = "rfc3339")]
+    pub ts: SystemTime,
+    /// How many events.
+    pub events: u64,
+    /// Where they were lost.
+    #[serde(rename = "where")]
+    pub place: String,
+}
+
+/// The last record of a trace.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// When the trace ended.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub ts: Option<SystemTime>,
+    /// Matching drops, counted in the kernel; exact. Noise is not among them.
+    pub drops: u64,
+    /// Those of `drops` that a `drop` record stood for.
+    pub shown: u64,
+    /// Events that found the ring buffer full. Their drops are counted in `drops` all the same.
+    pub lost: u64,
+    /// Matching drops that healthy traffic makes too, hidden without `--noise`.
+    pub noise: u64,
+    /// Packets that claimed to be IP but could not be parsed.
+    pub malformed: u64,
+    /// Connection attempts, by outcome.
+    pub attempts: std::collections::BTreeMap<String, u64>,
+    /// The verdicts given, most frequent first.
+    pub verdicts: Vec<VerdictCount>,
+}
+
+/// How often one verdict was given.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerdictCount {
+    /// The dropping point.
+    pub point: Point,
+    /// How many packets or attempts it explains.
+    pub count: u64,
+    /// One sentence.
+    pub why: String,
+}
+
+/// Who dropped it, how sure we are, and how we know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The dropping point.
+    pub point: Point,
+    /// How sure we are.
+    pub confidence: Confidence,
+    /// One sentence.
+    pub why: String,
+    /// Each a fact with its figure.
+    pub evidence: Vec<String>,
+    /// Commands or manifests; may be empty.
+    pub fix: Vec<String>,
+    /// The NetworkPolicy that refused the flow.
+    pub policy: Option<PolicyVerdict>,
+}
+
+/// The NetworkPolicies that refused a flow.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyVerdict {
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// The isolated pod, `namespace/name`.
+    pub pod: String,
+    /// The policies that isolate it, `namespace/name` each.
+    pub policies: Vec<String>,
+    /// The rule that would admit the flow, in words.
+    pub missing: String,
+}
+
+/// Where a packet was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Point {
+    /// NetworkPolicy enforcement.
+    Policy,
+    /// Another netfilter, tc, XDP, cgroup or socket filter rule.
+    Firewall,
+    /// The encapsulation, or the path between nodes under it.
+    Overlay,
+    /// A packet larger than a hop takes.
+    Mtu,
+    /// Accept queue or SYN queue full.
+    Listener,
+    /// Nobody at that address, or a Service without endpoints.
+    Endpoint,
+    /// No, blackhole or forbidden route; forwarding off.
+    Route,
+    /// Conntrack table full, or state invalid.
+    Conntrack,
+    /// Reverse-path or martian source check.
+    Rpfilter,
+    /// Qdisc, backlog or ring overflow.
+    Queue,
+    /// Closed port, socket buffer.
+    Socket,
+    /// Corrupt packet.
+    Checksum,
+    /// Left this node, no drop seen here, nothing came back.
+    OffNode,
+    /// None of these can be shown.
+    Unknown,
+}
+
+/// How sure a verdict is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// One explanation among others.
+    Possible,
+    /// The best explanation of what was seen.
+    Likely,
+    /// Seen happening.
+    Confirmed,
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
+}
+
+fn rfc3339_or_null<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn endpoint_string<S: Serializer>(
+    endpoint: &Option<(IpAddr, Option<u16>)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match endpoint {
+        Some((address, Some(port))) => {
+            serializer.collect_str(&std::net::SocketAddr::new(*address, *port))
+        }
+        Some((address, None)) => serializer.collect_str(address),
+        None => serializer.serialize_none(),
+    }
+}
