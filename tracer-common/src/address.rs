@@ -1,0 +1,127 @@
+//! IP addresses of both families in one fixed form.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv6 address, or an IPv4 address in its IPv4-mapped form (RFC 4291, section 2.5.5.2).
+///
+/// The words hold the address' bytes as they stand in a packet (network byte order); only equality
+/// and masking make sense on them.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Address {
+    words: [u32; 4],
+}
+
+/// The third word of every IPv4-mapped address: `00 00 ff ff`.
+const V4_MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
+impl Address {
+    /// `::`, which matches nothing that a packet carries.
+    pub const UNSPECIFIED: Self = Self { words: [0; 4] };
+
+    /// An IPv4 address from its four bytes as they stand in the packet.
+    #[inline(always)]
+    pub const fn v4(bytes: [u8; 4]) -> Self {
+        Self { words: [0, 0, V4_MAPPED, u32::from_ne_bytes(bytes)] }
+    }
+
+    /// An IPv6 address from its sixteen bytes as they stand in the packet.
+    #[inline(always)]
+    pub const fn v6(b: [u8; 16]) -> Self {
+        Self {
+            words: [
+                u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
+                u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+                u32::from_ne_bytes([b[8], b[9], b[10], b[11]]),
+                u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
+            ],
+        }
+    }
+
+    /// The mask of a prefix. `bits` counts within the address' own family (0 to 32, or 0 to 128).
+    pub fn mask(ip: IpAddr, bits: u8) -> Self {
+        let bits = match ip {
+            IpAddr::V4(_) => 96 + u32::from(bits.min(32)),
+            IpAddr::V6(_) => u32::from(bits.min(128)),
+        };
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        Self::v6(mask.to_be_bytes())
+    }
+
+    /// Whether the two are equal in all bits that `mask` holds.
+    #[inline(always)]
+    pub fn equals_under(&self, other: &Self, mask: &Self) -> bool {
+        let [a, b, m] = [self.words, other.words, mask.words];
+        let difference = ((a[0] ^ b[0]) & m[0])
+            | ((a[1] ^ b[1]) & m[1])
+            | ((a[2] ^ b[2]) & m[2])
+            | ((a[3] ^ b[3]) & m[3]);
+        difference == 0
+    }
+
+    /// The address' sixteen bytes, IPv4 in its mapped form.
+    pub const fn octets(&self) -> [u8; 16] {
+        let [a, b, c, d] = self.words;
+        let [a, b, c, d] = [a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes()];
+        [
+            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
+            d[2], d[3],
+        ]
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::v4(ip.octets()),
+            IpAddr::V6(ip) => Self::v6(ip.octets()),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        if address.words[..3] == [0, 0, V4_MAPPED] {
+            Self::V4(Ipv4Addr::from(address.words[3].to_ne_bytes()))
+        } else {
+            Self::V6(Ipv6Addr::from(address.octets()))
+        }
+    }
+}
+
+impl core::fmt::Debug for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn both_families_survive_the_round_trip(ip: IpAddr) {
+            // An IPv4-mapped IPv6 address and its IPv4 address are the same thing here.
+            prop_assert_eq!(IpAddr::from(Address::from(ip)), ip.to_canonical());
+        }
+
+        #[test]
+        fn a_prefix_holds_exactly_its_addresses(network: u32, other: u32, bits in 0u8..=32) {
+            let ip = IpAddr::V4(network.into());
+            let mask = Address::mask(ip, bits);
+            let inside = bits == 0 || network >> (32 - u32::from(bits)) == other >> (32 - u32::from(bits));
+            let other = Address::from(IpAddr::V4(other.into()));
+            prop_assert_eq!(Address::from(ip).equals_under(&other, &mask), inside);
+        }
+    }
+
+    #[test]
+    fn an_ipv4_prefix_of_zero_bits_holds_no_ipv6_address() {
+        let any4: IpAddr = "0.0.0.0".parse().unwrap();
+        let v6 = Address::from("fd00::1".parse::<IpAddr>().unwrap());
+        assert!(!Address::from(any4).equals_under(&v6, &Address::mask(any4, 0)));
+    }
+}

@@ -1,0 +1,159 @@
+//! What travels from the kernel programs to userspace.
+//!
+//! Everything is `repr(C)` with explicit padding, native byte order; both sides are compiled from
+//! this file, on the same machine type.
+
+use crate::tuple::Tuple;
+
+/// Bytes of the packet that an event carries, from the network header up.
+pub const CAPTURE_LEN: usize = 192;
+/// Frames of the kernel stack that an event carries, innermost first.
+pub const STACK_DEPTH: usize = 40;
+
+/// What makes two drops alike: they are counted together, exactly, in the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DropKey {
+    /// The flow, inside of any tunnel.
+    pub flow: Tuple,
+    /// Address of the code that freed the skb.
+    pub location: u64,
+    /// Value of the running kernel's `enum skb_drop_reason`.
+    pub reason: u32,
+    /// Network namespace, as inode number; 0 if it cannot be told.
+    pub netns: u32,
+    /// Interface, unique within `netns`; 0 if it cannot be told.
+    pub ifindex: u32,
+    /// TCP flags; 0 for other protocols.
+    pub tcp_flags: u8,
+    /// 1 if the packet carries TCP payload.
+    pub has_payload: u8,
+    /// ICMP or ICMPv6 type; 0 for other protocols.
+    pub icmp_type: u8,
+    /// Explicit padding.
+    pub reserved: u8,
+}
+
+/// The exact count of one [`DropKey`], and what bounds its events.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct DropCount {
+    /// Packets dropped.
+    pub count: u64,
+    /// Start of the current second of showing, nanoseconds of `CLOCK_MONOTONIC`.
+    pub window: u64,
+    /// Events sent in the current second.
+    pub sent: u64,
+}
+
+/// One dropped packet, as sent through the ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DropEvent {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// What it is counted under.
+    pub key: DropKey,
+    /// The key's exact count at this packet, itself included.
+    pub count: u64,
+    /// Conntrack's original tuple; all zero if the packet has no conntrack entry.
+    pub original: Tuple,
+    /// The kernel stack, innermost first.
+    pub stack: [u64; STACK_DEPTH],
+    /// Bytes of `stack` in use; negative is the error of `bpf_get_stack`.
+    pub stack_bytes: i64,
+    /// Bytes from the network header to the end, paged ones included; all segments of a GSO packet.
+    pub len: u32,
+    /// TCP payload of each segment of a GSO packet; 0 otherwise.
+    pub gso_size: u32,
+    /// MTU of the interface in `key`; 0 if there is none.
+    pub mtu: u32,
+    /// The firewall mark.
+    pub mark: u32,
+    /// Ifindex of the interface the packet came in by; 0 for local output.
+    pub iif: u32,
+    /// The thread on the CPU; meaningful where the drop is made in process context only.
+    pub pid: u32,
+    /// That thread's name, NUL-padded.
+    pub comm: [u8; 16],
+    /// Name of the interface in `key`, NUL-padded.
+    pub ifname: [u8; 16],
+    /// How `key.netns` was found.
+    pub netns_from: u32,
+    /// Bytes of `capture` in use.
+    pub capture_len: u32,
+    /// The packet, from the network header up.
+    pub capture: [u8; CAPTURE_LEN],
+}
+
+/// How the network namespace of an skb was found, best first.
+pub mod netns_from {
+    /// It could not be found.
+    pub const NOTHING: u32 = 0;
+    /// From `skb->dev`.
+    pub const DEVICE: u32 = 1;
+    /// From the output device of its route.
+    pub const ROUTE: u32 = 2;
+    /// From the socket that owns the skb: after the first veth hop, still the sender's.
+    pub const SOCKET: u32 = 3;
+    /// From the socket that received it.
+    pub const RECEIVER: u32 = 4;
+}
+
+/// Indices of the per-CPU counters.
+pub mod tally {
+    /// Matching drops that found the counting map full or locked: known in number only.
+    pub const UNCOUNTED: u32 = 0;
+    /// Events that found the ring buffer full.
+    pub const LOST: u32 = 1;
+    /// Packets that claimed to be IP and could not be parsed.
+    pub const MALFORMED: u32 = 2;
+    /// How many counters there are.
+    pub const LEN: u32 = 3;
+}
+
+impl DropEvent {
+    /// Reads an event from the bytes of a ring-buffer record; `None` if the length differs.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == size_of::<Self>()).then(|| {
+            // SAFETY: the length is right, and every bit pattern of the struct is a value.
+            unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() }
+        })
+    }
+
+    /// The captured bytes of the packet.
+    pub fn captured(&self) -> &[u8] {
+        &self.capture[..(self.capture_len as usize).min(CAPTURE_LEN)]
+    }
+
+    /// Return addresses of the kernel stack, innermost first.
+    pub fn frames(&self) -> &[u64] {
+        let frames = usize::try_from(self.stack_bytes).unwrap_or(0) / size_of::<u64>();
+        &self.stack[..frames.min(STACK_DEPTH)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_another_length_is_refused() {
+        assert!(DropEvent::from_bytes(&[0; 16]).is_none());
+        assert!(DropEvent::from_bytes(&[0; size_of::<DropEvent>()]).is_some());
+    }
+
+    #[test]
+    fn lengths_from_the_kernel_are_never_trusted() {
+        let mut event = DropEvent::from_bytes(&[0xff; size_of::<DropEvent>()]).unwrap();
+        assert_eq!(event.captured().len(), CAPTURE_LEN);
+        assert_eq!(event.frames().len(), 0, "-1 is an error of bpf_get_stack");
+        event.stack_bytes = i64::MAX;
+        assert_eq!(event.frames().len(), STACK_DEPTH);
+    }
+
+    #[test]
+    fn the_map_key_has_no_hidden_padding() {
+        assert_eq!(size_of::<DropKey>(), size_of::<Tuple>() + 8 + 3 * 4 + 4);
+    }
+}

@@ -1,0 +1,233 @@
+//! Packets built byte by byte, and bytes that are no packets at all.
+
+use core::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::address::Address;
+
+fn ipv4(proto: u8, fragment: u16, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + payload.len() as u16).to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(fragment.to_be_bytes());
+    packet.extend([64, proto, 0, 0]);
+    packet.extend(src);
+    packet.extend(dst);
+    packet.extend(payload);
+    packet
+}
+
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend("fd00::1".parse::<core::net::Ipv6Addr>().unwrap().octets());
+    packet.extend("fd00::2".parse::<core::net::Ipv6Addr>().unwrap().octets());
+    packet.extend(payload);
+    packet
+}
+
+fn tcp_header(sport: u16, dport: u16, seq: u32, flags: u8) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(sport.to_be_bytes());
+    header.extend(dport.to_be_bytes());
+    header.extend(seq.to_be_bytes());
+    header.extend(0u32.to_be_bytes());
+    header.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
+    header
+}
+
+fn udp(dport: u16, payload: &[u8]) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(50000u16.to_be_bytes());
+    header.extend(dport.to_be_bytes());
+    header.extend((8 + payload.len() as u16).to_be_bytes());
+    header.extend([0, 0]);
+    header.extend(payload);
+    header
+}
+
+fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 12];
+    frame.extend(ethertype.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+fn vxlan(frame: &[u8]) -> Vec<u8> {
+    let mut header = vec![0x08, 0, 0, 0, 0, 0, 42, 0];
+    header.extend(frame);
+    header
+}
+
+const A: [u8; 4] = [10, 1, 0, 1];
+const B: [u8; 4] = [10, 2, 0, 2];
+const NODE_A: [u8; 4] = [192, 0, 2, 1];
+const NODE_B: [u8; 4] = [192, 0, 2, 2];
+
+fn syn() -> Vec<u8> {
+    ipv4(protocol::TCP, 0, A, B, &tcp_header(40000, 443, 0x0102_0304, Tcp::SYN))
+}
+
+fn parse(packet: &[u8]) -> Headers {
+    headers(&packet, |_| {}).expect("a packet")
+}
+
+fn ends(tuple: &Tuple) -> (IpAddr, u16, IpAddr, u16) {
+    (tuple.src.into(), tuple.sport, tuple.dst.into(), tuple.dport)
+}
+
+fn syn_ends() -> (IpAddr, u16, IpAddr, u16) {
+    (A.into(), 40000, B.into(), 443)
+}
+
+#[test]
+fn a_syn_shows_its_tuple_flags_and_sequence_number() {
+    let packet = syn();
+    let found = parse(&packet);
+    assert_eq!(ends(&found.flow.tuple), syn_ends());
+    assert_eq!((found.outer, found.quoted), (None, None));
+    let tcp = tcp(&packet.as_slice(), &found.flow).unwrap();
+    assert_eq!((tcp.seq, tcp.flags, tcp.payload), (0x0102_0304, Tcp::SYN, 0));
+}
+
+#[test]
+fn ipv4_options_are_skipped() {
+    let mut packet = syn();
+    packet[0] = 0x46;
+    packet.splice(20..20, [1, 1, 1, 1]);
+    assert_eq!(ends(&parse(&packet).flow.tuple), syn_ends());
+}
+
+#[test]
+fn ipv6_extension_headers_are_skipped() {
+    let mut payload = vec![60, 0, 0, 0, 0, 0, 0, 0]; // hop-by-hop, then destination options
+    payload.extend([44, 1].iter().chain(&[0; 14])); // 16 bytes, then a first fragment
+    payload.extend([protocol::TCP, 0, 0, 1, 0, 0, 0, 9]);
+    payload.extend(tcp_header(1, 2, 3, Tcp::SYN));
+    let packet = ipv6(0, &payload);
+    let tuple = parse(&packet).flow.tuple;
+    assert_eq!((tuple.proto, tuple.sport, tuple.dport), (protocol::TCP, 1, 2));
+    assert!(tuple.has_ports());
+}
+
+#[test]
+fn later_fragments_have_no_ports() {
+    let v4 = ipv4(protocol::UDP, 185, A, B, &udp(53, &[0; 32]));
+    let v6 = ipv6(44, &[protocol::UDP, 0, 0x05, 0xa8, 0, 0, 0, 1, 0, 53, 0, 53]);
+    for packet in [v4, v6] {
+        let tuple = parse(&packet).flow.tuple;
+        assert_eq!((tuple.proto, tuple.sport, tuple.dport), (protocol::UDP, 0, 0));
+        assert!(tuple.is_later_fragment() && !tuple.has_ports());
+    }
+}
+
+#[test]
+fn the_flow_of_a_tunnelled_packet_is_the_inner_one() {
+    let frame = ethernet(0x0800, &syn());
+    let tagged = ethernet(0x8100, &[&[0, 7, 8, 0], syn().as_slice()].concat());
+    let geneve = [&[1, 0, 0x65, 0x58, 0, 0, 9, 0, 0xaa, 0xbb, 0, 0], frame.as_slice()].concat();
+    let gre_with_key = [&[0x20, 0, 8, 0, 0, 0, 0, 1], syn().as_slice()].concat();
+    let tunnels = [
+        (protocol::UDP, udp(4789, &vxlan(&frame))),
+        (protocol::UDP, udp(8472, &vxlan(&tagged))),
+        (protocol::UDP, udp(6081, &geneve)),
+        (protocol::IPIP, syn()),
+        (protocol::GRE, gre_with_key),
+    ];
+    for (proto, payload) in tunnels {
+        let found = parse(&ipv4(proto, 0, NODE_A, NODE_B, &payload));
+        assert_eq!(ends(&found.flow.tuple), syn_ends());
+        let outer = found.outer.expect("an outer tuple");
+        assert_eq!((outer.src, outer.dst, outer.proto), (Address::v4(NODE_A), Address::v4(NODE_B), proto));
+    }
+}
+
+#[test]
+fn an_icmp_error_quotes_the_packet_it_speaks_of() {
+    let mut error = vec![3, 4, 0, 0, 0, 0, 5, 0x78];
+    error.extend(&syn()[..28]); // RFC 792: the IP header and eight bytes
+    let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], A, &error);
+    let found = parse(&packet);
+    assert_eq!(found.flow.icmp, [3, 4]);
+    assert_eq!(found.flow.tuple.proto, protocol::ICMP);
+    assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
+    assert!(!found.flow.tuple.has_ports());
+}
+
+#[test]
+fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
+    let outer = ipv4(protocol::UDP, 0, NODE_A, NODE_B, &udp(8472, &vxlan(&ethernet(0x0800, &syn()))));
+    let mut error = vec![3, 4, 0, 0, 0, 0, 5, 0x78];
+    error.extend(&outer);
+    let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], NODE_A, &error);
+    let mut seen = Vec::new();
+    let found = headers(&packet.as_slice(), |tuple| seen.push(ends(tuple))).unwrap();
+    assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
+    assert_eq!(found.outer, None, "a quoted tunnel is no encapsulation of the ICMP packet");
+    assert_eq!(seen.len(), 3);
+}
+
+#[test]
+fn icmpv6_echo_quotes_nothing_and_an_error_does() {
+    assert_eq!(parse(&ipv6(protocol::ICMPV6, &[128, 0, 0, 0, 0, 0, 0, 0])).quoted, None);
+    let mut error = vec![2, 0, 0, 0, 0, 0, 5, 0];
+    error.extend(ipv6(protocol::TCP, &tcp_header(7, 8, 9, 0)));
+    let quoted = parse(&ipv6(protocol::ICMPV6, &error)).quoted.unwrap();
+    assert_eq!((quoted.sport, quoted.dport), (7, 8));
+}
+
+#[test]
+fn what_is_cut_off_is_not_made_up() {
+    let packet = syn();
+    for len in 0..packet.len() {
+        match headers(&&packet[..len], |_| {}) {
+            None => assert!(len < 20),
+            Some(found) => assert_eq!(found.flow.tuple.has_ports(), len >= 24),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        if let Some(found) = headers(&bytes.as_slice(), |_| {}) {
+            let _ = tcp(&bytes.as_slice(), &found.flow);
+        }
+    }
+
+    /// Random bytes are seldom a deep packet; a real one with random damage is.
+    #[test]
+    fn no_damage_makes_it_panic(
+        damage in proptest::collection::vec((0usize..160, any::<u8>()), 0..8),
+        len in 0usize..160,
+    ) {
+        let inner = udp(4789, &vxlan(&ethernet(0x86dd, &ipv6(0, &[60; 64]))));
+        let mut packet = ipv4(protocol::UDP, 0, NODE_A, NODE_B, &inner);
+        for (at, value) in damage {
+            if let Some(byte) = packet.get_mut(at) {
+                *byte = value;
+            }
+        }
+        packet.truncate(len);
+        if let Some(found) = headers(&packet.as_slice(), |_| {}) {
+            let _ = tcp(&packet.as_slice(), &found.flow);
+        }
+    }
+
+    /// Every byte that the parser reads lies within the packet.
+    #[test]
+    fn nothing_is_read_out_of_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
+        struct Watched<'a>(&'a [u8]);
+        impl Bytes for Watched<'_> {
+            fn load<T: Plain>(&self, at: u32) -> Option<T> {
+                let loaded = self.0.load(at);
+                assert_eq!(loaded.is_some(), at as usize + size_of::<T>() <= self.0.len());
+                loaded
+            }
+        }
+        let _ = headers(&Watched(&bytes), |_| {});
+    }
+}

@@ -1,0 +1,13 @@
+//! Lets aya copy the shared types into maps and `.rodata`.
+
+use crate::{event, filter, layout};
+
+// SAFETY: `repr(C)`, plain integers and explicit padding all the way down; every bit pattern is a
+// value, and every byte is initialised.
+unsafe impl aya::Pod for filter::Filter {}
+// SAFETY: as above.
+unsafe impl aya::Pod for layout::Layout {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::DropKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::DropCount {}
