@@ -40,7 +40,9 @@ pub struct Side {
 
 impl Filter {
     /// Whether the tuple is one of the connection's, in either direction.
-    #[inline(always)]
+    ///
+    /// Not inlined, for the same reason as [`crate::packet::layer`].
+    #[inline(never)]
     pub fn matches(&self, tuple: &Tuple) -> bool {
         self.matches_protocol(tuple.proto)
             && (self.matches_ends(tuple, &tuple.src, tuple.sport, &tuple.dst, tuple.dport)
@@ -98,7 +100,7 @@ impl Side {
             }
         }
         if patched(&self.has_address) != 0 {
-            return address.equals_under(&patched(&self.address), &patched(&self.mask));
+            return address.is_in(&self.address, &self.mask);
         }
         true
     }

@@ -22,7 +22,7 @@ pub use self::{
     tcp::{Tcp, tcp},
     transport::{GENEVE_PORT, VXLAN_PORTS},
 };
-use crate::tuple::Tuple;
+use crate::{address::Address, tuple::Tuple};
 
 /// IP protocol numbers that the parser knows (IANA "Assigned Internet Protocol Numbers").
 pub mod protocol {
@@ -57,6 +57,25 @@ pub struct Layer {
     pub next: Next,
 }
 
+impl Layer {
+    /// No packet at all.
+    pub const EMPTY: Self = Self {
+        tuple: Tuple {
+            src: Address::UNSPECIFIED,
+            dst: Address::UNSPECIFIED,
+            sport: 0,
+            dport: 0,
+            proto: 0,
+            flags: 0,
+            reserved: [0; 2],
+        },
+        transport_at: 0,
+        end_at: 0,
+        icmp: [0; 2],
+        next: Next::Nothing,
+    };
+}
+
 /// What a layer carries, as far as it is another IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -79,37 +98,53 @@ pub struct Headers {
     pub quoted: Option<Tuple>,
 }
 
-/// Follows the layers of the packet whose network header is at offset 0, and shows each tuple to
-/// `seen` on the way. `None` if not even the first header can be read.
+/// How a layer came to be in the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is travelling: the packet itself, or what it encapsulates.
+    Travelling,
+    /// An ICMP error quotes it.
+    Quoted,
+}
+
+/// Follows the layers of the packet whose network header is at offset 0, and shows each of them to
+/// `visit`, outermost first. `false` if not even the first header can be read.
 ///
 /// A tunnel or quote that cannot be read ends the chain at the last layer that could.
 #[inline(always)]
-pub fn headers<B: Bytes>(bytes: &B, mut seen: impl FnMut(&Tuple)) -> Option<Headers> {
-    let first = layer(bytes, 0)?;
-    seen(&first.tuple);
-    let mut headers = Headers { flow: first, outer: None, quoted: None };
-    let mut next = first.next;
-    for _ in 1..MAX_LAYERS {
-        let (at, quoted) = match next {
+pub fn walk<B: Bytes>(bytes: &B, mut visit: impl FnMut(Role, &Layer)) -> bool {
+    let mut at = 0;
+    let mut role = Role::Travelling;
+    for depth in 0..MAX_LAYERS {
+        let Some(layer) = layer(bytes, at) else { return depth > 0 };
+        visit(role, &layer);
+        match layer.next {
             Next::Nothing => break,
-            Next::Inner(at) => (at, headers.quoted.is_some()),
-            Next::Quoted(at) => (at, true),
-        };
-        let Some(layer) = layer(bytes, at) else { break };
-        seen(&layer.tuple);
-        next = layer.next;
-        if quoted {
-            headers.quoted = Some(layer.tuple);
-        } else {
-            headers.outer = Some(first.tuple);
-            headers.flow = layer;
+            Next::Inner(inner) => at = inner,
+            Next::Quoted(quoted) => (at, role) = (quoted, Role::Quoted),
         }
     }
-    Some(headers)
+    true
+}
+
+/// What the whole chain comes to; `None` if not even the first header can be read.
+pub fn headers<B: Bytes>(bytes: &B) -> Option<Headers> {
+    let mut found: Option<Headers> = None;
+    walk(bytes, |role, layer| match (&mut found, role) {
+        (None, _) => found = Some(Headers { flow: *layer, outer: None, quoted: None }),
+        (Some(headers), Role::Travelling) => {
+            headers.outer.get_or_insert(headers.flow.tuple);
+            headers.flow = *layer;
+        }
+        (Some(headers), Role::Quoted) => headers.quoted = Some(layer.tuple),
+    });
+    found
 }
 
 /// Reads the IP header at `at` and the start of what it carries.
-#[inline(always)]
+///
+/// Not inlined: in a BPF program each inlined copy would take its own share of the 512-byte stack.
+#[inline(never)]
 pub fn layer<B: Bytes>(bytes: &B, at: u32) -> Option<Layer> {
     let header = ip::header(bytes, at)?;
     Some(transport::layer(bytes, &header))

@@ -72,7 +72,7 @@ fn syn() -> Vec<u8> {
 }
 
 fn parse(packet: &[u8]) -> Headers {
-    headers(&packet, |_| {}).expect("a packet")
+    headers(&packet).expect("a packet")
 }
 
 fn ends(tuple: &Tuple) -> (IpAddr, u16, IpAddr, u16) {
@@ -164,7 +164,8 @@ fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
     error.extend(&outer);
     let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], NODE_A, &error);
     let mut seen = Vec::new();
-    let found = headers(&packet.as_slice(), |tuple| seen.push(ends(tuple))).unwrap();
+    walk(&packet.as_slice(), |_, layer| seen.push(ends(&layer.tuple)));
+    let found = parse(&packet);
     assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
     assert_eq!(found.outer, None, "a quoted tunnel is no encapsulation of the ICMP packet");
     assert_eq!(seen.len(), 3);
@@ -183,7 +184,7 @@ fn icmpv6_echo_quotes_nothing_and_an_error_does() {
 fn what_is_cut_off_is_not_made_up() {
     let packet = syn();
     for len in 0..packet.len() {
-        match headers(&&packet[..len], |_| {}) {
+        match headers(&&packet[..len]) {
             None => assert!(len < 20),
             Some(found) => assert_eq!(found.flow.tuple.has_ports(), len >= 24),
         }
@@ -193,7 +194,7 @@ fn what_is_cut_off_is_not_made_up() {
 proptest! {
     #[test]
     fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-        if let Some(found) = headers(&bytes.as_slice(), |_| {}) {
+        if let Some(found) = headers(&bytes.as_slice()) {
             let _ = tcp(&bytes.as_slice(), &found.flow);
         }
     }
@@ -212,7 +213,7 @@ proptest! {
             }
         }
         packet.truncate(len);
-        if let Some(found) = headers(&packet.as_slice(), |_| {}) {
+        if let Some(found) = headers(&packet.as_slice()) {
             let _ = tcp(&packet.as_slice(), &found.flow);
         }
     }
@@ -228,6 +229,6 @@ proptest! {
                 loaded
             }
         }
-        let _ = headers(&Watched(&bytes), |_| {});
+        let _ = headers(&Watched(&bytes));
     }
 }

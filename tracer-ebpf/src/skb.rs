@@ -1,0 +1,93 @@
+//! `struct sk_buff`, read at the offsets of the running kernel.
+
+use aya_ebpf::cty::c_void;
+use tracer_common::{
+    layout::Field,
+    packet::{Bytes, Plain},
+};
+
+use crate::{kernel, maps::LAYOUT};
+
+/// EtherTypes that are followed, as they stand in `skb->protocol` (network byte order).
+const IPV4: u16 = 0x0800u16.to_be();
+const IPV6: u16 = 0x86ddu16.to_be();
+
+/// A `struct sk_buff *` that the verifier knows to be one.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(*const c_void);
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn new(skb: *const c_void) -> Self {
+        Self(skb)
+    }
+
+    /// Loads a scalar field directly. The verifier checks the offset against the kernel's BTF and
+    /// refuses the program if it is wrong.
+    #[inline(always)]
+    pub(crate) fn scalar<T: Copy>(&self, field: &Field) -> Option<T> {
+        let offset = field.offset()?;
+        // SAFETY: the verifier accepts the load only if it lies within the struct's field.
+        Some(unsafe { self.0.cast::<u8>().add(offset).cast::<T>().read_volatile() })
+    }
+
+    /// Reads a pointer field as a number. A direct load would give a typed pointer, with which the
+    /// verifier forbids the arithmetic and the comparisons that a possibly stale pointer needs.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, field: &Field) -> u64 {
+        kernel::read(self.0 as u64, field).unwrap_or(0)
+    }
+
+    /// The packet from its network header up; `None` if it is not IP.
+    #[inline(always)]
+    pub(crate) fn packet(&self) -> Option<Packet> {
+        let protocol: u16 = self.scalar(&LAYOUT.skb_protocol)?;
+        if protocol != IPV4 && protocol != IPV6 {
+            return None;
+        }
+        let head: u64 = self.scalar(&LAYOUT.skb_head)?;
+        let network: u16 = self.scalar(&LAYOUT.skb_network_header)?;
+        let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
+        Some(Packet {
+            start: head + u64::from(network),
+            linear: tail.saturating_sub(u32::from(network)),
+        })
+    }
+
+    /// Bytes from the network header to the end, paged ones included.
+    #[inline(always)]
+    pub(crate) fn len_from(&self, packet: &Packet) -> u32 {
+        let len: u32 = self.scalar(&LAYOUT.skb_len).unwrap_or(0);
+        let data: u64 = self.scalar(&LAYOUT.skb_data).unwrap_or(0);
+        // `data` may stand at the MAC header or at the transport header.
+        (u64::from(len) + data - packet.start) as u32
+    }
+
+    /// TCP payload of each segment of a GSO packet; 0 otherwise.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        let head: u64 = self.scalar(&LAYOUT.skb_head).unwrap_or(0);
+        let end: u32 = self.scalar(&LAYOUT.skb_end).unwrap_or(0);
+        let size: Option<u16> = kernel::read(head + u64::from(end), &LAYOUT.gso_size);
+        size.unwrap_or(0).into()
+    }
+}
+
+/// The linear part of a packet, in kernel memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    /// Address of the network header.
+    pub(crate) start: u64,
+    /// Bytes from there to the end of the linear part.
+    pub(crate) linear: u32,
+}
+
+impl Bytes for Packet {
+    #[inline(always)]
+    fn load<T: Plain>(&self, at: u32) -> Option<T> {
+        if at + size_of::<T>() as u32 > self.linear {
+            return None;
+        }
+        kernel::read_at(self.start + u64::from(at))
+    }
+}
