@@ -1,0 +1,161 @@
+//! From arguments to options, through clap.
+
+use clap::Parser;
+
+use super::*;
+
+fn config(args: &[&str]) -> Result<Config, ConfigError> {
+    let cli = Cli::try_parse_from(["whydrop"].iter().chain(args))?;
+    Config::new(cli, &Terminal::none())
+}
+
+fn trace(args: &[&str]) -> TraceConfig {
+    match config(args) {
+        Ok(Config {
+            mode: Mode::Trace(trace),
+        }) => *trace,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn refused(args: &[&str]) -> String {
+    match config(args) {
+        Ok(config) => panic!("{args:?} was taken as {config:?}"),
+        Err(ConfigError::Usage(error)) => format!("{}: {error}", error.exit_code()),
+        Err(error) => format!("1: {error}"),
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let trace = trace(&["10.244.3.17:443"]);
+    assert_eq!(
+        trace.to.map(|to| to.to_string()).as_deref(),
+        Some("10.244.3.17:443")
+    );
+    assert_eq!(trace.from, None);
+    assert_eq!(trace.proto, Proto::Any);
+    assert_eq!(trace.timeout, Duration::from_secs(1));
+    assert_eq!((trace.duration, trace.count), (None, None));
+    assert_eq!(trace.output.format, Format::Text);
+    assert!(trace.netns.is_empty());
+    assert!(!(trace.all || trace.noise || trace.stack || trace.verbose));
+}
+
+#[test]
+fn all_options_of_a_trace_arrive() {
+    let trace = trace(&[
+        "--from=10.0.0.0/8",
+        "--proto=udp",
+        "--duration=2m",
+        "--count=7",
+        "-o",
+        "json",
+        "--netns=a",
+        "--netns=/run/netns/b",
+        "--noise",
+        "--stack",
+        "-v",
+        "--no-kube",
+        ":53",
+    ]);
+    assert_eq!(trace.to, Some(Endpoint::Port(53)));
+    assert_eq!(trace.proto, Proto::Udp);
+    assert_eq!(trace.duration, Some(Duration::from_mins(2)));
+    assert_eq!(trace.count, Some(7));
+    assert_eq!(trace.output.format, Format::Json);
+    assert_eq!(trace.netns, ["a", "/run/netns/b"]);
+    assert!(trace.noise && trace.stack && trace.verbose && trace.cluster.no_kube);
+}
+
+#[test]
+fn filters_read_like_sentences() {
+    let all = [
+        &["10.244.3.17:443", "--proto", "tcp"][..],
+        &["--from", "10.244.1.0/24"],
+        &[":53", "--from", "fd00::7:443", "--netns", "node"],
+        &["[fd00::7]:443"],
+        &["--all"],
+        &["--all", "--proto", "icmp", "--netns", "a", "--netns", "b"],
+    ]
+    .map(|args| trace(args).filter_description())
+    .join("\n");
+    insta::assert_snapshot!(all, @"
+    any → 10.244.3.17:443 (tcp), both directions
+    10.244.1.0/24 → any, both directions
+    [fd00::7:443], any port → any:53, both directions, in netns node
+    any → [fd00::7]:443, both directions
+    everything
+    everything (icmp), in netns a, b
+    ");
+}
+
+#[test]
+fn a_missing_filter_is_wrong_usage_and_says_what_to_do() {
+    insta::assert_snapshot!(refused(&["--proto", "udp"]), @"
+    2: error: which connection? Give one of its ends, or --all for everything on this node
+
+      whydrop 10.244.3.17:443
+      whydrop --from 10.244.1.0/24
+      whydrop --all
+
+    Usage: whydrop [OPTIONS] [TO]
+           whydrop <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn what_cannot_match_is_wrong_usage() {
+    let all = [
+        &["10.0.0.1:443", "--proto", "icmp"][..],
+        &["10.0.0.1", "--from", "fd00::7"],
+        &["--all", "--netns", ""],
+        &["explain", "--from", "10.0.0.1", "--to", "10.0.0.2"],
+        &["explain", "--from", "10.0.0.0/8", "--to", "10.0.0.2:80"],
+        &["explain", "--from", "shop/web", "--to", "svc/shop/cart:80"],
+    ]
+    .map(|args| refused(args).lines().next().unwrap_or_default().to_owned())
+    .join("\n");
+    insta::assert_snapshot!(all, @"
+    2: error: icmp has no ports, but 10.0.0.1:443 names one: leave out :443 or --proto icmp
+    2: error: fd00::7 and 10.0.0.1 cannot be two ends of one connection: one is IPv4, one IPv6
+    2: error: --netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net
+    2: error: --to needs a port for tcp, for example --to 10.0.0.2:443
+    2: error: --from 10.0.0.0/8: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
+    2: error: --to svc/shop/cart:80: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
+    ");
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_and_not_ignored() {
+    let all = [
+        &["shop/cart:8080"][..],
+        &["--from", "svc/shop/cart:80"],
+        &["--all", "--cluster", "dump.json"],
+        &["--all", "--timeout", "3s"],
+        &["explain", "--from", "shop/web", "--to", "shop/cart:8080"],
+    ]
+    .map(refused)
+    .join("\n");
+    insta::assert_snapshot!(all, @"
+    1: this build cannot resolve names yet: give an address
+    1: this build cannot resolve names yet: give an address
+    1: this build has no use for --cluster, --kubeconfig and --cri-socket yet: leave them out
+    1: this build does not watch for answers yet: leave out --timeout
+    1: this build cannot judge NetworkPolicies yet
+    ");
+}
+
+#[test]
+fn check_needs_nothing() {
+    assert!(matches!(
+        config(&["check"]),
+        Ok(Config {
+            mode: Mode::Check(_)
+        })
+    ));
+    let json = config(&["check", "-o", "json"]);
+    assert!(matches!(json, Ok(Config { mode: Mode::Check(out) }) if out.format == Format::Json));
+}

@@ -1,0 +1,99 @@
+//! The end of a trace: how much was dropped, how much of it was shown, and by whom.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Style,
+    canvas::{Canvas, Paint, piece},
+    text::{INDENT, grouped, point_name, time},
+};
+use crate::record::{Summary, VerdictCount};
+
+/// Draws the summary.
+pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
+    let Summary {
+        ts,
+        drops,
+        shown,
+        lost,
+        noise,
+        malformed,
+        attempts,
+        verdicts,
+    } = summary;
+    if style.interactive {
+        // The terminal has written `^C` where the cursor was.
+        canvas.line(0, 0, &[]);
+    }
+    let mut title = vec![];
+    if let Some(ts) = ts {
+        title.push(piece(time(style, *ts, "%H:%M:%S%.3f"), Paint::Dim));
+    }
+    title.push(piece("summary", Paint::Bold));
+    canvas.line(0, 0, &title);
+
+    let meaning = if *drops == 0 {
+        "no matching packet was dropped where this trace looked".to_owned()
+    } else {
+        format!("counted exactly; {} of them shown", grouped(*shown))
+    };
+    let mut rows = vec![("drops", *drops, meaning, Paint::Plain)];
+    if *noise > 0 {
+        let hint = "made by healthy traffic too, hidden; --noise shows them".to_owned();
+        rows.push(("noise", *noise, hint, Paint::Dim));
+    }
+    if *lost > 0 {
+        let hint = "events found the buffer full; their drops are counted".to_owned();
+        rows.push(("lost", *lost, hint, Paint::Warn));
+    }
+    if *malformed > 0 {
+        let hint = "claimed to be IP and could not be parsed".to_owned();
+        rows.push(("malformed", *malformed, hint, Paint::Warn));
+    }
+    for (outcome, count) in attempts {
+        rows.push(("attempts", *count, outcome.clone(), Paint::Plain));
+    }
+    let label = rows
+        .iter()
+        .map(|(label, ..)| label.len())
+        .max()
+        .unwrap_or_default();
+    let number = rows
+        .iter()
+        .map(|(_, n, ..)| grouped(*n).len())
+        .max()
+        .unwrap_or_default();
+    for (name, count, meaning, paint) in &rows {
+        let head = format!("{name:label$}  {:>number$} ", grouped(*count));
+        canvas.labelled(INDENT, &head, meaning, *paint);
+    }
+    if !verdicts.is_empty() {
+        draw_verdicts(canvas, verdicts);
+    }
+}
+
+/// A table: how often, where, why.
+fn draw_verdicts(canvas: &mut Canvas<'_>, verdicts: &[VerdictCount]) {
+    let rows: Vec<_> = verdicts
+        .iter()
+        .map(|v| (grouped(v.count), point_name(v.point), v.why.as_str()))
+        .collect();
+    let header = ("count".to_owned(), "verdict", "why");
+    let all = || rows.iter().chain([&header]);
+    let count = all()
+        .map(|(count, ..)| count.width())
+        .max()
+        .unwrap_or_default();
+    let point = all()
+        .map(|(_, point, _)| point.width())
+        .max()
+        .unwrap_or_default();
+    canvas.line(0, 0, &[]);
+    for (row, paint) in [(&header, Paint::Dim)]
+        .into_iter()
+        .chain(rows.iter().map(|row| (row, Paint::Plain)))
+    {
+        let (n, name, why) = row;
+        canvas.labelled(INDENT, &format!("{n:>count$}  {name:point$} "), why, paint);
+    }
+}

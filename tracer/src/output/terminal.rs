@@ -1,0 +1,132 @@
+//! What the text has to fit: a terminal of some width, with or without colour, or a pipe.
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
+
+use jiff::tz::TimeZone;
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where standard output leads to.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    /// Whether a person is looking at it.
+    pub interactive: bool,
+    /// Its columns, where it has some.
+    pub width: Option<usize>,
+    /// Whether the environment asks for text without colour, or the terminal knows none.
+    pub no_color: bool,
+    /// The zone of the times in the text.
+    pub zone: TimeZone,
+}
+
+impl Terminal {
+    /// Looks at standard output and the environment.
+    #[must_use]
+    pub fn stdout() -> Self {
+        let interactive = io::stdout().is_terminal();
+        // https://no-color.org: any value but the empty one.
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let width = if interactive {
+            Self::stdout_width()
+        } else {
+            None
+        };
+        Self {
+            interactive,
+            width,
+            no_color,
+            zone: TimeZone::system(),
+        }
+    }
+
+    /// The columns of standard output now, where it is a terminal that knows them.
+    #[must_use]
+    pub fn stdout_width() -> Option<usize> {
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        // A serial console may say 0.
+        Some(usize::from(width.0)).filter(|width| *width > 0)
+    }
+
+    /// A pipe, and times in UTC.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            interactive: false,
+            width: None,
+            no_color: false,
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
+/// How text is to look.
+#[derive(Debug, Clone)]
+pub struct Style {
+    /// Columns to fit in; `None` for lines of any length, as a pipe wants them.
+    pub width: Option<usize>,
+    /// Whether to colour.
+    pub color: bool,
+    /// Whether a person is waiting for the next line.
+    pub interactive: bool,
+    /// The zone of the times.
+    pub zone: TimeZone,
+}
+
+impl Style {
+    /// The style for this terminal.
+    #[must_use]
+    pub fn new(color: ColorChoice, terminal: &Terminal) -> Self {
+        Self {
+            width: terminal.width,
+            color: match color {
+                ColorChoice::Auto => terminal.interactive && !terminal.no_color,
+                ColorChoice::Always => true,
+                ColorChoice::Never => false,
+            },
+            interactive: terminal.interactive,
+            zone: terminal.zone.clone(),
+        }
+    }
+
+    /// For a pipe: no colour, no width, UTC.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self::new(ColorChoice::Never, &Terminal::none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_terminals_unless_somebody_objects() {
+        let color = |choice, interactive, no_color| {
+            let terminal = Terminal {
+                interactive,
+                no_color,
+                ..Terminal::none()
+            };
+            Style::new(choice, &terminal).color
+        };
+        assert!(color(ColorChoice::Auto, true, false));
+        assert!(!color(ColorChoice::Auto, true, true));
+        assert!(!color(ColorChoice::Auto, false, false));
+        assert!(color(ColorChoice::Always, false, true));
+        assert!(!color(ColorChoice::Never, true, false));
+    }
+}

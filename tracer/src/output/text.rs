@@ -1,0 +1,291 @@
+//! Records for people: a few lines each, the important ones first.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::{
+    Style,
+    canvas::{Canvas, Paint, Piece, piece},
+    packet, summary,
+};
+use crate::record::{Confidence, Drop, Lost, Point, Record, Started, Verdict};
+
+/// How far the lines below a record's first one are indented.
+pub(super) const INDENT: usize = 4;
+
+/// Facts shown with each drop. The others are in the JSON.
+const EVIDENCE_SHOWN: usize = 2;
+
+/// Renders records as text.
+#[derive(Debug)]
+pub(super) struct Text {
+    style: Style,
+    /// What the drop before was explained by: a storm of alike drops needs telling once.
+    told: Option<Verdict>,
+}
+
+impl Text {
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, told: None }
+    }
+
+    pub(super) fn resize(&mut self, width: Option<usize>) {
+        self.style.width = width;
+    }
+
+    /// The lines of one record.
+    pub(super) fn render(&mut self, record: &Record) -> String {
+        let mut canvas = Canvas::new(&self.style);
+        match record {
+            Record::Started(started) => draw_started(&mut canvas, &self.style, started),
+            Record::Drop(drop) => {
+                let known = self.told.as_ref() == Some(&drop.verdict);
+                draw_drop(&mut canvas, &self.style, drop, known);
+                self.told = Some(drop.verdict.clone());
+            }
+            Record::Lost(lost) => draw_lost(&mut canvas, &self.style, lost),
+            Record::Summary(sums) => summary::draw(&mut canvas, &self.style, sums),
+        }
+        canvas.finish()
+    }
+}
+
+fn draw_started(canvas: &mut Canvas<'_>, style: &Style, started: &Started) {
+    let Started {
+        ts,
+        kernel,
+        interfaces,
+        hooks,
+        degraded,
+        filter,
+    } = started;
+    // The date and the zone once, so that the times below need none.
+    let mut pieces = vec![
+        piece(time(style, *ts, "%F %T %Z"), Paint::Dim),
+        piece("watching", Paint::Plain),
+        piece(filter, Paint::Bold).after(" "),
+    ];
+    let mut facts = vec![format!("kernel {kernel}")];
+    if !hooks.is_empty() {
+        facts.push(hooks.join(", "));
+    }
+    if *interfaces > 0 {
+        facts.push(format!("{interfaces} interface{}", plural(*interfaces)));
+    }
+    pieces.extend(details(&facts));
+    canvas.line(0, INDENT, &pieces);
+    for sentence in degraded {
+        canvas.labelled(0, "!", sentence, Paint::Warn);
+    }
+    if style.interactive {
+        canvas.line(
+            0,
+            0,
+            &[piece(
+                "waiting for packets; Ctrl-C ends with a summary",
+                Paint::Dim,
+            )],
+        );
+    }
+}
+
+fn draw_drop(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
+    let Drop { flow, verdict, .. } = drop;
+    let src = packet::end(drop.src_pod.as_ref(), flow.src, flow.sport);
+    let dst = packet::end(drop.dst_pod.as_ref(), flow.dst, flow.dport);
+    let mut pieces = vec![
+        piece(time(style, drop.ts, "%H:%M:%S%.3f"), Paint::Dim),
+        piece(format!("{src} →"), Paint::Plain),
+        piece(dst, Paint::Plain).after(" "),
+        piece(packet::what(flow, drop.packet.as_ref()), Paint::Plain),
+    ];
+    if drop.count > 1 {
+        pieces.push(piece(format!("×{}", grouped(drop.count)), Paint::Bold));
+    }
+    let known = verdict.point != Point::Unknown;
+    if known {
+        pieces.push(point(verdict));
+    }
+    // Without a verdict, the kernel's reason is the news.
+    pieces.push(piece(
+        &drop.reason,
+        if known { Paint::Plain } else { Paint::Bad },
+    ));
+    canvas.line(0, INDENT, &pieces);
+
+    canvas.line(INDENT, INDENT, &details(&place(drop)));
+    if drop.src_pod.is_some() || drop.dst_pod.is_some() {
+        canvas.labelled(INDENT, "addresses", &packet::ends(flow), Paint::Dim);
+    }
+    if let Some((ip, port)) = drop.original_dst {
+        let before = packet::address(ip, port);
+        canvas.labelled(
+            INDENT,
+            "sent to",
+            &format!("{before}, before DNAT"),
+            Paint::Dim,
+        );
+    }
+    if let Some(outer) = &drop.outer {
+        let text = format!("{} {}", packet::tunnel(outer), packet::ends(outer));
+        canvas.labelled(INDENT, "inside", &text, Paint::Dim);
+    }
+    if let Some(quoted) = &drop.quoted {
+        let text = format!("{} {}", packet::what(quoted, None), packet::ends(quoted));
+        canvas.labelled(INDENT, "about", &text, Paint::Dim);
+    }
+    if told {
+        if known {
+            canvas.line(INDENT, INDENT, &[piece("why: as above", Paint::Dim)]);
+        }
+    } else {
+        draw_verdict(canvas, verdict);
+    }
+    for (n, frame) in drop.stack.iter().flatten().enumerate() {
+        let label = if n == 0 { "stack" } else { "     " };
+        canvas.line(
+            INDENT,
+            INDENT,
+            &[piece(format!("{label} {frame}"), Paint::Dim).elidable()],
+        );
+    }
+}
+
+fn draw_verdict(canvas: &mut Canvas<'_>, verdict: &Verdict) {
+    let Verdict {
+        why,
+        evidence,
+        fix,
+        policy,
+        ..
+    } = verdict;
+    if !why.is_empty() {
+        canvas.labelled(INDENT, "why:", why, Paint::Plain);
+    }
+    for fact in evidence.iter().take(EVIDENCE_SHOWN) {
+        canvas.labelled(INDENT, "-", fact, Paint::Dim);
+    }
+    if let Some(more) = evidence
+        .len()
+        .checked_sub(EVIDENCE_SHOWN)
+        .filter(|more| *more > 0)
+    {
+        let text = format!("{more} more fact{} with -o json", plural(more));
+        canvas.labelled(INDENT, "-", &text, Paint::Dim);
+    }
+    if let Some(policy) = policy {
+        let text = format!(
+            "{} isolates {} for {}; missing: {}",
+            policy.policies.join(", "),
+            policy.pod,
+            policy.direction,
+            policy.missing
+        );
+        canvas.labelled(INDENT, "policy:", &text, Paint::Plain);
+    }
+    for command in fix {
+        canvas.verbatim(INDENT, "fix:", command, Paint::Act);
+    }
+}
+
+fn draw_lost(canvas: &mut Canvas<'_>, style: &Style, lost: &Lost) {
+    let Lost { ts, events, place } = lost;
+    let stamp = time(style, *ts, "%H:%M:%S%.3f");
+    let text = format!(
+        "{} event{} lost in {place}: not every drop is shown",
+        grouped(*events),
+        if *events == 1 { "" } else { "s" },
+    );
+    canvas.labelled(0, &format!("{stamp}  !"), &text, Paint::Warn);
+}
+
+/// The dropping point, and how sure it is.
+fn point(verdict: &Verdict) -> Piece {
+    let (sure, paint) = match verdict.confidence {
+        Confidence::Confirmed => ("confirmed", Paint::Bad),
+        Confidence::Likely => ("likely", Paint::Warn),
+        Confidence::Possible => ("possible", Paint::Warn),
+    };
+    piece(format!("{} ({sure})", point_name(verdict.point)), paint)
+}
+
+/// The name of a dropping point, as the JSON has it.
+pub(super) fn point_name(point: Point) -> &'static str {
+    match point {
+        Point::Policy => "policy",
+        Point::Firewall => "firewall",
+        Point::Overlay => "overlay",
+        Point::Mtu => "mtu",
+        Point::Listener => "listener",
+        Point::Endpoint => "endpoint",
+        Point::Route => "route",
+        Point::Conntrack => "conntrack",
+        Point::Rpfilter => "rpfilter",
+        Point::Queue => "queue",
+        Point::Socket => "socket",
+        Point::Checksum => "checksum",
+        Point::OffNode => "off-node",
+        Point::Unknown => "unknown",
+    }
+}
+
+/// Where in the kernel it happened; only what is known.
+fn place(drop: &Drop) -> Vec<String> {
+    let netns = match (&drop.netns_name, drop.netns) {
+        (Some(name), _) => Some(format!("netns {name}")),
+        (None, Some(inode)) => Some(format!("netns {inode}")),
+        (None, None) => None,
+    };
+    let parts = [
+        drop.hook.as_ref().map(|hook| format!("hook {hook}")),
+        drop.function.clone(),
+        drop.ifname.as_ref().map(|name| format!("dev {name}")),
+        netns,
+    ];
+    let known: Vec<_> = parts.into_iter().flatten().collect();
+    if known.is_empty() {
+        vec!["place unknown".to_owned()]
+    } else {
+        known
+    }
+}
+
+/// Facts of less weight, with dots between them.
+fn details(facts: &[String]) -> Vec<Piece> {
+    facts
+        .iter()
+        .map(|fact| piece(fact, Paint::Dim).after(" · ").elidable())
+        .collect()
+}
+
+/// A time in the zone of the style, for `strftime`.
+pub(super) fn time(style: &Style, time: SystemTime, format: &str) -> String {
+    match Timestamp::try_from(time) {
+        Ok(time) => time
+            .to_zoned(style.zone.clone())
+            .strftime(format)
+            .to_string(),
+        Err(_) => "(no time)".to_owned(),
+    }
+}
+
+/// A number that can be read at a glance.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests;
