@@ -1,0 +1,28 @@
+//! The demo and the labs to play in: programs of the package `whydrop-tests`, run as root.
+
+use std::ffi::{OsStr, OsString};
+
+use anyhow::Result;
+
+use crate::{run, setup};
+
+/// Builds whydrop and runs the demo.
+pub(crate) fn demo(args: &[OsString]) -> Result<()> {
+    start("demo", args)
+}
+
+/// Builds whydrop and leaves the lab `name` standing.
+pub(crate) fn lab(name: OsString, mut args: Vec<OsString>) -> Result<()> {
+    args.insert(0, name);
+    start("lab", &args)
+}
+
+fn start(program: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
+    setup::setup()?.require_tools()?;
+    // The labs look for the program beside themselves, hence the same profile.
+    run::run(run::cargo().args(["build", "--release", "--package", "whydrop"]))?;
+    let mut cargo = run::cargo_for_root()?;
+    cargo.args(["run", "--quiet", "--release"]);
+    cargo.args(["--package", "whydrop-tests", "--bin", program, "--"]);
+    run::run_interactive(cargo.args(args))
+}

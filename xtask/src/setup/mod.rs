@@ -1,0 +1,113 @@
+//! What building and testing whydrop needs beyond plain cargo: a look at what is missing, and its
+//! installation.
+//!
+//! Only packages are needed, those of the distribution and of cargo. rustup's server is one way
+//! among others, because a machine may not reach it. Looking costs a few processes; installing
+//! happens once.
+
+mod apt;
+mod core;
+mod linker;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::tools::Tool;
+use crate::bpf::{self, Missing, Toolchain};
+
+/// What there is after the set-up.
+pub(crate) struct Setup {
+    toolchain: Toolchain,
+    missing_tools: Vec<&'static Tool>,
+}
+
+impl Setup {
+    /// Fails where the labs would: without the programs that they are made with.
+    pub(crate) fn require_tools(&self) -> Result<()> {
+        if self.missing_tools.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "the labs cannot run without these programs:\n{}",
+            tools::list(&self.missing_tools)
+        )
+    }
+}
+
+/// The task `setup`: does what is needed and says what there is.
+pub(crate) fn setup_and_report() -> Result<()> {
+    let setup = setup()?;
+    let Toolchain { compiler, linker } = &setup.toolchain;
+    println!(
+        "setup: kernel programs: {compiler}, linked by {}",
+        linker.display()
+    );
+    if setup.missing_tools.is_empty() {
+        println!("setup: tools of the labs: all here");
+        println!("setup: nothing is missing");
+    } else {
+        println!("setup: building works; the labs and their tests do not, without:");
+        println!("{}", tools::list(&setup.missing_tools));
+    }
+    Ok(())
+}
+
+/// Installs what is missing. Fails if whydrop cannot be built afterwards; missing tools of the
+/// labs are the caller's to judge.
+pub(crate) fn setup() -> Result<Setup> {
+    let missing_tools = install_tools();
+    let toolchain = install_toolchain()?;
+    Ok(Setup {
+        toolchain,
+        missing_tools,
+    })
+}
+
+fn install_tools() -> Vec<&'static Tool> {
+    let missing = tools::missing();
+    if missing.is_empty() {
+        return missing;
+    }
+    step("the labs, which the tests and the demo run in, lack these programs:");
+    eprintln!("{}", tools::list(&missing));
+    if let Err(error) = apt::install(&tools::packages(&missing)) {
+        step(&format!("{error:#}"));
+    }
+    tools::missing()
+}
+
+fn install_toolchain() -> Result<Toolchain> {
+    let rustc = active_rustc();
+    let mut missing = match bpf::choose(&rustc) {
+        Ok(toolchain) => return Ok(toolchain),
+        Err(missing) => missing,
+    };
+    if matches!(missing, Missing::Core) {
+        step(&missing.to_string());
+        core::install().context(missing.to_string())?;
+        missing = match bpf::choose(&rustc) {
+            Ok(toolchain) => return Ok(toolchain),
+            Err(missing) => missing,
+        };
+    }
+    if matches!(missing, Missing::Linker | Missing::Match(_)) {
+        step(&missing.to_string());
+        linker::install(&rustc)?;
+    }
+    match bpf::choose(&rustc) {
+        Ok(toolchain) => Ok(toolchain),
+        Err(missing) => bail!("the set-up ran, and still: {missing}"),
+    }
+}
+
+/// The compiler that cargo uses for everything but the kernel programs.
+fn active_rustc() -> PathBuf {
+    std::env::var_os("RUSTC").map_or_else(|| Path::new("rustc").to_owned(), PathBuf::from)
+}
+
+/// A line that says what the set-up does and why.
+fn step(text: &str) {
+    eprintln!("setup: {text}");
+}

@@ -1,0 +1,72 @@
+//! The programs that the labs are made with, and those that look at them.
+
+use crate::run;
+
+/// A program, the Debian package that has it, and what for.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+    Tool {
+        program,
+        package,
+        purpose,
+    }
+}
+
+const TOOLS: [Tool; 11] = [
+    tool("ip", "iproute2", "network namespaces, links, routes"),
+    tool("tc", "iproute2", "queues and packet filters"),
+    tool("nft", "nftables", "rules that drop"),
+    tool(
+        "iptables-legacy",
+        "iptables",
+        "rules that drop, the old way",
+    ),
+    tool(
+        "bpftool",
+        "bpftool",
+        "to see that nothing of ours is left in the kernel",
+    ),
+    tool("conntrack", "conntrack", "connection tracking"),
+    tool("ethtool", "ethtool", "offloads and checksums"),
+    tool(
+        "tcpdump",
+        "tcpdump",
+        "a second opinion on what a link carried",
+    ),
+    tool("ping", "iputils-ping", "ICMP traffic"),
+    tool("sysctl", "procps", "kernel settings of a namespace"),
+    tool("modprobe", "kmod", "kernel modules that a lab needs"),
+];
+
+/// The tools that are not here.
+pub(super) fn missing() -> Vec<&'static Tool> {
+    TOOLS
+        .iter()
+        .filter(|tool| run::find(tool.program).is_none())
+        .collect()
+}
+
+/// The packages that have these tools, each once.
+pub(super) fn packages(tools: &[&Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    packages
+}
+
+/// One line for each tool.
+pub(super) fn list(tools: &[&Tool]) -> String {
+    let line = |tool: &&Tool| {
+        let Tool {
+            program,
+            package,
+            purpose,
+        } = tool;
+        format!("  {program:<16} {purpose} (Debian package {package})")
+    };
+    tools.iter().map(line).collect::<Vec<_>>().join("\n")
+}
