@@ -1,1 +1,25 @@
-//! The lab.
+//! The lab: network namespaces on the running kernel, traffic between them, ways to break it, and
+//! a harness that runs `whydrop` beside it and reads its records.
+//!
+//! | module | one job |
+//! |---|---|
+//! | [`lab`] | namespaces, links and addresses; the topologies built of them; cleaning up |
+//! | [`traffic`] | connections, datagrams and servers, in process |
+//! | [`fault`] | what breaks traffic: netfilter rules, tc and XDP programs |
+//! | [`sink`] | a device that swallows packets without a trace |
+//! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
+//! | [`record`] | those records, read strictly after the contract |
+//! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
+//!
+//! Everything needs root, and everything happens inside namespaces that the lab made itself.
+
+pub mod fault;
+pub mod lab;
+pub mod record;
+pub mod scenario;
+pub mod sink;
+pub mod tracer;
+pub mod traffic;
+mod wait;
+
+pub use wait::{DEADLINE, poll_until};

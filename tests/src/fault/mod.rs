@@ -1,0 +1,11 @@
+//! What breaks traffic: netfilter rules, tc classifiers, XDP programs.
+//!
+//! Routes, neighbours and MTUs need no helper: scenarios break them with `ip`.
+
+mod classifier;
+mod firewall;
+mod xdp;
+
+pub use classifier::{Direction, drop_in_tc};
+pub use firewall::{Chain, Iptables, counted_packets, nft};
+pub use xdp::{XdpDrop, XdpMode};

@@ -1,0 +1,97 @@
+//! A node: two pods on a bridge, and a host outside.
+
+use anyhow::Result;
+
+use super::Topology;
+use crate::lab::{AddressPlan, Bridge, Family, Host, Lab, Namespace, VethPair};
+
+/// ```text
+///  pod-a eth0 ── veth-a ┐
+///                       cni0  node  eth0 ──── eth0 outside
+///  pod-b eth0 ── veth-b ┘
+///  .1.11, .1.12       .1.1       .0.1      .0.9
+/// ```
+pub struct NodeLab {
+    /// The node; known by the address of its uplink.
+    pub node: Host,
+    /// A pod behind `veth-a`.
+    pub pod_a: Host,
+    /// A pod behind `veth-b`.
+    pub pod_b: Host,
+    /// A host at the other end of the node's `eth0`, which routes the pods' subnet to the node.
+    pub outside: Host,
+    plan: AddressPlan,
+}
+
+impl NodeLab {
+    const UPLINK: u8 = 0;
+    const PODS: u8 = 1;
+
+    /// Builds it.
+    pub fn build() -> Result<Self> {
+        Self::build_in(&Lab::new()?)
+    }
+
+    /// Builds it in a given lab.
+    pub fn build_in(lab: &Lab) -> Result<Self> {
+        let plan = lab.plan();
+        let node = lab.namespace("node")?;
+        let outside = lab.namespace("outside")?;
+        node.forward()?;
+        VethPair {
+            a: (&node, "eth0"),
+            b: (&outside, "eth0"),
+        }
+        .create()?;
+
+        let bridge = Bridge {
+            namespace: &node,
+            name: "cni0",
+        };
+        bridge.create()?;
+        node.add_addresses("cni0", plan, Self::PODS, 1)?;
+        let pod_a = pod(lab, &bridge, "pod-a", "veth-a", 11)?;
+        let pod_b = pod(lab, &bridge, "pod-b", "veth-b", 12)?;
+
+        let node = Host::new(node, "eth0", plan, Self::UPLINK, 1)?;
+        let outside = Host::new(outside, "eth0", plan, Self::UPLINK, 9)?;
+        outside.default_route(|family| node.address(family))?;
+
+        let lab = Self {
+            node,
+            pod_a,
+            pod_b,
+            outside,
+            plan,
+        };
+        lab.namespaces()
+            .into_iter()
+            .try_for_each(Namespace::settle)?;
+        Ok(lab)
+    }
+
+    /// An address out of the range of Services: nobody has it, the node is asked for it.
+    pub fn cluster_ip(&self, family: Family) -> std::net::IpAddr {
+        self.plan.address(family, 96, 10)
+    }
+}
+
+fn pod(lab: &Lab, bridge: &Bridge<'_>, role: &str, veth: &str, host: u8) -> Result<Host> {
+    let plan = lab.plan();
+    let namespace = lab.namespace(role)?;
+    VethPair {
+        a: (bridge.namespace, veth),
+        b: (&namespace, "eth0"),
+    }
+    .create()?;
+    bridge.add_port(veth)?;
+    let pod = Host::new(namespace, "eth0", plan, NodeLab::PODS, host)?;
+    pod.default_route(|family| plan.address(family, NodeLab::PODS, 1))?;
+    Ok(pod)
+}
+
+impl Topology for NodeLab {
+    fn namespaces(&self) -> Vec<&Namespace> {
+        vec![&self.node, &self.pod_a, &self.pod_b, &self.outside]
+    }
+}

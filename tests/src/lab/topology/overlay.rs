@@ -1,0 +1,194 @@
+//! Two nodes with a pod each, and VXLAN between them.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+
+use super::Topology;
+use crate::lab::{AddressPlan, Bridge, Family, Host, Lab, Namespace, VethPair, Vxlan};
+
+/// What lies between the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Underlay {
+    /// A cable.
+    Direct,
+    /// A router, with interfaces `left` and `right`.
+    Routed,
+}
+
+/// ```text
+///  pod eth0 ── veth-a ─ cni0  node  vxlan10 ═ eth0 ─── underlay ─── eth0 ═ vxlan10  node  cni0 ─ veth-a ── eth0 pod
+///  .1.11               .1.1                 .100.1              .100.2 or .101.2          .2.1               .2.11
+/// ```
+pub struct OverlayLab {
+    /// The nodes.
+    pub nodes: [OverlayNode; 2],
+    /// The router between them, if there is one.
+    pub underlay: Option<Namespace>,
+    plan: AddressPlan,
+}
+
+/// One of the two nodes, with its pod.
+pub struct OverlayNode {
+    /// The node; known by its address in the underlay.
+    pub node: Host,
+    /// The pod on it.
+    pub pod: Host,
+    number: u8,
+}
+
+impl OverlayLab {
+    /// The VXLAN device's name on both nodes.
+    pub const VXLAN: &'static str = "vxlan10";
+    /// The network identifier.
+    pub const VNI: u32 = 10;
+    /// The outer UDP port.
+    pub const PORT: u16 = 4789;
+
+    /// Builds it.
+    pub fn build(underlay: Underlay) -> Result<Self> {
+        Self::build_in(&Lab::new()?, underlay)
+    }
+
+    /// Builds it in a given lab.
+    pub fn build_in(lab: &Lab, underlay: Underlay) -> Result<Self> {
+        let plan = lab.plan();
+        let first = lab.namespace("node-1")?;
+        let second = lab.namespace("node-2")?;
+        let router = connect(lab, underlay, &first, &second)?;
+        let right = underlay_subnet(underlay, 2);
+        let first = Host::new(first, "eth0", plan, underlay_subnet(underlay, 1), 1)?;
+        let second = Host::new(second, "eth0", plan, right, 2)?;
+        if router.is_some() {
+            first.default_route(|family| plan.address(family, 100, 254))?;
+            second.default_route(|family| plan.address(family, 101, 254))?;
+        }
+
+        let lab = Self {
+            nodes: [
+                OverlayNode::build(lab, first, 1)?,
+                OverlayNode::build(lab, second, 2)?,
+            ],
+            underlay: router,
+            plan,
+        };
+        lab.overlay(0, Self::VNI)?;
+        lab.overlay(1, Self::VNI)?;
+        lab.namespaces()
+            .into_iter()
+            .try_for_each(Namespace::settle)?;
+        Ok(lab)
+    }
+
+    /// Builds (or rebuilds, with another identifier) the VXLAN device of a node: 0 or 1.
+    pub fn overlay(&self, index: usize, vni: u32) -> Result<()> {
+        let here = &self.nodes[index];
+        let there = &self.nodes[1 - index];
+        let node = &here.node;
+        let name = Self::VXLAN;
+        if node.run(&format!("ip link show dev {name}")).is_ok() {
+            node.run(&format!("ip link delete dev {name}"))?;
+        }
+
+        let vxlan = Vxlan {
+            namespace: node,
+            name,
+            vni,
+            port: Self::PORT,
+            local: node.address(Family::V4),
+            mac: &here.mac(),
+        };
+        vxlan.create()?;
+        node.add_addresses(name, self.plan, 200, here.number)?;
+        vxlan.add_peer(
+            &there.mac(),
+            there.node.address(Family::V4),
+            Family::BOTH.map(|family| self.gateway(family, there)),
+        )?;
+        for family in Family::BOTH {
+            let pods = self.plan.subnet(family, there.number);
+            let gateway = self.gateway(family, there);
+            node.run(&format!("ip route add {pods} via {gateway} dev {name}"))?;
+        }
+        node.settle()
+    }
+
+    fn gateway(&self, family: Family, node: &OverlayNode) -> IpAddr {
+        self.plan.address(family, 200, node.number)
+    }
+}
+
+impl OverlayNode {
+    fn build(lab: &Lab, node: Host, number: u8) -> Result<Self> {
+        let plan = lab.plan();
+        node.forward()?;
+        let bridge = Bridge {
+            namespace: &node,
+            name: "cni0",
+        };
+        bridge.create()?;
+        node.add_addresses("cni0", plan, number, 1)?;
+
+        let pod = lab.namespace(&format!("pod-{number}"))?;
+        VethPair {
+            a: (&node, "veth-a"),
+            b: (&pod, "eth0"),
+        }
+        .create()?;
+        bridge.add_port("veth-a")?;
+        // Everything beyond the node travels inside VXLAN.
+        pod.run("ip link set dev eth0 mtu 1450")?;
+        let pod = Host::new(pod, "eth0", plan, number, 11)?;
+        pod.default_route(|family| plan.address(family, number, 1))?;
+        Ok(Self { node, pod, number })
+    }
+
+    fn mac(&self) -> String {
+        format!("02:00:00:00:0a:{:02x}", self.number)
+    }
+}
+
+fn underlay_subnet(underlay: Underlay, node: u8) -> u8 {
+    match (underlay, node) {
+        (Underlay::Routed, 2) => 101,
+        _ => 100,
+    }
+}
+
+/// Lays the cable between the nodes, or both cables to the router between them.
+fn connect(
+    lab: &Lab,
+    underlay: Underlay,
+    first: &Namespace,
+    second: &Namespace,
+) -> Result<Option<Namespace>> {
+    if underlay == Underlay::Direct {
+        VethPair {
+            a: (first, "eth0"),
+            b: (second, "eth0"),
+        }
+        .create()?;
+        return Ok(None);
+    }
+    let router = lab.namespace("underlay")?;
+    router.forward()?;
+    for (ifname, node, subnet) in [("left", first, 100), ("right", second, 101)] {
+        VethPair {
+            a: (&router, ifname),
+            b: (node, "eth0"),
+        }
+        .create()?;
+        router.add_addresses(ifname, lab.plan(), subnet, 254)?;
+    }
+    Ok(Some(router))
+}
+
+impl Topology for OverlayLab {
+    fn namespaces(&self) -> Vec<&Namespace> {
+        let [first, second] = &self.nodes;
+        let mut all = vec![first.node.namespace(), second.node.namespace()];
+        all.extend(&self.underlay);
+        all.extend([first.pod.namespace(), second.pod.namespace()]);
+        all
+    }
+}

@@ -1,0 +1,323 @@
+//! Runs `whydrop` beside the lab and follows what it says.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        OnceLock,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    DEADLINE,
+    lab::Namespace,
+    poll_until,
+    record::{Drop as DropRecord, Record, Summary},
+};
+
+/// The binary under test: `WHYDROP_BIN`, or the one built beside the running executable.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match env::var_os("WHYDROP_BIN") {
+        Some(path) => path.into(),
+        None => build().unwrap_or_else(|error| panic!("cannot build whydrop: {error:#}")),
+    })
+}
+
+/// Builds it as the running executable was built, so that plain `cargo test` needs no other step.
+fn build() -> Result<PathBuf> {
+    let executable = env::current_exe()?;
+    let mut directory = executable
+        .parent()
+        .context("an executable has a directory")?;
+    if directory.ends_with("deps") {
+        directory = directory.parent().context("deps is inside a profile")?;
+    }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "-p", "whydrop", "--bin", "whydrop"])
+        .arg("--target-dir")
+        .arg(directory.parent().context("a profile is inside a target")?)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    ensure!(cargo.status()?.success(), "cargo build failed");
+    Ok(directory.join("whydrop"))
+}
+
+/// The options that limit a trace to some namespaces.
+pub fn watching(namespaces: &[&Namespace]) -> Vec<String> {
+    namespaces
+        .iter()
+        .flat_map(|namespace| ["--netns".to_owned(), namespace.name().to_owned()])
+        .collect()
+}
+
+/// Runs `whydrop` (or a copy of it) to its end, which it must find by itself.
+pub fn run_to_end(command: &mut Command) -> Result<Output> {
+    let mut child = Reaped(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?,
+    );
+    let stdout = collect(child.0.stdout.take());
+    let stderr = collect(child.0.stderr.take());
+    let status = child.wait("whydrop to end by itself")?;
+    let joined = |thread: JoinHandle<String>| thread.join().unwrap_or_default().into_bytes();
+    Ok(Output {
+        status,
+        stdout: joined(stdout),
+        stderr: joined(stderr),
+    })
+}
+
+/// A running trace.
+pub struct Tracer {
+    child: Reaped,
+    lines: Receiver<Result<Record>>,
+    records: Vec<Record>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Tracer {
+    /// Starts `whydrop -o json` with some arguments, and returns when everything is attached.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let mut child = Reaped(
+            Command::new(binary())
+                .args(["-o", "json", "--no-kube"])
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .with_context(|| format!("cannot start {}", binary().display()))?,
+        );
+        let lines = follow(child.0.stdout.take().context("stdout is piped")?);
+        let stderr = Some(collect(child.0.stderr.take()));
+        let mut tracer = Self {
+            child,
+            lines,
+            records: Vec::new(),
+            stderr,
+        };
+        tracer.wait_for("the record `started`", |record| {
+            matches!(record, Record::Started(_))
+        })?;
+        Ok(tracer)
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// The records so far.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Waits for a record that has not been waited for yet.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&Record) -> bool,
+    ) -> Result<&Record> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.next(left)? {
+                Next::Record => {}
+                Next::End => {
+                    let stderr = self.stderr();
+                    bail!("whydrop ended before {what}: {stderr}");
+                }
+                Next::TooLate => bail!("{what} did not come; there was\n{}", self.shown()),
+            }
+            if self.records.last().is_some_and(&mut wanted) {
+                return Ok(self.records.last().expect("it was just looked at"));
+            }
+        }
+    }
+
+    /// Ends the trace as Ctrl-C does and returns everything it said.
+    pub fn stop(self) -> Result<Trace> {
+        kill(self.unix_pid()?, Signal::SIGINT)?;
+        self.ended()
+    }
+
+    /// Takes part in a trace that ends by itself.
+    pub fn ended(mut self) -> Result<Trace> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.next(deadline.saturating_duration_since(Instant::now()))? {
+                Next::Record => {}
+                Next::End => break,
+                Next::TooLate => bail!("the trace did not end; there was\n{}", self.shown()),
+            }
+        }
+        let status = self.child.wait("whydrop to exit")?;
+        let stderr = self.stderr();
+        ensure!(status.success(), "whydrop ended with {status}: {stderr}");
+        Trace::new(std::mem::take(&mut self.records), stderr)
+    }
+
+    /// Kills it without a chance to clean up.
+    pub fn kill(mut self) -> Result<()> {
+        kill(self.unix_pid()?, Signal::SIGKILL)?;
+        self.child.wait("the killed whydrop to go").map(drop)
+    }
+
+    fn unix_pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(self.pid().try_into()?))
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<Next> {
+        match self.lines.recv_timeout(timeout) {
+            Ok(record) => {
+                self.records.push(record?);
+                Ok(Next::Record)
+            }
+            Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
+            Err(RecvTimeoutError::Timeout) => Ok(Next::TooLate),
+        }
+    }
+
+    fn stderr(&mut self) -> String {
+        // Ends when the process does.
+        self.stderr
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
+    }
+
+    fn shown(&self) -> String {
+        shown(self.records.iter().filter_map(Record::as_drop))
+    }
+}
+
+enum Next {
+    Record,
+    End,
+    TooLate,
+}
+
+/// A finished trace.
+#[derive(Debug)]
+pub struct Trace {
+    /// Every record, from `started` to `summary`.
+    pub records: Vec<Record>,
+    /// The summary.
+    pub summary: Summary,
+    /// What it said on stderr.
+    pub stderr: String,
+}
+
+impl Trace {
+    /// Checks what holds for every trace.
+    fn new(records: Vec<Record>, stderr: String) -> Result<Self> {
+        let Some(Record::Summary(summary)) = records.last() else {
+            bail!("the last record is not a summary: {:?}", records.last());
+        };
+        let trace = Self {
+            summary: summary.clone(),
+            records,
+            stderr,
+        };
+        let summaries = trace
+            .records
+            .iter()
+            .filter(|record| matches!(record, Record::Summary(_)));
+        ensure!(summaries.count() == 1, "more than one summary");
+        let Summary { drops, shown, .. } = trace.summary;
+        let counted: u64 = trace.drops().map(|drop| drop.count).sum();
+        ensure!(
+            shown == counted && shown <= drops,
+            "the records stand for {counted} drops, the summary says {shown} of {drops}"
+        );
+        Ok(trace)
+    }
+
+    /// The drop records.
+    pub fn drops(&self) -> impl Iterator<Item = &DropRecord> {
+        self.records.iter().filter_map(Record::as_drop)
+    }
+
+    /// Nothing was dropped, and nothing was missed either.
+    pub fn expect_silence(&self) -> Result<()> {
+        let drops = shown(self.drops());
+        ensure!(drops.is_empty(), "healthy traffic, but there was\n{drops}");
+        let summary = &self.summary;
+        ensure!(
+            summary.drops == 0 && summary.lost == 0,
+            "no records, but {summary:?}"
+        );
+        Ok(())
+    }
+}
+
+/// Drop records for an error message, a line each.
+pub(crate) fn shown<'a>(drops: impl Iterator<Item = &'a DropRecord>) -> String {
+    drops
+        .map(|drop| format!("  {drop}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A child that does not outlive its owner.
+struct Reaped(Child);
+
+impl Reaped {
+    /// Polls, because a child's end cannot be awaited with a deadline without its own thread.
+    fn wait(&mut self, what: &str) -> Result<ExitStatus> {
+        poll_until(what, || self.0.try_wait().transpose())?.map_err(Into::into)
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // Both fail only when it has ended and been waited for already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<Record>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let record = line.map_err(Into::into).and_then(|line| {
+                serde_json::from_str(&line).map_err(|error| anyhow!("{error} in {line}"))
+            });
+            // Nobody listens any more: the test is over.
+            if sender.send(record).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn collect(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        // A broken pipe ends it as an ordinary end does.
+        drop(stream.map(|mut stream| stream.read_to_end(&mut text)));
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}

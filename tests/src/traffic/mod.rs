@@ -1,0 +1,11 @@
+//! Traffic, made in process: the sockets live in the lab's namespaces, the code runs here.
+
+mod flow;
+mod ping;
+mod tcp;
+mod udp;
+
+pub use flow::{Flow, Protocol};
+pub use ping::ping;
+pub use tcp::{Outcome, TcpAttempt, TcpServer, upload};
+pub use udp::{UdpClient, UdpServer};

@@ -1,0 +1,180 @@
+//! TCP: servers, connection attempts, transfers.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
+
+use super::{Flow, Protocol};
+use crate::lab::Namespace;
+
+/// A listener, with or without somebody who accepts.
+pub struct TcpServer {
+    listener: Socket,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl TcpServer {
+    /// Accepts every connection and sends back whatever it says.
+    pub fn echo(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let mut server = Self::deaf(namespace, address, 1024)?;
+        let listener = server.listener.try_clone()?;
+        server.acceptor = Some(thread::spawn(move || {
+            // `accept` fails when `drop` shuts the listener down.
+            while let Ok((connection, _)) = listener.accept() {
+                thread::spawn(move || echo(connection.into()));
+            }
+        }));
+        Ok(server)
+    }
+
+    /// Listens and never accepts: its queue fills up after `backlog` connections.
+    pub fn deaf(namespace: &Namespace, address: SocketAddr, backlog: i32) -> Result<Self> {
+        let listener = namespace.enter(|| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            // An address that is about to appear, or a Service's that never does, will do.
+            set_freebind(&socket, address)?;
+            socket.bind(&address.into())?;
+            socket.listen(backlog)?;
+            Ok(socket)
+        });
+        Ok(Self {
+            listener: listener.with_context(|| format!("cannot listen on {address}"))?,
+            acceptor: None,
+        })
+    }
+}
+
+impl Drop for TcpServer {
+    fn drop(&mut self) {
+        // Wakes up `accept`. Nothing to be done if it fails, and no reason why it should.
+        drop(self.listener.shutdown(std::net::Shutdown::Both));
+        if let Some(acceptor) = self.acceptor.take() {
+            drop(acceptor.join());
+        }
+    }
+}
+
+pub(super) fn set_freebind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
+fn echo(mut connection: TcpStream) {
+    let mut buffer = [0; 16 << 10];
+    // A peer that resets or vanishes is part of the game; the connection ends with this thread.
+    while let Ok(count @ 1..) = connection.read(&mut buffer) {
+        if connection.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// How a connection attempt ended, or that it has not.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The handshake is done.
+    Connected(TcpStream),
+    /// Somebody said no: a reset, or an ICMP error that means the same.
+    Refused,
+    /// A router said that there is no way: the errno.
+    Unreachable(i32),
+    /// Nobody has said anything yet.
+    Silent,
+}
+
+/// A connection attempt under way.
+pub struct TcpAttempt {
+    socket: Socket,
+    flow: Flow,
+    /// `connect` itself failed: no packet left.
+    failed: Option<io::Error>,
+}
+
+impl TcpAttempt {
+    /// Sends the SYN, from `source` or whatever the routing table chooses.
+    pub fn start(namespace: &Namespace, source: Option<IpAddr>, peer: SocketAddr) -> Result<Self> {
+        namespace
+            .enter(|| Self::start_here(source, peer))
+            .with_context(|| format!("cannot connect to {peer} from {}", namespace.name()))
+    }
+
+    fn start_here(source: Option<IpAddr>, peer: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, None)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.set_nonblocking(true)?;
+        let failed = match socket.connect(&peer.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Some(error),
+            _ => None,
+        };
+        let local = socket.local_addr()?.as_socket();
+        Ok(Self {
+            flow: Flow {
+                protocol: Protocol::Tcp,
+                src: local.ok_or(io::ErrorKind::AddrNotAvailable)?,
+                dst: peer,
+            },
+            socket,
+            failed,
+        })
+    }
+
+    /// Both ends, the local port included.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Waits for an end, at most as long as told.
+    pub fn outcome(self, timeout: Duration) -> Result<Outcome> {
+        let timeout = PollTimeout::try_from(timeout).context("too long for poll")?;
+        let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+        if self.failed.is_none() && poll(&mut ready, timeout)? == 0 {
+            return Ok(Outcome::Silent);
+        }
+        let error = match self.failed {
+            Some(error) => Some(error),
+            None => self.socket.take_error()?,
+        };
+        Ok(match error {
+            None => {
+                self.socket.set_nonblocking(false)?;
+                Outcome::Connected(self.socket.into())
+            }
+            Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Outcome::Refused,
+            Some(error) if error.kind() == io::ErrorKind::TimedOut => Outcome::Silent,
+            Some(error) => Outcome::Unreachable(
+                error
+                    .raw_os_error()
+                    .context("socket errors come with an errno")?,
+            ),
+        })
+    }
+}
+
+/// Sends `bytes` through a connection to an echo server and waits until all have come back.
+/// `false`: they had not within the time.
+pub fn upload(connection: TcpStream, bytes: usize, timeout: Duration) -> Result<bool> {
+    connection.set_write_timeout(Some(timeout))?;
+    connection.set_read_timeout(Some(timeout))?;
+    let mut writer = connection.try_clone()?;
+    let chunk = vec![0x5a; bytes];
+    let sender = thread::spawn(move || {
+        let sent = writer.write_all(&chunk);
+        sent.and_then(|()| writer.shutdown(std::net::Shutdown::Write))
+    });
+    let received = io::copy(&mut connection.take(bytes as u64), &mut io::sink());
+    let sent = sender.join().expect("the sender does not panic");
+    Ok(sent.is_ok() && received.is_ok_and(|received| received == bytes as u64))
+}

@@ -1,0 +1,168 @@
+//! UDP: an echo server, datagrams, storms.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Socket, Type};
+
+use super::{Flow, Protocol, tcp::set_freebind};
+use crate::lab::Namespace;
+
+/// Sends back every datagram.
+pub struct UdpServer {
+    socket: Socket,
+    echo: Option<JoinHandle<()>>,
+}
+
+impl UdpServer {
+    /// Starts one.
+    pub fn echo(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let socket = namespace.enter(|| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+            set_freebind(&socket, address)?;
+            socket.bind(&address.into())?;
+            Ok(socket)
+        });
+        let socket = socket.with_context(|| format!("cannot bind UDP {address}"))?;
+        let echo = thread::spawn({
+            let socket = socket.try_clone()?;
+            move || echo(&socket)
+        });
+        Ok(Self {
+            socket,
+            echo: Some(echo),
+        })
+    }
+}
+
+impl Drop for UdpServer {
+    fn drop(&mut self) {
+        // Wakes up the reader although it answers ENOTCONN: no peer is what UDP servers have.
+        drop(self.socket.shutdown(std::net::Shutdown::Both));
+        if let Some(echo) = self.echo.take() {
+            drop(echo.join());
+        }
+    }
+}
+
+fn echo(socket: &Socket) {
+    let mut buffer = [MaybeUninit::uninit(); 1 << 16];
+    loop {
+        match socket.recv_from(&mut buffer) {
+            // Shut down: `drop` wants us to end. Clients send no empty datagrams.
+            Ok((0, _)) => return,
+            Ok((count, peer)) => {
+                let sent: Vec<u8> = buffer[..count]
+                    .iter()
+                    // SAFETY: `recv_from` has written the first `count` bytes.
+                    .map(|byte| unsafe { byte.assume_init() })
+                    .collect();
+                // The way back may be what is broken.
+                drop(socket.send_to(&sent, &peer));
+            }
+            // An ICMP error about an earlier answer.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A UDP socket with one peer.
+pub struct UdpClient {
+    socket: Socket,
+    flow: Flow,
+}
+
+impl UdpClient {
+    /// Opens it, from `source` or whatever the routing table chooses. Nothing is sent.
+    pub fn connect(
+        namespace: &Namespace,
+        source: Option<IpAddr>,
+        peer: SocketAddr,
+    ) -> Result<Self> {
+        let socket = namespace.enter(|| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, None)?;
+            if let Some(source) = source {
+                socket.bind(&SocketAddr::new(source, 0).into())?;
+            }
+            socket.connect(&peer.into())?;
+            Ok(socket)
+        });
+        let socket =
+            socket.with_context(|| format!("cannot send to {peer} from {}", namespace.name()))?;
+        let src = socket.local_addr()?.as_socket();
+        Ok(Self {
+            socket,
+            flow: Flow {
+                protocol: Protocol::Udp,
+                src: src.context("an Internet address")?,
+                dst: peer,
+            },
+        })
+    }
+
+    /// Both ends, the local port included.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, bytes: usize) -> io::Result<()> {
+        self.socket.send(&vec![0x5a; bytes]).map(drop)
+    }
+
+    /// Sends many small datagrams as fast as the kernel takes them; each was taken when it returns.
+    pub fn storm(&self, count: usize) -> io::Result<()> {
+        (0..count).try_for_each(|_| self.socket.send(&[0x5a; 64]).map(drop))
+    }
+
+    /// Forbids fragmentation on the way, and ignores what path MTU discovery has learnt: every size
+    /// up to the interface's own MTU leaves, with DF.
+    pub fn probe_mtu(&self) -> io::Result<()> {
+        let (level, option, value) = if self.flow.dst.is_ipv4() {
+            (
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                libc::IP_PMTUDISC_PROBE,
+            )
+        } else {
+            (
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IPV6_PMTUDISC_PROBE,
+            )
+        };
+        // SAFETY: the option takes an `int`, which lives until after the call.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?,
+            )
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Whether an answer comes within the time.
+    pub fn answered(&self, timeout: Duration) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(timeout))?;
+        match self.socket.recv(&mut [MaybeUninit::uninit(); 1 << 16]) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Nothing of a trace survives it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use whydrop_tests::{
+    lab::{Topology, topology::NodeLab},
+    poll_until,
+    tracer::{Tracer, watching},
+};
+
+/// The ids of the BPF objects that a process holds: `key` as its `fdinfo` calls them.
+fn held(pid: u32, key: &str) -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Descriptors may come and go while we look.
+        let Ok(info) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        for line in info.lines() {
+            if let Some(id) = line.strip_prefix(key) {
+                ids.insert(id.trim().parse()?);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// Whether the kernel still knows a BPF object.
+fn exists(kind: &str, id: u32) -> bool {
+    Command::new("bpftool")
+        .args([kind, "show", "id", &id.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn expect_gone(kind: &str, ids: &BTreeSet<u32>) -> Result<()> {
+    for id in ids {
+        // The kernel frees them some time after the last descriptor is closed, and tells nobody.
+        poll_until(&format!("{kind} {id} to go"), || {
+            (!exists(kind, *id)).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Every tc filter in the lab's namespaces.
+fn tc_filters(lab: &NodeLab) -> Result<String> {
+    let mut filters = String::new();
+    for namespace in lab.namespaces() {
+        for line in namespace.run("ip -oneline link show")?.lines() {
+            let name = line.split(": ").nth(1).context("a link has a name")?;
+            let name = name.split('@').next().unwrap_or(name);
+            for direction in ["ingress", "egress"] {
+                filters += &namespace.run(&format!("tc filter show dev {name} {direction}"))?;
+            }
+        }
+    }
+    Ok(filters)
+}
+
+fn leaves_nothing(end: impl Fn(Tracer) -> Result<()>) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.push("--all".to_owned());
+    let tracer = Tracer::start(arguments)?;
+    let programs = held(tracer.pid(), "prog_id:")?;
+    let links = held(tracer.pid(), "link_id:")?;
+    ensure!(
+        programs.iter().any(|id| exists("prog", *id)),
+        "a trace without programs: {programs:?}"
+    );
+    end(tracer)?;
+    expect_gone("link", &links)?;
+    expect_gone("prog", &programs)?;
+    let filters = tc_filters(&lab)?;
+    ensure!(filters.is_empty(), "left behind:\n{filters}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_after_a_kill() -> Result<()> {
+    leaves_nothing(Tracer::kill)
+}
+
+#[test]
+fn nothing_is_left_after_a_regular_end() -> Result<()> {
+    leaves_nothing(|tracer| tracer.stop().map(drop))
+}
+
+#[test]
+fn a_trace_ends_by_itself() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.extend(["--all", "--duration", "100ms"].map(str::to_owned));
+    Tracer::start(arguments)?.ended()?.expect_silence()
+}

@@ -1,0 +1,257 @@
+//! Netfilter drops, on every hook and in both dialects: the record names the hook.
+
+use anyhow::Result;
+use whydrop_tests::{
+    fault::{Chain, Iptables, nft},
+    lab::{Family, Host, topology::NodeLab},
+    scenario::{End, Expected, Scenario, Traffic},
+};
+
+/// Who talks to whom, so that the packet passes a hook of the node, and on which interface it is
+/// there.
+fn passing<'a>(lab: &'a NodeLab, hook: &str) -> (&'a Host, &'a Host, &'static str) {
+    match hook {
+        "PREROUTING" | "FORWARD" => (&lab.outside, &lab.pod_a, "eth0"),
+        "INPUT" => (&lab.outside, &lab.node, "eth0"),
+        "OUTPUT" => (&lab.node, &lab.outside, "eth0"),
+        "POSTROUTING" => (&lab.outside, &lab.pod_a, "cni0"),
+        other => panic!("no such hook: {other}"),
+    }
+}
+
+fn iptables(table: &str, hook: &'static str) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let (client, server, ifname) = passing(&lab, hook);
+    let chain = Iptables { table, chain: hook };
+    Family::each(|family| {
+        Scenario::new(&lab, client, server, family)
+            .fault_on_port(|port| {
+                chain.append(&lab.node, family, &format!("-p tcp --dport {port} -j DROP"))
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                    .hook(hook)
+                    .at(&lab.node, ifname),
+            )
+    })
+}
+
+#[test]
+fn iptables_raw_prerouting() -> Result<()> {
+    iptables("raw", "PREROUTING")
+}
+
+#[test]
+fn iptables_input() -> Result<()> {
+    iptables("filter", "INPUT")
+}
+
+#[test]
+fn iptables_forward() -> Result<()> {
+    iptables("filter", "FORWARD")
+}
+
+#[test]
+fn iptables_output() -> Result<()> {
+    iptables("filter", "OUTPUT")
+}
+
+#[test]
+fn iptables_mangle_postrouting() -> Result<()> {
+    iptables("mangle", "POSTROUTING")
+}
+
+fn nftables(hook: &'static str) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let (client, server, ifname) = passing(&lab, hook);
+    let chain = hook.to_lowercase();
+    Family::each(|family| {
+        Scenario::new(&lab, client, server, family)
+            .fault_on_port(|port| {
+                nft(
+                    &lab.node,
+                    Chain::inet(&chain),
+                    &format!("tcp dport {port} drop"),
+                )
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook(hook)
+                    .at(&lab.node, ifname),
+            )
+    })
+}
+
+#[test]
+fn nft_prerouting() -> Result<()> {
+    nftables("PREROUTING")
+}
+
+#[test]
+fn nft_input() -> Result<()> {
+    nftables("INPUT")
+}
+
+#[test]
+fn nft_forward() -> Result<()> {
+    nftables("FORWARD")
+}
+
+#[test]
+fn nft_output() -> Result<()> {
+    nftables("OUTPUT")
+}
+
+#[test]
+fn nft_postrouting() -> Result<()> {
+    nftables("POSTROUTING")
+}
+
+#[test]
+fn nft_forward_udp() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.pod_a, &lab.outside, family)
+            .traffic(Traffic::Datagram(100))
+            .fault_on_port(|port| {
+                nft(
+                    &lab.node,
+                    Chain::inet("forward"),
+                    &format!("udp dport {port} drop"),
+                )
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook("FORWARD")
+                    .at(&lab.node, "cni0"),
+            )
+    })
+}
+
+#[test]
+fn nft_bridge_forward() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
+            .fault_on_port(|port| {
+                nft(
+                    &lab.node,
+                    Chain::bridge("forward"),
+                    &format!("tcp dport {port} drop"),
+                )
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook("BRIDGE_FORWARD")
+                    .at(&lab.node, "veth-b"),
+            )
+    })
+}
+
+/// With `bridge-nf-call-iptables`, a packet between two pods of one bridge passes the FORWARD chain
+/// of iptables although nothing routes it.
+#[test]
+fn iptables_forward_of_a_bridged_packet() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let chain = Iptables {
+        table: "filter",
+        chain: "FORWARD",
+    };
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
+            .fault_on_port(|port| {
+                chain.append(&lab.node, family, &format!("-p tcp --dport {port} -j DROP"))
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                    .hook("FORWARD")
+                    .at(&lab.node, "veth-b"),
+            )
+    })
+}
+
+fn netdev(hook: &'static str, ifname: &'static str) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let chain = hook.to_lowercase();
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                nft(
+                    &lab.node,
+                    Chain::netdev(&chain, ifname),
+                    &format!("tcp dport {port} drop"),
+                )
+            })
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook(hook)
+                    .at(&lab.node, ifname),
+            )
+    })
+}
+
+#[test]
+fn nft_netdev_ingress() -> Result<()> {
+    netdev("INGRESS", "eth0")
+}
+
+#[test]
+fn nft_netdev_egress() -> Result<()> {
+    netdev("EGRESS", "veth-a")
+}
+
+/// A REJECT is a drop and an answer: the client knows at once.
+#[test]
+fn iptables_reject() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let chain = Iptables {
+        table: "filter",
+        chain: "FORWARD",
+    };
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                chain.append(
+                    &lab.node,
+                    family,
+                    &format!("-p tcp --dport {port} -j REJECT"),
+                )
+            })
+            .ends(End::Refused)
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                    .hook("FORWARD")
+                    .at(&lab.node, "eth0"),
+            )
+    })
+}
+
+fn nft_reject(with: &str) -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                nft(
+                    &lab.node,
+                    Chain::inet("forward"),
+                    &format!("tcp dport {port} reject {with}"),
+                )
+            })
+            .ends(End::Refused)
+            .drops(
+                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook("FORWARD")
+                    .at(&lab.node, "eth0"),
+            )
+    })
+}
+
+#[test]
+fn nft_reject_with_icmp() -> Result<()> {
+    nft_reject("")
+}
+
+#[test]
+fn nft_reject_with_tcp_reset() -> Result<()> {
+    nft_reject("with tcp reset")
+}

@@ -1,0 +1,60 @@
+//! Packets too large for a hop, and queues too short for a burst.
+//!
+//! These faults strike whatever passes, so each family gets a lab of its own.
+
+use anyhow::Result;
+use whydrop_tests::{
+    lab::{Family, topology::RouterLab},
+    scenario::{End, Expected, Scenario, Traffic},
+};
+
+/// The router's way on takes less than the way to it. It says so, which the record must not hide.
+fn router_mtu(traffic: Traffic, end: End) -> Result<()> {
+    Family::each(|family| {
+        let lab = RouterLab::build()?;
+        let (function, ifname) = family.pick(("ip_forward", "left"), ("ip6_forward", "right"));
+        Scenario::new(&lab, &lab.client, &lab.server, family)
+            .traffic(traffic)
+            .fault(|| lab.router.run("ip link set dev right mtu 1300").map(drop))
+            .ends(end)
+            .drops(&Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname))
+    })
+}
+
+#[test]
+fn router_mtu_and_a_datagram() -> Result<()> {
+    router_mtu(Traffic::Datagram(1400), End::Silent)
+}
+
+/// Path MTU discovery repairs a TCP connection; the drops that it took still show.
+#[test]
+fn router_mtu_and_a_transfer() -> Result<()> {
+    router_mtu(Traffic::Upload(200_000), End::Recovers)
+}
+
+/// Both ends of a veth disagree: the sender's end drops, and nobody is told.
+#[test]
+fn veth_peer_mtu() -> Result<()> {
+    Family::each(|family| {
+        let lab = RouterLab::build()?;
+        Scenario::new(&lab, &lab.client, &lab.server, family)
+            .traffic(Traffic::Datagram(1400))
+            .fault(|| lab.server.run("ip link set dev eth0 mtu 1300").map(drop))
+            .drops(&Expected::new("NOT_SPECIFIED", "__dev_forward_skb2").at(&lab.router, "right"))
+    })
+}
+
+#[test]
+fn tbf_overlimit() -> Result<()> {
+    Family::each(|family| {
+        let lab = RouterLab::build()?;
+        Scenario::new(&lab, &lab.client, &lab.server, family)
+            .traffic(Traffic::Burst(50, 1000))
+            .fault(|| {
+                lab.router
+                    .run("tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000")
+                    .map(drop)
+            })
+            .drops(&Expected::new("QDISC_DROP", "__dev_queue_xmit").at(&lab.router, "right"))
+    })
+}
