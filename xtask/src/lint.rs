@@ -51,7 +51,8 @@ pub(crate) fn lint() -> Result<()> {
 fn cargo(command: &str, args: &[&str]) -> Command {
     let mut cargo = run::cargo();
     cargo.arg(command);
-    if !io::stderr().is_terminal() {
+    // A quiet `fmt` would hide the differences too.
+    if command != "fmt" && !io::stderr().is_terminal() {
         cargo.arg("--quiet");
     }
     cargo.args(args);
