@@ -35,20 +35,20 @@ mod programs {
 
     /// `void kfree_skb(struct sk_buff *skb, void *location)`
     #[btf_tracepoint(function = "kfree_skb")]
-    pub fn kfree_skb(ctx: BtfTracePointContext) -> Option<()> {
+    pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> Option<()> {
         drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), 0, 0)
     }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)`
     #[btf_tracepoint(function = "kfree_skb")]
-    pub fn kfree_skb_reason(ctx: BtfTracePointContext) -> Option<()> {
+    pub(crate) fn kfree_skb_reason(ctx: BtfTracePointContext) -> Option<()> {
         drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), 0)
     }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason,
     /// struct sock *rx_sk)`
     #[btf_tracepoint(function = "kfree_skb")]
-    pub fn kfree_skb_rx_sk(ctx: BtfTracePointContext) -> Option<()> {
+    pub(crate) fn kfree_skb_rx_sk(ctx: BtfTracePointContext) -> Option<()> {
         drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), ctx.arg(3))
     }
 }

@@ -161,6 +161,23 @@ pub struct Summary {
     pub verdicts: Vec<VerdictCount>,
 }
 
+impl Summary {
+    /// Counts a verdict.
+    pub fn tally(&mut self, verdict: &Verdict, count: u64) {
+        let same = |found: &&mut VerdictCount| {
+            found.point == verdict.point && found.why == verdict.why
+        };
+        match self.verdicts.iter_mut().find(same) {
+            Some(found) => found.count += count,
+            None => self.verdicts.push(VerdictCount {
+                point: verdict.point,
+                count,
+                why: verdict.why.clone(),
+            }),
+        }
+    }
+}
+
 /// How often one verdict was given.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerdictCount {

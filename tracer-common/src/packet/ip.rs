@@ -64,23 +64,23 @@ fn v6<B: Bytes>(bytes: &B, at: u32) -> Option<Header> {
         later_fragment: false,
     };
     for _ in 0..MAX_EXTENSIONS {
-        // Hop-by-hop, routing, destination options, mobility: length in units of eight bytes
-        // without the first (RFC 8200). Authentication: units of four without two (RFC 4302).
-        let len = match found.proto {
-            0 | 43 | 60 | 135 => |len: u8| (u32::from(len) + 1) * 8,
-            51 => |len: u8| (u32::from(len) + 2) * 4,
-            44 => |_: u8| 8,
-            _ => break,
-        };
-        let Some([next, len_field, high, low]) = bytes.load::<[u8; 4]>(found.payload_at) else {
+        let Some([next, len, high, low]) = bytes.load::<[u8; 4]>(found.payload_at) else {
             break;
         };
-        // A fragment header's offset is the upper 13 bits of its second half-word.
-        if found.proto == 44 && u16::from_be_bytes([high, low]) >> 3 != 0 {
-            found.later_fragment = true;
-        }
+        found.payload_at += match found.proto {
+            // Hop-by-hop, routing, destination options, mobility: in units of eight bytes without
+            // the first (RFC 8200).
+            0 | 43 | 60 | 135 => (u32::from(len) + 1) * 8,
+            // Authentication: in units of four bytes without two (RFC 4302).
+            51 => (u32::from(len) + 2) * 4,
+            44 => {
+                // The upper 13 bits are the fragment's offset.
+                found.later_fragment = u16::from_be_bytes([high, low]) >> 3 != 0;
+                8
+            }
+            _ => break,
+        };
         found.proto = next;
-        found.payload_at += len(len_field);
         if found.later_fragment {
             break;
         }

@@ -1,0 +1,63 @@
+//! The kernel's filter, from the options.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, bail, ensure};
+use tracer_common::{
+    address::Address,
+    filter::{Filter, MAX_NETNS, Side},
+    packet::protocol,
+};
+
+use crate::{
+    config::{Proto, TraceConfig},
+    endpoint::Endpoint,
+    kernel::netns,
+};
+
+/// Builds the filter that the kernel programs match packets with.
+///
+/// # Errors
+///
+/// A network namespace does not exist, or too many are asked for.
+pub fn build(config: &TraceConfig) -> Result<Filter> {
+    let mut filter = Filter {
+        to: side(config.to.as_ref())?,
+        from: side(config.from.as_ref())?,
+        proto: match config.proto {
+            Proto::Any => 0,
+            Proto::Tcp => protocol::TCP.into(),
+            Proto::Udp => protocol::UDP.into(),
+            Proto::Icmp => protocol::ICMP.into(),
+        },
+        ..Filter::default()
+    };
+    ensure!(
+        config.netns.len() <= MAX_NETNS,
+        "at most {MAX_NETNS} network namespaces at once; leave --netns out for the whole node"
+    );
+    for (slot, name) in filter.netns.iter_mut().zip(&config.netns) {
+        *slot = netns::resolve(name)?;
+        filter.netns_len += 1;
+    }
+    Ok(filter)
+}
+
+fn side(endpoint: Option<&Endpoint>) -> Result<Side> {
+    let mut side = Side::default();
+    match endpoint {
+        None => {}
+        Some(Endpoint::Port(port)) => side.port = (*port).into(),
+        Some(Endpoint::Net { net, port }) => {
+            let address: IpAddr = net.network();
+            side.has_address = 1;
+            side.address = address.into();
+            side.mask = Address::mask(address, net.prefix_len());
+            side.port = port.unwrap_or(0).into();
+        }
+        Some(name @ (Endpoint::Pod { .. } | Endpoint::Service { .. })) => {
+            bail!("cannot resolve {name}: give an address");
+        }
+    }
+    Ok(side)
+}

@@ -1,0 +1,33 @@
+//! Kernel time to wall-clock time.
+
+use std::time::{Duration, SystemTime};
+
+/// The offset between `CLOCK_MONOTONIC`, which kernel programs read, and wall-clock time.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// Wall-clock time at monotonic zero.
+    zero: SystemTime,
+}
+
+impl Clock {
+    /// Measures the offset now. A later step of the wall clock is not followed: within one trace,
+    /// the times must stay in order.
+    pub fn now() -> Self {
+        let monotonic = Duration::from_nanos(monotonic_nanos());
+        Self { zero: SystemTime::now() - monotonic }
+    }
+
+    /// Wall-clock time of a kernel timestamp, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub fn wall(&self, nanos: u64) -> SystemTime {
+        self.zero + Duration::from_nanos(nanos)
+    }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns` gives them.
+pub fn monotonic_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place to write to. CLOCK_MONOTONIC exists on every Linux, so the
+    // call cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

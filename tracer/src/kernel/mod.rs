@@ -1,0 +1,15 @@
+//! The running kernel: what it calls things, and the probes in it.
+//!
+//! - [`btf`]: the only reader of BTF
+//! - [`probes`]: the only user of aya
+//! - [`reasons`], [`symbols`], [`hook`], [`netns`], [`clock`]: numbers to names
+//! - [`preflight`]: what this kernel and this process can and cannot do
+
+pub mod btf;
+pub mod clock;
+pub mod hook;
+pub mod netns;
+pub mod preflight;
+pub mod probes;
+pub mod reasons;
+pub mod symbols;

@@ -1,0 +1,131 @@
+//! Network namespaces by inode number, and their names.
+//!
+//! A namespace's name is that of `ip netns`, or else of the first process found in it. Names are
+//! kept when a namespace vanishes: its drops may still be on their way. Inode numbers are reused
+//! within minutes, so a name found later replaces an older one.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+const NAMED: &str = "/run/netns";
+
+/// Names of namespaces, as far as they were ever seen.
+#[derive(Debug, Default)]
+pub struct NetnsNames {
+    names: HashMap<u32, String>,
+}
+
+impl NetnsNames {
+    /// Looks at what is there now.
+    pub fn read() -> Self {
+        let mut names = Self::default();
+        names.refresh();
+        names
+    }
+
+    /// Looks again, and keeps what has gone since.
+    pub fn refresh(&mut self) {
+        for (inode, name) in processes() {
+            self.names.insert(inode, name);
+        }
+        // whydrop runs in the host's namespace; so do many processes that say less.
+        if let Ok(own) = inode(Path::new("/proc/self/ns/net")) {
+            self.names.insert(own, "host".to_owned());
+        }
+        self.refresh_named();
+    }
+
+    /// Looks at the named ones only, which is quick.
+    pub fn refresh_named(&mut self) {
+        for (inode, name) in named() {
+            self.names.insert(inode, name);
+        }
+    }
+
+    /// The namespace's name, if it was ever seen.
+    pub fn get(&self, inode: u32) -> Option<&str> {
+        self.names.get(&inode).map(String::as_str)
+    }
+
+    /// Like [`NetnsNames::get`], but an unknown one is looked for once more, and once only.
+    pub fn find(&mut self, inode: u32) -> Option<&str> {
+        if !self.names.contains_key(&inode) {
+            self.refresh();
+            // An empty name remembers that there is none, so that a storm of drops in a namespace
+            // that has gone does not search all processes again and again.
+            self.names.entry(inode).or_default();
+        }
+        self.get(inode).filter(|name| !name.is_empty())
+    }
+}
+
+/// The path of a namespace given as a name of `ip netns`, or as a path.
+pub fn path(name_or_path: &str) -> PathBuf {
+    if name_or_path.contains('/') {
+        PathBuf::from(name_or_path)
+    } else {
+        Path::new(NAMED).join(name_or_path)
+    }
+}
+
+/// The inode number of a namespace given as a name of `ip netns`, or as a path.
+///
+/// # Errors
+///
+/// There is no such namespace, or the path is none. The error lists the names there are.
+pub fn resolve(name_or_path: &str) -> Result<u32> {
+    let path = path(name_or_path);
+    inode(&path).with_context(|| {
+        let mut known: Vec<_> = named().map(|(_, name)| name).collect();
+        known.sort();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!(
+            "no network namespace '{name_or_path}' (named ones here: {known}; a path such as \
+             /proc/PID/ns/net works too)"
+        )
+    })
+}
+
+fn inode(path: &Path) -> Result<u32> {
+    /// Magic number of nsfs in statfs(2) (include/uapi/linux/magic.h).
+    const NSFS_MAGIC: u64 = 0x6e73_6673;
+    let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
+    let c_path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: all-zero is a value of the plain struct `statfs`.
+    let mut stats: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and `stats` a valid place to write to.
+    let found = unsafe { libc::statfs(c_path.as_ptr(), &raw mut stats) };
+    if found != 0 || stats.f_type as u64 != NSFS_MAGIC {
+        bail!("{} is not a namespace", path.display());
+    }
+    u32::try_from(metadata.ino()).context("inode number out of range")
+}
+
+fn named() -> impl Iterator<Item = (u32, String)> {
+    let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        Some((inode(&entry.path()).ok()?, entry.file_name().to_string_lossy().into_owned()))
+    })
+}
+
+/// One process of each namespace, as `comm[pid]`.
+fn processes() -> HashMap<u32, String> {
+    let mut found = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(metadata) = fs::metadata(entry.path().join("ns/net")) else { continue };
+        let Ok(inode) = u32::try_from(metadata.ino()) else { continue };
+        found.entry(inode).or_insert_with(|| {
+            let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            format!("{}[{pid}]", comm.trim_end())
+        });
+    }
+    found
+}

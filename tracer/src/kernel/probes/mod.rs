@@ -1,0 +1,201 @@
+//! Loading and attaching the kernel programs, and reading what they send: the only module that
+//! knows aya.
+//!
+//! Everything here lives as long as [`Probes`] does. Links are file descriptors, nothing is pinned,
+//! so the kernel takes it all back when the process ends, however it ends.
+
+mod events;
+mod log;
+
+use std::{fs, os::fd::{AsFd as _, AsRawFd as _}};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::BtfTracePoint,
+};
+use tracer_common::{
+    event::{DropCount, DropKey, tally},
+    filter::Filter,
+    layout::Layout,
+};
+
+pub use self::{events::EventStream, log::LogStream};
+use super::btf::KernelBtf;
+
+/// The tracepoint that every dropped skb passes.
+pub const TRACEPOINT: &str = "kfree_skb";
+/// Oldest signature first: the tracepoint's number of arguments, and the program for it.
+const SIGNATURES: [(usize, &str); 3] =
+    [(2, "kfree_skb"), (3, "kfree_skb_reason"), (4, "kfree_skb_rx_sk")];
+/// How many kinds of drops (see [`DropKey`]) are counted apart; 4 MiB of kernel memory.
+const DROP_KINDS: u32 = 1 << 14;
+
+/// What the programs are loaded with.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Which connection is looked at.
+    pub filter: Filter,
+    /// Size of the ring buffer, in bytes; a power of two, and at least a page.
+    pub ring_bytes: u32,
+    /// Whether the programs log what they do.
+    pub debug: bool,
+}
+
+/// Attached programs, and the maps that userspace reads.
+pub struct Probes {
+    ebpf: Ebpf,
+    program: &'static str,
+    drops: HashMap<MapData, DropKey, DropCount>,
+    tallies: PerCpuArray<MapData, u64>,
+}
+
+/// The kernel's own counters of what it could not send or count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// Matching drops that found the counting map full: known in number only.
+    pub uncounted: u64,
+    /// Events that found the ring buffer full.
+    pub lost: u64,
+    /// Packets that claimed to be IP and could not be parsed.
+    pub malformed: u64,
+    /// Runs that the kernel skipped, because the program was interrupted by itself. Whether those
+    /// packets matched is not known.
+    pub skipped: u64,
+}
+
+impl Probes {
+    /// Loads the programs for the running kernel. Nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks a required field or the tracepoint, or refuses a map or a program; then the
+    /// error ends with what the verifier says.
+    pub fn load(settings: &Settings, btf: &KernelBtf) -> Result<Self> {
+        let layout = Layout::resolve(|path| btf.offset(path))
+            .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
+        let program = program_for(btf.tracepoint_arguments(TRACEPOINT))?;
+        let level: u8 = if settings.debug { aya_log::Level::Debug as u8 } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .override_global("LAYOUT", &layout, true)
+            .override_global("FILTER", &settings.filter, true)
+            .override_global(aya_log::LEVEL, &level, false)
+            .map_max_entries("EVENTS", settings.ring_bytes)
+            .map_max_entries("DROPS", DROP_KINDS)
+            .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/whydrop-ebpf")))
+            .context("cannot load the kernel programs' maps")?;
+        let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        tracepoint(&mut ebpf, program)?
+            .load(TRACEPOINT, &kernel)
+            .with_context(|| format!("the kernel refuses the program {program}"))?;
+        let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
+        let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
+        Ok(Self { ebpf, program, drops, tallies })
+    }
+
+    /// Attaches the programs: from here on, drops are counted.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn attach(&mut self) -> Result<()> {
+        tracepoint(&mut self.ebpf, self.program)?
+            .attach()
+            .with_context(|| format!("cannot attach to the tracepoint {TRACEPOINT}"))?;
+        Ok(())
+    }
+
+    /// Stops the programs, so that the counts do not move any more. The maps stay.
+    ///
+    /// # Errors
+    ///
+    /// None that is known of: the kernel has no reason to refuse.
+    pub fn detach(&mut self) -> Result<()> {
+        Ok(tracepoint(&mut self.ebpf, self.program)?.unload()?)
+    }
+
+    /// The events of the programs. There is one reader: a second call fails.
+    ///
+    /// # Errors
+    ///
+    /// The events were taken before, or there is no runtime to poll them.
+    pub fn events(&mut self) -> Result<EventStream> {
+        EventStream::new(RingBuf::try_from(take_map(&mut self.ebpf, "EVENTS")?)?)
+    }
+
+    /// Debug messages of the programs, for the `log` crate. Only with [`Settings::debug`].
+    ///
+    /// # Errors
+    ///
+    /// The programs do not log, or there is no runtime to poll the messages.
+    pub fn log(&mut self) -> Result<LogStream> {
+        LogStream::new(&mut self.ebpf)
+    }
+
+    /// The exact count of one kind of drop; 0 if there was none.
+    pub fn count(&self, key: &DropKey) -> u64 {
+        self.drops.get(key, 0).map_or(0, |found| found.count)
+    }
+
+    /// The exact counts of all drops.
+    pub fn counts(&self) -> impl Iterator<Item = (DropKey, u64)> + '_ {
+        self.drops.iter().flatten().map(|(key, found)| (key, found.count))
+    }
+
+    /// The kernel's counters of what it could not send or count.
+    pub fn tallies(&self) -> Tallies {
+        let sum = |index| {
+            self.tallies.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+        };
+        Tallies {
+            uncounted: sum(tally::UNCOUNTED),
+            lost: sum(tally::LOST),
+            malformed: sum(tally::MALFORMED),
+            skipped: self.skipped_runs().unwrap_or(0),
+        }
+    }
+
+    /// `recursion_misses` of the program (since 5.12): runs that the kernel skipped.
+    fn skipped_runs(&self) -> Option<u64> {
+        let program: &BtfTracePoint = self.ebpf.program(self.program)?.try_into().ok()?;
+        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    }
+}
+
+/// The program for a tracepoint with this many arguments. A later kernel may add more at the end.
+fn program_for(arguments: Option<usize>) -> Result<&'static str> {
+    let arguments =
+        arguments.with_context(|| format!("this kernel's BTF has no tracepoint {TRACEPOINT}"))?;
+    let fitting = SIGNATURES.iter().rev().find(|(needed, _)| *needed <= arguments);
+    let (_, program) = fitting.with_context(|| {
+        format!("the tracepoint {TRACEPOINT} has {arguments} arguments, at least 2 are needed")
+    })?;
+    Ok(program)
+}
+
+fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut BtfTracePoint> {
+    let found = ebpf.program_mut(program).with_context(|| format!("no program {program}"))?;
+    Ok(found.try_into()?)
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the map {name} is missing or already taken"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_follows_from_the_number_of_arguments() {
+        assert_eq!(program_for(Some(2)).unwrap(), "kfree_skb");
+        assert_eq!(program_for(Some(3)).unwrap(), "kfree_skb_reason");
+        assert_eq!(program_for(Some(4)).unwrap(), "kfree_skb_rx_sk");
+        assert_eq!(program_for(Some(5)).unwrap(), "kfree_skb_rx_sk");
+        assert!(program_for(Some(1)).is_err());
+        assert!(program_for(None).unwrap_err().to_string().contains("no tracepoint kfree_skb"));
+    }
+}

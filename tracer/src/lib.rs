@@ -1,0 +1,26 @@
+//! whydrop: who dropped my packet?
+//!
+//! The pipeline, in one direction:
+//!
+//! ```text
+//! kernel/probes ─► drops/decode ─► drops/fold ─► verdict ─► (names) ─► output
+//! ```
+//!
+//! - [`cli`], [`config`], [`endpoint`], [`filter`]: what the user asks for
+//! - [`kernel`]: the running kernel's facts, and the probes in it
+//! - [`drops`]: dropped packets
+//! - [`verdict`]: who dropped them
+//! - [`record`], [`output`]: what the user sees
+//! - [`trace`], [`check`]: the commands, which put it together
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod drops;
+pub mod endpoint;
+pub mod filter;
+pub mod kernel;
+pub mod output;
+pub mod record;
+pub mod trace;
+pub mod verdict;

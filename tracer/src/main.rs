@@ -1,0 +1,41 @@
+//! The binary: parse, run, print the error.
+
+use std::{io, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser as _;
+use whydrop::{
+    check,
+    cli::Cli,
+    config::{Config, ConfigError, Mode},
+    output::Terminal,
+    trace,
+};
+
+fn main() -> ExitCode {
+    let config = match Config::new(Cli::parse(), &Terminal::stdout()) {
+        Ok(config) => config,
+        Err(ConfigError::Usage(usage)) => usage.exit(),
+        Err(error) => return failed(&error.into()),
+    };
+    match run(config) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+fn run(config: Config) -> Result<ExitCode> {
+    match config.mode {
+        Mode::Trace(config) => trace::run(&config).map(|()| ExitCode::SUCCESS),
+        Mode::Check(output) => {
+            let able = check::run(&mut io::stdout().lock(), output.format, &output.style)?;
+            Ok(if able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Mode::Explain(_) => unreachable!("Config refuses it"),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("whydrop: {error:#}");
+    ExitCode::FAILURE
+}
