@@ -31,8 +31,9 @@ impl Skb {
         Some(unsafe { self.0.cast::<u8>().add(offset).cast::<T>().read_volatile() })
     }
 
-    /// Reads a pointer field as a number. A direct load would give a typed pointer, with which the
-    /// verifier forbids the arithmetic and the comparisons that a possibly stale pointer needs.
+    /// Reads a pointer field as a number. A direct load would give a typed pointer: the verifier
+    /// forbids some arithmetic on it, and keeps apart all states that differ in an offset added to
+    /// it, of which the parser has too many.
     #[inline(always)]
     pub(crate) fn pointer(&self, field: &Field) -> u64 {
         kernel::read(self.0 as u64, field).unwrap_or(0)
@@ -45,7 +46,7 @@ impl Skb {
         if protocol != IPV4 && protocol != IPV6 {
             return None;
         }
-        let head: u64 = self.scalar(&LAYOUT.skb_head)?;
+        let head = self.pointer(&LAYOUT.skb_head);
         let network: u16 = self.scalar(&LAYOUT.skb_network_header)?;
         let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
         Some(Packet {
@@ -58,7 +59,7 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn len_from(&self, packet: &Packet) -> u32 {
         let len: u32 = self.scalar(&LAYOUT.skb_len).unwrap_or(0);
-        let data: u64 = self.scalar(&LAYOUT.skb_data).unwrap_or(0);
+        let data = self.pointer(&LAYOUT.skb_data);
         // `data` may stand at the MAC header or at the transport header.
         (u64::from(len) + data - packet.start) as u32
     }
@@ -66,7 +67,7 @@ impl Skb {
     /// TCP payload of each segment of a GSO packet; 0 otherwise.
     #[inline(always)]
     pub(crate) fn gso_size(&self) -> u32 {
-        let head: u64 = self.scalar(&LAYOUT.skb_head).unwrap_or(0);
+        let head = self.pointer(&LAYOUT.skb_head);
         let end: u32 = self.scalar(&LAYOUT.skb_end).unwrap_or(0);
         let size: Option<u16> = kernel::read(head + u64::from(end), &LAYOUT.gso_size);
         size.unwrap_or(0).into()
