@@ -17,7 +17,10 @@ use crate::{
     lab::{Family, Host, Namespace, Topology},
     record::{Drop, Flow as RecordedFlow},
     tracer::{Trace, Tracer, shown, watching},
-    traffic::{Flow, Outcome, Protocol, TcpAttempt, TcpServer, UdpClient, UdpServer, upload},
+    traffic::{
+        Flow, Outcome, Protocol, TcpAttempt, TcpServer, UdpClient, UdpServer, upload,
+        wait_until_closed,
+    },
 };
 
 /// What the conversation consists of.
@@ -240,6 +243,7 @@ impl<'a> Scenario<'a> {
         let port = Self::port(self.family);
         let conversation = Conversation {
             client: self.client,
+            server: self.server,
             peer: self
                 .dial
                 .unwrap_or_else(|| self.server.socket(self.family, port)),
@@ -315,6 +319,7 @@ impl Traffic {
 
 struct Conversation<'a> {
     client: &'a Host,
+    server: &'a Host,
     peer: SocketAddr,
     traffic: Traffic,
 }
@@ -339,8 +344,10 @@ impl Conversation<'_> {
         let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
             bail!("no connection");
         };
+        let port = connection.local_addr()?.port();
         ensure!(upload(connection, bytes, DEADLINE)?, "the transfer stalled");
-        Ok(())
+        // Its last packets must be through before the fault strikes.
+        wait_until_closed(self.server, port)
     }
 
     fn udp_client(&self, source: Option<IpAddr>) -> Result<UdpClient> {
@@ -384,7 +391,7 @@ impl Conversation<'_> {
         }
         Ok(Broken {
             flow: client.flow(),
-            fate: Fate::Sent,
+            fate: Fate::Sent(client),
         })
     }
 }
@@ -398,13 +405,14 @@ struct Broken {
 enum Fate {
     Attempt(TcpAttempt),
     Transfer(JoinHandle<Result<bool>>),
-    Sent,
+    /// Still open: what is answered all the same must not find a closed port.
+    Sent(#[expect(dead_code, reason = "held for its socket")] UdpClient),
 }
 
 impl Broken {
     fn expect(self, end: End) -> Result<()> {
         match (self.fate, end) {
-            (Fate::Sent, End::Silent) => Ok(()),
+            (Fate::Sent(_), End::Silent) => Ok(()),
             // The drop has been seen; what can be said is that nothing has been said.
             (Fate::Attempt(attempt), End::Silent) => {
                 match attempt.outcome(std::time::Duration::ZERO)? {
@@ -426,7 +434,7 @@ impl Broken {
                 );
                 Ok(())
             }
-            (Fate::Sent, end) => bail!("a datagram cannot end with {end:?}"),
+            (Fate::Sent(_), end) => bail!("a datagram cannot end with {end:?}"),
         }
     }
 }

@@ -47,7 +47,7 @@ fn blackhole_route() -> Result<()> {
             family,
             Some("blackhole"),
             End::Silent,
-            &Expected::new("NOT_SPECIFIED", family.pick("ip_error", "dst_discard")),
+            &Expected::new("NOT_SPECIFIED", family.pick("ip_error", "dst_discard_out")),
         )
     })
 }

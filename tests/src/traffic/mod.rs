@@ -7,5 +7,5 @@ mod udp;
 
 pub use flow::{Flow, Protocol};
 pub use ping::ping;
-pub use tcp::{Outcome, TcpAttempt, TcpServer, upload};
+pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
 pub use udp::{UdpClient, UdpServer};

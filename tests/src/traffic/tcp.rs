@@ -1,6 +1,7 @@
 //! TCP: servers, connection attempts, transfers.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
     os::fd::AsFd,
@@ -13,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
 use super::{Flow, Protocol};
-use crate::lab::Namespace;
+use crate::{lab::Namespace, poll_until};
 
 /// A listener, with or without somebody who accepts.
 pub struct TcpServer {
@@ -177,4 +178,28 @@ pub fn upload(connection: TcpStream, bytes: usize, timeout: Duration) -> Result<
     let received = io::copy(&mut connection.take(bytes as u64), &mut io::sink());
     let sent = sender.join().expect("the sender does not panic");
     Ok(sent.is_ok() && received.is_ok_and(|received| received == bytes as u64))
+}
+
+/// Waits until a host has forgotten the connections from a client's port: the last acknowledgement
+/// has arrived, and nothing of them is on its way any more.
+///
+/// Polls, because the kernel finishes closed connections on its own and tells nobody.
+pub fn wait_until_closed(server: &Namespace, client_port: u16) -> Result<()> {
+    let remote = format!(":{client_port:04X}");
+    poll_until("a connection to close", || {
+        let known = server.enter(|| -> io::Result<bool> {
+            for table in ["tcp", "tcp6"] {
+                // `/proc/net` is the namespace of the process, this one that of the thread.
+                let table = fs::read_to_string(format!("/proc/thread-self/net/{table}"))?;
+                let mut remotes = table
+                    .lines()
+                    .filter_map(|line| line.split_whitespace().nth(2));
+                if remotes.any(|address| address.ends_with(&remote)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        known.is_ok_and(|known| !known).then_some(())
+    })
 }
