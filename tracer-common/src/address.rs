@@ -24,7 +24,9 @@ impl Address {
     /// An IPv4 address from its four bytes as they stand in the packet.
     #[inline(always)]
     pub const fn v4(bytes: [u8; 4]) -> Self {
-        Self { words: [0, 0, V4_MAPPED, u32::from_ne_bytes(bytes)] }
+        Self {
+            words: [0, 0, V4_MAPPED, u32::from_ne_bytes(bytes)],
+        }
     }
 
     /// An IPv6 address from its sixteen bytes as they stand in the packet.
@@ -63,7 +65,12 @@ impl Address {
     /// The address' sixteen bytes, IPv4 in its mapped form.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;
-        let [a, b, c, d] = [a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes()];
+        let [a, b, c, d] = [
+            a.to_ne_bytes(),
+            b.to_ne_bytes(),
+            c.to_ne_bytes(),
+            d.to_ne_bytes(),
+        ];
         [
             a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
             d[2], d[3],

@@ -46,10 +46,22 @@ pub struct DropCount {
     pub sent: u64,
 }
 
+/// The first field of every event.
+pub mod kind {
+    /// A [`super::DropEvent`].
+    pub const DROP: u64 = 1;
+    /// A [`super::SightingEvent`].
+    pub const SIGHTING: u64 = 2;
+    /// A [`super::RetransmitEvent`].
+    pub const RETRANSMIT: u64 = 3;
+}
+
 /// One dropped packet, as sent through the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DropEvent {
+    /// [`kind::DROP`].
+    pub kind: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
     /// What it is counted under.
@@ -86,6 +98,100 @@ pub struct DropEvent {
     pub capture: [u8; CAPTURE_LEN],
 }
 
+/// Which way a packet passes an interface, seen from its namespace.
+pub mod direction {
+    /// Received: tc ingress.
+    pub const IN: u32 = 0;
+    /// Sent: tc egress.
+    pub const OUT: u32 = 1;
+}
+
+/// A packet of a handshake (or a DNS message, or an ICMP error), seen at an interface.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SightingEvent {
+    /// [`kind::SIGHTING`].
+    pub kind: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// Conntrack's original tuple; all zero where there is none yet.
+    pub original: Tuple,
+    /// Where it was seen.
+    pub place: Sighted,
+    /// Bytes from the network header to the end.
+    pub len: u32,
+    /// Bytes of `capture` in use.
+    pub capture_len: u32,
+    /// The packet, from the network header up.
+    pub capture: [u8; CAPTURE_LEN],
+}
+
+/// An interface that a packet was seen at.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Sighted {
+    /// Network namespace, as inode number.
+    pub netns: u32,
+    /// Interface, unique within `netns`.
+    pub ifindex: u32,
+    /// [`direction::IN`] or [`direction::OUT`].
+    pub direction: u32,
+    /// MTU of the interface.
+    pub mtu: u32,
+    /// Name of the interface, NUL-padded.
+    pub ifname: [u8; 16],
+}
+
+/// How many sightings of a SYN are kept before one of them matches the filter.
+pub const EARLY_HOPS: usize = 4;
+
+/// Sightings of a SYN that did not match the filter there. NAT may make it match at a later hop;
+/// then these are the hops before.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct EarlyHops {
+    /// How many of `hops` are in use.
+    pub len: u64,
+    /// The sightings, oldest first.
+    pub hops: [EarlyHop; EARLY_HOPS],
+}
+
+/// One of [`EarlyHops`].
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct EarlyHop {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// The innermost flow.
+    pub flow: Tuple,
+    /// Where it was seen.
+    pub place: Sighted,
+}
+
+/// A TCP segment that a socket on this machine sends again.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RetransmitEvent {
+    /// [`kind::RETRANSMIT`].
+    pub kind: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// The socket's flow: from its own address to its peer's.
+    pub flow: Tuple,
+    /// The socket's network namespace, as inode number.
+    pub netns: u32,
+    /// First sequence number of the segment, host byte order.
+    pub seq: u32,
+    /// Payload bytes of the skb: several segments where it is more than `mss`.
+    pub len: u32,
+    /// Payload bytes of a full segment, by the socket's current path MTU.
+    pub mss: u32,
+    /// The socket's state (`enum` in include/net/tcp_states.h).
+    pub state: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
 /// How the network namespace of an skb was found, best first.
 pub mod netns_from {
     /// It could not be found.
@@ -112,15 +218,59 @@ pub mod tally {
     pub const LEN: u32 = 3;
 }
 
-impl DropEvent {
-    /// Reads an event from the bytes of a ring-buffer record; `None` if the length differs.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == size_of::<Self>()).then(|| {
-            // SAFETY: the length is right, and every bit pattern of the struct is a value.
-            unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() }
-        })
-    }
+/// Any event of the ring buffer.
+pub enum Event {
+    /// A packet was dropped.
+    Drop(DropEvent),
+    /// A packet was seen at an interface.
+    Sighting(SightingEvent),
+    /// A segment is sent again.
+    Retransmit(RetransmitEvent),
+}
 
+impl Event {
+    /// Reads an event from the bytes of a ring-buffer record; `None` if its kind is unknown or its
+    /// length is not that of its kind.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?) {
+            kind::DROP => read(bytes).map(Self::Drop),
+            kind::SIGHTING => read(bytes).map(Self::Sighting),
+            kind::RETRANSMIT => read(bytes).map(Self::Retransmit),
+            _ => None,
+        }
+    }
+}
+
+/// The event types: integers and arrays of them, so that every bit pattern is a value.
+trait FromKernel: Copy {}
+impl FromKernel for DropEvent {}
+impl FromKernel for SightingEvent {}
+impl FromKernel for RetransmitEvent {}
+
+fn read<T: FromKernel>(bytes: &[u8]) -> Option<T> {
+    (bytes.len() == size_of::<T>()).then(|| {
+        // SAFETY: the length is right, and every bit pattern of the type is a value.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    })
+}
+
+impl SightingEvent {
+    /// The captured bytes of the packet.
+    pub fn captured(&self) -> &[u8] {
+        &self.capture[..(self.capture_len as usize).min(CAPTURE_LEN)]
+    }
+}
+
+impl EarlyHops {
+    /// The sightings in use.
+    pub fn as_slice(&self) -> &[EarlyHop] {
+        &self.hops[..usize::try_from(self.len)
+            .unwrap_or(EARLY_HOPS)
+            .min(EARLY_HOPS)]
+    }
+}
+
+impl DropEvent {
     /// The captured bytes of the packet.
     pub fn captured(&self) -> &[u8] {
         &self.capture[..(self.capture_len as usize).min(CAPTURE_LEN)]
@@ -137,15 +287,29 @@ impl DropEvent {
 mod tests {
     use super::*;
 
+    fn drop_event(fill: u8) -> DropEvent {
+        read(&[fill; size_of::<DropEvent>()]).unwrap()
+    }
+
     #[test]
-    fn an_event_of_another_length_is_refused() {
-        assert!(DropEvent::from_bytes(&[0; 16]).is_none());
-        assert!(DropEvent::from_bytes(&[0; size_of::<DropEvent>()]).is_some());
+    fn an_event_of_another_length_or_kind_is_refused() {
+        for kind in 0..9u64 {
+            let mut bytes = vec![0; 2000];
+            bytes[..8].copy_from_slice(&kind.to_ne_bytes());
+            let readable = (0..2000)
+                .filter(|len| Event::from_bytes(&bytes[..*len]).is_some())
+                .count();
+            assert_eq!(
+                readable,
+                usize::from((1..=3).contains(&kind)),
+                "kind {kind}"
+            );
+        }
     }
 
     #[test]
     fn lengths_from_the_kernel_are_never_trusted() {
-        let mut event = DropEvent::from_bytes(&[0xff; size_of::<DropEvent>()]).unwrap();
+        let mut event = drop_event(0xff);
         assert_eq!(event.captured().len(), CAPTURE_LEN);
         assert_eq!(event.frames().len(), 0, "-1 is an error of bpf_get_stack");
         event.stack_bytes = i64::MAX;

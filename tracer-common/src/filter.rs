@@ -115,7 +115,10 @@ mod tests {
     use super::*;
 
     fn side(ip: Option<IpAddr>, bits: u8, port: u16) -> Side {
-        let mut side = Side { port: port.into(), ..Side::default() };
+        let mut side = Side {
+            port: port.into(),
+            ..Side::default()
+        };
         if let Some(ip) = ip {
             side.has_address = 1;
             side.address = ip.into();
@@ -137,7 +140,10 @@ mod tests {
     }
 
     fn to(ip: &str, bits: u8, port: u16) -> Filter {
-        Filter { to: side(Some(ip.parse().unwrap()), bits, port), ..Filter::default() }
+        Filter {
+            to: side(Some(ip.parse().unwrap()), bits, port),
+            ..Filter::default()
+        }
     }
 
     #[test]
@@ -179,7 +185,10 @@ mod tests {
         let mut tuple = tcp("fd00::1", 0, "fd00::2", 0);
         tuple.flags = 0;
         tuple.proto = protocol::ICMPV6;
-        let filter = |proto: u8| Filter { proto: proto.into(), ..Filter::default() };
+        let filter = |proto: u8| Filter {
+            proto: proto.into(),
+            ..Filter::default()
+        };
         assert!(filter(protocol::ICMP).matches(&tuple));
         assert!(!filter(protocol::TCP).matches(&tuple));
     }

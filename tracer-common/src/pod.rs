@@ -11,3 +11,5 @@ unsafe impl aya::Pod for layout::Layout {}
 unsafe impl aya::Pod for event::DropKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for event::DropCount {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::EarlyHops {}

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
-    event::{CAPTURE_LEN, DropCount, DropEvent, DropKey, STACK_DEPTH, tally},
+    event::{CAPTURE_LEN, DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
     packet::{Layer, Role, tcp, walk},
     tuple::Tuple,
 };
@@ -80,11 +80,20 @@ pub(crate) fn observe(
         icmp_type: flow.icmp[0],
         reserved: 0,
     };
-    let drop = Matched { skb, packet, key, original, place };
+    let drop = Matched {
+        skb,
+        packet,
+        key,
+        original,
+        place,
+    };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let count = count(&drop.key, now)?;
-    debug!(ctx, "drop: reason {} at {:x}, count {}", reason, location, count);
+    debug!(
+        ctx,
+        "drop: reason {} at {:x}, count {}", reason, location, count
+    );
     send(ctx, &drop, now, count)
 }
 
@@ -127,6 +136,7 @@ fn send(ctx: &BtfTracePointContext, drop: &Matched, now: u64, count: u64) -> Opt
     // SAFETY: `event` points to a whole DropEvent of the ring buffer; every field is written below,
     // and the padding-free layout is checked in tracer-common.
     unsafe {
+        (*event).kind = kind::DROP;
         (*event).at = now;
         (*event).key = drop.key;
         (*event).count = count;

@@ -10,7 +10,11 @@
 //! the loader fills before the load: see `tracer_common::{filter, layout}`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // For `atomic`: the BPF target has no stable atomics. The build sets RUSTC_BOOTSTRAP in any case.
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features, reason = "see above"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(core_intrinsics),
+    allow(internal_features, reason = "see above")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod atomic;
@@ -49,7 +53,13 @@ mod programs {
     /// struct sock *rx_sk)`
     #[btf_tracepoint(function = "kfree_skb")]
     pub(crate) fn kfree_skb_rx_sk(ctx: BtfTracePointContext) -> Option<()> {
-        drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), ctx.arg(3))
+        drops::observe(
+            &ctx,
+            Skb::new(ctx.arg(0)),
+            ctx.arg(1),
+            ctx.arg(2),
+            ctx.arg(3),
+        )
     }
 }
 

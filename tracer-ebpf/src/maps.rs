@@ -23,7 +23,13 @@ pub(crate) static FILTER: Filter = {
         has_address: 0,
         port: 0,
     };
-    Filter { to: ANY, from: ANY, proto: 0, netns_len: 0, netns: [0; _] }
+    Filter {
+        to: ANY,
+        from: ANY,
+        proto: 0,
+        netns_len: 0,
+        netns: [0; _],
+    }
 };
 
 /// Events for userspace. The loader sets the size.

@@ -25,7 +25,12 @@ pub(crate) struct Place {
 const REFDST_NOREF: u64 = 1;
 
 impl Place {
-    const UNKNOWN: Self = Self { netns: 0, netns_from: netns_from::NOTHING, ifindex: 0, device: 0 };
+    const UNKNOWN: Self = Self {
+        netns: 0,
+        netns_from: netns_from::NOTHING,
+        ifindex: 0,
+        device: 0,
+    };
 
     /// Finds the place of `skb`, which the socket `rx_sk` (or 0) was to receive.
     #[inline(always)]
@@ -48,13 +53,22 @@ impl Place {
     fn device(device: u64, netns_from: u32) -> Option<Self> {
         let netns = inode(kernel::read(device, &LAYOUT.dev_net)?)?;
         let ifindex = kernel::read(device, &LAYOUT.dev_ifindex)?;
-        Some(Self { netns, netns_from, ifindex, device })
+        Some(Self {
+            netns,
+            netns_from,
+            ifindex,
+            device,
+        })
     }
 
     #[inline(always)]
     fn socket(socket: u64, netns_from: u32) -> Option<Self> {
         let netns = inode(kernel::read(socket, &LAYOUT.sock_net)?)?;
-        Some(Self { netns, netns_from, ..Self::UNKNOWN })
+        Some(Self {
+            netns,
+            netns_from,
+            ..Self::UNKNOWN
+        })
     }
 
     /// The interface's name, NUL-padded.

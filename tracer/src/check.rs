@@ -38,9 +38,15 @@ fn text(preflight: &Preflight, color: bool) -> String {
             State::Required => ("✗", "\x1b[31m"),
         };
         let (paint, reset) = if color { (paint, "\x1b[0m") } else { ("", "") };
-        text += &format!("{paint}{mark}{reset} {:<22} {}\n", finding.name, finding.found);
+        text += &format!(
+            "{paint}{mark}{reset} {:<22} {}\n",
+            finding.name, finding.found
+        );
         if finding.state != State::Present {
-            text += &format!("    without it: {}\n    to fix it:  {}\n", finding.cost, finding.fix);
+            text += &format!(
+                "    without it: {}\n    to fix it:  {}\n",
+                finding.cost, finding.fix
+            );
         }
     }
     text += match (preflight.blocker(), preflight.degraded().len()) {

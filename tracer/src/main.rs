@@ -29,7 +29,11 @@ fn run(config: Config) -> Result<ExitCode> {
         Mode::Trace(config) => trace::run(&config).map(|()| ExitCode::SUCCESS),
         Mode::Check(output) => {
             let able = check::run(&mut io::stdout().lock(), output.format, &output.style)?;
-            Ok(if able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if able {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Mode::Explain(_) => unreachable!("Config refuses it"),
     }

@@ -11,12 +11,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep},
 };
-use tracer_common::event::DropEvent;
+use tracer_common::event::Event;
 
 use crate::{
     config::TraceConfig,
     drops::{
-        decode::{DropFacts, Decoder},
+        decode::{Decoder, DropFacts},
         fold::{Folded, Folds},
         noise,
     },
@@ -47,7 +47,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// The trace cannot start (the message says what is missing and how to get it), or the output
 /// cannot be written to.
 pub fn run(config: &TraceConfig) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(trace(config))
 }
 
@@ -63,14 +65,30 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let btf = KernelBtf::of_running_kernel();
     let preflight = Preflight::look(&btf);
     if let Some(blocker) = preflight.blocker() {
-        bail!("{}: {}; {}\n  {}", blocker.name, blocker.found, blocker.cost, blocker.fix);
+        bail!(
+            "{}: {}; {}\n  {}",
+            blocker.name,
+            blocker.found,
+            blocker.cost,
+            blocker.fix
+        );
     }
     let btf = btf?;
 
-    let mut probes =
-        Probes::load(&Settings { filter, ring_bytes: RING_BYTES, debug: config.verbose }, &btf)?;
+    let mut probes = Probes::load(
+        &Settings {
+            filter,
+            ring_bytes: RING_BYTES,
+            debug: config.verbose,
+        },
+        &btf,
+    )?;
     let mut events = probes.events()?;
-    let mut log = if config.verbose { Some(probes.log()?) } else { None };
+    let mut log = if config.verbose {
+        Some(probes.log()?)
+    } else {
+        None
+    };
     let netns = NetnsNames::read();
     let mut degraded = preflight.degraded();
     // Already in `degraded` where it fails: drops are shown all the same, without function names.
@@ -78,7 +96,11 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let decoder = Decoder::new(Reasons::read(&btf), symbols, Clock::now());
     probes.attach()?;
 
-    let printer = Printer::new(io::stdout(), config.output.format, config.output.style.clone());
+    let printer = Printer::new(
+        io::stdout(),
+        config.output.format,
+        config.output.style.clone(),
+    );
     let mut session = Session {
         config,
         decoder,
@@ -91,7 +113,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         ended: false,
     };
     degraded.sort();
-    session.print(Record::Started(Started {
+    session.print(&Record::Started(Started {
         ts: SystemTime::now(),
         kernel: preflight.kernel.clone(),
         interfaces: 0,
@@ -147,11 +169,16 @@ impl Session<'_> {
     fn take(&mut self, batch: Vec<Bytes>) -> Result<()> {
         let now = Instant::now();
         for record in batch {
-            let event = DropEvent::from_bytes(&record)
-                .context("the kernel programs sent an event of unknown size")?;
-            let facts = self.decoder.event(&event);
-            if let Some(folded) = self.folds.add(facts, event.count, now) {
-                self.show(folded)?;
+            let event = Event::from_bytes(&record)
+                .context("the kernel programs sent an event of unknown kind")?;
+            match event {
+                Event::Drop(event) => {
+                    let facts = self.decoder.event(&event);
+                    if let Some(folded) = self.folds.add(facts, event.count, now) {
+                        self.show(folded)?;
+                    }
+                }
+                Event::Sighting(_) | Event::Retransmit(_) => {}
             }
         }
         Ok(())
@@ -171,12 +198,18 @@ impl Session<'_> {
         let tallies = probes.tallies();
         let before = std::mem::replace(&mut self.reported, tallies);
         if tallies.lost > before.lost {
-            self.lost(tallies.lost - before.lost, "the ring buffer, which was full; the drops are counted all the same")?;
+            self.lost(
+                tallies.lost - before.lost,
+                "the ring buffer, which was full; the drops are counted all the same",
+            )?;
             self.reconcile(probes)?;
         }
         if tallies.uncounted > before.uncounted {
             let events = tallies.uncounted - before.uncounted;
-            self.lost(events, "the counting map, which was full; the drops are in the total all the same")?;
+            self.lost(
+                events,
+                "the counting map, which was full; the drops are in the total all the same",
+            )?;
         }
         if tallies.skipped > before.skipped {
             let events = tallies.skipped - before.skipped;
@@ -187,14 +220,21 @@ impl Session<'_> {
 
     fn lost(&mut self, events: u64, place: &str) -> Result<()> {
         self.summary.lost += events;
-        self.print(Record::Lost(Lost { ts: SystemTime::now(), events, place: place.to_owned() }))
+        self.print(&Record::Lost(Lost {
+            ts: SystemTime::now(),
+            events,
+            place: place.to_owned(),
+        }))
     }
 
     /// Shows what no event has shown.
     fn reconcile(&mut self, probes: &Probes) -> Result<()> {
         let now = SystemTime::now();
         let decoder = &self.decoder;
-        for folded in self.folds.reconcile(probes.counts(), |key| decoder.key(key, now)) {
+        for folded in self
+            .folds
+            .reconcile(probes.counts(), |key| decoder.key(key, now))
+        {
             self.show(folded)?;
         }
         Ok(())
@@ -215,8 +255,12 @@ impl Session<'_> {
         self.records += 1;
         let record = self.record(*facts, count);
         self.summary.tally(&record.verdict, count);
-        self.print(Record::Drop(Box::new(record)))?;
-        if self.config.count.is_some_and(|wanted| self.records >= wanted) {
+        self.print(&Record::Drop(Box::new(record)))?;
+        if self
+            .config
+            .count
+            .is_some_and(|wanted| self.records >= wanted)
+        {
             self.ended = true;
         }
         Ok(())
@@ -224,7 +268,10 @@ impl Session<'_> {
 
     fn record(&mut self, facts: DropFacts, count: u64) -> Drop {
         let verdict = verdict::unexplained(&facts);
-        let netns_name = facts.netns.and_then(|inode| self.netns.find(inode)).map(str::to_owned);
+        let netns_name = facts
+            .netns
+            .and_then(|inode| self.netns.find(inode))
+            .map(str::to_owned);
         Drop {
             ts: facts.at,
             flow: facts.flow,
@@ -246,8 +293,12 @@ impl Session<'_> {
         }
     }
 
-    fn print(&mut self, record: Record) -> Result<()> {
-        match self.printer.print(&record).context("cannot write the output")? {
+    fn print(&mut self, record: &Record) -> Result<()> {
+        match self
+            .printer
+            .print(&record)
+            .context("cannot write the output")?
+        {
             Delivery::Written => {}
             Delivery::ReaderGone => self.ended = true,
         }
@@ -270,8 +321,10 @@ impl Session<'_> {
         self.summary.drops += self.reported.uncounted;
         self.summary.malformed = self.reported.malformed;
         let mut summary = std::mem::take(&mut self.summary);
-        summary.verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.count));
-        self.print(Record::Summary(summary))
+        summary
+            .verdicts
+            .sort_by_key(|verdict| std::cmp::Reverse(verdict.count));
+        self.print(&Record::Summary(summary))
     }
 }
 
@@ -287,7 +340,11 @@ fn stderrlog() {
             if !self.enabled(record.metadata()) {
                 return;
             }
-            eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());
+            eprintln!(
+                "{}: {}",
+                record.level().as_str().to_ascii_lowercase(),
+                record.args()
+            );
         }
         fn flush(&self) {}
     }

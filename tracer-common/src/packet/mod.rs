@@ -116,7 +116,9 @@ pub fn walk<B: Bytes>(bytes: &B, mut visit: impl FnMut(Role, &Layer)) -> bool {
     let mut at = 0;
     let mut role = Role::Travelling;
     for depth in 0..MAX_LAYERS {
-        let Some(layer) = layer(bytes, at) else { return depth > 0 };
+        let Some(layer) = layer(bytes, at) else {
+            return depth > 0;
+        };
         visit(role, &layer);
         match layer.next {
             Next::Nothing => break,
@@ -131,7 +133,13 @@ pub fn walk<B: Bytes>(bytes: &B, mut visit: impl FnMut(Role, &Layer)) -> bool {
 pub fn headers<B: Bytes>(bytes: &B) -> Option<Headers> {
     let mut found: Option<Headers> = None;
     walk(bytes, |role, layer| match (&mut found, role) {
-        (None, _) => found = Some(Headers { flow: *layer, outer: None, quoted: None }),
+        (None, _) => {
+            found = Some(Headers {
+                flow: *layer,
+                outer: None,
+                quoted: None,
+            });
+        }
         (Some(headers), Role::Travelling) => {
             headers.outer.get_or_insert(headers.flow.tuple);
             headers.flow = *layer;

@@ -68,7 +68,13 @@ const NODE_A: [u8; 4] = [192, 0, 2, 1];
 const NODE_B: [u8; 4] = [192, 0, 2, 2];
 
 fn syn() -> Vec<u8> {
-    ipv4(protocol::TCP, 0, A, B, &tcp_header(40000, 443, 0x0102_0304, Tcp::SYN))
+    ipv4(
+        protocol::TCP,
+        0,
+        A,
+        B,
+        &tcp_header(40000, 443, 0x0102_0304, Tcp::SYN),
+    )
 }
 
 fn parse(packet: &[u8]) -> Headers {
@@ -90,7 +96,10 @@ fn a_syn_shows_its_tuple_flags_and_sequence_number() {
     assert_eq!(ends(&found.flow.tuple), syn_ends());
     assert_eq!((found.outer, found.quoted), (None, None));
     let tcp = tcp(&packet.as_slice(), &found.flow).unwrap();
-    assert_eq!((tcp.seq, tcp.flags, tcp.payload), (0x0102_0304, Tcp::SYN, 0));
+    assert_eq!(
+        (tcp.seq, tcp.flags, tcp.payload),
+        (0x0102_0304, Tcp::SYN, 0)
+    );
 }
 
 #[test]
@@ -109,17 +118,26 @@ fn ipv6_extension_headers_are_skipped() {
     payload.extend(tcp_header(1, 2, 3, Tcp::SYN));
     let packet = ipv6(0, &payload);
     let tuple = parse(&packet).flow.tuple;
-    assert_eq!((tuple.proto, tuple.sport, tuple.dport), (protocol::TCP, 1, 2));
+    assert_eq!(
+        (tuple.proto, tuple.sport, tuple.dport),
+        (protocol::TCP, 1, 2)
+    );
     assert!(tuple.has_ports());
 }
 
 #[test]
 fn later_fragments_have_no_ports() {
     let v4 = ipv4(protocol::UDP, 185, A, B, &udp(53, &[0; 32]));
-    let v6 = ipv6(44, &[protocol::UDP, 0, 0x05, 0xa8, 0, 0, 0, 1, 0, 53, 0, 53]);
+    let v6 = ipv6(
+        44,
+        &[protocol::UDP, 0, 0x05, 0xa8, 0, 0, 0, 1, 0, 53, 0, 53],
+    );
     for packet in [v4, v6] {
         let tuple = parse(&packet).flow.tuple;
-        assert_eq!((tuple.proto, tuple.sport, tuple.dport), (protocol::UDP, 0, 0));
+        assert_eq!(
+            (tuple.proto, tuple.sport, tuple.dport),
+            (protocol::UDP, 0, 0)
+        );
         assert!(tuple.is_later_fragment() && !tuple.has_ports());
     }
 }
@@ -128,7 +146,11 @@ fn later_fragments_have_no_ports() {
 fn the_flow_of_a_tunnelled_packet_is_the_inner_one() {
     let frame = ethernet(0x0800, &syn());
     let tagged = ethernet(0x8100, &[&[0, 7, 8, 0], syn().as_slice()].concat());
-    let geneve = [&[1, 0, 0x65, 0x58, 0, 0, 9, 0, 0xaa, 0xbb, 0, 0], frame.as_slice()].concat();
+    let geneve = [
+        &[1, 0, 0x65, 0x58, 0, 0, 9, 0, 0xaa, 0xbb, 0, 0],
+        frame.as_slice(),
+    ]
+    .concat();
     let gre_with_key = [&[0x20, 0, 8, 0, 0, 0, 0, 1], syn().as_slice()].concat();
     let tunnels = [
         (protocol::UDP, udp(4789, &vxlan(&frame))),
@@ -141,7 +163,10 @@ fn the_flow_of_a_tunnelled_packet_is_the_inner_one() {
         let found = parse(&ipv4(proto, 0, NODE_A, NODE_B, &payload));
         assert_eq!(ends(&found.flow.tuple), syn_ends());
         let outer = found.outer.expect("an outer tuple");
-        assert_eq!((outer.src, outer.dst, outer.proto), (Address::v4(NODE_A), Address::v4(NODE_B), proto));
+        assert_eq!(
+            (outer.src, outer.dst, outer.proto),
+            (Address::v4(NODE_A), Address::v4(NODE_B), proto)
+        );
     }
 }
 
@@ -159,7 +184,13 @@ fn an_icmp_error_quotes_the_packet_it_speaks_of() {
 
 #[test]
 fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
-    let outer = ipv4(protocol::UDP, 0, NODE_A, NODE_B, &udp(8472, &vxlan(&ethernet(0x0800, &syn()))));
+    let outer = ipv4(
+        protocol::UDP,
+        0,
+        NODE_A,
+        NODE_B,
+        &udp(8472, &vxlan(&ethernet(0x0800, &syn()))),
+    );
     let mut error = vec![3, 4, 0, 0, 0, 0, 5, 0x78];
     error.extend(&outer);
     let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], NODE_A, &error);
@@ -167,13 +198,19 @@ fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
     walk(&packet.as_slice(), |_, layer| seen.push(ends(&layer.tuple)));
     let found = parse(&packet);
     assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
-    assert_eq!(found.outer, None, "a quoted tunnel is no encapsulation of the ICMP packet");
+    assert_eq!(
+        found.outer, None,
+        "a quoted tunnel is no encapsulation of the ICMP packet"
+    );
     assert_eq!(seen.len(), 3);
 }
 
 #[test]
 fn icmpv6_echo_quotes_nothing_and_an_error_does() {
-    assert_eq!(parse(&ipv6(protocol::ICMPV6, &[128, 0, 0, 0, 0, 0, 0, 0])).quoted, None);
+    assert_eq!(
+        parse(&ipv6(protocol::ICMPV6, &[128, 0, 0, 0, 0, 0, 0, 0])).quoted,
+        None
+    );
     let mut error = vec![2, 0, 0, 0, 0, 0, 5, 0];
     error.extend(ipv6(protocol::TCP, &tcp_header(7, 8, 9, 0)));
     let quoted = parse(&ipv6(protocol::ICMPV6, &error)).quoted.unwrap();

@@ -22,7 +22,12 @@ const VLAN_LEN: u32 = 4;
 #[inline(always)]
 pub(super) fn layer<B: Bytes>(bytes: &B, header: &Header) -> Layer {
     let mut layer = Layer {
-        tuple: Tuple { src: header.src, dst: header.dst, proto: header.proto, ..Tuple::default() },
+        tuple: Tuple {
+            src: header.src,
+            dst: header.dst,
+            proto: header.proto,
+            ..Tuple::default()
+        },
         transport_at: header.payload_at,
         end_at: header.end_at,
         icmp: [0; 2],
@@ -34,11 +39,7 @@ pub(super) fn layer<B: Bytes>(bytes: &B, header: &Header) -> Layer {
     }
     let at = header.payload_at;
     match header.proto {
-        protocol::TCP
-        | protocol::UDP
-        | protocol::SCTP
-        | protocol::DCCP
-        | protocol::UDPLITE => {
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP | protocol::UDPLITE => {
             if let Some([s0, s1, d0, d1]) = bytes.load::<[u8; 4]>(at) {
                 layer.tuple.sport = u16::from_be_bytes([s0, s1]);
                 layer.tuple.dport = u16::from_be_bytes([d0, d1]);
@@ -102,7 +103,11 @@ fn vxlan<B: Bytes>(bytes: &B, at: u32) -> Option<Next> {
 fn geneve<B: Bytes>(bytes: &B, at: u32) -> Option<Next> {
     let header: GeneveHdr = bytes.load(at)?;
     let options_len = u32::from(header.ver_opt_len & 0x3f) * 4;
-    carried(bytes, at + size_of::<GeneveHdr>() as u32 + options_len, header.protocol_type)
+    carried(
+        bytes,
+        at + size_of::<GeneveHdr>() as u32 + options_len,
+        header.protocol_type,
+    )
 }
 
 /// GRE version 0 (RFC 2784, 2890): checksum, key and sequence number are optional words.
@@ -112,7 +117,8 @@ fn gre<B: Bytes>(bytes: &B, at: u32) -> Option<Next> {
     if version & 0x7 != 0 {
         return None;
     }
-    let words = 1 + u32::from(flags >> 7 & 1) + u32::from(flags >> 5 & 1) + u32::from(flags >> 4 & 1);
+    let words =
+        1 + u32::from(flags >> 7 & 1) + u32::from(flags >> 5 & 1) + u32::from(flags >> 4 & 1);
     carried(bytes, at + words * 4, [p0, p1])
 }
 

@@ -1,9 +1,6 @@
 //! From a kernel event to the facts about one dropped packet.
 
-use std::{
-    net::IpAddr,
-    time::SystemTime,
-};
+use std::{net::IpAddr, time::SystemTime};
 
 use tracer_common::{
     event::{DropEvent, DropKey},
@@ -64,7 +61,11 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for the running kernel.
     pub fn new(reasons: Reasons, symbols: Symbols, clock: Clock) -> Self {
-        Self { reasons, symbols, clock }
+        Self {
+            reasons,
+            symbols,
+            clock,
+        }
     }
 
     /// The facts of one event.
@@ -92,7 +93,9 @@ impl Decoder {
             tcp_flags: tcp.map(|tcp| flags(tcp.flags)),
             seq: tcp.map(|tcp| tcp.seq),
             gso_size: (event.gso_size != 0).then_some(event.gso_size),
-            icmp: parsed.filter(|_| is_icmp).map(|parsed| parsed.flow.icmp.into()),
+            icmp: parsed
+                .filter(|_| is_icmp)
+                .map(|parsed| parsed.flow.icmp.into()),
         });
         facts
     }
@@ -129,7 +132,10 @@ impl Decoder {
                 None => format!("{address:#x}"),
             })
             .collect();
-        let dropper = self.symbols.function(event.key.location).unwrap_or_default();
+        let dropper = self
+            .symbols
+            .function(event.key.location)
+            .unwrap_or_default();
         let start = names
             .iter()
             .position(|name| name == dropper)
@@ -141,9 +147,16 @@ impl Decoder {
 
 /// Frames between the code that gives up an skb and our program.
 fn is_machinery(function: &str) -> bool {
-    ["bpf_", "__bpf_", "__traceiter_", "kfree_skb", "__kfree_skb", "sk_skb_reason_drop"]
-        .iter()
-        .any(|prefix| function.starts_with(prefix))
+    [
+        "bpf_",
+        "__bpf_",
+        "__traceiter_",
+        "kfree_skb",
+        "__kfree_skb",
+        "sk_skb_reason_drop",
+    ]
+    .iter()
+    .any(|prefix| function.starts_with(prefix))
 }
 
 /// A tuple for people and JSON.
@@ -176,8 +189,7 @@ fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, Optio
         return None;
     }
     let asked_for = (original.dst, original.dport);
-    let unchanged =
-        asked_for == (flow.dst, flow.dport) || asked_for == (flow.src, flow.sport);
+    let unchanged = asked_for == (flow.dst, flow.dport) || asked_for == (flow.src, flow.sport);
     let port = flow.has_ports().then_some(original.dport);
     (!unchanged).then(|| (original.dst.into(), port))
 }
@@ -200,7 +212,10 @@ fn flags(flags: u8) -> String {
 
 /// A NUL-padded name of the kernel's.
 fn text(bytes: &[u8]) -> Option<String> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
@@ -228,7 +243,10 @@ mod tests {
         let to_backend = tuple([10, 0, 0, 1], 4000, [10, 0, 1, 5], 8080);
         let cluster_ip = Some(("10.96.0.10".parse().unwrap(), Some(80)));
         assert_eq!(original_destination(&to_backend, &original), cluster_ip);
-        assert_eq!(original_destination(&to_backend.reversed(), &original), cluster_ip);
+        assert_eq!(
+            original_destination(&to_backend.reversed(), &original),
+            cluster_ip
+        );
         assert_eq!(original_destination(&original, &original), None);
         assert_eq!(original_destination(&original.reversed(), &original), None);
         assert_eq!(original_destination(&original, &Tuple::default()), None);

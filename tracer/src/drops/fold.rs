@@ -97,7 +97,10 @@ impl Folds {
                 waiting: None,
             });
             if count > kind.reported {
-                let facts = kind.waiting.take().unwrap_or_else(|| Box::new(describe(&key)));
+                let facts = kind
+                    .waiting
+                    .take()
+                    .unwrap_or_else(|| Box::new(describe(&key)));
                 folded.extend(kind.report(facts, count));
             }
         }
@@ -109,7 +112,9 @@ impl Folds {
 impl Kind {
     fn report(&mut self, facts: Box<DropFacts>, exact: u64) -> Option<Folded> {
         // An event that was read late may carry a count which a record already stands for.
-        let count = exact.checked_sub(self.reported).filter(|count| *count > 0)?;
+        let count = exact
+            .checked_sub(self.reported)
+            .filter(|count| *count > 0)?;
         self.reported = exact;
         Some(Folded { facts, count })
     }
@@ -149,10 +154,16 @@ mod tests {
         assert!(folds.expire(start, |_| 3).is_empty());
         // 500 more came without an event.
         let folded = folds.expire(start + WINDOW, |_| 503);
-        assert_eq!(folded.iter().map(|folded| folded.count).collect::<Vec<_>>(), [502]);
+        assert_eq!(
+            folded.iter().map(|folded| folded.count).collect::<Vec<_>>(),
+            [502]
+        );
         assert!(folds.expire(start + 2 * WINDOW, |_| 503).is_empty());
         assert_eq!(folds.next_deadline(), None);
-        assert_eq!(folds.add(facts(1), 504, start + 3 * WINDOW).unwrap().count, 1);
+        assert_eq!(
+            folds.add(facts(1), 504, start + 3 * WINDOW).unwrap().count,
+            1
+        );
     }
 
     #[test]
@@ -172,14 +183,21 @@ mod tests {
         let rest = folds.reconcile(exact.into_iter(), |key| facts(key.reason));
         shown += rest.iter().map(|folded| folded.count).sum::<u64>();
         assert_eq!(shown, 42);
-        assert!(folds.reconcile(exact.into_iter(), |key| facts(key.reason)).is_empty());
+        assert!(
+            folds
+                .reconcile(exact.into_iter(), |key| facts(key.reason))
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_late_event_is_not_counted_twice() {
         let (mut folds, start) = (Folds::default(), Instant::now());
         let key = facts(1).key;
-        assert_eq!(folds.reconcile([(key, 5)].into_iter(), |_| facts(1)).len(), 1);
+        assert_eq!(
+            folds.reconcile([(key, 5)].into_iter(), |_| facts(1)).len(),
+            1
+        );
         assert!(folds.add(facts(1), 3, start).is_none());
     }
 }

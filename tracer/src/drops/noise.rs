@@ -32,11 +32,10 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")
         }
-        ("TCP_FLAGS" | "TCP_CLOSE", "tcp_v4_do_rcv" | "tcp_v6_do_rcv" | "tcp_rcv_state_process")
-            if !handshake =>
-        {
-            Some("a late packet of a closing connection")
-        }
+        (
+            "TCP_FLAGS" | "TCP_CLOSE",
+            "tcp_v4_do_rcv" | "tcp_v6_do_rcv" | "tcp_rcv_state_process",
+        ) if !handshake => Some("a late packet of a closing connection"),
         ("QUEUE_PURGE", _) => Some("a socket that closes with packets in its queue"),
         ("NO_SOCKET", "ping_rcv") => Some("an echo reply, which the raw socket has a copy of"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
@@ -58,7 +57,12 @@ fn is_for_many(ip: IpAddr) -> bool {
 fn is_unwanted_multicast(reason: &str, function: &str) -> bool {
     matches!(
         (reason, function),
-        ("NOT_SPECIFIED", "ip_rcv_finish_core" | "br_dev_xmit" | "vxlan_xmit" | "ip6_mc_input")
-            | ("NO_TX_TARGET" | "IP_INNOROUTES" | "IP_INADDRERRORS" | "IP_OUTNOROUTES", _)
+        (
+            "NOT_SPECIFIED",
+            "ip_rcv_finish_core" | "br_dev_xmit" | "vxlan_xmit" | "ip6_mc_input"
+        ) | (
+            "NO_TX_TARGET" | "IP_INNOROUTES" | "IP_INADDRERRORS" | "IP_OUTNOROUTES",
+            _
+        )
     )
 }

@@ -45,14 +45,21 @@ impl KernelBtf {
 
     /// Values and names of an enum; empty if the kernel has no such enum.
     pub fn enumerators(&self, name: &str) -> BTreeMap<u32, String> {
-        self.all().find_map(|btf| enumerators(btf, name)).unwrap_or_default()
+        self.all()
+            .find_map(|btf| enumerators(btf, name))
+            .unwrap_or_default()
     }
 
     /// How many arguments a tracepoint has; `None` if the kernel does not have the tracepoint.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let types = self.vmlinux.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
+        let types = self
+            .vmlinux
+            .resolve_types_by_name(&format!("btf_trace_{name}"))
+            .ok()?;
         types.into_iter().find_map(|ty| {
-            let Type::Typedef(typedef) = ty else { return None };
+            let Type::Typedef(typedef) = ty else {
+                return None;
+            };
             let Type::Ptr(pointer) = self.vmlinux.resolve_chained_type(&typedef).ok()? else {
                 return None;
             };
@@ -107,7 +114,11 @@ fn member(btf: &Btf, of: &Struct, name: &str) -> Option<(u32, Type)> {
 fn aggregate(btf: &Btf, ty: Type) -> Option<Struct> {
     match ty {
         Type::Struct(found) | Type::Union(found) => Some(found),
-        Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) | Type::TypeTag(_) | Type::Array(_) => {
+        Type::Typedef(_)
+        | Type::Const(_)
+        | Type::Volatile(_)
+        | Type::TypeTag(_)
+        | Type::Array(_) => {
             let id = ty.as_btf_type()?.get_type_id()?;
             aggregate(btf, btf.resolve_type_by_id(id).ok()?)
         }
@@ -116,18 +127,23 @@ fn aggregate(btf: &Btf, ty: Type) -> Option<Struct> {
 }
 
 fn enumerators(btf: &Btf, name: &str) -> Option<BTreeMap<u32, String>> {
-    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|ty| {
-        let name = |member: &dyn BtfType| btf.resolve_name(member).ok();
-        match ty {
-            Type::Enum(found) => {
-                found.members.iter().map(|member| Some((member.val(), name(member)?))).collect()
+    btf.resolve_types_by_name(name)
+        .ok()?
+        .into_iter()
+        .find_map(|ty| {
+            let name = |member: &dyn BtfType| btf.resolve_name(member).ok();
+            match ty {
+                Type::Enum(found) => found
+                    .members
+                    .iter()
+                    .map(|member| Some((member.val(), name(member)?)))
+                    .collect(),
+                Type::Enum64(found) => found
+                    .members
+                    .iter()
+                    .map(|member| Some((u32::try_from(member.val()).ok()?, name(member)?)))
+                    .collect(),
+                _ => None,
             }
-            Type::Enum64(found) => found
-                .members
-                .iter()
-                .map(|member| Some((u32::try_from(member.val()).ok()?, name(member)?)))
-                .collect(),
-            _ => None,
-        }
-    })
+        })
 }

@@ -14,7 +14,9 @@ impl Clock {
     /// the times must stay in order.
     pub fn now() -> Self {
         let monotonic = Duration::from_nanos(monotonic_nanos());
-        Self { zero: SystemTime::now() - monotonic }
+        Self {
+            zero: SystemTime::now() - monotonic,
+        }
     }
 
     /// Wall-clock time of a kernel timestamp, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -25,7 +27,10 @@ impl Clock {
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns` gives them.
 pub fn monotonic_nanos() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid place to write to. CLOCK_MONOTONIC exists on every Linux, so the
     // call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };

@@ -9,22 +9,43 @@
 /// netdev hooks `INGRESS` and `EGRESS`. IP hooks that br_netfilter runs on bridged packets are
 /// named like any IP hook, since it is the IP rules that decide.
 pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<&'static str> {
-    let runner = stack.iter().position(|f| f.as_ref().starts_with("nf_hook_slow"))?;
-    stack[runner + 1..].iter().take(3).find_map(|function| hook_run_by(function.as_ref()))
+    let runner = stack
+        .iter()
+        .position(|f| f.as_ref().starts_with("nf_hook_slow"))?;
+    stack[runner + 1..]
+        .iter()
+        .take(3)
+        .find_map(|function| hook_run_by(function.as_ref()))
 }
 
 fn hook_run_by(function: &str) -> Option<&'static str> {
     Some(match function {
-        "ip_rcv" | "ip_list_rcv" | "ip_sublist_rcv" | "ipv6_rcv" | "ipv6_list_rcv"
-        | "ip6_sublist_rcv" | "br_nf_pre_routing" | "br_nf_pre_routing_ipv6" => "PREROUTING",
+        "ip_rcv"
+        | "ip_list_rcv"
+        | "ip_sublist_rcv"
+        | "ipv6_rcv"
+        | "ipv6_list_rcv"
+        | "ip6_sublist_rcv"
+        | "br_nf_pre_routing"
+        | "br_nf_pre_routing_ipv6" => "PREROUTING",
         "ip_local_deliver" | "ip6_input" => "INPUT",
         "ip_forward" | "ip6_forward" | "ip_mr_forward" | "ip6mr_forward2" | "br_nf_forward_ip"
         | "br_nf_forward" => "FORWARD",
-        "__ip_local_out" | "ip_local_out" | "__ip6_local_out" | "ip6_local_out" | "ip6_xmit"
-        | "raw_sendmsg" | "raw_send_hdrinc" | "rawv6_sendmsg" | "rawv6_send_hdrinc"
-        | "ndisc_send_skb" | "mld_sendpack" | "igmp6_send" | "ip_build_and_send_pkt" => "OUTPUT",
-        "ip_output" | "ip_mc_output" | "ip6_output" | "ip6_finish_output" | "br_nf_post_routing"
-        | "xfrm4_output" | "xfrm6_output" => "POSTROUTING",
+        "__ip_local_out"
+        | "ip_local_out"
+        | "__ip6_local_out"
+        | "ip6_local_out"
+        | "ip6_xmit"
+        | "raw_sendmsg"
+        | "raw_send_hdrinc"
+        | "rawv6_sendmsg"
+        | "rawv6_send_hdrinc"
+        | "ndisc_send_skb"
+        | "mld_sendpack"
+        | "igmp6_send"
+        | "ip_build_and_send_pkt" => "OUTPUT",
+        "ip_output" | "ip_mc_output" | "ip6_output" | "ip6_finish_output"
+        | "br_nf_post_routing" | "xfrm4_output" | "xfrm6_output" => "POSTROUTING",
         "br_handle_frame" | "nf_hook_bridge_pre" => "BRIDGE_PREROUTING",
         "br_pass_frame_up" => "BRIDGE_INPUT",
         "__br_forward" => "BRIDGE_FORWARD",
@@ -43,11 +64,39 @@ mod tests {
     #[test]
     fn the_caller_of_nf_hook_slow_names_the_hook() {
         for (stack, hook) in [
-            (&["nft_do_chain", "nft_do_chain_inet", "nf_hook_slow", "ip_forward"][..], "FORWARD"),
+            (
+                &[
+                    "nft_do_chain",
+                    "nft_do_chain_inet",
+                    "nf_hook_slow",
+                    "ip_forward",
+                ][..],
+                "FORWARD",
+            ),
             (&["nf_hook_slow", "ip_local_deliver", "ip_rcv"], "INPUT"),
-            (&["nf_hook_slow", "__ip_local_out", "ip_push_pending_frames"], "OUTPUT"),
-            (&["nft_do_chain", "nf_hook_slow", "br_nf_forward_ip", "nf_hook_slow", "__br_forward"], "FORWARD"),
-            (&["nft_do_chain", "nft_do_chain_bridge", "nf_hook_slow", "__br_forward"], "BRIDGE_FORWARD"),
+            (
+                &["nf_hook_slow", "__ip_local_out", "ip_push_pending_frames"],
+                "OUTPUT",
+            ),
+            (
+                &[
+                    "nft_do_chain",
+                    "nf_hook_slow",
+                    "br_nf_forward_ip",
+                    "nf_hook_slow",
+                    "__br_forward",
+                ],
+                "FORWARD",
+            ),
+            (
+                &[
+                    "nft_do_chain",
+                    "nft_do_chain_bridge",
+                    "nf_hook_slow",
+                    "__br_forward",
+                ],
+                "BRIDGE_FORWARD",
+            ),
         ] {
             assert_eq!(from_stack(stack), Some(hook), "{stack:?}");
         }
@@ -55,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_drop_outside_of_netfilter_has_no_hook() {
-        assert_eq!(from_stack(&["tcp_v4_rcv", "ip_protocol_deliver_rcu", "ip_local_deliver"]), None);
+        assert_eq!(
+            from_stack(&["tcp_v4_rcv", "ip_protocol_deliver_rcu", "ip_local_deliver"]),
+            None
+        );
         assert_eq!(from_stack::<&str>(&[]), None);
     }
 }

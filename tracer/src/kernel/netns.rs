@@ -84,7 +84,11 @@ pub fn resolve(name_or_path: &str) -> Result<u32> {
     inode(&path).with_context(|| {
         let mut known: Vec<_> = named().map(|(_, name)| name).collect();
         known.sort();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
         format!(
             "no network namespace '{name_or_path}' (named ones here: {known}; a path such as \
              /proc/PID/ns/net works too)"
@@ -110,7 +114,10 @@ fn inode(path: &Path) -> Result<u32> {
 fn named() -> impl Iterator<Item = (u32, String)> {
     let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
     entries.filter_map(|entry| {
-        Some((inode(&entry.path()).ok()?, entry.file_name().to_string_lossy().into_owned()))
+        Some((
+            inode(&entry.path()).ok()?,
+            entry.file_name().to_string_lossy().into_owned(),
+        ))
     })
 }
 
@@ -119,9 +126,15 @@ fn processes() -> HashMap<u32, String> {
     let mut found = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(metadata) = fs::metadata(entry.path().join("ns/net")) else { continue };
-        let Ok(inode) = u32::try_from(metadata.ino()) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(metadata) = fs::metadata(entry.path().join("ns/net")) else {
+            continue;
+        };
+        let Ok(inode) = u32::try_from(metadata.ino()) else {
+            continue;
+        };
         found.entry(inode).or_insert_with(|| {
             let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             format!("{}[{pid}]", comm.trim_end())

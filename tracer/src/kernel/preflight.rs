@@ -7,11 +7,7 @@ use std::{ffi::CStr, fs};
 
 use serde::Serialize;
 
-use super::{
-    btf::KernelBtf,
-    probes::TRACEPOINT,
-    reasons::Reasons,
-};
+use super::{btf::KernelBtf, probes::TRACEPOINT, reasons::Reasons};
 
 /// One fact that was looked for.
 #[derive(Debug, Clone, Serialize)]
@@ -54,21 +50,37 @@ impl Preflight {
     pub fn look(btf: &anyhow::Result<KernelBtf>) -> Self {
         let mut findings = vec![capabilities(), of_btf(btf)];
         if let Ok(btf) = btf {
-            findings.extend([tracepoint(btf), ring_buffer(btf), reasons(btf), conntrack(btf), tcx(btf)]);
+            findings.extend([
+                tracepoint(btf),
+                ring_buffer(btf),
+                reasons(btf),
+                conntrack(btf),
+                tcx(btf),
+            ]);
         }
         findings.push(symbols());
-        Self { kernel: kernel_release(), findings }
+        Self {
+            kernel: kernel_release(),
+            findings,
+        }
     }
 
     /// The first fact without which nothing works.
     pub fn blocker(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.state == State::Required)
+        self.findings
+            .iter()
+            .find(|finding| finding.state == State::Required)
     }
 
     /// What cannot be shown, a sentence each.
     pub fn degraded(&self) -> Vec<String> {
-        let missing = self.findings.iter().filter(|finding| finding.state == State::Missing);
-        missing.map(|finding| format!("{} ({}: {})", finding.cost, finding.name, finding.found)).collect()
+        let missing = self
+            .findings
+            .iter()
+            .filter(|finding| finding.state == State::Missing);
+        missing
+            .map(|finding| format!("{} ({}: {})", finding.cost, finding.name, finding.found))
+            .collect()
     }
 }
 
@@ -79,7 +91,9 @@ pub fn kernel_release() -> String {
     // SAFETY: `name` is a valid place to write to; uname(2) fails for no other reason.
     unsafe { libc::uname(&raw mut name) };
     // SAFETY: the kernel ends the field with a NUL.
-    unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn capabilities() -> Finding {
@@ -91,20 +105,30 @@ fn capabilities() -> Finding {
     let effective = fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("CapEff:"))?;
             u64::from_str_radix(line.trim(), 16).ok()
         })
         .unwrap_or(0);
     let has = |bit: u32| effective >> bit & 1 == 1;
     let enough = has(SYS_ADMIN) || (has(BPF) && has(PERFMON) && has(NET_ADMIN));
-    let missing: Vec<_> = [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON"), (NET_ADMIN, "CAP_NET_ADMIN")]
-        .into_iter()
-        .filter(|(bit, _)| !enough && !has(*bit))
-        .map(|(_, name)| name)
-        .collect();
+    let missing: Vec<_> = [
+        (BPF, "CAP_BPF"),
+        (PERFMON, "CAP_PERFMON"),
+        (NET_ADMIN, "CAP_NET_ADMIN"),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| !enough && !has(*bit))
+    .map(|(_, name)| name)
+    .collect();
     Finding {
         name: "capabilities",
-        state: if enough { State::Present } else { State::Required },
+        state: if enough {
+            State::Present
+        } else {
+            State::Required
+        },
         found: if enough {
             "enough to load and attach kernel programs".to_owned()
         } else {
@@ -119,7 +143,11 @@ fn capabilities() -> Finding {
 fn of_btf(btf: &anyhow::Result<KernelBtf>) -> Finding {
     Finding {
         name: "BTF",
-        state: if btf.is_ok() { State::Present } else { State::Required },
+        state: if btf.is_ok() {
+            State::Present
+        } else {
+            State::Required
+        },
         found: match btf {
             Ok(_) => "/sys/kernel/btf/vmlinux".to_owned(),
             Err(error) => format!("{error:#}"),
@@ -140,7 +168,11 @@ fn tracepoint(btf: &KernelBtf) -> Finding {
     };
     Finding {
         name: "tracepoint kfree_skb",
-        state: if arguments.is_some_and(|n| n >= 2) { State::Present } else { State::Required },
+        state: if arguments.is_some_and(|n| n >= 2) {
+            State::Present
+        } else {
+            State::Required
+        },
         found: match arguments {
             Some(arguments) => format!("{arguments} arguments {signature}"),
             None => "not in this kernel's BTF".to_owned(),
@@ -151,11 +183,23 @@ fn tracepoint(btf: &KernelBtf) -> Finding {
 }
 
 fn ring_buffer(btf: &KernelBtf) -> Finding {
-    let known = btf.enumerators("bpf_map_type").values().any(|name| name == "BPF_MAP_TYPE_RINGBUF");
+    let known = btf
+        .enumerators("bpf_map_type")
+        .values()
+        .any(|name| name == "BPF_MAP_TYPE_RINGBUF");
     Finding {
         name: "BPF ring buffer",
-        state: if known { State::Present } else { State::Required },
-        found: if known { "known to this kernel" } else { "not in this kernel" }.to_owned(),
+        state: if known {
+            State::Present
+        } else {
+            State::Required
+        },
+        found: if known {
+            "known to this kernel"
+        } else {
+            "not in this kernel"
+        }
+        .to_owned(),
         cost: "no event can reach userspace",
         fix: "use a kernel of 5.8 or later",
     }
@@ -165,8 +209,17 @@ fn reasons(btf: &KernelBtf) -> Finding {
     let known = Reasons::read(btf).are_known();
     Finding {
         name: "drop reasons",
-        state: if known { State::Present } else { State::Missing },
-        found: if known { "named in this kernel's BTF" } else { "kernel before 5.17" }.to_owned(),
+        state: if known {
+            State::Present
+        } else {
+            State::Missing
+        },
+        found: if known {
+            "named in this kernel's BTF"
+        } else {
+            "kernel before 5.17"
+        }
+        .to_owned(),
         cost: "the kernel does not say why it drops; only the function tells",
         fix: "use a kernel of 5.17 or later",
     }
@@ -176,8 +229,17 @@ fn conntrack(btf: &KernelBtf) -> Finding {
     let known = btf.offset("sk_buff._nfct").is_some() && btf.offset("nf_conn.tuplehash").is_some();
     Finding {
         name: "conntrack's BTF",
-        state: if known { State::Present } else { State::Missing },
-        found: if known { "struct nf_conn is known" } else { "struct nf_conn is unknown" }.to_owned(),
+        state: if known {
+            State::Present
+        } else {
+            State::Missing
+        },
+        found: if known {
+            "struct nf_conn is known"
+        } else {
+            "struct nf_conn is unknown"
+        }
+        .to_owned(),
         cost: "destinations before NAT are not shown, and a filter on them does not match",
         fix: "if this node does NAT, load the module nf_conntrack before whydrop, on a kernel with \
               CONFIG_DEBUG_INFO_BTF_MODULES=y",
@@ -185,11 +247,23 @@ fn conntrack(btf: &KernelBtf) -> Finding {
 }
 
 fn tcx(btf: &KernelBtf) -> Finding {
-    let known = btf.enumerators("bpf_attach_type").values().any(|name| name == "BPF_TCX_INGRESS");
+    let known = btf
+        .enumerators("bpf_attach_type")
+        .values()
+        .any(|name| name == "BPF_TCX_INGRESS");
     Finding {
         name: "TCX",
-        state: if known { State::Present } else { State::Missing },
-        found: if known { "known to this kernel" } else { "kernel before 6.6" }.to_owned(),
+        state: if known {
+            State::Present
+        } else {
+            State::Missing
+        },
+        found: if known {
+            "known to this kernel"
+        } else {
+            "kernel before 6.6"
+        }
+        .to_owned(),
         cost: "tc probes need a clsact qdisc on each interface",
         fix: "use a kernel of 6.6 or later",
     }
@@ -197,12 +271,24 @@ fn tcx(btf: &KernelBtf) -> Finding {
 
 fn symbols() -> Finding {
     // The first symbol has address 0 on some machines even where addresses are shown.
-    let shown = fs::read_to_string("/proc/kallsyms")
-        .is_ok_and(|text| text.lines().take(2000).any(|line| !line.starts_with("0000000000000000")));
+    let shown = fs::read_to_string("/proc/kallsyms").is_ok_and(|text| {
+        text.lines()
+            .take(2000)
+            .any(|line| !line.starts_with("0000000000000000"))
+    });
     Finding {
         name: "kernel symbols",
-        state: if shown { State::Present } else { State::Missing },
-        found: if shown { "/proc/kallsyms" } else { "/proc/kallsyms hides its addresses" }.to_owned(),
+        state: if shown {
+            State::Present
+        } else {
+            State::Missing
+        },
+        found: if shown {
+            "/proc/kallsyms"
+        } else {
+            "/proc/kallsyms hides its addresses"
+        }
+        .to_owned(),
         cost: "neither the dropping function nor the netfilter hook can be named",
         fix: "run with CAP_SYSLOG and with kernel.kptr_restrict below 2",
     }

@@ -12,8 +12,12 @@ const CORE: &str = "skb_drop_reason";
 const PREFIX: &str = "SKB_DROP_REASON_";
 const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
 /// What the enums of subsystems are called; which of them a kernel has differs.
-const OF_SUBSYSTEMS: [&str; 4] =
-    ["ovs_drop_reason", "mac80211_drop_reason", "___mac80211_drop_reason", "qdisc_drop_reason"];
+const OF_SUBSYSTEMS: [&str; 4] = [
+    "ovs_drop_reason",
+    "mac80211_drop_reason",
+    "___mac80211_drop_reason",
+    "qdisc_drop_reason",
+];
 const SUBSYSTEM_SHIFT: u32 = 16;
 
 /// The running kernel's drop reasons.
@@ -28,7 +32,10 @@ impl Reasons {
     pub fn read(btf: &KernelBtf) -> Self {
         Self::new(
             btf.enumerators(CORE),
-            OF_SUBSYSTEMS.iter().flat_map(|name| btf.enumerators(name)).collect(),
+            OF_SUBSYSTEMS
+                .iter()
+                .flat_map(|name| btf.enumerators(name))
+                .collect(),
             btf.enumerators(SUBSYSTEMS),
         )
     }
@@ -38,13 +45,20 @@ impl Reasons {
         of_subsystems: BTreeMap<u32, String>,
         subsystems: BTreeMap<u32, String>,
     ) -> Self {
-        let names = of_subsystems.into_iter().filter(|(value, _)| value >> SUBSYSTEM_SHIFT != 0);
-        let core = core.into_iter().map(|(value, name)| (value, without(PREFIX, name)));
+        let names = of_subsystems
+            .into_iter()
+            .filter(|(value, _)| value >> SUBSYSTEM_SHIFT != 0);
+        let core = core
+            .into_iter()
+            .map(|(value, name)| (value, without(PREFIX, name)));
         let subsystems = subsystems
             .into_iter()
             .map(|(value, name)| (value, without("SKB_DROP_REASON_SUBSYS_", name)))
             .collect();
-        Self { names: names.chain(core).collect(), subsystems }
+        Self {
+            names: names.chain(core).collect(),
+            subsystems,
+        }
     }
 
     /// The reason's name without the common prefix. One that this kernel's BTF does not name is its
@@ -76,13 +90,18 @@ mod tests {
     use super::*;
 
     fn names(of: &[(u32, &str)]) -> BTreeMap<u32, String> {
-        of.iter().map(|(value, name)| (*value, (*name).to_owned())).collect()
+        of.iter()
+            .map(|(value, name)| (*value, (*name).to_owned()))
+            .collect()
     }
 
     #[test]
     fn names_lose_their_prefix_and_the_unnamed_keep_their_number() {
         let reasons = Reasons::new(
-            names(&[(2, "SKB_DROP_REASON_NOT_SPECIFIED"), (0, "SKB_NOT_DROPPED_YET")]),
+            names(&[
+                (2, "SKB_DROP_REASON_NOT_SPECIFIED"),
+                (0, "SKB_NOT_DROPPED_YET"),
+            ]),
             names(&[(0x3_0001, "OVS_DROP_EXPLICIT")]),
             names(&[
                 (0, "SKB_DROP_REASON_SUBSYS_CORE"),

@@ -29,7 +29,9 @@ impl Reading {
     ///
     /// As [`Symbols::read`].
     pub fn finish(self) -> Result<Symbols> {
-        self.0.join().unwrap_or_else(|_| Err(anyhow::anyhow!("reading {PATH} panicked")))
+        self.0
+            .join()
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("reading {PATH} panicked")))
     }
 }
 
@@ -45,7 +47,9 @@ impl Symbols {
         if symbols.functions.is_empty() {
             let hidden = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err(hidden).with_context(|| {
-                format!("{PATH} shows no addresses: needs CAP_SYSLOG, and kernel.kptr_restrict below 2")
+                format!(
+                    "{PATH} shows no addresses: needs CAP_SYSLOG, and kernel.kptr_restrict below 2"
+                )
             });
         }
         Ok(symbols)
@@ -61,7 +65,9 @@ impl Symbols {
     /// be a return address: those lie behind the call, and a call that never returns ends its
     /// function.
     pub fn function(&self, address: u64) -> Option<&str> {
-        let behind = self.functions.partition_point(|(start, _)| *start < address);
+        let behind = self
+            .functions
+            .partition_point(|(start, _)| *start < address);
         let (_, name) = self.functions.get(behind.checked_sub(1)?)?;
         Some(without_suffix(name))
     }
@@ -70,14 +76,17 @@ impl Symbols {
 /// One line: address, type, name, and `[module]` where it is not in vmlinux.
 fn function(line: &str) -> Option<(u64, Box<str>)> {
     let mut words = line.split_ascii_whitespace();
-    let address = u64::from_str_radix(words.next()?, 16).ok().filter(|address| *address != 0)?;
+    let address = u64::from_str_radix(words.next()?, 16)
+        .ok()
+        .filter(|address| *address != 0)?;
     let is_text = matches!(words.next()?, "t" | "T" | "w" | "W");
     is_text.then(|| Some((address, words.next()?.into())))?
 }
 
 /// `tcp_v4_rcv.cold`, `foo.isra.0`, `foo.constprop.0`, `foo.part.0`, `foo.llvm.123` are `foo`.
 fn without_suffix(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(base, _)| if base.is_empty() { name } else { base })
+    name.split_once('.')
+        .map_or(name, |(base, _)| if base.is_empty() { name } else { base })
 }
 
 #[cfg(test)]
@@ -95,21 +104,40 @@ ffffffffc0000000 t nft_do_chain\t[nf_tables]
     #[test]
     fn an_address_belongs_to_the_function_that_starts_before_it() {
         let symbols = Symbols::parse(SAMPLE);
-        assert_eq!(symbols.function(0xffff_ffff_8100_0150), Some("ip_rcv_finish_core"));
-        assert_eq!(symbols.function(0xffff_ffff_8100_0250), Some("nf_hook_slow"));
-        assert_eq!(symbols.function(0xffff_ffff_8100_0350), Some("nf_hook_slow"));
-        assert_eq!(symbols.function(0xffff_ffff_c000_0010), Some("nft_do_chain"));
+        assert_eq!(
+            symbols.function(0xffff_ffff_8100_0150),
+            Some("ip_rcv_finish_core")
+        );
+        assert_eq!(
+            symbols.function(0xffff_ffff_8100_0250),
+            Some("nf_hook_slow")
+        );
+        assert_eq!(
+            symbols.function(0xffff_ffff_8100_0350),
+            Some("nf_hook_slow")
+        );
+        assert_eq!(
+            symbols.function(0xffff_ffff_c000_0010),
+            Some("nft_do_chain")
+        );
         assert_eq!(symbols.function(1), None);
     }
 
     #[test]
     fn a_return_address_at_a_functions_start_belongs_to_the_one_before() {
         let symbols = Symbols::parse(SAMPLE);
-        assert_eq!(symbols.function(0xffff_ffff_8100_0200), Some("ip_rcv_finish_core"));
+        assert_eq!(
+            symbols.function(0xffff_ffff_8100_0200),
+            Some("ip_rcv_finish_core")
+        );
     }
 
     #[test]
     fn hidden_addresses_are_no_functions() {
-        assert!(Symbols::parse("0000000000000000 T nf_hook_slow\n").functions.is_empty());
+        assert!(
+            Symbols::parse("0000000000000000 T nf_hook_slow\n")
+                .functions
+                .is_empty()
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::record::{
-    Confidence, Drop, Flow, Lost, Packet, Pod, Point, PolicyVerdict, Record, Started, Summary,
-    Verdict, VerdictCount,
+    Confidence, Drop, Flow, Lost, Outcome, Packet, Pod, Point, PolicyVerdict, Record, Started,
+    Summary, Verdict, VerdictCount,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -287,7 +287,8 @@ pub(super) fn summary() -> Record {
         lost: 1024,
         noise: 12,
         malformed: 1,
-        attempts: [("answered".to_owned(), 3), ("unanswered".to_owned(), 1)].into(),
+        attempts: [(Outcome::Answered, 3), (Outcome::Unanswered, 1)].into(),
+        untracked: 0,
         verdicts: vec![
             verdict(
                 Point::Socket,

@@ -19,6 +19,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         noise,
         malformed,
         attempts,
+        untracked,
         verdicts,
     } = summary;
     if style.interactive {
@@ -51,7 +52,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         rows.push(("malformed", *malformed, hint, Paint::Warn));
     }
     for (outcome, count) in attempts {
-        rows.push(("attempts", *count, outcome.clone(), Paint::Plain));
+        rows.push(("attempts", *count, outcome.name().to_owned(), Paint::Plain));
+    }
+    if *untracked > 0 {
+        let hint = "SYNs found the table of attempts full".to_owned();
+        rows.push(("untracked", *untracked, hint, Paint::Warn));
     }
     let label = rows
         .iter()

@@ -44,6 +44,7 @@ impl Text {
                 draw_drop(&mut canvas, &self.style, drop, known);
                 self.told = Some(drop.verdict.clone());
             }
+            Record::Attempt(_) => {}
             Record::Lost(lost) => draw_lost(&mut canvas, &self.style, lost),
             Record::Summary(sums) => summary::draw(&mut canvas, &self.style, sums),
         }

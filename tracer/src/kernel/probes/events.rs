@@ -27,7 +27,11 @@ impl EventStream {
     ///
     /// The ring buffer cannot be polled any more.
     pub async fn next(&mut self) -> Result<Vec<Bytes>> {
-        let mut guard = self.ring.readable_mut().await.context("cannot poll the ring buffer")?;
+        let mut guard = self
+            .ring
+            .readable_mut()
+            .await
+            .context("cannot poll the ring buffer")?;
         let records = drain(guard.get_inner_mut());
         if records.len() < BATCH {
             guard.clear_ready();

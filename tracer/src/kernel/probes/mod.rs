@@ -7,7 +7,10 @@
 mod events;
 mod log;
 
-use std::{fs, os::fd::{AsFd as _, AsRawFd as _}};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -27,8 +30,11 @@ use super::btf::KernelBtf;
 /// The tracepoint that every dropped skb passes.
 pub const TRACEPOINT: &str = "kfree_skb";
 /// Oldest signature first: the tracepoint's number of arguments, and the program for it.
-const SIGNATURES: [(usize, &str); 3] =
-    [(2, "kfree_skb"), (3, "kfree_skb_reason"), (4, "kfree_skb_rx_sk")];
+const SIGNATURES: [(usize, &str); 3] = [
+    (2, "kfree_skb"),
+    (3, "kfree_skb_reason"),
+    (4, "kfree_skb_rx_sk"),
+];
 /// How many kinds of drops (see [`DropKey`]) are counted apart; 4 MiB of kernel memory.
 const DROP_KINDS: u32 = 1 << 14;
 
@@ -76,14 +82,21 @@ impl Probes {
         let layout = Layout::resolve(|path| btf.offset(path))
             .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
         let program = program_for(btf.tracepoint_arguments(TRACEPOINT))?;
-        let level: u8 = if settings.debug { aya_log::Level::Debug as u8 } else { 0 };
+        let level: u8 = if settings.debug {
+            aya_log::Level::Debug as u8
+        } else {
+            0
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("LAYOUT", &layout, true)
             .override_global("FILTER", &settings.filter, true)
             .override_global(aya_log::LEVEL, &level, false)
             .map_max_entries("EVENTS", settings.ring_bytes)
             .map_max_entries("DROPS", DROP_KINDS)
-            .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/whydrop-ebpf")))
+            .load(aya::include_bytes_aligned!(concat!(
+                env!("OUT_DIR"),
+                "/whydrop-ebpf"
+            )))
             .context("cannot load the kernel programs' maps")?;
         let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         tracepoint(&mut ebpf, program)?
@@ -91,7 +104,12 @@ impl Probes {
             .with_context(|| format!("the kernel refuses the program {program}"))?;
         let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
         let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
-        Ok(Self { ebpf, program, drops, tallies })
+        Ok(Self {
+            ebpf,
+            program,
+            drops,
+            tallies,
+        })
     }
 
     /// Attaches the programs: from here on, drops are counted.
@@ -140,13 +158,18 @@ impl Probes {
 
     /// The exact counts of all drops.
     pub fn counts(&self) -> impl Iterator<Item = (DropKey, u64)> + '_ {
-        self.drops.iter().flatten().map(|(key, found)| (key, found.count))
+        self.drops
+            .iter()
+            .flatten()
+            .map(|(key, found)| (key, found.count))
     }
 
     /// The kernel's counters of what it could not send or count.
     pub fn tallies(&self) -> Tallies {
         let sum = |index| {
-            self.tallies.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+            self.tallies
+                .get(&index, 0)
+                .map_or(0, |per_cpu| per_cpu.iter().sum())
         };
         Tallies {
             uncounted: sum(tally::UNCOUNTED),
@@ -161,7 +184,8 @@ impl Probes {
         let program: &BtfTracePoint = self.ebpf.program(self.program)?.try_into().ok()?;
         let fd = program.fd().ok()?.as_fd().as_raw_fd();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        info.lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
 }
 
@@ -169,7 +193,10 @@ impl Probes {
 fn program_for(arguments: Option<usize>) -> Result<&'static str> {
     let arguments =
         arguments.with_context(|| format!("this kernel's BTF has no tracepoint {TRACEPOINT}"))?;
-    let fitting = SIGNATURES.iter().rev().find(|(needed, _)| *needed <= arguments);
+    let fitting = SIGNATURES
+        .iter()
+        .rev()
+        .find(|(needed, _)| *needed <= arguments);
     let (_, program) = fitting.with_context(|| {
         format!("the tracepoint {TRACEPOINT} has {arguments} arguments, at least 2 are needed")
     })?;
@@ -177,12 +204,15 @@ fn program_for(arguments: Option<usize>) -> Result<&'static str> {
 }
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut BtfTracePoint> {
-    let found = ebpf.program_mut(program).with_context(|| format!("no program {program}"))?;
+    let found = ebpf
+        .program_mut(program)
+        .with_context(|| format!("no program {program}"))?;
     Ok(found.try_into()?)
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    ebpf.take_map(name).with_context(|| format!("the map {name} is missing or already taken"))
+    ebpf.take_map(name)
+        .with_context(|| format!("the map {name} is missing or already taken"))
 }
 
 #[cfg(test)]
@@ -196,6 +226,11 @@ mod tests {
         assert_eq!(program_for(Some(4)).unwrap(), "kfree_skb_rx_sk");
         assert_eq!(program_for(Some(5)).unwrap(), "kfree_skb_rx_sk");
         assert!(program_for(Some(1)).is_err());
-        assert!(program_for(None).unwrap_err().to_string().contains("no tracepoint kfree_skb"));
+        assert!(
+            program_for(None)
+                .unwrap_err()
+                .to_string()
+                .contains("no tracepoint kfree_skb")
+        );
     }
 }
