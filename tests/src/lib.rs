@@ -14,6 +14,7 @@
 //! Everything needs root, and everything happens inside namespaces that the lab made itself.
 
 pub mod fault;
+mod interrupt;
 pub mod lab;
 pub mod record;
 pub mod scenario;
@@ -22,4 +23,5 @@ pub mod tracer;
 pub mod traffic;
 mod wait;
 
+pub use interrupt::on_interrupt;
 pub use wait::{DEADLINE, poll_until};

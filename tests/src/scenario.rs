@@ -7,6 +7,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    slice,
     thread::{self, JoinHandle},
 };
 
@@ -60,6 +61,7 @@ pub struct Expected {
     dst: Option<SocketAddr>,
     original_dst: Option<SocketAddr>,
     outer: Option<Outer>,
+    error: Option<(IpAddr, IpAddr)>,
 }
 
 /// The encapsulating packet: source, destination, destination port.
@@ -77,6 +79,7 @@ impl Expected {
             dst: None,
             original_dst: None,
             outer: None,
+            error: None,
         }
     }
 
@@ -114,9 +117,28 @@ impl Expected {
         }
     }
 
+    /// … of an ICMP error that speaks of the conversation.
+    pub fn error(self, src: IpAddr, dst: IpAddr) -> Self {
+        Self {
+            error: Some((src, dst)),
+            ..self
+        }
+    }
+
     /// What does not fit, as a sentence; `None` where all fits.
     fn mismatch(&self, flow: Flow, drop: &Drop) -> Option<String> {
-        let flow = RecordedFlow::from(self.dst.map_or(flow, |dst| flow.towards(dst)));
+        let mut flow = RecordedFlow::from(self.dst.map_or(flow, |dst| flow.towards(dst)));
+        let mut quoted = None;
+        if let Some((src, dst)) = self.error {
+            quoted = Some(flow);
+            flow = RecordedFlow {
+                proto: if src.is_ipv4() { "icmp" } else { "icmpv6" }.to_owned(),
+                src,
+                sport: None,
+                dst,
+                dport: None,
+            };
+        }
         let outer = drop
             .outer
             .as_ref()
@@ -124,6 +146,7 @@ impl Expected {
         let (inode, name) = self.netns.clone().unzip();
         let wrong: Vec<String> = [
             differs("flow", &drop.flow, &flow),
+            differs("quoted", &drop.quoted, &quoted),
             differs("reason", &drop.reason, &self.reason.to_owned()),
             differs("function", &drop.function, &Some(self.function.to_owned())),
             differs("hook", &drop.hook, &self.hook.map(str::to_owned)),
@@ -235,11 +258,16 @@ impl<'a> Scenario<'a> {
 
     /// Runs it: this drop must show, and no other.
     pub fn drops(self, expected: &Expected) -> Result<()> {
+        self.drops_all(slice::from_ref(expected))
+    }
+
+    /// Runs it: each of these drops must show, and no other.
+    pub fn drops_all(self, expected: &[Expected]) -> Result<()> {
         let family = self.family;
         self.run(expected).with_context(|| format!("over {family}"))
     }
 
-    fn run(self, expected: &Expected) -> Result<()> {
+    fn run(self, expected: &[Expected]) -> Result<()> {
         let port = Self::port(self.family);
         let conversation = Conversation {
             client: self.client,
@@ -266,24 +294,31 @@ impl<'a> Scenario<'a> {
         }
         let broken = conversation.begin(self.source)?;
         let flow = broken.flow;
-        tracer
-            .wait_for(&format!("the drop of {flow}"), |record| {
-                record
-                    .as_drop()
-                    .is_some_and(|drop| expected.mismatch(flow, drop).is_none())
-            })
-            .with_context(|| format!("expected {expected:?}"))?;
+        for expected in expected {
+            tracer
+                .wait_for(&format!("the drop of {flow}"), |record| {
+                    record
+                        .as_drop()
+                        .is_some_and(|drop| expected.mismatch(flow, drop).is_none())
+                })
+                .with_context(|| format!("expected {expected:?}"))?;
+        }
         broken.expect(self.end)?;
 
         expect_only(&tracer.stop()?, expected, flow)
     }
 }
 
-/// Every drop is the expected one, and every drop was shown.
-fn expect_only(trace: &Trace, expected: &Expected, flow: Flow) -> Result<()> {
+/// Every drop is an expected one, and every drop was shown.
+fn expect_only(trace: &Trace, expected: &[Expected], flow: Flow) -> Result<()> {
     for drop in trace.drops() {
-        if let Some(mismatch) = expected.mismatch(flow, drop) {
-            bail!("{mismatch}, among\n{}", shown(trace.drops()));
+        let mismatches: Option<Vec<String>> = expected
+            .iter()
+            .map(|expected| expected.mismatch(flow, drop))
+            .collect();
+        if let Some(mismatches) = mismatches {
+            let mismatches = mismatches.join(", or ");
+            bail!("{mismatches}, among\n{}", shown(trace.drops()));
         }
     }
     let summary = &trace.summary;
@@ -387,7 +422,7 @@ impl Conversation<'_> {
         let client = self.udp_client(source)?;
         for _ in 0..count {
             // A local drop is an error here (EPERM, ENOBUFS); the record is what counts.
-            drop(client.send(bytes));
+            let _ = client.send(bytes);
         }
         Ok(Broken {
             flow: client.flow(),

@@ -1,13 +1,12 @@
 //! A device that swallows packets without a trace.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::Read,
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -24,7 +23,7 @@ use crate::lab::Namespace;
 /// For the kernel each packet was delivered: it is consumed, not dropped, so no tracepoint, no
 /// counter and no ICMP error speaks of it. That is what a loss on another machine looks like.
 pub struct Sink {
-    swallowed: Arc<AtomicU64>,
+    swallowed: Arc<Mutex<HashMap<IpAddr, u64>>>,
     stop: Arc<EventFd>,
     reader: Option<JoinHandle<()>>,
 }
@@ -37,7 +36,7 @@ impl Sink {
             .with_context(|| format!("cannot create the tun device {ifname}"))?;
         namespace.run(&format!("ip link set dev {ifname} up"))?;
 
-        let swallowed = Arc::new(AtomicU64::new(0));
+        let swallowed = Arc::<Mutex<_>>::default();
         let stop = Arc::new(EventFd::new()?);
         let reader = thread::spawn({
             let (swallowed, stop) = (Arc::clone(&swallowed), Arc::clone(&stop));
@@ -50,9 +49,10 @@ impl Sink {
         })
     }
 
-    /// How many packets are gone.
-    pub fn swallowed(&self) -> u64 {
-        self.swallowed.load(Ordering::Relaxed)
+    /// How many packets to an address are gone.
+    pub fn swallowed(&self, destination: IpAddr) -> u64 {
+        let swallowed = self.swallowed.lock().expect("the reader does not panic");
+        swallowed.get(&destination).copied().unwrap_or_default()
     }
 }
 
@@ -63,12 +63,12 @@ impl Drop for Sink {
             && let Some(reader) = self.reader.take()
         {
             // A reader that panicked has closed the device all the same.
-            drop(reader.join());
+            let _ = reader.join();
         }
     }
 }
 
-fn swallow(mut device: File, stop: &EventFd, swallowed: &AtomicU64) {
+fn swallow(mut device: File, stop: &EventFd, swallowed: &Mutex<HashMap<IpAddr, u64>>) {
     let mut packet = vec![0; 1 << 16];
     loop {
         let mut ready = [
@@ -81,9 +81,26 @@ fn swallow(mut device: File, stop: &EventFd, swallowed: &AtomicU64) {
         if ready[0].any().unwrap_or(false) {
             return;
         }
-        if device.read(&mut packet).is_ok() {
-            swallowed.fetch_add(1, Ordering::Relaxed);
+        let Ok(count) = device.read(&mut packet) else {
+            continue;
+        };
+        if let Some(destination) = destination(&packet[..count]) {
+            let mut swallowed = swallowed.lock().expect("nobody panics with this lock");
+            *swallowed.entry(destination).or_default() += 1;
         }
+    }
+}
+
+/// Where an IP packet goes.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => <[u8; 4]>::try_from(packet.get(16..20)?)
+            .ok()
+            .map(Into::into),
+        6 => <[u8; 16]>::try_from(packet.get(24..40)?)
+            .ok()
+            .map(Into::into),
+        _ => None,
     }
 }
 

@@ -132,25 +132,26 @@ impl Tracer {
         &self.records
     }
 
-    /// Waits for a record that has not been waited for yet.
+    /// Waits until there is such a record, whether it came earlier or is still to come.
     pub fn wait_for(
         &mut self,
         what: &str,
         mut wanted: impl FnMut(&Record) -> bool,
     ) -> Result<&Record> {
         let deadline = Instant::now() + DEADLINE;
+        let mut seen = 0;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next(left)? {
+            if let Some(index) = self.records[seen..].iter().position(&mut wanted) {
+                return Ok(&self.records[seen + index]);
+            }
+            seen = self.records.len();
+            match self.next(deadline.saturating_duration_since(Instant::now()))? {
                 Next::Record => {}
                 Next::End => {
                     let stderr = self.stderr();
                     bail!("whydrop ended before {what}: {stderr}");
                 }
                 Next::TooLate => bail!("{what} did not come; there was\n{}", self.shown()),
-            }
-            if self.records.last().is_some_and(&mut wanted) {
-                return Ok(self.records.last().expect("it was just looked at"));
             }
         }
     }
@@ -292,8 +293,8 @@ impl Reaped {
 impl Drop for Reaped {
     fn drop(&mut self) {
         // Both fail only when it has ended and been waited for already.
-        drop(self.0.kill());
-        drop(self.0.wait());
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -317,7 +318,7 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
         // A broken pipe ends it as an ordinary end does.
-        drop(stream.map(|mut stream| stream.read_to_end(&mut text)));
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut text));
         String::from_utf8_lossy(&text).into_owned()
     })
 }

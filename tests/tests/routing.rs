@@ -4,7 +4,10 @@
 
 use anyhow::Result;
 use whydrop_tests::{
-    lab::{Family, topology::RouterLab},
+    lab::{
+        Family,
+        topology::{NodeLab, RouterLab},
+    },
     scenario::{End, Expected, Scenario},
 };
 
@@ -49,6 +52,26 @@ fn blackhole_route() -> Result<()> {
             End::Silent,
             &Expected::new("NOT_SPECIFIED", family.pick("ip_error", "dst_discard_out")),
         )
+    })
+}
+
+/// The same for a pod: with `bridge-nf-call-iptables` the packet has come through netfilter hooks
+/// of the bridge, which are still on the stack, but none of them has dropped it.
+#[test]
+fn blackhole_route_behind_a_bridge() -> Result<()> {
+    Family::each(|family| {
+        let lab = NodeLab::build()?;
+        let (flag, address) = (family.flag(), lab.outside.address(family));
+        Scenario::new(&lab, &lab.pod_a, &lab.outside, family)
+            .fault(|| {
+                lab.node
+                    .run(&format!("ip {flag} route add blackhole {address}"))
+                    .map(drop)
+            })
+            .drops(
+                &Expected::new("NOT_SPECIFIED", family.pick("ip_error", "dst_discard_out"))
+                    .at(&lab.node, "cni0"),
+            )
     })
 }
 

@@ -1,10 +1,15 @@
 //! What must not show: healthy traffic, other connections, other namespaces.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
     DEADLINE,
     fault::{Chain, counted_packets, nft},
-    lab::{Family, Host, Topology, topology::NodeLab},
+    lab::{
+        Family, Host, Topology,
+        topology::{NodeLab, VoidLab},
+    },
     poll_until,
     tracer::{Tracer, watching},
     traffic::{Outcome, TcpAttempt, TcpServer, UdpClient, UdpServer, ping, upload},
@@ -111,4 +116,21 @@ fn drops_in_other_namespaces() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A loss on another machine is no drop on this one.
+#[test]
+fn packets_that_leave_for_good() -> Result<()> {
+    let lab = VoidLab::build()?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.push("--all".to_owned());
+    let tracer = Tracer::start(arguments)?;
+    for family in Family::BOTH {
+        let address = lab.far_address(family);
+        let _attempt = TcpAttempt::start(&lab.pod, None, SocketAddr::new(address, PORT))?;
+        poll_until("the packet to leave", || {
+            (lab.sink.swallowed(address) > 0).then_some(())
+        })?;
+    }
+    tracer.stop()?.expect_silence()
 }

@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use whydrop_tests::{
+    fault::{Chain, nft},
     lab::{Family, topology::RouterLab},
     scenario::{End, Expected, Scenario, Traffic},
 };
@@ -30,6 +31,33 @@ fn router_mtu_and_a_datagram() -> Result<()> {
 #[test]
 fn router_mtu_and_a_transfer() -> Result<()> {
     router_mtu(Traffic::Upload(200_000), End::Recovers)
+}
+
+/// The router says so, but its own firewall does not let that out: a black hole. The filter is the
+/// conversation, and the error speaks of it.
+#[test]
+fn router_mtu_and_a_lost_error() -> Result<()> {
+    Family::each(|family| {
+        let lab = RouterLab::build()?;
+        let (function, ifname) = family.pick(("ip_forward", "left"), ("ip6_forward", "right"));
+        let rule = family.pick(
+            "icmp type destination-unreachable drop",
+            "icmpv6 type packet-too-big drop",
+        );
+        Scenario::new(&lab, &lab.client, &lab.server, family)
+            .traffic(Traffic::Datagram(1400))
+            .fault(|| {
+                lab.router.run("ip link set dev right mtu 1300")?;
+                nft(&lab.router, Chain::inet("output"), rule)
+            })
+            .drops_all(&[
+                Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
+                Expected::new("NETFILTER_DROP", "nft_do_chain")
+                    .hook("OUTPUT")
+                    .error(lab.router.address(family), lab.client.address(family))
+                    .at(&lab.router, "left"),
+            ])
+    })
 }
 
 /// Both ends of a veth disagree: the sender's end drops, and nobody is told.

@@ -23,7 +23,8 @@ pub use command::{output, output_with_input};
 pub use host::Host;
 pub use link::{Bridge, VethPair, Vxlan};
 pub use namespace::Namespace;
-pub use topology::Topology;
+pub use sweep::sweep;
+pub use topology::{Hint, Topology};
 
 /// Hands out namespaces with names of their own and addresses of their own.
 ///
@@ -41,7 +42,7 @@ impl Lab {
         static SWEPT: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-        SWEPT.call_once(sweep::leftovers);
+        SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             prefix: format!("wd-{}-{number}", process::id()),

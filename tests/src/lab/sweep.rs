@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::namespace;
 
 /// Deletes the namespaces of labs whose process is no more.
-pub(super) fn leftovers() {
+pub fn sweep() {
     // No directory: nobody has made a namespace yet.
     let Ok(entries) = fs::read_dir("/run/netns") else {
         return;

@@ -57,9 +57,9 @@ impl TcpServer {
 impl Drop for TcpServer {
     fn drop(&mut self) {
         // Wakes up `accept`. Nothing to be done if it fails, and no reason why it should.
-        drop(self.listener.shutdown(std::net::Shutdown::Both));
+        let _ = self.listener.shutdown(std::net::Shutdown::Both);
         if let Some(acceptor) = self.acceptor.take() {
-            drop(acceptor.join());
+            let _ = acceptor.join();
         }
     }
 }

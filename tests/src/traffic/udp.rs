@@ -45,9 +45,9 @@ impl UdpServer {
 impl Drop for UdpServer {
     fn drop(&mut self) {
         // Wakes up the reader although it answers ENOTCONN: no peer is what UDP servers have.
-        drop(self.socket.shutdown(std::net::Shutdown::Both));
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(echo) = self.echo.take() {
-            drop(echo.join());
+            let _ = echo.join();
         }
     }
 }
@@ -65,7 +65,7 @@ fn echo(socket: &Socket) {
                     .map(|byte| unsafe { byte.assume_init() })
                     .collect();
                 // The way back may be what is broken.
-                drop(socket.send_to(&sent, &peer));
+                let _ = socket.send_to(&sent, &peer);
             }
             // An ICMP error about an earlier answer.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}

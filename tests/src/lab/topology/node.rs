@@ -2,14 +2,11 @@
 
 use anyhow::Result;
 
-use super::Topology;
+use super::{Hint, Topology};
 use crate::lab::{AddressPlan, Bridge, Family, Host, Lab, Namespace, VethPair};
 
 /// ```text
-///  pod-a eth0 ── veth-a ┐
-///                       cni0  node  eth0 ──── eth0 outside
-///  pod-b eth0 ── veth-b ┘
-///  .1.11, .1.12       .1.1       .0.1      .0.9
+#[doc = include_str!("node.txt")]
 /// ```
 pub struct NodeLab {
     /// The node; known by the address of its uplink.
@@ -91,7 +88,30 @@ fn pod(lab: &Lab, bridge: &Bridge<'_>, role: &str, veth: &str, host: u8) -> Resu
 }
 
 impl Topology for NodeLab {
+    fn drawing(&self) -> &'static str {
+        include_str!("node.txt")
+    }
+
     fn namespaces(&self) -> Vec<&Namespace> {
         vec![&self.node, &self.pod_a, &self.pod_b, &self.outside]
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        let pod = self.pod_a.address(Family::V4);
+        vec![
+            Hint::connect(&self.outside, "a closed port: refused", pod),
+            Hint::inside(
+                &self.node,
+                "a firewall rule: the same is silent now",
+                "iptables-legacy -A FORWARD -p tcp --dport 8080 -j DROP",
+            ),
+            Hint::connect(&self.outside, "and again", pod),
+            Hint::inside(
+                &self.pod_b,
+                "a pod that is gone: its address answers no ARP",
+                "ip link set eth0 down",
+            ),
+            Hint::connect(&self.outside, "ask for it", self.pod_b.address(Family::V4)),
+        ]
     }
 }

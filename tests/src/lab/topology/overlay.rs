@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 
-use super::Topology;
+use super::{Hint, Topology};
 use crate::lab::{AddressPlan, Bridge, Family, Host, Lab, Namespace, VethPair, Vxlan};
 
 /// What lies between the nodes.
@@ -17,8 +17,7 @@ pub enum Underlay {
 }
 
 /// ```text
-///  pod eth0 ── veth-a ─ cni0  node  vxlan10 ═ eth0 ─── underlay ─── eth0 ═ vxlan10  node  cni0 ─ veth-a ── eth0 pod
-///  .1.11               .1.1                 .100.1              .100.2 or .101.2          .2.1               .2.11
+#[doc = include_str!("overlay.txt")]
 /// ```
 pub struct OverlayLab {
     /// The nodes.
@@ -184,11 +183,33 @@ fn connect(
 }
 
 impl Topology for OverlayLab {
+    fn drawing(&self) -> &'static str {
+        include_str!("overlay.txt")
+    }
+
     fn namespaces(&self) -> Vec<&Namespace> {
         let [first, second] = &self.nodes;
         let mut all = vec![first.node.namespace(), second.node.namespace()];
         all.extend(&self.underlay);
         all.extend([first.pod.namespace(), second.pod.namespace()]);
         all
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        let [first, second] = &self.nodes;
+        let pod = second.pod.address(Family::V4);
+        vec![
+            Hint::connect(
+                &first.pod,
+                "a closed port, through the overlay: refused",
+                pod,
+            ),
+            Hint::inside(
+                &second.node,
+                "a firewall that does not let VXLAN in",
+                "iptables-legacy -A INPUT -p udp --dport 4789 -j DROP",
+            ),
+            Hint::connect(&first.pod, "and again: silence", pod),
+        ]
     }
 }

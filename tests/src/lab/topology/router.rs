@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 
-use super::Topology;
+use super::{Hint, Topology};
 use crate::lab::{AddressPlan, Family, Host, Lab, Namespace, VethPair};
 
 /// ```text
-///  client eth0 ──── left  router  right ──── eth0 server
-///         .1.2      .1.1          .2.1       .2.2
+#[doc = include_str!("router.txt")]
 /// ```
 pub struct RouterLab {
     /// The router; known by its address on the client's side.
@@ -80,7 +79,34 @@ impl RouterLab {
 }
 
 impl Topology for RouterLab {
+    fn drawing(&self) -> &'static str {
+        include_str!("router.txt")
+    }
+
     fn namespaces(&self) -> Vec<&Namespace> {
         vec![&self.router, &self.client, &self.server]
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        let server = self.server.address(Family::V4);
+        vec![
+            Hint::connect(&self.client, "a closed port: refused", server),
+            Hint::inside(
+                &self.router,
+                "a way on that takes less",
+                "ip link set dev right mtu 1300",
+            ),
+            Hint::inside(
+                &self.client,
+                "a packet that is too large for it",
+                &format!("sh -c 'head -c 1400 /dev/zero | nc -u -w 1 {server} 8080'"),
+            ),
+            Hint::inside(
+                &self.router,
+                "no way on",
+                &format!("ip route add blackhole {server}"),
+            ),
+            Hint::connect(&self.client, "and again", server),
+        ]
     }
 }

@@ -4,15 +4,14 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 
-use super::Topology;
+use super::{Hint, Topology};
 use crate::{
     lab::{AddressPlan, Bridge, Family, Host, Lab, Namespace, VethPair},
     sink::Sink,
 };
 
 /// ```text
-///  pod eth0 ── veth-a ─ cni0  node  eth0 ──▶ swallowed
-///  .1.11               .1.1          .0.1
+#[doc = include_str!("void.txt")]
 /// ```
 ///
 /// What a security group or a remote firewall looks like from a node: packets leave, no drop is
@@ -79,7 +78,19 @@ impl VoidLab {
 }
 
 impl Topology for VoidLab {
+    fn drawing(&self) -> &'static str {
+        include_str!("void.txt")
+    }
+
     fn namespaces(&self) -> Vec<&Namespace> {
         vec![&self.node, &self.pod]
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![Hint::connect(
+            &self.pod,
+            "it leaves the node, and nothing is ever heard of it",
+            self.far_address(Family::V4),
+        )]
     }
 }

@@ -1,0 +1,195 @@
+//! The terminal, shared between whydrop and the headlines.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    pty::{Winsize, openpty},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, pipe},
+};
+use whydrop_tests::{DEADLINE, on_interrupt, tracer::binary};
+
+/// How long whydrop must have said nothing for its last record to be complete. A record has
+/// several lines, and nothing marks the last one.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What happens on the screen.
+enum Event {
+    /// whydrop has written a line.
+    Line(String),
+    /// whydrop has closed its end.
+    End,
+    /// The user has had enough.
+    Interrupted,
+}
+
+/// Whether a drop was shown.
+pub(crate) enum Shown {
+    /// It was.
+    Yes,
+    /// Not within the time.
+    No,
+    /// The user has had enough.
+    Interrupted,
+}
+
+/// Passes on what whydrop writes, and knows what that was.
+pub(crate) struct Screen {
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    child: Option<Child>,
+}
+
+impl Screen {
+    /// An empty screen; from here on Ctrl-C is an event.
+    pub(crate) fn new() -> Result<Self> {
+        let (sender, events) = mpsc::channel();
+        let interrupted = sender.clone();
+        // Sending fails only when the screen is gone, and then all is over anyway.
+        on_interrupt(move || {
+            let _ = interrupted.send(Event::Interrupted);
+        })?;
+        Ok(Self {
+            sender,
+            events,
+            child: None,
+        })
+    }
+
+    /// Writes a line of its own.
+    pub(crate) fn headline(&self, text: &str) {
+        if io::stdout().is_terminal() {
+            println!("\n\x1b[1;7m {text} \x1b[0m");
+        } else {
+            println!("\n── {text} ──");
+        }
+    }
+
+    /// Starts whydrop with the screen for a terminal, if it is one, and waits until it watches.
+    pub(crate) fn start(&mut self, arguments: &[String]) -> Result<()> {
+        let (ours, theirs) = if io::stdout().is_terminal() {
+            let pty = openpty(&window_size()?, None)?;
+            (pty.master, pty.slave)
+        } else {
+            pipe()?
+        };
+        println!("$ whydrop {}", arguments.join(" "));
+        let child = Command::new(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(theirs.try_clone()?)
+            .stderr(theirs)
+            // Ctrl-C is ours to pass on, when the summary's time has come.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary().display()))?;
+        self.child = Some(child);
+        let sender = self.sender.clone();
+        thread::spawn(move || pass_on(ours, &sender));
+        match self.wait_for("")? {
+            Shown::Yes => Ok(()),
+            Shown::No => bail!("whydrop says nothing"),
+            Shown::Interrupted => bail!("interrupted"),
+        }
+    }
+
+    /// Waits for a line that contains `words`, and for the record around it to be complete.
+    pub(crate) fn wait_for(&self, words: &str) -> Result<Shown> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Line(line)) if line.contains(words) => break,
+                Ok(Event::Line(_)) => {}
+                Ok(Event::End) => bail!("whydrop has ended"),
+                Ok(Event::Interrupted) => return Ok(Shown::Interrupted),
+                Err(_) => return Ok(Shown::No),
+            }
+        }
+        loop {
+            match self.events.recv_timeout(PAUSE) {
+                Ok(Event::Line(_)) => {}
+                Ok(Event::End) => bail!("whydrop has ended"),
+                Ok(Event::Interrupted) => return Ok(Shown::Interrupted),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Ok(Shown::Yes);
+                }
+            }
+        }
+    }
+
+    /// Ends whydrop as Ctrl-C does, and shows its last words.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
+        while !matches!(self.events.recv_timeout(DEADLINE), Ok(Event::End) | Err(_)) {}
+        let status = child.wait()?;
+        ensure!(status.success(), "whydrop ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Copies to stdout until the other end is closed.
+fn pass_on(from: OwnedFd, sender: &Sender<Event>) {
+    let mut from = File::from(from);
+    let mut buffer = [0; 4096];
+    let mut line = Vec::new();
+    // A pty's master fails with EIO when the last slave is closed.
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let mut stdout = io::stdout().lock();
+        // A terminal that is gone does not keep the demo from cleaning up.
+        let _ = stdout.write_all(&buffer[..count]);
+        let _ = stdout.flush();
+        drop(stdout);
+        for byte in &buffer[..count] {
+            if *byte == b'\n' {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                line.clear();
+                if sender.send(Event::Line(text)).is_err() {
+                    return;
+                }
+            } else {
+                line.push(*byte);
+            }
+        }
+    }
+    let _ = sender.send(Event::End);
+}
+
+/// The size of our own terminal.
+fn window_size() -> Result<Winsize> {
+    let mut size = Winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes one `winsize`, which lives until after the call.
+    let result = unsafe { libc::ioctl(io::stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    nix::errno::Errno::result(result).context("cannot ask the terminal for its size")?;
+    Ok(size)
+}

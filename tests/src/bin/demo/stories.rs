@@ -1,0 +1,171 @@
+//! The stories: what is broken, and how.
+
+use std::{
+    any::Any,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::Result;
+use whydrop_tests::{
+    fault::{Chain, Direction, Iptables, XdpDrop, XdpMode, drop_in_tc, nft},
+    lab::{Family, Host},
+    traffic::{Protocol, TcpAttempt, UdpClient},
+};
+
+use crate::stage::Stage;
+
+/// One way to break a connection.
+pub(crate) struct Story {
+    /// What happens, in a line.
+    pub(crate) headline: &'static str,
+    /// Makes it happen.
+    pub(crate) tell: fn(&Stage) -> Result<Broken>,
+}
+
+/// A conversation that cannot succeed.
+pub(crate) struct Broken {
+    /// Where it comes from: whydrop's line about it must contain that.
+    pub(crate) source: SocketAddr,
+    /// What has to live until the drop has shown.
+    _held: Box<dyn Any>,
+}
+
+impl Broken {
+    fn tcp(from: &Host, to: SocketAddr) -> Result<Self> {
+        let attempt = TcpAttempt::start(from, None, to)?;
+        Ok(Self {
+            source: attempt.flow().src,
+            _held: Box::new(attempt),
+        })
+    }
+
+    fn udp(from: &Host, to: SocketAddr, bytes: usize) -> Result<Self> {
+        let client = UdpClient::connect(from, None, to)?;
+        client.probe_mtu()?;
+        client.send(bytes)?;
+        Ok(Self {
+            source: client.flow().src,
+            _held: Box::new(client),
+        })
+    }
+
+    /// Something else has to live as long.
+    fn holding(self, more: impl Any) -> Self {
+        Self {
+            source: self.source,
+            _held: Box::new((self._held, more)),
+        }
+    }
+}
+
+/// All of them, in the order in which they are told. Each has a port of its own, so that what one
+/// leaves behind does not spoil the next.
+pub(crate) fn all() -> Vec<Story> {
+    vec![
+        Story {
+            headline: "a firewall drops the SYN in FORWARD",
+            tell: |stage| {
+                let lab = &stage.node;
+                nft(&lab.node, Chain::inet("forward"), "tcp dport 8001 drop")?;
+                Broken::tcp(&lab.outside, lab.pod_a.socket(Family::V4, 8001))
+            },
+        },
+        Story {
+            headline: "a rule in INPUT rejects the connection, and says so",
+            tell: |stage| {
+                let lab = &stage.node;
+                let input = Iptables {
+                    table: "filter",
+                    chain: "INPUT",
+                };
+                let rule = "-p tcp --dport 8002 -j REJECT";
+                input.append(&lab.node, Family::V4, rule)?;
+                Broken::tcp(&lab.outside, lab.node.socket(Family::V4, 8002))
+            },
+        },
+        Story {
+            headline: "a Service's address is translated, and its backend is cut off",
+            tell: |stage| {
+                let lab = &stage.node;
+                let service = SocketAddr::new(lab.cluster_ip(Family::V4), 80);
+                let backend = lab.outside.socket(Family::V4, 8003);
+                let rule = format!(
+                    "ip daddr {} tcp dport 80 dnat ip to {backend}",
+                    service.ip()
+                );
+                nft(&lab.node, Chain::dnat(), &rule)?;
+                nft(&lab.node, Chain::inet("forward"), "tcp dport 8003 drop")?;
+                Broken::tcp(&lab.pod_a, service)
+            },
+        },
+        Story {
+            headline: "a tc program on the pod's veth drops a datagram",
+            tell: |stage| {
+                let lab = &stage.node;
+                drop_in_tc(
+                    &lab.node,
+                    "veth-a",
+                    Direction::Ingress,
+                    Family::V4,
+                    Protocol::Udp,
+                    8004,
+                )?;
+                Broken::udp(&lab.pod_a, lab.outside.socket(Family::V4, 8004), 100)
+            },
+        },
+        Story {
+            headline: "an XDP program on the uplink drops what comes in, over IPv6",
+            tell: |stage| {
+                let lab = &stage.node;
+                let program =
+                    XdpDrop::attach(&lab.node, "eth0", XdpMode::Native, Family::V6, 8005)?;
+                let to = lab.pod_a.socket(Family::V6, 8005);
+                Ok(Broken::tcp(&lab.outside, to)?.holding(program))
+            },
+        },
+        Story {
+            headline: "nothing listens on the port",
+            tell: |stage| {
+                let lab = &stage.node;
+                Broken::tcp(&lab.outside, lab.pod_b.socket(Family::V4, 8006))
+            },
+        },
+        Story {
+            headline: "the node has a blackhole route",
+            tell: |stage| {
+                let lab = &stage.node;
+                let nowhere: IpAddr = lab.cluster_ip(Family::V4);
+                lab.node.run(&format!("ip route add blackhole {nowhere}"))?;
+                Broken::tcp(&lab.pod_a, SocketAddr::new(nowhere, 8007))
+            },
+        },
+        Story {
+            headline: "the pod's end of the veth takes smaller packets than the node's",
+            tell: |stage| {
+                let lab = &stage.node;
+                lab.pod_a.run("ip link set dev eth0 mtu 1300")?;
+                Broken::udp(&lab.outside, lab.pod_a.socket(Family::V4, 8008), 1400)
+            },
+        },
+        Story {
+            headline: "the pod is gone, and its address answers no ARP",
+            tell: |stage| {
+                let lab = &stage.node;
+                // One question instead of three, a second apart.
+                lab.node.sysctl("ipv4/neigh/cni0/mcast_solicit", "1")?;
+                lab.pod_b.run("ip address flush dev eth0")?;
+                lab.node.run("ip neighbour flush dev cni0")?;
+                Broken::tcp(&lab.outside, lab.pod_b.socket(Family::V4, 8009))
+            },
+        },
+        Story {
+            headline: "the nodes disagree about the number of the VXLAN network",
+            tell: |stage| {
+                let lab = &stage.overlay;
+                lab.overlay(1, 11)?;
+                let [first, second] = &lab.nodes;
+                Broken::tcp(&first.pod, second.pod.socket(Family::V4, 8010))
+            },
+        },
+    ]
+}
