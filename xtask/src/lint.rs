@@ -15,8 +15,20 @@ pub(crate) fn lint() -> Result<()> {
     // Clippy cannot read the prebuilt `core` for BPF, which is another compiler's; what the kernel
     // programs share with the host it can check on the host.
     let host = ["--package", "tracer-ebpf", "--", "-D", "warnings"];
-    let everything = ["--workspace", "--exclude", "tracer-ebpf", "--all-targets"];
-    let documented = ["--workspace", "--exclude", "tracer-ebpf", "--no-deps"];
+    let everything = [
+        "--keep-going",
+        "--workspace",
+        "--exclude",
+        "tracer-ebpf",
+        "--all-targets",
+    ];
+    let documented = [
+        "--keep-going",
+        "--workspace",
+        "--exclude",
+        "tracer-ebpf",
+        "--no-deps",
+    ];
     let checks = [
         ("formatting", cargo("fmt", &["--all", "--check"])),
         (
