@@ -142,6 +142,22 @@ pub struct Sighted {
     pub ifname: [u8; 16],
 }
 
+/// What is known of a handshake (or of a DNS query) that matches the filter.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Handshake {
+    /// Sightings of packets behind the SYN-ACK, which settle it. Only so many are sent.
+    pub settling: u64,
+}
+
+/// The key of a handshake: what stays the same on its whole way, through NAT and encapsulation.
+///
+/// For TCP it is the SYN's initial sequence number, for DNS over UDP the query's id; the protocol
+/// keeps the two apart.
+pub const fn handshake_key(proto: u8, number: u32) -> u64 {
+    (proto as u64) << 32 | number as u64
+}
+
 /// How many sightings of a SYN are kept before one of them matches the filter.
 pub const EARLY_HOPS: usize = 4;
 
@@ -219,6 +235,10 @@ pub mod tally {
 }
 
 /// Any event of the ring buffer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one event; this crate does not allocate"
+)]
 pub enum Event {
     /// A packet was dropped.
     Drop(DropEvent),

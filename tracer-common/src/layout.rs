@@ -107,6 +107,28 @@ layout! {
     dst_dev: "dst_entry.dev" Required;
     /// The socket's namespace.
     sock_net: "sock_common.skc_net.net" Required;
+    /// Private area of the current layer.
+    skb_cb: "sk_buff.cb" Required;
+    /// The socket's address family.
+    sock_family: "sock_common.skc_family" Required;
+    /// The socket's state.
+    sock_state: "sock_common.skc_state" Required;
+    /// The socket's own port, host byte order.
+    sock_sport: "sock_common.skc_num" Required;
+    /// The peer's port, network byte order.
+    sock_dport: "sock_common.skc_dport" Required;
+    /// The socket's own IPv4 address.
+    sock_src_v4: "sock_common.skc_rcv_saddr" Required;
+    /// The peer's IPv4 address.
+    sock_dst_v4: "sock_common.skc_daddr" Required;
+    /// The socket's own IPv6 address.
+    sock_src_v6: "sock_common.skc_v6_rcv_saddr" Optional;
+    /// The peer's IPv6 address.
+    sock_dst_v6: "sock_common.skc_v6_daddr" Optional;
+    /// Payload of a full segment, by the current path MTU.
+    tcp_mss: "tcp_sock.mss_cache" Required;
+    /// First sequence number, in TCP's private area of the skb, host byte order.
+    tcp_cb_seq: "tcp_skb_cb.seq" Required;
     /// Conntrack's original tuple.
     ct_original: "nf_conn.tuplehash.tuple" Optional;
     /// Source address, in the tuple.

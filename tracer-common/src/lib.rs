@@ -7,7 +7,7 @@
 //! - [`layout`]: where the running kernel keeps the fields that the programs read
 //! - [`filter`]: which connection is looked at
 //! - [`packet`]: the one packet parser; the kernel side filters with it, userspace decodes with it
-//! - [`address`], [`tuple`]: what the others speak in
+//! - [`address`], [`mod@tuple`]: what the others speak in
 //!
 //! Invariant: no I/O, no allocation, no dependency on either side. All of it is tested on the host.
 #![cfg_attr(not(test), no_std)]

@@ -9,35 +9,38 @@ const INFO_MASK: u64 = 7;
 /// `AF_INET` of the kernel's UAPI.
 const AF_INET: u16 = 2;
 
-/// The original tuple of the connection that the packet belongs to.
+/// Writes the original tuple of the connection that the packet belongs to; leaves `tuple` all zero
+/// if there is none.
 ///
 /// Conntrack keeps one tuple per direction; the original one is the first, as the client sent it.
 #[inline(never)]
-pub(crate) fn original_tuple(skb: &Skb) -> Option<Tuple> {
-    let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct)?;
+pub(crate) fn original_tuple(skb: &Skb, tuple: &mut Tuple) {
+    *tuple = Tuple::default();
+    let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct).unwrap_or(0);
     let entry = nfct & !INFO_MASK;
-    if entry == 0 {
-        return None;
-    }
-    let base = entry + LAYOUT.ct_original.offset()? as u64;
-    let family: u16 = kernel::read(base, &LAYOUT.tuple_family)?;
-    let src: [u8; 16] = kernel::read(base, &LAYOUT.tuple_src_address)?;
-    let dst: [u8; 16] = kernel::read(base, &LAYOUT.tuple_dst_address)?;
-    let sport: [u8; 2] = kernel::read(base, &LAYOUT.tuple_src_port)?;
-    let dport: [u8; 2] = kernel::read(base, &LAYOUT.tuple_dst_port)?;
-    Some(Tuple {
-        src: address(family, src),
-        dst: address(family, dst),
-        sport: u16::from_be_bytes(sport),
-        dport: u16::from_be_bytes(dport),
-        proto: kernel::read(base, &LAYOUT.tuple_protocol)?,
-        flags: Tuple::HAS_PORTS,
-        reserved: [0; 2],
-    })
+    let (Some(offset), true) = (LAYOUT.ct_original.offset(), entry != 0) else {
+        return;
+    };
+    let base = entry + offset as u64;
+    let family: u16 = kernel::read(base, &LAYOUT.tuple_family).unwrap_or(0);
+    tuple.src = address(family, kernel::read(base, &LAYOUT.tuple_src_address));
+    tuple.dst = address(family, kernel::read(base, &LAYOUT.tuple_dst_address));
+    tuple.sport = port(kernel::read(base, &LAYOUT.tuple_src_port));
+    tuple.dport = port(kernel::read(base, &LAYOUT.tuple_dst_port));
+    tuple.proto = kernel::read(base, &LAYOUT.tuple_protocol).unwrap_or(0);
+    tuple.flags = Tuple::HAS_PORTS;
 }
 
 #[inline(always)]
-fn address(family: u16, bytes: [u8; 16]) -> Address {
+fn port(bytes: Option<[u8; 2]>) -> u16 {
+    bytes.map_or(0, u16::from_be_bytes)
+}
+
+#[inline(always)]
+fn address(family: u16, bytes: Option<[u8; 16]>) -> Address {
+    let Some(bytes) = bytes else {
+        return Address::UNSPECIFIED;
+    };
     if family == AF_INET {
         Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]])
     } else {

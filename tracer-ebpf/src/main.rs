@@ -6,7 +6,10 @@
 //! | `kfree_skb_reason` | 5.17 to 6.10 | `(skb, location, reason)` |
 //! | `kfree_skb_rx_sk` | from 6.11 | `(skb, location, reason, rx_sk)` |
 //!
-//! The loader picks one by the running kernel's BTF. All they decide on comes from `.rodata`, which
+//! and, on every kernel: `tc_ingress` and `tc_egress` at the interfaces, `tcp_retransmit_skb` for
+//! segments that are sent again.
+//!
+//! The loader picks one of the first three by the running kernel's BTF. All they decide on comes from `.rodata`, which
 //! the loader fills before the load: see `tracer_common::{filter, layout}`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // For `atomic`: the BPF target has no stable atomics. The build sets RUSTC_BOOTSTRAP in any case.
@@ -29,24 +32,54 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod place;
 #[cfg(target_arch = "bpf")]
+mod retransmits;
+#[cfg(target_arch = "bpf")]
+mod sightings;
+#[cfg(target_arch = "bpf")]
 mod skb;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+    use aya_ebpf::{
+        bindings::TC_ACT_UNSPEC,
+        macros::{btf_tracepoint, classifier},
+        programs::{BtfTracePointContext, TcContext},
+    };
+    use tracer_common::event::direction;
 
-    use crate::{drops, skb::Skb};
+    use crate::{drops, retransmits, sightings, skb::Skb};
+
+    /// Packets that come in by an interface. Looks only: the next program decides.
+    #[classifier]
+    pub(crate) fn tc_ingress(ctx: TcContext) -> i32 {
+        let _ = sightings::observe(&ctx, direction::IN);
+        TC_ACT_UNSPEC
+    }
+
+    /// Packets that go out by an interface. Looks only: the next program decides.
+    #[classifier]
+    pub(crate) fn tc_egress(ctx: TcContext) -> i32 {
+        let _ = sightings::observe(&ctx, direction::OUT);
+        TC_ACT_UNSPEC
+    }
+
+    /// `void tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb)`, since 6.15 with
+    /// a third argument, which is not needed here.
+    #[btf_tracepoint(function = "tcp_retransmit_skb")]
+    pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> Option<()> {
+        retransmits::observe(ctx.arg(0), Skb::typed(ctx.arg(1)))
+    }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location)`
     #[btf_tracepoint(function = "kfree_skb")]
     pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> Option<()> {
-        drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), 0, 0)
+        drops::observe(&ctx, Skb::typed(ctx.arg(0)), ctx.arg(1), 0, 0)
     }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)`
     #[btf_tracepoint(function = "kfree_skb")]
     pub(crate) fn kfree_skb_reason(ctx: BtfTracePointContext) -> Option<()> {
-        drops::observe(&ctx, Skb::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), 0)
+        drops::observe(&ctx, Skb::typed(ctx.arg(0)), ctx.arg(1), ctx.arg(2), 0)
     }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason,
@@ -55,7 +88,7 @@ mod programs {
     pub(crate) fn kfree_skb_rx_sk(ctx: BtfTracePointContext) -> Option<()> {
         drops::observe(
             &ctx,
-            Skb::new(ctx.arg(0)),
+            Skb::typed(ctx.arg(0)),
             ctx.arg(1),
             ctx.arg(2),
             ctx.arg(3),

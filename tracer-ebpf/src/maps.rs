@@ -2,12 +2,14 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    event::{DropCount, DropKey, tally},
+    event::{DropCount, DropKey, EarlyHops, Handshake, tally},
     filter::{Filter, Side},
     layout::Layout,
+    packet::Layer,
+    tuple::Tuple,
 };
 
 /// Where the kernel keeps its fields. Read with volatile loads only: the loader replaces it.
@@ -39,6 +41,60 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// The exact count of every matching drop. The loader sets the size.
 #[map]
 pub(crate) static DROPS: HashMap<DropKey, DropCount> = HashMap::with_max_entries(1024, 0);
+
+/// Handshakes and DNS queries that match the filter, by [`tracer_common::event::handshake_key`].
+/// NAT may hide their later packets from the filter; here they are found all the same.
+#[map]
+pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_entries(16384, 0);
+
+/// Sightings of SYNs and queries before they matched the filter, by the same key.
+#[map]
+pub(crate) static EARLY: LruHashMap<u64, EarlyHops> = LruHashMap::with_max_entries(4096, 0);
+
+/// One all-zero entry, which new ones of `EARLY` are copies of: it would not fit on the stack.
+#[map]
+pub(crate) static NO_HOPS: PerCpuArray<EarlyHops> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room to work in, one for each group of programs: the stack has 512 bytes. A program is not run
+/// again on a CPU where it is running already, so nobody else writes there meanwhile.
+#[map]
+static DROP_ROOM: PerCpuArray<DropRoom> = PerCpuArray::with_max_entries(1, 0);
+/// See [`DROP_ROOM`].
+#[map]
+static SIGHTING_ROOM: PerCpuArray<SightingRoom> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is known of a dropped packet so far.
+#[repr(C)]
+pub(crate) struct DropRoom {
+    pub(crate) layer: Layer,
+    pub(crate) flow: Layer,
+    pub(crate) original: Tuple,
+    pub(crate) key: DropKey,
+}
+
+/// What is known of a sighted packet so far.
+#[repr(C)]
+pub(crate) struct SightingRoom {
+    pub(crate) layer: Layer,
+    pub(crate) flow: Layer,
+    pub(crate) original: Tuple,
+}
+
+/// The room of the drop programs on this CPU.
+#[inline(always)]
+pub(crate) fn drop_room() -> Option<&'static mut DropRoom> {
+    // SAFETY: see `DROP_ROOM`.
+    DROP_ROOM.get_ptr_mut(0).map(|room| unsafe { &mut *room })
+}
+
+/// The room of the tc programs on this CPU.
+#[inline(always)]
+pub(crate) fn sighting_room() -> Option<&'static mut SightingRoom> {
+    // SAFETY: see `DROP_ROOM`; tc programs run with softirqs off.
+    SIGHTING_ROOM
+        .get_ptr_mut(0)
+        .map(|room| unsafe { &mut *room })
+}
 
 /// Counters of [`tally`].
 #[map]

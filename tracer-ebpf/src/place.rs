@@ -49,6 +49,12 @@ impl Place {
         Self::socket(rx_sk, netns_from::RECEIVER).unwrap_or(Self::UNKNOWN)
     }
 
+    /// The device that an skb stands at, where that is certain: at a tc hook.
+    #[inline(always)]
+    pub(crate) fn at_device(skb: &Skb) -> Option<Self> {
+        Self::device(skb.pointer(&LAYOUT.skb_dev), netns_from::DEVICE)
+    }
+
     #[inline(always)]
     fn device(device: u64, netns_from: u32) -> Option<Self> {
         let netns = inode(kernel::read(device, &LAYOUT.dev_net)?)?;

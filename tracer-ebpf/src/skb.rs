@@ -12,23 +12,56 @@ use crate::{kernel, maps::LAYOUT};
 const IPV4: u16 = 0x0800u16.to_be();
 const IPV6: u16 = 0x86ddu16.to_be();
 
-/// A `struct sk_buff *` that the verifier knows to be one.
+/// A `struct sk_buff *`.
 #[derive(Clone, Copy)]
-pub(crate) struct Skb(*const c_void);
+pub(crate) struct Skb {
+    address: *const c_void,
+    /// Whether the verifier knows it to be an skb, and checks loads from it.
+    typed: bool,
+}
 
 impl Skb {
+    /// The skb of a BTF tracepoint's argument.
     #[inline(always)]
-    pub(crate) fn new(skb: *const c_void) -> Self {
-        Self(skb)
+    pub(crate) fn typed(skb: *const c_void) -> Self {
+        Self {
+            address: skb,
+            typed: true,
+        }
     }
 
-    /// Loads a scalar field directly. The verifier checks the offset against the kernel's BTF and
-    /// refuses the program if it is wrong.
+    /// The skb behind a tc program's context. To the verifier the context is a `struct __sk_buff`,
+    /// of which it rewrites the loads; what lies there is the skb itself.
+    #[inline(always)]
+    pub(crate) fn behind(context: *const c_void) -> Self {
+        Self {
+            address: context,
+            typed: false,
+        }
+    }
+
+    /// The skb's address.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> u64 {
+        self.address as u64
+    }
+
+    /// Loads a scalar field. From a typed skb directly: then the verifier checks the offset against
+    /// the kernel's BTF, and refuses the program if it is wrong.
     #[inline(always)]
     pub(crate) fn scalar<T: Copy>(&self, field: &Field) -> Option<T> {
+        if !self.typed {
+            return kernel::read(self.address as u64, field);
+        }
         let offset = field.offset()?;
         // SAFETY: the verifier accepts the load only if it lies within the struct's field.
-        Some(unsafe { self.0.cast::<u8>().add(offset).cast::<T>().read_volatile() })
+        Some(unsafe {
+            self.address
+                .cast::<u8>()
+                .add(offset)
+                .cast::<T>()
+                .read_volatile()
+        })
     }
 
     /// Reads a pointer field as a number. A direct load would give a typed pointer: the verifier
@@ -36,7 +69,7 @@ impl Skb {
     /// it, of which the parser has too many.
     #[inline(always)]
     pub(crate) fn pointer(&self, field: &Field) -> u64 {
-        kernel::read(self.0 as u64, field).unwrap_or(0)
+        kernel::read(self.address as u64, field).unwrap_or(0)
     }
 
     /// The packet from its network header up; `None` if it is not IP.

@@ -2,88 +2,77 @@
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::bytes::Bytes;
-use crate::address::Address;
+use super::{Layer, bytes::Bytes};
+use crate::{address::Address, tuple::Tuple};
 
-/// What the transport layer needs to know of the IP header before it.
-#[derive(Clone, Copy)]
-pub(super) struct Header {
-    pub(super) src: Address,
-    pub(super) dst: Address,
-    /// The protocol behind all extension headers.
-    pub(super) proto: u8,
-    /// Where the payload starts, in bytes from the start of the packet.
-    pub(super) payload_at: u32,
-    /// Where the packet ends by the header's own length.
-    pub(super) end_at: u32,
-    /// A fragment behind the first one: the payload does not start with a transport header.
-    pub(super) later_fragment: bool,
-}
-
-/// Reads the IP header at `at`, of whichever version it says to be.
+/// Reads the IP header at `at`, of whichever version it says to be, into `layer`.
 #[inline(always)]
-pub(super) fn header<B: Bytes>(bytes: &B, at: u32) -> Option<Header> {
+pub(super) fn read<B: Bytes>(bytes: &B, at: u32, layer: &mut Layer) -> Option<()> {
+    *layer = Layer::EMPTY;
     match bytes.load::<u8>(at)? >> 4 {
-        4 => v4(bytes, at),
-        6 => v6(bytes, at),
+        4 => v4(bytes, at, layer),
+        6 => v6(bytes, at, layer),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn v4<B: Bytes>(bytes: &B, at: u32) -> Option<Header> {
+fn v4<B: Bytes>(bytes: &B, at: u32, layer: &mut Layer) -> Option<()> {
     let header: Ipv4Hdr = bytes.load(at)?;
     let header_len = u32::from(header.vihl & 0xf) * 4;
     if header_len < Ipv4Hdr::LEN as u32 {
         return None;
     }
-    // 13 bits, in units of eight bytes (RFC 791).
-    let fragment_offset = u16::from_be_bytes(header.frags) & 0x1fff;
-    Some(Header {
-        src: Address::v4(header.src_addr),
-        dst: Address::v4(header.dst_addr),
-        proto: header.proto,
-        payload_at: at + header_len,
-        end_at: at + u32::from(u16::from_be_bytes(header.tot_len)),
-        later_fragment: fragment_offset != 0,
-    })
+    layer.tuple.src = Address::v4(header.src_addr);
+    layer.tuple.dst = Address::v4(header.dst_addr);
+    layer.tuple.proto = header.proto;
+    layer.transport_at = at + header_len;
+    layer.end_at = at + u32::from(u16::from_be_bytes(header.tot_len));
+    // The fragment's offset: 13 bits, in units of eight bytes (RFC 791).
+    if u16::from_be_bytes(header.frags) & 0x1fff != 0 {
+        layer.tuple.flags = Tuple::LATER_FRAGMENT;
+    }
+    Some(())
 }
 
 /// How many IPv6 extension headers are skipped before the parser gives up on the ports.
 const MAX_EXTENSIONS: usize = 6;
 
 #[inline(always)]
-fn v6<B: Bytes>(bytes: &B, at: u32) -> Option<Header> {
+fn v6<B: Bytes>(bytes: &B, at: u32, layer: &mut Layer) -> Option<()> {
     let header: Ipv6Hdr = bytes.load(at)?;
-    let mut found = Header {
-        src: Address::v6(header.src_addr),
-        dst: Address::v6(header.dst_addr),
-        proto: header.next_hdr,
-        payload_at: at + Ipv6Hdr::LEN as u32,
-        end_at: at + Ipv6Hdr::LEN as u32 + u32::from(u16::from_be_bytes(header.payload_len)),
-        later_fragment: false,
-    };
+    let mut proto = header.next_hdr;
+    let mut payload_at = at + Ipv6Hdr::LEN as u32;
+    layer.tuple.src = Address::v6(header.src_addr);
+    layer.tuple.dst = Address::v6(header.dst_addr);
+    layer.end_at = payload_at + u32::from(u16::from_be_bytes(header.payload_len));
     for _ in 0..MAX_EXTENSIONS {
-        let Some([next, len, high, low]) = bytes.load::<[u8; 4]>(found.payload_at) else {
+        if !matches!(proto, 0 | 43 | 44 | 51 | 60 | 135) {
+            break;
+        }
+        let Some([next, len, high, low]) = bytes.load::<[u8; 4]>(payload_at) else {
             break;
         };
-        found.payload_at += match found.proto {
-            // Hop-by-hop, routing, destination options, mobility: in units of eight bytes without
-            // the first (RFC 8200).
-            0 | 43 | 60 | 135 => (u32::from(len) + 1) * 8,
+        payload_at += match proto {
             // Authentication: in units of four bytes without two (RFC 4302).
             51 => (u32::from(len) + 2) * 4,
             44 => {
                 // The upper 13 bits are the fragment's offset.
-                found.later_fragment = u16::from_be_bytes([high, low]) >> 3 != 0;
+                if u16::from_be_bytes([high, low]) >> 3 != 0 {
+                    layer.tuple.flags = Tuple::LATER_FRAGMENT;
+                }
                 8
             }
-            _ => break,
+            // Hop-by-hop, routing, destination options, mobility: in units of eight bytes without
+            // the first (RFC 8200).
+            _ => (u32::from(len) + 1) * 8,
         };
-        found.proto = next;
-        if found.later_fragment {
+        proto = next;
+        if layer.tuple.is_later_fragment() {
             break;
         }
     }
-    Some(found)
+    layer.tuple.proto = proto;
+    layer.transport_at = payload_at;
+    Some(())
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod bytes;
+mod glance;
 mod ip;
 mod tcp;
 mod transport;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use self::{
     bytes::{Bytes, Plain},
+    glance::{DNS_PORT, Glance, glance},
     tcp::{Tcp, tcp},
     transport::{GENEVE_PORT, VXLAN_PORTS},
 };
@@ -94,8 +96,8 @@ pub struct Headers {
     pub flow: Layer,
     /// The outermost tuple, if `flow` is encapsulated.
     pub outer: Option<Tuple>,
-    /// The tuple that an ICMP error speaks of, the innermost one.
-    pub quoted: Option<Tuple>,
+    /// The packet that an ICMP error speaks of, the innermost one.
+    pub quoted: Option<Layer>,
 }
 
 /// How a layer came to be in the packet.
@@ -110,16 +112,17 @@ pub enum Role {
 /// Follows the layers of the packet whose network header is at offset 0, and shows each of them to
 /// `visit`, outermost first. `false` if not even the first header can be read.
 ///
-/// A tunnel or quote that cannot be read ends the chain at the last layer that could.
+/// A tunnel or quote that cannot be read ends the chain at the last layer that could. `layer` is
+/// only room to work in: a BPF program has little on its stack.
 #[inline(always)]
-pub fn walk<B: Bytes>(bytes: &B, mut visit: impl FnMut(Role, &Layer)) -> bool {
+pub fn walk<B: Bytes>(bytes: &B, layer: &mut Layer, mut visit: impl FnMut(Role, &Layer)) -> bool {
     let mut at = 0;
     let mut role = Role::Travelling;
     for depth in 0..MAX_LAYERS {
-        let Some(layer) = layer(bytes, at) else {
+        if !read_layer(bytes, at, layer) {
             return depth > 0;
-        };
-        visit(role, &layer);
+        }
+        visit(role, layer);
         match layer.next {
             Next::Nothing => break,
             Next::Inner(inner) => at = inner,
@@ -132,28 +135,34 @@ pub fn walk<B: Bytes>(bytes: &B, mut visit: impl FnMut(Role, &Layer)) -> bool {
 /// What the whole chain comes to; `None` if not even the first header can be read.
 pub fn headers<B: Bytes>(bytes: &B) -> Option<Headers> {
     let mut found: Option<Headers> = None;
-    walk(bytes, |role, layer| match (&mut found, role) {
-        (None, _) => {
-            found = Some(Headers {
-                flow: *layer,
-                outer: None,
-                quoted: None,
-            });
+    walk(bytes, &mut { Layer::EMPTY }, |role, layer| {
+        match (&mut found, role) {
+            (None, _) => {
+                found = Some(Headers {
+                    flow: *layer,
+                    outer: None,
+                    quoted: None,
+                });
+            }
+            (Some(headers), Role::Travelling) => {
+                headers.outer.get_or_insert(headers.flow.tuple);
+                headers.flow = *layer;
+            }
+            (Some(headers), Role::Quoted) => headers.quoted = Some(*layer),
         }
-        (Some(headers), Role::Travelling) => {
-            headers.outer.get_or_insert(headers.flow.tuple);
-            headers.flow = *layer;
-        }
-        (Some(headers), Role::Quoted) => headers.quoted = Some(layer.tuple),
     });
     found
 }
 
-/// Reads the IP header at `at` and the start of what it carries.
+/// Reads the IP header at `at` and the start of what it carries into `layer`. `false` if it cannot
+/// be read; then `layer` holds nothing of use.
 ///
 /// Not inlined: in a BPF program each inlined copy would take its own share of the 512-byte stack.
 #[inline(never)]
-pub fn layer<B: Bytes>(bytes: &B, at: u32) -> Option<Layer> {
-    let header = ip::header(bytes, at)?;
-    Some(transport::layer(bytes, &header))
+pub fn read_layer<B: Bytes>(bytes: &B, at: u32, layer: &mut Layer) -> bool {
+    let readable = ip::read(bytes, at, layer).is_some();
+    if readable && !layer.tuple.is_later_fragment() {
+        transport::read(bytes, layer);
+    }
+    readable
 }

@@ -178,7 +178,7 @@ fn an_icmp_error_quotes_the_packet_it_speaks_of() {
     let found = parse(&packet);
     assert_eq!(found.flow.icmp, [3, 4]);
     assert_eq!(found.flow.tuple.proto, protocol::ICMP);
-    assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
+    assert_eq!(ends(&found.quoted.unwrap().tuple), syn_ends());
     assert!(!found.flow.tuple.has_ports());
 }
 
@@ -195,9 +195,11 @@ fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
     error.extend(&outer);
     let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], NODE_A, &error);
     let mut seen = Vec::new();
-    walk(&packet.as_slice(), |_, layer| seen.push(ends(&layer.tuple)));
+    walk(&packet.as_slice(), &mut { Layer::EMPTY }, |_, layer| {
+        seen.push(ends(&layer.tuple))
+    });
     let found = parse(&packet);
-    assert_eq!(ends(&found.quoted.unwrap()), syn_ends());
+    assert_eq!(ends(&found.quoted.unwrap().tuple), syn_ends());
     assert_eq!(
         found.outer, None,
         "a quoted tunnel is no encapsulation of the ICMP packet"
@@ -213,7 +215,7 @@ fn icmpv6_echo_quotes_nothing_and_an_error_does() {
     );
     let mut error = vec![2, 0, 0, 0, 0, 0, 5, 0];
     error.extend(ipv6(protocol::TCP, &tcp_header(7, 8, 9, 0)));
-    let quoted = parse(&ipv6(protocol::ICMPV6, &error)).quoted.unwrap();
+    let quoted = parse(&ipv6(protocol::ICMPV6, &error)).quoted.unwrap().tuple;
     assert_eq!((quoted.sport, quoted.dport), (7, 8));
 }
 
@@ -228,7 +230,78 @@ fn what_is_cut_off_is_not_made_up() {
     }
 }
 
+fn look(packet: &[u8]) -> Glance {
+    glance(&packet, 0)
+}
+
+#[test]
+fn a_first_look_lets_pass_what_tells_of_no_handshake() {
+    let segment = ipv4(
+        protocol::TCP,
+        0,
+        A,
+        B,
+        &tcp_header(1, 2, 77, Tcp::ACK | Tcp::PSH),
+    );
+    let in_vxlan = |inner: &[u8]| {
+        ipv4(
+            protocol::UDP,
+            0,
+            NODE_A,
+            NODE_B,
+            &udp(8472, &vxlan(&ethernet(0x0800, inner))),
+        )
+    };
+    assert!(matches!(look(&segment), Glance::Segment { seq: 77, .. }));
+    assert!(matches!(
+        look(&in_vxlan(&segment)),
+        Glance::Segment { seq: 77, .. }
+    ));
+    let echo = ipv4(protocol::ICMP, 0, A, B, &[8, 0, 0, 0]);
+    let quic = ipv4(protocol::UDP, 0, A, B, &udp(443, &[0; 64]));
+    let later_fragment = ipv4(protocol::TCP, 185, A, B, &[0; 64]);
+    for nothing in [
+        &echo,
+        &quic,
+        &later_fragment,
+        &in_vxlan(&quic),
+        &in_vxlan(&echo),
+    ] {
+        assert_eq!(look(nothing), Glance::Nothing);
+    }
+}
+
+#[test]
+fn a_first_look_keeps_what_tells_of_a_handshake() {
+    let dns = ipv4(protocol::UDP, 0, A, B, &udp(53, &[0; 12]));
+    let error = ipv4(protocol::ICMP, 0, A, B, &[3, 4, 0, 0]);
+    let reset = ipv4(
+        protocol::TCP,
+        0,
+        A,
+        B,
+        &tcp_header(1, 2, 3, Tcp::RST | Tcp::ACK),
+    );
+    for packet in [syn(), dns, error, reset] {
+        let in_vxlan = udp(4789, &vxlan(&ethernet(0x0800, &packet)));
+        assert_eq!(look(&packet), Glance::Look);
+        assert_eq!(
+            look(&ipv4(protocol::UDP, 0, NODE_A, NODE_B, &in_vxlan)),
+            Glance::Look
+        );
+        assert_eq!(
+            look(&ipv4(protocol::IPIP, 0, NODE_A, NODE_B, &packet)),
+            Glance::Look
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_first_look_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
+        let _ = look(&bytes);
+    }
+
     #[test]
     fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
         if let Some(found) = headers(&bytes.as_slice()) {

@@ -2,7 +2,7 @@
 
 use network_types::{geneve::GeneveHdr, udp::UdpHdr, vxlan::VxlanHdr};
 
-use super::{Layer, Next, bytes::Bytes, ip::Header, protocol};
+use super::{Layer, Next, bytes::Bytes, protocol};
 use crate::tuple::Tuple;
 
 /// UDP destination ports of VXLAN: IANA's, and Linux' own from before it was assigned.
@@ -18,33 +18,17 @@ const ETHERTYPE_ETHERNET: [u8; 2] = [0x65, 0x58];
 const ETHERNET_LEN: u32 = 14;
 const VLAN_LEN: u32 = 4;
 
-/// Reads the start of the payload behind `header`.
+/// Reads the start of the payload behind the IP header of `layer` into it.
 #[inline(always)]
-pub(super) fn layer<B: Bytes>(bytes: &B, header: &Header) -> Layer {
-    let mut layer = Layer {
-        tuple: Tuple {
-            src: header.src,
-            dst: header.dst,
-            proto: header.proto,
-            ..Tuple::default()
-        },
-        transport_at: header.payload_at,
-        end_at: header.end_at,
-        icmp: [0; 2],
-        next: Next::Nothing,
-    };
-    if header.later_fragment {
-        layer.tuple.flags = Tuple::LATER_FRAGMENT;
-        return layer;
-    }
-    let at = header.payload_at;
-    match header.proto {
+pub(super) fn read<B: Bytes>(bytes: &B, layer: &mut Layer) {
+    let at = layer.transport_at;
+    match layer.tuple.proto {
         protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP | protocol::UDPLITE => {
             if let Some([s0, s1, d0, d1]) = bytes.load::<[u8; 4]>(at) {
                 layer.tuple.sport = u16::from_be_bytes([s0, s1]);
                 layer.tuple.dport = u16::from_be_bytes([d0, d1]);
                 layer.tuple.flags = Tuple::HAS_PORTS;
-                if header.proto == protocol::UDP {
+                if layer.tuple.proto == protocol::UDP {
                     layer.next = udp(bytes, at, layer.tuple.dport);
                 }
             }
@@ -71,7 +55,6 @@ pub(super) fn layer<B: Bytes>(bytes: &B, header: &Header) -> Layer {
         protocol::GRE => layer.next = gre(bytes, at).unwrap_or(Next::Nothing),
         _ => {}
     }
-    layer
 }
 
 /// What a UDP datagram to this port carries.

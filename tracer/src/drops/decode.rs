@@ -77,7 +77,7 @@ impl Decoder {
             at: self.clock.wall(event.at),
             original_dst: original_destination(&event.key.flow, &event.original),
             outer: parsed.and_then(|parsed| parsed.outer.as_ref().map(flow)),
-            quoted: parsed.and_then(|parsed| parsed.quoted.as_ref().map(flow)),
+            quoted: parsed.and_then(|parsed| parsed.quoted.map(|layer| flow(&layer.tuple))),
             hook: hook::from_stack(&stack),
             ifname: text(&event.ifname),
             mtu: (event.mtu != 0).then_some(event.mtu),

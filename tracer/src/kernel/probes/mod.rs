@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::BtfTracePoint,
+    programs::{BtfTracePoint, SchedClassifier},
 };
 use tracer_common::{
     event::{DropCount, DropKey, tally},
@@ -35,6 +35,11 @@ const SIGNATURES: [(usize, &str); 3] = [
     (3, "kfree_skb_reason"),
     (4, "kfree_skb_rx_sk"),
 ];
+/// The tracepoint that every retransmitted TCP segment passes, and the program on it.
+pub const RETRANSMIT: &str = "tcp_retransmit_skb";
+/// The programs at the interfaces.
+const TC_INGRESS: &str = "tc_ingress";
+const TC_EGRESS: &str = "tc_egress";
 /// How many kinds of drops (see [`DropKey`]) are counted apart; 4 MiB of kernel memory.
 const DROP_KINDS: u32 = 1 << 14;
 
@@ -102,6 +107,16 @@ impl Probes {
         tracepoint(&mut ebpf, program)?
             .load(TRACEPOINT, &kernel)
             .with_context(|| format!("the kernel refuses the program {program}"))?;
+        for program in [TC_INGRESS, TC_EGRESS] {
+            let found = ebpf.program_mut(program).with_context(|| format!("no program {program}"))?;
+            let classifier: &mut SchedClassifier = found.try_into()?;
+            classifier
+                .load()
+                .with_context(|| format!("the kernel refuses the program {program}"))?;
+        }
+        tracepoint(&mut ebpf, RETRANSMIT)?
+            .load(RETRANSMIT, &kernel)
+            .with_context(|| format!("the kernel refuses the program {RETRANSMIT}"))?;
         let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
         let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
         Ok(Self {

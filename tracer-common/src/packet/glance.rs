@@ -1,0 +1,164 @@
+//! A first look at a packet: is it one that tells of a handshake at all?
+//!
+//! The tc probes see every packet of every interface. All but a few leave them here, after a look
+//! at a handful of bytes. What this cannot decide (options, extension headers, packets cut off) is
+//! left to the whole parser; it never says "nothing" of a packet that the parser would report.
+//!
+//! Every load is of two bytes or more: of one byte, the compiler makes a comparison in which the
+//! verifier does not recognise the bounds check.
+
+use super::{
+    Bytes, GENEVE_PORT, Tcp, VXLAN_PORTS,
+    protocol::{GRE, ICMP, ICMPV6, IPIP, IPV6, TCP, UDP},
+};
+use crate::{address::Address, tuple::Tuple};
+
+/// UDP port of DNS.
+pub const DNS_PORT: u16 = 53;
+
+/// What a first look says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// No part of a handshake.
+    Nothing,
+    /// It may be one: the whole parser must look.
+    Look,
+    /// A TCP segment without SYN and RST. It settles a handshake if its sequence number is the
+    /// SYN's plus one.
+    Segment {
+        /// Its flow, the innermost.
+        tuple: Tuple,
+        /// Its sequence number, host byte order.
+        seq: u32,
+    },
+}
+
+/// Bytes of the headers between a tunnel's IP payload and the inner IP header: UDP, VXLAN (or
+/// Geneve without options), Ethernet.
+const TUNNEL_LEN: u32 = 8 + 8 + 14;
+
+/// Looks at the packet whose IP header is at `at`.
+#[inline(always)]
+pub fn glance<B: Bytes>(bytes: &B, at: u32) -> Glance {
+    let (outer, payload) = match ip(bytes, at) {
+        Ok(header) => header,
+        Err(glance) => return glance,
+    };
+    if outer.proto != UDP {
+        return transport(bytes, outer, payload);
+    }
+    let Some(ports) = ports(bytes, outer, payload) else {
+        return Glance::Look;
+    };
+    if !VXLAN_PORTS.contains(&ports.dport) && ports.dport != GENEVE_PORT {
+        return datagram(&ports);
+    }
+    if ports.dport == GENEVE_PORT
+        && bytes
+            .load::<[u8; 2]>(payload + 8)
+            .is_none_or(|[options, _]| options & 0x3f != 0)
+    {
+        return Glance::Look;
+    }
+    let inner_at = payload + TUNNEL_LEN;
+    match ip(bytes, inner_at) {
+        Ok((inner, payload)) if inner.proto != UDP => transport(bytes, inner, payload),
+        Ok((inner, payload)) => match self::ports(bytes, inner, payload) {
+            Some(ports) => datagram(&ports),
+            None => Glance::Look,
+        },
+        Err(glance) => glance,
+    }
+}
+
+/// The addresses and the protocol of a plain header, and where its payload starts.
+#[inline(always)]
+fn ip<B: Bytes>(bytes: &B, at: u32) -> Result<(Tuple, u32), Glance> {
+    let [first, _]: [u8; 2] = bytes.load(at).ok_or(Glance::Look)?;
+    match first {
+        // Version 4, five words: no options.
+        0x45 => {
+            let [.., f0, f1, _, proto, _, _]: [u8; 12] = bytes.load(at).ok_or(Glance::Look)?;
+            // Behind the first fragment there is nothing to see.
+            if u16::from_be_bytes([f0, f1]) & 0x1fff != 0 {
+                return Err(Glance::Nothing);
+            }
+            let src: [u8; 4] = bytes.load(at + 12).ok_or(Glance::Look)?;
+            let dst: [u8; 4] = bytes.load(at + 16).ok_or(Glance::Look)?;
+            let tuple = Tuple {
+                src: Address::v4(src),
+                dst: Address::v4(dst),
+                proto,
+                ..Tuple::default()
+            };
+            Ok((tuple, at + 20))
+        }
+        0x60..=0x6f => {
+            let [proto, _]: [u8; 2] = bytes.load(at + 6).ok_or(Glance::Look)?;
+            let src: [u8; 16] = bytes.load(at + 8).ok_or(Glance::Look)?;
+            let dst: [u8; 16] = bytes.load(at + 24).ok_or(Glance::Look)?;
+            let tuple = Tuple {
+                src: Address::v6(src),
+                dst: Address::v6(dst),
+                proto,
+                ..Tuple::default()
+            };
+            Ok((tuple, at + 40))
+        }
+        _ => Err(Glance::Look),
+    }
+}
+
+#[inline(always)]
+fn transport<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Glance {
+    match tuple.proto {
+        TCP => {
+            let Some(tuple) = ports(bytes, tuple, at) else {
+                return Glance::Look;
+            };
+            let Some([s0, s1, s2, s3, _, _, _, _, _, flags]) = bytes.load::<[u8; 10]>(at + 4)
+            else {
+                return Glance::Look;
+            };
+            if flags & (Tcp::SYN | Tcp::RST) != 0 {
+                return Glance::Look;
+            }
+            Glance::Segment {
+                tuple,
+                seq: u32::from_be_bytes([s0, s1, s2, s3]),
+            }
+        }
+        // Echo is asked for and answered; everything below 128 is an error in ICMPv6.
+        ICMP => match bytes.load::<[u8; 2]>(at) {
+            Some([0 | 8 | 13 | 14, _]) => Glance::Nothing,
+            _ => Glance::Look,
+        },
+        ICMPV6 => match bytes.load::<[u8; 2]>(at) {
+            Some([128..=255, _]) => Glance::Nothing,
+            _ => Glance::Look,
+        },
+        // Tunnels, and IPv6 with extension headers.
+        IPIP | IPV6 | GRE | 0 | 43 | 44 | 51 | 60 | 135 => Glance::Look,
+        _ => Glance::Nothing,
+    }
+}
+
+#[inline(always)]
+fn datagram(tuple: &Tuple) -> Glance {
+    if tuple.sport == DNS_PORT || tuple.dport == DNS_PORT {
+        Glance::Look
+    } else {
+        Glance::Nothing
+    }
+}
+
+#[inline(always)]
+fn ports<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Option<Tuple> {
+    let [s0, s1, d0, d1]: [u8; 4] = bytes.load(at)?;
+    Some(Tuple {
+        sport: u16::from_be_bytes([s0, s1]),
+        dport: u16::from_be_bytes([d0, d1]),
+        flags: Tuple::HAS_PORTS,
+        ..tuple
+    })
+}
