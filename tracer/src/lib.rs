@@ -9,10 +9,12 @@
 //! - [`cli`], [`config`], [`endpoint`], [`filter`]: what the user asks for
 //! - [`kernel`]: the running kernel's facts, and the probes in it
 //! - [`drops`]: dropped packets
+//! - [`attempts`]: connection attempts
 //! - [`verdict`]: who dropped them
 //! - [`record`], [`output`]: what the user sees
 //! - [`trace`], [`check`]: the commands, which put it together
 
+pub mod attempts;
 pub mod check;
 pub mod cli;
 pub mod config;

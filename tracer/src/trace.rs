@@ -267,7 +267,7 @@ impl Session<'_> {
     }
 
     fn record(&mut self, facts: DropFacts, count: u64) -> Drop {
-        let verdict = verdict::unexplained(&facts);
+        let verdict = verdict::drop::judge(&facts);
         let netns_name = facts
             .netns
             .and_then(|inode| self.netns.find(inode))

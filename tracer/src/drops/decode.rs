@@ -4,11 +4,12 @@ use std::{net::IpAddr, time::SystemTime};
 
 use tracer_common::{
     event::{DropEvent, DropKey},
-    packet::{Tcp, headers, protocol, tcp},
+    packet::{DNS_PORT, Layer, Tcp, headers, protocol, tcp},
     tuple::Tuple,
 };
 
 use crate::{
+    attempts::sighting::Key,
     kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
     record::{Flow, Packet},
 };
@@ -48,6 +49,12 @@ pub struct DropFacts {
     pub comm: String,
     /// The firewall mark.
     pub mark: u32,
+    /// The TCP header; `None` where it is not TCP, or not known.
+    pub tcp: Option<Tcp>,
+    /// The DNS query or answer: its key, and whether it is an answer.
+    pub dns: Option<(Key, bool)>,
+    /// The tuple that an ICMP error speaks of.
+    pub quoted_tuple: Option<Tuple>,
 }
 
 /// Turns the kernel's numbers into names.
@@ -84,9 +91,12 @@ impl Decoder {
             stack,
             comm: text(&event.comm).unwrap_or_default(),
             mark: event.mark,
+            tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
+            dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
+            quoted_tuple: parsed.and_then(|parsed| parsed.quoted.map(|layer| layer.tuple)),
             ..self.key(&event.key, SystemTime::UNIX_EPOCH)
         };
-        let tcp = parsed.and_then(|parsed| tcp(&captured, &parsed.flow));
+        let tcp = facts.tcp;
         let is_icmp = matches!(event.key.flow.proto, protocol::ICMP | protocol::ICMPV6);
         facts.packet = Some(Packet {
             len: event.len,
@@ -119,6 +129,9 @@ impl Decoder {
             stack: Vec::new(),
             comm: String::new(),
             mark: 0,
+            tcp: None,
+            dns: None,
+            quoted_tuple: None,
         }
     }
 
@@ -143,6 +156,17 @@ impl Decoder {
             .unwrap_or(0);
         names[start..].to_vec()
     }
+}
+
+/// The key of a DNS message, and whether it is an answer.
+fn dns(captured: &[u8], flow: &Layer) -> Option<(Key, bool)> {
+    let is_dns = flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT;
+    if flow.tuple.proto != protocol::UDP || !is_dns {
+        return None;
+    }
+    let payload = captured.get(flow.transport_at as usize + 8..)?;
+    let message = crate::attempts::dns::parse(payload)?;
+    Some((Key::Dns(message.id, message.question), message.is_answer))
 }
 
 /// Frames between the code that gives up an skb and our program.
@@ -184,7 +208,7 @@ fn protocol_name(proto: u8) -> String {
 
 /// The destination that the client asked for, where NAT changed it. Conntrack's original tuple is
 /// the client's view for both directions: a reply comes from the changed destination.
-fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, Option<u16>)> {
+pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, Option<u16>)> {
     if *original == Tuple::default() || original.proto != flow.proto {
         return None;
     }

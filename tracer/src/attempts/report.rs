@@ -1,0 +1,101 @@
+//! An attempt as a record.
+
+use std::time::SystemTime;
+
+use tracer_common::tuple::Tuple;
+
+use super::{
+    attempt::{Attempt, Reply, Step},
+    sighting::Key,
+};
+use crate::{
+    drops::decode::{flow, original_destination},
+    kernel::{clock::Clock, netns::NetnsNames},
+    record::{self, Dns, Hop, Outcome, Verdict},
+};
+
+/// What a fate is told with.
+#[derive(Debug)]
+pub struct Fate {
+    /// What became of the attempt.
+    pub outcome: Outcome,
+    /// Who answered, refused or rejected.
+    pub by: Option<String>,
+    /// Who lost it.
+    pub verdict: Option<Verdict>,
+    /// When it was known, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+}
+
+/// The record of an attempt whose fate is known.
+pub fn record(
+    key: &Key,
+    attempt: &Attempt,
+    fate: Fate,
+    clock: &Clock,
+    names: &mut NetnsNames,
+) -> record::Attempt {
+    let last = attempt.hops.last().map(|hop| hop.flow);
+    record::Attempt {
+        ts: clock.wall(attempt.first_at),
+        flow: flow(&attempt.flow),
+        original_dst: attempt
+            .original
+            .and_then(|original| original_destination(&attempt.flow, &original)),
+        translated: last
+            .filter(|last| *last != attempt.flow)
+            .map(|last| flow(&last)),
+        src_pod: None,
+        dst_pod: None,
+        outcome: fate.outcome,
+        corrects: attempt.told.filter(|told| *told != fate.outcome),
+        syns: attempt.openings(),
+        waited_ms: fate.at.saturating_sub(attempt.first_at) / 1_000_000,
+        isn: match key {
+            Key::Tcp(isn) => Some(*isn),
+            Key::Dns(..) => None,
+        },
+        dns: attempt.dns.clone().map(|(question, qtype)| Dns {
+            question,
+            qtype,
+            rcode: match &attempt.reply {
+                Some(Reply::Answer(rcode)) => rcode.clone(),
+                _ => None,
+            },
+        }),
+        by: fate.by,
+        hops: hops(&attempt.hops, attempt, attempt.flow, names),
+        reply_hops: hops(&attempt.reply_hops, attempt, attempt.flow.reversed(), names),
+        verdict: fate.verdict,
+    }
+}
+
+fn hops(steps: &[Step], attempt: &Attempt, plain: Tuple, names: &mut NetnsNames) -> Vec<Hop> {
+    steps
+        .iter()
+        .map(|step| Hop {
+            ifname: step.place.ifname.clone(),
+            netns: step.place.netns,
+            netns_name: names.find(step.place.netns).map(str::to_owned),
+            dir: step.place.dir,
+            at_us: step.at.saturating_sub(attempt.first_at) / 1_000,
+            times: step.times,
+            flow: (step.flow != plain).then(|| flow(&step.flow)),
+            outer: step.outer.as_ref().map(flow),
+            mtu: step.place.mtu,
+        })
+        .collect()
+}
+
+/// When an attempt's fate was known, for one that the next packet has decided.
+pub fn decided_at(attempt: &Attempt) -> u64 {
+    attempt
+        .reply_hops
+        .last()
+        .map_or(attempt.first_at, |hop| hop.at)
+}
+
+/// The wall-clock time of an attempt's first packet.
+pub fn started_at(attempt: &Attempt, clock: &Clock) -> SystemTime {
+    clock.wall(attempt.first_at)
+}

@@ -1,0 +1,60 @@
+//! The verdict on one dropped packet.
+
+use super::rules::{Finding, RULES};
+use crate::{
+    drops::decode::DropFacts,
+    record::{Confidence, Point, Verdict},
+};
+
+/// Judges a drop by the first rule that applies.
+pub fn judge(facts: &DropFacts) -> Verdict {
+    let found = RULES.iter().find_map(|rule| (rule.applies)(facts));
+    let Finding {
+        point,
+        confidence,
+        why,
+        evidence: of_rule,
+    } = found.unwrap_or_else(|| Finding {
+        point: Point::Unknown,
+        confidence: Confidence::Possible,
+        why: format!(
+            "dropped by this kernel in {} ({})",
+            function(facts),
+            facts.reason
+        ),
+        evidence: Vec::new(),
+    });
+    let mut evidence = evidence(facts);
+    evidence.extend(of_rule);
+    Verdict {
+        point,
+        confidence,
+        why,
+        evidence,
+        fix: Vec::new(),
+        policy: None,
+    }
+}
+
+/// What every drop shows.
+fn evidence(facts: &DropFacts) -> Vec<String> {
+    let mut evidence = vec![format!(
+        "the kernel freed the packet in {}, reason {}",
+        function(facts),
+        facts.reason
+    )];
+    if let Some(hook) = facts.hook {
+        evidence.push(format!("the stack shows the netfilter hook {hook}"));
+    }
+    if let Some(outer) = &facts.outer {
+        evidence.push(format!(
+            "it was encapsulated, {} to {}",
+            outer.src, outer.dst
+        ));
+    }
+    evidence
+}
+
+pub(super) fn function(facts: &DropFacts) -> &str {
+    facts.function.as_deref().unwrap_or("an unknown function")
+}
