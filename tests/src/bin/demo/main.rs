@@ -7,7 +7,7 @@ mod screen;
 mod stage;
 mod stories;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use whydrop_tests::tracer::watching;
 
 use screen::{Screen, Shown};
@@ -17,35 +17,41 @@ fn main() -> Result<()> {
     // Before anything is built, so that Ctrl-C leaves nothing behind.
     let mut screen = Screen::new()?;
     let stage = Stage::build()?;
-    let stories = stories::all();
+    let played = play(&mut screen, &stage);
+    // whydrop ends before what it watches goes.
+    let finished = screen.finish();
+    played.and(finished)
+}
 
+/// Tells the stories, until the last or until the user has had enough.
+fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
     let mut arguments = vec!["--all".to_owned(), "--no-kube".to_owned()];
     arguments.extend(watching(&stage.namespaces()));
     screen.headline("A node with two pods, a host outside, and two nodes with VXLAN between them");
-    screen.start(&arguments)?;
+    if let Shown::Interrupted = screen.start(&arguments)? {
+        return Ok(());
+    }
 
+    let stories = stories::all();
     let mut missing = 0;
     for (number, story) in stories.iter().enumerate() {
-        screen.headline(&format!(
-            "{}/{} · {}",
-            number + 1,
-            stories.len(),
-            story.headline
-        ));
-        let broken = (story.tell)(&stage)?;
+        let (number, all) = (number + 1, stories.len());
+        screen.headline(&format!("{number}/{all} · {}", story.headline));
+        let broken = (story.tell)(stage)?;
         match screen.wait_for(&broken.source.to_string())? {
             Shown::Yes => {}
             Shown::No => {
                 missing += 1;
                 screen.headline(&format!("… and whydrop did not show {}", broken.source));
             }
-            Shown::Interrupted => return screen.finish(),
+            Shown::Interrupted => return Ok(()),
         }
     }
+    ensure!(
+        missing == 0,
+        "{missing} of {} drops did not show",
+        stories.len()
+    );
     screen.headline("Ctrl-C");
-    screen.finish()?;
-    if missing > 0 {
-        bail!("{missing} of {} drops did not show", stories.len());
-    }
     Ok(())
 }

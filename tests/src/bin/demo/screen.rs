@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal, Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -78,7 +78,7 @@ impl Screen {
     }
 
     /// Starts whydrop with the screen for a terminal, if it is one, and waits until it watches.
-    pub(crate) fn start(&mut self, arguments: &[String]) -> Result<()> {
+    pub(crate) fn start(&mut self, arguments: &[String]) -> Result<Shown> {
         let (ours, theirs) = if io::stdout().is_terminal() {
             let pty = openpty(&window_size()?, None)?;
             (pty.master, pty.slave)
@@ -98,11 +98,9 @@ impl Screen {
         self.child = Some(child);
         let sender = self.sender.clone();
         thread::spawn(move || pass_on(ours, &sender));
-        match self.wait_for("")? {
-            Shown::Yes => Ok(()),
-            Shown::No => bail!("whydrop says nothing"),
-            Shown::Interrupted => bail!("interrupted"),
-        }
+        let shown = self.wait_for("")?;
+        ensure!(!matches!(shown, Shown::No), "whydrop says nothing");
+        Ok(shown)
     }
 
     /// Waits for a line that contains `words`, and for the record around it to be complete.
@@ -138,7 +136,12 @@ impl Screen {
         kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
         while !matches!(self.events.recv_timeout(DEADLINE), Ok(Event::End) | Err(_)) {}
         let status = child.wait()?;
-        ensure!(status.success(), "whydrop ended with {status}");
+        // Before it watches, Ctrl-C ends it without a summary.
+        let interrupted = status.signal() == Some(libc::SIGINT);
+        ensure!(
+            status.success() || interrupted,
+            "whydrop ended with {status}"
+        );
         Ok(())
     }
 }
