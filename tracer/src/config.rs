@@ -163,8 +163,6 @@ fn refuse_what_this_build_lacks(mode: &Mode) -> Result<(), ConfigError> {
             } else if !files.is_empty() || kubeconfig.is_some() || cri_socket.is_some() {
                 "this build has no use for --cluster, --kubeconfig and --cri-socket yet: leave \
                  them out"
-            } else if trace.timeout != DEFAULT_TIMEOUT {
-                "this build does not watch for answers yet: leave out --timeout"
             } else {
                 return Ok(());
             }

@@ -47,6 +47,7 @@ fn all_options_of_a_trace_arrive() {
     let trace = trace(&[
         "--from=10.0.0.0/8",
         "--proto=udp",
+        "--timeout=3s",
         "--duration=2m",
         "--count=7",
         "-o",
@@ -61,6 +62,7 @@ fn all_options_of_a_trace_arrive() {
     ]);
     assert_eq!(trace.to, Some(Endpoint::Port(53)));
     assert_eq!(trace.proto, Proto::Udp);
+    assert_eq!(trace.timeout, Duration::from_secs(3));
     assert_eq!(trace.duration, Some(Duration::from_mins(2)));
     assert_eq!(trace.count, Some(7));
     assert_eq!(trace.output.format, Format::Json);
@@ -134,7 +136,6 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
         &["shop/cart:8080"][..],
         &["--from", "svc/shop/cart:80"],
         &["--all", "--cluster", "dump.json"],
-        &["--all", "--timeout", "3s"],
         &["explain", "--from", "shop/web", "--to", "shop/cart:8080"],
     ]
     .map(refused)
@@ -143,7 +144,6 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
     1: this build cannot resolve names yet: give an address
     1: this build cannot resolve names yet: give an address
     1: this build has no use for --cluster, --kubeconfig and --cri-socket yet: leave them out
-    1: this build does not watch for answers yet: leave out --timeout
     1: this build cannot judge NetworkPolicies yet
     ");
 }

@@ -19,7 +19,9 @@ pub(super) enum Paint {
     Dim,
     /// What the eye should find first.
     Bold,
-    /// A loss whose cause is known.
+    /// It went well.
+    Good,
+    /// A loss.
     Bad,
     /// To be read with care.
     Warn,
@@ -33,6 +35,7 @@ impl Paint {
             Self::Plain => Ansi::new(),
             Self::Dim => Ansi::new().dimmed(),
             Self::Bold => Ansi::new().bold(),
+            Self::Good => AnsiColor::Green.on_default(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
             Self::Warn => AnsiColor::Yellow.on_default(),
             Self::Act => AnsiColor::Cyan.on_default(),
@@ -64,6 +67,24 @@ impl Piece {
     pub(super) fn after(mut self, gap: &'static str) -> Self {
         self.gap = gap;
         self
+    }
+
+    /// Another paint.
+    pub(super) fn painted(mut self, paint: Paint) -> Self {
+        self.paint = paint;
+        self
+    }
+
+    /// Blanks up to this many columns, for what stands in a table.
+    pub(super) fn padded(mut self, columns: usize) -> Self {
+        let blanks = columns.saturating_sub(self.text.width());
+        self.text.extend(iter::repeat_n(' ', blanks));
+        self
+    }
+
+    /// How many columns it takes.
+    pub(super) fn columns(&self) -> usize {
+        self.text.width()
     }
 
     /// Its middle may be left out where it is too wide.

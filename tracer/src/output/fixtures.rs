@@ -1,5 +1,7 @@
 //! Records as a trace would make them, for the tests of the renderers.
 
+pub(super) mod attempts;
+
 use std::{
     net::IpAddr,
     time::{Duration, SystemTime},
@@ -305,6 +307,23 @@ pub(super) fn summary() -> Record {
     })
 }
 
+/// The last record of a trace amid a flood of SYNs.
+pub(super) fn flooded() -> Record {
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        attempts: [
+            (Outcome::Answered, 1_204),
+            (Outcome::Refused, 2),
+            (Outcome::Rejected, 1),
+            (Outcome::Unanswered, 16_384),
+            (Outcome::Stalled, 1),
+        ]
+        .into(),
+        untracked: 983_616,
+        ..Summary::default()
+    })
+}
+
 /// The last record of a trace that saw nothing.
 pub(super) fn nothing_seen() -> Record {
     Record::Summary(Summary {
@@ -316,7 +335,7 @@ pub(super) fn nothing_seen() -> Record {
 
 /// One of each.
 pub(super) fn all() -> Vec<Record> {
-    vec![
+    let mut all = vec![
         started(),
         syn(),
         judged(),
@@ -327,6 +346,9 @@ pub(super) fn all() -> Vec<Record> {
         ipv6(),
         lost(),
         summary(),
+        flooded(),
         nothing_seen(),
-    ]
+    ];
+    all.extend(attempts::all());
+    all
 }

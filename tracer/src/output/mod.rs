@@ -3,10 +3,12 @@
 //! Rendering is plain code: the terminal's width, colour and time zone are given to it in a
 //! [`Style`], so that a test needs neither a terminal nor a kernel.
 
+mod attempt;
 mod canvas;
 #[cfg(test)]
 mod fixtures;
 mod json;
+mod ladder;
 mod packet;
 mod summary;
 mod terminal;

@@ -55,7 +55,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         rows.push(("attempts", *count, outcome.name().to_owned(), Paint::Plain));
     }
     if *untracked > 0 {
-        let hint = "SYNs found the table of attempts full".to_owned();
+        let hint = "SYNs found the table of attempts full, and were not followed".to_owned();
         rows.push(("untracked", *untracked, hint, Paint::Warn));
     }
     let label = rows

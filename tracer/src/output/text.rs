@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::{
-    Style,
+    Style, attempt,
     canvas::{Canvas, Paint, Piece, piece},
     packet, summary,
 };
@@ -21,7 +21,7 @@ const EVIDENCE_SHOWN: usize = 2;
 #[derive(Debug)]
 pub(super) struct Text {
     style: Style,
-    /// What the drop before was explained by: a storm of alike drops needs telling once.
+    /// What the drop or attempt before was explained by: a storm of alike ones needs telling once.
     told: Option<Verdict>,
 }
 
@@ -44,7 +44,13 @@ impl Text {
                 draw_drop(&mut canvas, &self.style, drop, known);
                 self.told = Some(drop.verdict.clone());
             }
-            Record::Attempt(_) => {}
+            Record::Attempt(attempt) => {
+                let known = attempt.verdict.is_some() && self.told == attempt.verdict;
+                attempt::draw(&mut canvas, &self.style, attempt, known);
+                if attempt.verdict.is_some() {
+                    self.told.clone_from(&attempt.verdict);
+                }
+            }
             Record::Lost(lost) => draw_lost(&mut canvas, &self.style, lost),
             Record::Summary(sums) => summary::draw(&mut canvas, &self.style, sums),
         }
@@ -136,13 +142,7 @@ fn draw_drop(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
         let text = format!("{} {}", packet::what(quoted, None), packet::ends(quoted));
         canvas.labelled(INDENT, "about", &text, Paint::Dim);
     }
-    if told {
-        if known {
-            canvas.line(INDENT, INDENT, &[piece("why: as above", Paint::Dim)]);
-        }
-    } else {
-        draw_verdict(canvas, verdict);
-    }
+    draw_verdict(canvas, verdict, told);
     for (n, frame) in drop.stack.iter().flatten().enumerate() {
         let label = if n == 0 { "stack" } else { "     " };
         canvas.line(
@@ -153,7 +153,14 @@ fn draw_drop(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
     }
 }
 
-fn draw_verdict(canvas: &mut Canvas<'_>, verdict: &Verdict) {
+/// Why, how we know and what to do about it; in short where it was `told` just before.
+pub(super) fn draw_verdict(canvas: &mut Canvas<'_>, verdict: &Verdict, told: bool) {
+    if told {
+        if verdict.point != Point::Unknown {
+            canvas.line(INDENT, INDENT, &[piece("why: as above", Paint::Dim)]);
+        }
+        return;
+    }
     let Verdict {
         why,
         evidence,
@@ -202,7 +209,7 @@ fn draw_lost(canvas: &mut Canvas<'_>, style: &Style, lost: &Lost) {
 }
 
 /// The dropping point, and how sure it is.
-fn point(verdict: &Verdict) -> Piece {
+pub(super) fn point(verdict: &Verdict) -> Piece {
     let (sure, paint) = match verdict.confidence {
         Confidence::Confirmed => ("confirmed", Paint::Bad),
         Confidence::Likely => ("likely", Paint::Warn),

@@ -209,6 +209,17 @@ fn the_summary_counts() {
                           shop/cart-0, and no rule admits
                           shop/web on port 443
     ");
+    insta::assert_snapshot!(text(80, &fixtures::flooded()), @"
+    09:41:07.312  summary
+        drops            0  no matching packet was dropped where this trace looked
+        attempts     1,204  answered
+        attempts         2  refused
+        attempts         1  rejected
+        attempts    16,384  unanswered
+        attempts         1  stalled
+        untracked  983,616  SYNs found the table of attempts full, and were not
+                            followed
+    ");
     insta::assert_snapshot!(text(80, &fixtures::nothing_seen()), @"
     09:41:07.312  summary
         drops  0  no matching packet was dropped where this trace looked
