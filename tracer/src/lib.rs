@@ -8,6 +8,7 @@
 //!
 //! - [`cli`], [`config`], [`endpoint`], [`filter`]: what the user asks for
 //! - [`kernel`]: the running kernel's facts, and the probes in it
+//! - [`node`]: facts of the node, read on demand
 //! - [`drops`]: dropped packets
 //! - [`attempts`]: connection attempts
 //! - [`verdict`]: who dropped them
@@ -22,6 +23,7 @@ pub mod drops;
 pub mod endpoint;
 pub mod filter;
 pub mod kernel;
+pub mod node;
 pub mod output;
 pub mod record;
 pub mod trace;

@@ -1,0 +1,317 @@
+//! Why a listener may have said nothing to a SYN that reached its namespace.
+//!
+//! A SYN that finds the accept queue or the SYN queue full is dropped without a kfree_skb. What can
+//! be read before and after shows it all the same: the counters of the namespace, the listener's
+//! own count of drops, and its queues.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{
+    counters::{Counters, name},
+    listeners::{self, Listener, listeners_for},
+    netns::{Inside, NetnsRef, in_netns_async},
+    process::{self, Process},
+    syn_queue::{self, Room, Settings, SynQueue},
+};
+
+/// One reading of a network namespace: its counters and listeners. One serves for all attempts to
+/// that namespace that begin later.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// When it was taken.
+    pub at: Instant,
+    /// Inode number of the namespace.
+    pub netns: u32,
+    /// Cookie of the namespace, see [`Inside::cookie`].
+    pub cookie: Option<u64>,
+    /// The namespace's counters.
+    pub counters: Counters,
+    /// The namespace's TCP listeners.
+    pub listeners: Vec<Listener>,
+}
+
+impl Reading {
+    /// Reads the namespace this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// The counters or the listeners cannot be read.
+    pub fn take(inside: Inside) -> Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            netns: inside.inode,
+            cookie: inside.cookie,
+            counters: Counters::read()?,
+            listeners: listeners::read()?,
+        })
+    }
+
+    /// Reads a namespace within the limit.
+    ///
+    /// # Errors
+    ///
+    /// As of [`in_netns_async`] and [`Reading::take`].
+    pub async fn of(netns: &NetnsRef, limit: Duration) -> Result<Self> {
+        in_netns_async(netns, limit, Self::take).await
+    }
+
+    /// The counters that moved between an earlier reading and this one; `None` if the earlier one
+    /// is of another namespace.
+    fn moved_since(&self, earlier: &Self) -> Option<BTreeMap<String, u64>> {
+        let other = match (self.cookie, earlier.cookie) {
+            (Some(now), Some(then)) => now != then,
+            _ => self.netns != earlier.netns,
+        };
+        if other {
+            return None;
+        }
+        self.counters.since(&earlier.counters)
+    }
+
+    /// How many drops this listener has counted since the earlier reading; all it ever counted if
+    /// it is younger than that.
+    fn new_drops(listener: &Listener, earlier: &Self) -> Option<u32> {
+        let then = earlier
+            .listeners
+            .iter()
+            .find(|one| one.cookie == listener.cookie);
+        let drops = listener.drops?;
+        match then {
+            Some(then) => Some(drops.wrapping_sub(then.drops?)),
+            None => Some(drops),
+        }
+    }
+}
+
+/// What the facts are compared with.
+#[derive(Clone, Debug, Default)]
+pub enum Before {
+    /// Nothing: there is no telling what moved.
+    #[default]
+    Nothing,
+    /// A reading taken before the SYN, or before one of its retransmissions.
+    Reading(Arc<Reading>),
+    /// A reading taken now, with this wait for a retransmission to come. The wait must be shorter
+    /// than the limit.
+    Wait(Duration),
+}
+
+/// A listener and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerState {
+    /// The listener.
+    pub listener: Listener,
+    /// The process that has it; `None` if it was not found in time.
+    pub process: Option<Process>,
+    /// Packets dropped at this very listener since the earlier reading, see [`Listener::drops`] for
+    /// what that includes; `None` without an earlier reading.
+    pub new_drops: Option<u32>,
+}
+
+/// What there is to say about a SYN that reached the listener's namespace and got no answer.
+#[derive(Clone, Debug)]
+pub struct ListenerFacts {
+    /// The address the SYN was sent to, as seen inside the namespace.
+    pub destination: SocketAddr,
+    /// Inode number of the namespace.
+    pub netns: u32,
+    /// The listeners the SYN may have gone to; none: nobody listens there.
+    pub listeners: Vec<ListenerState>,
+    /// Their handshakes that wait for the last ACK.
+    pub syn_queue: SynQueue,
+    /// What bounds their queues.
+    pub settings: Settings,
+    /// All counters, as of now.
+    pub counters: Counters,
+    /// The counters that moved since the earlier reading, by how much; `None` without an earlier
+    /// reading of this very namespace.
+    pub moved: Option<BTreeMap<String, u64>>,
+    /// Time between the two readings.
+    pub between: Option<Duration>,
+}
+
+impl ListenerFacts {
+    /// Reads a namespace within the limit. The client's address, if given, is looked for among the
+    /// handshakes. Both addresses are those seen inside the namespace, after NAT.
+    ///
+    /// # Errors
+    ///
+    /// As of [`in_netns_async`] and [`ListenerFacts::read`].
+    pub async fn of(
+        netns: &NetnsRef,
+        destination: SocketAddr,
+        client: Option<SocketAddr>,
+        before: Before,
+        limit: Duration,
+    ) -> Result<Self> {
+        in_netns_async(netns, limit, move |inside| {
+            Self::read(inside, destination, client, before)
+        })
+        .await
+    }
+
+    /// Reads the namespace this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// The counters, the sockets or the settings cannot be read.
+    pub fn read(
+        inside: Inside,
+        destination: SocketAddr,
+        client: Option<SocketAddr>,
+        before: Before,
+    ) -> Result<Self> {
+        let before = match before {
+            Before::Nothing => None,
+            Before::Reading(reading) => Some(reading),
+            Before::Wait(wait) => {
+                let reading = Reading::take(inside)?;
+                thread::sleep(wait);
+                Some(Arc::new(reading))
+            }
+        };
+        let pending = syn_queue::pending(destination.port())?;
+        let settings = Settings::read()?;
+        let now = Reading::take(inside)?;
+        let syn_queue = SynQueue::of(&pending, &now.listeners, destination, client);
+        let mut facts = Self::compare(destination, before.as_deref(), now, syn_queue, settings);
+        facts.name_processes(inside);
+        Ok(facts)
+    }
+
+    fn compare(
+        destination: SocketAddr,
+        before: Option<&Reading>,
+        now: Reading,
+        syn_queue: SynQueue,
+        settings: Settings,
+    ) -> Self {
+        let moved = before.and_then(|before| now.moved_since(before));
+        let before = before.filter(|_| moved.is_some());
+        let listeners = listeners_for(&now.listeners, destination);
+        Self {
+            destination,
+            netns: now.netns,
+            listeners: listeners
+                .into_iter()
+                .map(|listener| ListenerState {
+                    listener: listener.clone(),
+                    process: None,
+                    new_drops: before.and_then(|before| Reading::new_drops(listener, before)),
+                })
+                .collect(),
+            syn_queue,
+            settings,
+            moved,
+            between: before.map(|before| now.at.duration_since(before.at)),
+            counters: now.counters,
+        }
+    }
+
+    /// Names the processes, in half of the time left: what has been read is worth more.
+    fn name_processes(&mut self, inside: Inside) {
+        let now = Instant::now();
+        let deadline = now + inside.deadline.saturating_duration_since(now) / 2;
+        let sockets = self.listeners.iter().map(|one| one.listener.inode);
+        let mut found = process::of_sockets(&sockets.collect(), inside.inode, deadline);
+        for one in &mut self.listeners {
+            one.process = found.remove(&one.listener.inode);
+        }
+    }
+
+    /// By how much a counter moved; `None` if there is no telling.
+    pub fn moved(&self, name: &str) -> Option<u64> {
+        let moved = self.moved.as_ref()?;
+        self.counters.get(name)?;
+        Some(moved.get(name).copied().unwrap_or(0))
+    }
+
+    /// A listener whose accept queue is full right now.
+    pub fn accept_queue_full(&self) -> Option<&ListenerState> {
+        self.listeners.iter().find(|one| one.listener.is_full())
+    }
+
+    /// Whether any listener of the namespace found its accept queue full since the earlier reading.
+    pub fn overflowed(&self) -> Option<bool> {
+        self.moved(name::LISTEN_OVERFLOWS).map(|by| by > 0)
+    }
+
+    /// Whether a listener of this destination has dropped a SYN or a last ACK since the earlier
+    /// reading, as both the namespace and the listener have counted. With several listeners in the
+    /// namespace this is not certain: one may have dropped a SYN, and this one have seen a SYN
+    /// twice, which counts as its drop too.
+    pub fn dropped(&self) -> Option<bool> {
+        let in_namespace = self.moved(name::LISTEN_DROPS)? > 0;
+        let here = |one: &ListenerState| one.new_drops.is_none_or(|drops| drops > 0);
+        Some(in_namespace && self.listeners.iter().any(here))
+    }
+
+    /// What becomes of one more SYN, as far as the SYN queue is concerned; `None` if nobody
+    /// listens. Where several share a port, all of them together are taken as one queue.
+    pub fn syn_queue_room(&self) -> Option<Room> {
+        let backlogs = self.listeners.iter().map(|one| one.listener.backlog);
+        let backlog = backlogs.reduce(u32::saturating_add)?;
+        Some(self.settings.room(backlog, self.syn_queue.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::listeners::tests::listener;
+
+    fn reading(cookie: u64, drops: u32) -> Reading {
+        Reading {
+            at: Instant::now(),
+            netns: 4_026_532_000,
+            cookie: Some(cookie),
+            counters: Counters::default(),
+            listeners: vec![Listener {
+                drops: Some(drops),
+                accept_queue: 5,
+                ..listener("10.0.0.1:80")
+            }],
+        }
+    }
+
+    fn facts(before: Option<&Reading>, now: Reading) -> ListenerFacts {
+        let destination = "10.0.0.1:80".parse().unwrap();
+        let settings = Settings::default();
+        ListenerFacts::compare(destination, before, now, SynQueue::default(), settings)
+    }
+
+    #[test]
+    fn counts_the_drops_of_the_very_listener() {
+        let facts = facts(Some(&reading(7, 3)), reading(7, 5));
+        assert_eq!(facts.listeners[0].new_drops, Some(2));
+        assert!(facts.accept_queue_full().is_some());
+        assert!(facts.between.is_some());
+    }
+
+    #[test]
+    fn without_an_earlier_reading_nothing_is_said_of_change() {
+        for before in [None, Some(&reading(8, 3))] {
+            let facts = facts(before, reading(7, 5));
+            assert_eq!(facts.listeners[0].new_drops, None);
+            assert_eq!(facts.overflowed(), None);
+            assert_eq!(facts.between, None);
+        }
+    }
+
+    #[test]
+    fn nobody_listens() {
+        let mut now = reading(7, 0);
+        now.listeners.clear();
+        let facts = facts(None, now);
+        assert!(facts.listeners.is_empty());
+        assert_eq!(facts.syn_queue_room(), None);
+    }
+}
