@@ -1,0 +1,343 @@
+//! The classifiers at the interfaces, one for each direction.
+//!
+//! Where the kernel has TCX (since 6.6), the classifiers come first in its chain, and go with this
+//! process however that ends. Before, they are filters of the clsact qdisc, which are removed in
+//! order, and swept by the next start otherwise: see [`clsact`].
+//!
+//! TCX has its price: the kernel waits for an RCU grace period at each attachment and detachment,
+//! some 10 ms, with the RTNL held. Interfaces that lead off the node therefore come first.
+//!
+//! The kernel looks up interfaces in the namespace of the calling thread, so whatever is attached
+//! together is attached by one thread in each namespace.
+
+mod clsact;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::CStr,
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        tc::{SchedClassifierLink, TcAttachOptions, TcError},
+    },
+};
+
+use self::clsact::Clsact;
+use super::{TC_EGRESS, TC_INGRESS};
+use crate::kernel::interfaces::{Change, Interface, Namespace};
+
+/// Both programs, and their directions.
+const PROGRAMS: [(&str, TcAttachType); 2] = [
+    (TC_INGRESS, TcAttachType::Ingress),
+    (TC_EGRESS, TcAttachType::Egress),
+];
+/// How many interfaces are named in a sentence.
+const NAMED: usize = 5;
+
+/// Namespace and number of an interface.
+type Key = (u32, u32);
+
+/// How classifiers are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    /// By TCX where the kernel has it, and else by clsact.
+    Automatic,
+    /// By TCX: what [`Attachment::Automatic`] finds to work.
+    Tcx,
+    /// By clsact, even if the kernel has TCX.
+    Clsact,
+}
+
+/// The classifiers at all interfaces.
+pub struct TcProbes {
+    namespaces: BTreeMap<u32, Namespace>,
+    attachment: Attachment,
+    held: BTreeMap<Key, Held>,
+    /// What is there and cannot be attached to: name and cause.
+    failed: BTreeMap<Key, (String, String)>,
+    /// Per namespace, if attached that way. Dropped after `held` is given back.
+    clsact: BTreeMap<u32, Clsact>,
+}
+
+/// What keeps classifiers at one interface.
+enum Held {
+    /// Dropped, the kernel detaches.
+    Tcx {
+        _links: [SchedClassifierLink; 2],
+    },
+    Clsact(clsact::Filters),
+}
+
+impl TcProbes {
+    /// Nothing attached yet.
+    pub fn new(namespaces: &[Namespace], attachment: Attachment) -> Self {
+        raise_descriptor_limit();
+        Self {
+            namespaces: namespaces
+                .iter()
+                .map(|namespace| (namespace.inode, namespace.clone()))
+                .collect(),
+            attachment,
+            held: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            clsact: BTreeMap::new(),
+        }
+    }
+
+    /// Attaches the loaded classifiers to interfaces. What has gone since is no failure; others are
+    /// told by [`TcProbes::degraded`].
+    ///
+    /// # Errors
+    ///
+    /// The classifiers are not loaded.
+    pub(super) fn attach<'a>(
+        &mut self,
+        ebpf: &mut Ebpf,
+        interfaces: impl IntoIterator<Item = &'a Interface>,
+    ) -> Result<()> {
+        let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
+        for interface in interfaces {
+            let key = (interface.netns, interface.ifindex);
+            if !self.held.contains_key(&key) {
+                wanted.entry(interface.netns).or_default().push(interface);
+            }
+        }
+        for (netns, mut interfaces) in wanted {
+            interfaces.sort_by_key(|interface| !interface.is_uplink);
+            let Some(namespace) = self.namespaces.get(&netns).cloned() else {
+                continue;
+            };
+            let fds = [fd(ebpf, TC_INGRESS)?, fd(ebpf, TC_EGRESS)?];
+            let entered = namespace.enter(|| {
+                for interface in &interfaces {
+                    let result = self.attach_here(ebpf, fds, interface);
+                    self.account(interface, result);
+                }
+            });
+            if let Err(error) = entered
+                && namespace.exists()
+            {
+                for interface in &interfaces {
+                    self.account(interface, Err(io::Error::other(format!("{error:#}"))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches to what is new, and lets go of what has gone.
+    ///
+    /// # Errors
+    ///
+    /// The classifiers are not loaded.
+    pub(super) fn follow(&mut self, ebpf: &mut Ebpf, changes: &[Change]) -> Result<()> {
+        // An interface can go and its number come back in one batch. Then the last change counts.
+        let mut present: BTreeMap<Key, &Interface> = BTreeMap::new();
+        let mut affected = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Appeared(interface) | Change::Changed(interface) => {
+                    present.insert((interface.netns, interface.ifindex), interface);
+                }
+                Change::Gone { netns, ifindex } => {
+                    let key = (*netns, *ifindex);
+                    present.remove(&key);
+                    self.held.remove(&key);
+                    self.failed.remove(&key);
+                    affected.insert(*netns);
+                }
+            }
+        }
+        // The lock in a namespace would keep it alive.
+        let namespaces = &self.namespaces;
+        self.clsact.retain(|netns, _| {
+            !affected.contains(netns) || namespaces.get(netns).is_some_and(Namespace::exists)
+        });
+        self.attach(ebpf, present.into_values())
+    }
+
+    /// Whether the classifiers are at this interface, so that silence there means something.
+    pub fn covers(&self, netns: u32, ifindex: u32) -> bool {
+        self.held.contains_key(&(netns, ifindex))
+    }
+
+    /// How many interfaces the classifiers are at.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether the classifiers are nowhere.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// How they are attached, as far as it is known.
+    pub fn attachment(&self) -> Attachment {
+        self.attachment
+    }
+
+    /// Where the classifiers should be and are not, as a sentence.
+    pub fn degraded(&self) -> Option<String> {
+        if self.failed.is_empty() {
+            return None;
+        }
+        let all = self.failed.len() + self.held.len();
+        let named = self.failed.values().take(NAMED);
+        let mut named: Vec<_> = named
+            .map(|(name, cause)| format!("{name}: {cause}"))
+            .collect();
+        if self.failed.len() > NAMED {
+            named.push(format!("and {} more", self.failed.len() - NAMED));
+        }
+        Some(format!(
+            "handshakes are not seen at {} of {all} interfaces ({})",
+            self.failed.len(),
+            named.join("; ")
+        ))
+    }
+
+    /// Detaches from everything.
+    pub fn detach(&mut self) {
+        self.failed.clear();
+        let mut filters: BTreeMap<u32, Vec<(u32, clsact::Filters)>> = BTreeMap::new();
+        for ((netns, ifindex), held) in std::mem::take(&mut self.held) {
+            if let Held::Clsact(held) = held {
+                filters.entry(netns).or_default().push((ifindex, held));
+            }
+        }
+        for (netns, mut clsact) in std::mem::take(&mut self.clsact) {
+            // Inside already: its socket was opened there.
+            for (ifindex, filters) in filters.remove(&netns).unwrap_or_default() {
+                clsact.detach(ifindex, &filters);
+            }
+        }
+    }
+
+    /// Attaches in the namespace that this thread is in.
+    fn attach_here(
+        &mut self,
+        ebpf: &mut Ebpf,
+        fds: [RawFd; 2],
+        interface: &Interface,
+    ) -> io::Result<Held> {
+        if self.attachment != Attachment::Clsact {
+            match tcx(ebpf, interface.ifindex) {
+                Ok(links) => {
+                    self.attachment = Attachment::Tcx;
+                    return Ok(Held::Tcx { _links: links });
+                }
+                // What a kernel without TCX says.
+                Err(error)
+                    if self.attachment == Attachment::Automatic
+                        && error.raw_os_error() == Some(libc::EINVAL) =>
+                {
+                    self.attachment = Attachment::Clsact;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let clsact = match self.clsact.entry(interface.netns) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(unknown) => unknown.insert(Clsact::open()?),
+        };
+        Ok(Held::Clsact(clsact.attach(interface.ifindex, fds)?))
+    }
+
+    fn account(&mut self, interface: &Interface, result: io::Result<Held>) {
+        let key = (interface.netns, interface.ifindex);
+        match result {
+            Ok(held) => {
+                self.failed.remove(&key);
+                self.held.insert(key, held);
+            }
+            // It has gone between the message and now; another message will say so.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {}
+            Err(error) => {
+                let named = (interface.name.clone(), error.to_string());
+                self.failed.insert(key, named);
+            }
+        }
+    }
+}
+
+impl Drop for TcProbes {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// Attaches both classifiers by TCX.
+fn tcx(ebpf: &mut Ebpf, ifindex: u32) -> io::Result<[SchedClassifierLink; 2]> {
+    let name = current_name(ifindex)?;
+    let mut attach = |(program, direction)| -> Result<SchedClassifierLink, ProgramError> {
+        let classifier = classifier(ebpf, program)?;
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = classifier.attach_with_options(&name, direction, options)?;
+        classifier.take_link(id)
+    };
+    let [ingress, egress] = PROGRAMS;
+    Ok([
+        attach(ingress).map_err(cause)?,
+        attach(egress).map_err(cause)?,
+    ])
+}
+
+/// The name now: it may have changed since it was told.
+fn current_name(ifindex: u32) -> io::Result<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer is as long as if_indextoname(3) wants it.
+    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
+    name.to_str().map(str::to_owned).map_err(io::Error::other)
+}
+
+/// The system's error, if it is one.
+fn cause(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error,
+        ProgramError::TcError(TcError::IoError(error)) => error,
+        other => io::Error::other(other),
+    }
+}
+
+fn classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &str,
+) -> Result<&'a mut SchedClassifier, ProgramError> {
+    let found = ebpf.program_mut(program);
+    found.ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn fd(ebpf: &mut Ebpf, program: &str) -> Result<RawFd> {
+    let classifier = classifier(ebpf, program);
+    let fd = classifier
+        .and_then(|classifier| classifier.fd())
+        .with_context(|| format!("the program {program} is not loaded"))?;
+    Ok(fd.as_fd().as_raw_fd())
+}
+
+/// There are two descriptors for each interface, and the usual limit is 1024.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place to write to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is a valid place to read from. A refusal shows when descriptors run out.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+#[cfg(test)]
+mod tests;
