@@ -1,9 +1,6 @@
 //! All attempts, bounded, with their deadlines.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
-};
+use std::collections::{HashMap, VecDeque};
 
 use tracer_common::{
     event::{EarlyHop, RetransmitEvent},
@@ -36,10 +33,10 @@ pub struct Table {
     by_flow: HashMap<Tuple, Key>,
     /// In order of creation.
     order: VecDeque<Key>,
-    deadlines: BinaryHeap<Reverse<(u64, u64)>>,
-    /// Deadlines name attempts by number, which keeps the heap small.
-    numbered: HashMap<u64, Key>,
-    next_number: u64,
+    /// When half of the timeout is over. In order, since the timeout is the same for all.
+    half_ways: VecDeque<(u64, Key)>,
+    /// When the timeout is over.
+    deadlines: VecDeque<(u64, Key)>,
     timeout: u64,
     /// SYNs that found the table full.
     pub untracked: u64,
@@ -52,9 +49,8 @@ impl Table {
             attempts: HashMap::new(),
             by_flow: HashMap::new(),
             order: VecDeque::new(),
-            deadlines: BinaryHeap::new(),
-            numbered: HashMap::new(),
-            next_number: 0,
+            half_ways: VecDeque::new(),
+            deadlines: VecDeque::new(),
             timeout,
             untracked: 0,
         }
@@ -237,34 +233,34 @@ impl Table {
 
     /// The attempts whose time is up at `now`, in nanoseconds of `CLOCK_MONOTONIC`.
     pub fn expired(&mut self, now: u64) -> Vec<Key> {
-        let mut expired = Vec::new();
-        while let Some(Reverse((at, number))) = self.deadlines.peek().copied()
-            && at <= now
-        {
-            self.deadlines.pop();
-            expired.extend(self.numbered.remove(&number));
-        }
-        expired.retain(|key| self.attempts.contains_key(key));
+        let expired = self.due(now, |table| &mut table.deadlines);
         self.forget_old(now);
         expired
     }
 
-    /// Those whose time is not up yet, at the end of the trace.
-    pub fn pending(&self) -> Vec<Key> {
-        let open = |key: &&Key| {
-            self.attempts
-                .get(key)
-                .is_some_and(|found| found.told.is_none())
-        };
-        self.order.iter().filter(open).cloned().collect()
+    /// The attempts half of whose time is up at `now`.
+    pub fn half_way(&mut self, now: u64) -> Vec<Key> {
+        self.due(now, |table| &mut table.half_ways)
+    }
+
+    fn due(
+        &mut self,
+        now: u64,
+        queue: impl Fn(&mut Self) -> &mut VecDeque<(u64, Key)>,
+    ) -> Vec<Key> {
+        let mut due = Vec::new();
+        while let Some((_, key)) = queue(self).pop_front_if(|(at, _)| *at <= now) {
+            due.push(key);
+        }
+        due.retain(|key| self.attempts.contains_key(key));
+        due
     }
 
     fn insert(&mut self, key: Key, attempt: Attempt) {
-        let number = self.next_number;
-        self.next_number += 1;
+        self.half_ways
+            .push_back((attempt.first_at + self.timeout / 2, key.clone()));
         self.deadlines
-            .push(Reverse((attempt.first_at + self.timeout, number)));
-        self.numbered.insert(number, key.clone());
+            .push_back((attempt.first_at + self.timeout, key.clone()));
         if attempt.flow.proto == protocol::TCP {
             for hop in &attempt.hops {
                 self.by_flow.insert(hop.flow, key.clone());

@@ -75,6 +75,11 @@ impl Decoder {
         }
     }
 
+    /// How kernel time becomes wall-clock time.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The facts of one event.
     pub fn event(&self, event: &DropEvent) -> DropFacts {
         let captured = event.captured();

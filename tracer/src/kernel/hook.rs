@@ -3,9 +3,10 @@
 //! No kernel object that a drop shows names the hook, but the caller of `nf_hook_slow` does: each
 //! hook is run from functions of its own (net/ipv4, net/ipv6, net/bridge, net/core/dev.c).
 
-/// The hook that a drop was made in; `None` if the stack does not show one.
+/// The hook that a drop was made in; `None` if it was not made in a hook.
 ///
-/// `stack` holds function names, innermost first. Bridge hooks are `BRIDGE_` and the hook's name,
+/// `stack` holds function names, innermost first, from the function that freed the skb. That must
+/// be netfilter's own: with br_netfilter, a hook is further out on the stack of any bridged packet. Bridge hooks are `BRIDGE_` and the hook's name,
 /// netdev hooks `INGRESS` and `EGRESS`. IP hooks that br_netfilter runs on bridged packets are
 /// named like any IP hook, since it is the IP rules that decide.
 pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<&'static str> {
@@ -108,6 +109,14 @@ mod tests {
             from_stack(&["tcp_v4_rcv", "ip_protocol_deliver_rcu", "ip_local_deliver"]),
             None
         );
+        let bridged = [
+            "ip_error",
+            "ip_rcv_finish",
+            "br_nf_pre_routing",
+            "nf_hook_slow",
+            "br_handle_frame",
+        ];
+        assert_eq!(from_stack(&bridged), None);
         assert_eq!(from_stack::<&str>(&[]), None);
     }
 }

@@ -6,6 +6,7 @@
 //! - [`netns`]: work inside a network namespace
 //! - [`listener`]: why a listener may have said nothing to a SYN; made of
 //!   [`counters`], [`listeners`], [`syn_queue`] and [`process`]
+//! - [`owner`]: the namespace that has an address
 //! - [`conntrack`]: how full the table is
 
 pub mod conntrack;
@@ -13,6 +14,7 @@ pub mod counters;
 pub mod listener;
 pub mod listeners;
 pub mod netns;
+pub mod owner;
 pub mod process;
 mod sock_diag;
 pub mod syn_queue;

@@ -6,6 +6,12 @@
 
 use crate::{
     attempts::attempt::{Attempt, Reply, Step},
+    node::{
+        counters::name as counters,
+        listener::{ListenerFacts, ListenerState},
+        listeners::Listener,
+        syn_queue::Room,
+    },
     record::{
         Confidence::{self, Confirmed, Likely, Possible},
         Direction, Outcome, Point, Verdict,
@@ -23,8 +29,8 @@ pub struct Surroundings {
     pub last_interface: Option<Interface>,
     /// Whether the destination is an address of the last hop's namespace.
     pub destination_is_local: bool,
-    /// The listener that the SYN was for, where it was found and looked at.
-    pub listener: Option<Listener>,
+    /// The listeners that the SYN was for, where their namespace was found and looked at.
+    pub listener: Option<ListenerFacts>,
 }
 
 /// What is known of an interface.
@@ -34,25 +40,6 @@ pub struct Interface {
     pub kind: String,
     /// Whether what goes out by it leaves this node.
     pub leads_off: bool,
-}
-
-/// A listening socket, as sock_diag and the counters of its namespace show it.
-#[derive(Debug, Clone)]
-pub struct Listener {
-    /// Who it is: address, port, process.
-    pub name: String,
-    /// Connections that wait to be accepted.
-    pub queue: u32,
-    /// How many may wait.
-    pub backlog: u32,
-    /// Half-open connections.
-    pub half_open: u32,
-    /// How many may be half open, where that is known.
-    pub half_open_limit: Option<u32>,
-    /// How far `ListenOverflows` and `ListenDrops` have moved meanwhile.
-    pub overflows: u64,
-    /// See `overflows`.
-    pub drops: u64,
 }
 
 /// Judges an attempt whose outcome is known; `None` where there is nothing to judge.
@@ -306,40 +293,62 @@ fn lost_on_the_way_back(
     )
 }
 
+/// The listener's own silence: a SYN that finds a queue full is dropped without a kfree_skb.
 fn listener(around: &Surroundings, evidence: &mut Vec<String>) -> Option<Judgement> {
-    let listener = around.listener.as_ref()?;
-    let queue_full = listener.queue > listener.backlog;
-    let half_open_full = listener
-        .half_open_limit
-        .is_some_and(|limit| listener.half_open >= limit.max(1));
-    let moved = listener.overflows > 0 || listener.drops > 0;
-    if !queue_full && !(half_open_full && moved) {
+    let facts = around.listener.as_ref()?;
+    let Some(state) = facts.accept_queue_full().or(facts.listeners.first()) else {
         evidence.push(format!(
-            "{} listens, with {} of {} places of its accept queue taken",
-            listener.name,
-            listener.queue,
-            listener.backlog.saturating_add(1)
+            "nobody listens on {} in that namespace",
+            facts.destination
         ));
         return None;
-    }
-    let which = if queue_full {
-        "accept queue"
-    } else {
-        "SYN queue"
     };
+    let name = listener_name(state);
+    let Listener {
+        accept_queue,
+        backlog,
+        ..
+    } = state.listener;
     evidence.push(format!(
-        "{}: Recv-Q {} with a backlog (Send-Q) of {}, {} half-open",
-        listener.name, listener.queue, listener.backlog, listener.half_open
+        "{name}: Recv-Q {accept_queue}, backlog (Send-Q) {backlog}, {} half-open",
+        facts.syn_queue.len
     ));
-    evidence.push(format!(
-        "in its namespace ListenOverflows moved by {} and ListenDrops by {}",
-        listener.overflows, listener.drops
-    ));
+    let overflows = facts.moved(counters::LISTEN_OVERFLOWS).unwrap_or(0);
+    let drops = facts.moved(counters::LISTEN_DROPS).unwrap_or(0);
+    if overflows + drops > 0 {
+        evidence.push(format!(
+            "in its namespace ListenOverflows moved by {overflows}, ListenDrops by {drops}"
+        ));
+    }
+    if let Some(own) = state.new_drops {
+        evidence.push(format!("the listener itself counted {own} drops meanwhile"));
+    }
+    // A listener's own count also moves for a SYN that is sent again while it is pending: only
+    // together with the namespace's count does it mean a drop.
+    let dropped = facts.dropped() == Some(true);
+    let which = if state.listener.is_full() {
+        "accept queue"
+    } else if dropped && facts.syn_queue_room() == Some(Room::Dropped) {
+        "SYN queue"
+    } else {
+        return None;
+    };
     Some((
         Point::Listener,
-        if moved { Confirmed } else { Likely },
-        format!("the {which} of {} is full", listener.name),
+        if dropped { Confirmed } else { Likely },
+        format!("the {which} of {name} is full"),
     ))
+}
+
+fn listener_name(state: &ListenerState) -> String {
+    let address = state.listener.address;
+    match &state.process {
+        Some(process) => format!(
+            "the listener {address} of {} (pid {})",
+            process.comm, process.pid
+        ),
+        None => format!("the listener {address}"),
+    }
 }
 
 /// Why a negative cannot be claimed.
@@ -370,9 +379,12 @@ fn ladder(attempt: &Attempt) -> Vec<String> {
         } else {
             format!("{times} times")
         };
+        let places = match attempt.hops.len() {
+            1 => "one place".to_owned(),
+            places => format!("{places} places"),
+        };
         evidence.push(format!(
-            "the {what} was seen {times}, at {} places, last {verb} {}",
-            attempt.hops.len(),
+            "the {what} was seen {times}, at {places}, last {verb} {}",
             last.place.ifname
         ));
     }

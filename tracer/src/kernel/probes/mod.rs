@@ -6,6 +6,7 @@
 
 mod events;
 mod log;
+mod tc;
 
 use std::{
     fs,
@@ -19,13 +20,20 @@ use aya::{
     programs::{BtfTracePoint, SchedClassifier},
 };
 use tracer_common::{
-    event::{DropCount, DropKey, tally},
+    event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
     filter::Filter,
     layout::Layout,
 };
 
-pub use self::{events::EventStream, log::LogStream};
-use super::btf::KernelBtf;
+pub use self::{
+    events::EventStream,
+    log::LogStream,
+    tc::{Attachment, TcProbes},
+};
+use super::{
+    btf::KernelBtf,
+    interfaces::{Change, Interface},
+};
 
 /// The tracepoint that every dropped skb passes.
 pub const TRACEPOINT: &str = "kfree_skb";
@@ -60,6 +68,7 @@ pub struct Probes {
     program: &'static str,
     drops: HashMap<MapData, DropKey, DropCount>,
     tallies: PerCpuArray<MapData, u64>,
+    early: HashMap<MapData, u64, EarlyHops>,
 }
 
 /// The kernel's own counters of what it could not send or count.
@@ -108,7 +117,9 @@ impl Probes {
             .load(TRACEPOINT, &kernel)
             .with_context(|| format!("the kernel refuses the program {program}"))?;
         for program in [TC_INGRESS, TC_EGRESS] {
-            let found = ebpf.program_mut(program).with_context(|| format!("no program {program}"))?;
+            let found = ebpf
+                .program_mut(program)
+                .with_context(|| format!("no program {program}"))?;
             let classifier: &mut SchedClassifier = found.try_into()?;
             classifier
                 .load()
@@ -119,11 +130,13 @@ impl Probes {
             .with_context(|| format!("the kernel refuses the program {RETRANSMIT}"))?;
         let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
         let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
+        let early = HashMap::try_from(take_map(&mut ebpf, "EARLY")?)?;
         Ok(Self {
             ebpf,
             program,
             drops,
             tallies,
+            early,
         })
     }
 
@@ -133,10 +146,34 @@ impl Probes {
     ///
     /// The kernel refuses.
     pub fn attach(&mut self) -> Result<()> {
-        tracepoint(&mut self.ebpf, self.program)?
-            .attach()
-            .with_context(|| format!("cannot attach to the tracepoint {TRACEPOINT}"))?;
+        for (program, tracepoint_name) in [(self.program, TRACEPOINT), (RETRANSMIT, RETRANSMIT)] {
+            tracepoint(&mut self.ebpf, program)?
+                .attach()
+                .with_context(|| format!("cannot attach to the tracepoint {tracepoint_name}"))?;
+        }
         Ok(())
+    }
+
+    /// Attaches the classifiers to interfaces. Failures are told by [`TcProbes::degraded`].
+    ///
+    /// # Errors
+    ///
+    /// The classifiers are not loaded.
+    pub fn attach_classifiers<'a>(
+        &mut self,
+        tc: &mut TcProbes,
+        interfaces: impl IntoIterator<Item = &'a Interface>,
+    ) -> Result<()> {
+        tc.attach(&mut self.ebpf, interfaces)
+    }
+
+    /// Attaches the classifiers to new interfaces, and lets go of those that have gone.
+    ///
+    /// # Errors
+    ///
+    /// The classifiers are not loaded.
+    pub fn follow_interfaces(&mut self, tc: &mut TcProbes, changes: &[Change]) -> Result<()> {
+        tc.follow(&mut self.ebpf, changes)
     }
 
     /// Stops the programs, so that the counts do not move any more. The maps stay.
@@ -177,6 +214,15 @@ impl Probes {
             .iter()
             .flatten()
             .map(|(key, found)| (key, found.count))
+    }
+
+    /// Sightings of a SYN or a DNS query from before it matched the filter, by
+    /// [`tracer_common::event::handshake_key`].
+    pub fn early_hops(&self, key: u64) -> Vec<EarlyHop> {
+        let found = self.early.get(&key, 0).ok();
+        found
+            .map(|hops| hops.as_slice().to_vec())
+            .unwrap_or_default()
     }
 
     /// The kernel's counters of what it could not send or count.

@@ -1,0 +1,388 @@
+//! Attempts in a running trace: when their fate is told, and what is asked before.
+//!
+//! What the packets themselves decide is told at once. What silence decides waits for the timeout,
+//! and, where a listener may have been silent for a full queue, for a look at that listener: once
+//! half way to the timeout, to have something to compare with, and once after it.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+use tracer_common::event::handshake_key;
+
+use super::session::{FACTS_LIMIT, Session};
+use crate::{
+    attempts::{
+        attempt::Attempt,
+        report::{self, Fate},
+        sighting::{Key, Sighting},
+        table::{Moved, Table},
+    },
+    kernel::{
+        clock::{Clock, monotonic_nanos},
+        interfaces::{Interface, Inventory, Kind},
+        probes::Probes,
+    },
+    node::{
+        listener::{Before, ListenerFacts, Reading},
+        netns::NetnsRef,
+        owner,
+    },
+    record::{Direction, Outcome, Record},
+    verdict::attempt::{self as judge, Surroundings},
+};
+
+/// Questions to the node that may be open at once; further attempts are judged without.
+const MAX_QUESTIONS: usize = 16;
+/// How long after the timeout the listener is looked at: the first retransmission comes a second
+/// after the SYN, and the default timeout is a second too.
+const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
+
+/// How long the drop behind a refusal is waited for, in nanoseconds: a rule that rejects sends its
+/// answer first, and frees the packet then.
+const DROP_FOLLOWS: u64 = 100_000_000;
+
+/// The attempts of a running trace.
+pub(super) struct Fates {
+    pub(super) table: Table,
+    /// What keeps the probes from seeing everything, a sentence each.
+    pub(super) blind_spots: Vec<String>,
+    /// Events lost so far.
+    pub(super) lost: u64,
+    clock: Clock,
+    questions: JoinSet<Answer>,
+    /// Readings from half way to the timeout.
+    before: HashMap<Key, Arc<Reading>>,
+    /// Attempts that this node itself has refused, and until when the drop behind that may come.
+    refused_here: Vec<(u64, Key)>,
+}
+
+/// What a question to the node came to.
+pub(super) enum Answer {
+    /// A reading to compare with later.
+    Before(Key, Option<Arc<Reading>>),
+    /// The facts for the verdict.
+    Facts(Key, Option<Box<ListenerFacts>>),
+}
+
+impl Fates {
+    pub(super) fn new(timeout: Duration, clock: Clock) -> Self {
+        Self {
+            table: Table::new(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2)),
+            blind_spots: Vec::new(),
+            lost: 0,
+            clock,
+            questions: JoinSet::new(),
+            before: HashMap::new(),
+            refused_here: Vec::new(),
+        }
+    }
+
+    pub(super) fn sighted(&mut self, sighting: &Sighting, probes: &Probes) -> Moved {
+        self.table.sighted(sighting, self.lost, |key| {
+            let (proto, number) = match key {
+                Key::Tcp(isn) => (tracer_common::packet::protocol::TCP, *isn),
+                Key::Dns(id, _) => (tracer_common::packet::protocol::UDP, u32::from(*id)),
+            };
+            probes.early_hops(handshake_key(proto, number))
+        })
+    }
+
+    /// The next answer of the node; never if nothing was asked.
+    pub(super) async fn answer(&mut self) -> Answer {
+        loop {
+            match self.questions.join_next().await {
+                Some(Ok(answer)) => return answer,
+                // It panicked, or was aborted: the attempt is judged without it at the end.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What is around the attempt's last hop.
+    fn surroundings(&self, attempt: &Attempt, inventory: &Inventory) -> Surroundings {
+        let last = attempt.last_hop();
+        let interface = last.and_then(|hop| inventory.get(hop.place.netns, hop.place.ifindex));
+        let destination = last.map(|hop| IpAddr::from(hop.flow.dst));
+        Surroundings {
+            blind_spots: self.blind_spots.clone(),
+            lost: self.lost - attempt.lost_before,
+            last_interface: interface.map(|interface| judge::Interface {
+                kind: kind_name(&interface.kind).to_owned(),
+                leads_off: interface.is_uplink,
+            }),
+            destination_is_local: last.is_some_and(|hop| {
+                destination.is_some_and(|ip| is_local(inventory, hop.place.netns, ip))
+            }),
+            listener: None,
+        }
+    }
+
+    /// Where a listener may have been silent: the namespace that has the SYN's destination. `None`
+    /// where no such namespace is near.
+    fn silent_listener(&self, key: &Key, inventory: &Inventory) -> Option<Whereabouts> {
+        let attempt = self.table.get(key)?;
+        if !matches!(key, Key::Tcp(_)) || attempt.reply.is_some() {
+            return None;
+        }
+        if attempt.deciding_drop(Outcome::Unanswered).is_some() {
+            return None;
+        }
+        let last = attempt.last_hop()?;
+        let destination = IpAddr::from(last.flow.dst);
+        let netns = if is_local(inventory, last.place.netns, destination) {
+            Netns::Known(NetnsRef::Inode(last.place.netns))
+        } else {
+            let interface = inventory.get(last.place.netns, last.place.ifindex)?;
+            if last.place.dir == Direction::In || interface.is_uplink {
+                return None;
+            }
+            Netns::Behind(behind(interface))
+        };
+        Some(Whereabouts {
+            netns,
+            destination: SocketAddr::new(destination, last.flow.dport),
+        })
+    }
+}
+
+fn is_local(inventory: &Inventory, netns: u32, ip: IpAddr) -> bool {
+    ip.is_loopback() || inventory.holders(ip).any(|holder| holder.netns == netns)
+}
+
+/// The index of the other end of a veth; `None` for interfaces that are none, such as a bridge.
+fn behind(interface: &Interface) -> Option<u32> {
+    interface.peer().map(|peer| peer.ifindex)
+}
+
+fn kind_name(kind: &Kind) -> &str {
+    match kind {
+        Kind::Physical => "physical",
+        Kind::Loopback => "loopback",
+        Kind::Veth => "veth",
+        Kind::Bridge => "bridge",
+        Kind::Vxlan(_) => "VXLAN",
+        Kind::Geneve { .. } => "Geneve",
+        Kind::Ipip => "IP-in-IP",
+        Kind::Gre => "GRE",
+        Kind::Tun => "tun",
+        Kind::Vlan => "VLAN",
+        Kind::Bond => "bond",
+        Kind::Wireguard => "WireGuard",
+        Kind::Dummy => "dummy",
+        Kind::Other(name) => name,
+    }
+}
+
+/// A listener's namespace and address.
+struct Whereabouts {
+    netns: Netns,
+    destination: SocketAddr,
+}
+
+enum Netns {
+    Known(NetnsRef),
+    /// The one that has the address behind the veth whose other end has this index.
+    Behind(Option<u32>),
+}
+
+impl Whereabouts {
+    /// Finds the namespace, off the event path.
+    async fn find(&self) -> Option<NetnsRef> {
+        match &self.netns {
+            Netns::Known(netns) => Some(netns.clone()),
+            Netns::Behind(peer) => {
+                let (address, peer) = (self.destination.ip(), *peer);
+                let search = move || owner::of_address(address, peer, FACTS_LIMIT);
+                tokio::task::spawn_blocking(search).await.ok()?.ok()?
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Looks at what the clock decides.
+    pub(super) fn tick_fates(&mut self, inventory: &Inventory) -> Result<()> {
+        let now = monotonic_nanos();
+        self.tell_refusals(now, inventory)?;
+        for key in self.fates.table.half_way(now) {
+            self.ask_before(key, inventory);
+        }
+        for key in self.fates.table.expired(now) {
+            let open = self
+                .fates
+                .table
+                .get(&key)
+                .is_some_and(|attempt| attempt.told.is_none());
+            if open && !self.ask_facts(&key, inventory) {
+                self.tell(&key, Outcome::Unanswered, None, inventory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an answer of the node.
+    pub(super) fn answered(&mut self, answer: Answer, inventory: &Inventory) -> Result<()> {
+        match answer {
+            Answer::Before(key, Some(reading)) => {
+                self.fates.before.insert(key, reading);
+            }
+            Answer::Before(_, None) => {}
+            Answer::Facts(key, facts) => {
+                let open = self
+                    .fates
+                    .table
+                    .get(&key)
+                    .is_some_and(|attempt| attempt.told.is_none());
+                if open {
+                    self.tell(&key, Outcome::Unanswered, facts, inventory)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the fate of an attempt that the last event may have decided.
+    pub(super) fn tell_if_decided(&mut self, key: &Key, inventory: &Inventory) -> Result<()> {
+        let Some(attempt) = self.fates.table.get(key) else {
+            return Ok(());
+        };
+        let Some(outcome) = attempt.outcome() else {
+            return Ok(());
+        };
+        let refused_here = matches!(outcome, Outcome::Refused | Outcome::Rejected)
+            && attempt.reply_is_local()
+            && attempt.told.is_none();
+        if refused_here && attempt.deciding_drop(outcome).is_none() {
+            let until = monotonic_nanos() + DROP_FOLLOWS;
+            self.fates.refused_here.push((until, key.clone()));
+            return Ok(());
+        }
+        self.tell(key, outcome, None, inventory)
+    }
+
+    /// Tells of those refusals whose drop did not come.
+    fn tell_refusals(&mut self, now: u64, inventory: &Inventory) -> Result<()> {
+        let due = self
+            .fates
+            .refused_here
+            .extract_if(.., |(until, _)| *until <= now);
+        for (_, key) in due.collect::<Vec<_>>() {
+            if let Some(outcome) = self.fates.table.get(&key).and_then(Attempt::outcome) {
+                self.tell(&key, outcome, None, inventory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reading of the listener's namespace, to compare with after the timeout.
+    fn ask_before(&mut self, key: Key, inventory: &Inventory) {
+        if self.fates.questions.len() >= MAX_QUESTIONS {
+            return;
+        }
+        let Some(whereabouts) = self.fates.silent_listener(&key, inventory) else {
+            return;
+        };
+        self.fates.questions.spawn(async move {
+            let reading = match whereabouts.find().await {
+                Some(netns) => Reading::of(&netns, FACTS_LIMIT).await.ok().map(Arc::new),
+                None => None,
+            };
+            Answer::Before(key, reading)
+        });
+    }
+
+    /// The facts for the verdict. `false` if there is nothing to ask.
+    fn ask_facts(&mut self, key: &Key, inventory: &Inventory) -> bool {
+        let before = self.fates.before.remove(key);
+        if self.fates.questions.len() >= MAX_QUESTIONS {
+            return false;
+        }
+        let Some(whereabouts) = self.fates.silent_listener(key, inventory) else {
+            return false;
+        };
+        let key = key.clone();
+        self.fates.questions.spawn(async move {
+            tokio::time::sleep(AFTER_TIMEOUT).await;
+            let before = before.map_or(Before::Nothing, Before::Reading);
+            let facts = match whereabouts.find().await {
+                Some(netns) => {
+                    let to = whereabouts.destination;
+                    ListenerFacts::of(&netns, to, None, before, FACTS_LIMIT)
+                        .await
+                        .ok()
+                }
+                None => None,
+            };
+            Answer::Facts(key, facts.map(Box::new))
+        });
+        true
+    }
+
+    /// Tells the fate of an attempt, unless the same was told before.
+    fn tell(
+        &mut self,
+        key: &Key,
+        outcome: Outcome,
+        listener: Option<Box<ListenerFacts>>,
+        inventory: &Inventory,
+    ) -> Result<()> {
+        let Some(attempt) = self.fates.table.get(key) else {
+            return Ok(());
+        };
+        if attempt.told == Some(outcome) {
+            return Ok(());
+        }
+        let around = Surroundings {
+            listener: listener.map(|facts| *facts),
+            ..self.fates.surroundings(attempt, inventory)
+        };
+        let at = match outcome {
+            Outcome::Unanswered | Outcome::Stalled => monotonic_nanos(),
+            _ => report::decided_at(attempt),
+        };
+        let fate = Fate {
+            outcome,
+            by: judge::sender(attempt),
+            verdict: judge::judge(attempt, outcome, &around),
+            at,
+        };
+        let record = report::record(key, attempt, fate, &self.fates.clock, &mut self.names);
+        if let Some(attempt) = self.fates.table.get_mut(key) {
+            if let Some(before) = attempt.told.replace(outcome)
+                && let Some(count) = self.summary.attempts.get_mut(&before)
+            {
+                *count -= 1;
+            }
+        }
+        *self.summary.attempts.entry(outcome).or_default() += 1;
+        self.summary.attempts.retain(|_, count| *count > 0);
+        if let Some(verdict) = &record.verdict {
+            self.tally(verdict, 1);
+        }
+        self.print(&Record::Attempt(Box::new(record)))
+    }
+
+    /// At the end: what is past its timeout, or was never answered and cannot be any more.
+    pub(super) fn tell_the_rest(&mut self, inventory: &Inventory) -> Result<()> {
+        let now = monotonic_nanos();
+        self.tell_refusals(u64::MAX, inventory)?;
+        for key in self.fates.table.expired(now) {
+            let open = self
+                .fates
+                .table
+                .get(&key)
+                .is_some_and(|attempt| attempt.told.is_none());
+            if open {
+                self.tell(&key, Outcome::Unanswered, None, inventory)?;
+            }
+        }
+        Ok(())
+    }
+}

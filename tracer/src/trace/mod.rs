@@ -1,0 +1,180 @@
+//! A trace: attach, watch until it ends, account for everything.
+
+mod fates;
+mod session;
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Result, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use self::session::Session;
+use crate::{
+    config::TraceConfig,
+    drops::decode::Decoder,
+    filter,
+    kernel::{
+        btf::KernelBtf,
+        clock::Clock,
+        interfaces::{Namespace, Watch},
+        netns::NetnsNames,
+        preflight::Preflight,
+        probes::{Attachment, Probes, RETRANSMIT, Settings, TRACEPOINT, TcProbes},
+        reasons::Reasons,
+        symbols,
+    },
+    output::Printer,
+    record::Started,
+};
+
+/// Bytes of the ring buffer: some four thousand events.
+const RING_BYTES: u32 = 1 << 22;
+/// How often folds, losses and the terminal's width are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs a trace until a signal, `--duration`, `--count`, or the reader's end.
+///
+/// # Errors
+///
+/// The trace cannot start (the message says what is missing and how to get it), or the output
+/// cannot be written to.
+pub fn run(config: &TraceConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(trace(config))
+}
+
+async fn trace(config: &TraceConfig) -> Result<()> {
+    if config.verbose {
+        stderrlog();
+    }
+    // Signals first: from here on, Ctrl-C ends the trace in order.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let filter = filter::build(config)?;
+    let reading = symbols::Reading::start();
+    let btf = KernelBtf::of_running_kernel();
+    let preflight = Preflight::look(&btf);
+    if let Some(blocker) = preflight.blocker() {
+        bail!(
+            "{}: {}; {}\n  {}",
+            blocker.name,
+            blocker.found,
+            blocker.cost,
+            blocker.fix
+        );
+    }
+    let btf = btf?;
+
+    let mut probes = Probes::load(
+        &Settings {
+            filter,
+            ring_bytes: RING_BYTES,
+            debug: config.verbose,
+        },
+        &btf,
+    )?;
+    let mut events = probes.events()?;
+    let mut log = if config.verbose {
+        Some(probes.log()?)
+    } else {
+        None
+    };
+    let names = NetnsNames::read();
+    let mut degraded = preflight.degraded();
+    // Already in `degraded` where it fails: drops are shown all the same, without function names.
+    let symbols = reading.finish().unwrap_or_default();
+    let decoder = Decoder::new(Reasons::read(&btf), symbols, Clock::now());
+
+    let namespaces = Namespace::of(&config.netns)?;
+    let mut watch = Watch::start(&namespaces)?;
+    probes.attach()?;
+    let mut tc = TcProbes::new(&namespaces, Attachment::Automatic);
+    probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
+    degraded.extend(tc.degraded());
+
+    let printer = Printer::new(
+        io::stdout(),
+        config.output.format,
+        config.output.style.clone(),
+    );
+    let mut session = Session::new(config, decoder, names, printer);
+    session.started(Started {
+        ts: SystemTime::now(),
+        kernel: preflight.kernel.clone(),
+        interfaces: tc.len(),
+        hooks: vec![
+            format!("tp_btf/{TRACEPOINT}"),
+            format!("tp_btf/{RETRANSMIT}"),
+            match tc.attachment() {
+                Attachment::Clsact => "tc/clsact".to_owned(),
+                Attachment::Automatic | Attachment::Tcx => "tc/tcx".to_owned(),
+            },
+        ],
+        degraded,
+        filter: config.filter_description(),
+    })?;
+
+    let deadline = async {
+        match config.duration {
+            Some(duration) => sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(deadline);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !session.ended {
+        tokio::select! {
+            batch = events.next() => session.take(&batch?, &probes, watch.inventory())?,
+            changes = watch.next() => probes.follow_interfaces(&mut tc, &changes?)?,
+            answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
+            _ = ticks.tick() => {
+                session.tick(&probes)?;
+                session.tick_fates(watch.inventory())?;
+            }
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            () = &mut deadline => break,
+            failed = async {
+                match &mut log {
+                    Some(log) => log.forward().await,
+                    None => std::future::pending().await,
+                }
+            } => failed?,
+        }
+    }
+    session.finish(&mut probes, &mut events, watch.inventory())
+}
+
+/// Sends what the `log` crate gets to stderr, the kernel programs' messages included.
+fn stderrlog() {
+    struct Stderr;
+    impl log::Log for Stderr {
+        /// What the loader does to each instruction is of no use to anybody here.
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::Level::Info || !metadata.target().starts_with("aya")
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if !self.enabled(record.metadata()) {
+                return;
+            }
+            eprintln!(
+                "{}: {}",
+                record.level().as_str().to_ascii_lowercase(),
+                record.args()
+            );
+        }
+        fn flush(&self) {}
+    }
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+}

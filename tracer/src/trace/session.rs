@@ -1,0 +1,271 @@
+//! What a running trace knows, and what it makes of each event.
+
+use std::{
+    io::Stdout,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use tracer_common::event::{DropEvent, Event};
+
+use super::fates::Fates;
+use crate::{
+    attempts::sighting::Sighting,
+    config::TraceConfig,
+    drops::{
+        decode::{Decoder, DropFacts},
+        fold::{Folded, Folds},
+        noise,
+    },
+    kernel::{
+        interfaces::Inventory,
+        netns::NetnsNames,
+        probes::{EventStream, Probes, Tallies},
+    },
+    output::{Delivery, Printer, Terminal},
+    record::{Drop, Lost, Record, Started, Summary, Verdict},
+    verdict,
+};
+
+/// What a running trace knows.
+pub(super) struct Session<'a> {
+    config: &'a TraceConfig,
+    decoder: Decoder,
+    pub(super) names: NetnsNames,
+    folds: Folds,
+    pub(super) fates: Fates,
+    printer: Printer<Stdout>,
+    /// The kernel's counters, as far as they were told.
+    reported: Tallies,
+    pub(super) summary: Summary,
+    /// Drop records printed.
+    records: u64,
+    /// Whether the trace is to end: `--count` is reached, or nobody reads any more.
+    pub(super) ended: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        config: &'a TraceConfig,
+        decoder: Decoder,
+        names: NetnsNames,
+        printer: Printer<Stdout>,
+    ) -> Self {
+        Self {
+            config,
+            fates: Fates::new(config.timeout, decoder.clock()),
+            decoder,
+            names,
+            folds: Folds::default(),
+            printer,
+            reported: Tallies::default(),
+            summary: Summary::default(),
+            records: 0,
+            ended: false,
+        }
+    }
+
+    pub(super) fn started(&mut self, started: Started) -> Result<()> {
+        self.fates.blind_spots.clone_from(&started.degraded);
+        self.print(&Record::Started(started))
+    }
+
+    /// Takes a batch of events.
+    pub(super) fn take(
+        &mut self,
+        batch: &[Bytes],
+        probes: &Probes,
+        inventory: &Inventory,
+    ) -> Result<()> {
+        let now = Instant::now();
+        for record in batch {
+            let event = Event::from_bytes(record)
+                .context("the kernel programs sent an event of unknown kind")?;
+            let moved = match event {
+                Event::Drop(event) => self.dropped(&event, now)?,
+                Event::Sighting(event) => Sighting::decode(&event)
+                    .and_then(|sighting| self.fates.sighted(&sighting, probes)),
+                Event::Retransmit(event) => self.fates.table.retransmitted(&event),
+            };
+            if let Some(key) = moved {
+                self.tell_if_decided(&key, inventory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A dropped packet: it moves its attempt, and is shown.
+    fn dropped(
+        &mut self,
+        event: &DropEvent,
+        now: Instant,
+    ) -> Result<crate::attempts::table::Moved> {
+        let facts = self.decoder.event(event);
+        let moved = if noise::explain(&facts).is_none() {
+            self.fates
+                .table
+                .dropped(&facts, &verdict::drop::judge(&facts))
+        } else {
+            None
+        };
+        if let Some(folded) = self.folds.add(facts, event.count, now) {
+            self.show(folded)?;
+        }
+        Ok(moved)
+    }
+
+    /// What has to be done from time to time.
+    pub(super) fn tick(&mut self, probes: &Probes) -> Result<()> {
+        self.names.refresh_named();
+        self.printer.resize(Terminal::stdout_width());
+        for folded in self.folds.expire(Instant::now(), |key| probes.count(key)) {
+            self.show(folded)?;
+        }
+        self.tell_losses(probes)
+    }
+
+    /// Says what was lost since the last time, and accounts for it.
+    fn tell_losses(&mut self, probes: &Probes) -> Result<()> {
+        let tallies = probes.tallies();
+        let before = std::mem::replace(&mut self.reported, tallies);
+        if tallies.lost > before.lost {
+            let place = "the ring buffer, which was full; the drops are counted all the same";
+            self.lost(tallies.lost - before.lost, place)?;
+            self.reconcile(probes)?;
+        }
+        if tallies.uncounted > before.uncounted {
+            let place = "the counting map, which was full; the drops are in the total all the same";
+            self.lost(tallies.uncounted - before.uncounted, place)?;
+        }
+        if tallies.skipped > before.skipped {
+            let place = "interrupted runs of the kernel program; whether those packets matched is not known";
+            self.lost(tallies.skipped - before.skipped, place)?;
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, events: u64, place: &str) -> Result<()> {
+        self.summary.lost += events;
+        self.fates.lost += events;
+        self.print(&Record::Lost(Lost {
+            ts: SystemTime::now(),
+            events,
+            place: place.to_owned(),
+        }))
+    }
+
+    /// Shows what no event has shown.
+    fn reconcile(&mut self, probes: &Probes) -> Result<()> {
+        let now = SystemTime::now();
+        let decoder = &self.decoder;
+        for folded in self
+            .folds
+            .reconcile(probes.counts(), |key| decoder.key(key, now))
+        {
+            self.show(folded)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, folded: Folded) -> Result<()> {
+        let Folded { facts, count } = folded;
+        if !self.config.noise && noise::explain(&facts).is_some() {
+            self.summary.noise += count;
+            return Ok(());
+        }
+        self.summary.drops += count;
+        // Everything is counted to the end; shown is what the user asked for.
+        if self.ended {
+            return Ok(());
+        }
+        self.summary.shown += count;
+        self.records += 1;
+        let record = self.record(*facts, count);
+        self.tally(&record.verdict, count);
+        self.print(&Record::Drop(Box::new(record)))?;
+        if self
+            .config
+            .count
+            .is_some_and(|wanted| self.records >= wanted)
+        {
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, facts: DropFacts, count: u64) -> Drop {
+        let verdict = verdict::drop::judge(&facts);
+        let netns_name = facts
+            .netns
+            .and_then(|inode| self.names.find(inode))
+            .map(str::to_owned);
+        Drop {
+            ts: facts.at,
+            flow: facts.flow,
+            original_dst: facts.original_dst,
+            outer: facts.outer,
+            quoted: facts.quoted,
+            packet: facts.packet,
+            reason: facts.reason,
+            function: facts.function,
+            hook: facts.hook.map(str::to_owned),
+            ifname: facts.ifname,
+            netns: facts.netns,
+            netns_name,
+            count,
+            src_pod: None,
+            dst_pod: None,
+            stack: self.config.stack.then_some(facts.stack),
+            verdict,
+        }
+    }
+
+    pub(super) fn tally(&mut self, verdict: &Verdict, count: u64) {
+        self.summary.tally(verdict, count);
+    }
+
+    pub(super) fn print(&mut self, record: &Record) -> Result<()> {
+        match self
+            .printer
+            .print(record)
+            .context("cannot write the output")?
+        {
+            Delivery::Written => {}
+            Delivery::ReaderGone => self.ended = true,
+        }
+        Ok(())
+    }
+
+    /// Stops the programs, reads what is left, and accounts for everything.
+    pub(super) fn finish(
+        mut self,
+        probes: &mut Probes,
+        events: &mut EventStream,
+        inventory: &Inventory,
+    ) -> Result<()> {
+        probes.detach()?;
+        loop {
+            let batch = events.take_ready();
+            if batch.is_empty() {
+                break;
+            }
+            self.take(&batch, probes, inventory)?;
+        }
+        self.tell_losses(probes)?;
+        self.tell_the_rest(inventory)?;
+        self.reconcile(probes)?;
+        self.summary.ts = Some(SystemTime::now());
+        self.summary.drops += self.reported.uncounted;
+        self.summary.malformed = self.reported.malformed;
+        self.summary.untracked = self.fates.table.untracked;
+        self.summary
+            .verdicts
+            .sort_by_key(|verdict| std::cmp::Reverse(verdict.count));
+        let summary = std::mem::take(&mut self.summary);
+        self.print(&Record::Summary(summary))
+    }
+}
+
+/// How long facts of the node may take to read; a verdict must not wait for longer.
+pub(super) const FACTS_LIMIT: Duration = Duration::from_millis(300);
