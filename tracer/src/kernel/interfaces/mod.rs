@@ -46,7 +46,7 @@ pub struct Interface {
     pub up: bool,
     /// Whether it can carry packets: up, and with a carrier.
     pub running: bool,
-    /// Whether packets that it sends leave what can be seen of this node: see [`uplink`].
+    /// Whether packets that it sends leave what can be seen of this node: a NIC, but no pod's veth.
     pub is_uplink: bool,
 }
 
@@ -148,3 +148,6 @@ pub enum Change {
         ifindex: u32,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,7 +181,8 @@ impl Request {
         self
     }
 
-    fn finished(&self, flags: i32) -> Vec<u8> {
+    /// As it goes to the kernel.
+    pub(super) fn finished(&self, flags: i32) -> Vec<u8> {
         let mut bytes = self.0.clone();
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
