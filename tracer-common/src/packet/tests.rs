@@ -196,7 +196,7 @@ fn an_icmp_error_about_a_tunnel_quotes_the_inner_packet_too() {
     let packet = ipv4(protocol::ICMP, 0, [10, 0, 0, 254], NODE_A, &error);
     let mut seen = Vec::new();
     walk(&packet.as_slice(), &mut { Layer::EMPTY }, |_, layer| {
-        seen.push(ends(&layer.tuple))
+        seen.push(ends(&layer.tuple));
     });
     let found = parse(&packet);
     assert_eq!(ends(&found.quoted.unwrap().tuple), syn_ends());

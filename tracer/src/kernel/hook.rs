@@ -6,10 +6,22 @@
 /// The hook that a drop was made in; `None` if it was not made in a hook.
 ///
 /// `stack` holds function names, innermost first, from the function that freed the skb. That must
-/// be netfilter's own: with br_netfilter, a hook is further out on the stack of any bridged packet. Bridge hooks are `BRIDGE_` and the hook's name,
-/// netdev hooks `INGRESS` and `EGRESS`. IP hooks that br_netfilter runs on bridged packets are
+/// be netfilter's own: with br_netfilter, a hook is further out on the stack of any bridged packet.
+/// Bridge hooks are `BRIDGE_` and the hook's name, netdev hooks `INGRESS` and `EGRESS`. IP hooks that br_netfilter runs on bridged packets are
 /// named like any IP hook, since it is the IP rules that decide.
 pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<&'static str> {
+    let dropper = stack.first()?.as_ref();
+    let is_netfilter = [
+        "nf_hook_slow",
+        "nft_do_chain",
+        "ipt_do_table",
+        "ip6t_do_table",
+    ]
+    .iter()
+    .any(|function| dropper.starts_with(function));
+    if !is_netfilter {
+        return None;
+    }
     let runner = stack
         .iter()
         .position(|f| f.as_ref().starts_with("nf_hook_slow"))?;

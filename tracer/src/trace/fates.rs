@@ -354,12 +354,15 @@ impl Session<'_> {
             at,
         };
         let record = report::record(key, attempt, fate, &self.fates.clock, &mut self.names);
-        if let Some(attempt) = self.fates.table.get_mut(key) {
-            if let Some(before) = attempt.told.replace(outcome)
-                && let Some(count) = self.summary.attempts.get_mut(&before)
-            {
-                *count -= 1;
-            }
+        let told = self
+            .fates
+            .table
+            .get_mut(key)
+            .and_then(|attempt| attempt.told.replace(outcome));
+        if let Some(before) = told
+            && let Some(count) = self.summary.attempts.get_mut(&before)
+        {
+            *count -= 1;
         }
         *self.summary.attempts.entry(outcome).or_default() += 1;
         self.summary.attempts.retain(|_, count| *count > 0);

@@ -160,7 +160,8 @@ fn mtu(facts: &DropFacts) -> Option<Finding> {
     );
     let (len, mtu) = (packet.len, facts.mtu?);
     let said = facts.reason == "PKT_TOO_BIG";
-    if !said && !(silent && facts.reason == "NOT_SPECIFIED") {
+    let unsaid = silent && facts.reason == "NOT_SPECIFIED";
+    if !(said || unsaid) {
         return None;
     }
     let mut finding = found(
