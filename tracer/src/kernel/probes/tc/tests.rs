@@ -1,4 +1,5 @@
-//! On the running kernel, as root, in namespaces of their own: `cargo test -- --ignored tc::`.
+//! On the running kernel, as root, in namespaces of their own, one after the other because
+//! descriptors are counted: `cargo test -- --ignored --test-threads=1 tc::`.
 
 use std::{
     fs,
