@@ -11,9 +11,11 @@ pub(crate) fn demo(args: &[OsString]) -> Result<()> {
     start("demo", args)
 }
 
-/// Builds whydrop and leaves the lab `name` standing.
-pub(crate) fn lab(name: OsString, mut args: Vec<OsString>) -> Result<()> {
-    args.insert(0, name);
+/// Builds whydrop and leaves the lab `name` standing; without a name, lists the labs.
+pub(crate) fn lab(name: Option<OsString>, mut args: Vec<OsString>) -> Result<()> {
+    if let Some(name) = name {
+        args.insert(0, name);
+    }
     start("lab", &args)
 }
 

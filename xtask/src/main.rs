@@ -36,8 +36,8 @@ enum Task {
     },
     /// Leave a lab standing, to play in by hand
     Lab {
-        /// Which lab
-        name: OsString,
+        /// Which lab; without it, they are listed
+        name: Option<OsString>,
         /// Arguments of the lab
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,

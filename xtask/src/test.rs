@@ -6,6 +6,18 @@ use anyhow::Result;
 
 use crate::{run, setup};
 
+/// Unit tests of what can only be seen on a kernel, such as netlink; plain `cargo test` passes them
+/// over. They change namespaces of their own, one after the other.
+const UNITS_THAT_NEED_ROOT: [&str; 7] = [
+    "test",
+    "--package",
+    "whydrop",
+    "--lib",
+    "--",
+    "--ignored",
+    "--test-threads=1",
+];
+
 /// Runs every test that `args` select.
 pub(crate) fn test(args: &[OsString]) -> Result<()> {
     setup::setup()?.require_tools()?;
@@ -14,7 +26,12 @@ pub(crate) fn test(args: &[OsString]) -> Result<()> {
 
     let plain = ["test", "--workspace", "--exclude", "tracer-ebpf"];
     if run::is_root() {
-        return run::run(run::cargo().args(plain).args(args));
+        run::run(run::cargo().args(plain).args(args))?;
+        return if args.is_empty() || args == ["--no-fail-fast"] {
+            run::run(run::cargo().args(UNITS_THAT_NEED_ROOT))
+        } else {
+            Ok(())
+        };
     }
     // What needs no root runs without it, and first: it is the quicker half.
     run::run(
@@ -27,5 +44,6 @@ pub(crate) fn test(args: &[OsString]) -> Result<()> {
         run::cargo_for_root()?
             .args(["test", "--package", "whydrop-tests"])
             .args(args),
-    )
+    )?;
+    run::run(run::cargo_for_root()?.args(UNITS_THAT_NEED_ROOT))
 }
