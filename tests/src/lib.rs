@@ -9,10 +9,12 @@
 //! | [`sink`] | a device that swallows packets without a trace |
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
+//! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
 //! Everything needs root, and everything happens inside namespaces that the lab made itself.
 
+pub mod attempt;
 pub mod fault;
 mod interrupt;
 pub mod lab;

@@ -1,7 +1,7 @@
 //! The records of a trace, read strictly: a key that the contract promises must be there, `null`
 //! or not.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer};
 
@@ -15,6 +15,8 @@ pub enum Record {
     Started(Started),
     /// One dropped packet, or several alike.
     Drop(Box<Drop>),
+    /// One connection attempt whose fate is known.
+    Attempt(Box<Attempt>),
     /// Events that could not be shown.
     Lost(Lost),
     /// The last record.
@@ -29,6 +31,14 @@ impl Record {
     pub fn as_drop(&self) -> Option<&Drop> {
         match self {
             Self::Drop(drop) => Some(drop),
+            _ => None,
+        }
+    }
+
+    /// The attempt, if it is one.
+    pub fn as_attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Attempt(attempt) => Some(attempt),
             _ => None,
         }
     }
@@ -113,6 +123,110 @@ impl fmt::Display for Drop {
     }
 }
 
+/// One connection attempt whose fate is known.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Attempt {
+    pub ts: String,
+    pub flow: Flow,
+    #[serde(deserialize_with = "null_or")]
+    pub original_dst: Option<String>,
+    #[serde(deserialize_with = "null_or")]
+    pub translated: Option<Flow>,
+    pub outcome: String,
+    #[serde(deserialize_with = "null_or")]
+    pub corrects: Option<String>,
+    pub syns: u64,
+    pub waited_ms: u64,
+    #[serde(deserialize_with = "null_or")]
+    pub isn: Option<u32>,
+    #[serde(deserialize_with = "null_or")]
+    pub dns: Option<Dns>,
+    #[serde(deserialize_with = "null_or")]
+    pub by: Option<String>,
+    pub hops: Vec<Hop>,
+    pub reply_hops: Vec<Hop>,
+    #[serde(deserialize_with = "null_or")]
+    pub verdict: Option<Verdict>,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            flow,
+            outcome,
+            corrects,
+            syns,
+            waited_ms,
+            by,
+            ..
+        } = self;
+        write!(f, "{flow}: {outcome} after {waited_ms} ms, {syns} sent")?;
+        if let Some(corrects) = corrects {
+            write!(f, ", corrects {corrects}")?;
+        }
+        if let Some(by) = by {
+            write!(f, ", by {by}")?;
+        }
+        for (way, hops) in [("there", &self.hops), ("back", &self.reply_hops)] {
+            write!(f, "\n    {way}:")?;
+            for hop in hops {
+                write!(f, " {hop};")?;
+            }
+        }
+        if let Some(verdict) = &self.verdict {
+            let Verdict {
+                point,
+                confidence,
+                why,
+                evidence,
+                ..
+            } = verdict;
+            write!(f, "\n    {point} ({confidence}): {why}\n    {evidence:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One sighting of a packet on its way.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Hop {
+    pub ifname: String,
+    pub netns: u32,
+    #[serde(deserialize_with = "null_or")]
+    pub netns_name: Option<String>,
+    pub dir: String,
+    pub at_us: u64,
+    pub times: u64,
+    #[serde(deserialize_with = "null_or")]
+    pub flow: Option<Flow>,
+    #[serde(deserialize_with = "null_or")]
+    pub outer: Option<Flow>,
+    pub mtu: u32,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let netns = self.netns_name.as_deref().unwrap_or("null");
+        write!(f, "{netns} {} {}", self.ifname, self.dir)?;
+        if let Some(outer) = &self.outer {
+            write!(f, " inside {outer}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A DNS question and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Dns {
+    pub question: String,
+    pub qtype: String,
+    #[serde(deserialize_with = "null_or")]
+    pub rcode: Option<String>,
+}
+
 /// A flow.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the contract describes the keys")]
@@ -193,6 +307,8 @@ pub struct Summary {
     pub lost: u64,
     pub noise: u64,
     pub malformed: u64,
+    pub attempts: BTreeMap<String, u64>,
+    pub untracked: u64,
 }
 
 /// Without it, serde would take an `Option`'s missing key for `null`.

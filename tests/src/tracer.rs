@@ -10,7 +10,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -23,7 +23,7 @@ use crate::{
     DEADLINE,
     lab::Namespace,
     poll_until,
-    record::{Drop as DropRecord, Record, Summary},
+    record::{Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
 };
 
 /// The binary under test: `WHYDROP_BIN`, or the one built beside the running executable.
@@ -88,8 +88,10 @@ pub fn run_to_end(command: &mut Command) -> Result<Output> {
 /// A running trace.
 pub struct Tracer {
     child: Reaped,
-    lines: Receiver<Result<Record>>,
+    lines: Receiver<Result<(SystemTime, Record)>>,
     records: Vec<Record>,
+    /// When each of them came.
+    arrivals: Vec<SystemTime>,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -114,6 +116,7 @@ impl Tracer {
             child,
             lines,
             records: Vec::new(),
+            arrivals: Vec::new(),
             stderr,
         };
         tracer.wait_for("the record `started`", |record| {
@@ -130,6 +133,11 @@ impl Tracer {
     /// The records so far.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// The records so far, each with the time of its arrival.
+    pub fn arrivals(&self) -> impl Iterator<Item = (SystemTime, &Record)> {
+        self.arrivals.iter().copied().zip(&self.records)
     }
 
     /// Waits until there is such a record, whether it came earlier or is still to come.
@@ -191,7 +199,9 @@ impl Tracer {
     fn next(&mut self, timeout: Duration) -> Result<Next> {
         match self.lines.recv_timeout(timeout) {
             Ok(record) => {
-                self.records.push(record?);
+                let (arrival, record) = record?;
+                self.records.push(record);
+                self.arrivals.push(arrival);
                 Ok(Next::Record)
             }
             Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
@@ -208,7 +218,10 @@ impl Tracer {
     }
 
     fn shown(&self) -> String {
-        shown(self.records.iter().filter_map(Record::as_drop))
+        let attempts = self.records.iter().filter_map(Record::as_attempt);
+        let attempts: Vec<String> = attempts.map(|attempt| format!("  {attempt}")).collect();
+        let drops = shown(self.records.iter().filter_map(Record::as_drop));
+        format!("{drops}\n{}", attempts.join("\n"))
     }
 }
 
@@ -259,6 +272,11 @@ impl Trace {
         self.records.iter().filter_map(Record::as_drop)
     }
 
+    /// The attempts, a record for each fate.
+    pub fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
+        self.records.iter().filter_map(Record::as_attempt)
+    }
+
     /// Nothing was dropped, and nothing was missed either.
     pub fn expect_silence(&self) -> Result<()> {
         let drops = shown(self.drops());
@@ -298,12 +316,16 @@ impl Drop for Reaped {
     }
 }
 
-fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<Record>> {
+fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<(SystemTime, Record)>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines() {
             let record = line.map_err(Into::into).and_then(|line| {
-                serde_json::from_str(&line).map_err(|error| anyhow!("{error} in {line}"))
+                let arrival = SystemTime::now();
+                let record = serde_json::from_str(&line);
+                record
+                    .map(|record| (arrival, record))
+                    .map_err(|error| anyhow!("{error} in {line}"))
             });
             // Nobody listens any more: the test is over.
             if sender.send(record).is_err() {

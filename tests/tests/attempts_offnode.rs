@@ -1,0 +1,157 @@
+//! SYNs that leave the node and never come back.
+
+use anyhow::Result;
+use std::net::SocketAddr;
+use whydrop_tests::{
+    attempt::{Expected, Lookout},
+    lab::{
+        Family, VethPair,
+        topology::{NodeLab, OverlayLab, Underlay, VoidLab},
+    },
+    sink::Sink,
+    traffic::TcpServer,
+};
+
+const PORT: u16 = 8080;
+
+#[test]
+fn swallowed_by_another_machine() -> Result<()> {
+    let lab = VoidLab::build()?;
+    Family::each(|family| {
+        let server = lab.node.socket(family, PORT);
+        let _server = TcpServer::echo(&lab.node, server)?;
+        let from = lab.pod.address(family).to_string();
+        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        lookout.healthy(
+            &lab.pod,
+            &lab.node,
+            server,
+            &Expected::answered()
+                .hops(&[(&lab.node, "veth-a in, cni0 in")])
+                .reply_hops(&[(&lab.node, "cni0 out, veth-a out")])
+                .syns(1),
+        )?;
+        lookout.silent(
+            &lab.pod,
+            SocketAddr::new(lab.far_address(family), PORT),
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .why("eth0")
+                .evidence("eth0 is a tun interface"),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// With the pod watched too, the ladder begins at its own interface.
+#[test]
+fn swallowed_with_the_pod_in_sight() -> Result<()> {
+    let lab = VoidLab::build()?;
+    let from = lab.pod.address(Family::V4).to_string();
+    let mut lookout = Lookout::start(&[&lab.node, &lab.pod], ["--from", &from])?;
+    lookout.silent(
+        &lab.pod,
+        SocketAddr::new(lab.far_address(Family::V4), PORT),
+        &Expected::failed("unanswered", "off-node", "likely").hops(&[
+            (&lab.pod, "eth0 out"),
+            (&lab.node, "veth-a in, cni0 in, eth0 out"),
+        ]),
+    )?;
+    lookout.finish().map(drop)
+}
+
+/// The other node is unreachable; what leaves this one is VXLAN.
+#[test]
+fn swallowed_inside_vxlan() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Direct)?;
+    let [first, second] = &lab.nodes;
+    let _sink = Sink::create(&first.node, "wan")?;
+    let remote = second.node.address(Family::V4);
+    let local = first.node.address(Family::V4);
+    Family::each(|family| {
+        let server = second.pod.socket(family, PORT);
+        let _server = TcpServer::echo(&second.pod, server)?;
+        let mut lookout = Lookout::start(&[&first.node], [server])?;
+        lookout.healthy(
+            &first.pod,
+            &second.pod,
+            server,
+            &Expected::answered()
+                .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, eth0 out")])
+                .inside("eth0", local, remote, OverlayLab::PORT)
+                .reply_hops(&[(&first.node, "eth0 in, vxlan10 in, cni0 out, veth-a out")]),
+        )?;
+        let route = format!("{remote} dev wan");
+        first.node.run(&format!("ip route add {route}"))?;
+        lookout.silent(
+            &first.pod,
+            server,
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, wan out")])
+                .inside("wan", local, remote, OverlayLab::PORT)
+                .why(remote),
+        )?;
+        first.node.run(&format!("ip route delete {route}"))?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// The answer goes another way than the SYN came, and arrives.
+#[test]
+fn asymmetric_route_that_works() -> Result<()> {
+    let lab = NodeLab::build()?;
+    VethPair {
+        a: (&lab.node, "eth1"),
+        b: (&lab.outside, "eth1"),
+    }
+    .create()?;
+    let client = lab.outside.address(Family::V4);
+    lab.node.run(&format!("ip route add {client}/32 dev eth1"))?;
+    let server = lab.pod_a.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&lab.pod_a, server)?;
+    let mut lookout = Lookout::start(&[&lab.node], [server])?;
+    lookout.healthy(
+        &lab.outside,
+        &lab.pod_a,
+        server,
+        &Expected::answered()
+            .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+            .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth1 out")]),
+    )?;
+    lookout.finish().map(drop)
+}
+
+/// The answer goes another way than the SYN came, and that way leads nowhere.
+#[test]
+fn asymmetric_route_into_the_void() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let _sink = Sink::create(&lab.node, "wan")?;
+    Family::each(|family| {
+        let server = lab.pod_a.socket(family, PORT);
+        let _server = TcpServer::echo(&lab.pod_a, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let hops = [(&*lab.node, "eth0 in, cni0 out, veth-a out")];
+        lookout.healthy(
+            &lab.outside,
+            &lab.pod_a,
+            server,
+            &Expected::answered()
+                .hops(&hops)
+                .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
+        )?;
+        let len = family.pick(32, 128);
+        let (flag, client) = (family.flag(), lab.outside.address(family));
+        lab.node
+            .run(&format!("ip {flag} route add {client}/{len} dev wan"))?;
+        lookout.silent(
+            &lab.outside,
+            server,
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&hops)
+                .reply_hops(&[(&lab.node, "veth-a in, cni0 in, wan out")])
+                .why("SYN-ACK")
+                .why("wan"),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
