@@ -7,10 +7,12 @@
 //! - [`listener`]: why a listener may have said nothing to a SYN; made of
 //!   [`counters`], [`listeners`], [`syn_queue`] and [`process`]
 //! - [`owner`]: the namespace that has an address
+//! - [`facts`]: what is asked about a drop
 //! - [`conntrack`]: how full the table is
 
 pub mod conntrack;
 pub mod counters;
+pub mod facts;
 pub mod listener;
 pub mod listeners;
 pub mod netns;

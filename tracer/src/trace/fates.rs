@@ -44,8 +44,8 @@ const MAX_QUESTIONS: usize = 16;
 const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// How long the drop behind a refusal is waited for, in nanoseconds: a rule that rejects sends its
-/// answer first, and frees the packet then.
-const DROP_FOLLOWS: u64 = 100_000_000;
+/// answer first and frees the packet then, and the node may be asked about that.
+const DROP_FOLLOWS: u64 = 400_000_000;
 
 /// The attempts of a running trace.
 pub(super) struct Fates {

@@ -1,6 +1,7 @@
 //! A trace: attach, watch until it ends, account for everything.
 
 mod fates;
+mod inquiry;
 mod session;
 
 use std::{
@@ -136,6 +137,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             batch = events.next() => session.take(&batch?, &probes, watch.inventory())?,
             changes = watch.next() => probes.follow_interfaces(&mut tc, &changes?)?,
             answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
+            answered = session.inquiries.next() => session.informed(answered, watch.inventory())?,
             _ = ticks.tick() => {
                 session.tick(&probes)?;
                 session.tick_fates(watch.inventory())?;
@@ -151,7 +153,9 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             } => failed?,
         }
     }
-    session.finish(&mut probes, &mut events, watch.inventory())
+    session
+        .finish(&mut probes, &mut events, watch.inventory())
+        .await
 }
 
 /// Sends what the `log` crate gets to stderr, the kernel programs' messages included.

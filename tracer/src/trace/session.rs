@@ -9,9 +9,12 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tracer_common::event::{DropEvent, Event};
 
-use super::fates::Fates;
+use super::{
+    fates::Fates,
+    inquiry::{Answered, Inquiries, Waiting},
+};
 use crate::{
-    attempts::sighting::Sighting,
+    attempts::{sighting::Sighting, table::Moved},
     config::TraceConfig,
     drops::{
         decode::{Decoder, DropFacts},
@@ -23,6 +26,7 @@ use crate::{
         netns::NetnsNames,
         probes::{EventStream, Probes, Tallies},
     },
+    node::facts::NodeFacts,
     output::{Delivery, Printer, Terminal},
     record::{Drop, Lost, Record, Started, Summary, Verdict},
     verdict,
@@ -35,6 +39,7 @@ pub(super) struct Session<'a> {
     pub(super) names: NetnsNames,
     folds: Folds,
     pub(super) fates: Fates,
+    pub(super) inquiries: Inquiries,
     printer: Printer<Stdout>,
     /// The kernel's counters, as far as they were told.
     reported: Tallies,
@@ -58,6 +63,7 @@ impl<'a> Session<'a> {
             decoder,
             names,
             folds: Folds::default(),
+            inquiries: Inquiries::default(),
             printer,
             reported: Tallies::default(),
             summary: Summary::default(),
@@ -95,24 +101,51 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A dropped packet: it moves its attempt, and is shown.
-    fn dropped(
-        &mut self,
-        event: &DropEvent,
-        now: Instant,
-    ) -> Result<crate::attempts::table::Moved> {
+    /// A dropped packet: it moves its attempt, and is shown. Both may wait for the node's facts.
+    fn dropped(&mut self, event: &DropEvent, now: Instant) -> Result<Moved> {
         let facts = self.decoder.event(event);
-        let moved = if noise::explain(&facts).is_none() {
-            self.fates
-                .table
-                .dropped(&facts, &verdict::drop::judge(&facts))
-        } else {
-            None
-        };
+        let mut moved = None;
+        if noise::explain(&facts).is_none() {
+            let waiting = Waiting::Event(Box::new(facts.clone()));
+            if let Some((Waiting::Event(facts), node)) = self.inquiries.facts_or_wait(waiting) {
+                moved = self.move_attempt(&facts, &node);
+            }
+        }
         if let Some(folded) = self.folds.add(facts, event.count, now) {
-            self.show(folded)?;
+            self.present(folded)?;
         }
         Ok(moved)
+    }
+
+    fn move_attempt(&mut self, facts: &DropFacts, node: &NodeFacts) -> Moved {
+        let verdict = verdict::drop::judge(facts, node);
+        self.fates.table.dropped(facts, &verdict)
+    }
+
+    /// Shows drops, now or when the node has answered.
+    fn present(&mut self, folded: Folded) -> Result<()> {
+        if noise::explain(&folded.facts).is_some() {
+            return self.show(folded, &NodeFacts::default());
+        }
+        match self.inquiries.facts_or_wait(Waiting::Folded(folded)) {
+            Some((Waiting::Folded(folded), node)) => self.show(folded, &node),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an answer of the node, and what has waited for it.
+    pub(super) fn informed(&mut self, answered: Answered, inventory: &Inventory) -> Result<()> {
+        for waiting in answered.waiting {
+            match waiting {
+                Waiting::Event(facts) => {
+                    if let Some(key) = self.move_attempt(&facts, &answered.facts) {
+                        self.tell_if_decided(&key, inventory)?;
+                    }
+                }
+                Waiting::Folded(folded) => self.show(folded, &answered.facts)?,
+            }
+        }
+        Ok(())
     }
 
     /// What has to be done from time to time.
@@ -120,7 +153,7 @@ impl<'a> Session<'a> {
         self.names.refresh_named();
         self.printer.resize(Terminal::stdout_width());
         for folded in self.folds.expire(Instant::now(), |key| probes.count(key)) {
-            self.show(folded)?;
+            self.present(folded)?;
         }
         self.tell_losses(probes)
     }
@@ -163,12 +196,12 @@ impl<'a> Session<'a> {
             .folds
             .reconcile(probes.counts(), |key| decoder.key(key, now))
         {
-            self.show(folded)?;
+            self.present(folded)?;
         }
         Ok(())
     }
 
-    fn show(&mut self, folded: Folded) -> Result<()> {
+    fn show(&mut self, folded: Folded, node: &NodeFacts) -> Result<()> {
         let Folded { facts, count } = folded;
         if !self.config.noise && noise::explain(&facts).is_some() {
             self.summary.noise += count;
@@ -181,7 +214,7 @@ impl<'a> Session<'a> {
         }
         self.summary.shown += count;
         self.records += 1;
-        let record = self.record(*facts, count);
+        let record = self.record(*facts, node, count);
         self.tally(&record.verdict, count);
         self.print(&Record::Drop(Box::new(record)))?;
         if self
@@ -194,8 +227,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn record(&mut self, facts: DropFacts, count: u64) -> Drop {
-        let verdict = verdict::drop::judge(&facts);
+    fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> Drop {
+        let verdict = verdict::drop::judge(&facts, node);
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))
@@ -238,7 +271,7 @@ impl<'a> Session<'a> {
     }
 
     /// Stops the programs, reads what is left, and accounts for everything.
-    pub(super) fn finish(
+    pub(super) async fn finish(
         mut self,
         probes: &mut Probes,
         events: &mut EventStream,
@@ -253,8 +286,11 @@ impl<'a> Session<'a> {
             self.take(&batch, probes, inventory)?;
         }
         self.tell_losses(probes)?;
-        self.tell_the_rest(inventory)?;
         self.reconcile(probes)?;
+        for answered in self.inquiries.rest().await {
+            self.informed(answered, inventory)?;
+        }
+        self.tell_the_rest(inventory)?;
         self.summary.ts = Some(SystemTime::now());
         self.summary.drops += self.reported.uncounted;
         self.summary.malformed = self.reported.malformed;

@@ -3,12 +3,14 @@
 use super::rules::{Finding, RULES};
 use crate::{
     drops::decode::DropFacts,
+    node::facts::NodeFacts,
     record::{Confidence, Point, Verdict},
 };
 
-/// Judges a drop by the first rule that applies.
-pub fn judge(facts: &DropFacts) -> Verdict {
-    let found = RULES.iter().find_map(|rule| (rule.applies)(facts));
+/// Judges a drop by the first rule that applies. `node` is what the node says of it, as far as it
+/// was asked.
+pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
+    let found = RULES.iter().find_map(|rule| (rule.applies)(facts, node));
     let Finding {
         point,
         confidence,

@@ -8,6 +8,7 @@ use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS, protocol};
 use super::drop::function;
 use crate::{
     drops::decode::DropFacts,
+    node::facts::NodeFacts,
     record::{
         Confidence::{self, Confirmed, Likely},
         Point,
@@ -31,7 +32,7 @@ pub(super) struct Rule {
     )]
     pub(super) name: &'static str,
     /// The finding, if the rule applies.
-    pub(super) applies: fn(&DropFacts) -> Option<Finding>,
+    pub(super) applies: fn(&DropFacts, &NodeFacts) -> Option<Finding>,
 }
 
 /// All rules, in the order in which they are tried.
@@ -115,7 +116,7 @@ fn is_tunnelled(facts: &DropFacts) -> bool {
     })
 }
 
-fn checksum(facts: &DropFacts) -> Option<Finding> {
+fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let bad = facts.reason.ends_with("_CSUM") || facts.reason == "SKB_CSUM";
     bad.then(|| {
         found(
@@ -127,7 +128,7 @@ fn checksum(facts: &DropFacts) -> Option<Finding> {
 }
 
 /// The message that would make the sender use smaller packets was itself dropped.
-fn too_big_message_lost(facts: &DropFacts) -> Option<Finding> {
+fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let too_big = match (facts.key.flow.proto, facts.packet.as_ref()?.icmp?) {
         (protocol::ICMP, (3, 4)) => "\"fragmentation needed\"",
         (protocol::ICMPV6, (2, _)) => "\"packet too big\"",
@@ -146,7 +147,7 @@ fn too_big_message_lost(facts: &DropFacts) -> Option<Finding> {
     )
 }
 
-fn mtu(facts: &DropFacts) -> Option<Finding> {
+fn mtu(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref()?;
     let silent = matches!(
         function(facts),
@@ -184,7 +185,7 @@ fn mtu(facts: &DropFacts) -> Option<Finding> {
     Some(finding)
 }
 
-fn overlay(facts: &DropFacts) -> Option<Finding> {
+fn overlay(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.as_str();
     let in_tunnel_code = ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
         .iter()
@@ -224,7 +225,7 @@ fn overlay(facts: &DropFacts) -> Option<Finding> {
     found(Point::Overlay, Confirmed, why)
 }
 
-fn listener_queue(facts: &DropFacts) -> Option<Finding> {
+fn listener_queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let full = facts.reason == "TCP_LISTEN_OVERFLOW"
         || (facts.reason == "NO_SOCKET" && function(facts) == "cookie_v4_check");
     full.then(|| {
@@ -241,7 +242,7 @@ fn listener_queue(facts: &DropFacts) -> Option<Finding> {
 }
 
 /// A verdict that came back from userspace through NFQUEUE.
-fn nfqueue(facts: &DropFacts) -> Option<Finding> {
+fn nfqueue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let asked = facts
         .stack
         .iter()
@@ -264,7 +265,7 @@ fn nfqueue(facts: &DropFacts) -> Option<Finding> {
 }
 
 /// Which rule it was, the ruleset would say; that it was one, the stack does.
-fn netfilter(facts: &DropFacts) -> Option<Finding> {
+fn netfilter(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let in_netfilter = facts.reason == "NETFILTER_DROP"
         || matches!(
             function(facts),
@@ -283,7 +284,7 @@ fn netfilter(facts: &DropFacts) -> Option<Finding> {
     })?
 }
 
-fn bpf_program(facts: &DropFacts) -> Option<Finding> {
+fn bpf_program(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let program = match (facts.reason.as_str(), function(facts)) {
         ("TC_INGRESS", _) => "a tc program or filter at ingress",
         ("TC_EGRESS", _) => "a tc program or filter at egress",
@@ -301,7 +302,7 @@ fn bpf_program(facts: &DropFacts) -> Option<Finding> {
     )
 }
 
-fn reverse_path(facts: &DropFacts) -> Option<Finding> {
+fn reverse_path(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = match facts.reason.as_str() {
         "IP_RPFILTER" => format!(
             "the reverse-path filter: {} is not reached by the interface it came in by{}",
@@ -319,7 +320,7 @@ fn reverse_path(facts: &DropFacts) -> Option<Finding> {
     found(Point::Rpfilter, Confirmed, why)
 }
 
-fn neighbour(facts: &DropFacts) -> Option<Finding> {
+fn neighbour(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = match (facts.reason.as_str(), function(facts)) {
         ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
             format!(
@@ -343,7 +344,7 @@ fn neighbour(facts: &DropFacts) -> Option<Finding> {
     found(Point::Endpoint, Likely, why)
 }
 
-fn route(facts: &DropFacts) -> Option<Finding> {
+fn route(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = match (facts.reason.as_str(), function(facts)) {
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
         ("IP_INADDRERRORS", _) => format!(
@@ -364,7 +365,7 @@ fn route(facts: &DropFacts) -> Option<Finding> {
     found(Point::Route, Confirmed, why)
 }
 
-fn queue(facts: &DropFacts) -> Option<Finding> {
+fn queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.as_str();
     let full = reason.starts_with("QDISC_")
         || matches!(reason, "CPU_BACKLOG" | "FULL_RING" | "DEV_READY")
@@ -378,7 +379,7 @@ fn queue(facts: &DropFacts) -> Option<Finding> {
     })?
 }
 
-fn socket(facts: &DropFacts) -> Option<Finding> {
+fn socket(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = match facts.reason.as_str() {
         "NO_SOCKET" => match facts.flow.dport {
             Some(port) => format!(
@@ -467,7 +468,7 @@ mod tests {
             ("NOT_SPECIFIED", "some_driver", Point::Unknown),
         ] {
             assert_eq!(
-                judge(&facts(reason, function)).point,
+                judge(&facts(reason, function), &NodeFacts::default()).point,
                 point,
                 "{reason} @{function}"
             );
@@ -483,7 +484,7 @@ mod tests {
             ("IP_OUTNOROUTES", "vxlan_xmit_one"),
         ] {
             assert_eq!(
-                judge(&tunnelled(reason, function)).point,
+                judge(&tunnelled(reason, function), &NodeFacts::default()).point,
                 Point::Overlay,
                 "{reason}"
             );
@@ -492,7 +493,10 @@ mod tests {
 
     #[test]
     fn what_no_rule_explains_is_said_with_what_is_known() {
-        let verdict = judge(&facts("SOMETHING_NEW", "some_function"));
+        let verdict = judge(
+            &facts("SOMETHING_NEW", "some_function"),
+            &NodeFacts::default(),
+        );
         assert_eq!(verdict.point, Point::Unknown);
         assert!(verdict.why.contains("some_function") && verdict.why.contains("SOMETHING_NEW"));
     }

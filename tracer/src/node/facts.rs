@@ -1,0 +1,80 @@
+//! What the node knows that a dropped packet does not say: gathered once for drops that are alike.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    conntrack::Conntrack,
+    netns::{NetnsRef, in_netns_async},
+};
+use crate::drops::decode::DropFacts;
+
+/// How long the node may take to answer. A verdict on a drop must come within half a second.
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// What makes two drops ask the same of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    netns: u32,
+    reason: String,
+    function: Option<String>,
+    hook: Option<&'static str>,
+    ifname: Option<String>,
+    src: IpAddr,
+    dst: IpAddr,
+    dport: Option<u16>,
+    proto: String,
+}
+
+/// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
+#[derive(Debug, Clone, Default)]
+pub struct NodeFacts {
+    /// How full the conntrack table of the namespace is.
+    pub conntrack: Option<Conntrack>,
+    /// Why something is missing, a sentence each.
+    pub gaps: Vec<String>,
+}
+
+impl Subject {
+    /// What a drop asks of the node; `None` if nothing there would tell more about it.
+    pub fn of(facts: &DropFacts) -> Option<Self> {
+        let wanted = wants_ruleset(facts);
+        wanted.then_some(())?;
+        Some(Self {
+            netns: facts.netns?,
+            reason: facts.reason.clone(),
+            function: facts.function.clone(),
+            hook: facts.hook,
+            ifname: facts.ifname.clone(),
+            src: facts.flow.src,
+            dst: facts.flow.dst,
+            dport: facts.flow.dport,
+            proto: facts.flow.proto.clone(),
+        })
+    }
+}
+
+/// Whether netfilter dropped it.
+fn wants_ruleset(facts: &DropFacts) -> bool {
+    facts.reason == "NETFILTER_DROP" || facts.hook.is_some()
+}
+
+impl NodeFacts {
+    /// Reads what tells more about a drop, in its namespace.
+    pub async fn gather(facts: DropFacts) -> Self {
+        let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
+            return Self::default();
+        };
+        let read = in_netns_async(&netns, LIMIT, move |_| {
+            let mut found = Self::default();
+            match Conntrack::read() {
+                Ok(conntrack) => found.conntrack = conntrack,
+                Err(error) => found.gaps.push(format!("{error:#}")),
+            }
+            Ok(found)
+        });
+        read.await.unwrap_or_else(|error| Self {
+            gaps: vec![format!("{error:#}")],
+            ..Self::default()
+        })
+    }
+}
