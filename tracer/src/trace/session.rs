@@ -135,14 +135,18 @@ impl<'a> Session<'a> {
 
     /// Takes an answer of the node, and what has waited for it.
     pub(super) fn informed(&mut self, answered: Answered, inventory: &Inventory) -> Result<()> {
-        for waiting in answered.waiting {
+        let Answered { facts: node, waiting } = answered;
+        let mut events = Vec::new();
+        // The drop first, then the attempt that it explains.
+        for waiting in waiting {
             match waiting {
-                Waiting::Event(facts) => {
-                    if let Some(key) = self.move_attempt(&facts, &answered.facts) {
-                        self.tell_if_decided(&key, inventory)?;
-                    }
-                }
-                Waiting::Folded(folded) => self.show(folded, &answered.facts)?,
+                Waiting::Event(facts) => events.push(facts),
+                Waiting::Folded(folded) => self.show(folded, &node)?,
+            }
+        }
+        for facts in events {
+            if let Some(key) = self.move_attempt(&facts, &node) {
+                self.tell_if_decided(&key, inventory)?;
             }
         }
         Ok(())
