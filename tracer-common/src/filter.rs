@@ -41,7 +41,7 @@ pub struct Side {
 impl Filter {
     /// Whether the tuple is one of the connection's, in either direction.
     ///
-    /// Not inlined, for the same reason as [`crate::packet::layer`].
+    /// Not inlined, for the same reason as [`crate::packet::read_layer`].
     #[inline(never)]
     pub fn matches(&self, tuple: &Tuple) -> bool {
         self.matches_protocol(tuple.proto)

@@ -1,6 +1,6 @@
 //! Judging: from facts to a verdict. Plain code, without I/O.
 //!
-//! - [`drop`]: a dropped packet, by a table of rules
+//! - [`mod@drop`]: a dropped packet, by a table of rules
 //! - [`attempt`]: a connection attempt, by its ladder, its drops and what surrounds it
 //!
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
