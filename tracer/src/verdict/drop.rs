@@ -16,6 +16,7 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
         confidence,
         why,
         evidence: of_rule,
+        fix,
     } = found.unwrap_or_else(|| Finding {
         point: Point::Unknown,
         confidence: Confidence::Possible,
@@ -25,6 +26,7 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
             facts.reason
         ),
         evidence: Vec::new(),
+        fix: Vec::new(),
     });
     let mut evidence = evidence(facts);
     evidence.extend(of_rule);
@@ -33,7 +35,7 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
         confidence,
         why,
         evidence,
-        fix: Vec::new(),
+        fix,
         policy: None,
     }
 }

@@ -1,0 +1,158 @@
+//! `docs/verdicts.md`, made of the rules themselves, so that it cannot drift from them.
+
+use std::fmt::Write as _;
+
+use super::rules::RULES;
+use crate::record::Point;
+
+/// All points, in the order of the contract, each with what it means.
+const POINTS: &[(Point, &str)] = &[
+    (Point::Policy, "NetworkPolicy enforcement"),
+    (
+        Point::Firewall,
+        "another netfilter, tc, XDP, cgroup or socket filter rule",
+    ),
+    (
+        Point::Overlay,
+        "the encapsulation, or the path between nodes under it",
+    ),
+    (Point::Mtu, "a packet larger than a hop takes"),
+    (Point::Listener, "accept queue or SYN queue full"),
+    (
+        Point::Endpoint,
+        "nobody at that address, or a Service without endpoints",
+    ),
+    (
+        Point::Route,
+        "no, blackhole or forbidden route; forwarding off",
+    ),
+    (Point::Conntrack, "table full, or state invalid"),
+    (Point::Rpfilter, "reverse-path or martian source check"),
+    (Point::Queue, "qdisc, backlog or ring overflow"),
+    (Point::Socket, "closed port, socket buffer"),
+    (Point::Checksum, "corrupt packet"),
+    (
+        Point::OffNode,
+        "left this node, no drop seen here, nothing came back",
+    ),
+    (Point::Unknown, "none of these can be shown"),
+];
+
+/// The document.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Verdicts\n\n\
+         A verdict names the point where a packet was lost, how sure that is, and the evidence. It \
+         is `confirmed` only if it was seen happening, `likely` if the evidence leaves one good \
+         explanation, `possible` if it leaves several.\n\n\
+         This file is made of the rules in `tracer/src/verdict`; a test fails if the two differ \
+         (`UPDATE_DOCS=1 cargo test -p whydrop verdict` writes it anew).\n\n\
+         ## Points\n\n| point | the packet was lost because of | rules |\n|---|---|---|\n",
+    );
+    for (point, meaning) in POINTS {
+        let rules: Vec<_> = rows()
+            .filter(|row| row.points.contains(point))
+            .map(|row| format!("`{}`", row.name))
+            .collect();
+        let _ = writeln!(
+            text,
+            "| `{}` | {meaning} | {} |",
+            name(*point),
+            rules.join(", ")
+        );
+    }
+    section(
+        &mut text,
+        "Rules on dropped packets",
+        RULES.iter().map(Row::of_drop),
+    );
+    text
+}
+
+/// What the document says of one rule.
+struct Row {
+    name: &'static str,
+    points: &'static [Point],
+    needs: &'static str,
+    cannot_tell: &'static str,
+}
+
+impl Row {
+    fn of_drop(rule: &super::rules::Rule) -> Self {
+        Self {
+            name: rule.name,
+            points: rule.points,
+            needs: rule.needs,
+            cannot_tell: rule.cannot_tell,
+        }
+    }
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    RULES.iter().map(Row::of_drop)
+}
+
+fn section(text: &mut String, title: &str, rules: impl Iterator<Item = Row>) {
+    let _ = write!(
+        text,
+        "\n## {title}\n\nTried in this order; the first that applies gives the verdict.\n\n\
+         | rule | points | needs | cannot tell apart |\n|---|---|---|---|\n"
+    );
+    for row in rules {
+        let points: Vec<_> = row
+            .points
+            .iter()
+            .map(|point| format!("`{}`", name(*point)))
+            .collect();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            row.name,
+            points.join(", "),
+            row.needs,
+            row.cannot_tell
+        );
+    }
+}
+
+/// The point's name, as in JSON.
+fn name(point: Point) -> String {
+    let json = serde_json::to_value(point).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdicts.md");
+
+    #[test]
+    fn the_document_is_made_of_the_rules() {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(PATH, markdown()).unwrap();
+        }
+        let written = fs::read_to_string(PATH).unwrap_or_default();
+        assert!(
+            written == markdown(),
+            "docs/verdicts.md differs from the rules: run this with UPDATE_DOCS=1"
+        );
+    }
+
+    #[test]
+    fn each_point_is_explained_once() {
+        let mut points: Vec<_> = POINTS.iter().map(|(point, _)| *point).collect();
+        points.dedup();
+        assert_eq!(points.len(), 14);
+        for row in rows() {
+            assert!(
+                row.points.iter().all(|point| points.contains(point)),
+                "{}",
+                row.name
+            );
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Queues and sockets of this host, and packets that are corrupt.
+
+use super::{Finding, found, place};
+use crate::{
+    drops::decode::DropFacts,
+    node::facts::NodeFacts,
+    record::{Confidence::Confirmed, Point},
+    verdict::drop::function,
+};
+
+pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let bad = facts.reason.ends_with("_CSUM") || facts.reason == "SKB_CSUM";
+    bad.then(|| {
+        found(
+            Point::Checksum,
+            Confirmed,
+            format!("the checksum is wrong ({})", facts.reason),
+        )
+    })?
+}
+
+pub(super) fn listener_queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let full = facts.reason == "TCP_LISTEN_OVERFLOW"
+        || (facts.reason == "NO_SOCKET" && function(facts) == "cookie_v4_check");
+    full.then(|| {
+        let listener = match facts.flow.dport {
+            Some(port) => format!("{}:{port}", facts.flow.dst),
+            None => facts.flow.dst.to_string(),
+        };
+        found(
+            Point::Listener,
+            Confirmed,
+            format!("the accept queue of the listener at {listener} is full"),
+        )
+    })?
+}
+
+pub(super) fn queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let reason = facts.reason.as_str();
+    let full = reason.starts_with("QDISC_")
+        || matches!(reason, "CPU_BACKLOG" | "FULL_RING" | "DEV_READY")
+        || function(facts) == "tbf_enqueue";
+    full.then(|| {
+        found(
+            Point::Queue,
+            Confirmed,
+            format!("a queue{} is full ({reason})", place(facts)),
+        )
+    })?
+}
+
+pub(super) fn socket(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = match facts.reason.as_str() {
+        "NO_SOCKET" => match facts.flow.dport {
+            Some(port) => format!(
+                "nobody listens on {} port {port} of {}",
+                facts.flow.proto, facts.flow.dst
+            ),
+            None => format!("no socket takes {} at {}", facts.flow.proto, facts.flow.dst),
+        },
+        "SOCKET_RCVBUFF" | "SOCKET_BACKLOG" | "PROTO_MEM" => {
+            format!("the receiving socket's buffer is full ({})", facts.reason)
+        }
+        _ => return None,
+    };
+    found(Point::Socket, Confirmed, why)
+}

@@ -1,0 +1,72 @@
+//! A packet larger than a hop takes.
+
+use tracer_common::packet::protocol;
+
+use super::{Finding, found, place};
+use crate::{
+    drops::decode::DropFacts,
+    node::facts::NodeFacts,
+    record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
+    verdict::drop::function,
+};
+
+/// The message that would make the sender use smaller packets was itself dropped.
+pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let too_big = match (facts.key.flow.proto, facts.packet.as_ref()?.icmp?) {
+        (protocol::ICMP, (3, 4)) => "\"fragmentation needed\"",
+        (protocol::ICMPV6, (2, _)) => "\"packet too big\"",
+        _ => return None,
+    };
+    let quoted = facts.quoted.as_ref()?;
+    found(
+        Point::Mtu,
+        Confirmed,
+        format!(
+            "the ICMP message {too_big} for {} was dropped{}: the sender does not learn to send \
+             smaller packets",
+            quoted.src,
+            place(facts)
+        ),
+    )
+}
+
+pub(super) fn mtu(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let packet = facts.packet.as_ref()?;
+    let silent = matches!(
+        function(facts),
+        "__dev_forward_skb2"
+            | "__dev_forward_skb"
+            | "br_dev_queue_push_xmit"
+            | "br_nf_dev_queue_xmit"
+            | "ip_fragment"
+            | "ip_do_fragment"
+            | "ip6_fragment"
+    );
+    let (len, mtu) = (packet.len, facts.mtu?);
+    let said = facts.reason == "PKT_TOO_BIG";
+    let unsaid = silent && facts.reason == "NOT_SPECIFIED";
+    if !(said || unsaid) {
+        return None;
+    }
+    let mut finding = found(
+        Point::Mtu,
+        if said || len > mtu { Confirmed } else { Likely },
+        format!(
+            "a packet of {len} bytes is larger than the next hop takes{}",
+            place(facts)
+        ),
+    )?;
+    finding.evidence.push(format!(
+        "{len} bytes from the network header up; MTU of {} is {mtu}",
+        facts.ifname.as_deref().unwrap_or("the interface")
+    ));
+    if let Some(segment) = packet.gso_size {
+        finding.evidence.push(format!(
+            "a GSO packet with segments of {segment} bytes of payload"
+        ));
+    }
+    Some(finding)
+}

@@ -1,0 +1,75 @@
+//! Routes, neighbours and source checks: where the packet should have gone.
+
+use super::{Finding, found, place};
+use crate::{
+    drops::decode::DropFacts,
+    node::facts::NodeFacts,
+    record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
+    verdict::drop::function,
+};
+
+pub(super) fn reverse_path(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = match facts.reason.as_str() {
+        "IP_RPFILTER" => format!(
+            "the reverse-path filter: {} is not reached by the interface it came in by{}",
+            facts.flow.src,
+            place(facts)
+        ),
+        "IP_LOCALNET" | "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_INVALID_DEST" => format!(
+            "a martian packet: {} cannot be a source{} ({})",
+            facts.flow.src,
+            place(facts),
+            facts.reason
+        ),
+        _ => return None,
+    };
+    found(Point::Rpfilter, Confirmed, why)
+}
+
+pub(super) fn neighbour(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = match (facts.reason.as_str(), function(facts)) {
+        ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
+            format!(
+                "nobody answers for {} (ARP or ND){}",
+                facts.flow.dst,
+                place(facts)
+            )
+        }
+        ("NEIGH_QUEUEFULL", _) => format!(
+            "packets wait for the neighbour of {} in vain{}, and their queue is full",
+            facts.flow.dst,
+            place(facts)
+        ),
+        ("OTHERHOST", _) => format!(
+            "the packet{} has another machine's MAC address: a stale neighbour entry at the sender",
+            place(facts)
+        ),
+        _ => return None,
+    };
+    // The packet may have been on its way to a gateway that is dead, not to the endpoint itself.
+    found(Point::Endpoint, Likely, why)
+}
+
+pub(super) fn route(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = match (facts.reason.as_str(), function(facts)) {
+        ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
+        ("IP_INADDRERRORS", _) => format!(
+            "{} is not an address of this namespace, and it does not forward",
+            facts.flow.dst
+        ),
+        (
+            _,
+            "ip_error" | "dst_discard_out" | "dst_discard" | "ip6_pkt_discard" | "ip6_pkt_prohibit",
+        ) => {
+            format!(
+                "the route to {} says blackhole, unreachable or prohibit",
+                facts.flow.dst
+            )
+        }
+        _ => return None,
+    };
+    found(Point::Route, Confirmed, why)
+}
