@@ -33,13 +33,22 @@ pub fn ladder(parts: &[(&Namespace, &str)]) -> Ladder {
 /// The encapsulating packet: source, destination, destination port.
 type Outer = (IpAddr, IpAddr, u16);
 
+/// How sure a verdict must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Confidence {
+    /// As said.
+    Is(&'static str),
+    /// As sure as the drop that it comes from: a drop record has the same verdict.
+    OfDrop,
+}
+
 /// What the record of an attempt must say. What is not asked for must not be there, except for
 /// `by`, the number of packets, and sentences.
 #[derive(Debug, Clone)]
 pub struct Expected {
     outcome: &'static str,
     corrects: Option<&'static str>,
-    verdict: Option<(&'static str, &'static str)>,
+    verdict: Option<(&'static str, Confidence)>,
     hops: Ladder,
     reply_hops: Ladder,
     outer: Option<(&'static str, Outer)>,
@@ -52,7 +61,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    fn new(outcome: &'static str, verdict: Option<(&'static str, &'static str)>) -> Self {
+    fn new(outcome: &'static str, verdict: Option<(&'static str, Confidence)>) -> Self {
         Self {
             outcome,
             corrects: None,
@@ -76,7 +85,12 @@ impl Expected {
 
     /// This outcome, with a verdict of this point and confidence.
     pub fn failed(outcome: &'static str, point: &'static str, confidence: &'static str) -> Self {
-        Self::new(outcome, Some((point, confidence)))
+        Self::new(outcome, Some((point, Confidence::Is(confidence))))
+    }
+
+    /// This outcome, with the verdict of a drop that was seen, of this point.
+    pub fn dropped(outcome: &'static str, point: &'static str) -> Self {
+        Self::new(outcome, Some((point, Confidence::OfDrop)))
     }
 
     /// … after an earlier record said otherwise.
@@ -162,8 +176,8 @@ impl Expected {
     /// What does not fit, a sentence each.
     fn mismatches(&self, attempt: &Attempt) -> Vec<String> {
         let verdict = attempt.verdict.as_ref();
-        let judged =
-            verdict.map(|verdict| (verdict.point.as_str(), verdict.confidence.as_str()));
+        let point = verdict.map(|verdict| verdict.point.as_str());
+        let confidence = verdict.map(|verdict| verdict.confidence.as_str());
         let translated = attempt
             .translated
             .as_ref()
@@ -171,7 +185,13 @@ impl Expected {
         let mut wrong: Vec<String> = [
             differs("outcome", &attempt.outcome.as_str(), &self.outcome),
             differs("corrects", &attempt.corrects.as_deref(), &self.corrects),
-            differs("verdict", &judged, &self.verdict),
+            differs("point", &point, &self.verdict.map(|(point, _)| point)),
+            match self.verdict {
+                Some((_, Confidence::Is(should))) => {
+                    differs("confidence", &confidence, &Some(should))
+                }
+                _ => None,
+            },
             differs("hops", &places(&attempt.hops), &self.hops),
             differs("reply_hops", &places(&attempt.reply_hops), &self.reply_hops),
             self.translated
@@ -287,14 +307,32 @@ impl Lookout {
             "{}, in\n  {attempt}",
             mismatches.join(", ")
         );
+        let attempt = attempt.clone();
+        if let Some((_, Confidence::OfDrop)) = expected.verdict {
+            self.expect_drop_behind(&attempt)?;
+        }
         if let Ok(first) = humantime::parse_rfc3339(&attempt.ts)
             && let Ok(after) = arrival.duration_since(first)
         {
             let point = attempt.verdict.as_ref().map_or("-", |verdict| &verdict.point);
-            let Attempt { outcome, .. } = attempt;
+            let outcome = &attempt.outcome;
             println!("figure: {outcome} ({point}) was told {after:.0?} after the first packet");
         }
         Ok(())
+    }
+
+    /// Waits for the drop that the verdict on an attempt comes from.
+    fn expect_drop_behind(&mut self, attempt: &Attempt) -> Result<()> {
+        let verdict = attempt.verdict.as_ref().context("a verdict")?;
+        let same = |record: &Record| {
+            record.as_drop().is_some_and(|drop| {
+                let known = &drop.verdict;
+                (&known.point, &known.confidence, &known.why)
+                    == (&verdict.point, &verdict.confidence, &verdict.why)
+            })
+        };
+        let what = format!("the drop behind\n  {attempt}");
+        self.tracer.wait_for(&what, same).map(drop)
     }
 
     /// Connects, holds a conversation with the echo server on `server` that must succeed, and waits

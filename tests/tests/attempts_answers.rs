@@ -1,0 +1,241 @@
+//! Handshakes that somebody refuses: who, and what for.
+
+use anyhow::{Result, bail};
+use whydrop_tests::{
+    DEADLINE,
+    attempt::{Expected, Lookout},
+    fault::{Chain, nft},
+    lab::{
+        Family,
+        topology::{NodeLab, RouterLab},
+    },
+    traffic::{Outcome, TcpAttempt, TcpServer},
+};
+
+const PORT: u16 = 8080;
+
+fn port(family: Family) -> u16 {
+    PORT + family.pick(4, 6)
+}
+
+/// The client must have heard of it.
+fn refused(attempt: TcpAttempt) -> Result<()> {
+    match attempt.outcome(DEADLINE)? {
+        Outcome::Refused => Ok(()),
+        other => bail!("to be refused, but: {other:?}"),
+    }
+}
+
+#[test]
+fn closed_port_at_the_far_end() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.outside.socket(family, port(family));
+        let echo = TcpServer::echo(&lab.outside, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let hops = [(&*lab.node, "veth-a in, cni0 in, eth0 out")];
+        let back = [(&*lab.node, "eth0 in, cni0 out, veth-a out")];
+        lookout.healthy(
+            &lab.pod_a,
+            &lab.outside,
+            server,
+            &Expected::answered().hops(&hops).reply_hops(&back),
+        )?;
+        drop(echo);
+        let attempt = lookout.broken(
+            &lab.pod_a,
+            server,
+            &Expected::failed("refused", "socket", "likely")
+                .hops(&hops)
+                .reply_hops(&back)
+                .by("the far end"),
+        )?;
+        refused(attempt)?;
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn closed_port_on_this_node() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.node.socket(family, port(family));
+        let echo = TcpServer::echo(&lab.node, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let hops = [(&*lab.node, "eth0 in")];
+        let back = [(&*lab.node, "eth0 out")];
+        lookout.healthy(
+            &lab.outside,
+            &lab.node,
+            server,
+            &Expected::answered().hops(&hops).reply_hops(&back),
+        )?;
+        drop(echo);
+        let attempt = lookout.broken(
+            &lab.outside,
+            server,
+            &Expected::dropped("refused", "socket")
+                .hops(&hops)
+                .reply_hops(&back)
+                .by("this node")
+                .evidence("NO_SOCKET"),
+        )?;
+        refused(attempt)?;
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn reject_with_icmp() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.pod_a.socket(family, port(family));
+        let _server = TcpServer::echo(&lab.pod_a, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        lookout.healthy(
+            &lab.outside,
+            &lab.pod_a,
+            server,
+            &Expected::answered()
+                .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+                .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
+        )?;
+        let rule = format!(
+            "tcp dport {} reject with icmpx port-unreachable",
+            server.port()
+        );
+        nft(&lab.node, Chain::inet("forward"), &rule)?;
+        let attempt = lookout.broken(
+            &lab.outside,
+            server,
+            &Expected::dropped("rejected", "firewall")
+                .hops(&[(&lab.node, "eth0 in")])
+                .reply_hops(&[(&lab.node, "eth0 out")])
+                .by(lab.node.address(family))
+                .evidence("nft_do_chain"),
+        )?;
+        refused(attempt)?;
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn reject_with_tcp_reset() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.pod_a.socket(family, port(family));
+        let _server = TcpServer::echo(&lab.pod_a, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        lookout.healthy(
+            &lab.outside,
+            &lab.pod_a,
+            server,
+            &Expected::answered()
+                .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+                .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
+        )?;
+        let rule = format!(
+            "meta l4proto tcp tcp dport {} reject with tcp reset",
+            server.port()
+        );
+        nft(&lab.node, Chain::inet("forward"), &rule)?;
+        let attempt = lookout.broken(
+            &lab.outside,
+            server,
+            &Expected::dropped("refused", "firewall")
+                .hops(&[(&lab.node, "eth0 in")])
+                .reply_hops(&[(&lab.node, "eth0 out")])
+                .by("this node")
+                .evidence("nft_do_chain"),
+        )?;
+        refused(attempt)?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// A rule on another machine rejects, and says that it is a rule.
+#[test]
+fn prohibited_by_a_router_elsewhere() -> Result<()> {
+    let lab = RouterLab::build()?;
+    Family::each(|family| {
+        let server = lab.server.socket(family, port(family));
+        let _server = TcpServer::echo(&lab.server, server)?;
+        let mut lookout = Lookout::start(&[&lab.client], [server])?;
+        let (hops, back) = ([(&*lab.client, "eth0 out")], [(&*lab.client, "eth0 in")]);
+        lookout.healthy(
+            &lab.client,
+            &lab.server,
+            server,
+            &Expected::answered().hops(&hops).reply_hops(&back),
+        )?;
+        let rule = format!(
+            "tcp dport {} reject with icmpx admin-prohibited",
+            server.port()
+        );
+        nft(&lab.router, Chain::inet("forward"), &rule)?;
+        lookout.broken(
+            &lab.client,
+            server,
+            &Expected::failed("rejected", "firewall", "likely")
+                .hops(&hops)
+                .reply_hops(&back)
+                .by(lab.router.address(family)),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// Nobody has the address: the router asks for it, in vain, and says so.
+fn host_unreachable(watch_router: bool) -> Result<()> {
+    let lab = RouterLab::build()?;
+    Family::each(|family| {
+        let server = lab.server.socket(family, port(family));
+        let _server = TcpServer::echo(&lab.server, server)?;
+        let (hops, back, expected) = if watch_router {
+            let here = &*lab.router;
+            let expected = Expected::dropped("rejected", "endpoint");
+            ([(here, "left in")], [(here, "left out")], expected)
+        } else {
+            let here = &*lab.client;
+            let expected = Expected::failed("rejected", "endpoint", "likely");
+            ([(here, "eth0 out")], [(here, "eth0 in")], expected)
+        };
+        let healthy = Expected::answered();
+        let healthy = if watch_router {
+            healthy
+                .hops(&[(&lab.router, "left in, right out")])
+                .reply_hops(&[(&lab.router, "right in, left out")])
+        } else {
+            healthy.hops(&hops).reply_hops(&back)
+        };
+        let mut lookout = Lookout::start(&[hops[0].0], [server])?;
+        lookout.healthy(&lab.client, &lab.server, server, &healthy)?;
+        // One question instead of three, and a short wait for the answer.
+        let neighbours = format!("{}/neigh/right", family.pick("ipv4", "ipv6"));
+        lab.router.sysctl(&format!("{neighbours}/mcast_solicit"), "1")?;
+        let wait = format!("{neighbours}/retrans_time_ms");
+        lab.router.sysctl(&wait, "100")?;
+        let flag = family.flag();
+        lab.server.run(&format!("ip {flag} address flush dev eth0"))?;
+        lab.router.run(&format!("ip {flag} neighbour flush dev right"))?;
+        lookout.broken(
+            &lab.client,
+            server,
+            &expected
+                .hops(&hops)
+                .reply_hops(&back)
+                .by(lab.router.address(family)),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn host_unreachable_says_this_router() -> Result<()> {
+    host_unreachable(true)
+}
+
+#[test]
+fn host_unreachable_says_a_router_elsewhere() -> Result<()> {
+    host_unreachable(false)
+}
