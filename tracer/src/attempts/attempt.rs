@@ -1,6 +1,8 @@
 //! One attempt: its ladder of hops, there and back, and what it comes to.
 
-use tracer_common::tuple::Tuple;
+use std::time::{Duration, SystemTime};
+
+use tracer_common::{event::RetransmitEvent, tuple::Tuple};
 
 use super::sighting::{Place, Rejection, Sighting};
 use crate::{
@@ -68,12 +70,27 @@ pub struct Retransmissions {
     pub seq: u32,
     /// How often it was sent again.
     pub times: u64,
+    /// When it was sent again for the first and the last time, in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    pub span: (u64, u64),
     /// Payload bytes of it in one packet.
     pub len: u32,
     /// Payload bytes of a full segment.
     pub mss: u32,
     /// Whether the client is the sender.
     pub by_client: bool,
+}
+
+/// A segment of data that was dropped, and dropped again when it was sent again: what can be seen
+/// of retransmissions whose socket is in a namespace that is not watched, or on another machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Redrops {
+    /// The segment's first sequence number.
+    pub seq: u32,
+    /// How often it was dropped in succession.
+    pub times: u64,
+    /// When it was dropped for the first and the last time.
+    pub span: Option<(SystemTime, SystemTime)>,
 }
 
 /// Everything that was seen of one attempt.
@@ -99,6 +116,8 @@ pub struct Attempt {
     pub drops: Vec<OwnDrop>,
     /// What its sockets send again.
     pub retransmissions: Retransmissions,
+    /// What was sent again, and dropped again.
+    pub redrops: Redrops,
     /// An ICMP "too big" about its packets, if one was seen.
     pub too_big: Option<Rejection>,
     /// The outcome that was told, if one was.
@@ -121,6 +140,7 @@ impl Attempt {
             settled: false,
             drops: Vec::new(),
             retransmissions: Retransmissions::default(),
+            redrops: Redrops::default(),
             too_big: None,
             told: None,
             lost_before,
@@ -151,22 +171,42 @@ impl Attempt {
 
     /// Takes a drop of one of its packets.
     pub fn dropped(&mut self, drop: OwnDrop) {
+        if let Some(tcp) = drop.facts.tcp
+            && drop.lost == Lost::Later
+            && tcp.payload > 0
+        {
+            let known = &mut self.redrops;
+            if known.seq != tcp.seq {
+                *known = Redrops {
+                    seq: tcp.seq,
+                    ..Redrops::default()
+                };
+            }
+            known.times += 1;
+            let first = known.span.map_or(drop.facts.at, |(first, _)| first);
+            known.span = Some((first, drop.facts.at));
+        }
         if self.drops.len() < MAX_DROPS {
             self.drops.push(drop);
         }
     }
 
     /// Takes a retransmission of data.
-    pub fn retransmitted(&mut self, seq: u32, len: u32, mss: u32, by_client: bool) {
+    pub fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
         let known = &mut self.retransmissions;
+        let RetransmitEvent {
+            at, seq, len, mss, ..
+        } = *event;
         if known.seq != seq || known.by_client != by_client {
             *known = Retransmissions {
                 seq,
                 by_client,
+                span: (at, at),
                 ..Retransmissions::default()
             };
         }
         known.times += 1;
+        known.span.1 = at;
         known.len = len.min(mss);
         known.mss = mss;
     }
@@ -215,13 +255,23 @@ impl Attempt {
 
     /// Whether the handshake is done, and what follows it does not get through.
     fn is_stalled(&self) -> bool {
-        /// A segment sent three times again has had most of a second for it.
+        /// How often a segment is sent again until that means something …
         const RESENT: u64 = 3;
+        /// … and the least time that this takes where nothing gets through: the first pauses are
+        /// 200, 400 and 800 ms. Path MTU discovery sends again as often in a few milliseconds, and
+        /// gets through.
+        const PAUSES: Duration = Duration::from_millis(500);
+        let Retransmissions { times, span, .. } = self.retransmissions;
+        let resent = times >= RESENT && Duration::from_nanos(span.1 - span.0) >= PAUSES;
+        let redropped = self.redrops.times > RESENT
+            && self.redrops.span.is_some_and(|(first, last)| {
+                last.duration_since(first).is_ok_and(|span| span >= PAUSES)
+            });
         let answered = matches!(self.reply, Some(Reply::Answer(None)))
             && (self.reply_arrived() || self.settled);
         let answered_again = self.reply_hops.iter().any(|hop| hop.times > 2);
         let last_ack_lost = self.drops.iter().any(|drop| drop.lost == Lost::Later);
-        answered && (self.retransmissions.times >= RESENT || (answered_again && last_ack_lost))
+        answered && (resent || redropped || (answered_again && last_ack_lost))
     }
 
     /// The last place where the opening packet was seen.

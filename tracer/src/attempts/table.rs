@@ -215,9 +215,7 @@ impl Table {
             return None;
         }
         let (key, by_client) = self.of_flow(&event.flow)?;
-        self.attempts
-            .get_mut(&key)?
-            .retransmitted(event.seq, event.len, event.mss, by_client);
+        self.attempts.get_mut(&key)?.retransmitted(event, by_client);
         Some(key)
     }
 
