@@ -3,9 +3,10 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    thread,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,20 @@ impl Family {
     /// Does the same for both, and stops at the first failure.
     pub fn each(run: impl Fn(Self) -> Result<()>) -> Result<()> {
         Self::BOTH.into_iter().try_for_each(run)
+    }
+
+    /// Does the same for both at once, for what consists of waiting.
+    pub fn at_once(run: impl Fn(Self) -> Result<()> + Sync) -> Result<()> {
+        thread::scope(|scope| {
+            let running = Self::BOTH.map(|family| scope.spawn({
+                let run = &run;
+                move || run(family).with_context(|| format!("over {family}"))
+            }));
+            running.into_iter().try_for_each(|running| {
+                let ended = running.join();
+                ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
     }
 
     /// The one value that belongs to this family.
