@@ -1,8 +1,11 @@
 //! One attempt: its ladder of hops, there and back, and what it comes to.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
-use tracer_common::{event::RetransmitEvent, tuple::Tuple};
+use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
 
 use super::sighting::{Place, Rejection, Sighting};
 use crate::{
@@ -293,6 +296,16 @@ impl Attempt {
             _ if self.reply.is_some() => of(Lost::Reply).or_else(|| of(Lost::Opening)),
             _ => of(Lost::Opening).or_else(|| of(Lost::Reply)),
         }
+    }
+
+    /// Whether an ICMP error about a datagram comes from where the datagram went, at any hop: the
+    /// host itself speaks then. About a SYN a host says that with a RST, and what speaks is a rule.
+    pub fn is_told_by_destination(&self, rejection: &Rejection) -> bool {
+        self.flow.proto == protocol::UDP
+            && self
+                .hops
+                .iter()
+                .any(|hop| IpAddr::from(hop.flow.dst) == rejection.from)
     }
 
     /// Whether the first sign of the reply was that it left a namespace: then it was made there.

@@ -135,6 +135,13 @@ fn rejected(attempt: &Attempt) -> Judgement {
             Likely,
             format!("{who} says: no route to that network"),
         ),
+        (false, 3, 3) | (true, 1, 4) if attempt.is_told_by_destination(rejection) => (
+            Point::Socket,
+            Likely,
+            format!(
+                "{who} says: port unreachable, nobody listens there (or a rule of that host rejects)"
+            ),
+        ),
         (false, 3, 3) | (true, 1, 4) => (
             Point::Unknown,
             Possible,
