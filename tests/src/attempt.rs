@@ -209,7 +209,11 @@ impl Expected {
         {
             wrong.push(format!("by is {:?} and should name {words}", attempt.by));
         }
-        wrong.extend(verdict.into_iter().flat_map(|verdict| self.missing_words(verdict)));
+        wrong.extend(
+            verdict
+                .into_iter()
+                .flat_map(|verdict| self.missing_words(verdict)),
+        );
         wrong.extend(out_of_order(&attempt.hops));
         wrong.extend(out_of_order(&attempt.reply_hops));
         wrong
@@ -228,7 +232,10 @@ impl Expected {
     }
 
     fn missing_words(&self, verdict: &Verdict) -> Vec<String> {
-        let why = self.why.iter().filter(|words| !verdict.why.contains(*words));
+        let why = self
+            .why
+            .iter()
+            .filter(|words| !verdict.why.contains(*words));
         let evidence = self.evidence.iter().filter(|words| {
             let mut sentences = verdict.evidence.iter();
             !sentences.any(|sentence| sentence.contains(*words))
@@ -314,7 +321,10 @@ impl Lookout {
         if let Ok(first) = humantime::parse_rfc3339(&attempt.ts)
             && let Ok(after) = arrival.duration_since(first)
         {
-            let point = attempt.verdict.as_ref().map_or("-", |verdict| &verdict.point);
+            let point = attempt
+                .verdict
+                .as_ref()
+                .map_or("-", |verdict| &verdict.point);
             let outcome = &attempt.outcome;
             println!("figure: {outcome} ({point}) was told {after:.0?} after the first packet");
         }
@@ -375,7 +385,10 @@ impl Lookout {
         peer: SocketAddr,
         expected: &Expected,
     ) -> Result<()> {
-        match self.broken(client, peer, expected)?.outcome(Duration::ZERO)? {
+        match self
+            .broken(client, peer, expected)?
+            .outcome(Duration::ZERO)?
+        {
             Outcome::Silent => Ok(()),
             other => bail!("the client was to wait in vain, but: {other:?}"),
         }
@@ -403,7 +416,9 @@ impl Lookout {
             }
         }
         let summary = &trace.summary;
-        let corrections = trace.attempts().filter(|attempt| attempt.corrects.is_some());
+        let corrections = trace
+            .attempts()
+            .filter(|attempt| attempt.corrects.is_some());
         let counted: u64 = summary.attempts.values().sum();
         ensure!(
             counted == (told.len() - corrections.count()) as u64

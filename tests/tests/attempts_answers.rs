@@ -212,12 +212,15 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
         lookout.healthy(&lab.client, &lab.server, server, &healthy)?;
         // One question instead of three, and a short wait for the answer.
         let neighbours = format!("{}/neigh/right", family.pick("ipv4", "ipv6"));
-        lab.router.sysctl(&format!("{neighbours}/mcast_solicit"), "1")?;
+        lab.router
+            .sysctl(&format!("{neighbours}/mcast_solicit"), "1")?;
         let wait = format!("{neighbours}/retrans_time_ms");
         lab.router.sysctl(&wait, "100")?;
         let flag = family.flag();
-        lab.server.run(&format!("ip {flag} address flush dev eth0"))?;
-        lab.router.run(&format!("ip {flag} neighbour flush dev right"))?;
+        lab.server
+            .run(&format!("ip {flag} address flush dev eth0"))?;
+        lab.router
+            .run(&format!("ip {flag} neighbour flush dev right"))?;
         lookout.broken(
             &lab.client,
             server,

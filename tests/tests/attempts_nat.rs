@@ -14,7 +14,12 @@ const HOPS: &str = "veth-a in, cni0 in, eth0 out";
 const BACK: &str = "eth0 in, cni0 out, veth-a out";
 
 /// A Service in front of `backend`, and the node's own address in front of the pods.
-fn translate(lab: &NodeLab, family: Family, service: SocketAddr, backend: SocketAddr) -> Result<()> {
+fn translate(
+    lab: &NodeLab,
+    family: Family,
+    service: SocketAddr,
+    backend: SocketAddr,
+) -> Result<()> {
     let protocol = family.pick("ip", "ip6");
     let (address, port) = (service.ip(), service.port());
     nft(
@@ -77,7 +82,11 @@ fn filter_on_the_backend() -> Result<()> {
 #[test]
 fn filter_on_the_client() -> Result<()> {
     through_nat(|lab, _, backend| {
-        let family = if backend.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = if backend.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
         vec!["--from".to_owned(), lab.pod_a.address(family).to_string()]
     })
 }

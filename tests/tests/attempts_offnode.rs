@@ -106,7 +106,8 @@ fn asymmetric_route_that_works() -> Result<()> {
     }
     .create()?;
     let client = lab.outside.address(Family::V4);
-    lab.node.run(&format!("ip route add {client}/32 dev eth1"))?;
+    lab.node
+        .run(&format!("ip route add {client}/32 dev eth1"))?;
     let server = lab.pod_a.socket(Family::V4, PORT);
     let _server = TcpServer::echo(&lab.pod_a, server)?;
     let mut lookout = Lookout::start(&[&lab.node], [server])?;

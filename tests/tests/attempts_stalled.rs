@@ -32,7 +32,10 @@ fn last_ack_dropped() -> Result<()> {
             .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]);
         let mut lookout = Lookout::start(&[&lab.node], [server])?;
         lookout.healthy(&lab.outside, &lab.pod_a, server, &answered)?;
-        let rule = format!("tcp dport {} tcp flags & (syn | ack) == ack drop", server.port());
+        let rule = format!(
+            "tcp dport {} tcp flags & (syn | ack) == ack drop",
+            server.port()
+        );
         nft(&lab.node, Chain::inet("forward"), &rule)?;
         let attempt = lookout.broken(&lab.outside, server, &answered)?;
         let stalled = Expected::dropped("stalled", "firewall")
@@ -112,7 +115,9 @@ fn upload_through(
 fn narrow(lab: &RouterLab, family: Family) -> Result<()> {
     let (flag, server) = (family.flag(), lab.server.address(family));
     lab.router
-        .run(&format!("ip {flag} route add {server} dev right mtu lock 1300"))
+        .run(&format!(
+            "ip {flag} route add {server} dev right mtu lock 1300"
+        ))
         .map(drop)
 }
 
@@ -158,8 +163,9 @@ fn veth_peer_mtu() -> Result<()> {
         let default = lab.server.run(&format!("ip {flag} route show default"))?;
         let default = default.trim().replace(" pref medium", "");
         let advmss = family.pick(1460, 1440);
-        lab.server
-            .run(&format!("ip {flag} route replace {default} advmss {advmss}"))?;
+        lab.server.run(&format!(
+            "ip {flag} route replace {default} advmss {advmss}"
+        ))?;
         // Whole trains of segments would pass for one packet.
         lab.router.run("ethtool -K right gso off tso off")?;
         lab.client.run("ethtool -K eth0 gso off tso off").map(drop)

@@ -29,10 +29,12 @@ impl Family {
     /// Does the same for both at once, for what consists of waiting.
     pub fn at_once(run: impl Fn(Self) -> Result<()> + Sync) -> Result<()> {
         thread::scope(|scope| {
-            let running = Self::BOTH.map(|family| scope.spawn({
-                let run = &run;
-                move || run(family).with_context(|| format!("over {family}"))
-            }));
+            let running = Self::BOTH.map(|family| {
+                scope.spawn({
+                    let run = &run;
+                    move || run(family).with_context(|| format!("over {family}"))
+                })
+            });
             running.into_iter().try_for_each(|running| {
                 let ended = running.join();
                 ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,0 +1,150 @@
+//! DNS queries over UDP: answered, and not.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use whydrop_tests::{
+    DEADLINE,
+    attempt::{Expected, Lookout},
+    fault::{Chain, nft},
+    lab::{
+        Family, Host,
+        topology::{NodeLab, VoidLab},
+    },
+    traffic::{DnsQuery, DnsServer},
+};
+
+/// The port is all that a query is known by.
+const PORT: u16 = 53;
+
+/// A query that is answered, for itself and in its record.
+fn answered(
+    lookout: &mut Lookout,
+    client: &Host,
+    server: SocketAddr,
+    name: &str,
+    expected: &Expected,
+) -> Result<()> {
+    let query = DnsQuery::send(client, server, name)?;
+    ensure!(query.answered(DEADLINE)?, "no answer about {name}");
+    lookout.expect(query.flow(), expected)
+}
+
+#[test]
+fn answers_with_their_codes() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.outside.socket(family, PORT);
+        let _server = DnsServer::start(&lab.outside, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        for (name, rcode) in [
+            ("cart.shop.example", "NOERROR"),
+            ("missing.shop.example", "NXDOMAIN"),
+            ("broken.shop.example", "SERVFAIL"),
+        ] {
+            let expected = Expected::answered()
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+                .dns(name, "A", Some(rcode));
+            answered(&mut lookout, &lab.pod_a, server, name, &expected)?;
+        }
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn query_dropped() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.outside.socket(family, PORT);
+        let _server = DnsServer::start(&lab.outside, server)?;
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let name = "cart.shop.example";
+        let expected = Expected::answered()
+            .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+            .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+            .dns(name, "A", Some("NOERROR"));
+        answered(&mut lookout, &lab.pod_a, server, name, &expected)?;
+        let protocol = family.pick("ip", "ip6");
+        let rule = format!("{protocol} daddr {} udp dport 53 drop", server.ip());
+        nft(&lab.node, Chain::inet("forward"), &rule)?;
+        let query = DnsQuery::send(&lab.pod_a, server, name)?;
+        lookout.expect(
+            query.flow(),
+            &Expected::dropped("unanswered", "firewall")
+                .hops(&[(&lab.node, "veth-a in, cni0 in")])
+                .evidence("FORWARD")
+                .dns(name, "A", None),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+#[test]
+fn answer_dropped() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let server = lab.outside.socket(Family::V4, PORT);
+    let _server = DnsServer::start(&lab.outside, server)?;
+    let mut lookout = Lookout::start(&[&lab.node], [server])?;
+    let rule = "udp sport 53 drop";
+    nft(&lab.node, Chain::inet("prerouting"), rule)?;
+    let name = "cart.shop.example";
+    let query = DnsQuery::send(&lab.pod_a, server, name)?;
+    lookout.expect(
+        query.flow(),
+        &Expected::dropped("unanswered", "firewall")
+            .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+            .reply_hops(&[(&lab.node, "eth0 in")])
+            .evidence("PREROUTING")
+            .dns(name, "A", Some("NOERROR")),
+    )?;
+    lookout.finish().map(drop)
+}
+
+#[test]
+fn query_into_the_void() -> Result<()> {
+    let lab = VoidLab::build()?;
+    Family::each(|family| {
+        let from = lab.pod.address(family).to_string();
+        let near = lab.node.socket(family, PORT);
+        let _server = DnsServer::start(&lab.node, near)?;
+        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let name = "cart.shop.example";
+        let expected = Expected::answered()
+            .hops(&[(&lab.node, "veth-a in, cni0 in")])
+            .reply_hops(&[(&lab.node, "cni0 out, veth-a out")])
+            .dns(name, "A", Some("NOERROR"));
+        answered(&mut lookout, &lab.pod, near, name, &expected)?;
+        let far = SocketAddr::new(lab.far_address(family), PORT);
+        let query = DnsQuery::send(&lab.pod, far, name)?;
+        lookout.expect(
+            query.flow(),
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .why("eth0")
+                .dns(name, "A", None),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// Nobody serves DNS there, and the host says so.
+#[test]
+fn nobody_listens() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::each(|family| {
+        let server = lab.outside.socket(family, PORT);
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let name = "cart.shop.example";
+        let query = DnsQuery::send(&lab.pod_a, server, name)?;
+        lookout.expect(
+            query.flow(),
+            &Expected::failed("rejected", "socket", "likely")
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+                .by(server.ip())
+                .dns(name, "A", None),
+        )?;
+        lookout.finish().map(drop)
+    })
+}

@@ -1,0 +1,183 @@
+//! Interfaces that come and go during a trace.
+
+use std::{collections::BTreeSet, fmt, fs, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use whydrop_tests::{
+    attempt::{Expected, Lookout},
+    lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
+    poll_until,
+    tracer::Tracer,
+    traffic::TcpServer,
+};
+
+/// What the kernel says of the descriptors of a process, one text each.
+fn descriptors(pid: u32) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Descriptors may come and go while we look.
+        all.push(fs::read_to_string(entry?.path()).unwrap_or_default());
+    }
+    Ok(all)
+}
+
+/// The value of a key in such a text.
+fn value<'a>(info: &'a str, key: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(key))
+        .map(str::trim)
+}
+
+/// Waits until the tracer of a single namespace has classifiers at an interface, both ways. Polls,
+/// since nobody tells.
+fn wait_until_probed(tracer: &Tracer, namespace: &Namespace, ifname: &str) -> Result<()> {
+    let link = namespace.run(&format!("ip -oneline link show dev {ifname}"))?;
+    let (ifindex, _) = link.split_once(':').context("a link has a number")?;
+    poll_until(&format!("probes at {ifname}"), || {
+        let all = descriptors(tracer.pid()).ok()?;
+        let here = all
+            .iter()
+            .filter(|info| value(info, "ifindex:") == Some(ifindex));
+        (here.count() == 2).then_some(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_born_during_the_trace() -> Result<()> {
+    let in_lab = Lab::new()?;
+    let lab = NodeLab::build_in(&in_lab)?;
+    let plan = in_lab.plan();
+    Family::each(|family| {
+        let from = plan.subnet(family, 1);
+        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let role = family.pick("pod-c", "pod-d");
+        let veth = family.pick("veth-c", "veth-d");
+        let pod = in_lab.namespace(role)?;
+        VethPair {
+            a: (&lab.node, veth),
+            b: (&pod, "eth0"),
+        }
+        .create()?;
+        lab.node
+            .run(&format!("ip link set dev {veth} master cni0"))?;
+        pod.add_addresses("eth0", plan, 1, 13)?;
+        for family in Family::BOTH {
+            let (flag, gateway) = (family.flag(), plan.address(family, 1, 1));
+            pod.run(&format!("ip {flag} route add default via {gateway}"))?;
+        }
+        lab.node.settle()?;
+        wait_until_probed(lookout.tracer(), &lab.node, veth)?;
+        let server = lab.outside.socket(family, 8080);
+        let _server = TcpServer::echo(&lab.outside, server)?;
+        lookout.healthy(
+            &pod,
+            &lab.outside,
+            server,
+            &Expected::answered()
+                .hops(&[(&lab.node, &format!("{veth} in, cni0 in, eth0 out"))])
+                .reply_hops(&[(&lab.node, &format!("eth0 in, cni0 out, {veth} out"))]),
+        )?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// What a process holds.
+struct Holdings {
+    descriptors: usize,
+    resident: String,
+    links: BTreeSet<String>,
+    maps: usize,
+}
+
+impl Holdings {
+    fn of(pid: u32) -> Result<Self> {
+        let all = descriptors(pid)?;
+        let links = all.iter().filter_map(|info| value(info, "link_id:"));
+        let maps = all.iter().filter_map(|info| value(info, "map_id:"));
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let resident = value(&status, "VmRSS:").context("a process has memory")?;
+        Ok(Self {
+            descriptors: all.len(),
+            resident: resident.to_owned(),
+            links: links.map(str::to_owned).collect(),
+            maps: maps.count(),
+        })
+    }
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            descriptors,
+            resident,
+            links,
+            maps,
+        } = self;
+        let links = links.len();
+        write!(
+            f,
+            "{descriptors} descriptors, {links} links, {maps} maps, {resident} resident"
+        )
+    }
+}
+
+/// How many BPF links there are, as `bpftool` counts them, apart from those of other processes that
+/// come and go: those that use a program of these.
+fn links_of(programs: &BTreeSet<String>) -> Result<usize> {
+    let known = output(Command::new("bpftool").args(["link", "show"]))?;
+    let of_these = known.lines().filter(|line| {
+        let program = line.split("prog ").nth(1).map(str::trim);
+        program.is_some_and(|program| programs.contains(program))
+    });
+    Ok(of_these.count())
+}
+
+#[test]
+fn three_hundred_pairs_come_and_go() -> Result<()> {
+    const PAIRS: usize = 300;
+    // Whole groups of interfaces are deleted at once.
+    const GROUP: u32 = 77;
+    let lab = NodeLab::build()?;
+    let mut lookout = Lookout::start(&[&lab.node], ["--all"])?;
+    let pid = lookout.tracer().pid();
+    let all = descriptors(pid)?;
+    let programs = all.iter().filter_map(|info| value(info, "prog_id:"));
+    let programs: BTreeSet<String> = programs.map(str::to_owned).collect();
+    let (before, links_before) = (Holdings::of(pid)?, links_of(&programs)?);
+    for batch in 0..3 {
+        let names = (0..PAIRS / 3).map(|number| format!("churn{batch}-{number}"));
+        let names: Vec<String> = names.collect();
+        let peer = lab.outside.name();
+        let add = names.iter().map(|name| {
+            format!("link add {name} group {GROUP} type veth peer name {name} netns {peer}\n")
+        });
+        lab.node
+            .run_with_input("ip -batch -", &add.collect::<String>())?;
+        // One that stayed long enough to be probed, among those that may not have.
+        wait_until_probed(lookout.tracer(), &lab.node, &names[0])?;
+        lab.node.run(&format!("ip link delete group {GROUP}"))?;
+    }
+    // Whatever comes last is seen last: then all before it is done.
+    lab.node.run("ip link add last type veth peer name tsal")?;
+    wait_until_probed(lookout.tracer(), &lab.node, "last")?;
+    lab.node.run("ip link delete last")?;
+    let after = poll_until("the links to go", || {
+        let after = Holdings::of(pid).ok()?;
+        (after.links == before.links).then_some(after)
+    })?;
+    println!("figure: before {PAIRS} veth pairs {before}");
+    println!("figure: after them {after}");
+    ensure!(
+        links_of(&programs)? == links_before && after.maps == before.maps,
+        "links or maps were left"
+    );
+    ensure!(
+        after.descriptors <= before.descriptors + 2,
+        "descriptors were left: {} and then {}",
+        before.descriptors,
+        after.descriptors
+    );
+    let trace = lookout.finish()?;
+    ensure!(trace.stderr.is_empty(), "it complained: {}", trace.stderr);
+    Ok(())
+}
