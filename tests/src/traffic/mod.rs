@@ -1,12 +1,14 @@
 //! Traffic, made in process: the sockets live in the lab's namespaces, the code runs here.
 
 mod dns;
+mod flood;
 mod flow;
 mod ping;
 mod tcp;
 mod udp;
 
 pub use dns::{DnsQuery, DnsServer};
+pub use flood::spoofed_syns;
 pub use flow::{Flow, Protocol};
 pub use ping::ping;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
