@@ -9,15 +9,30 @@
 //! - [`owner`]: the namespace that has an address
 //! - [`facts`]: what is asked about a drop
 //! - [`conntrack`]: how full the table is
+//! - [`gather`]: what is around one dropped packet; made of [`link`], [`route`], [`rpfilter`],
+//!   [`neighbour`], [`fdb`], [`overlay`], [`programs`] and [`qdisc`]
+//! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
 
+pub mod change;
 pub mod conntrack;
 pub mod counters;
 pub mod facts;
+pub mod fdb;
+pub mod gather;
+pub mod link;
 pub mod listener;
 pub mod listeners;
+pub mod mtu;
+pub mod neighbour;
 pub mod netns;
+pub mod overlay;
 pub mod owner;
 pub mod process;
+pub mod programs;
+pub mod qdisc;
+pub mod route;
+pub mod rpfilter;
+mod rtnetlink;
 mod sock_diag;
 pub mod syn_queue;
 mod sysctl;

@@ -6,6 +6,7 @@
 
 mod events;
 mod log;
+pub mod query;
 mod tc;
 
 use std::{

@@ -1,0 +1,143 @@
+//! Which programs others have attached: at an interface by TCX, and to control groups.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType, loaded_programs},
+};
+
+use super::{TC_EGRESS, TC_INGRESS};
+
+/// A loaded program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedProgram {
+    /// Its number.
+    pub id: u32,
+    /// Its name, of which the kernel keeps 15 characters; may be empty.
+    pub name: String,
+    /// Whether it is whydrop's, of this or another process.
+    pub is_ours: bool,
+}
+
+/// Which way packets go, seen from the kernel's core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Coming in.
+    Ingress,
+    /// Going out.
+    Egress,
+}
+
+/// The programs at an interface by TCX, in the order in which they run. `None` if the kernel does
+/// not have TCX (before 6.6). The interface is one of the namespace that this thread is in.
+///
+/// # Errors
+///
+/// The kernel refuses: there is no such interface, or no privilege.
+pub fn tcx(ifname: &str, direction: Direction) -> Result<Option<Vec<LoadedProgram>>> {
+    let direction = match direction {
+        Direction::Ingress => TcAttachType::Ingress,
+        Direction::Egress => TcAttachType::Egress,
+    };
+    match SchedClassifier::query_tcx(ifname, direction) {
+        Ok((_, programs)) => Ok(Some(programs.iter().map(describe).collect())),
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::EINVAL) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot ask for programs at {ifname}")),
+    }
+}
+
+/// The loaded programs with these numbers. What has gone meanwhile is left out.
+pub fn by_id(wanted: &[u32]) -> Vec<LoadedProgram> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let all = loaded_programs().flatten();
+    all.filter(|program| wanted.contains(&program.id()))
+        .map(|program| describe(&program))
+        .collect()
+}
+
+/// The numbers of the programs that packets of a control group's sockets pass, with those of the
+/// groups above it.
+///
+/// # Errors
+///
+/// The kernel refuses, as it does without privilege.
+pub fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<Vec<u32>> {
+    // `BPF_PROG_QUERY`, which aya has not for these types.
+    const PROG_QUERY: libc::c_long = 16;
+    const EFFECTIVE: u32 = 1;
+    const MOST: usize = 64;
+    /// The part of `union bpf_attr` for this command, as far as it is used.
+    #[repr(C)]
+    struct Query {
+        target: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        ids: u64,
+        count: u32,
+        reserved: u32,
+    }
+    let mut ids = [0_u32; MOST];
+    let mut query = Query {
+        target: group.as_raw_fd().cast_unsigned(),
+        // `BPF_CGROUP_INET_INGRESS`, `BPF_CGROUP_INET_EGRESS`
+        attach_type: u32::from(direction == Direction::Egress),
+        query_flags: EFFECTIVE,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: MOST as u32,
+        reserved: 0,
+    };
+    // SAFETY: the kernel reads and writes `query`, whose size it is told, and writes at most
+    // `count` numbers to `ids`; both outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_QUERY,
+            &raw mut query,
+            size_of::<Query>(),
+        )
+    };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        // More than there is room for: the first ones are there all the same.
+        if error.raw_os_error() != Some(libc::ENOSPC) {
+            return Err(error);
+        }
+    }
+    let count = usize::try_from(query.count).unwrap_or(MOST).min(MOST);
+    Ok(ids[..count].to_vec())
+}
+
+fn describe(program: &ProgramInfo) -> LoadedProgram {
+    let name = program.name_as_str().unwrap_or_default().to_owned();
+    LoadedProgram {
+        id: program.id(),
+        is_ours: [TC_INGRESS, TC_EGRESS].contains(&name.as_str()) && has_our_maps(program),
+        name,
+    }
+}
+
+/// The names of the programs alone are nothing special.
+fn has_our_maps(program: &ProgramInfo) -> bool {
+    let ids = program.map_ids().ok().flatten().unwrap_or_default();
+    let names: Vec<_> = ids
+        .into_iter()
+        .filter_map(|id| MapInfo::from_id(id).ok())
+        .filter_map(|map| map.name_as_str().map(str::to_owned))
+        .collect();
+    ["EVENTS", "HANDSHAKES"]
+        .iter()
+        .all(|ours| names.iter().any(|name| name == ours))
+}

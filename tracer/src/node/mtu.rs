@@ -1,0 +1,216 @@
+//! The arithmetic of packets that are too large. All lengths are in bytes, from the network header
+//! up, as an MTU counts.
+
+use std::{fmt, net::IpAddr};
+
+use super::change::Change;
+
+/// A way of carrying packets inside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// VXLAN: an Ethernet frame in UDP (RFC 7348).
+    Vxlan,
+    /// Geneve without options: an Ethernet frame in UDP (RFC 8926). Options add to it.
+    Geneve,
+    /// IP directly in IP (RFC 2003, RFC 4213, RFC 2473).
+    Ipip,
+    /// GRE without key or checksum (RFC 2784).
+    Gre,
+    /// WireGuard: encrypted, in UDP.
+    Wireguard,
+}
+
+impl Encapsulation {
+    /// What it adds to each packet, over IPv4 or IPv6.
+    ///
+    /// - VXLAN and Geneve: IP 20 or 40, UDP 8, tunnel header 8, Ethernet 14
+    /// - WireGuard: IP 20 or 40, UDP 8, message header 16, tag 16
+    /// - GRE: IP 20 or 40, header 4
+    pub fn overhead(self, over_ipv6: bool) -> u32 {
+        let outer = if over_ipv6 { 40 } else { 20 };
+        outer
+            + match self {
+                Self::Vxlan | Self::Geneve => 8 + 8 + 14,
+                Self::Ipip => 0,
+                Self::Gre => 4,
+                Self::Wireguard => 8 + 16 + 16,
+            }
+    }
+}
+
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vxlan => "VXLAN",
+            Self::Geneve => "Geneve",
+            Self::Ipip => "IP-in-IP",
+            Self::Gre => "GRE",
+            Self::Wireguard => "WireGuard",
+        })
+    }
+}
+
+/// A packet, by its sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The whole packet.
+    pub len: u32,
+    /// Of a GSO packet: the payload of each of the segments that it will be cut into.
+    pub gso_size: Option<u32>,
+    /// All headers before that payload, from the network header up: with the inner ones in a tunnel.
+    pub headers: u32,
+}
+
+impl Size {
+    /// The largest packet that goes on a wire: a GSO packet goes in segments.
+    pub fn on_wire(self) -> u32 {
+        match self.gso_size {
+            Some(segment) => self.len.min(self.headers.saturating_add(segment)),
+            None => self.len,
+        }
+    }
+
+    /// Whether it gets through.
+    pub fn fits(self, mtu: u32) -> bool {
+        self.on_wire() <= mtu
+    }
+}
+
+/// A place that a packet passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Its name.
+    pub ifname: String,
+    /// Its MTU.
+    pub mtu: u32,
+    /// What tunnels above it add before packets get here, together: 0 for an inner hop.
+    pub overhead: u32,
+}
+
+impl Hop {
+    /// The largest inner packet that gets through here.
+    pub fn inner_mtu(&self) -> u32 {
+        self.mtu.saturating_sub(self.overhead)
+    }
+}
+
+/// The hop that lets the least through: the first of several.
+pub fn narrowest(hops: &[Hop]) -> Option<&Hop> {
+    hops.iter().min_by_key(|hop| hop.inner_mtu())
+}
+
+/// The `ping` that gets through with this MTU, and does not with one byte more. Payload of ICMP:
+/// without its own 8 bytes, and the 20 or 40 of IP. `None` if there is no room for a payload, or
+/// no IP.
+pub fn ping(dst: IpAddr, mtu: u32) -> Option<String> {
+    let headers = if dst.is_ipv4() { 28 } else { 48 };
+    let payload = mtu.checked_sub(headers)?;
+    Some(format!("ping -M do -s {payload} {dst}"))
+}
+
+/// The advice for a packet that is too large for a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The MTU at which inner packets would get through.
+    pub mtu: u32,
+    /// The command that proves it.
+    pub ping: Option<String>,
+    /// The command that sets it where the packets start from: the interface and its MTU now. `None`
+    /// if it is small enough there, so that the packets come from elsewhere.
+    pub change: Option<Change>,
+}
+
+/// What would work for packets to `dst` that start out at an interface (name and MTU) and pass this
+/// hop. `None` if there is nothing to advise: IPv6 needs 1280 bytes (RFC 8200), IPv4 68 (RFC 791).
+pub fn advise(dst: IpAddr, hop: &Hop, start: (&str, u32)) -> Option<Advice> {
+    let mtu = hop.inner_mtu();
+    let least = if dst.is_ipv4() { 68 } else { 1280 };
+    let (ifname, now) = start;
+    (mtu >= least).then(|| Advice {
+        mtu,
+        ping: ping(dst, mtu),
+        change: (now > mtu).then(|| Change::mtu(ifname, now, mtu)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop(ifname: &str, mtu: u32, overhead: u32) -> Hop {
+        Hop {
+            ifname: ifname.to_owned(),
+            mtu,
+            overhead,
+        }
+    }
+
+    #[test]
+    fn overheads_are_those_of_the_standards() {
+        use Encapsulation::{Geneve, Gre, Ipip, Vxlan, Wireguard};
+        for (encapsulation, v4, v6) in [
+            (Vxlan, 50, 70),
+            (Geneve, 50, 70),
+            (Ipip, 20, 40),
+            (Gre, 24, 44),
+            (Wireguard, 60, 80),
+        ] {
+            let overheads = [false, true].map(|over_ipv6| encapsulation.overhead(over_ipv6));
+            assert_eq!(overheads, [v4, v6], "{encapsulation}");
+        }
+    }
+
+    #[test]
+    fn a_gso_packet_is_as_large_as_its_segments() {
+        let size = |len, gso_size| Size {
+            len,
+            gso_size,
+            headers: 52,
+        };
+        assert!(size(7292, Some(1448)).fits(1500));
+        assert_eq!(size(7292, Some(1448)).on_wire(), 1500);
+        assert!(!size(7292, Some(1448)).fits(1499));
+        assert!(!size(1501, None).fits(1500));
+        // A last segment may be all there is.
+        assert_eq!(size(700, Some(1448)).on_wire(), 700);
+    }
+
+    #[test]
+    fn the_narrowest_hop_is_judged_by_what_is_left_inside() {
+        let hops = [
+            hop("eth0", 1450, 0),
+            hop("vxlan10", 1450, 0),
+            hop("ens5", 1480, 50),
+        ];
+        assert_eq!(narrowest(&hops).unwrap().ifname, "ens5");
+        assert_eq!(narrowest(&hops[..2]).unwrap().ifname, "eth0");
+        assert_eq!(narrowest(&[]), None);
+    }
+
+    #[test]
+    fn advice_comes_with_proof_and_undo() {
+        let dst = "10.244.1.7".parse().unwrap();
+        let advice = advise(dst, &hop("ens5", 1500, 50), ("vxlan10", 1500)).unwrap();
+        assert_eq!(advice.mtu, 1450);
+        assert_eq!(
+            advice.ping.as_deref(),
+            Some("ping -M do -s 1422 10.244.1.7")
+        );
+        let change = advice.change.unwrap();
+        assert_eq!(change.apply, "ip link set dev vxlan10 mtu 1450");
+        assert_eq!(change.undo, "ip link set dev vxlan10 mtu 1500");
+        assert_eq!(
+            ping("fd00::7".parse().unwrap(), 1450).as_deref(),
+            Some("ping -M do -s 1402 fd00::7")
+        );
+    }
+
+    #[test]
+    fn no_advice_where_none_would_help() {
+        let v6 = "fd00::7".parse().unwrap();
+        assert_eq!(advise(v6, &hop("ens5", 1300, 50), ("eth0", 1500)), None);
+        let small = advise(v6, &hop("ens5", 1400, 0), ("eth0", 1400)).unwrap();
+        assert_eq!(small.change, None);
+        assert_eq!(ping("10.0.0.1".parse().unwrap(), 27), None);
+    }
+}

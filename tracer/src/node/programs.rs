@@ -1,0 +1,214 @@
+//! The programs and filters that packets pass at an interface, and whose they are.
+//!
+//! Those of whydrop itself are left out.
+
+mod cgroups;
+mod filters;
+mod owner;
+
+use std::fmt;
+
+use anyhow::Result;
+
+pub use self::owner::Owner;
+use super::{
+    link::{LinkFacts, XdpMode},
+    rtnetlink::Rtnetlink,
+};
+use crate::kernel::probes::query::{self, Direction, LoadedProgram};
+
+/// Where a program or filter sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// XDP, before there is an skb, or just after.
+    Xdp(XdpMode),
+    /// TCX, at ingress or egress.
+    Tcx(Direction),
+    /// A filter of the clsact or ingress qdisc.
+    Clsact(Direction),
+    /// A filter of the qdisc at the root, which sorts packets into queues.
+    Root,
+    /// A control group, by its path.
+    Cgroup(Direction, String),
+}
+
+/// What a filter does with a packet that it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Drops it.
+    Drop,
+    /// Drops what is above a rate.
+    Police,
+    /// Something else.
+    Other,
+}
+
+/// A program, or a filter without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Where it sits.
+    pub place: Place,
+    /// The program's name, of which the kernel keeps 15 characters.
+    pub name: Option<String>,
+    /// The program's number.
+    pub id: Option<u32>,
+    /// Of a filter: its kind and name, such as `bpf cil_from_container-eth0`, or `flower`.
+    pub filter: Option<String>,
+    /// Of a filter without a program: what it does.
+    pub action: Option<Action>,
+    /// Packets that the filter's action dropped so far.
+    pub drops: Option<u32>,
+}
+
+impl Program {
+    /// Whose it is, where the name says so.
+    pub fn owner(&self) -> Option<Owner> {
+        let names = [self.name.as_deref(), self.filter.as_deref()];
+        names.into_iter().flatten().find_map(Owner::of)
+    }
+
+    /// Whether it could drop packets: filters that only sort or police say that they do.
+    pub fn may_drop(&self) -> bool {
+        self.id.is_some() || !matches!(self.action, None | Some(Action::Other))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = |direction| match direction {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        };
+        match self {
+            Self::Xdp(XdpMode::Native) => write!(f, "XDP"),
+            Self::Xdp(XdpMode::Generic) => write!(f, "generic XDP"),
+            Self::Xdp(XdpMode::Offloaded) => write!(f, "offloaded XDP"),
+            Self::Tcx(way) => write!(f, "TCX {}", direction(*way)),
+            Self::Clsact(way) => write!(f, "tc {}", direction(*way)),
+            Self::Root => write!(f, "tc root"),
+            Self::Cgroup(way, path) => write!(f, "cgroup {path} {}", direction(*way)),
+        }
+    }
+}
+
+/// In words without an end.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.place)?;
+        if let Some(filter) = &self.filter {
+            write!(f, " filter {filter}")?;
+        }
+        match (&self.name, self.id) {
+            (Some(name), Some(id)) => write!(f, " program {name} (id {id})")?,
+            (None, Some(id)) => write!(f, " program {id}")?,
+            _ => {}
+        }
+        match self.action {
+            Some(Action::Drop) => write!(f, " action drop")?,
+            Some(Action::Police) => write!(f, " action police")?,
+            Some(Action::Other) | None => {}
+        }
+        if let Some(drops) = self.drops.filter(|drops| *drops > 0) {
+            write!(f, ", {drops} dropped")?;
+        }
+        if let Some(owner) = self.owner() {
+            write!(f, ", of {}", owner.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Those at an interface: XDP, TCX, then filters, as packets meet them. What could not be read is
+/// told by sentences in `gaps`.
+pub(super) fn at_interface(
+    rtnetlink: &Rtnetlink,
+    link: &LinkFacts,
+    gaps: &mut Vec<String>,
+) -> Vec<Program> {
+    let mut found = Vec::new();
+    let ids: Vec<_> = link.xdp.iter().map(|(_, id)| *id).collect();
+    let loaded = query::by_id(&ids);
+    for (mode, id) in &link.xdp {
+        let program = loaded.iter().find(|program| program.id == *id);
+        found.push(Program::of(Place::Xdp(*mode), *id, program));
+    }
+    for direction in [Direction::Ingress, Direction::Egress] {
+        match query::tcx(&link.name, direction) {
+            Ok(programs) => {
+                let programs = programs.unwrap_or_default().into_iter();
+                found.extend(
+                    programs.filter(|program| !program.is_ours).map(|program| {
+                        Program::of(Place::Tcx(direction), program.id, Some(&program))
+                    }),
+                );
+            }
+            Err(error) => gaps.push(format!("TCX programs of {}: {error:#}", link.name)),
+        }
+    }
+    match filters::read(rtnetlink, link.ifindex) {
+        Ok(filters) => found.extend(filters),
+        Err(error) => gaps.push(format!("tc filters of {}: {error:#}", link.name)),
+    }
+    found
+}
+
+/// Those that the sockets of a network namespace pass, by the control groups of its processes.
+///
+/// # Errors
+///
+/// The processes, or the programs of all their groups, cannot be seen.
+pub(super) fn of_cgroups(inside: super::netns::Inside) -> Result<Vec<Program>> {
+    cgroups::read(inside)
+}
+
+impl Program {
+    fn of(place: Place, id: u32, loaded: Option<&LoadedProgram>) -> Self {
+        let name = loaded.map(|loaded| loaded.name.clone());
+        Self {
+            place,
+            name: name.filter(|name| !name.is_empty()),
+            id: Some(id),
+            filter: None,
+            action: None,
+            drops: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_with_place_name_and_owner() {
+        let mut program = Program {
+            place: Place::Clsact(Direction::Ingress),
+            name: Some("cil_from_contai".to_owned()),
+            id: Some(42),
+            filter: Some("bpf cil_from_container-eth0".to_owned()),
+            action: None,
+            drops: None,
+        };
+        assert_eq!(
+            program.to_string(),
+            "tc ingress: filter bpf cil_from_container-eth0 program cil_from_contai (id 42), of \
+             Cilium"
+        );
+        assert!(program.may_drop());
+        program = Program {
+            place: Place::Clsact(Direction::Egress),
+            name: None,
+            id: None,
+            filter: Some("matchall".to_owned()),
+            action: Some(Action::Drop),
+            drops: Some(3),
+        };
+        assert_eq!(
+            program.to_string(),
+            "tc egress: filter matchall action drop, 3 dropped"
+        );
+        assert!(program.may_drop());
+        program.action = Some(Action::Other);
+        assert!(!program.may_drop());
+    }
+}

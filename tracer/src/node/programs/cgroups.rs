@@ -1,0 +1,100 @@
+//! Programs of control groups: whatever the group of a process says about its sockets' packets.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Place, Program};
+use crate::{
+    kernel::probes::query::{self, Direction},
+    node::netns::Inside,
+};
+
+/// Where version 2 is, alone or beside version 1.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+/// More groups than this are not asked about.
+const MOST_GROUPS: usize = 512;
+
+pub(super) fn read(inside: Inside) -> Result<Vec<Program>> {
+    let mount = MOUNTS
+        .into_iter()
+        .find(|mount| Path::new(mount).join("cgroup.procs").exists())
+        .context("no control groups of version 2 are mounted")?;
+    let mut found: Vec<(Direction, u32, String)> = Vec::new();
+    let mut failure = None;
+    let mut readable = false;
+    for group in groups(inside)? {
+        if Instant::now() >= inside.deadline {
+            break;
+        }
+        let path = format!("{mount}{group}");
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let ids = File::open(&path).and_then(|file| query::cgroup(file.as_fd(), direction));
+            match ids {
+                Ok(ids) => {
+                    readable = true;
+                    for id in ids {
+                        // Groups inherit: each program is told once, with the first group.
+                        let known = |one: &(_, u32, _)| (one.0, one.1) == (direction, id);
+                        if !found.iter().any(known) {
+                            found.push((direction, id, group.clone()));
+                        }
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+    }
+    if let Some(error) = failure.filter(|_| !readable) {
+        return Err(error).context("the control groups of its processes cannot be read");
+    }
+    let ids: Vec<_> = found.iter().map(|(_, id, _)| *id).collect();
+    let loaded = query::by_id(&ids);
+    let programs = found.into_iter().map(|(direction, id, group)| {
+        let program = loaded.iter().find(|program| program.id == id);
+        Program::of(Place::Cgroup(direction, group), id, program)
+    });
+    Ok(programs.collect())
+}
+
+/// The groups of the processes in this network namespace.
+fn groups(inside: Inside) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for process in fs::read_dir("/proc").context("/proc")?.flatten() {
+        if found.len() >= MOST_GROUPS || Instant::now() >= inside.deadline {
+            break;
+        }
+        let is_inside = fs::metadata(process.path().join("ns/net"))
+            .is_ok_and(|netns| netns.ino() == u64::from(inside.inode));
+        if is_inside && let Ok(text) = fs::read_to_string(process.path().join("cgroup")) {
+            found.extend(group(&text).map(str::to_owned));
+        }
+    }
+    Ok(found)
+}
+
+/// The group of version 2 in `/proc/PID/cgroup`.
+fn group(text: &str) -> Option<&str> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    // The processes of a group that has gone.
+    Some(path.strip_suffix(" (deleted)").unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_version_2_is_taken() {
+        let mixed = "5:memory:/a\n1:name=systemd:/b\n0::/kubepods/pod7/c\n";
+        assert_eq!(group(mixed), Some("/kubepods/pod7/c"));
+        assert_eq!(group("0::/\n"), Some("/"));
+        assert_eq!(group("5:memory:/a\n"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether a namespace forwards packets for others.
+
+use anyhow::Result;
+
+use crate::node::{change::Change, sysctl};
+
+/// The settings, 0 is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// IP version, 4 or 6.
+    pub version: u8,
+    /// The interface that packets come in by.
+    pub ifname: String,
+    /// `conf/all/forwarding`, for IPv4 the same as `ip_forward`.
+    pub all: u64,
+    /// That of the interface.
+    pub interface: u64,
+}
+
+impl Forwarding {
+    /// Reads that of an interface. `None` if it does not have this version of IP.
+    ///
+    /// # Errors
+    ///
+    /// A setting cannot be read.
+    pub fn read(version: u8, ifname: &str) -> Result<Option<Self>> {
+        let read = |which| {
+            sysctl::number(&format!(
+                "/proc/sys/net/ipv{version}/conf/{which}/forwarding"
+            ))
+        };
+        let (Some(all), Some(interface)) = (read("all")?, read(ifname)?) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            version,
+            ifname: ifname.to_owned(),
+            all,
+            interface,
+        }))
+    }
+
+    /// Whether packets that come in by the interface are forwarded. IPv4 asks the interface's
+    /// setting, IPv6 that of all.
+    pub fn is_on(&self) -> bool {
+        if self.version == 4 {
+            self.interface != 0
+        } else {
+            self.all != 0
+        }
+    }
+
+    /// Turns it on, if it is off.
+    pub fn fix(&self) -> Option<Change> {
+        let one = || format!("net/ipv4/conf/{}/forwarding", self.ifname);
+        match (self.is_on(), self.version, self.all) {
+            (true, ..) => None,
+            (false, 4, 0) => Some(Change::sysctl("net/ipv4/ip_forward", 0, 1)),
+            (false, 4, _) => Some(Change::sysctl(&one(), 0, 1)),
+            (false, ..) => Some(Change::sysctl("net/ipv6/conf/all/forwarding", 0, 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fix(version: u8, all: u64, interface: u64) -> Option<String> {
+        let forwarding = Forwarding {
+            version,
+            ifname: "eth0".to_owned(),
+            all,
+            interface,
+        };
+        Some(forwarding.fix()?.apply)
+    }
+
+    #[test]
+    fn the_fix_is_where_it_is_off() {
+        let line = |fix: Option<String>| fix.unwrap_or_default();
+        assert_eq!(line(fix(4, 0, 0)), "sysctl -w net.ipv4.ip_forward=1");
+        assert_eq!(
+            line(fix(4, 1, 0)),
+            "sysctl -w net.ipv4.conf.eth0.forwarding=1"
+        );
+        assert_eq!(
+            line(fix(6, 0, 1)),
+            "sysctl -w net.ipv6.conf.all.forwarding=1"
+        );
+        assert_eq!([fix(4, 0, 1), fix(6, 1, 0)], [None, None]);
+    }
+}

@@ -1,0 +1,217 @@
+//! The reverse-path filter of IPv4: a packet must come in by the interface that a packet back to
+//! its source would leave by.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+
+use super::{
+    change::Change,
+    route::{Lookup, Packet, RouteKind},
+    rtnetlink::Rtnetlink,
+    sysctl,
+};
+
+/// How strict it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// No check.
+    Off,
+    /// The way back must lead through the same interface.
+    Strict,
+    /// There must be a way back, through any interface.
+    Loose,
+}
+
+impl Mode {
+    fn new(setting: u64) -> Self {
+        match setting {
+            0 => Self::Off,
+            1 => Self::Strict,
+            _ => Self::Loose,
+        }
+    }
+}
+
+/// What it says to packets from one address by one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpFilter {
+    /// The interface that packets came in by.
+    pub ifname: String,
+    /// Its number.
+    pub ifindex: u32,
+    /// `conf/all/rp_filter`
+    pub all: u64,
+    /// `conf/IF/rp_filter`. The larger of the two holds.
+    pub interface: u64,
+    /// The way back to the source.
+    pub back: Lookup,
+}
+
+impl RpFilter {
+    /// Reads it. `None` for IPv6, which has no such filter outside of netfilter, and for an
+    /// interface that has no IPv4.
+    pub(super) fn read(
+        rtnetlink: &Rtnetlink,
+        (ifindex, ifname): (u32, &str),
+        src: IpAddr,
+        mark: u32,
+    ) -> Result<Option<Self>> {
+        let read =
+            |which, setting| sysctl::number(&format!("/proc/sys/net/ipv4/conf/{which}/{setting}"));
+        let of_interface = read(ifname, "rp_filter")?;
+        let (true, Some(all), Some(interface)) =
+            (src.is_ipv4(), read("all", "rp_filter")?, of_interface)
+        else {
+            return Ok(None);
+        };
+        // The filter asks without the packet's mark, unless told otherwise.
+        let marked = [
+            read("all", "src_valid_mark")?,
+            read(ifname, "src_valid_mark")?,
+        ];
+        let takes_mark = marked.into_iter().flatten().any(|setting| setting != 0);
+        let back = Packet {
+            mark: if takes_mark { mark } else { 0 },
+            ..Packet::to(src)
+        };
+        Ok(Some(Self {
+            ifname: ifname.to_owned(),
+            ifindex,
+            all,
+            interface,
+            back: Lookup::read(rtnetlink, back)?,
+        }))
+    }
+
+    /// What holds.
+    pub fn mode(&self) -> Mode {
+        Mode::new(self.all.max(self.interface))
+    }
+
+    /// Whether it refuses the packets.
+    pub fn refuses(&self) -> bool {
+        match (self.mode(), &self.back.answer) {
+            (Mode::Off, _) => false,
+            (_, Err(_)) => true,
+            (_, Ok(route)) if route.kind == RouteKind::Local => true,
+            (Mode::Strict, Ok(route)) => {
+                let mut outputs = route.output.into_iter().collect::<Vec<_>>();
+                let all = self.back.matched.iter().flat_map(|matched| &matched.hops);
+                outputs.extend(all.map(|(output, _)| *output));
+                !outputs.contains(&self.ifindex)
+            }
+            (Mode::Loose, Ok(_)) => false,
+        }
+    }
+
+    /// What contradicts, in a sentence without an end; `None` if nothing does.
+    pub fn contradiction(&self) -> Option<String> {
+        let (src, ifname) = (self.back.packet.dst, &self.ifname);
+        if !self.refuses() {
+            return None;
+        }
+        let Ok(route) = &self.back.answer else {
+            return Some(format!(
+                "src {src} came in by {ifname}, but there is no route back ({})",
+                self.back
+            ));
+        };
+        if route.kind == RouteKind::Local {
+            return Some(format!(
+                "src {src} came in by {ifname}, but is an address of this namespace itself"
+            ));
+        }
+        let output = route.ifname.as_deref().unwrap_or("another interface");
+        let by = self.back.matched.as_ref().unwrap_or(route);
+        Some(format!(
+            "src {src} came in by {ifname}, but the route back goes out by {output} ({by})"
+        ))
+    }
+
+    /// Makes the filter loose, if that helps: there is a way back, by another interface.
+    pub fn fix(&self) -> Option<Change> {
+        let elsewhere = matches!(&self.back.answer, Ok(route) if route.kind != RouteKind::Local);
+        let helps = self.mode() == Mode::Strict && self.refuses() && elsewhere;
+        helps.then(|| {
+            let path = format!("net/ipv4/conf/{}/rp_filter", self.ifname);
+            Change::sysctl(&path, self.interface, 2)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::route::{Refusal, Route, tests::route};
+
+    fn filter(all: u64, interface: u64, answer: Result<Route, Refusal>) -> RpFilter {
+        RpFilter {
+            ifname: "eth1".to_owned(),
+            ifindex: 3,
+            all,
+            interface,
+            back: Lookup {
+                packet: Packet::to("10.1.2.3".parse().unwrap()),
+                matched: answer.is_ok().then(|| route("10.1.0.0/16", "eth0")),
+                answer,
+                blocking: Vec::new(),
+            },
+        }
+    }
+
+    fn by_eth0() -> Result<Route, Refusal> {
+        Ok(route("10.1.2.3/32", "eth0"))
+    }
+
+    #[test]
+    fn strict_wants_the_same_interface() {
+        let strict = filter(0, 1, by_eth0());
+        assert_eq!(
+            strict.contradiction().unwrap(),
+            "src 10.1.2.3 came in by eth1, but the route back goes out by eth0 (10.1.0.0/16 dev \
+             eth0)"
+        );
+        let fix = strict.fix().unwrap();
+        assert_eq!(fix.apply, "sysctl -w net.ipv4.conf.eth1.rp_filter=2");
+        assert_eq!(fix.undo, "sysctl -w net.ipv4.conf.eth1.rp_filter=1");
+        let mut same = strict;
+        same.ifindex = 2;
+        assert_eq!((same.contradiction(), same.fix()), (None, None));
+    }
+
+    #[test]
+    fn the_larger_setting_holds() {
+        assert_eq!(filter(1, 0, by_eth0()).mode(), Mode::Strict);
+        assert_eq!(
+            filter(1, 0, by_eth0()).fix().unwrap().undo,
+            "sysctl -w net.ipv4.conf.eth1.rp_filter=0"
+        );
+        assert!(!filter(1, 2, by_eth0()).refuses());
+        assert!(!filter(2, 1, by_eth0()).refuses());
+        assert!(!filter(0, 0, by_eth0()).refuses());
+    }
+
+    #[test]
+    fn loose_cannot_help_without_a_way_back() {
+        for mode in [1, 2] {
+            let lost = filter(0, mode, Err(Refusal::NoRoute));
+            assert!(lost.refuses());
+            assert_eq!(lost.fix(), None);
+            assert_eq!(
+                lost.contradiction().unwrap(),
+                "src 10.1.2.3 came in by eth1, but there is no route back (10.1.2.3: no route)"
+            );
+        }
+        let mut own = route("10.1.2.3/32", "lo");
+        own.kind = RouteKind::Local;
+        assert_eq!(filter(0, 1, Ok(own)).fix(), None);
+    }
+
+    #[test]
+    fn any_of_several_next_hops_will_do() {
+        let mut several = filter(0, 1, by_eth0());
+        several.back.matched.as_mut().unwrap().hops = vec![(2, None), (3, None)];
+        assert!(!several.refuses());
+    }
+}
