@@ -11,6 +11,7 @@
 //! - [`conntrack`]: how full the table is
 //! - [`gather`]: what is around one dropped packet; made of [`link`], [`route`], [`rpfilter`],
 //!   [`neighbour`], [`fdb`], [`overlay`], [`programs`] and [`qdisc`]
+//! - [`ruleset`]: which rule of netfilter dropped a packet
 //! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
 
 pub mod change;
@@ -33,6 +34,7 @@ pub mod qdisc;
 pub mod route;
 pub mod rpfilter;
 mod rtnetlink;
+pub mod ruleset;
 mod sock_diag;
 pub mod syn_queue;
 mod sysctl;

@@ -1,0 +1,107 @@
+//! Runs a tool that only reads, within a time limit and a limit of what it may print.
+//!
+//! A child is in the network namespace of the thread that starts it.
+
+use std::{
+    io::{ErrorKind, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Instant,
+};
+
+/// More output than this is no ruleset that could be looked at in time.
+const MOST_OUTPUT: u64 = 64 << 20;
+/// Where tools are that the path of a service may not lead to.
+const PATHS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a tool did not give what it was run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no such tool.
+    Missing,
+    /// Any other reason, in words.
+    Because(String),
+}
+
+/// What the tool prints.
+pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<String, Failure> {
+    let path = match std::env::var("PATH") {
+        Ok(path) => format!("{path}:{PATHS}"),
+        Err(_) => PATHS.to_owned(),
+    };
+    let child = Command::new(tool)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => Running(child),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Failure::Missing),
+        Err(error) => return Err(Failure::Because(format!("{tool} cannot be run: {error}"))),
+    };
+    let output = child.0.stdout.take().map(read_all);
+    let errors = child.0.stderr.take().map(read_all);
+    let output = all_of(tool, output, deadline)?;
+    let errors = all_of(tool, errors, deadline)?;
+    // Its output has ended, so it is about to end as well.
+    let status = loop {
+        match child.0.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => thread::yield_now(),
+            Ok(None) => return Err(too_long(tool)),
+            Err(error) => return Err(Failure::Because(format!("{tool}: {error}"))),
+        }
+    };
+    if !status.success() {
+        let line = errors.lines().next().unwrap_or_default().to_owned();
+        return Err(Failure::Because(format!(
+            "{tool} failed ({status}): {line}"
+        )));
+    }
+    Ok(output)
+}
+
+/// Is killed when nobody waits for it any more.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn read_all(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.take(MOST_OUTPUT + 1).read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+fn all_of(
+    tool: &str,
+    output: Option<Receiver<Vec<u8>>>,
+    deadline: Instant,
+) -> Result<String, Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let bytes = output.and_then(|output| output.recv_timeout(left).ok());
+    let bytes = bytes.ok_or_else(|| too_long(tool))?;
+    if bytes.len() as u64 > MOST_OUTPUT {
+        let limit = MOST_OUTPUT >> 20;
+        return Err(Failure::Because(format!(
+            "{tool} printed more than {limit} MiB"
+        )));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn too_long(tool: &str) -> Failure {
+    Failure::Because(format!("{tool} took too long and was stopped"))
+}

@@ -1,0 +1,195 @@
+//! Conditions of rules, as far as they are understood.
+
+/// The address family that a field belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What of a packet is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Source address.
+    Source(Version),
+    /// Destination address.
+    Destination(Version),
+    /// Source port, of this protocol or of any.
+    SourcePort(Option<u8>),
+    /// Destination port, of this protocol or of any.
+    DestinationPort(Option<u8>),
+    /// The transport protocol.
+    Protocol(Option<Version>),
+    /// The address family, by its `NFPROTO_` number.
+    Family,
+    /// The address family, by its EtherType.
+    EtherType,
+    /// Name of the interface it came in by.
+    Input,
+    /// Name of the interface it goes out by.
+    Output,
+    /// The ICMP type, of this protocol.
+    IcmpType(u8),
+    /// Something that is not known of the packet.
+    Unknown,
+}
+
+/// A condition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// The fields, taken together, are among the values.
+    In {
+        /// The fields.
+        key: Vec<Field>,
+        /// They are not among the values.
+        negated: bool,
+        /// The values.
+        values: Values,
+    },
+    /// `mark & mask == value`.
+    Mark {
+        /// The bits looked at.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+        /// What they must not be.
+        negated: bool,
+    },
+    /// The state that conntrack gives the packet.
+    State {
+        /// The states that match, as [`state`] bits.
+        states: u8,
+        /// Other things match as well (`DNAT`, `SNAT`).
+        more: bool,
+        /// These states do not match.
+        negated: bool,
+    },
+    /// `flags & mask == value`, or without a value, `flags & mask != 0`.
+    TcpFlags {
+        /// The flags looked at.
+        mask: u8,
+        /// What they must be.
+        value: Option<u8>,
+        /// What they must not be.
+        negated: bool,
+    },
+    /// A fragment behind the first one.
+    LaterFragment {
+        /// Not one.
+        negated: bool,
+    },
+    /// May hold or not.
+    Unknown,
+}
+
+/// Where the values are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// In the rule.
+    Inline(Vec<Element>),
+    /// In a named set of the table.
+    Set(String),
+    /// In an ipset; the directions say which address and port are looked up.
+    IpSet {
+        /// Its name.
+        name: String,
+        /// For each part of the key: it is the source's.
+        sources: Vec<bool>,
+    },
+}
+
+/// One value: one part for each field of the key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Element {
+    /// Its parts; none at all match everything.
+    pub parts: Vec<Part>,
+    /// Its comment.
+    pub comment: Option<String>,
+}
+
+/// A part of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// From the first to the second, both included. Addresses are numbers, too.
+    Range(u128, u128),
+    /// A name; a `*` at its end stands for any rest.
+    Name(String),
+    /// Not understood.
+    Unknown,
+}
+
+impl Part {
+    /// One number.
+    pub fn number(number: impl Into<u128>) -> Self {
+        let number = number.into();
+        Self::Range(number, number)
+    }
+}
+
+/// States of conntrack, as bits.
+pub mod state {
+    /// Fits no connection.
+    pub const INVALID: u8 = 1;
+    /// Belongs to a connection that was answered.
+    pub const ESTABLISHED: u8 = 2;
+    /// Speaks of a connection, or was announced by one.
+    pub const RELATED: u8 = 4;
+    /// Begins a connection.
+    pub const NEW: u8 = 8;
+    /// Exempted from tracking.
+    pub const UNTRACKED: u8 = 16;
+    /// Any of them.
+    pub const ALL: u8 = 31;
+
+    /// The bit of a state's name, in either case.
+    pub fn from_name(name: &str) -> Option<u8> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "invalid" => INVALID,
+            "established" => ESTABLISHED,
+            "related" => RELATED,
+            "new" => NEW,
+            "untracked" => UNTRACKED,
+            _ => return None,
+        })
+    }
+}
+
+/// The bit of a TCP flag's name, in either case.
+pub fn tcp_flag(name: &str) -> Option<u8> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "fin" => 1,
+        "syn" => 2,
+        "rst" => 4,
+        "psh" => 8,
+        "ack" => 16,
+        "urg" => 32,
+        "ecn" => 64,
+        "cwr" => 128,
+        "all" => 63,
+        "none" => 0,
+        _ => return None,
+    })
+}
+
+/// The number of a transport protocol's name.
+pub fn protocol(name: &str) -> Option<u8> {
+    Some(match name {
+        "icmp" => 1,
+        "igmp" => 2,
+        "ipencap" | "ipip" => 4,
+        "tcp" => 6,
+        "udp" => 17,
+        "dccp" => 33,
+        "ipv6" => 41,
+        "gre" => 47,
+        "esp" => 50,
+        "ah" => 51,
+        "ipv6-icmp" | "icmpv6" => 58,
+        "vrrp" => 112,
+        "sctp" => 132,
+        "udplite" => 136,
+        _ => return name.parse().ok(),
+    })
+}

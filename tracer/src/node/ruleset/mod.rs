@@ -1,0 +1,55 @@
+//! Which rule of netfilter dropped a packet.
+//!
+//! The kernel does not say: a drop shows the hook, the packet and, at best, which engine it was.
+//! So the ruleset is read, never written, and the packet is walked through it with three-valued
+//! logic: what a rule asks and the packet does not show may hold or not. What is left are the
+//! rules that *can* have dropped it. Counters, read afterwards, narrow them down.
+//!
+//! - Reading: `read` runs the tools by `command`; [`nft`], [`iptables`] and [`ipset`] turn
+//!   what they print into the [`model`]
+//! - Deciding: [`packet`] at the hook, [`truth`] of conditions, `walk` through the chains
+//! - Telling: [`suspects`], their [`owner`] and [`meaning`], and a [`fix`]
+
+use std::collections::HashMap;
+
+mod command;
+pub mod condition;
+pub mod fix;
+pub mod ipset;
+pub mod iptables;
+mod iptables_rule;
+pub mod meaning;
+pub mod model;
+pub mod nft;
+mod nft_rule;
+mod nft_text;
+mod nft_value;
+pub mod owner;
+pub mod packet;
+mod read;
+pub mod suspects;
+#[cfg(test)]
+mod tests;
+pub mod truth;
+mod walk;
+
+pub use fix::Fix;
+pub use meaning::Meaning;
+pub use owner::Owner;
+pub use packet::{HookPacket, Tracked};
+pub use suspects::{Hint, Suspect, Suspects};
+
+/// The netfilter rules of one network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Ruleset {
+    /// Tables of either engine.
+    pub tables: Vec<model::Table>,
+    /// Sets that iptables' rules ask.
+    pub ipsets: HashMap<String, ipset::IpSet>,
+    /// What could not be read, each a sentence.
+    pub gaps: Vec<String>,
+    /// All of nf_tables was read.
+    pub nft_read: bool,
+    /// All of iptables' own tables were read.
+    pub legacy_read: bool,
+}

@@ -1,0 +1,167 @@
+//! From `nft -j list ruleset` to tables, chains, sets and rules.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{
+    model::{Backend, Base, Chain, Entry, Family, Rule, Set, Table},
+    nft_rule, nft_text, nft_value,
+};
+
+/// The tables in nft's JSON. What is not understood becomes a condition that may hold or not.
+///
+/// # Errors
+///
+/// It is no JSON of nft's.
+pub fn parse(json: &str) -> Result<Vec<Table>> {
+    let json: Value = serde_json::from_str(json).context("nft's output is no JSON")?;
+    let objects = json["nftables"]
+        .as_array()
+        .context("nft's output has no list of objects")?;
+    let mut tables = Vec::new();
+    for object in objects {
+        let Some((kind, object)) = object.as_object().and_then(|object| object.iter().next())
+        else {
+            continue;
+        };
+        add(&mut tables, kind, object);
+    }
+    Ok(tables)
+}
+
+fn add(tables: &mut Vec<Table>, kind: &str, object: &Value) -> Option<()> {
+    let family = Family::from_name(object["family"].as_str()?)?;
+    let name = object["name"].as_str();
+    if kind == "table" {
+        tables.push(Table::new(Backend::Nft, family, name?));
+        return None;
+    }
+    let table = object["table"].as_str()?;
+    let table = tables
+        .iter_mut()
+        .find(|candidate| candidate.family == family && candidate.name == table)?;
+    match kind {
+        "chain" => {
+            table.add(Chain {
+                name: name?.to_owned(),
+                base: base(object),
+                comment: object["comment"].as_str().map(str::to_owned),
+                rules: Vec::new(),
+            });
+        }
+        "set" => {
+            table.sets.insert(name?.to_owned(), set(object));
+        }
+        "map" if object["map"] == "verdict" => {
+            table
+                .maps
+                .insert(name?.to_owned(), entries(&object["elem"]));
+        }
+        "rule" => {
+            let chain = table.chain(object["chain"].as_str()?)?;
+            table.chains[chain].rules.push(rule(object));
+        }
+        _ => {}
+    }
+    None
+}
+
+fn base(chain: &Value) -> Option<Base> {
+    let devices = match &chain["dev"] {
+        Value::String(device) => vec![device.clone()],
+        Value::Array(devices) => strings(devices),
+        _ => Vec::new(),
+    };
+    Some(Base {
+        hook: chain["hook"].as_str()?.to_owned(),
+        priority: chain["prio"].as_i64().unwrap_or(0),
+        is_nat: chain["type"] == "nat",
+        drops: chain["policy"] == "drop",
+        counter: None,
+        devices,
+    })
+}
+
+/// Whether devices that chains hang at are missing: nft 1.0.6 leaves them out of its JSON.
+pub(super) fn lacks_devices(tables: &[Table]) -> bool {
+    let chains = tables.iter().flat_map(|table| &table.chains);
+    chains
+        .filter_map(|chain| chain.base.as_ref())
+        .any(|base| matches!(base.hook.as_str(), "ingress" | "egress") && base.devices.is_empty())
+}
+
+/// Takes the devices over from `nft list chains`, such as `type filter hook ingress device "eth0"
+/// priority filter` or `devices = { "eth0", "eth1" }`.
+pub(super) fn add_devices(tables: &mut [Table], text: &str) {
+    let mut table = None;
+    let mut chain = None;
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["table", family, name, ..] => {
+                let is_it =
+                    |table: &&mut Table| table.family.name() == *family && table.name == *name;
+                table = tables.iter_mut().find(is_it);
+            }
+            ["chain", name, ..] => chain = table.as_ref().and_then(|table| table.chain(name)),
+            ["type", ..] => {
+                let Some((_, devices)) = line.split_once(" device") else {
+                    continue;
+                };
+                let devices = devices.split(" priority").next().unwrap_or_default();
+                let quoted = devices.split('"').skip(1).step_by(2).map(str::to_owned);
+                let (Some(table), Some(chain)) = (table.as_mut(), chain) else {
+                    continue;
+                };
+                if let Some(base) = table.chains[chain].base.as_mut() {
+                    base.devices = quoted.collect();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn strings(values: &[Value]) -> Vec<String> {
+    let strings = values.iter().filter_map(Value::as_str);
+    strings.map(str::to_owned).collect()
+}
+
+fn set(set: &Value) -> Set {
+    let has_flag = |flag: &str| {
+        set["flags"] == flag
+            || set["flags"]
+                .as_array()
+                .is_some_and(|f| f.iter().any(|f| f == flag))
+    };
+    Set {
+        elements: nft_value::elements(&set["elem"]),
+        is_volatile: has_flag("dynamic") || has_flag("timeout"),
+    }
+}
+
+/// The entries of a verdict map: pairs of key and verdict.
+pub(super) fn entries(pairs: &Value) -> Vec<Entry> {
+    let pairs = pairs.as_array().into_iter().flatten();
+    pairs
+        .filter_map(|pair| {
+            Some(Entry {
+                element: nft_value::element(pair.get(0)?),
+                verdict: nft_rule::verdict(pair.get(1)?)?,
+            })
+        })
+        .collect()
+}
+
+fn rule(rule: &Value) -> Rule {
+    let expressions = rule["expr"].as_array().map_or(&[][..], Vec::as_slice);
+    let comment = rule["comment"].as_str();
+    let (statements, counter) = nft_rule::statements(expressions);
+    Rule {
+        handle: rule["handle"].as_u64(),
+        statements,
+        counter,
+        comment: comment.map(str::to_owned),
+        text: nft_text::rule(expressions, comment),
+    }
+}

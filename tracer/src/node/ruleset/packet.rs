@@ -1,0 +1,197 @@
+//! The packet, as it was at the hook.
+
+use std::net::IpAddr;
+
+use super::{
+    condition::{Field, Version, state},
+    model::Family,
+};
+use crate::drops::decode::DropFacts;
+
+/// What conntrack knew of the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracked {
+    /// It is not known.
+    #[default]
+    Unknown,
+    /// It had an entry, so it was neither invalid nor exempted.
+    Entry,
+    /// It had none, although conntrack had seen it.
+    NoEntry,
+}
+
+/// A packet at a hook. What is `None` is not known.
+#[derive(Clone, Debug)]
+pub struct HookPacket {
+    /// The hook as drops show it: `FORWARD`, `BRIDGE_FORWARD`, `INGRESS`.
+    pub hook: Option<String>,
+    /// Source address at the hook, after NAT that was done before.
+    pub src: IpAddr,
+    /// Destination address at the hook.
+    pub dst: IpAddr,
+    /// Transport protocol.
+    pub proto: u8,
+    /// Source port.
+    pub sport: Option<u16>,
+    /// Destination port.
+    pub dport: Option<u16>,
+    /// TCP flags.
+    pub tcp_flags: Option<u8>,
+    /// ICMP type.
+    pub icmp_type: Option<u8>,
+    /// Interface that it came in by.
+    pub iifname: Option<String>,
+    /// Interface that it goes out by.
+    pub oifname: Option<String>,
+    /// Firewall mark when it was dropped.
+    pub mark: Option<u32>,
+    /// A fragment behind the first one.
+    pub is_later_fragment: bool,
+    /// What conntrack knew of it.
+    pub tracked: Tracked,
+}
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Number(u128),
+    Name(&'a str),
+    /// The packet has no such field: the condition fails, negated or not.
+    Absent,
+    Unknown,
+}
+
+impl HookPacket {
+    /// The packet of a drop.
+    pub fn of(facts: &DropFacts) -> Self {
+        let tuple = &facts.key.flow;
+        // With br_netfilter, rules see the bridge where the drop shows its port.
+        let is_bridged = facts.stack.iter().any(|frame| frame.starts_with("br_nf_"));
+        let device = facts.ifname.clone().filter(|_| !is_bridged);
+        let goes_out = matches!(
+            facts.hook,
+            Some("POSTROUTING" | "BRIDGE_POSTROUTING" | "EGRESS")
+        );
+        let is_either = facts.hook.is_none_or(|hook| hook.starts_with("BRIDGE_"));
+        let (iifname, oifname) = match (device, goes_out) {
+            (Some(_), _) if is_either => (None, None),
+            (device, true) => (None, device),
+            (device, false) => (device, None),
+        };
+        let icmp = facts.packet.as_ref().and_then(|packet| packet.icmp);
+        Self {
+            hook: facts.hook.map(str::to_owned),
+            src: tuple.src.into(),
+            dst: tuple.dst.into(),
+            proto: tuple.proto,
+            sport: tuple.has_ports().then_some(tuple.sport),
+            dport: tuple.has_ports().then_some(tuple.dport),
+            tcp_flags: facts.tcp.map(|tcp| tcp.flags),
+            icmp_type: icmp.map(|(kind, _)| kind),
+            iifname,
+            oifname,
+            mark: facts.packet.as_ref().map(|_| facts.mark),
+            is_later_fragment: tuple.is_later_fragment(),
+            // A destination before DNAT is read from the entry.
+            tracked: match facts.original_dst {
+                Some(_) => Tracked::Entry,
+                None => Tracked::Unknown,
+            },
+        }
+    }
+
+    /// Whether chains of this family and hook see the packet.
+    pub(super) fn meets(&self, family: Family, hook: &str) -> bool {
+        let of_hook = match &self.hook {
+            None => true,
+            Some(own) => {
+                let is_bridge = own.starts_with("BRIDGE_");
+                let is_device = matches!(own.as_str(), "INGRESS" | "EGRESS");
+                let name = own.trim_start_matches("BRIDGE_").to_ascii_lowercase();
+                let kind = match family {
+                    Family::Bridge => is_bridge,
+                    Family::Netdev => is_device,
+                    Family::Inet => !is_bridge,
+                    Family::Ip | Family::Ip6 => !is_bridge && !is_device,
+                };
+                kind && name == hook
+            }
+        };
+        let of_version = match family {
+            Family::Ip => self.src.is_ipv4(),
+            Family::Ip6 => self.src.is_ipv6(),
+            _ => true,
+        };
+        of_hook && of_version
+    }
+
+    /// The states that conntrack may have given the packet.
+    pub(super) fn states(&self) -> u8 {
+        match self.tracked {
+            Tracked::Unknown => state::ALL,
+            Tracked::Entry => state::NEW | state::ESTABLISHED | state::RELATED,
+            Tracked::NoEntry => state::INVALID | state::UNTRACKED,
+        }
+    }
+
+    pub(super) fn value(&self, field: Field) -> Value<'_> {
+        match field {
+            Field::Source(version) => address(self.src, version),
+            Field::Destination(version) => address(self.dst, version),
+            Field::SourcePort(proto) => self.port(proto, self.sport),
+            Field::DestinationPort(proto) => self.port(proto, self.dport),
+            Field::Protocol(None) => Value::Number(self.proto.into()),
+            Field::Protocol(Some(version)) => match address(self.src, version) {
+                Value::Absent => Value::Absent,
+                _ => Value::Number(self.proto.into()),
+            },
+            Field::Family => Value::Number(if self.src.is_ipv4() { 2 } else { 10 }),
+            Field::EtherType => Value::Number(if self.src.is_ipv4() { 0x0800 } else { 0x86dd }),
+            Field::Input => name(self.iifname.as_deref(), self.is_hook(&["OUTPUT"])),
+            Field::Output => name(
+                self.oifname.as_deref(),
+                self.is_hook(&["PREROUTING", "INPUT", "INGRESS"]),
+            ),
+            Field::IcmpType(proto) if proto != self.proto => Value::Absent,
+            Field::IcmpType(_) => match self.icmp_type {
+                Some(kind) => Value::Number(kind.into()),
+                None if self.is_later_fragment => Value::Absent,
+                None => Value::Unknown,
+            },
+            Field::Unknown => Value::Unknown,
+        }
+    }
+
+    fn is_hook(&self, hooks: &[&str]) -> bool {
+        self.hook.as_deref().is_some_and(|own| hooks.contains(&own))
+    }
+
+    fn port(&self, proto: Option<u8>, port: Option<u16>) -> Value<'_> {
+        if proto.is_some_and(|proto| proto != self.proto) {
+            return Value::Absent;
+        }
+        match port {
+            // Without its header, a rule that asks for the port does not match.
+            _ if self.is_later_fragment => Value::Absent,
+            Some(port) => Value::Number(port.into()),
+            None => Value::Unknown,
+        }
+    }
+}
+
+fn address(address: IpAddr, version: Version) -> Value<'static> {
+    match (address, version) {
+        (IpAddr::V4(address), Version::V4) => Value::Number(u32::from(address).into()),
+        (IpAddr::V6(address), Version::V6) => Value::Number(address.into()),
+        _ => Value::Absent,
+    }
+}
+
+fn name(name: Option<&str>, is_none_there: bool) -> Value<'_> {
+    match name {
+        // The kernel compares with an empty name where there is no interface.
+        _ if is_none_there => Value::Name(""),
+        Some(name) => Value::Name(name),
+        None => Value::Unknown,
+    }
+}

@@ -1,0 +1,256 @@
+//! The rules that can have dropped a packet.
+
+use super::{
+    Ruleset,
+    meaning::{self, Meaning},
+    model::{Backend, Counter, Family, Table, Verdict},
+    owner::Owner,
+    packet::HookPacket,
+    truth::Truth,
+    walk::{Candidate, Walk},
+};
+
+/// What is known of the dropper, by the kernel's function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A rule or policy in nf_tables.
+    Nft,
+    /// A rule or policy in iptables' own tables.
+    Legacy,
+    /// A process that a rule had handed the packet to, or the lack of one.
+    Queue,
+    /// Not known.
+    Any,
+}
+
+impl Hint {
+    /// By the stack of the drop, innermost first.
+    pub fn of_stack<S: AsRef<str>>(stack: &[S]) -> Self {
+        let is = |name: &str| {
+            stack
+                .first()
+                .is_some_and(|frame| frame.as_ref().starts_with(name))
+        };
+        if is("nft_do_chain") {
+            Self::Nft
+        } else if is("nf_hook_slow") || is("ipt_do_table") || is("ip6t_do_table") {
+            Self::Legacy
+        } else if is("nfqnl_") || is("nf_queue") {
+            Self::Queue
+        } else {
+            Self::Any
+        }
+    }
+
+    fn admits(self, table: &Table) -> bool {
+        match self {
+            Self::Nft => table.backend == Backend::Nft,
+            Self::Legacy => table.backend == Backend::Legacy,
+            Self::Queue | Self::Any => true,
+        }
+    }
+
+    fn is_dropper(self, verdict: &Verdict) -> bool {
+        match self {
+            Self::Queue => *verdict == Verdict::Queue,
+            _ => *verdict != Verdict::Queue,
+        }
+    }
+}
+
+/// The rules that can have dropped a packet, those that surely met it first.
+#[derive(Clone, Debug)]
+pub struct Suspects {
+    /// The rules.
+    pub rules: Vec<Suspect>,
+    /// Only one is left, and nothing kept from looking at them all.
+    pub certain: bool,
+    /// Everything that may have dropped it was read and looked at.
+    pub complete: bool,
+}
+
+/// A rule, or a chain's policy, that can have dropped a packet.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// The engine that it is in.
+    pub backend: Backend,
+    /// Its table's family.
+    pub family: Family,
+    /// Its table.
+    pub table: String,
+    /// Its chain.
+    pub chain: String,
+    /// The hook of the base chain, in lower case.
+    pub hook: String,
+    /// The kernel's number of the rule, in nf_tables.
+    pub handle: Option<u64>,
+    /// Its number in the chain, from 1; `None` for a policy.
+    pub number: Option<usize>,
+    /// The rule, as its tool prints it; the policy, in words.
+    pub text: String,
+    /// What it does.
+    pub verdict: Verdict,
+    /// Who made it.
+    pub owner: Owner,
+    /// What for.
+    pub meaning: Meaning,
+    /// The pod that it speaks of, as `namespace/name`.
+    pub pod: Option<String>,
+    /// The Service that it speaks of.
+    pub service: Option<String>,
+    /// Its counter.
+    pub counter: Option<Counter>,
+    /// Whether the packet, if it was as it is known, met it for sure.
+    pub reached: Truth,
+}
+
+impl Ruleset {
+    /// The rules that can have dropped the packet.
+    pub fn suspects(&self, packet: &HookPacket, hint: Hint) -> Suspects {
+        let walk = Walk::new(self, packet, |table| hint.admits(table));
+        let is_read = match hint {
+            Hint::Nft => self.nft_read,
+            Hint::Legacy => self.legacy_read,
+            Hint::Queue | Hint::Any => self.nft_read && self.legacy_read,
+        };
+        let candidates = walk.candidates.iter();
+        let droppers = candidates.filter(|candidate| hint.is_dropper(&candidate.verdict));
+        let mut suspects = Suspects {
+            rules: droppers.map(|candidate| self.suspect(candidate)).collect(),
+            certain: false,
+            complete: walk.is_complete && is_read,
+        };
+        suspects
+            .rules
+            .sort_by_key(|suspect| std::cmp::Reverse(suspect.reached));
+        suspects.judge();
+        suspects
+    }
+
+    fn suspect(&self, candidate: &Candidate) -> Suspect {
+        let table = &self.tables[candidate.table];
+        let chain = &table.chains[candidate.chain];
+        let rule = candidate.rule.map(|index| &chain.rules[index]);
+        let base = table.chains[candidate.base].base.as_ref();
+        let (map, element) = match &candidate.map {
+            Some((map, element)) => (Some(map.as_str()), element.as_deref()),
+            None => (None, None),
+        };
+        let owner = Owner::of(table, chain, rule);
+        let meaning = Meaning::of(owner, chain, rule, map);
+        let policy_counter = base.and_then(|base| base.counter).map(|packets| Counter {
+            packets,
+            exact: true,
+        });
+        Suspect {
+            backend: table.backend,
+            family: table.family,
+            table: table.name.clone(),
+            chain: chain.name.clone(),
+            hook: base.map(|base| base.hook.clone()).unwrap_or_default(),
+            handle: rule.and_then(|rule| rule.handle),
+            number: candidate.rule.map(|index| index + 1),
+            text: rule.map_or_else(|| "policy drop".to_owned(), |rule| rule.text.clone()),
+            verdict: candidate.verdict.clone(),
+            owner,
+            meaning,
+            pod: meaning::pod(owner, chain, rule),
+            service: meaning::service(meaning, rule, element),
+            counter: rule.map_or(policy_counter, |rule| rule.counter),
+            reached: candidate.reached,
+        }
+    }
+
+    /// The counter of a suspect of another reading.
+    fn counter(&self, suspect: &Suspect) -> Option<Counter> {
+        let is_its = |table: &&Table| {
+            (table.backend, table.family, &table.name)
+                == (suspect.backend, suspect.family, &suspect.table)
+        };
+        let table = self.tables.iter().find(is_its)?;
+        let chain = &table.chains[table.chain(&suspect.chain)?];
+        let Some(number) = suspect.number else {
+            let packets = chain.base.as_ref()?.counter?;
+            return Some(Counter {
+                packets,
+                exact: true,
+            });
+        };
+        let rule = match suspect.handle {
+            Some(handle) => chain.rules.iter().find(|rule| rule.handle == Some(handle)),
+            None => chain.rules.get(number - 1),
+        };
+        rule.filter(|rule| rule.text == suspect.text)?.counter
+    }
+}
+
+impl Suspects {
+    /// Leaves out what counters acquit. `after` was read after the drop: a rule that has counted
+    /// nothing dropped nothing. With an earlier reading, a rule whose counter stood still dropped
+    /// nothing in between; then what did count comes first.
+    pub fn narrow_by_counters(&mut self, before: Option<&Ruleset>, after: &Ruleset) {
+        let mut kept = Vec::new();
+        for suspect in &self.rules {
+            let now = after.counter(suspect);
+            let earlier = before.and_then(|before| before.counter(suspect));
+            let moved = match (earlier, now) {
+                (Some(earlier), Some(now)) => Some(now.packets > earlier.packets),
+                (_, Some(now)) if now.packets == 0 => Some(false),
+                _ => None,
+            };
+            if moved == Some(false) {
+                continue;
+            }
+            let is_exact = now.is_some_and(|counter| counter.exact);
+            let mut suspect = suspect.clone();
+            suspect.counter = now.or(suspect.counter);
+            kept.push((moved == Some(true) && is_exact, suspect));
+        }
+        if kept.is_empty() {
+            // They contradict the walk: the rules were changed, or another one dropped it.
+            self.complete = false;
+        } else {
+            kept.sort_by_key(|(moved, _)| !moved);
+            self.rules = kept.into_iter().map(|(_, suspect)| suspect).collect();
+        }
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        self.certain = self.complete && self.rules.len() == 1;
+    }
+}
+
+impl Suspect {
+    /// A rule of iptables', by whichever engine.
+    pub fn is_iptables(&self) -> bool {
+        self.backend == Backend::Legacy || self.text.starts_with("-A ")
+    }
+
+    /// One phrase that says which rule it is.
+    pub fn describe(&self) -> String {
+        let Self {
+            family,
+            table,
+            chain,
+            text,
+            ..
+        } = self;
+        let tool = match family {
+            Family::Ip6 => "ip6tables",
+            _ => "iptables",
+        };
+        let place = match (self.is_iptables(), self.backend) {
+            (true, Backend::Legacy) => format!("chain {chain} in table {table} ({tool}-legacy)"),
+            (true, Backend::Nft) => format!("chain {chain} in table {table} ({tool}-nft)"),
+            (false, _) => format!("chain {chain} in table {family} {table}"),
+        };
+        match (self.number, self.handle) {
+            (None, _) => format!("drop policy of {place}"),
+            (Some(_), Some(handle)) if !self.is_iptables() => {
+                format!("rule handle {handle} of {place}: `{text}`")
+            }
+            (Some(number), _) => format!("rule {number} of {place}: `{text}`"),
+        }
+    }
+}

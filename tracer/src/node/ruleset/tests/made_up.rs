@@ -1,0 +1,154 @@
+//! Rules as they come, walked through.
+
+use super::{super::*, *};
+use crate::node::ruleset::{
+    iptables,
+    model::{Backend, Family},
+};
+
+fn legacy(text: &str) -> Ruleset {
+    Ruleset {
+        tables: iptables::parse(text, Backend::Legacy, Family::Ip),
+        nft_read: true,
+        legacy_read: true,
+        ..Ruleset::default()
+    }
+}
+
+fn found(ruleset: &Ruleset, packet: &HookPacket) -> Vec<usize> {
+    let suspects = ruleset.suspects(packet, Hint::Any);
+    let numbers = suspects.rules.iter().map(|rule| rule.number.unwrap_or(0));
+    numbers.collect()
+}
+
+const HOST: &str = "*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [7:700]
+:mine - [0:0]
+[0:0] -A FORWARD -i cali+ -p tcp -m tcp --dport 22 -j DROP
+[1:60] -A FORWARD -s 10.0.0.0/8 -d 192.0.2.7/32 -p tcp -m multiport --dports 80,443,8000:8100 -j mine
+[1:60] -A FORWARD -p udp -j ACCEPT
+[1:60] -A FORWARD -m time --timestart 09:00:00 --timestop 17:00:00 -j ACCEPT
+[1:60] -A mine -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m comment --comment \"no \\\"new\\\" ones\" -j REJECT --reject-with tcp-reset
+[1:60] -A mine -j RETURN
+COMMIT
+";
+
+#[test]
+fn one_rule_or_the_policy() {
+    let ruleset = legacy(HOST);
+    let packet = syn("10.1.2.3", "192.0.2.7", 8050);
+    let suspects = ruleset.suspects(&packet, Hint::Legacy);
+    assert!(suspects.certain);
+    let rule = &suspects.rules[0];
+    assert_eq!(
+        rule.describe(),
+        "rule 1 of chain mine in table filter (iptables-legacy): `-A mine -p tcp -m tcp \
+         --tcp-flags FIN,SYN,RST,ACK SYN -m comment --comment \"no \\\"new\\\" ones\" -j REJECT \
+         --reject-with tcp-reset`"
+    );
+    let fix = suspects.fix(&packet).unwrap();
+    assert_eq!(
+        fix.apply,
+        "iptables-legacy -t filter -I mine 1 -s 10.1.2.3 -d 192.0.2.7 -p tcp --dport 8050 -j \
+         ACCEPT"
+    );
+    let elsewhere = syn("10.1.2.3", "192.0.2.8", 8050);
+    let suspects = ruleset.suspects(&elsewhere, Hint::Legacy);
+    assert_eq!(
+        suspects.rules[0].describe(),
+        "drop policy of chain FORWARD in table filter (iptables-legacy)"
+    );
+    let fix = suspects.fix(&elsewhere).unwrap();
+    assert_eq!(
+        fix.undo,
+        "iptables-legacy -t filter -D FORWARD -s 10.1.2.3 -d 192.0.2.8 -p tcp --dport 8050 -j \
+         ACCEPT"
+    );
+    let udp = HookPacket {
+        proto: 17,
+        ..elsewhere
+    };
+    assert!(found(&ruleset, &udp).is_empty());
+}
+
+#[test]
+fn interfaces_may_be_unknown() {
+    let ruleset = legacy(HOST);
+    let on = |iifname: Option<&str>| HookPacket {
+        iifname: iifname.map(str::to_owned),
+        ..syn("10.1.2.3", "192.0.2.8", 22)
+    };
+    assert_eq!(found(&ruleset, &on(Some("cali123"))), [1]);
+    assert_eq!(found(&ruleset, &on(Some("eth0"))), [0]);
+    let mut suspects = ruleset.suspects(&on(None), Hint::Any);
+    assert_eq!(suspects.rules.len(), 2);
+    suspects.narrow_by_counters(None, &ruleset);
+    assert!(suspects.certain);
+    assert_eq!(suspects.rules[0].number, None);
+}
+
+#[test]
+fn counters_that_moved_come_first() {
+    let text = "*filter
+:FORWARD ACCEPT [0:0]
+[5:0] -A FORWARD -m string --algo bm --string \"x\" -j DROP
+[5:0] -A FORWARD -m string --algo bm --string \"y\" -j DROP
+COMMIT
+";
+    let packet = syn("10.1.2.3", "192.0.2.8", 22);
+    let before = legacy(text);
+    let after = legacy(&text.replacen(
+        "[5:0] -A FORWARD -m string --algo bm --string \"y\"",
+        "[6:0] -A FORWARD -m string --algo bm --string \"y\"",
+        1,
+    ));
+    let mut suspects = after.suspects(&packet, Hint::Legacy);
+    assert_eq!(suspects.rules.len(), 2);
+    suspects.narrow_by_counters(Some(&before), &after);
+    assert!(suspects.certain);
+    assert_eq!(suspects.rules[0].number, Some(2));
+}
+
+#[test]
+fn ports_are_not_looked_for_in_later_fragments() {
+    let ruleset = legacy(
+        "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -m tcp ! --dport 22 -j DROP\n-A FORWARD -f -j \
+         DROP\nCOMMIT\n",
+    );
+    let fragment = HookPacket {
+        sport: None,
+        dport: None,
+        is_later_fragment: true,
+        ..syn("10.1.2.3", "192.0.2.8", 0)
+    };
+    assert_eq!(found(&ruleset, &fragment), [2]);
+    assert_eq!(found(&ruleset, &syn("10.1.2.3", "192.0.2.8", 23)), [1]);
+}
+
+#[test]
+fn a_table_asks_for_its_own_family() {
+    let ruleset = legacy("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n");
+    assert!(found(&ruleset, &syn("2001:db8::1", "2001:db8::2", 80)).is_empty());
+}
+
+#[test]
+fn dockers_policy_is_dockers() {
+    let ruleset = legacy(
+        "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n",
+    );
+    let suspects = ruleset.suspects(&syn("10.1.2.3", "192.0.2.8", 23), Hint::Legacy);
+    assert_eq!(suspects.rules[0].owner, Owner::Docker);
+    assert!(suspects.certain);
+    assert_eq!(suspects.fix(&syn("10.1.2.3", "192.0.2.8", 23)), None);
+}
+
+#[test]
+fn loops_and_missing_chains_end() {
+    let ruleset = legacy(
+        "*filter\n:FORWARD ACCEPT [0:0]\n:a - [0:0]\n-A FORWARD -j a\n-A a -j a\n-A a -j a\n-A a -j \
+         nowhere\nCOMMIT\n",
+    );
+    let suspects = ruleset.suspects(&syn("10.1.2.3", "192.0.2.8", 23), Hint::Legacy);
+    assert!(suspects.rules.is_empty() && !suspects.complete);
+}

@@ -1,0 +1,145 @@
+//! Parsers: the texts of rules, and input that is broken.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::{super::*, *};
+use crate::node::ruleset::{
+    iptables,
+    model::{Backend, Family},
+};
+
+/// Lines as `nft list ruleset` prints them, without what differs: figures, and how numbers look.
+fn normal(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = text.split_whitespace().peekable();
+    while let Some(word) = rest.next() {
+        match word {
+            "packets" | "bytes" if rest.peek().is_some_and(|word| word.parse::<u64>().is_ok()) => {
+                rest.next();
+            }
+            word => words.push(match word.strip_prefix("0x") {
+                Some(hex) => {
+                    u32::from_str_radix(hex, 16).map_or(word.to_owned(), |n| n.to_string())
+                }
+                None => word.to_owned(),
+            }),
+        }
+    }
+    words.join(" ")
+}
+
+#[test]
+fn rules_read_as_nft_prints_them() {
+    for (ruleset, text) in [
+        (n1(), recording!("n1-nft.txt")),
+        (n2(), recording!("n2-nft.txt")),
+    ] {
+        let lines: Vec<_> = text.lines().map(normal).collect();
+        let native = ["kube-proxy", "kube-router-filter-ipv4"];
+        let tables = ruleset.tables.iter();
+        let rules = tables
+            .filter(|table| native.contains(&table.name.as_str()))
+            .flat_map(|table| table.chains.iter().flat_map(|chain| &chain.rules))
+            .map(|rule| normal(&rule.text))
+            // nft prints what NAT to a map's element does in a way of its own.
+            .filter(|text| !text.contains("dnat family"));
+        let missing: Vec<_> = rules.filter(|text| !lines.contains(text)).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+}
+
+#[test]
+fn reading_and_walking_take_little_time() {
+    for (name, make) in [
+        ("n1", n1 as fn() -> Ruleset),
+        ("iptables", n1_by_iptables),
+        ("n2", n2),
+    ] {
+        let start = Instant::now();
+        let ruleset = make();
+        let parsed = start.elapsed();
+        let start = Instant::now();
+        ruleset.suspects(&syn("10.244.2.3", "10.244.1.2", 8080), Hint::Any);
+        println!(
+            "{name}: parsed in {parsed:?}, walked in {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+fn walk(ruleset: &Ruleset) {
+    for hook in [
+        None,
+        Some("FORWARD"),
+        Some("OUTPUT"),
+        Some("BRIDGE_FORWARD"),
+        Some("EGRESS"),
+    ] {
+        let packet = HookPacket {
+            hook: hook.map(str::to_owned),
+            mark: None,
+            ..syn("10.244.2.3", "10.96.146.90", 80)
+        };
+        let suspects = ruleset.suspects(&packet, Hint::Any);
+        suspects.rules.iter().for_each(|rule| drop(rule.describe()));
+        suspects.fix(&packet);
+    }
+}
+
+/// A text with one part of it replaced.
+fn broken(text: &'static str) -> impl Strategy<Value = String> {
+    let scraps = [
+        "\"",
+        "{",
+        "}",
+        "[]",
+        "null",
+        "-1",
+        "!",
+        " -j ",
+        "/",
+        "18446744073709551615",
+        ":",
+    ];
+    (
+        0..text.len(),
+        0..40usize,
+        prop::sample::select(scraps.to_vec()),
+    )
+        .prop_map(|(at, length, scrap)| {
+            let at = text.floor_char_boundary(at);
+            let end = text.floor_char_boundary((at + length).min(text.len()));
+            format!("{}{scrap}{}", &text[..at], &text[end..])
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn broken_json_is_no_panic(json in broken(recording!("n2-nft.json"))) {
+        if let Ok(ruleset) = Ruleset::from_texts(&json, "", "") {
+            walk(&ruleset);
+        }
+    }
+
+    #[test]
+    fn broken_iptables_are_no_panic(
+        text in broken(recording!("n1-iptables-kube-router.txt")),
+        sets in broken(recording!("n1-ipset.txt")),
+    ) {
+        let json = recording!("n1-nft-kube-router-iptables.json");
+        walk(&Ruleset::from_texts(json, &text, &sets).unwrap());
+        let tables = iptables::parse(&text, Backend::Legacy, Family::Ip);
+        walk(&Ruleset { tables, ..Ruleset::default() });
+    }
+
+    #[test]
+    fn any_line_is_no_panic(words in prop::collection::vec("[ -~]{0,12}", 0..8)) {
+        let text = format!("*filter\n:FORWARD DROP [0:0]\n-A FORWARD {}\n", words.join(" "));
+        let tables = iptables::parse(&text, Backend::Legacy, Family::Ip6);
+        walk(&Ruleset { tables, ..Ruleset::default() });
+    }
+}
