@@ -12,6 +12,7 @@
 //! - [`drops`]: dropped packets
 //! - [`attempts`]: connection attempts
 //! - [`verdict`]: who dropped them
+//! - [`layers`]: what a whole trace says of each layer
 //! - [`record`], [`output`]: what the user sees
 //! - [`trace`], [`check`]: the commands, which put it together
 
@@ -23,6 +24,7 @@ pub mod drops;
 pub mod endpoint;
 pub mod filter;
 pub mod kernel;
+pub mod layers;
 pub mod node;
 pub mod output;
 pub mod record;

@@ -275,6 +275,11 @@ pub struct Summary {
     pub untracked: u64,
     /// The verdicts given, most frequent first.
     pub verdicts: Vec<VerdictCount>,
+    /// What the trace says of each layer.
+    pub layers: Vec<LayerRow>,
+    /// The main verdict: the most frequent one over the failed attempts that is more than possible;
+    /// where no attempt failed, the most frequent one over the drops.
+    pub verdict: Option<Verdict>,
 }
 
 impl Summary {
@@ -291,6 +296,36 @@ impl Summary {
             }),
         }
     }
+}
+
+/// What a trace says of one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerRow {
+    /// `DNS`, `TCP`, `policy`, `firewall`, `overlay`, `MTU`, `listener` or `TLS`.
+    pub layer: &'static str,
+    /// What would show that the layer works.
+    pub test: &'static str,
+    /// What was seen of that.
+    pub result: LayerResult,
+    /// What the result rests on.
+    pub evidence: Option<String>,
+    /// Who is to blame, or what the layer is blocked by.
+    pub verdict: Option<String>,
+}
+
+/// What was seen of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerResult {
+    /// It was seen to work, and no failure can be its own.
+    Ok,
+    /// It was seen to fail.
+    Failed,
+    /// A layer before it failed, so that it was never reached.
+    Blocked,
+    /// Nothing seen says anything of it.
+    #[serde(rename = "not observed")]
+    NotObserved,
 }
 
 /// How often one verdict was given.
@@ -368,6 +403,28 @@ pub enum Point {
     Unknown,
 }
 
+impl Point {
+    /// The point's name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Firewall => "firewall",
+            Self::Overlay => "overlay",
+            Self::Mtu => "mtu",
+            Self::Listener => "listener",
+            Self::Endpoint => "endpoint",
+            Self::Route => "route",
+            Self::Conntrack => "conntrack",
+            Self::Rpfilter => "rpfilter",
+            Self::Queue => "queue",
+            Self::Socket => "socket",
+            Self::Checksum => "checksum",
+            Self::OffNode => "off-node",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How sure a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -378,6 +435,17 @@ pub enum Confidence {
     Likely,
     /// Seen happening.
     Confirmed,
+}
+
+impl Confidence {
+    /// The confidence's name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Confirmed => "confirmed",
+        }
+    }
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::Style;
 
 /// Below this, wrapping would make matters worse.
-const NARROWEST: usize = 40;
+pub(super) const NARROWEST: usize = 40;
 
 /// What a piece of text means; colour is added to the words, never instead of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +200,7 @@ pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || reorders
 }
 
-fn sanitized(text: &str) -> Cow<'_, str> {
+pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
     if text.contains(is_unsafe) {
         Cow::Owned(text.replace(is_unsafe, "\u{fffd}"))
     } else {

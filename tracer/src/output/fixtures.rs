@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::record::{
-    Confidence, Drop, Flow, Lost, Outcome, Packet, Pod, Point, PolicyVerdict, Record, Started,
-    Summary, Verdict, VerdictCount,
+    Confidence, Drop, Flow, LayerResult, LayerRow, Lost, Outcome, Packet, Pod, Point,
+    PolicyVerdict, Record, Started, Summary, Verdict, VerdictCount,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -266,6 +266,20 @@ pub(super) fn started() -> Record {
     })
 }
 
+/// The first record of a trace of many namespaces.
+pub(super) fn started_in_namespaces() -> Record {
+    Record::Started(Started {
+        ts: ts(),
+        kernel: "6.12.9".to_owned(),
+        interfaces: 1,
+        hooks: vec![],
+        degraded: vec![],
+        filter: "everything, in netns node-a, node-b, cni-5c2f8a5e-1b7d, cni-91c0e7f2-88aa, \
+                 cni-3d5e6f70-0c1b"
+            .to_owned(),
+    })
+}
+
 /// A loss.
 pub(super) fn lost() -> Record {
     Record::Lost(Lost {
@@ -304,6 +318,68 @@ pub(super) fn summary() -> Record {
                  port 443",
             ),
         ],
+        ..Summary::default()
+    })
+}
+
+/// The last record of a trace that saw names resolve and a firewall drop connections.
+pub(super) fn reported() -> Record {
+    let why = "a rule in the chain inet filter forward dropped the SYN";
+    let row = |layer, test, result, evidence: &str, verdict: &str| LayerRow {
+        layer,
+        test,
+        result,
+        evidence: Some(evidence.to_owned()).filter(|text| !text.is_empty()),
+        verdict: Some(verdict.to_owned()).filter(|text| !text.is_empty()),
+    };
+    let by = "blocked by firewall";
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        drops: 6,
+        shown: 6,
+        attempts: [(Outcome::Answered, 2), (Outcome::Unanswered, 3)].into(),
+        verdicts: vec![VerdictCount {
+            point: Point::Firewall,
+            count: 6,
+            why: why.to_owned(),
+        }],
+        layers: vec![
+            row(
+                "DNS",
+                "answer",
+                LayerResult::Ok,
+                "2 answered: A cart.shop.svc.cluster.local after 3 ms",
+                "",
+            ),
+            row(
+                "TCP",
+                "handshake",
+                LayerResult::Failed,
+                "3 unanswered: 10.244.1.5 → 10.244.3.17:443, 3 SYNs in 1002 ms",
+                "firewall (confirmed)",
+            ),
+            row("policy", "admitted", LayerResult::NotObserved, "", ""),
+            row(
+                "firewall",
+                "rules",
+                LayerResult::Failed,
+                why,
+                "firewall (confirmed), 3 attempts",
+            ),
+            row("overlay", "tunnel", LayerResult::Blocked, "", by),
+            row("MTU", "full size", LayerResult::Blocked, "", by),
+            row("listener", "accept", LayerResult::Blocked, "", by),
+            row("TLS", "handshake", LayerResult::Blocked, "", by),
+        ],
+        verdict: Some(Verdict {
+            point: Point::Firewall,
+            confidence: Confidence::Confirmed,
+            why: why.to_owned(),
+            evidence: vec![],
+            fix: strings(&["nft delete rule inet filter forward handle 12"]),
+            policy: None,
+        }),
+        ..Summary::default()
     })
 }
 
@@ -337,6 +413,7 @@ pub(super) fn nothing_seen() -> Record {
 pub(super) fn all() -> Vec<Record> {
     let mut all = vec![
         started(),
+        started_in_namespaces(),
         syn(),
         judged(),
         storm(),
@@ -347,6 +424,7 @@ pub(super) fn all() -> Vec<Record> {
         lost(),
         summary(),
         flooded(),
+        reported(),
         nothing_seen(),
     ];
     all.extend(attempts::all());

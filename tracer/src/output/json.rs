@@ -48,6 +48,16 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_is_said_in_the_words_of_the_table() {
+        let line = render(&fixtures::reported()).expect("serialisable");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let layer = |n: usize| value["layers"][n].to_string();
+        insta::assert_snapshot!(layer(2), @r#"{"layer":"policy","test":"admitted","result":"not observed","evidence":null,"verdict":null}"#);
+        insta::assert_snapshot!(layer(4), @r#"{"layer":"overlay","test":"tunnel","result":"blocked","evidence":null,"verdict":"blocked by firewall"}"#);
+        assert_eq!(value["verdict"]["point"], "firewall");
+    }
+
+    #[test]
     fn control_characters_are_escaped_and_come_back() {
         let name = "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é\n";
         let line = render(&fixtures::drop_on(name)).expect("serialisable");

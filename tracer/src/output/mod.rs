@@ -9,6 +9,7 @@ mod canvas;
 mod fixtures;
 mod json;
 mod ladder;
+mod layers;
 mod packet;
 mod summary;
 mod terminal;

@@ -9,7 +9,7 @@ use super::{
     canvas::{Canvas, Paint, Piece, piece},
     packet, summary,
 };
-use crate::record::{Confidence, Drop, Lost, Point, Record, Started, Verdict};
+use crate::record::{Confidence, Drop, Lost, Point, PolicyVerdict, Record, Started, Verdict};
 
 /// How far the lines below a record's first one are indented.
 pub(super) const INDENT: usize = 4;
@@ -71,8 +71,10 @@ fn draw_started(canvas: &mut Canvas<'_>, style: &Style, started: &Started) {
     let mut pieces = vec![
         piece(time(style, *ts, "%F %T %Z"), Paint::Dim),
         piece("watching", Paint::Plain),
-        piece(filter, Paint::Bold).after(" "),
     ];
+    // By words: a list of namespaces may be longer than a line.
+    let words = filter.split_whitespace();
+    pieces.extend(words.map(|word| piece(word, Paint::Bold).after(" ")));
     let mut facts = vec![format!("kernel {kernel}")];
     if !hooks.is_empty() {
         facts.push(hooks.join(", "));
@@ -171,17 +173,25 @@ pub(super) fn draw_verdict(canvas: &mut Canvas<'_>, verdict: &Verdict, told: boo
     if !why.is_empty() {
         canvas.labelled(INDENT, "why:", why, Paint::Plain);
     }
-    for fact in evidence.iter().take(EVIDENCE_SHOWN) {
+    // To say that there is one more takes a line too.
+    let shown = if evidence.len() == EVIDENCE_SHOWN + 1 {
+        evidence.len()
+    } else {
+        EVIDENCE_SHOWN
+    };
+    for fact in evidence.iter().take(shown) {
         canvas.labelled(INDENT, "-", fact, Paint::Dim);
     }
-    if let Some(more) = evidence
-        .len()
-        .checked_sub(EVIDENCE_SHOWN)
-        .filter(|more| *more > 0)
-    {
-        let text = format!("{more} more fact{} with -o json", plural(more));
+    if evidence.len() > shown {
+        let more = evidence.len() - shown;
+        let text = format!("{more} more facts with -o json");
         canvas.labelled(INDENT, "-", &text, Paint::Dim);
     }
+    draw_remedy(canvas, policy.as_ref(), fix);
+}
+
+/// What a policy misses, and what to do.
+pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict>, fix: &[String]) {
     if let Some(policy) = policy {
         let text = format!(
             "{} isolates {} for {}; missing: {}",
@@ -208,34 +218,22 @@ fn draw_lost(canvas: &mut Canvas<'_>, style: &Style, lost: &Lost) {
     canvas.labelled(0, &format!("{stamp}  !"), &text, Paint::Warn);
 }
 
-/// The dropping point, and how sure it is.
-pub(super) fn point(verdict: &Verdict) -> Piece {
-    let (sure, paint) = match verdict.confidence {
-        Confidence::Confirmed => ("confirmed", Paint::Bad),
-        Confidence::Likely => ("likely", Paint::Warn),
-        Confidence::Possible => ("possible", Paint::Warn),
-    };
-    piece(format!("{} ({sure})", point_name(verdict.point)), paint)
+/// The dropping point, and how sure it is, in words.
+pub(super) fn blame(verdict: &Verdict) -> String {
+    format!("{} ({})", verdict.point.name(), verdict.confidence.name())
 }
 
-/// The name of a dropping point, as the JSON has it.
-pub(super) fn point_name(point: Point) -> &'static str {
-    match point {
-        Point::Policy => "policy",
-        Point::Firewall => "firewall",
-        Point::Overlay => "overlay",
-        Point::Mtu => "mtu",
-        Point::Listener => "listener",
-        Point::Endpoint => "endpoint",
-        Point::Route => "route",
-        Point::Conntrack => "conntrack",
-        Point::Rpfilter => "rpfilter",
-        Point::Queue => "queue",
-        Point::Socket => "socket",
-        Point::Checksum => "checksum",
-        Point::OffNode => "off-node",
-        Point::Unknown => "unknown",
+/// How loud a verdict is.
+pub(super) fn alarm(confidence: Confidence) -> Paint {
+    match confidence {
+        Confidence::Confirmed => Paint::Bad,
+        Confidence::Likely | Confidence::Possible => Paint::Warn,
     }
+}
+
+/// The dropping point, and how sure it is.
+pub(super) fn point(verdict: &Verdict) -> Piece {
+    piece(blame(verdict), alarm(verdict.confidence))
 }
 
 /// Where in the kernel it happened; only what is known.

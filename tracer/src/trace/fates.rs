@@ -343,6 +343,8 @@ impl Session<'_> {
             listener: listener.map(|facts| *facts),
             ..self.fates.surroundings(attempt, inventory)
         };
+        // Its verdict is that drop's own, which was counted with the drop.
+        let counted = attempt.deciding_drop(outcome).is_some();
         let at = match outcome {
             Outcome::Unanswered | Outcome::Stalled => monotonic_nanos(),
             _ => report::decided_at(attempt),
@@ -366,7 +368,9 @@ impl Session<'_> {
         }
         *self.summary.attempts.entry(outcome).or_default() += 1;
         self.summary.attempts.retain(|_, count| *count > 0);
-        if let Some(verdict) = &record.verdict {
+        if let Some(verdict) = &record.verdict
+            && !counted
+        {
             self.tally(verdict, 1);
         }
         self.print(&Record::Attempt(Box::new(record)))

@@ -26,6 +26,7 @@ use crate::{
         netns::NetnsNames,
         probes::{EventStream, Probes, Tallies},
     },
+    layers::Layers,
     node::facts::NodeFacts,
     output::{Delivery, Printer, Terminal},
     record::{Drop, Lost, Record, Started, Summary, Verdict},
@@ -44,6 +45,7 @@ pub(super) struct Session<'a> {
     /// The kernel's counters, as far as they were told.
     reported: Tallies,
     pub(super) summary: Summary,
+    layers: Layers,
     /// Drop records printed.
     records: u64,
     /// Whether the trace is to end: `--count` is reached, or nobody reads any more.
@@ -67,6 +69,7 @@ impl<'a> Session<'a> {
             printer,
             reported: Tallies::default(),
             summary: Summary::default(),
+            layers: Layers::default(),
             records: 0,
             ended: false,
         }
@@ -135,7 +138,10 @@ impl<'a> Session<'a> {
 
     /// Takes an answer of the node, and what has waited for it.
     pub(super) fn informed(&mut self, answered: Answered, inventory: &Inventory) -> Result<()> {
-        let Answered { facts: node, waiting } = answered;
+        let Answered {
+            facts: node,
+            waiting,
+        } = answered;
         let mut events = Vec::new();
         // The drop first, then the attempt that it explains.
         for waiting in waiting {
@@ -263,6 +269,11 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn print(&mut self, record: &Record) -> Result<()> {
+        match record {
+            Record::Drop(drop) => self.layers.dropped(drop),
+            Record::Attempt(attempt) => self.layers.attempted(attempt),
+            Record::Started(_) | Record::Lost(_) | Record::Summary(_) => {}
+        }
         match self
             .printer
             .print(record)
@@ -302,7 +313,11 @@ impl<'a> Session<'a> {
         self.summary
             .verdicts
             .sort_by_key(|verdict| std::cmp::Reverse(verdict.count));
-        let summary = std::mem::take(&mut self.summary);
+        let mut summary = std::mem::take(&mut self.summary);
+        let all_shown = summary.shown == summary.drops;
+        let complete = all_shown && summary.lost == 0 && summary.untracked == 0;
+        summary.layers = self.layers.rows(complete);
+        summary.verdict = self.layers.verdict().cloned();
         self.print(&Record::Summary(summary))
     }
 }

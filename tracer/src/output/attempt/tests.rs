@@ -36,7 +36,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         why: 3 SYNs left this node by eth0 inside VXLAN to 192.0.2.2, and nothing came back
         - no packet of this connection was dropped on this node, and 0 events were lost
         - every interface of the node is watched
-        - 1 more fact with -o json
+        - the underlay answered ARP for 192.0.2.2
     ");
     insta::assert_snapshot!(text(80, &attempts::off_node()), @"
     09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → 10.244.3.17:443  tcp
@@ -52,7 +52,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         - no packet of this connection was dropped on this node, and 0 events were
           lost
         - every interface of the node is watched
-        - 1 more fact with -o json
+        - the underlay answered ARP for 192.0.2.2
     ");
     insta::assert_snapshot!(text(60, &attempts::off_node()), @"
     09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 →
@@ -69,7 +69,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         - no packet of this connection was dropped on this node,
           and 0 events were lost
         - every interface of the node is watched
-        - 1 more fact with -o json
+        - the underlay answered ARP for 192.0.2.2
     ");
 }
 

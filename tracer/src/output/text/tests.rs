@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::{super::fixtures, *};
+use crate::record::{LayerResult, LayerRow, Outcome, Summary};
 
 fn text(width: usize, record: &Record) -> String {
     Text::new(Style {
@@ -50,7 +51,7 @@ fn a_judged_drop_says_why_and_what_to_do() {
         why: the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on port 443
         - 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ
         - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
-        - 1 more fact with -o json
+        - the counter of the rule rose by 1
         policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods with app=web, port 443/TCP
         fix: kubectl -n shop apply -f - <<EOF
              kind: NetworkPolicy
@@ -65,7 +66,7 @@ fn a_judged_drop_says_why_and_what_to_do() {
              shop/web on port 443
         - 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ
         - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
-        - 1 more fact with -o json
+        - the counter of the rule rose by 1
         policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods
                 with app=web, port 443/TCP
         fix: kubectl -n shop apply -f - <<EOF
@@ -83,7 +84,7 @@ fn a_judged_drop_says_why_and_what_to_do() {
         - 1 packet was dropped in FORWARD by the chain
           KUBE-POD-FW-XYZ
         - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
-        - 1 more fact with -o json
+        - the counter of the rule rose by 1
         policy: shop/deny-all isolates shop/cart-0 for ingress;
                 missing: from pods with app=web, port 443/TCP
         fix: kubectl -n shop apply -f - <<EOF
@@ -171,6 +172,74 @@ fn the_start_says_what_is_watched_and_what_cannot_be_seen() {
 }
 
 #[test]
+fn a_long_list_of_namespaces_breaks_between_names() {
+    insta::assert_snapshot!(text(60, &fixtures::started_in_namespaces()), @"
+    2026-03-01 09:41:07 UTC  watching everything, in netns
+        node-a, node-b, cni-5c2f8a5e-1b7d, cni-91c0e7f2-88aa,
+        cni-3d5e6f70-0c1b · kernel 6.12.9 · 1 interface
+    ");
+}
+
+#[test]
+fn of_one_more_fact_the_fact_is_said() {
+    let mut record = fixtures::judged();
+    let shown = text(80, &record);
+    let Record::Drop(drop) = &mut record else {
+        panic!("not a drop");
+    };
+    assert_eq!(drop.verdict.evidence.len(), 3);
+    for fact in &drop.verdict.evidence {
+        assert!(shown.contains(&format!("- {fact}")), "{shown}");
+    }
+    drop.verdict.evidence.push("a fourth one".to_owned());
+    assert!(text(80, &record).contains("- 2 more facts with -o json"));
+}
+
+#[test]
+fn one_is_not_many() {
+    let summary = Record::Summary(Summary {
+        lost: 1,
+        untracked: 1,
+        ..Summary::default()
+    });
+    insta::assert_snapshot!(text(80, &summary), @"
+    summary
+        drops      0  no matching packet was dropped where this trace looked
+        lost       1  event found the buffer full; its drop is counted
+        untracked  1  SYN found the table of attempts full, and was not followed
+    ");
+}
+
+#[test]
+fn a_server_that_answers_and_fails_is_a_failure() {
+    let row = |result, verdict: Option<&str>| LayerRow {
+        layer: "DNS",
+        test: "answer",
+        result,
+        evidence: None,
+        verdict: verdict.map(str::to_owned),
+    };
+    let conclusion = |row| {
+        let summary = Record::Summary(Summary {
+            attempts: [(Outcome::Answered, 1)].into(),
+            layers: vec![row],
+            ..Summary::default()
+        });
+        let text = text(80, &summary);
+        let last = text.lines().last().map(str::trim_start);
+        last.unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        conclusion(row(LayerResult::Failed, Some("the server says SERVFAIL"))),
+        "verdict: DNS: the server says SERVFAIL"
+    );
+    assert_eq!(
+        conclusion(row(LayerResult::Ok, None)),
+        "verdict: no failure seen"
+    );
+}
+
+#[test]
 fn a_loss_is_a_warning() {
     insta::assert_snapshot!(text(80, &fixtures::lost()), @"09:41:07.312  ! 1,024 events lost in the ring buffer: not every drop is shown");
 }
@@ -183,13 +252,14 @@ fn the_summary_counts() {
         noise           12  made by healthy traffic too, hidden; --noise shows them
         lost         1,024  events found the buffer full; their drops are counted
         malformed        1  claimed to be IP and could not be parsed
-        attempts         3  answered
-        attempts         1  unanswered
+        attempts         4  3 answered, 1 unanswered
 
           count  verdict  why
         204,321  socket   the receive buffer of port 514 is full
              10  policy   the policy shop/deny-all isolates shop/cart-0, and no rule
                           admits shop/web on port 443
+
+        verdict: unknown: 1 attempt failed, and what was seen does not say where
     ");
     insta::assert_snapshot!(text(60, &fixtures::summary()), @"
     09:41:07.312  summary
@@ -200,25 +270,27 @@ fn the_summary_counts() {
                             drops are counted
         malformed        1  claimed to be IP and could not be
                             parsed
-        attempts         3  answered
-        attempts         1  unanswered
+        attempts         4  3 answered, 1 unanswered
 
           count  verdict  why
         204,321  socket   the receive buffer of port 514 is full
              10  policy   the policy shop/deny-all isolates
                           shop/cart-0, and no rule admits
                           shop/web on port 443
+
+        verdict: unknown: 1 attempt failed, and what was seen
+                 does not say where
     ");
     insta::assert_snapshot!(text(80, &fixtures::flooded()), @"
     09:41:07.312  summary
         drops            0  no matching packet was dropped where this trace looked
-        attempts     1,204  answered
-        attempts         2  refused
-        attempts         1  rejected
-        attempts    16,384  unanswered
-        attempts         1  stalled
+        attempts    17,592  1,204 answered, 2 refused, 1 rejected, 16,384
+                            unanswered, 1 stalled
         untracked  983,616  SYNs found the table of attempts full, and were not
                             followed
+
+        verdict: unknown: 16,388 attempts failed, and what was seen does not say
+                 where
     ");
     insta::assert_snapshot!(text(80, &fixtures::nothing_seen()), @"
     09:41:07.312  summary
@@ -238,7 +310,7 @@ fn colour_marks_what_words_already_say() {
              shop/web on port 443
         ‹[2m- 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ‹[0m
         ‹[2m- 10.244.3.17 belongs to shop/cart-0 since 08:12:44‹[0m
-        ‹[2m- 1 more fact with -o json‹[0m
+        ‹[2m- the counter of the rule rose by 1‹[0m
         policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods
                 with app=web, port 443/TCP
         ‹[36mfix: kubectl -n shop apply -f - <<EOF‹[0m
