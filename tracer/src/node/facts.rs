@@ -4,7 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     conntrack::Conntrack,
-    netns::{NetnsRef, in_netns_async},
+    netns::{Inside, NetnsRef, in_netns_async},
+    ruleset::{Fix, Hint, HookPacket, Ruleset, Suspects},
 };
 use crate::drops::decode::DropFacts;
 
@@ -28,6 +29,10 @@ pub struct Subject {
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
+    /// The netfilter rules that can have dropped it.
+    pub suspects: Option<Suspects>,
+    /// What would let it pass, where one rule is left.
+    pub fix: Option<Fix>,
     /// How full the conntrack table of the namespace is.
     pub conntrack: Option<Conntrack>,
     /// Why something is missing, a sentence each.
@@ -64,8 +69,11 @@ impl NodeFacts {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };
-        let read = in_netns_async(&netns, LIMIT, move |_| {
+        let read = in_netns_async(&netns, LIMIT, move |inside| {
             let mut found = Self::default();
+            if wants_ruleset(&facts) {
+                found.read_ruleset(&inside, &facts);
+            }
             match Conntrack::read() {
                 Ok(conntrack) => found.conntrack = conntrack,
                 Err(error) => found.gaps.push(format!("{error:#}")),
@@ -76,5 +84,20 @@ impl NodeFacts {
             gaps: vec![format!("{error:#}")],
             ..Self::default()
         })
+    }
+
+    /// Which rules can have dropped it. Read after the drop: the dropping rule has counted it.
+    fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts) {
+        let ruleset = Ruleset::read(inside);
+        let packet = HookPacket::of(facts);
+        let mut suspects = ruleset.suspects(&packet, Hint::of_stack(&facts.stack));
+        if suspects.rules.is_empty() {
+            // Up to some 6.1, nf_hook_slow frees what nf_tables drops, too.
+            suspects = ruleset.suspects(&packet, Hint::Any);
+        }
+        suspects.narrow_by_counters(None, &ruleset);
+        self.fix = suspects.fix(&packet);
+        self.suspects = Some(suspects);
+        self.gaps.extend(ruleset.gaps);
     }
 }

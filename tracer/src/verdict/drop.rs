@@ -28,8 +28,10 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
         evidence: Vec::new(),
         fix: Vec::new(),
     });
-    let mut evidence = evidence(facts);
-    evidence.extend(of_rule);
+    // The text shows the first few: what is special about this drop comes first.
+    let mut evidence = of_rule;
+    evidence.extend(general(facts));
+    evidence.extend(node.gaps.iter().map(|gap| format!("not known: {gap}")));
     Verdict {
         point,
         confidence,
@@ -41,7 +43,7 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 }
 
 /// What every drop shows.
-fn evidence(facts: &DropFacts) -> Vec<String> {
+fn general(facts: &DropFacts) -> Vec<String> {
     let mut evidence = vec![format!(
         "the kernel freed the packet in {}, reason {}",
         function(facts),

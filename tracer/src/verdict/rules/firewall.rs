@@ -3,9 +3,12 @@
 use super::{Finding, found, place};
 use crate::{
     drops::decode::DropFacts,
-    node::facts::NodeFacts,
+    node::{
+        facts::NodeFacts,
+        ruleset::{Meaning, Owner, Suspect},
+    },
     record::{
-        Confidence::{Confirmed, Likely},
+        Confidence::{Confirmed, Likely, Possible},
         Point,
     },
     verdict::drop::function,
@@ -34,24 +37,145 @@ pub(super) fn nfqueue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     })?
 }
 
-/// Which rule it was, the ruleset would say; that it was one, the stack does.
-pub(super) fn netfilter(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+/// How many candidates are listed.
+const LISTED: usize = 3;
+
+/// That it was netfilter, the stack says. Which rule it was, the ruleset says where only one that
+/// can have dropped the packet is left; otherwise the candidates are listed.
+pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let in_netfilter = facts.reason == "NETFILTER_DROP"
         || matches!(
             function(facts),
             "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
         );
-    in_netfilter.then(|| {
-        let hook = facts
-            .hook
-            .map(|hook| format!(" in {hook}"))
-            .unwrap_or_default();
-        found(
-            Point::Firewall,
-            Likely,
-            format!("a netfilter rule dropped it{hook}{}", place(facts)),
-        )
-    })?
+    if !in_netfilter {
+        return None;
+    }
+    let hook = facts
+        .hook
+        .map(|hook| format!(" in {hook}"))
+        .unwrap_or_default();
+    let somebody = format!("a netfilter rule dropped it{hook}{}", place(facts));
+    let Some(suspects) = &node.suspects else {
+        return found(Point::Firewall, Likely, somebody);
+    };
+    match suspects.rules.as_slice() {
+        [] => no_suspect(node, suspects.complete, somebody),
+        [only] => one_suspect(node, only, suspects.certain),
+        several => several_suspects(several, somebody),
+    }
+}
+
+/// No rule that was read can have dropped it: it was conntrack, or somebody else at the hook.
+fn no_suspect(node: &NodeFacts, complete: bool, somebody: String) -> Option<Finding> {
+    if let Some(table) = node.conntrack.as_ref().filter(|table| table.is_full()) {
+        let mut finding = found(
+            Point::Conntrack,
+            if complete { Confirmed } else { Likely },
+            "the conntrack table is full: new connections are dropped".to_owned(),
+        )?;
+        finding.evidence.push(format!(
+            "{} of {} entries are in use, and no rule can have dropped it",
+            table.count, table.max
+        ));
+        finding.fix.push(format!(
+            "sysctl -w net.netfilter.nf_conntrack_max={} (undo: sysctl -w \
+             net.netfilter.nf_conntrack_max={})",
+            table.max * 2,
+            table.max
+        ));
+        return Some(finding);
+    }
+    let mut finding = found(
+        Point::Firewall,
+        if complete { Possible } else { Likely },
+        somebody,
+    )?;
+    finding.evidence.push(if complete {
+        "no rule that is there now can have dropped it: it may have changed since, or be a BPF \
+         netfilter program"
+            .to_owned()
+    } else {
+        "the ruleset could not be read whole".to_owned()
+    });
+    Some(finding)
+}
+
+/// One rule is left.
+fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Finding> {
+    let by = match suspect.owner {
+        Owner::User => String::new(),
+        owner => format!(" of {}", owner.name()),
+    };
+    let rule = suspect.describe();
+    let why = match suspect.meaning {
+        Meaning::PolicyEnforcement => match &suspect.pod {
+            Some(pod) => format!("network policy enforcement{by} for the pod {pod}: {rule}"),
+            None => format!("network policy enforcement{by}: {rule}"),
+        },
+        Meaning::NoEndpoints => match &suspect.service {
+            Some(service) => format!("the Service {service} has no endpoints, says {rule}"),
+            None => format!("the Service has no endpoints, says {rule}"),
+        },
+        Meaning::NoSuchService => format!("no Service has this address and port, says {rule}"),
+        Meaning::Invalid => {
+            format!("conntrack calls the packet invalid, and a rule{by} drops that: {rule}")
+        }
+        Meaning::Plain if by.is_empty() => format!("dropped by {rule}"),
+        Meaning::Plain => format!("dropped by a rule{by}: {rule}"),
+    };
+    let mut finding = found(
+        point(suspect.meaning),
+        if certain { Confirmed } else { Likely },
+        why,
+    )?;
+    if let Some(counter) = suspect.counter {
+        finding
+            .evidence
+            .push(format!("that rule has counted {} packets", counter.packets));
+    }
+    if certain {
+        finding
+            .evidence
+            .push("no other rule at this hook can have dropped it".to_owned());
+    }
+    if let Some(fix) = &node.fix {
+        finding
+            .fix
+            .push(format!("{} (undo: {})", fix.apply, fix.undo));
+    }
+    Some(finding)
+}
+
+/// Several rules are left: what they have in common is likely, and no more.
+fn several_suspects(suspects: &[Suspect], somebody: String) -> Option<Finding> {
+    let meaning = suspects[0].meaning;
+    let agree = suspects.iter().all(|suspect| suspect.meaning == meaning);
+    let mut finding = if agree {
+        found(point(meaning), Likely, somebody)?
+    } else {
+        found(Point::Firewall, Possible, somebody)?
+    };
+    finding
+        .evidence
+        .push(format!("{} rules can have dropped it", suspects.len()));
+    for suspect in suspects.iter().take(LISTED) {
+        finding.evidence.push(format!(
+            "candidate: {} ({})",
+            suspect.describe(),
+            suspect.owner.name()
+        ));
+    }
+    Some(finding)
+}
+
+fn point(meaning: Meaning) -> Point {
+    match meaning {
+        Meaning::PolicyEnforcement => Point::Policy,
+        Meaning::NoEndpoints | Meaning::NoSuchService => Point::Endpoint,
+        Meaning::Invalid => Point::Conntrack,
+        Meaning::Plain => Point::Firewall,
+    }
 }
 
 pub(super) fn bpf_program(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {

@@ -87,8 +87,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "netfilter",
-        points: &[Point::Firewall],
-        needs: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet",
+        points: &[
+            Point::Firewall,
+            Point::Policy,
+            Point::Endpoint,
+            Point::Conntrack,
+        ],
+        needs: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; conntrack's count and maximum",
         cannot_tell: "several rules that could each have dropped it; a BPF netfilter program from a rule",
         applies: firewall::netfilter,
     },
