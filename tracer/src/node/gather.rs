@@ -13,7 +13,7 @@ use super::{
     overlay::{Overlay, Remote},
     programs::{self, Program},
     qdisc::{self, Qdisc},
-    route::{Forwarding, Lookup, Packet},
+    route::{Forwarding, Lookup, Packet, RouteKind},
     rpfilter::RpFilter,
     rtnetlink::Rtnetlink,
 };
@@ -276,15 +276,16 @@ impl Reader<'_> {
     /// In by an interface, out by another, and if that is a tunnel, out again below it.
     fn hops(&mut self) {
         let mut links: Vec<(LinkFacts, u32)> = Vec::new();
+        links.extend(self.found.link.clone().map(|link| (link, 0)));
         links.extend(self.found.incoming.clone().map(|link| (link, 0)));
         let route = self.found.route.as_ref();
-        let output = route.and_then(|lookup| lookup.answer.as_ref().ok()?.output);
-        links.extend(output.and_then(|output| Some((self.link(output)?, 0))));
-        let remotes = self
-            .found
-            .overlay
-            .iter()
-            .flat_map(|overlay| &overlay.remotes);
+        let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
+        let output = route.filter(|route| route.kind == RouteKind::Unicast);
+        if let Some(output) = output.and_then(|route| route.output) {
+            links.extend(self.link(output).map(|link| (link, 0)));
+        }
+        let remotes = self.found.overlay.iter();
+        let remotes = remotes.flat_map(|overlay| &overlay.remotes);
         let below = remotes
             .chain(&self.found.remote)
             .find_map(|remote| Some((remote.vtep, remote.route.answer.as_ref().ok()?.output?)));
@@ -292,19 +293,24 @@ impl Reader<'_> {
             let overhead = Encapsulation::Vxlan.overhead(vtep.is_ipv6());
             links.extend(self.link(output).map(|link| (link, overhead)));
         }
-        // Last, as it may be one of those above.
-        if let Some(link) = self.found.link.clone()
-            && links.iter().all(|(known, _)| known.ifindex != link.ifindex)
-        {
-            links.insert(0, (link, 0));
-        }
-        let hops = links.into_iter().map(|(link, overhead)| Hop {
-            ifname: link.name,
-            mtu: link.mtu,
-            overhead,
-        });
-        self.found.hops = hops.collect();
+        self.found.hops = hops(&links);
     }
+}
+
+/// Each interface once; below a tunnel, its packets are the larger ones.
+fn hops(links: &[(LinkFacts, u32)]) -> Vec<Hop> {
+    let mut found: Vec<Hop> = Vec::new();
+    for (link, overhead) in links {
+        match found.iter_mut().find(|hop| hop.ifname == link.name) {
+            Some(known) => known.overhead = known.overhead.max(*overhead),
+            None => found.push(Hop {
+                ifname: link.name.clone(),
+                mtu: link.mtu,
+                overhead: *overhead,
+            }),
+        }
+    }
+    found
 }
 
 impl DropContext {
@@ -352,6 +358,18 @@ mod tests {
         assert_eq!(link.name, "lo");
         assert!(found.route.is_some());
         assert_eq!(found.gaps, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_interface_is_one_hop_with_its_largest_packets() {
+        let link = |name: &str| LinkFacts {
+            name: name.to_owned(),
+            mtu: 1500,
+            ..LinkFacts::default()
+        };
+        let found = hops(&[(link("eth0"), 0), (link("vxlan10"), 0), (link("eth0"), 50)]);
+        let inner: Vec<_> = found.iter().map(Hop::inner_mtu).collect();
+        assert_eq!(inner, [1450, 1500]);
     }
 
     #[test]

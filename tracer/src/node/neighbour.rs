@@ -48,17 +48,19 @@ pub enum State {
 
 impl State {
     pub(super) fn new(bits: u16) -> Self {
-        match bits {
-            libc::NUD_INCOMPLETE => Self::Incomplete,
-            libc::NUD_REACHABLE => Self::Reachable,
-            libc::NUD_STALE => Self::Stale,
-            libc::NUD_DELAY => Self::Delay,
-            libc::NUD_PROBE => Self::Probe,
-            libc::NUD_FAILED => Self::Failed,
-            libc::NUD_NOARP => Self::Noarp,
-            libc::NUD_PERMANENT => Self::Permanent,
-            _ => Self::None,
-        }
+        // Of entries of an FDB, several may be set; the first says most.
+        let states = [
+            (libc::NUD_PERMANENT, Self::Permanent),
+            (libc::NUD_NOARP, Self::Noarp),
+            (libc::NUD_FAILED, Self::Failed),
+            (libc::NUD_INCOMPLETE, Self::Incomplete),
+            (libc::NUD_REACHABLE, Self::Reachable),
+            (libc::NUD_STALE, Self::Stale),
+            (libc::NUD_DELAY, Self::Delay),
+            (libc::NUD_PROBE, Self::Probe),
+        ];
+        let mut set = states.into_iter().filter(|(bit, _)| bits & bit != 0);
+        set.next().map_or(Self::None, |(_, state)| state)
     }
 
     /// Whether packets are sent to it, right or wrong.
@@ -159,6 +161,13 @@ mod tests {
         let stale = entry(&stale).unwrap();
         assert_eq!(stale.to_string(), "10.0.0.9 lladdr 02:00:00:00:00:ab STALE");
         assert!(stale.state.is_usable());
+    }
+
+    #[test]
+    fn several_bits_are_one_state() {
+        let configured = libc::NUD_PERMANENT | libc::NUD_NOARP;
+        assert_eq!(State::new(configured), State::Permanent);
+        assert_eq!(State::new(0), State::None);
     }
 
     #[test]

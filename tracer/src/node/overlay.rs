@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{
     fdb::{self, FdbEntry, matching},
     link::LinkFacts,
-    neighbour::{self, Mac, Neighbour},
+    neighbour::{self, Mac, Neighbour, State},
     route::{Lookup, Packet},
     rtnetlink::Rtnetlink,
 };
@@ -48,8 +48,9 @@ pub struct Remote {
 pub enum Missing {
     /// The tunnel device is down.
     DeviceDown,
-    /// Nothing says which MAC address the next hop on the tunnel has.
-    Neighbour(IpAddr),
+    /// Nothing says which MAC address the next hop on the tunnel has: its entry's state, if it has
+    /// one.
+    Neighbour(IpAddr, Option<State>),
     /// No VTEP is known for this MAC address, and no default one.
     FdbEntry(Mac),
     /// There is no route to the VTEP, and why.
@@ -63,8 +64,14 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeviceDown => write!(f, "the tunnel device is down"),
-            Self::Neighbour(hop) => {
+            Self::Neighbour(hop, None) => {
                 write!(f, "the tunnel device has no neighbour entry for {hop}")
+            }
+            Self::Neighbour(hop, Some(state)) => {
+                write!(
+                    f,
+                    "the neighbour entry for {hop} on the tunnel device is {state}"
+                )
             }
             Self::FdbEntry(mac) => write!(f, "the FDB has no VTEP for {mac}, and no default one"),
             Self::Route(vtep, why) => write!(f, "the VTEP {vtep} cannot be reached ({why})"),
@@ -134,13 +141,15 @@ impl Overlay {
             return None;
         }
         let Some(mac) = usable_mac(&self.neighbours) else {
-            return Some(Missing::Neighbour(hop));
+            let state = self.neighbours.first().map(|found| found.state);
+            return Some(Missing::Neighbour(hop, state));
         };
         if self.fdb.is_empty() {
             return Some(Missing::FdbEntry(mac.clone()));
         }
-        // One of several that works does not help who is at another.
-        self.remotes.iter().find_map(Remote::missing)
+        // Of several, nothing says which one it should be: only what all of them lack is lacking.
+        let missing: Option<Vec<_>> = self.remotes.iter().map(Remote::missing).collect();
+        missing?.into_iter().next()
     }
 }
 
@@ -184,7 +193,6 @@ mod tests {
     use super::*;
     use crate::node::{
         fdb::tests::to,
-        neighbour::State,
         route::{Refusal, tests::route},
     };
 
@@ -247,6 +255,11 @@ mod tests {
         overlay.neighbours = vec![neighbour("10.244.1.0", State::Incomplete)];
         assert_eq!(
             said(&overlay).unwrap(),
+            "the neighbour entry for 10.244.1.0 on the tunnel device is INCOMPLETE"
+        );
+        overlay.neighbours.clear();
+        assert_eq!(
+            said(&overlay).unwrap(),
             "the tunnel device has no neighbour entry for 10.244.1.0"
         );
         overlay.device.up = false;
@@ -267,6 +280,17 @@ mod tests {
                 address("192.0.2.254")
             ))
         );
+    }
+
+    #[test]
+    fn one_of_several_vteps_that_is_silent_proves_nothing() {
+        let mut overlay = whole();
+        let mut silent = overlay.remotes[0].clone();
+        silent.neighbours = vec![neighbour("192.0.2.2", State::Failed)];
+        overlay.remotes.push(silent.clone());
+        assert_eq!(overlay.missing(), None);
+        overlay.remotes[0] = silent;
+        assert!(overlay.missing().is_some());
     }
 
     #[test]

@@ -77,8 +77,10 @@ fn at(rtnetlink: &Rtnetlink, ifindex: u32, parent: u32, place: &Place) -> Result
 fn filter(message: &Message, place: &Place) -> Option<Program> {
     let all = message.attributes(FIXED);
     let kind = all.text(tca::KIND)?;
-    // Each priority is told once more by itself, without a handle.
-    if message.u32_at(8)? == 0 && kind != "cgroup" {
+    // Each priority is told once more by itself, without a handle; u32 also tells its hash tables,
+    // whose handles have no number of a filter.
+    let handle = message.u32_at(8)?;
+    if (handle == 0 && kind != "cgroup") || (kind == "u32" && handle & 0xfff == 0) {
         return None;
     }
     let options = all.inside(tca::OPTIONS);
