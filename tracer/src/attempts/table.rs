@@ -19,6 +19,8 @@ const CAPACITY: usize = 1 << 14;
 /// How long a fate may still be corrected, in nanoseconds: as long as Linux retries a SYN by
 /// default, and a little more.
 const CORRECTABLE: u64 = 150_000_000_000;
+/// SYNs without a place that are remembered, so that each counts once however many hops it has.
+const RECENT: usize = 16;
 /// `TCP_ESTABLISHED` of the kernel's UAPI (include/net/tcp_states.h).
 const ESTABLISHED: u32 = 1;
 
@@ -40,6 +42,8 @@ pub struct Table {
     timeout: u64,
     /// SYNs that found the table full.
     pub untracked: u64,
+    /// The last of them.
+    recently_untracked: VecDeque<Key>,
 }
 
 impl Table {
@@ -53,6 +57,7 @@ impl Table {
             deadlines: VecDeque::new(),
             timeout,
             untracked: 0,
+            recently_untracked: VecDeque::new(),
         }
     }
 
@@ -129,7 +134,7 @@ impl Table {
             self.remove(key);
         }
         if !self.make_room(sighting.at) {
-            self.untracked += 1;
+            self.leave_out(key);
             return None;
         }
         let mut before: Vec<_> = early(key)
@@ -148,6 +153,18 @@ impl Table {
         }
         self.insert(key.clone(), attempt);
         Some(key.clone())
+    }
+
+    /// Counts a SYN that is not followed, unless an earlier hop of it was counted.
+    fn leave_out(&mut self, key: &Key) {
+        if self.recently_untracked.contains(key) {
+            return;
+        }
+        self.untracked += 1;
+        if self.recently_untracked.len() >= RECENT {
+            self.recently_untracked.pop_front();
+        }
+        self.recently_untracked.push_back(key.clone());
     }
 
     fn replied(&mut self, key: &Key, sighting: &Sighting, reply: Reply) -> Moved {
@@ -311,5 +328,45 @@ impl Table {
             self.remove(&key);
         }
         self.attempts.len() < CAPACITY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{attempts::sighting::Place, record::Direction};
+
+    fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
+        Sighting {
+            at,
+            place: Place {
+                netns: 1,
+                ifindex,
+                ifname: "eth0".to_owned(),
+                mtu: 1500,
+                dir: Direction::In,
+            },
+            flow: Tuple {
+                proto: protocol::TCP,
+                ..Tuple::default()
+            },
+            outer: None,
+            original: None,
+            part: Part::Opens(Key::Tcp(isn), None),
+        }
+    }
+
+    #[test]
+    fn a_syn_without_a_place_counts_once_however_many_hops_it_has() {
+        const LEFT_OUT: u32 = 100;
+        let mut table = Table::new(1_000_000_000);
+        let all = u32::try_from(CAPACITY).unwrap() + LEFT_OUT;
+        for isn in 0..all {
+            for hop in 1..=3 {
+                table.sighted(&syn(isn, isn.into(), hop), 0, |_| Vec::new());
+            }
+        }
+        assert_eq!(table.len(), CAPACITY);
+        assert_eq!(table.untracked, u64::from(LEFT_OUT));
     }
 }
