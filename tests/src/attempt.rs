@@ -134,22 +134,22 @@ impl Expected {
     }
 
     /// … by somebody whose name contains this.
-    pub fn by(self, by: impl ToString) -> Self {
+    pub fn by(self, by: impl Into<String>) -> Self {
         Self {
-            by: Some(by.to_string()),
+            by: Some(by.into()),
             ..self
         }
     }
 
     /// … with these words in the sentence that gives the reason.
-    pub fn why(mut self, words: impl ToString) -> Self {
-        self.why.push(words.to_string());
+    pub fn why(mut self, words: impl Into<String>) -> Self {
+        self.why.push(words.into());
         self
     }
 
     /// … with these words in one sentence of the evidence.
-    pub fn evidence(mut self, words: impl ToString) -> Self {
-        self.evidence.push(words.to_string());
+    pub fn evidence(mut self, words: impl Into<String>) -> Self {
+        self.evidence.push(words.into());
         self
     }
 

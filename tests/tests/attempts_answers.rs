@@ -111,7 +111,7 @@ fn reject_with_icmp() -> Result<()> {
             &Expected::dropped("rejected", "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .reply_hops(&[(&lab.node, "eth0 out")])
-                .by(lab.node.address(family))
+                .by(lab.node.address(family).to_string())
                 .evidence("nft_do_chain"),
         )?;
         refused(attempt)?;
@@ -179,7 +179,7 @@ fn prohibited_by_a_router_elsewhere() -> Result<()> {
             &Expected::failed("rejected", "firewall", "likely")
                 .hops(&hops)
                 .reply_hops(&back)
-                .by(lab.router.address(family)),
+                .by(lab.router.address(family).to_string()),
         )?;
         lookout.finish().map(drop)
     })
@@ -227,7 +227,7 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
             &expected
                 .hops(&hops)
                 .reply_hops(&back)
-                .by(lab.router.address(family)),
+                .by(lab.router.address(family).to_string()),
         )?;
         lookout.finish().map(drop)
     })
@@ -241,4 +241,36 @@ fn host_unreachable_says_this_router() -> Result<()> {
 #[test]
 fn host_unreachable_says_a_router_elsewhere() -> Result<()> {
     host_unreachable(false)
+}
+
+/// With the kernel's usual patience, the verdict on silence comes before that on the address.
+#[test]
+fn a_pod_that_is_gone() -> Result<()> {
+    let lab = NodeLab::build()?;
+    Family::at_once(|family| {
+        let pod = if family == Family::V4 {
+            &lab.pod_a
+        } else {
+            &lab.pod_b
+        };
+        let server = pod.socket(family, port(family));
+        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let flag = family.flag();
+        pod.run(&format!("ip {flag} address flush dev eth0"))?;
+        let hops = [(&*lab.node, "eth0 in")];
+        let attempt = lookout.broken(
+            &lab.outside,
+            server,
+            &Expected::failed("unanswered", "unknown", "possible").hops(&hops),
+        )?;
+        lookout.expect(
+            attempt.flow(),
+            &Expected::dropped("rejected", "endpoint")
+                .corrects("unanswered")
+                .hops(&hops)
+                .reply_hops(&[(&lab.node, "eth0 out")])
+                .by(lab.node.address(family).to_string()),
+        )?;
+        lookout.finish().map(drop)
+    })
 }

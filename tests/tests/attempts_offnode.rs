@@ -89,7 +89,7 @@ fn swallowed_inside_vxlan() -> Result<()> {
             &Expected::failed("unanswered", "off-node", "likely")
                 .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, wan out")])
                 .inside("wan", local, remote, OverlayLab::PORT)
-                .why(remote),
+                .why(remote.to_string()),
         )?;
         first.node.run(&format!("ip route delete {route}"))?;
         lookout.finish().map(drop)

@@ -81,7 +81,7 @@ impl View {
 fn upload_through(
     view: View,
     hole: impl Fn(&RouterLab, Family) -> Result<()> + Sync,
-    stalled: Option<Expected>,
+    stalled: Option<&Expected>,
 ) -> Result<()> {
     Family::at_once(|family| {
         let lab = RouterLab::build()?;
@@ -100,7 +100,7 @@ fn upload_through(
             let connection = connection.try_clone()?;
             thread::spawn(move || upload(connection, 200_000, DEADLINE))
         };
-        if let Some(stalled) = &stalled {
+        if let Some(stalled) = stalled {
             let stalled = view.seen(&lab, stalled.clone().corrects("answered"));
             lookout.expect(flow, &stalled)?;
             connection.shutdown(std::net::Shutdown::Both)?;
@@ -134,14 +134,14 @@ fn black_hole(lab: &RouterLab, family: Family) -> Result<()> {
 #[test]
 fn black_hole_on_this_router() -> Result<()> {
     let expected = Expected::dropped("stalled", "mtu");
-    upload_through(View::Router, black_hole, Some(expected))
+    upload_through(View::Router, black_hole, Some(&expected))
 }
 
 /// All that can be seen is that full-size segments are sent again and again.
 #[test]
 fn black_hole_elsewhere() -> Result<()> {
     let expected = Expected::failed("stalled", "mtu", "possible").evidence("a full segment has");
-    upload_through(View::Client, black_hole, Some(expected))
+    upload_through(View::Client, black_hole, Some(&expected))
 }
 
 #[test]
@@ -171,5 +171,5 @@ fn veth_peer_mtu() -> Result<()> {
         lab.client.run("ethtool -K eth0 gso off tso off").map(drop)
     };
     let expected = Expected::dropped("stalled", "mtu").evidence("__dev_forward_skb2");
-    upload_through(View::Router, hole, Some(expected))
+    upload_through(View::Router, hole, Some(&expected))
 }

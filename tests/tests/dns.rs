@@ -142,7 +142,7 @@ fn nobody_listens() -> Result<()> {
             &Expected::failed("rejected", "socket", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
-                .by(server.ip())
+                .by(server.ip().to_string())
                 .dns(name, "A", None),
         )?;
         lookout.finish().map(drop)

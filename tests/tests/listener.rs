@@ -51,7 +51,7 @@ fn accept_queue(family: Family, watch_pod: bool) -> Result<()> {
         &Expected::failed("unanswered", "listener", "confirmed")
             .hops(&hops)
             .why("accept queue")
-            .why(server)
+            .why(server.to_string())
             .evidence(format!("pid {}", process::id()))
             .evidence("Recv-Q 4, backlog (Send-Q) 3")
             .evidence("ListenOverflows moved by"),
@@ -94,7 +94,7 @@ fn syn_queue(family: Family, cookies: &str, expected: &Expected) -> Result<()> {
     let hops = [(&*lab.node, "veth-b in, veth-a out")];
     let expected = expected.clone().hops(&hops);
     let expected = if cookies == "0" {
-        expected.why(server)
+        expected.why(server.to_string())
     } else {
         expected.reply_hops(&[(&lab.node, "veth-a in, veth-b out")])
     };
