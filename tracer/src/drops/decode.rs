@@ -49,6 +49,8 @@ pub struct DropFacts {
     pub comm: String,
     /// The firewall mark.
     pub mark: u32,
+    /// Index of the interface that it came in by; 0 for one that was sent from here.
+    pub iif: u32,
     /// The TCP header; `None` where it is not TCP, or not known.
     pub tcp: Option<Tcp>,
     /// The DNS query or answer: its key, and whether it is an answer.
@@ -96,6 +98,7 @@ impl Decoder {
             stack,
             comm: text(&event.comm).unwrap_or_default(),
             mark: event.mark,
+            iif: event.iif,
             tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
             dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
             quoted_tuple: parsed.and_then(|parsed| parsed.quoted.map(|layer| layer.tuple)),
@@ -134,6 +137,7 @@ impl Decoder {
             stack: Vec::new(),
             comm: String::new(),
             mark: 0,
+            iif: 0,
             tcp: None,
             dns: None,
             quoted_tuple: None,

@@ -1,9 +1,10 @@
 //! What the node knows that a dropped packet does not say: gathered once for drops that are alike.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
     conntrack::Conntrack,
+    gather::{DropContext, Fact, Question},
     netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Fix, Hint, HookPacket, Ruleset, Suspects},
 };
@@ -33,17 +34,26 @@ pub struct NodeFacts {
     pub suspects: Option<Suspects>,
     /// What would let it pass, where one rule is left.
     pub fix: Option<Fix>,
+    /// Routes, neighbours, tunnels, programs and queues around it.
+    pub around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub conntrack: Option<Conntrack>,
     /// Why something is missing, a sentence each.
     pub gaps: Vec<String>,
 }
 
+/// What is asked of the node about a drop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The netfilter ruleset, and how full the conntrack table is.
+    pub ruleset: bool,
+    /// What is around the packet.
+    pub around: BTreeSet<Fact>,
+}
+
 impl Subject {
-    /// What a drop asks of the node; `None` if nothing there would tell more about it.
+    /// What makes this drop ask the same as others; `None` if its namespace is not known.
     pub fn of(facts: &DropFacts) -> Option<Self> {
-        let wanted = wants_ruleset(facts);
-        wanted.then_some(())?;
         Some(Self {
             netns: facts.netns?,
             reason: facts.reason.clone(),
@@ -58,25 +68,20 @@ impl Subject {
     }
 }
 
-/// Whether netfilter dropped it.
-fn wants_ruleset(facts: &DropFacts) -> bool {
-    facts.reason == "NETFILTER_DROP" || facts.hook.is_some()
-}
-
 impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
-    pub async fn gather(facts: DropFacts) -> Self {
+    pub async fn gather(facts: DropFacts, wants: Wants) -> Self {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };
         let read = in_netns_async(&netns, LIMIT, move |inside| {
             let mut found = Self::default();
-            if wants_ruleset(&facts) {
+            if wants.ruleset {
                 found.read_ruleset(&inside, &facts);
+                found.read_conntrack();
             }
-            match Conntrack::read() {
-                Ok(conntrack) => found.conntrack = conntrack,
-                Err(error) => found.gaps.push(format!("{error:#}")),
+            if !wants.around.is_empty() {
+                found.read_around(inside, &facts, wants.around);
             }
             Ok(found)
         });
@@ -84,6 +89,32 @@ impl NodeFacts {
             gaps: vec![format!("{error:#}")],
             ..Self::default()
         })
+    }
+
+    fn read_conntrack(&mut self) {
+        match Conntrack::read() {
+            Ok(conntrack) => self.conntrack = conntrack,
+            Err(error) => self.gaps.push(format!("{error:#}")),
+        }
+    }
+
+    fn read_around(&mut self, inside: Inside, facts: &DropFacts, wanted: BTreeSet<Fact>) {
+        let question = Question {
+            ifname: facts.ifname.clone(),
+            ifindex: facts.key.ifindex,
+            src: facts.flow.src,
+            dst: facts.flow.dst,
+            proto: facts.key.flow.proto,
+            iif: Some(facts.iif),
+            mark: facts.mark,
+            vtep: facts.outer.as_ref().map(|outer| outer.dst),
+            wanted,
+        };
+        match DropContext::read(inside, &question) {
+            Ok(around) => self.around = around,
+            Err(error) => self.gaps.push(format!("{error:#}")),
+        }
+        self.gaps.append(&mut self.around.gaps);
     }
 
     /// Which rules can have dropped it. Read after the drop: the dropping rule has counted it.

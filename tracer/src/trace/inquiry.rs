@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     drops::{decode::DropFacts, fold::Folded},
-    node::facts::{NodeFacts, Subject},
+    node::facts::{NodeFacts, Subject, Wants},
+    verdict,
 };
 
 /// Questions that may be open at once.
@@ -57,7 +58,9 @@ impl Inquiries {
             Waiting::Event(facts) => facts,
             Waiting::Folded(folded) => &folded.facts,
         };
-        let Some(subject) = Subject::of(facts) else {
+        let wants = verdict::drop::wants(facts);
+        let subject = Subject::of(facts).filter(|_| wants != Wants::default());
+        let Some(subject) = subject else {
             return Some((waiting, Arc::default()));
         };
         match self.known.get_mut(&subject) {
@@ -80,7 +83,7 @@ impl Inquiries {
         let question = (subject.clone(), (**facts).clone());
         self.open.spawn(async move {
             let (subject, facts) = question;
-            (subject, NodeFacts::gather(facts).await)
+            (subject, NodeFacts::gather(facts, wants).await)
         });
         self.known.insert(subject, Known::Asked(vec![waiting]));
         None

@@ -3,7 +3,10 @@
 use super::rules::{Finding, RULES};
 use crate::{
     drops::decode::DropFacts,
-    node::facts::NodeFacts,
+    node::{
+        facts::{NodeFacts, Wants},
+        gather::Fact,
+    },
     record::{Confidence, Point, Verdict},
 };
 
@@ -40,6 +43,36 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
         fix,
         policy: None,
     }
+}
+
+/// What the node could say to sharpen the verdict on a drop.
+pub fn wants(facts: &DropFacts) -> Wants {
+    let around: &[Fact] = match judge(facts, &NodeFacts::default()).point {
+        Point::Mtu => &[Fact::Mtu],
+        Point::Overlay => &[Fact::Overlay],
+        Point::Rpfilter => &[Fact::RpFilter],
+        Point::Endpoint => &[Fact::Neighbour],
+        Point::Route => &[Fact::Route],
+        Point::Queue => &[Fact::Qdisc],
+        Point::Firewall if !is_netfilter(facts) => match facts.reason.as_str() {
+            "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => &[Fact::CgroupPrograms],
+            _ => &[Fact::Programs],
+        },
+        _ => &[],
+    };
+    Wants {
+        ruleset: is_netfilter(facts),
+        around: around.iter().copied().collect(),
+    }
+}
+
+/// Whether a netfilter hook dropped it.
+pub(super) fn is_netfilter(facts: &DropFacts) -> bool {
+    facts.reason == "NETFILTER_DROP"
+        || matches!(
+            function(facts),
+            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
+        )
 }
 
 /// What every drop shows.

@@ -1,7 +1,7 @@
 //! Judging: from facts to a verdict. Plain code, without I/O.
 //!
 //! - [`mod@drop`]: a dropped packet, by a table of rules
-//! - [`docs`]: `docs/verdicts.md`
+//! - [`docs`][]: `docs/verdicts.md`
 //! - [`attempt`]: a connection attempt, by its ladder, its drops and what surrounds it
 //!
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from

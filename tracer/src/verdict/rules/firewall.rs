@@ -3,15 +3,17 @@
 use super::{Finding, found, place};
 use crate::{
     drops::decode::DropFacts,
+    kernel::probes::query::Direction,
     node::{
         facts::NodeFacts,
+        programs::{Place, Program},
         ruleset::{Meaning, Owner, Suspect},
     },
     record::{
         Confidence::{Confirmed, Likely, Possible},
         Point,
     },
-    verdict::drop::function,
+    verdict::drop::{function, is_netfilter},
 };
 
 /// A verdict that came back from userspace through NFQUEUE.
@@ -43,12 +45,7 @@ const LISTED: usize = 3;
 /// That it was netfilter, the stack says. Which rule it was, the ruleset says where only one that
 /// can have dropped the packet is left; otherwise the candidates are listed.
 pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let in_netfilter = facts.reason == "NETFILTER_DROP"
-        || matches!(
-            function(facts),
-            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
-        );
-    if !in_netfilter {
+    if !is_netfilter(facts) {
         return None;
     }
     let hook = facts
@@ -178,7 +175,7 @@ fn point(meaning: Meaning) -> Point {
     }
 }
 
-pub(super) fn bpf_program(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let program = match (facts.reason.as_str(), function(facts)) {
         ("TC_INGRESS", _) => "a tc program or filter at ingress",
         ("TC_EGRESS", _) => "a tc program or filter at egress",
@@ -189,9 +186,48 @@ pub(super) fn bpf_program(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         ("SOCKET_FILTER", _) => "a socket filter or a cgroup program at ingress",
         _ => return None,
     };
-    found(
-        Point::Firewall,
+    let programs = droppers(facts, node);
+    let owner = match programs.as_slice() {
+        [only] => only.owner(),
+        _ => None,
+    };
+    let point = match owner {
+        Some(owner) if owner.is_policy_engine => Point::Policy,
+        _ => Point::Firewall,
+    };
+    let whose = owner
+        .map(|owner| format!(" of {}", owner.name))
+        .unwrap_or_default();
+    let mut finding = found(
+        point,
         Confirmed,
-        format!("{program} dropped it{}", place(facts)),
-    )
+        format!("{program}{whose} dropped it{}", place(facts)),
+    )?;
+    let attached = programs
+        .iter()
+        .map(|program| format!("attached there: {program}"));
+    finding.evidence.extend(attached);
+    Some(finding)
+}
+
+/// The programs at the place that the reason names.
+fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
+    let is_there = |program: &&Program| match (&program.place, facts.reason.as_str()) {
+        (Place::Tcx(direction) | Place::Clsact(direction), "TC_INGRESS") => {
+            *direction == Direction::Ingress
+        }
+        (Place::Tcx(direction) | Place::Clsact(direction), "TC_EGRESS") => {
+            *direction == Direction::Egress
+        }
+        (_, "TC_INGRESS" | "TC_EGRESS") => false,
+        (Place::Xdp(_), _) => true,
+        _ => false,
+    };
+    let around = &node.around;
+    let at_interface = around.programs.iter().filter(is_there);
+    let of_cgroups = around.cgroup_programs.iter();
+    at_interface
+        .chain(of_cgroups)
+        .filter(|program| program.may_drop())
+        .collect()
 }

@@ -35,18 +35,24 @@ pub(super) fn listener_queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding
     })?
 }
 
-pub(super) fn queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.as_str();
     let full = reason.starts_with("QDISC_")
         || matches!(reason, "CPU_BACKLOG" | "FULL_RING" | "DEV_READY")
         || function(facts) == "tbf_enqueue";
-    full.then(|| {
-        found(
-            Point::Queue,
-            Confirmed,
-            format!("a queue{} is full ({reason})", place(facts)),
-        )
-    })?
+    if !full {
+        return None;
+    }
+    let mut finding = found(
+        Point::Queue,
+        Confirmed,
+        format!("a queue{} is full ({reason})", place(facts)),
+    )?;
+    let queues = node.around.qdiscs.iter().filter(|qdisc| qdisc.drops > 0);
+    finding
+        .evidence
+        .extend(queues.map(|qdisc| format!("the queue: {qdisc}")));
+    Some(finding)
 }
 
 pub(super) fn socket(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {

@@ -14,7 +14,7 @@ use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
 use crate::{
     drops::decode::DropFacts,
-    node::facts::NodeFacts,
+    node::{change::Change, facts::NodeFacts},
     record::{Confidence, Point},
 };
 
@@ -149,6 +149,11 @@ fn found(point: Point, confidence: Confidence, why: String) -> Option<Finding> {
         evidence: Vec::new(),
         fix: Vec::new(),
     })
+}
+
+/// A proposed change, with how to undo it.
+fn fix(change: &Change) -> String {
+    format!("{} (undo: {})", change.apply, change.undo)
 }
 
 /// Where it happened, as a person would say it.

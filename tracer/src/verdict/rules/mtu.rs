@@ -2,10 +2,13 @@
 
 use tracer_common::packet::protocol;
 
-use super::{Finding, found, place};
+use super::{Finding, fix, found, place};
 use crate::{
     drops::decode::DropFacts,
-    node::facts::NodeFacts,
+    node::{
+        facts::NodeFacts,
+        mtu::{Advice, Hop, advise, narrowest},
+    },
     record::{
         Confidence::{Confirmed, Likely},
         Point,
@@ -33,7 +36,7 @@ pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<F
     )
 }
 
-pub(super) fn mtu(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref()?;
     let silent = matches!(
         function(facts),
@@ -68,5 +71,35 @@ pub(super) fn mtu(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
             "a GSO packet with segments of {segment} bytes of payload"
         ));
     }
+    if let Some((hop, advice)) = advice(facts, node) {
+        finding.evidence.push(if hop.overhead == 0 {
+            format!(
+                "the narrowest hop here is {}, with an MTU of {}",
+                hop.ifname, hop.mtu
+            )
+        } else {
+            format!(
+                "the narrowest hop here is {}, with an MTU of {}, of which the tunnel takes {}",
+                hop.ifname, hop.mtu, hop.overhead
+            )
+        });
+        if let Some(ping) = advice.ping {
+            finding.evidence.push(format!("this proves it: {ping}"));
+        }
+        finding.fix.extend(advice.change.as_ref().map(fix));
+    }
     Some(finding)
+}
+
+/// What would get through, if one of the hops in this namespace is too narrow for the packet.
+fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice)> {
+    let hop = narrowest(&node.around.hops)?;
+    let packet = facts.packet.as_ref()?;
+    (packet.len > hop.inner_mtu()).then_some(())?;
+    // Packets start small enough where the widest interface on the way is made as narrow.
+    let start = node.around.hops.first()?;
+    Some((
+        hop,
+        advise(facts.flow.dst, hop, (&start.ifname, start.mtu))?,
+    ))
 }

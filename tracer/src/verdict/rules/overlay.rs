@@ -8,7 +8,7 @@ use crate::{
     verdict::drop::function,
 };
 
-pub(super) fn overlay(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.as_str();
     let in_tunnel_code = ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
         .iter()
@@ -45,5 +45,45 @@ pub(super) fn overlay(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         _ if in_tunnel_code => format!("the tunnel code dropped it ({reason})"),
         _ => return None,
     };
-    found(Point::Overlay, Confirmed, why)
+    let mut finding = found(Point::Overlay, Confirmed, why)?;
+    finding.evidence = evidence(facts, node);
+    Some(finding)
+}
+
+/// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.
+fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
+    let mut evidence = Vec::new();
+    let around = &node.around;
+    if let Some(suspects) = &node.suspects {
+        let rules = suspects.rules.iter().take(2);
+        evidence.extend(rules.map(|rule| format!("it can have been {}", rule.describe())));
+    }
+    if let Some(overlay) = &around.overlay {
+        evidence.extend(overlay.missing().map(|missing| format!("{missing}")));
+        let vni = overlay.device.vxlan.as_ref().map(|vxlan| vxlan.vni);
+        evidence.push(match vni {
+            Some(vni) => format!("the tunnel device is {}, VNI {vni}", overlay.device.name),
+            None => format!("the tunnel device is {}", overlay.device.name),
+        });
+    }
+    if let Some(remote) = &around.remote {
+        evidence.push(format!(
+            "the route to the VTEP {}: {}",
+            remote.vtep, remote.route
+        ));
+        let entries = remote.neighbours.iter();
+        evidence.extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+    }
+    if facts.reason == "VXLAN_VNI_NOT_FOUND" {
+        let known: Vec<_> = around
+            .tunnels
+            .iter()
+            .filter_map(|tunnel| Some(format!("{} on {}", tunnel.vxlan.as_ref()?.vni, tunnel.name)))
+            .collect();
+        evidence.push(match known.as_slice() {
+            [] => "this namespace has no VXLAN device".to_owned(),
+            known => format!("the VNIs here are {}", known.join(", ")),
+        });
+    }
+    evidence
 }

@@ -1,6 +1,6 @@
 //! Routes, neighbours and source checks: where the packet should have gone.
 
-use super::{Finding, found, place};
+use super::{Finding, fix, found, place};
 use crate::{
     drops::decode::DropFacts,
     node::facts::NodeFacts,
@@ -11,7 +11,7 @@ use crate::{
     verdict::drop::function,
 };
 
-pub(super) fn reverse_path(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = match facts.reason.as_str() {
         "IP_RPFILTER" => format!(
             "the reverse-path filter: {} is not reached by the interface it came in by{}",
@@ -26,10 +26,15 @@ pub(super) fn reverse_path(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> 
         ),
         _ => return None,
     };
-    found(Point::Rpfilter, Confirmed, why)
+    let mut finding = found(Point::Rpfilter, Confirmed, why)?;
+    if let Some(filter) = &node.around.rpfilter {
+        finding.evidence.extend(filter.contradiction());
+        finding.fix.extend(filter.fix().as_ref().map(fix));
+    }
+    Some(finding)
 }
 
-pub(super) fn neighbour(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = match (facts.reason.as_str(), function(facts)) {
         ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
             format!(
@@ -50,10 +55,18 @@ pub(super) fn neighbour(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         _ => return None,
     };
     // The packet may have been on its way to a gateway that is dead, not to the endpoint itself.
-    found(Point::Endpoint, Likely, why)
+    let mut finding = found(Point::Endpoint, Likely, why)?;
+    if let Some(route) = &node.around.route {
+        finding.evidence.push(format!("the route: {route}"));
+    }
+    let entries = node.around.neighbours.iter();
+    finding
+        .evidence
+        .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+    Some(finding)
 }
 
-pub(super) fn route(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = match (facts.reason.as_str(), function(facts)) {
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
         ("IP_INADDRERRORS", _) => format!(
@@ -71,5 +84,26 @@ pub(super) fn route(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         }
         _ => return None,
     };
-    found(Point::Route, Confirmed, why)
+    let mut finding = found(Point::Route, Confirmed, why)?;
+    if let Some(lookup) = &node.around.route {
+        finding
+            .evidence
+            .push(format!("the kernel says now: {lookup}"));
+        if let Some(route) = lookup.culprit() {
+            finding.why = format!("the route {route} refuses it");
+            finding
+                .fix
+                .push(format!("ip route del {route} (undo: ip route add {route})"));
+        }
+    }
+    if facts.reason == "IP_INADDRERRORS" {
+        let forwarding = node.around.forwarding.as_ref();
+        finding.fix.extend(
+            forwarding
+                .and_then(|forwarding| forwarding.fix())
+                .as_ref()
+                .map(fix),
+        );
+    }
+    Some(finding)
 }
