@@ -10,6 +10,7 @@ mod lint;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -48,6 +49,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Run the scenarios on other kernels, each in a virtual machine
+    VmTest(vm::Options),
     /// Check formatting, clippy's lints and the documentation
     Lint,
 }
@@ -68,6 +71,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo { args } => lab::demo(&args),
         Task::Lab { name, args } => lab::lab(name, args),
         Task::Test { args } => test::test(&args),
+        Task::VmTest(options) => vm::test(&options),
         Task::Lint => lint::lint(),
     }
 }

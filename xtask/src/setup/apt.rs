@@ -64,7 +64,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// A fresh machine has no package lists, or has lists of packages that are gone.
-fn update_once() {
+pub(super) fn update_once() {
     static UPDATED: Once = Once::new();
     UPDATED.call_once(|| {
         step("fetching the package lists");

@@ -57,7 +57,10 @@ pub(crate) fn setup_and_report() -> Result<()> {
 /// Installs what is missing. Fails if whydrop cannot be built afterwards; missing tools of the
 /// labs are the caller's to judge.
 pub(crate) fn setup() -> Result<Setup> {
-    let missing_tools = install_tools();
+    let missing_tools = install_tools(
+        "the labs, which the tests and the demo run in,",
+        &tools::TOOLS,
+    );
     let toolchain = install_toolchain()?;
     Ok(Setup {
         toolchain,
@@ -65,17 +68,40 @@ pub(crate) fn setup() -> Result<Setup> {
     })
 }
 
-fn install_tools() -> Vec<&'static Tool> {
-    let missing = tools::missing();
+/// Installs what virtual machines need besides, and fails where it is not to be had.
+pub(crate) fn require_vm_tools() -> Result<()> {
+    let missing = install_tools("the virtual machines", &tools::VM_TOOLS);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "no virtual machine can be made without these programs:\n{}",
+        tools::list(&missing)
+    )
+}
+
+/// The programs that the labs are made with.
+pub(crate) fn lab_tools() -> impl Iterator<Item = &'static str> {
+    tools::of_labs()
+}
+
+/// Fetches the distribution's lists of packages, once.
+pub(crate) fn update_package_lists() {
+    apt::update_once();
+}
+
+/// Gives those that are still missing afterwards.
+fn install_tools(who: &str, tools: &'static [Tool]) -> Vec<&'static Tool> {
+    let missing = tools::missing(tools);
     if missing.is_empty() {
         return missing;
     }
-    step("the labs, which the tests and the demo run in, lack these programs:");
+    step(&format!("{who} lack these programs:"));
     eprintln!("{}", tools::list(&missing));
     if let Err(error) = apt::install(&tools::packages(&missing)) {
         step(&format!("{error:#}"));
     }
-    tools::missing()
+    tools::missing(tools)
 }
 
 fn install_toolchain() -> Result<Toolchain> {

@@ -17,15 +17,17 @@ const fn tool(program: &'static str, package: &'static str, purpose: &'static st
     }
 }
 
-const TOOLS: [Tool; 11] = [
+pub(super) const TOOLS: [Tool; 13] = [
     tool("ip", "iproute2", "network namespaces, links, routes"),
     tool("tc", "iproute2", "queues and packet filters"),
+    tool("bridge", "iproute2", "forwarding entries"),
     tool("nft", "nftables", "rules that drop"),
     tool(
         "iptables-legacy",
         "iptables",
         "rules that drop, the old way",
     ),
+    tool("ip6tables-legacy", "iptables", "the same for IPv6"),
     tool(
         "bpftool",
         "bpftool",
@@ -43,9 +45,23 @@ const TOOLS: [Tool; 11] = [
     tool("modprobe", "kmod", "kernel modules that a lab needs"),
 ];
 
-/// The tools that are not here.
-pub(super) fn missing() -> Vec<&'static Tool> {
-    TOOLS
+/// What the virtual machines need besides: only `vm-test` asks for it.
+pub(super) const VM_TOOLS: [Tool; 5] = [
+    tool("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
+    tool("busybox", "busybox-static", "the shell inside"),
+    tool("depmod", "kmod", "to order kernel modules"),
+    tool("ldd", "libc-bin", "to find what the tools inside need"),
+    tool("dpkg", "dpkg", "to unpack kernels"),
+];
+
+/// The programs of the labs.
+pub(super) fn of_labs() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|tool| tool.program)
+}
+
+/// Those of the tools that are not here.
+pub(super) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
+    tools
         .iter()
         .filter(|tool| run::find(tool.program).is_none())
         .collect()
