@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// More output than this is no ruleset that could be looked at in time.
@@ -51,7 +51,7 @@ pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<S
     let status = loop {
         match child.0.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => thread::yield_now(),
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
             Ok(None) => return Err(too_long(tool)),
             Err(error) => return Err(Failure::Because(format!("{tool}: {error}"))),
         }
@@ -104,4 +104,48 @@ fn all_of(
 
 fn too_long(tool: &str) -> Failure {
     Failure::Because(format!("{tool} took too long and was stopped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Result<String, Failure> {
+        run("sh", &["-c", script], Instant::now() + limit)
+    }
+
+    fn reason(result: Result<String, Failure>) -> String {
+        match result {
+            Err(Failure::Because(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn output_is_given_where_the_tool_succeeds() {
+        assert_eq!(shell("echo $LC_ALL", LONG), Ok("C\n".to_owned()));
+        let failed = reason(shell("echo out; echo no >&2; exit 3", LONG));
+        assert_eq!(failed, "sh failed (exit status: 3): no");
+        let missing = run("whydrop-has-no-such-tool", &[], Instant::now() + LONG);
+        assert_eq!(missing, Err(Failure::Missing));
+    }
+
+    #[test]
+    fn slow_tools_are_stopped() {
+        let start = Instant::now();
+        let limit = Duration::from_millis(50);
+        let slow = reason(shell("exec sleep 20", limit));
+        assert_eq!(slow, "sh took too long and was stopped");
+        let silent = reason(shell("exec >&- 2>&-; exec sleep 20", limit));
+        assert_eq!(silent, "sh took too long and was stopped");
+        assert!(start.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn endless_output_is_not_kept() {
+        let endless = reason(shell("exec yes", LONG));
+        assert_eq!(endless, "sh printed more than 64 MiB");
+    }
 }

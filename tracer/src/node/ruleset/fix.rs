@@ -7,19 +7,11 @@ use super::{
     packet::HookPacket,
     suspects::{Suspect, Suspects},
 };
-
-/// A command, and how to undo it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fix {
-    /// Lets the packet pass.
-    pub apply: String,
-    /// Undoes that.
-    pub undo: String,
-}
+use crate::node::change::{Change, quoted};
 
 impl Suspects {
     /// The fix, where one rule of the user's is left. What others made they would make again.
-    pub fn fix(&self, packet: &HookPacket) -> Option<Fix> {
+    pub fn fix(&self, packet: &HookPacket) -> Option<Change> {
         match self.rules.as_slice() {
             [suspect] if self.certain && suspect.owner == Owner::User => fix(suspect, packet),
             _ => None,
@@ -27,7 +19,7 @@ impl Suspects {
     }
 }
 
-fn fix(suspect: &Suspect, packet: &HookPacket) -> Option<Fix> {
+fn fix(suspect: &Suspect, packet: &HookPacket) -> Option<Change> {
     if suspect.verdict == Verdict::Queue {
         return None;
     }
@@ -70,7 +62,7 @@ impl Flow {
     }
 }
 
-fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<Fix> {
+fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<Change> {
     let version = if packet.src.is_ipv4() { "ip" } else { "ip6" };
     let transport = match (flow.proto, flow.port) {
         (Some(proto), Some((side, port))) => format!("{proto} {side} {port}"),
@@ -84,21 +76,22 @@ fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<Fix> {
         quoted(&suspect.chain),
     );
     let place = format!("{family} {table} {chain}");
-    let apply = match (suspect.number, suspect.handle) {
-        (None, _) => format!("nft add rule {place} {matches} accept"),
-        (Some(_), Some(handle)) => {
-            format!("nft insert rule {place} position {handle} {matches} accept")
-        }
+    let command = match (suspect.number, suspect.handle) {
+        (None, _) => format!("add rule {place}"),
+        (Some(_), Some(handle)) => format!("insert rule {place} position {handle}"),
         (Some(_), None) => return None,
     };
-    let undo = format!(
-        "nft -a list chain {place} (shows the new rule's handle), then nft delete rule {place} \
-         handle HANDLE"
-    );
-    Some(Fix { apply, undo })
+    Some(Change {
+        // By its comment, the rule is found again: only the kernel knows the handle it gets.
+        apply: format!("nft {command} {matches} accept comment whydrop"),
+        undo: format!(
+            "nft delete rule {place} handle $(nft -a list chain {place} | sed -n \
+             's/.* comment \"whydrop\" # handle //p')"
+        ),
+    })
 }
 
-fn iptables(suspect: &Suspect, flow: &Flow) -> Option<Fix> {
+fn iptables(suspect: &Suspect, flow: &Flow) -> Option<Change> {
     let tool = match (suspect.family, suspect.backend) {
         (Family::Ip, Backend::Nft) => "iptables-nft",
         (Family::Ip, Backend::Legacy) => "iptables-legacy",
@@ -118,17 +111,8 @@ fn iptables(suspect: &Suspect, flow: &Flow) -> Option<Fix> {
         Some(number) => format!("-I {chain} {number}"),
         None => format!("-A {chain}"),
     };
-    Some(Fix {
+    Some(Change {
         apply: format!("{tool} -t {table} {command} {matches} -j ACCEPT"),
         undo: format!("{tool} -t {table} -D {chain} {matches} -j ACCEPT"),
     })
-}
-
-/// A name that a shell takes as it is.
-fn quoted(name: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
-    if !name.is_empty() && name.chars().all(is_plain) {
-        return name.to_owned();
-    }
-    format!("'{}'", name.replace('\'', r"'\''"))
 }

@@ -8,13 +8,14 @@
 //! - Reading: `read` runs the tools by `command`; [`nft`], [`iptables`] and [`ipset`] turn
 //!   what they print into the [`model`]
 //! - Deciding: [`packet`] at the hook, [`truth`] of conditions, `walk` through the chains
-//! - Telling: [`suspects`], their [`owner`] and [`meaning`], and a [`fix`]
+//! - Telling: [`suspects`], their [`owner`] and [`meaning`], and a fix for a
+//!   user's
 
 use std::collections::HashMap;
 
 mod command;
 pub mod condition;
-pub mod fix;
+mod fix;
 pub mod ipset;
 pub mod iptables;
 mod iptables_rule;
@@ -27,13 +28,13 @@ mod nft_value;
 pub mod owner;
 pub mod packet;
 mod read;
+mod state;
 pub mod suspects;
 #[cfg(test)]
 mod tests;
 pub mod truth;
 mod walk;
 
-pub use fix::Fix;
 pub use meaning::Meaning;
 pub use owner::Owner;
 pub use packet::{HookPacket, Tracked};

@@ -4,13 +4,12 @@
 //! not jump was not new, and marks are followed bit by bit. At a rule that drops, the mark must be
 //! the one that the drop showed.
 
-use std::{collections::HashSet, mem};
-
 use super::{
     Ruleset,
     condition::{Condition, Values, state},
     model::{Chain, Entry, Statement, Table, Verdict},
     packet::{HookPacket, Value},
+    state::{State, by_conntrack, by_mark, changed_bits, either, swapped_if},
     truth::{Truth, among, matches},
 };
 
@@ -31,38 +30,6 @@ pub(super) struct Candidate {
     pub(super) reached: Truth,
     /// The named map that led there, and the comment of the map's element.
     pub(super) map: Option<(String, Option<String>)>,
-}
-
-/// What is known of a packet on its way.
-#[derive(Clone, Copy, Debug)]
-struct State {
-    /// It comes here for sure.
-    sure: bool,
-    states: u8,
-    mark: u32,
-    /// The bits of `mark` that are known.
-    known: u32,
-}
-
-impl State {
-    fn unsure(self) -> Self {
-        Self {
-            sure: false,
-            ..self
-        }
-    }
-}
-
-fn either(one: Option<State>, other: Option<State>) -> Option<State> {
-    let (Some(one), Some(other)) = (one, other) else {
-        return one.or(other);
-    };
-    Some(State {
-        sure: one.sure || other.sure,
-        states: one.states | other.states,
-        mark: one.mark,
-        known: one.known & other.known & !(one.mark ^ other.mark),
-    })
 }
 
 /// A base chain: priority, table, chain.
@@ -409,27 +376,12 @@ impl<'a> Walk<'a> {
                 states,
                 more,
                 negated,
-            } => {
-                let (holding, failing) = (state.states & states, state.states & !states);
-                let branch = |states: u8, whole: bool| {
-                    (states != 0).then_some(State {
-                        states,
-                        sure: state.sure && whole,
-                        ..state
-                    })
-                };
-                let holds = match more {
-                    true => Some(state.unsure()),
-                    false => branch(holding, failing == 0),
-                };
-                let fails = branch(failing, holding == 0 && !more);
-                swapped_if(*negated, (holds, fails))
-            }
+            } => swapped_if(*negated, by_conntrack(state, *states, *more)),
             Condition::Mark {
                 mask,
                 value,
                 negated,
-            } => swapped_if(*negated, mark(state, *mask, *value)),
+            } => swapped_if(*negated, by_mark(state, *mask, *value)),
         }
     }
 
@@ -450,74 +402,6 @@ impl<'a> Walk<'a> {
             },
         }
     }
-}
-
-fn swapped_if<T>(swap: bool, mut pair: (T, T)) -> (T, T) {
-    if swap {
-        mem::swap(&mut pair.0, &mut pair.1);
-    }
-    pair
-}
-
-/// The packet whose mark has these bits, and the one whose mark has not.
-fn mark(state: State, mask: u32, value: u32) -> (Option<State>, Option<State>) {
-    let differs = (state.mark ^ value) & mask;
-    if differs & state.known != 0 || value & !mask != 0 {
-        return (None, Some(state));
-    }
-    let unknown = mask & !state.known;
-    if unknown == 0 {
-        return (Some(state), None);
-    }
-    let holds = State {
-        mark: (state.mark & !unknown) | (value & unknown),
-        known: state.known | unknown,
-        ..state.unsure()
-    };
-    // Only a single bit that is not so must be the other.
-    let fails = match unknown.is_power_of_two() {
-        true => State {
-            mark: (state.mark & !unknown) | (!value & unknown),
-            ..holds
-        },
-        false => state.unsure(),
-    };
-    (Some(holds), Some(fails))
-}
-
-/// The bits of the mark that the rules of a chain, and of those it leads to, can change.
-fn changed_bits(table: &Table, chain: usize) -> u32 {
-    let mut seen = HashSet::from([chain]);
-    let mut open = vec![chain];
-    let mut changed = 0;
-    while let Some(chain) = open.pop() {
-        for statement in table.chains[chain]
-            .rules
-            .iter()
-            .flat_map(|rule| &rule.statements)
-        {
-            let mut targets = Vec::new();
-            match statement {
-                Statement::Mark { and, xor, known } => changed |= !and | xor | !known,
-                Statement::Verdict(verdict) => targets.push(verdict),
-                Statement::VerdictMap { name, entries, .. } => {
-                    let named = name.as_ref().and_then(|name| table.maps.get(name));
-                    let entries = named.unwrap_or(entries).iter();
-                    targets.extend(entries.map(|entry| &entry.verdict));
-                }
-                Statement::Match(_) => {}
-            }
-            for verdict in targets {
-                if let Verdict::Jump(name) | Verdict::Goto(name) = verdict
-                    && let Some(target) = table.chain(name)
-                    && seen.insert(target)
-                {
-                    open.push(target);
-                }
-            }
-        }
-    }
-    changed
 }
 
 /// Whether a rule asks for the state `invalid`, and for no other.

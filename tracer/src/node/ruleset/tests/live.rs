@@ -63,7 +63,9 @@ impl Lab {
 
     /// Runs commands in the namespace of the router or bridge.
     fn inside(&self, script: &str) {
-        self.shell(&format!("ip netns exec {} sh -e -c '{script}'", self.name));
+        let shell = ["netns", "exec", &self.name, "sh", "-e", "-c", script];
+        let status = Command::new("ip").args(shell).status().unwrap();
+        assert!(status.success(), "{script}");
     }
 
     fn nft(&self, rules: &str) {
@@ -125,12 +127,14 @@ impl Lab {
         suspects.rules.remove(0)
     }
 
-    /// The fix lets the packet pass.
+    /// The fix lets the packet pass, until it is undone.
     fn prove_fix(&self, packet: &HookPacket, hint: Hint) {
         let fix = self.read().suspects(packet, hint).fix(packet).unwrap();
         println!("{fix:#?}");
         self.inside(&fix.apply);
         assert!(self.gets_through(packet.dport.unwrap()), "{}", fix.apply);
+        self.inside(&fix.undo);
+        assert!(!self.gets_through(packet.dport.unwrap()), "{}", fix.undo);
     }
 }
 
