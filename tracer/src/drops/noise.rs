@@ -36,6 +36,11 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
             "TCP_FLAGS" | "TCP_CLOSE",
             "tcp_v4_do_rcv" | "tcp_v6_do_rcv" | "tcp_rcv_state_process",
         ) if !handshake => Some("a late packet of a closing connection"),
+        // The kernel answers questions about routes with a packet that it makes up; ours are among
+        // them.
+        (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => {
+            Some("no packet, but a question about a route")
+        }
         ("QUEUE_PURGE", _) => Some("a socket that closes with packets in its queue"),
         ("NO_SOCKET", "ping_rcv") => Some("an echo reply, which the raw socket has a copy of"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),

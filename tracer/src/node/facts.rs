@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
+    change::Change,
     conntrack::Conntrack,
     gather::{DropContext, Fact, Question},
     netns::{Inside, NetnsRef, in_netns_async},
-    ruleset::{Fix, Hint, HookPacket, Ruleset, Suspects},
+    ruleset::{Hint, HookPacket, Ruleset, Suspects},
 };
 use crate::drops::decode::DropFacts;
 
@@ -33,7 +34,7 @@ pub struct NodeFacts {
     /// The netfilter rules that can have dropped it.
     pub suspects: Option<Suspects>,
     /// What would let it pass, where one rule is left.
-    pub fix: Option<Fix>,
+    pub fix: Option<Change>,
     /// Routes, neighbours, tunnels, programs and queues around it.
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.

@@ -23,7 +23,7 @@ use crate::{
     },
     kernel::{
         interfaces::Inventory,
-        netns::NetnsNames,
+        netns::{self, NetnsNames},
         probes::{EventStream, Probes, Tallies},
     },
     layers::Layers,
@@ -38,6 +38,8 @@ pub(super) struct Session<'a> {
     config: &'a TraceConfig,
     decoder: Decoder,
     pub(super) names: NetnsNames,
+    /// The namespace that whydrop runs in, as inode number.
+    own_netns: Option<u32>,
     folds: Folds,
     pub(super) fates: Fates,
     pub(super) inquiries: Inquiries,
@@ -64,6 +66,7 @@ impl<'a> Session<'a> {
             fates: Fates::new(config.timeout, decoder.clock()),
             decoder,
             names,
+            own_netns: netns::resolve("/proc/self/ns/net").ok(),
             folds: Folds::default(),
             inquiries: Inquiries::default(),
             printer,
@@ -121,8 +124,20 @@ impl<'a> Session<'a> {
     }
 
     fn move_attempt(&mut self, facts: &DropFacts, node: &NodeFacts) -> Moved {
-        let verdict = verdict::drop::judge(facts, node);
+        let verdict = self.judge(facts, node);
         self.fates.table.dropped(facts, &verdict)
+    }
+
+    /// The verdict on a drop. A fix says in which namespace it is to be made, if not in this one.
+    fn judge(&mut self, facts: &DropFacts, node: &NodeFacts) -> Verdict {
+        let mut verdict = verdict::drop::judge(facts, node);
+        let elsewhere = facts.netns.filter(|inode| Some(*inode) != self.own_netns);
+        if let Some(name) = elsewhere.and_then(|inode| self.names.find(inode)) {
+            for fix in &mut verdict.fix {
+                *fix = format!("in netns {name}: {fix}");
+            }
+        }
+        verdict
     }
 
     /// Shows drops, now or when the node has answered.
@@ -238,7 +253,7 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> Drop {
-        let verdict = verdict::drop::judge(&facts, node);
+        let verdict = self.judge(&facts, node);
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))

@@ -1,6 +1,6 @@
 //! Somebody's rule or program dropped it.
 
-use super::{Finding, found, place};
+use super::{Finding, fix, found, place};
 use crate::{
     drops::decode::DropFacts,
     kernel::probes::query::Direction,
@@ -136,11 +136,7 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Fin
             .evidence
             .push("no other rule at this hook can have dropped it".to_owned());
     }
-    if let Some(fix) = &node.fix {
-        finding
-            .fix
-            .push(format!("{} (undo: {})", fix.apply, fix.undo));
-    }
+    finding.fix.extend(node.fix.as_ref().map(fix));
     Some(finding)
 }
 
