@@ -1,6 +1,6 @@
 //! An attempt as a record.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use tracer_common::tuple::Tuple;
 
@@ -39,9 +39,7 @@ pub fn record(
     record::Attempt {
         ts: clock.wall(attempt.first_at),
         flow: flow(&attempt.flow),
-        original_dst: attempt
-            .original
-            .and_then(|original| original_destination(&attempt.flow, &original)),
+        original_dst: original_dst(attempt),
         translated: last
             .filter(|last| *last != attempt.flow)
             .map(|last| flow(&last)),
@@ -68,6 +66,18 @@ pub fn record(
         reply_hops: hops(&attempt.reply_hops, attempt, attempt.flow.reversed(), names),
         verdict: fate.verdict,
     }
+}
+
+/// The destination that the client asked for, where DNAT changed it on the way or before the first
+/// hop.
+fn original_dst(attempt: &Attempt) -> Option<(IpAddr, Option<u16>)> {
+    let asked_for = &attempt.flow;
+    let last = attempt.hops.last().map_or(asked_for, |hop| &hop.flow);
+    if (last.dst, last.dport) != (asked_for.dst, asked_for.dport) {
+        let port = asked_for.has_ports().then_some(asked_for.dport);
+        return Some((asked_for.dst.into(), port));
+    }
+    original_destination(asked_for, attempt.original.as_ref()?)
 }
 
 fn hops(steps: &[Step], attempt: &Attempt, plain: Tuple, names: &mut NetnsNames) -> Vec<Hop> {

@@ -107,7 +107,8 @@ impl Fates {
 
     /// What is around the attempt's last hop.
     fn surroundings(&self, attempt: &Attempt, inventory: &Inventory) -> Surroundings {
-        let last = attempt.last_hop();
+        // The gap is behind the last hop of what came back, if anything did.
+        let last = attempt.last_reply_hop().or_else(|| attempt.last_hop());
         let interface = last.and_then(|hop| inventory.get(hop.place.netns, hop.place.ifindex));
         let destination = last.map(|hop| IpAddr::from(hop.flow.dst));
         Surroundings {
@@ -258,10 +259,17 @@ impl Session<'_> {
         };
         let refused_here = matches!(outcome, Outcome::Refused | Outcome::Rejected)
             && attempt.reply_is_local()
-            && attempt.told.is_none();
+            && attempt.told != Some(outcome);
         if refused_here && attempt.deciding_drop(outcome).is_none() {
             let until = monotonic_nanos() + DROP_FOLLOWS;
-            self.fates.refused_here.push((until, key.clone()));
+            if !self
+                .fates
+                .refused_here
+                .iter()
+                .any(|(_, waiting)| waiting == key)
+            {
+                self.fates.refused_here.push((until, key.clone()));
+            }
             return Ok(());
         }
         self.tell(key, outcome, None, inventory)

@@ -282,15 +282,36 @@ fn lost_on_the_way_back(
     around: &Surroundings,
     evidence: &mut Vec<String>,
 ) -> Judgement {
-    evidence.extend(doubts(around));
+    let unsure = doubts(around);
     let what = match &attempt.reply {
         Some(Reply::Answer(None)) => "the SYN-ACK",
         Some(Reply::Answer(Some(_))) => "the DNS answer",
         Some(Reply::Reset) => "a RST",
         _ => "an ICMP error",
     };
-    let at = attempt.last_reply_hop().map_or("", |hop| &hop.place.ifname);
+    let last = attempt.last_reply_hop();
+    let at = last.map_or("", |hop| &hop.place.ifname);
     let first = attempt.hops.first().map_or("", |hop| &hop.place.ifname);
+    let left = last.is_some_and(|hop| hop.place.dir == Direction::Out);
+    if let Some(interface) = &around.last_interface
+        && left
+        && interface.leads_off
+        && unsure.is_empty()
+    {
+        evidence.push(format!(
+            "{at} is a {} interface that leads off this node; probes were on all interfaces, and 0 \
+             events were lost",
+            interface.kind
+        ));
+        return (
+            Point::OffNode,
+            Likely,
+            format!(
+                "{what} left this node by {at}, and not by {first}, where the first packet was seen"
+            ),
+        );
+    }
+    evidence.extend(unsure);
     (
         Point::Unknown,
         Possible,
