@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::rules::RULES;
+use super::{attempt, rules::RULES};
 use crate::record::Point;
 
 /// All points, in the order of the contract, each with what it means.
@@ -67,6 +67,15 @@ pub fn markdown() -> String {
         "Rules on dropped packets",
         RULES.iter().map(Row::of_drop),
     );
+    section(
+        &mut text,
+        "Rules on connection attempts",
+        attempt::RULES.iter().map(Row::of_attempt),
+    );
+    text.push_str(
+        "\nBefore all of them comes a drop of one of the attempt's own packets, recognised by its \
+         sequence number: its verdict is the attempt's.\n",
+    );
     text
 }
 
@@ -87,10 +96,20 @@ impl Row {
             cannot_tell: rule.cannot_tell,
         }
     }
+
+    fn of_attempt(rule: &attempt::Rule) -> Self {
+        Self {
+            name: rule.name,
+            points: rule.points,
+            needs: rule.needs,
+            cannot_tell: rule.cannot_tell,
+        }
+    }
 }
 
 fn rows() -> impl Iterator<Item = Row> {
-    RULES.iter().map(Row::of_drop)
+    let of_attempts = attempt::RULES.iter().map(Row::of_attempt);
+    RULES.iter().map(Row::of_drop).chain(of_attempts)
 }
 
 fn section(text: &mut String, title: &str, rules: impl Iterator<Item = Row>) {

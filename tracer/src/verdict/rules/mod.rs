@@ -141,7 +141,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(point: Point, confidence: Confidence, why: String) -> Option<Finding> {
+pub(super) fn found(point: Point, confidence: Confidence, why: String) -> Option<Finding> {
     Some(Finding {
         point,
         confidence,
@@ -152,7 +152,7 @@ fn found(point: Point, confidence: Confidence, why: String) -> Option<Finding> {
 }
 
 /// A proposed change, with how to undo it.
-fn fix(change: &Change) -> String {
+pub(super) fn fix(change: &Change) -> String {
     format!("{} (undo: {})", change.apply, change.undo)
 }
 

@@ -1,0 +1,193 @@
+//! The verdict on a connection attempt.
+//!
+//! In order of how direct the evidence is: a drop of one of its own packets; what came back and who
+//! sent it; a listener that is seen to be full; and last the gap, which says something only where
+//! nothing could have been missed.
+
+mod listener;
+mod replies;
+mod silence;
+mod stall;
+
+pub use self::replies::sender;
+use super::rules::Finding;
+use crate::{
+    attempts::attempt::Attempt,
+    node::listener::ListenerFacts,
+    record::{Direction, Outcome, Point, Verdict},
+};
+
+/// What the ladder alone does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// What keeps probes from seeing everything in the watched namespaces, a sentence each.
+    pub blind_spots: Vec<String>,
+    /// Events lost since before the attempt's first packet.
+    pub lost: u64,
+    /// What is known of the interface of the last hop.
+    pub last_interface: Option<Interface>,
+    /// Whether the destination is an address of the last hop's namespace.
+    pub destination_is_local: bool,
+    /// The listeners that the SYN was for, where their namespace was found and looked at.
+    pub listener: Option<ListenerFacts>,
+}
+
+/// What is known of an interface.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// What it is: `physical`, `veth`, `tun`, …
+    pub kind: String,
+    /// Whether what goes out by it leaves this node.
+    pub leads_off: bool,
+}
+
+/// All that a rule looks at.
+pub(super) struct Case<'a> {
+    pub(super) attempt: &'a Attempt,
+    pub(super) outcome: Outcome,
+    pub(super) around: &'a Surroundings,
+}
+
+/// One rule on attempts.
+pub(super) struct Rule {
+    /// What documentation and tests call it.
+    pub(super) name: &'static str,
+    /// The points it can lead to.
+    pub(super) points: &'static [Point],
+    /// The evidence that it needs.
+    pub(super) needs: &'static str,
+    /// What it cannot tell apart.
+    pub(super) cannot_tell: &'static str,
+    /// The finding, if the rule applies.
+    pub(super) applies: fn(&Case<'_>) -> Option<Finding>,
+}
+
+/// All rules, in the order in which they are tried. Before them all comes a drop of one of the
+/// attempt's own packets, whose verdict is the attempt's.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "refused",
+        points: &[Point::Socket],
+        needs: "a RST that answers the SYN, and whether it came in or was made here",
+        cannot_tell: "a closed port from a rule elsewhere that rejects with tcp reset",
+        applies: replies::refused,
+    },
+    Rule {
+        name: "rejected",
+        points: &[
+            Point::Firewall,
+            Point::Endpoint,
+            Point::Route,
+            Point::Socket,
+            Point::Unknown,
+        ],
+        needs: "an ICMP error that quotes the SYN or the query: its type, its code and its sender",
+        cannot_tell: "for TCP, \"port unreachable\" of a firewall from that of a Service without endpoints",
+        applies: replies::rejected,
+    },
+    Rule {
+        name: "stalled",
+        points: &[Point::Mtu, Point::Unknown],
+        needs: "a finished handshake, and a segment that is sent again and again over half a second",
+        cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
+        applies: stall::stalled,
+    },
+    Rule {
+        name: "reply-lost",
+        points: &[Point::OffNode, Point::Unknown],
+        needs: "an answer that was seen on its way back, and not where the first packet was first seen",
+        cannot_tell: "without a drop, who lost it on this node",
+        applies: silence::reply_lost,
+    },
+    Rule {
+        name: "listener-silence",
+        points: &[Point::Listener],
+        needs: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
+        cannot_tell: "several listeners that share the port",
+        applies: listener::silence,
+    },
+    Rule {
+        name: "off-node",
+        points: &[Point::OffNode],
+        needs: "a last hop out by an interface that leads off this node, probes on all interfaces, no event lost, and no drop of it here",
+        cannot_tell: "a security group from a dead host or a lost answer; never `confirmed`",
+        applies: silence::off_node,
+    },
+    Rule {
+        name: "gap",
+        points: &[Point::Unknown],
+        needs: "the last place where it was seen",
+        cannot_tell: "what happened behind it: it says what would have to be known",
+        applies: silence::gap,
+    },
+];
+
+/// Judges an attempt whose outcome is known; `None` where there is nothing to judge.
+pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Option<Verdict> {
+    if outcome == Outcome::Answered {
+        return None;
+    }
+    let mut evidence = ladder(attempt);
+    if let Some(drop) = attempt.deciding_drop(outcome) {
+        evidence.extend(drop.verdict.evidence.iter().cloned());
+        return Some(Verdict {
+            evidence,
+            ..drop.verdict.clone()
+        });
+    }
+    let case = Case {
+        attempt,
+        outcome,
+        around,
+    };
+    let finding = RULES.iter().find_map(|rule| (rule.applies)(&case))?;
+    evidence.extend(finding.evidence);
+    Some(Verdict {
+        point: finding.point,
+        confidence: finding.confidence,
+        why: finding.why,
+        evidence,
+        fix: finding.fix,
+        policy: None,
+    })
+}
+
+/// Why a negative cannot be claimed.
+fn doubts(around: &Surroundings) -> Vec<String> {
+    let mut doubts = around.blind_spots.clone();
+    if around.lost > 0 {
+        doubts.push(format!("{} events were lost meanwhile", around.lost));
+    }
+    doubts
+}
+
+/// The ladder in words.
+fn ladder(attempt: &Attempt) -> Vec<String> {
+    let mut evidence = Vec::new();
+    let what = if attempt.dns.is_some() {
+        "query"
+    } else {
+        "SYN"
+    };
+    if let Some(last) = attempt.last_hop() {
+        let verb = match last.place.dir {
+            Direction::In => "in by",
+            Direction::Out => "out by",
+        };
+        let times = attempt.openings();
+        let times = if times == 1 {
+            "once".to_owned()
+        } else {
+            format!("{times} times")
+        };
+        let places = match attempt.hops.len() {
+            1 => "one place".to_owned(),
+            places => format!("{places} places"),
+        };
+        evidence.push(format!(
+            "the {what} was seen {times}, at {places}, last {verb} {}",
+            last.place.ifname
+        ));
+    }
+    evidence
+}

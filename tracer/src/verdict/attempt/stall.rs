@@ -1,0 +1,50 @@
+//! The handshake is done, and what follows does not get through.
+
+use super::Case;
+use crate::{
+    record::{Confidence::Possible, Outcome, Point},
+    verdict::rules::{Finding, found},
+};
+
+/// What follows the handshake is sent again and again.
+pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Stalled).then_some(())?;
+    let attempt = case.attempt;
+    let mut evidence = Vec::new();
+    let sent = attempt.retransmissions;
+    let who = if sent.by_client {
+        "the client"
+    } else {
+        "the server"
+    };
+    if sent.times > 0 {
+        evidence.push(format!(
+            "{who} sent {} bytes of payload again {} times; a full segment has {}",
+            sent.len, sent.times, sent.mss
+        ));
+    }
+    if let Some(too_big) = &attempt.too_big {
+        evidence.push(format!("{} said \"too big\"", too_big.from));
+    }
+    let full = sent.len > 0 && sent.len >= sent.mss;
+    if full {
+        return Some(Finding {
+            evidence,
+            ..found(
+                Point::Mtu,
+                Possible,
+                "the handshake is done, and full-size segments do not get through: a hop beyond \
+                 those seen may take less"
+                .to_owned(),
+            )?
+        });
+    }
+    Some(Finding {
+        evidence,
+        ..found(
+            Point::Unknown,
+            Possible,
+            "the handshake is done, and what follows does not get through".to_owned(),
+        )?
+    })
+}
