@@ -145,8 +145,7 @@ impl Config {
 /// be taken and do nothing.
 fn refuse_what_this_build_lacks(mode: &Mode) -> Result<(), ConfigError> {
     let lacking = match mode {
-        Mode::Check(_) => return Ok(()),
-        Mode::Explain(_) => "this build cannot judge NetworkPolicies yet",
+        Mode::Check(_) | Mode::Explain(_) => return Ok(()),
         Mode::Trace(trace) => {
             let ClusterConfig {
                 files,
@@ -297,6 +296,16 @@ impl ExplainConfig {
                     "--to needs a port for {}, for example --to {to}:443",
                     proto.name()
                 ),
+            ));
+        }
+        // This build asks no API server.
+        if cluster.is_empty() {
+            return Err(usage(
+                Some("explain"),
+                ErrorKind::MissingRequiredArgument,
+                "which cluster? Write its objects to a file, and give it with --cluster\n\n  \
+                 kubectl get pods,services,endpointslices,networkpolicies,namespaces,nodes -A \
+                 -o json > cluster.json",
             ));
         }
         Ok(Self {

@@ -8,6 +8,7 @@ use whydrop::{
     check,
     cli::Cli,
     config::{Config, ConfigError, Mode},
+    explain,
     output::Terminal,
     trace,
 };
@@ -35,7 +36,8 @@ fn run(config: Config) -> Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
-        Mode::Explain(_) => unreachable!("Config refuses it"),
+        Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
+            .map(|()| ExitCode::SUCCESS),
     }
 }
 

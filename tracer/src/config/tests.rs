@@ -117,6 +117,7 @@ fn what_cannot_match_is_wrong_usage() {
         &["explain", "--from", "10.0.0.1", "--to", "10.0.0.2"],
         &["explain", "--from", "10.0.0.0/8", "--to", "10.0.0.2:80"],
         &["explain", "--from", "shop/web", "--to", "svc/shop/cart:80"],
+        &["explain", "--from", "shop/web", "--to", "shop/cart:80"],
     ]
     .map(|args| refused(args).lines().next().unwrap_or_default().to_owned())
     .join("\n");
@@ -127,6 +128,7 @@ fn what_cannot_match_is_wrong_usage() {
     2: error: --to needs a port for tcp, for example --to 10.0.0.2:443
     2: error: --from 10.0.0.0/8: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
     2: error: --to svc/shop/cart:80: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
+    2: error: which cluster? Write its objects to a file, and give it with --cluster
     ");
 }
 
@@ -136,7 +138,6 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
         &["shop/cart:8080"][..],
         &["--from", "svc/shop/cart:80"],
         &["--all", "--cluster", "dump.json"],
-        &["explain", "--from", "shop/web", "--to", "shop/cart:8080"],
     ]
     .map(refused)
     .join("\n");
@@ -144,7 +145,6 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
     1: this build cannot resolve names yet: give an address
     1: this build cannot resolve names yet: give an address
     1: this build has no use for --cluster, --kubeconfig and --cri-socket yet: leave them out
-    1: this build cannot judge NetworkPolicies yet
     ");
 }
 

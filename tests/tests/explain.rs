@@ -1,0 +1,155 @@
+//! `whydrop explain` as its user runs it: without root, without a kernel, from files.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use whydrop_tests::tracer::{binary, run_to_end};
+
+const DUMP: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tracer/testdata/cluster-dump.json"
+);
+
+struct Ran {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn explain(arguments: &[&str]) -> Result<Ran> {
+    let output = run_to_end(Command::new(binary()).arg("explain").args(arguments))?;
+    Ok(Ran {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+fn answer(from: &str, to: &str, more: &[&str]) -> Result<Value> {
+    let mut arguments = vec!["-o", "json", "--cluster", DUMP, "--from", from, "--to", to];
+    arguments.extend(more);
+    let ran = explain(&arguments)?;
+    ensure!(ran.status == Some(0), "{}", ran.stderr);
+    ensure!(ran.stdout.lines().count() == 1, "{}", ran.stdout);
+    Ok(serde_json::from_str(&ran.stdout)?)
+}
+
+#[test]
+fn the_answer_has_the_names_of_the_contract() -> Result<()> {
+    let answer = answer("10.244.2.2", "prod/server:8080", &[])?;
+    ensure!(answer["allowed"] == false, "{answer}");
+    let egress = &answer["egress"];
+    ensure!(
+        egress["pod"] == "prod/client-ok" && egress["isolated"] == true,
+        "{egress}"
+    );
+    ensure!(
+        egress["allowed"] == false && egress["missing"].is_string(),
+        "{egress}"
+    );
+    ensure!(egress["undecidable_because"].is_null(), "{egress}");
+    let ingress = &answer["ingress"];
+    ensure!(
+        ingress["allowed"] == true && ingress["missing"].is_null(),
+        "{ingress}"
+    );
+    ensure!(
+        ingress["admitted_by"][0] == "prod/server-allow-ok-8080",
+        "{ingress}"
+    );
+    let verdict = &answer["verdict"];
+    ensure!(verdict["point"] == "policy", "{verdict}");
+    ensure!(verdict["policy"]["direction"] == "egress", "{verdict}");
+    ensure!(verdict["policy"]["pod"] == "prod/client-ok", "{verdict}");
+    Ok(())
+}
+
+#[test]
+fn the_manifest_in_the_answer_admits_the_flow() -> Result<()> {
+    let before = answer("prod/client-ok", "prod/server:8080", &[])?;
+    let manifest = before["verdict"]["fix"][0].as_str().context("a manifest")?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("allow.yaml");
+    fs::write(&file, manifest)?;
+    let file = file.to_str().context("UTF-8")?;
+    let after = answer("prod/client-ok", "prod/server:8080", &["--cluster", file])?;
+    ensure!(
+        after["allowed"] == true && after["verdict"].is_null(),
+        "{after}"
+    );
+    // And no other.
+    let other = answer("prod/client-ok", "prod/server:8081", &["--cluster", file])?;
+    ensure!(other["allowed"] == false, "{other}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_told_is_null_and_says_why() -> Result<()> {
+    let answer = answer("prod/client-ok", "prod/server:8080", &["--proto", "udp"])?;
+    ensure!(answer["allowed"] == false, "{answer}");
+    let directory = tempfile::tempdir()?;
+    let pods = directory.path().join("pods.yaml");
+    fs::write(
+        &pods,
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nstatus: {podIP: \
+         10.0.0.1}\n",
+    )?;
+    let pods = pods.to_str().context("UTF-8")?;
+    let ran = explain(&[
+        "--cluster",
+        pods,
+        "--from",
+        "192.0.2.1",
+        "--to",
+        "shop/a:80",
+    ])?;
+    ensure!(ran.status == Some(0), "{}", ran.stderr);
+    ensure!(ran.stdout.contains("cannot be told"), "{}", ran.stdout);
+    ensure!(
+        ran.stdout.contains("no NetworkPolicies are known"),
+        "{}",
+        ran.stdout
+    );
+    Ok(())
+}
+
+#[test]
+fn wrong_names_and_files_are_refused_clearly() -> Result<()> {
+    let refused = |arguments: &[&str], status, words: &[&str]| -> Result<()> {
+        let ran = explain(arguments)?;
+        ensure!(
+            ran.status == Some(status),
+            "{:?}: {}",
+            ran.status,
+            ran.stderr
+        );
+        ensure!(ran.stdout.is_empty(), "on stdout: {}", ran.stdout);
+        for word in words {
+            ensure!(ran.stderr.contains(word), "no {word:?} in: {}", ran.stderr);
+        }
+        Ok(())
+    };
+    let ends = ["--from", "prod/sever", "--to", "10.244.1.2:80"];
+    refused(
+        &[&ends[..], &["--cluster", DUMP]].concat(),
+        1,
+        &["prod/sever", "prod/server"],
+    )?;
+    refused(&ends, 2, &["--cluster", "kubectl get"])?;
+    refused(
+        &[&ends[..], &["--cluster", "/no/such"]].concat(),
+        1,
+        &["/no/such"],
+    )?;
+    let directory = tempfile::tempdir()?;
+    let cut = directory.path().join("cut.json");
+    let whole = fs::read_to_string(DUMP)?;
+    fs::write(&cut, &whole[..whole.len() / 2])?;
+    let cut = cut.to_str().context("UTF-8")?;
+    refused(
+        &[&ends[..], &["--cluster", cut]].concat(),
+        1,
+        &["cut.json:", "cut off"],
+    )
+}

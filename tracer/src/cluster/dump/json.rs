@@ -1,0 +1,99 @@
+//! JSON files. Objects are read one by one, so that a large file is never a tree in memory.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    SyntaxError,
+    item::{Body, Item, without_place},
+};
+
+/// A list, or the little that is to be known of another object.
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(default, rename = "apiVersion")]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default, borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+/// Gives each object of the text, and each list.
+pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {
+    let mut lines = Lines::new(text);
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    for document in documents {
+        let document = document.map_err(|error| SyntaxError {
+            line: error.line(),
+            message: if error.is_eof() {
+                "the file ends in the middle: it was cut off, or is still being written".to_owned()
+            } else {
+                without_place(&error)
+            },
+        })?;
+        unfold(document, None, &mut lines, sink);
+    }
+    Ok(())
+}
+
+fn unfold<'a>(
+    document: &'a RawValue,
+    listed: Option<(String, String)>,
+    lines: &mut Lines<'a>,
+    sink: &mut dyn FnMut(Item<'_>),
+) {
+    let line = lines.of(document.get());
+    if let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(document.get()) {
+        for element in array {
+            unfold(element, None, lines, sink);
+        }
+        return;
+    }
+    let outer = serde_json::from_str::<Outer<'_>>(document.get()).ok();
+    let items = outer.filter(|outer| outer.kind.ends_with("List"));
+    sink(Item {
+        line,
+        listed,
+        body: Body::Text(document),
+    });
+    let Some(outer) = items else { return };
+    let listed = inner_kind(&outer.api_version, &outer.kind);
+    for item in outer.items.into_iter().flatten() {
+        unfold(item, listed.clone(), lines, sink);
+    }
+}
+
+/// The kind of a list's items: those of a `PodList` need not say that they are pods.
+pub(super) fn inner_kind(version: &str, kind: &str) -> Option<(String, String)> {
+    kind.strip_suffix("List")
+        .filter(|kind| !kind.is_empty())
+        .map(|kind| (version.to_owned(), kind.to_owned()))
+}
+
+/// Counts lines, forwards.
+struct Lines<'a> {
+    text: &'a str,
+    counted: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            counted: 0,
+            line: 1,
+        }
+    }
+
+    /// The line at which a part of the text begins.
+    fn of(&mut self, part: &str) -> usize {
+        let at = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        if let Some(passed) = self.text.as_bytes().get(self.counted..at) {
+            self.line += passed.iter().filter(|b| **b == b'\n').count();
+            self.counted = at;
+        }
+        self.line
+    }
+}

@@ -1,0 +1,20 @@
+//! What is known of the cluster: pods, namespaces, nodes, Services, EndpointSlices and
+//! NetworkPolicies, in the few fields that matter here.
+//!
+//! - [`objects`]: the objects; [`selector`]: label selectors; [`policy`]: NetworkPolicies
+//! - [`convert`]: from the API's types, checked
+//! - [`dump`]: from files, as kubectl writes them
+//! - [`view`]: all of them together; [`owner`]: whose an address is
+//!
+//! A kind of objects that no source has told of is *unknown*, not empty: see [`view::View::knows`].
+//! What is read from outside is checked once, in [`convert`]; names and labels that no API server
+//! would take (control characters among them) never get further.
+
+pub mod convert;
+mod convert_policy;
+pub mod dump;
+pub mod objects;
+pub mod owner;
+pub mod policy;
+pub mod selector;
+pub mod view;

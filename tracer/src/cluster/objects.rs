@@ -1,0 +1,124 @@
+//! Kubernetes objects, in the few fields that matter here.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::policy::Protocol;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// The label that names a namespace; the API server sets it on every one.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// A namespace and a name in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// A name in a namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub id: ObjectName,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its addresses; none before it has a sandbox.
+    pub ips: Vec<IpAddr>,
+    /// The node it runs on.
+    pub node: Option<String>,
+    /// The addresses of that node.
+    pub host_ips: Vec<IpAddr>,
+    /// Whether it shares the node's network namespace, and so its addresses.
+    pub host_network: bool,
+    /// Whether it has ended (`Succeeded`, `Failed`) and given up its addresses.
+    pub ended: bool,
+    /// Whether it is being deleted.
+    pub deleted: bool,
+    /// When it was created, in seconds since the epoch; tells who took over an address.
+    pub created: Option<i64>,
+    /// The ports that its containers name.
+    pub ports: Vec<NamedPort>,
+    /// The images of its containers.
+    pub images: Vec<String>,
+}
+
+/// A port that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPort {
+    /// The name.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+/// A node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+    /// Where its pods' addresses come from.
+    pub pod_nets: Vec<IpNet>,
+}
+
+/// A Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub id: ObjectName,
+    /// ClusterIPs, external IPs and those of load balancers.
+    pub ips: Vec<IpAddr>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// Which pods stand behind it; empty where somebody else says so.
+    pub selector: Labels,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name, by which an EndpointSlice tells where it leads; empty where it has none.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port at the Service's addresses.
+    pub port: u16,
+}
+
+/// Some of the endpoints of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Its name.
+    pub id: ObjectName,
+    /// The name of its Service, in the same namespace.
+    pub service: Option<String>,
+    /// Where the Service's ports lead, by name.
+    pub ports: Vec<ServicePort>,
+    /// The addresses that take connections.
+    pub ready: Vec<IpAddr>,
+}

@@ -1,0 +1,77 @@
+//! Whose an address is.
+
+use std::net::IpAddr;
+
+use super::{
+    objects::{Pod, Service},
+    view::{Kind, View},
+};
+
+/// Whose an address is.
+#[derive(Debug, Clone)]
+pub enum Owner<'v> {
+    /// A pod's with a network namespace of its own.
+    Pod(&'v Pod),
+    /// A node's, and so that of all its hostNetwork pods.
+    Node {
+        /// The node's name, where it is known.
+        name: Option<&'v str>,
+        /// Its hostNetwork pods.
+        pods: Vec<&'v Pod>,
+    },
+    /// A Service's: policies never see it, as they compare what stands behind it.
+    Service(&'v Service),
+    /// Nobody's, out of the range from which this node's pods have theirs.
+    Gone(&'v str),
+    /// Something's outside the cluster.
+    Outside,
+    /// Pods are not known, so it could be anybody's.
+    Unknown,
+}
+
+impl View {
+    /// Whose an address is.
+    #[must_use]
+    pub fn owner(&self, ip: IpAddr) -> Owner<'_> {
+        let (hosts, pods): (Vec<_>, Vec<_>) = self.claimants(ip).partition(|pod| pod.host_network);
+        // Who is leaving, or was there before, has given the address up or is about to.
+        if let Some(pod) = pods
+            .into_iter()
+            .max_by_key(|pod| (!pod.deleted, pod.created))
+        {
+            return Owner::Pod(pod);
+        }
+        let node = self
+            .nodes()
+            .find(|node| node.ips.contains(&ip))
+            .map(|node| node.name.as_str());
+        let is_host = node.is_some()
+            || !hosts.is_empty()
+            || self.pods().any(|pod| pod.host_ips.contains(&ip));
+        if is_host {
+            let of_pods = || {
+                let on_it = self.pods().find(|pod| pod.host_ips.contains(&ip));
+                on_it
+                    .or(hosts.first().copied())
+                    .and_then(|pod| pod.node.as_deref())
+            };
+            return Owner::Node {
+                name: node.or_else(of_pods),
+                pods: hosts,
+            };
+        }
+        if let Some(service) = self.services().find(|service| service.ips.contains(&ip)) {
+            return Owner::Service(service);
+        }
+        if !self.knows(Kind::Pod) {
+            return Owner::Unknown;
+        }
+        let range = self
+            .nodes()
+            .find(|node| node.pod_nets.iter().any(|net| net.contains(&ip)));
+        match range {
+            Some(node) => Owner::Gone(&node.name),
+            None => Owner::Outside,
+        }
+    }
+}

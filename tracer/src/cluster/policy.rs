@@ -1,0 +1,184 @@
+//! NetworkPolicies, in a form in which nothing contradicts anything.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{objects::ObjectName, selector::Selector};
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP and ICMPv6: what a policy means for them is the implementation's choice.
+    Icmp,
+}
+
+impl Protocol {
+    /// The protocol of this name, as the API writes it; an absent one is TCP.
+    #[must_use]
+    pub fn from_api(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some("SCTP") => Some(Self::Sctp),
+            Some(_) => None,
+        }
+    }
+
+    /// Its name, as the API writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Icmp => "ICMP",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which traffic of a pod a policy is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Connections that the pod opens.
+    Egress,
+    /// Connections to the pod.
+    Ingress,
+}
+
+impl Direction {
+    /// `ingress` or `egress`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        }
+    }
+
+    /// What the peer of a pod is in a connection of this direction.
+    #[must_use]
+    pub fn peer(self) -> &'static str {
+        match self {
+            Self::Egress => "server",
+            Self::Ingress => "client",
+        }
+    }
+}
+
+/// A NetworkPolicy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub id: ObjectName,
+    /// Which pods of its namespace it is about.
+    pub pods: Selector,
+    /// What it admits to them; `None` where it does not isolate them for ingress.
+    pub ingress: Option<Vec<Rule>>,
+    /// What it admits from them; `None` where it does not isolate them for egress.
+    pub egress: Option<Vec<Rule>>,
+    /// A direction that has rules which `policyTypes` does not list, and so do nothing.
+    pub idle_rules: Option<Direction>,
+}
+
+impl Policy {
+    /// The rules for a direction; `None` where it does not isolate for it.
+    #[must_use]
+    pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
+        match direction {
+            Direction::Ingress => self.ingress.as_deref(),
+            Direction::Egress => self.egress.as_deref(),
+        }
+    }
+}
+
+/// Admits traffic that matches one of its peers and one of its ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The elements of `from` or `to`; empty admits every peer.
+    pub peers: Vec<Element>,
+    /// The ports; empty admits every port of every protocol.
+    pub ports: Vec<PortRule>,
+}
+
+/// One element of `from` or `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Element {
+    /// Addresses.
+    Block {
+        /// These addresses …
+        net: IpNet,
+        /// … but not these.
+        except: Vec<IpNet>,
+    },
+    /// Pods.
+    Pods {
+        /// In which namespaces; `None` for the policy's own.
+        namespaces: Option<Selector>,
+        /// Which pods there; `None` for all of them.
+        pods: Option<Selector>,
+    },
+}
+
+/// Whether an `ipBlock` holds an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// It would, but for its `except`.
+    Excepted,
+}
+
+/// Whether `net` without `except` holds an address.
+#[must_use]
+pub fn held(net: &IpNet, except: &[IpNet], address: IpAddr) -> Held {
+    if !net.contains(&address) {
+        Held::No
+    } else if except.iter().any(|net| net.contains(&address)) {
+        Held::Excepted
+    } else {
+        Held::Yes
+    }
+}
+
+/// One element of `ports`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRule {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports; `None` for all.
+    pub port: Option<PortSpec>,
+}
+
+/// Ports of the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortSpec {
+    /// From one to another, both included.
+    Range(u16, u16),
+    /// What the destination pod calls so.
+    Named(String),
+}
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(first, last) if first == last => write!(f, "{first}"),
+            Self::Range(first, last) => write!(f, "{first}-{last}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}

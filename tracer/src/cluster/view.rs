@@ -1,0 +1,270 @@
+//! The objects of a cluster together, found by name and by address.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use super::{
+    objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
+    policy::Policy,
+    selector::Known,
+};
+
+/// A kind of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Pods.
+    Pod,
+    /// Namespaces.
+    Namespace,
+    /// Nodes.
+    Node,
+    /// Services.
+    Service,
+    /// EndpointSlices.
+    EndpointSlice,
+    /// NetworkPolicies.
+    NetworkPolicy,
+}
+
+impl Kind {
+    /// The kind of this name, as the API writes it.
+    #[must_use]
+    pub fn from_api(name: &str) -> Option<Self> {
+        Some(match name {
+            "Pod" => Self::Pod,
+            "Namespace" => Self::Namespace,
+            "Node" => Self::Node,
+            "Service" => Self::Service,
+            "EndpointSlice" => Self::EndpointSlice,
+            "NetworkPolicy" => Self::NetworkPolicy,
+            _ => return None,
+        })
+    }
+
+    /// The API group that these objects belong to; others have kinds of the same names.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::NetworkPolicy => "networking.k8s.io",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// An object of any kind.
+#[derive(Debug, Clone)]
+pub enum Object {
+    /// A pod.
+    Pod(Pod),
+    /// A namespace's name and labels.
+    Namespace(String, Labels),
+    /// A node.
+    Node(Node),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// A NetworkPolicy.
+    Policy(Policy),
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    known: BTreeSet<Kind>,
+    pods: BTreeMap<ObjectName, Pod>,
+    /// The pods that claim an address, ended ones left out.
+    claims: BTreeSet<(IpAddr, ObjectName)>,
+    namespaces: BTreeMap<String, Labels>,
+    nodes: BTreeMap<String, Node>,
+    services: BTreeMap<ObjectName, Service>,
+    slices: BTreeMap<ObjectName, EndpointSlice>,
+    policies: BTreeMap<ObjectName, Policy>,
+    unreadable: BTreeSet<ObjectName>,
+    foreign: BTreeMap<String, usize>,
+}
+
+impl View {
+    /// Adds an object, or replaces the one of its name. Its kind is known from then on.
+    pub fn insert(&mut self, object: Object) {
+        match object {
+            Object::Pod(pod) => {
+                self.declare(Kind::Pod);
+                self.insert_pod(pod);
+            }
+            Object::Namespace(name, labels) => {
+                self.declare(Kind::Namespace);
+                self.namespaces.insert(name, labels);
+            }
+            Object::Node(node) => {
+                self.declare(Kind::Node);
+                self.nodes.insert(node.name.clone(), node);
+            }
+            Object::Service(service) => {
+                self.declare(Kind::Service);
+                self.services.insert(service.id.clone(), service);
+            }
+            Object::EndpointSlice(slice) => {
+                self.declare(Kind::EndpointSlice);
+                self.slices.insert(slice.id.clone(), slice);
+            }
+            Object::Policy(policy) => {
+                self.declare(Kind::NetworkPolicy);
+                self.unreadable.remove(&policy.id);
+                self.policies.insert(policy.id.clone(), policy);
+            }
+        }
+    }
+
+    fn insert_pod(&mut self, pod: Pod) {
+        if let Some(old) = self.pods.remove(&pod.id) {
+            for ip in old.ips {
+                self.claims.remove(&(ip, old.id.clone()));
+            }
+        }
+        if !pod.ended {
+            let claims = pod.ips.iter().map(|ip| (*ip, pod.id.clone()));
+            self.claims.extend(claims);
+        }
+        self.pods.insert(pod.id.clone(), pod);
+    }
+
+    /// From now on, an object of this kind that is not here does not exist.
+    pub fn declare(&mut self, kind: Kind) {
+        self.known.insert(kind);
+    }
+
+    /// Whether objects of this kind are known at all: a kind that no source told of is unknown,
+    /// not empty.
+    #[must_use]
+    pub fn knows(&self, kind: Kind) -> bool {
+        self.known.contains(&kind)
+    }
+
+    /// Remembers a NetworkPolicy that exists and could not be read.
+    pub fn add_unreadable_policy(&mut self, id: ObjectName) {
+        self.declare(Kind::NetworkPolicy);
+        self.policies.remove(&id);
+        self.unreadable.insert(id);
+    }
+
+    /// Remembers an object of a kind that also decides about traffic, and is not judged here.
+    pub fn add_foreign_policy(&mut self, kind: &str) {
+        *self.foreign.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// How many objects there are of each kind that also decides about traffic.
+    #[must_use]
+    pub fn foreign_policies(&self) -> &BTreeMap<String, usize> {
+        &self.foreign
+    }
+
+    /// A pod by name.
+    #[must_use]
+    pub fn pod(&self, id: &ObjectName) -> Option<&Pod> {
+        self.pods.get(id)
+    }
+
+    /// All pods, by name.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.values()
+    }
+
+    /// The pods of a namespace.
+    pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+        in_namespace(&self.pods, namespace)
+    }
+
+    /// The pods that have an address and have not ended.
+    pub fn claimants(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
+        self.claims
+            .range((ip, ObjectName::default())..)
+            .take_while(move |(claimed, _)| *claimed == ip)
+            .filter_map(|(_, id)| self.pods.get(id))
+    }
+
+    /// What is known of a namespace's labels.
+    #[must_use]
+    pub fn namespace<'a>(&'a self, name: &'a str) -> Known<'a> {
+        Known::Namespace(name, self.namespaces.get(name))
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// A node by name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// All Services.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// The slices with the endpoints of a Service.
+    pub fn slices_of<'a>(
+        &'a self,
+        service: &'a ObjectName,
+    ) -> impl Iterator<Item = &'a EndpointSlice> {
+        in_namespace(&self.slices, &service.namespace)
+            .filter(|slice| slice.service.as_ref() == Some(&service.name))
+    }
+
+    /// The NetworkPolicies of a namespace.
+    pub fn policies_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Policy> {
+        in_namespace(&self.policies, namespace)
+    }
+
+    /// The NetworkPolicies of a namespace that could not be read.
+    pub fn unreadable_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a ObjectName> {
+        self.unreadable
+            .iter()
+            .filter(move |id| id.namespace == namespace)
+    }
+
+    /// The pods whose names are most like this one, best first.
+    #[must_use]
+    pub fn nearest_pods(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
+        let wanted = id.to_string();
+        let likeness = |other: &ObjectName| {
+            // The right name in the wrong namespace is the likeliest mistake.
+            let namesake = other.name == id.name || other.name.starts_with(&id.name);
+            let distance = strsim::damerau_levenshtein(&wanted, &other.to_string());
+            (!namesake, distance)
+        };
+        let mut all: Vec<_> = self
+            .pods
+            .keys()
+            .map(|other| (likeness(other), other))
+            .collect();
+        all.sort();
+        all.into_iter()
+            .take(count)
+            .map(|(_, other)| other)
+            .collect()
+    }
+}
+
+/// The part of a map that is in one namespace.
+fn in_namespace<'a, T>(
+    map: &'a BTreeMap<ObjectName, T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a T> {
+    map.range(ObjectName::new(namespace, "")..)
+        .take_while(move |(id, _)| id.namespace == namespace)
+        .map(|(_, object)| object)
+}

@@ -1,0 +1,67 @@
+//! What the NetworkPolicies make of a flow, as their API defines it.
+//!
+//! A pod is isolated for a direction if a policy of its namespace selects it and is about that
+//! direction. A flow passes if on each isolated side some rule of those policies admits it;
+//! policies only ever add. Where the API leaves it to the implementation, or the objects that
+//! decide are not known, the answer is that it cannot be told, and why.
+
+mod element;
+mod manifest;
+mod matching;
+mod peer;
+mod ports;
+mod side;
+pub mod traps;
+
+pub use self::{
+    manifest::{Manifest, manifests},
+    peer::{Party, Peer},
+    side::{Miss, Outcome, Side},
+};
+pub use crate::cluster::policy::{Direction, Protocol};
+use crate::cluster::view::View;
+
+/// A connection to be judged.
+#[derive(Debug, Clone)]
+pub struct Flow<'v> {
+    /// Who opens it.
+    pub src: Peer<'v>,
+    /// Who is to answer, after DNAT.
+    pub dst: Peer<'v>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The destination port, after DNAT; `None` for any, and for ICMP.
+    pub port: Option<u16>,
+}
+
+/// What the policies make of a flow.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Whether it passes; `None` where that cannot be told.
+    pub allowed: Option<bool>,
+    /// The source's side.
+    pub egress: Side,
+    /// The destination's side.
+    pub ingress: Side,
+}
+
+/// Judges a flow.
+#[must_use]
+pub fn evaluate(view: &View, flow: &Flow<'_>) -> Answer {
+    let egress = side::judge(view, flow, Direction::Egress);
+    let ingress = side::judge(view, flow, Direction::Ingress);
+    let allowed = match (egress.allowed(), ingress.allowed()) {
+        // One refusal decides, whatever is unknown on the other side.
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    };
+    Answer {
+        allowed,
+        egress,
+        ingress,
+    }
+}
+
+#[cfg(test)]
+mod tests;
