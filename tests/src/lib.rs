@@ -10,6 +10,7 @@
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
+//! | [`judged`] | what a verdict must say |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
 //! Everything needs root, and everything happens inside namespaces that the lab made itself.
@@ -17,6 +18,7 @@
 pub mod attempt;
 pub mod fault;
 mod interrupt;
+pub mod judged;
 pub mod lab;
 pub mod record;
 pub mod scenario;

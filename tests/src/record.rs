@@ -309,6 +309,19 @@ pub struct Summary {
     pub malformed: u64,
     pub attempts: BTreeMap<String, u64>,
     pub untracked: u64,
+    pub layers: Vec<Layer>,
+    #[serde(deserialize_with = "null_or")]
+    pub verdict: Option<Verdict>,
+}
+
+/// One row of the table at the end of a trace.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Layer {
+    pub layer: String,
+    pub result: String,
+    #[serde(deserialize_with = "null_or")]
+    pub verdict: Option<String>,
 }
 
 /// Without it, serde would take an `Option`'s missing key for `null`.

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     DEADLINE,
+    judged::Judged,
     lab::{Family, Host, Namespace, Topology},
     record::{Drop, Flow as RecordedFlow},
     tracer::{Trace, Tracer, shown, watching},
@@ -62,6 +63,7 @@ pub struct Expected {
     original_dst: Option<SocketAddr>,
     outer: Option<Outer>,
     error: Option<(IpAddr, IpAddr)>,
+    verdict: Option<Judged>,
 }
 
 /// The encapsulating packet: source, destination, destination port.
@@ -80,6 +82,15 @@ impl Expected {
             original_dst: None,
             outer: None,
             error: None,
+            verdict: None,
+        }
+    }
+
+    /// … with this verdict.
+    pub fn judged(self, verdict: Judged) -> Self {
+        Self {
+            verdict: Some(verdict),
+            ..self
         }
     }
 
@@ -159,6 +170,9 @@ impl Expected {
                 &self.original_dst.map(|dst| dst.to_string()),
             ),
             differs("outer", &outer, &self.outer),
+            self.verdict
+                .as_ref()
+                .and_then(|verdict| verdict.mismatch(&drop.verdict)),
         ]
         .into_iter()
         .flatten()
