@@ -2,10 +2,10 @@
 //!
 //! These faults strike whatever passes, so each family gets a lab of its own.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use whydrop_tests::{
     fault::{Chain, nft},
-    lab::{Family, topology::RouterLab},
+    lab::{Family, Namespace, topology::RouterLab},
     scenario::{End, Expected, Scenario, Traffic},
 };
 
@@ -16,10 +16,26 @@ fn router_mtu(traffic: Traffic, end: End) -> Result<()> {
         let (function, ifname) = family.pick(("ip_forward", "left"), ("ip6_forward", "right"));
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .traffic(traffic)
-            .fault(|| lab.router.run("ip link set dev right mtu 1300").map(drop))
+            .fault(|| {
+                lab.router.run("ip link set dev right mtu 1300")?;
+                answer_in_small_segments(&lab.server, family)
+            })
             .ends(end)
             .drops(&Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname))
     })
+}
+
+/// The server's own segments fit the narrow link; it still takes, and asks for, large ones.
+fn answer_in_small_segments(server: &Namespace, family: Family) -> Result<()> {
+    let version = family.pick("-4", "-6");
+    let routes = server.run(&format!("ip {version} route show default"))?;
+    let default = routes.lines().next().context("a default route")?;
+    let (route, _) = default.split_once(" metric").unwrap_or((default, ""));
+    server
+        .run(&format!(
+            "ip {version} route replace {route} mtu lock 1300 advmss 1400"
+        ))
+        .map(drop)
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub struct Table {
     by_flow: HashMap<Tuple, Key>,
     /// In order of creation.
     order: VecDeque<Key>,
-    /// When half of the timeout is over. In order, since the timeout is the same for all.
-    half_ways: VecDeque<(u64, Key)>,
+    /// When a quarter of the timeout is over. In order, since the timeout is the same for all.
+    early_deadlines: VecDeque<(u64, Key)>,
     /// When the timeout is over.
     deadlines: VecDeque<(u64, Key)>,
     timeout: u64,
@@ -53,7 +53,7 @@ impl Table {
             attempts: HashMap::new(),
             by_flow: HashMap::new(),
             order: VecDeque::new(),
-            half_ways: VecDeque::new(),
+            early_deadlines: VecDeque::new(),
             deadlines: VecDeque::new(),
             timeout,
             untracked: 0,
@@ -253,9 +253,9 @@ impl Table {
         expired
     }
 
-    /// The attempts half of whose time is up at `now`.
-    pub fn half_way(&mut self, now: u64) -> Vec<Key> {
-        self.due(now, |table| &mut table.half_ways)
+    /// The attempts a quarter of whose time is up at `now`.
+    pub fn early(&mut self, now: u64) -> Vec<Key> {
+        self.due(now, |table| &mut table.early_deadlines)
     }
 
     fn due(
@@ -272,8 +272,8 @@ impl Table {
     }
 
     fn insert(&mut self, key: Key, attempt: Attempt) {
-        self.half_ways
-            .push_back((attempt.first_at + self.timeout / 2, key.clone()));
+        self.early_deadlines
+            .push_back((attempt.first_at + self.timeout / 4, key.clone()));
         self.deadlines
             .push_back((attempt.first_at + self.timeout, key.clone()));
         if attempt.flow.proto == protocol::TCP {

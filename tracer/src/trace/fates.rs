@@ -2,7 +2,7 @@
 //!
 //! What the packets themselves decide is told at once. What silence decides waits for the timeout,
 //! and, where a listener may have been silent for a full queue, for a look at that listener: once
-//! half way to the timeout, to have something to compare with, and once after it.
+//! a quarter of the way to the timeout, to have something to compare with, and once after it.
 
 use std::{
     collections::HashMap,
@@ -45,7 +45,7 @@ const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// How long the drop behind a refusal is waited for, in nanoseconds: a rule that rejects sends its
 /// answer first and frees the packet then, and the node may be asked about that.
-const DROP_FOLLOWS: u64 = 400_000_000;
+const DROP_FOLLOWS: u64 = 900_000_000;
 
 /// The attempts of a running trace.
 pub(super) struct Fates {
@@ -56,16 +56,16 @@ pub(super) struct Fates {
     pub(super) lost: u64,
     clock: Clock,
     questions: JoinSet<Answer>,
-    /// Readings from half way to the timeout.
-    before: HashMap<Key, Arc<Reading>>,
+    /// Where a silent listener is, and a reading from before the timeout.
+    before: HashMap<Key, (NetnsRef, Option<Arc<Reading>>)>,
     /// Attempts that this node itself has refused, and until when the drop behind that may come.
     refused_here: Vec<(u64, Key)>,
 }
 
 /// What a question to the node came to.
 pub(super) enum Answer {
-    /// A reading to compare with later.
-    Before(Key, Option<Arc<Reading>>),
+    /// Where the listener is, and a reading to compare with later.
+    Before(Key, Option<(NetnsRef, Option<Arc<Reading>>)>),
     /// The facts for the verdict.
     Facts(Key, Option<Box<ListenerFacts>>),
 }
@@ -212,7 +212,7 @@ impl Session<'_> {
     pub(super) fn tick_fates(&mut self, inventory: &Inventory) -> Result<()> {
         let now = monotonic_nanos();
         self.tell_refusals(now, inventory)?;
-        for key in self.fates.table.half_way(now) {
+        for key in self.fates.table.early(now) {
             self.ask_before(key, inventory);
         }
         for key in self.fates.table.expired(now) {
@@ -231,8 +231,8 @@ impl Session<'_> {
     /// Takes an answer of the node.
     pub(super) fn answered(&mut self, answer: Answer, inventory: &Inventory) -> Result<()> {
         match answer {
-            Answer::Before(key, Some(reading)) => {
-                self.fates.before.insert(key, reading);
+            Answer::Before(key, Some(found)) => {
+                self.fates.before.insert(key, found);
             }
             Answer::Before(_, None) => {}
             Answer::Facts(key, facts) => {
@@ -298,11 +298,11 @@ impl Session<'_> {
             return;
         };
         self.fates.questions.spawn(async move {
-            let reading = match whereabouts.find().await {
-                Some(netns) => Reading::of(&netns, FACTS_LIMIT).await.ok().map(Arc::new),
-                None => None,
+            let Some(netns) = whereabouts.find().await else {
+                return Answer::Before(key, None);
             };
-            Answer::Before(key, reading)
+            let reading = Reading::of(&netns, FACTS_LIMIT).await.ok().map(Arc::new);
+            Answer::Before(key, Some((netns, reading)))
         });
     }
 
@@ -318,8 +318,12 @@ impl Session<'_> {
         let key = key.clone();
         self.fates.questions.spawn(async move {
             tokio::time::sleep(AFTER_TIMEOUT).await;
-            let before = before.map_or(Before::Nothing, Before::Reading);
-            let facts = match whereabouts.find().await {
+            let (netns, reading) = match before {
+                Some((netns, reading)) => (Some(netns), reading),
+                None => (whereabouts.find().await, None),
+            };
+            let before = reading.map_or(Before::Nothing, Before::Reading);
+            let facts = match netns {
                 Some(netns) => {
                     let to = whereabouts.destination;
                     ListenerFacts::of(&netns, to, None, before, FACTS_LIMIT)

@@ -338,4 +338,4 @@ impl<'a> Session<'a> {
 }
 
 /// How long facts of the node may take to read; a verdict must not wait for longer.
-pub(super) const FACTS_LIMIT: Duration = Duration::from_millis(300);
+pub(super) const FACTS_LIMIT: Duration = Duration::from_secs(1);

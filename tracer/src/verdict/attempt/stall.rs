@@ -35,7 +35,7 @@ pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {
                 Possible,
                 "the handshake is done, and full-size segments do not get through: a hop beyond \
                  those seen may take less"
-                .to_owned(),
+                    .to_owned(),
             )?
         });
     }
