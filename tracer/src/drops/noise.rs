@@ -41,8 +41,18 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => {
             Some("no packet, but a question about a route")
         }
-        ("QUEUE_PURGE", _) => Some("a socket that closes with packets in its queue"),
-        ("NO_SOCKET", "ping_rcv") => Some("an echo reply, which the raw socket has a copy of"),
+        // 6.1 has no such reason: only the function tells.
+        ("QUEUE_PURGE", _)
+        | ("NOT_SPECIFIED", "sk_stream_kill_queues" | "skb_queue_purge" | "inet_sock_destruct") => {
+            Some("a socket that closes with packets in its queue")
+        }
+        // In 6.1, the callers of `ping_rcv` free.
+        ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => {
+            Some("an echo reply, which the raw socket has a copy of")
+        }
+        // 6.1 ends every ICMPv6 message like this, neighbour discovery included; later kernels
+        // consume what they have received. Wrong checksums have a reason of their own.
+        ("NOT_SPECIFIED", "icmpv6_rcv") => Some("an ICMPv6 message that was received"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
         ("NOT_SPECIFIED", "ip6_mc_input") => Some("multicast for others"),
         _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
