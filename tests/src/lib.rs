@@ -11,6 +11,7 @@
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
 //! | [`judged`] | what a verdict must say |
+//! | [`kernel`] | which kernel runs, for what differs between kernels |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
 //! Everything needs root, and everything happens inside namespaces that the lab made itself.
@@ -19,6 +20,7 @@ pub mod attempt;
 pub mod fault;
 mod interrupt;
 pub mod judged;
+pub mod kernel;
 pub mod lab;
 pub mod record;
 pub mod scenario;

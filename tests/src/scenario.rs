@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     DEADLINE,
     judged::Judged,
+    kernel::older_than,
     lab::{Family, Host, Namespace, Topology},
     record::{Drop, Flow as RecordedFlow},
     tracer::{Trace, Tracer, shown, watching},
@@ -90,6 +91,18 @@ impl Expected {
     pub fn judged(self, verdict: Judged) -> Self {
         Self {
             verdict: Some(verdict),
+            ..self
+        }
+    }
+
+    /// … or on kernels before this version, this reason in this function.
+    pub fn before(self, version: (u32, u32), reason: &'static str, function: &'static str) -> Self {
+        if !older_than(version) {
+            return self;
+        }
+        Self {
+            reason,
+            function,
             ..self
         }
     }

@@ -8,8 +8,19 @@ use std::{
 use anyhow::{Result, bail};
 
 /// How long anything that must happen may take. Generous: it is a bound for a broken run, never a
-/// measure of a good one.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// measure of a good one. Who builds the tests for a slow machine says how many times slower it
+/// is.
+pub const DEADLINE: Duration = Duration::from_secs(20 * slowness(option_env!("WHYDROP_TEST_SLOW")));
+
+const fn slowness(said: Option<&str>) -> u64 {
+    match said {
+        None => 1,
+        Some(factor) => match u64::from_str_radix(factor, 10) {
+            Ok(factor) => factor,
+            Err(_) => panic!("WHYDROP_TEST_SLOW is not a number"),
+        },
+    }
+}
 
 /// Asks `condition` again and again until it gives a value.
 ///

@@ -16,7 +16,7 @@ for word in $(cat /proc/cmdline); do
     case $word in vmnonce=*) nonce=${word#vmnonce=} ;; esac
 done
 export PATH=/usr/sbin:/usr/bin HOME=/root TERM=dumb
-export WHYDROP_BIN=/payload/whydrop WHYDROP_TEST_SLOW=3 RUST_BACKTRACE=1
+export WHYDROP_BIN=/payload/whydrop
 /usr/sbin/ip link set lo up
 
 # What a node has loaded before whydrop starts, where these are modules.

@@ -16,14 +16,16 @@ use crate::run;
 /// it away from build scripts and procedural macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Without symbols the executables are a tenth as large, and all of them are in memory.
-const ENVIRONMENT: [(&str, &str); 3] = [
+/// Without symbols the executables are a tenth as large, and all of them are in memory. Emulation
+/// is slow, so deadlines are longer.
+const ENVIRONMENT: [(&str, &str); 4] = [
     (
         "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
         "-C target-feature=+crt-static",
     ),
     ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only"),
     ("CARGO_PROFILE_DEV_STRIP", "debuginfo"),
+    ("WHYDROP_TEST_SLOW", "3"),
 ];
 
 /// The library's own tests, of which those that need root are run.
