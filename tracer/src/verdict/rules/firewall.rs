@@ -127,9 +127,11 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Fin
         why,
     )?;
     if let Some(counter) = suspect.counter {
+        let packets = counter.packets;
+        let plural = if packets == 1 { "" } else { "s" };
         finding
             .evidence
-            .push(format!("that rule has counted {} packets", counter.packets));
+            .push(format!("that rule has counted {packets} packet{plural}"));
     }
     if certain {
         finding

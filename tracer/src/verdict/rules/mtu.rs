@@ -96,10 +96,12 @@ fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice
     let hop = narrowest(&node.around.hops)?;
     let packet = facts.packet.as_ref()?;
     (packet.len > hop.inner_mtu()).then_some(())?;
-    // Packets start small enough where the widest interface on the way is made as narrow.
-    let start = node.around.hops.first()?;
-    Some((
-        hop,
-        advise(facts.flow.dst, hop, (&start.ifname, start.mtu))?,
-    ))
+    // A narrower tunnel says what it takes. A narrower interface that packets come in by drops them
+    // itself, and says nothing: without a tunnel, the change belongs where they start.
+    let tunnel = node.around.overlay.as_ref().map(|overlay| &overlay.device);
+    let start = match tunnel {
+        Some(device) if hop.overhead > 0 => (device.name.as_str(), device.mtu),
+        _ => (hop.ifname.as_str(), hop.mtu),
+    };
+    Some((hop, advise(facts.flow.dst, hop, start)?))
 }
