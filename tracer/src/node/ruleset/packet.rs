@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    condition::{Field, Version, state},
+    condition::{Field, Version, protocol, state},
     model::Family,
 };
 use crate::drops::decode::DropFacts;
@@ -79,7 +79,7 @@ impl HookPacket {
             (device, false) => (device, None),
         };
         let icmp = facts.packet.as_ref().and_then(|packet| packet.icmp);
-        Self {
+        let inner = Self {
             hook: facts.hook.map(str::to_owned),
             src: tuple.src.into(),
             dst: tuple.dst.into(),
@@ -97,6 +97,24 @@ impl HookPacket {
                 Some(_) => Tracked::Entry,
                 None => Tracked::Unknown,
             },
+        };
+        let Some(outer) = &facts.outer else {
+            return inner;
+        };
+        // The hook saw the packet that carries the other one. On its way out, the drop still shows
+        // the tunnel's device.
+        Self {
+            src: outer.src,
+            dst: outer.dst,
+            proto: protocol(&outer.proto).unwrap_or_default(),
+            sport: outer.sport,
+            dport: outer.dport,
+            tcp_flags: None,
+            icmp_type: None,
+            iifname: inner.iifname.filter(|_| facts.hook != Some("OUTPUT")),
+            is_later_fragment: false,
+            tracked: Tracked::Unknown,
+            ..inner
         }
     }
 
