@@ -98,10 +98,15 @@ fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice
     (packet.len > hop.inner_mtu()).then_some(())?;
     // A narrower tunnel says what it takes. A narrower interface that packets come in by drops them
     // itself, and says nothing: without a tunnel, the change belongs where they start.
-    let tunnel = node.around.overlay.as_ref().map(|overlay| &overlay.device);
+    let tunnel = match (&node.around.overlay, node.around.tunnels.as_slice()) {
+        _ if hop.overhead == 0 => None,
+        (Some(overlay), _) => Some(&overlay.device),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
     let start = match tunnel {
-        Some(device) if hop.overhead > 0 => (device.name.as_str(), device.mtu),
-        _ => (hop.ifname.as_str(), hop.mtu),
+        Some(device) => (device.name.as_str(), device.mtu),
+        None => (hop.ifname.as_str(), 0),
     };
     Some((hop, advise(facts.flow.dst, hop, start)?))
 }
