@@ -102,6 +102,7 @@ impl fmt::Display for Drop {
             ifname,
             netns_name,
             count,
+            verdict,
             ..
         } = self;
         let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
@@ -119,7 +120,7 @@ impl fmt::Display for Drop {
         if let Some(outer) = outer {
             write!(f, ", inside {outer}")?;
         }
-        Ok(())
+        write!(f, ", {verdict:?}")
     }
 }
 

@@ -90,7 +90,7 @@ fn iptables_legacy_rule_with_its_counter() -> Result<()> {
         "iptables",
         &confirmed()
             .why("rule 2 of chain FORWARD in table filter (iptables-legacy)")
-            .evidence("that rule has counted 1 packets")
+            .evidence("that rule has counted 1 packet")
             .fix("iptables-legacy"),
     )
 }
