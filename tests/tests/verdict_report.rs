@@ -1,0 +1,100 @@
+//! What a whole trace says in the end, also of two failures that have nothing to do with each other.
+
+use anyhow::{Context, Result, ensure};
+use whydrop_tests::{
+    attempt::{Expected, Lookout},
+    fault::{Chain, nft},
+    judged::Judged,
+    lab::{Family, topology::RouterLab},
+    record::Summary,
+    traffic::{TcpServer, UdpClient, UdpServer},
+};
+
+const PORT: u16 = 8080;
+
+fn result<'a>(summary: &'a Summary, layer: &str) -> Result<&'a str> {
+    let mut rows = summary.layers.iter();
+    let row = rows.find(|row| row.layer == layer);
+    Ok(&row.with_context(|| format!("no row for {layer}"))?.result)
+}
+
+fn healthy(lab: &RouterLab, lookout: &mut Lookout) -> Result<()> {
+    let server = lab.server.socket(Family::V4, PORT);
+    let expected = Expected::answered()
+        .hops(&[(&lab.router, "left in, right out")])
+        .reply_hops(&[(&lab.router, "right in, left out")]);
+    lookout.healthy(&lab.client, &lab.server, server, &expected)
+}
+
+#[test]
+fn healthy_trace() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&lab.server, server)?;
+    let mut lookout = Lookout::start(&[&lab.router], [server])?;
+    healthy(&lab, &mut lookout)?;
+    let summary = lookout.finish()?.summary;
+    ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
+    for layer in &summary.layers {
+        ensure!(layer.result != "failed", "{layer:?}");
+    }
+    for (layer, should) in [("TCP", "ok"), ("DNS", "not observed")] {
+        let is = result(&summary, layer)?;
+        ensure!(is == should, "{layer} is {is}");
+    }
+    Ok(())
+}
+
+/// A rule drops the SYN of one flow, and a datagram of another is too large: each has its own
+/// verdict, and the connection's is the main one.
+#[test]
+fn two_failures_at_once() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let other = lab.server.socket(Family::V4, PORT + 1);
+    let _server = TcpServer::echo(&lab.server, server)?;
+    let _other = UdpServer::echo(&lab.server, other)?;
+    let mut lookout = Lookout::start(&[&lab.router], [server.ip()])?;
+    healthy(&lab, &mut lookout)?;
+
+    lab.router.run("ip link set dev right mtu 1300")?;
+    let rule = format!("tcp dport {PORT} drop");
+    nft(&lab.router, Chain::inet("forward"), &rule)?;
+    let client = UdpClient::connect(&lab.client, None, other)?;
+    client.probe_mtu()?;
+    client.send(1400)?;
+    let expected = Expected::dropped("unanswered", "firewall")
+        .hops(&[(&lab.router, "left in")])
+        .why("table inet filter_forward");
+    lookout.silent(&lab.client, server, &expected)?;
+
+    let trace = lookout.finish()?;
+    let [mut mtu, mut firewall] = [0, 0];
+    for drop in trace.drops() {
+        let (judged, count) = match drop.flow.proto.as_str() {
+            "udp" => (Judged::new("mtu", "confirmed").why("1428 bytes"), &mut mtu),
+            _ => (
+                Judged::new("firewall", "confirmed").fix("nft insert rule"),
+                &mut firewall,
+            ),
+        };
+        *count += 1;
+        if let Some(mismatch) = judged.mismatch(&drop.verdict) {
+            anyhow::bail!(mismatch);
+        }
+    }
+    ensure!(mtu == 1 && firewall > 0, "{mtu} and {firewall} drops");
+    let attempt = trace.attempts().last().context("an attempt")?;
+    let verdict = attempt.verdict.as_ref().context("a verdict")?;
+    ensure!(
+        verdict.evidence.iter().all(|text| !text.contains("MTU")),
+        "{verdict:?}"
+    );
+    let main = trace.summary.verdict.as_ref().context("a main verdict")?;
+    ensure!(main.point == "firewall", "{main:?}");
+    for layer in ["TCP", "firewall", "MTU"] {
+        let is = result(&trace.summary, layer)?;
+        ensure!(is == "failed", "{layer} is {is}");
+    }
+    Ok(())
+}
