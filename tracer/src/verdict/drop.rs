@@ -1,6 +1,6 @@
 //! The verdict on one dropped packet.
 
-use super::rules::{Finding, RULES};
+use super::rules::{Finding, RULES, function, is_netfilter};
 use crate::{
     drops::decode::DropFacts,
     node::{
@@ -66,15 +66,6 @@ pub fn wants(facts: &DropFacts) -> Wants {
     }
 }
 
-/// Whether a netfilter hook dropped it.
-pub(super) fn is_netfilter(facts: &DropFacts) -> bool {
-    facts.reason == "NETFILTER_DROP"
-        || matches!(
-            function(facts),
-            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
-        )
-}
-
 /// What every drop shows.
 fn general(facts: &DropFacts) -> Vec<String> {
     let mut evidence = vec![format!(
@@ -92,8 +83,4 @@ fn general(facts: &DropFacts) -> Vec<String> {
         ));
     }
     evidence
-}
-
-pub(super) fn function(facts: &DropFacts) -> &str {
-    facts.function.as_deref().unwrap_or("an unknown function")
 }

@@ -1,6 +1,6 @@
 //! Somebody's rule or program dropped it.
 
-use super::{Finding, fix, found, place};
+use super::{Finding, fix, found, function, is_netfilter, place};
 use crate::{
     drops::decode::DropFacts,
     kernel::probes::query::Direction,
@@ -13,7 +13,6 @@ use crate::{
         Confidence::{Confirmed, Likely, Possible},
         Point,
     },
-    verdict::drop::{function, is_netfilter},
 };
 
 /// A verdict that came back from userspace through NFQUEUE.

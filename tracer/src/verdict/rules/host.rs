@@ -1,11 +1,10 @@
 //! Queues and sockets of this host, and packets that are corrupt.
 
-use super::{Finding, found, place};
+use super::{Finding, found, function, place};
 use crate::{
     drops::decode::DropFacts,
     node::facts::NodeFacts,
     record::{Confidence::Confirmed, Point},
-    verdict::drop::function,
 };
 
 pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {

@@ -156,6 +156,20 @@ pub(super) fn fix(change: &Change) -> String {
     format!("{} (undo: {})", change.apply, change.undo)
 }
 
+/// The function that freed the skb.
+pub(super) fn function(facts: &DropFacts) -> &str {
+    facts.function.as_deref().unwrap_or("an unknown function")
+}
+
+/// Whether a netfilter hook dropped it.
+pub(super) fn is_netfilter(facts: &DropFacts) -> bool {
+    facts.reason == "NETFILTER_DROP"
+        || matches!(
+            function(facts),
+            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
+        )
+}
+
 /// Where it happened, as a person would say it.
 fn place(facts: &DropFacts) -> String {
     match &facts.ifname {

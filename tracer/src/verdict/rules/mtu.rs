@@ -2,7 +2,7 @@
 
 use tracer_common::packet::protocol;
 
-use super::{Finding, fix, found, place};
+use super::{Finding, fix, found, function, place};
 use crate::{
     drops::decode::DropFacts,
     node::{
@@ -13,7 +13,6 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Point,
     },
-    verdict::drop::function,
 };
 
 /// The message that would make the sender use smaller packets was itself dropped.

@@ -1,11 +1,10 @@
 //! The encapsulation, or the path between nodes under it.
 
-use super::{Finding, found, is_tunnelled, place};
+use super::{Finding, found, function, is_tunnelled, place};
 use crate::{
     drops::decode::DropFacts,
     node::facts::NodeFacts,
     record::{Confidence::Confirmed, Point},
-    verdict::drop::function,
 };
 
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {

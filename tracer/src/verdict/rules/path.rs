@@ -1,6 +1,6 @@
 //! Routes, neighbours and source checks: where the packet should have gone.
 
-use super::{Finding, fix, found, place};
+use super::{Finding, fix, found, function, place};
 use crate::{
     drops::decode::DropFacts,
     node::facts::NodeFacts,
@@ -8,7 +8,6 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Point,
     },
-    verdict::drop::function,
 };
 
 pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
