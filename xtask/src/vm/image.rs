@@ -24,7 +24,17 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const MODULE_DIRECTORIES: [&str; 5] = ["net", "lib", "crypto", "arch/x86/crypto", "drivers/net"];
 
 /// What `init.sh` takes from busybox, and the tests' `true`.
-const APPLETS: [&str; 7] = ["sh", "cat", "mount", "poweroff", "stty", "sync", "true"];
+const APPLETS: [&str; 6] = ["cat", "mount", "poweroff", "stty", "sync", "true"];
+
+/// What the labs' tools go by besides, as far as it is here.
+const OTHER_NAMES: [&str; 6] = [
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
+    "iptables-nft",
+    "ip6tables-nft",
+    "iptables-nft-save",
+    "ip6tables-nft-save",
+];
 
 /// Writes the archive that the kernel starts with.
 pub(super) fn write(to: &Path, kernel: &Kernel, payload: &Payload, command: &str) -> Result<()> {
@@ -54,10 +64,15 @@ fn tools(archive: &mut Archive) -> Result<()> {
         let path = run::find(name).with_context(|| format!("{name} is not installed"))?;
         objects.push(path);
     }
+    objects.extend(OTHER_NAMES.into_iter().filter_map(run::find));
     for object in &objects {
         let name = file_name(object)?;
         archive.copy(&format!("usr/sbin/{name}"), object)?;
     }
+    // Not busybox's: that one would run its own `ip` in the tests' scripts.
+    let shell = run::find("sh").context("there is no shell")?;
+    archive.copy("usr/bin/sh", &shell)?;
+    objects.push(shell);
     for applet in APPLETS {
         archive.symlink(&format!("usr/bin/{applet}"), "/usr/sbin/busybox")?;
     }

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/sbin/busybox sh
 # The first process of a test machine: mounts what a node has, runs /command, says how it ended.
 # The kernel's log is on ttyS0; everything here speaks on ttyS1. The shell is busybox, which takes
 # its own commands before those in PATH, hence the paths.

@@ -169,6 +169,8 @@ struct Protocol {
     running: Option<String>,
     /// Whether it has named a test.
     named: bool,
+    /// The test that has begun and not ended, as far as that is told.
+    test: Option<String>,
     failed: bool,
     done: bool,
     results: Results,
@@ -180,6 +182,7 @@ impl Protocol {
             mark: format!("@{nonce} "),
             running: None,
             named: false,
+            test: None,
             failed: false,
             done: false,
             results: Results::default(),
@@ -197,7 +200,7 @@ impl Protocol {
         match (words.next(), words.next(), words.next()) {
             (Some("begin"), Some(name), _) => {
                 self.running = Some(name.to_owned());
-                (self.named, self.failed) = (false, false);
+                (self.named, self.failed, self.test) = (false, false, None);
             }
             (Some("end"), Some(name), Some(status)) => {
                 self.running = None;
@@ -225,20 +228,27 @@ impl Protocol {
         if line.starts_with("running ") && line.ends_with(" tests") {
             self.named = true;
         }
-        let Some((name, result)) = line
+        // What a test prints can come between its name and its end.
+        let named = line
             .strip_prefix("test ")
-            .and_then(|line| line.split_once(" ... "))
-        else {
-            return;
+            .and_then(|line| line.split_once(" ... "));
+        let result = match named {
+            Some((name, result)) => {
+                self.named = true;
+                self.test = Some(format!("{running}::{name}"));
+                result
+            }
+            None => line,
         };
-        self.named = true;
         let outcome = match result {
             "ok" => Outcome::Passed,
-            _ if result.starts_with("ignored") => return,
-            _ => Outcome::Failed,
+            "FAILED" => Outcome::Failed,
+            _ => return,
         };
-        self.failed |= outcome == Outcome::Failed;
-        self.results.add(&format!("{running}::{name}"), outcome);
+        if let Some(test) = self.test.take() {
+            self.failed |= outcome == Outcome::Failed;
+            self.results.add(&test, outcome);
+        }
     }
 }
 
