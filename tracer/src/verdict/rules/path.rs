@@ -74,7 +74,8 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         ),
         (
             _,
-            "ip_error" | "dst_discard_out" | "dst_discard" | "ip6_pkt_discard" | "ip6_pkt_prohibit",
+            "ip_error" | "dst_discard_out" | "dst_discard" | "ip6_pkt_discard" | "ip6_pkt_drop"
+            | "ip6_pkt_prohibit",
         ) => {
             format!(
                 "the route to {} says blackhole, unreachable or prohibit",
