@@ -1,6 +1,6 @@
 //! An attempt as a record.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::net::IpAddr;
 
 use tracer_common::tuple::Tuple;
 
@@ -103,9 +103,4 @@ pub fn decided_at(attempt: &Attempt) -> u64 {
         .reply_hops
         .last()
         .map_or(attempt.first_at, |hop| hop.at)
-}
-
-/// The wall-clock time of an attempt's first packet.
-pub fn started_at(attempt: &Attempt, clock: &Clock) -> SystemTime {
-    clock.wall(attempt.first_at)
 }

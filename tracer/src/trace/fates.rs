@@ -52,6 +52,8 @@ pub(super) struct Fates {
     pub(super) table: Table,
     /// What keeps the probes from seeing everything, a sentence each.
     pub(super) blind_spots: Vec<String>,
+    /// Interfaces that came later and could not be attached to, in a sentence.
+    pub(super) unwatched: Option<String>,
     /// Events lost so far.
     pub(super) lost: u64,
     clock: Clock,
@@ -75,6 +77,7 @@ impl Fates {
         Self {
             table: Table::new(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2)),
             blind_spots: Vec::new(),
+            unwatched: None,
             lost: 0,
             clock,
             questions: JoinSet::new(),
@@ -112,7 +115,12 @@ impl Fates {
         let interface = last.and_then(|hop| inventory.get(hop.place.netns, hop.place.ifindex));
         let destination = last.map(|hop| IpAddr::from(hop.flow.dst));
         Surroundings {
-            blind_spots: self.blind_spots.clone(),
+            blind_spots: self
+                .blind_spots
+                .iter()
+                .chain(&self.unwatched)
+                .cloned()
+                .collect(),
             lost: self.lost - attempt.lost_before,
             last_interface: interface.map(|interface| judge::Interface {
                 kind: kind_name(&interface.kind).to_owned(),

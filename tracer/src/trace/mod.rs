@@ -135,7 +135,10 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     while !session.ended {
         tokio::select! {
             batch = events.next() => session.take(&batch?, &probes, watch.inventory())?,
-            changes = watch.next() => probes.follow_interfaces(&mut tc, &changes?)?,
+            changes = watch.next() => {
+                probes.follow_interfaces(&mut tc, &changes?)?;
+                session.fates.unwatched = tc.degraded();
+            }
             answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
             answered = session.inquiries.next() => session.informed(answered, watch.inventory())?,
             _ = ticks.tick() => {
