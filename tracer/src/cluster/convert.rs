@@ -42,8 +42,10 @@ pub fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
             .iter()
             .chain(spec.init_containers.iter().flatten())
     };
+    let ready = |condition: &&core::PodCondition| condition.type_ == "Ready";
     Ok(Pod {
         id,
+        uid: pod.metadata.uid,
         labels,
         ips,
         node: spec.node_name.clone().filter(|name| is_proper(name)),
@@ -60,6 +62,13 @@ pub fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
             .filter_map(named_port)
             .collect(),
         images: containers().filter_map(|c| c.image.clone()).collect(),
+        ready: status
+            .conditions
+            .iter()
+            .flatten()
+            .find(ready)
+            .map(|condition| condition.status == "True"),
+        sandbox: None,
     })
 }
 

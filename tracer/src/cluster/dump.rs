@@ -73,18 +73,28 @@ struct SyntaxError {
 pub fn load(paths: &[impl AsRef<Path>]) -> Result<Loaded, DumpError> {
     let mut loaded = Loaded::default();
     for path in paths.iter().map(AsRef::as_ref) {
+        loaded.read_file(path)?;
+    }
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// Reads one file more.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or parsed, or holds nothing of a cluster. What came before the mistake is
+    /// taken.
+    pub fn read_file(&mut self, path: &Path) -> Result<(), DumpError> {
         let bytes = fs::read(path).map_err(|error| DumpError::Read {
             path: path.to_owned(),
             error,
         })?;
         // What is not UTF-8 is in no field that is read, or makes it improper.
         let text = String::from_utf8_lossy(&bytes);
-        loaded.read(path, &text)?;
+        self.read(path, &text)
     }
-    Ok(loaded)
-}
 
-impl Loaded {
     /// Reads the text of one file. `path` is for what is said of it.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 //! - [`objects`]: the objects; [`selector`]: label selectors; [`policy`]: NetworkPolicies
 //! - [`convert`]: from the API's types, checked
 //! - [`dump`]: from files, as kubectl writes them
+//! - [`source`]: from wherever a trace can have them, told as [`update`]s
 //! - [`view`]: all of them together; [`owner`]: whose an address is
+//! - [`live`]: a view that follows its sources; [`history`]: whose an address was
 //!
 //! A kind of objects that no source has told of is *unknown*, not empty: see [`view::View::knows`].
 //! What is read from outside is checked once, in [`convert`]; names and labels that no API server
@@ -13,8 +15,12 @@
 pub mod convert;
 mod convert_policy;
 pub mod dump;
+pub mod history;
+pub mod live;
 pub mod objects;
 pub mod owner;
 pub mod policy;
 pub mod selector;
+pub mod source;
+pub mod update;
 pub mod view;

@@ -42,6 +42,8 @@ impl fmt::Display for ObjectName {
 pub struct Pod {
     /// Its name.
     pub id: ObjectName,
+    /// Its UID, which tells it from a namesake before or after it; `None` where it is not known.
+    pub uid: Option<String>,
     /// Its labels.
     pub labels: Labels,
     /// Its addresses; none before it has a sandbox.
@@ -62,6 +64,23 @@ pub struct Pod {
     pub ports: Vec<NamedPort>,
     /// The images of its containers.
     pub images: Vec<String>,
+    /// Whether it is ready for traffic; `None` where nobody told.
+    pub ready: Option<bool>,
+    /// What runs of it on this node; `None` for pods of other nodes, and where the container
+    /// runtime was not asked.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// The part of a pod that the kernel of its node knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its network namespace, as inode number. Numbers are reused within minutes: only together
+    /// with a pod that is alive does it say anything.
+    pub netns: Option<u32>,
+    /// Its first process, as this node numbers it.
+    pub pid: Option<u32>,
+    /// Its cgroup, below `/sys/fs/cgroup`.
+    pub cgroup: Option<String>,
 }
 
 /// A port that has a name.

@@ -10,6 +10,7 @@ use super::{
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     policy::Policy,
     selector::Known,
+    update::Change,
 };
 
 /// A kind of objects.
@@ -94,6 +95,34 @@ pub struct View {
     foreign: BTreeMap<String, usize>,
 }
 
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Pod(_) => Kind::Pod,
+            Self::Namespace(..) => Kind::Namespace,
+            Self::Node(_) => Kind::Node,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Policy(_) => Kind::NetworkPolicy,
+        }
+    }
+
+    /// Its name; that of a namespace or a node has no namespace.
+    #[must_use]
+    pub fn id(&self) -> ObjectName {
+        match self {
+            Self::Pod(pod) => pod.id.clone(),
+            Self::Namespace(name, _) => ObjectName::new("", name),
+            Self::Node(node) => ObjectName::new("", &node.name),
+            Self::Service(service) => service.id.clone(),
+            Self::EndpointSlice(slice) => slice.id.clone(),
+            Self::Policy(policy) => policy.id.clone(),
+        }
+    }
+}
+
 impl View {
     /// Adds an object, or replaces the one of its name. Its kind is known from then on.
     pub fn insert(&mut self, object: Object) {
@@ -126,12 +155,80 @@ impl View {
         }
     }
 
-    fn insert_pod(&mut self, pod: Pod) {
-        if let Some(old) = self.pods.remove(&pod.id) {
+    /// Removes an object. Its kind stays known.
+    pub fn remove(&mut self, kind: Kind, id: &ObjectName) {
+        match kind {
+            Kind::Pod => {
+                self.remove_pod(id);
+            }
+            Kind::Namespace => {
+                self.namespaces.remove(&id.name);
+            }
+            Kind::Node => {
+                self.nodes.remove(&id.name);
+            }
+            Kind::Service => {
+                self.services.remove(id);
+            }
+            Kind::EndpointSlice => {
+                self.slices.remove(id);
+            }
+            Kind::NetworkPolicy => {
+                self.policies.remove(id);
+                self.unreadable.remove(id);
+            }
+        }
+    }
+
+    /// The names of all objects of a kind.
+    #[must_use]
+    pub fn names(&self, kind: Kind) -> Vec<ObjectName> {
+        let cluster_wide = |name: &String| ObjectName::new("", name);
+        match kind {
+            Kind::Pod => self.pods.keys().cloned().collect(),
+            Kind::Namespace => self.namespaces.keys().map(cluster_wide).collect(),
+            Kind::Node => self.nodes.keys().map(cluster_wide).collect(),
+            Kind::Service => self.services.keys().cloned().collect(),
+            Kind::EndpointSlice => self.slices.keys().cloned().collect(),
+            Kind::NetworkPolicy => {
+                let both = self.policies.keys().chain(&self.unreadable);
+                both.cloned().collect()
+            }
+        }
+    }
+
+    /// All of it, as a source tells it.
+    pub fn into_changes(self) -> impl Iterator<Item = Change> {
+        let mut kinds: BTreeMap<Kind, Vec<Object>> =
+            self.known.iter().map(|kind| (*kind, Vec::new())).collect();
+        let namespaces = self.namespaces.into_iter();
+        let objects = (self.pods.into_values().map(Object::Pod))
+            .chain(namespaces.map(|(name, labels)| Object::Namespace(name, labels)))
+            .chain(self.nodes.into_values().map(Object::Node))
+            .chain(self.services.into_values().map(Object::Service))
+            .chain(self.slices.into_values().map(Object::EndpointSlice))
+            .chain(self.policies.into_values().map(Object::Policy));
+        for object in objects {
+            kinds.entry(object.kind()).or_default().push(object);
+        }
+        let foreign = self.foreign.into_iter();
+        kinds
+            .into_iter()
+            .map(|(kind, objects)| Change::All(kind, objects))
+            .chain(self.unreadable.into_iter().map(Change::UnreadablePolicy))
+            .chain(foreign.map(|(kind, count)| Change::ForeignPolicies(kind, count)))
+    }
+
+    fn remove_pod(&mut self, id: &ObjectName) {
+        if let Some(old) = self.pods.remove(id) {
             for ip in old.ips {
                 self.claims.remove(&(ip, old.id.clone()));
             }
         }
+    }
+
+    fn insert_pod(&mut self, pod: Pod) {
+        self.remove_pod(&pod.id);
         if !pod.ended {
             let claims = pod.ips.iter().map(|ip| (*ip, pod.id.clone()));
             self.claims.extend(claims);
@@ -142,6 +239,11 @@ impl View {
     /// From now on, an object of this kind that is not here does not exist.
     pub fn declare(&mut self, kind: Kind) {
         self.known.insert(kind);
+    }
+
+    /// What is here of this kind is not all there is.
+    pub(super) fn forget_kind(&mut self, kind: Kind) {
+        self.known.remove(&kind);
     }
 
     /// Whether objects of this kind are known at all: a kind that no source told of is unknown,
@@ -161,6 +263,11 @@ impl View {
     /// Remembers an object of a kind that also decides about traffic, and is not judged here.
     pub fn add_foreign_policy(&mut self, kind: &str) {
         *self.foreign.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Says how many objects there are of a kind that also decides about traffic.
+    pub fn set_foreign_policies(&mut self, kind: String, count: usize) {
+        self.foreign.insert(kind, count);
     }
 
     /// How many objects there are of each kind that also decides about traffic.
@@ -208,6 +315,12 @@ impl View {
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.get(name)
+    }
+
+    /// A Service by name.
+    #[must_use]
+    pub fn service(&self, id: &ObjectName) -> Option<&Service> {
+        self.services.get(id)
     }
 
     /// All Services.

@@ -1,0 +1,26 @@
+//! The files of `--cluster`.
+
+use std::path::PathBuf;
+
+use crate::cluster::{
+    dump,
+    update::{Change, Sink},
+};
+
+/// Reads the files and tells what is in them. A file that cannot be read takes none of the others
+/// with it.
+pub(super) fn run(files: &[PathBuf], sink: &Sink) {
+    let mut loaded = dump::Loaded::default();
+    for file in files {
+        if let Err(error) = loaded.read_file(file) {
+            sink.tell(Change::Note(format!("--cluster {error}")));
+        }
+    }
+    for note in loaded.notes {
+        sink.tell(Change::Note(note));
+    }
+    for change in loaded.view.into_changes() {
+        sink.tell(change);
+    }
+    sink.tell(Change::Settled);
+}

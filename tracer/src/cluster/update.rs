@@ -1,0 +1,86 @@
+//! What the sources of cluster knowledge tell, in one language.
+//!
+//! A source tells of whole kinds first ([`Change::All`]), then of single objects as they come and
+//! go. Whatever goes wrong is a [`Change::Note`], said once: a source that fails takes nothing
+//! away that was known before.
+
+use std::fmt;
+
+use super::{
+    objects::ObjectName,
+    view::{Kind, Object},
+};
+
+/// Where knowledge of the cluster comes from. A later one knows better: the API server knows all of
+/// a pod, the container runtime only what runs on this node, a file only what once was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Files of `--cluster`.
+    File,
+    /// The container runtime of this node.
+    Cri,
+    /// The API server.
+    Api,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "the files of --cluster",
+            Self::Cri => "the container runtime",
+            Self::Api => "the API server",
+        })
+    }
+}
+
+/// What a source tells.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Who tells it.
+    pub source: Source,
+    /// What.
+    pub change: Change,
+}
+
+/// What has changed.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// All objects of a kind that the source has; others of that kind it had before are gone.
+    All(Kind, Vec<Object>),
+    /// Only objects of a kind that run on this node: the kind is not known in whole by them.
+    AllHere(Kind, Vec<Object>),
+    /// An object that is new, or is another than before.
+    Put(Object),
+    /// An object that is gone.
+    Gone(Kind, ObjectName),
+    /// A NetworkPolicy that exists and cannot be read.
+    UnreadablePolicy(ObjectName),
+    /// Objects of a kind that also decides about traffic, and is not judged here.
+    ForeignPolicies(String, usize),
+    /// What could not be had, and how to mend that: one sentence, said once to the user.
+    Note(String),
+    /// The source has told all it can tell for now, or has given up: whoever waits for a name need
+    /// not wait for this source any longer. Changes may follow.
+    Settled,
+}
+
+/// Where a source tells its changes.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    source: Source,
+    updates: tokio::sync::mpsc::UnboundedSender<Update>,
+}
+
+impl Sink {
+    /// A sink of this source's.
+    #[must_use]
+    pub fn new(source: Source, updates: tokio::sync::mpsc::UnboundedSender<Update>) -> Self {
+        Self { source, updates }
+    }
+
+    /// Tells a change; `false` once nobody listens any more, and the source may end.
+    pub fn tell(&self, change: Change) -> bool {
+        let source = self.source;
+        self.updates.send(Update { source, change }).is_ok()
+    }
+}
