@@ -79,9 +79,9 @@ impl Cluster {
                     self.put_here(object, now);
                 }
             }
-            Change::Put(object) if source == Source::Cri => self.put_here(object, now),
+            Change::Put(object) if source == Source::Cri => self.put_here(*object, now),
             Change::Gone(_, id) if source == Source::Cri => self.gone_here(&id, now),
-            Change::Put(object) if self.hears(source, object.kind()) => self.put(object, now),
+            Change::Put(object) if self.hears(source, object.kind()) => self.put(*object, now),
             Change::Gone(kind, id) if self.hears(source, kind) => self.gone(kind, &id, now),
             Change::UnreadablePolicy(id) if self.hears(source, Kind::NetworkPolicy) => {
                 self.view.add_unreadable_policy(id);

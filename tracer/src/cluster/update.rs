@@ -50,7 +50,7 @@ pub enum Change {
     /// Only objects of a kind that run on this node: the kind is not known in whole by them.
     AllHere(Kind, Vec<Object>),
     /// An object that is new, or is another than before.
-    Put(Object),
+    Put(Box<Object>),
     /// An object that is gone.
     Gone(Kind, ObjectName),
     /// A NetworkPolicy that exists and cannot be read.

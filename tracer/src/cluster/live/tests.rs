@@ -67,7 +67,7 @@ fn pods_of_one_node_do_not_make_all_pods_known() {
 fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
     let id = ObjectName::new("shop", "web");
     let from_api = || Change::All(Kind::Pod, vec![Object::Pod(pod("web", "a", 1, IP))]);
-    let from_cri = || Change::Put(Object::Pod(here("web", "a", 1, IP, 77)));
+    let from_cri = || Change::Put(Box::new(Object::Pod(here("web", "a", 1, IP, 77))));
     for cri_first in [true, false] {
         let mut cluster = Cluster::default();
         if cri_first {
@@ -142,7 +142,7 @@ fn the_runtime_knows_first_of_a_younger_namesake() {
     let old = Object::Pod(pod("db-0", "old", 1, IP));
     tell(&mut cluster, Source::Api, Change::All(Kind::Pod, vec![old]));
     let young = Object::Pod(here("db-0", "young", 5, [10, 244, 1, 9], 88));
-    tell(&mut cluster, Source::Cri, Change::Put(young));
+    tell(&mut cluster, Source::Cri, Change::Put(Box::new(young)));
     let known = cluster
         .view()
         .pod(&ObjectName::new("shop", "db-0"))
