@@ -7,9 +7,12 @@
 //! Every load is of two bytes or more: of one byte, the compiler makes a comparison in which the
 //! verifier does not recognise the bounds check.
 
+use network_types::vxlan::VXLAN_I_FLAG_MASK;
+
 use super::{
     Bytes, GENEVE_PORT, Tcp, VXLAN_PORTS,
     protocol::{GRE, ICMP, ICMPV6, IPIP, IPV6, TCP, UDP},
+    transport::{ETHERTYPE_ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
 };
 use crate::{address::Address, tuple::Tuple};
 
@@ -33,9 +36,9 @@ pub enum Glance {
     },
 }
 
-/// Bytes of the headers between a tunnel's IP payload and the inner IP header: UDP, VXLAN (or
-/// Geneve without options), Ethernet.
-const TUNNEL_LEN: u32 = 8 + 8 + 14;
+/// Bytes of the headers between UDP's and the inner IP header: VXLAN (or Geneve without options),
+/// Ethernet.
+const TUNNEL_LEN: u32 = 8 + 14;
 
 /// Looks at the packet whose IP header is at `at`.
 #[inline(always)]
@@ -50,25 +53,39 @@ pub fn glance<B: Bytes>(bytes: &B, at: u32) -> Glance {
     let Some(ports) = ports(bytes, outer, payload) else {
         return Glance::Look;
     };
-    if !VXLAN_PORTS.contains(&ports.dport) && ports.dport != GENEVE_PORT {
-        return datagram(&ports);
-    }
-    if ports.dport == GENEVE_PORT
-        && bytes
-            .load::<[u8; 2]>(payload + 8)
-            .is_none_or(|[options, _]| options & 0x3f != 0)
-    {
+    // An answer may go to any port, those of tunnels included.
+    if is_dns(&ports) {
         return Glance::Look;
     }
-    let inner_at = payload + TUNNEL_LEN;
+    if !is_tunnel(&ports) {
+        return Glance::Nothing;
+    }
+    let Some(inner_at) = in_tunnel(bytes, payload + 8, &ports) else {
+        return Glance::Look;
+    };
     match ip(bytes, inner_at) {
         Ok((inner, payload)) if inner.proto != UDP => transport(bytes, inner, payload),
         Ok((inner, payload)) => match self::ports(bytes, inner, payload) {
-            Some(ports) => datagram(&ports),
-            None => Glance::Look,
+            Some(ports) if !is_dns(&ports) && !is_tunnel(&ports) => Glance::Nothing,
+            _ => Glance::Look,
         },
         Err(glance) => glance,
     }
+}
+
+/// Where the IP header is behind the plainest of headers of VXLAN (with the I flag) or Geneve
+/// (without options) at `at`, and an Ethernet header without a VLAN tag. `None` of all else.
+#[inline(always)]
+fn in_tunnel<B: Bytes>(bytes: &B, at: u32, ports: &Tuple) -> Option<u32> {
+    let [first, _, p0, p1]: [u8; 4] = bytes.load(at)?;
+    let is_plain = if ports.dport == GENEVE_PORT {
+        first & 0x3f == 0 && [p0, p1] == ETHERTYPE_ETHERNET
+    } else {
+        first & VXLAN_I_FLAG_MASK != 0
+    };
+    let inner_at = at + TUNNEL_LEN;
+    let ethertype: [u8; 2] = bytes.load(inner_at - 2)?;
+    (is_plain && matches!(ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)).then_some(inner_at)
 }
 
 /// The addresses and the protocol of a plain header, and where its payload starts.
@@ -144,12 +161,13 @@ fn transport<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Glance {
 }
 
 #[inline(always)]
-fn datagram(tuple: &Tuple) -> Glance {
-    if tuple.sport == DNS_PORT || tuple.dport == DNS_PORT {
-        Glance::Look
-    } else {
-        Glance::Nothing
-    }
+fn is_dns(tuple: &Tuple) -> bool {
+    tuple.sport == DNS_PORT || tuple.dport == DNS_PORT
+}
+
+#[inline(always)]
+fn is_tunnel(tuple: &Tuple) -> bool {
+    VXLAN_PORTS.contains(&tuple.dport) || tuple.dport == GENEVE_PORT
 }
 
 #[inline(always)]

@@ -10,11 +10,11 @@ pub const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 /// UDP destination port of Geneve (RFC 8926).
 pub const GENEVE_PORT: u16 = 6081;
 
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+pub(super) const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+pub(super) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const ETHERTYPE_VLAN: [u8; 2] = [0x81, 0x00];
 /// "Transparent Ethernet bridging": an Ethernet frame inside GRE or Geneve.
-const ETHERTYPE_ETHERNET: [u8; 2] = [0x65, 0x58];
+pub(super) const ETHERTYPE_ETHERNET: [u8; 2] = [0x65, 0x58];
 const ETHERNET_LEN: u32 = 14;
 const VLAN_LEN: u32 = 4;
 
