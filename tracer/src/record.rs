@@ -78,6 +78,10 @@ pub struct Drop {
     pub src_pod: Option<Pod>,
     /// The pod that owns the destination address.
     pub dst_pod: Option<Pod>,
+    /// Whose the source address is, in words, where it is no pod's: a node's, say.
+    pub src_owner: Option<String>,
+    /// Whose the destination address is: a Service's, say, or that of a pod that is gone.
+    pub dst_owner: Option<String>,
     /// The kernel stack, innermost frame first; only with `--stack`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<Vec<String>>,
@@ -130,8 +134,12 @@ pub struct Attempt {
     pub translated: Option<Flow>,
     /// The pod that owns the source address.
     pub src_pod: Option<Pod>,
-    /// The pod that owns the destination address.
+    /// The pod that owns the destination address, after DNAT.
     pub dst_pod: Option<Pod>,
+    /// Whose the source address is, in words, where it is no pod's.
+    pub src_owner: Option<String>,
+    /// Whose the destination address that the client used is: a Service's, say.
+    pub dst_owner: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
     /// The outcome that an earlier record of the same attempt gave, and that this one corrects.

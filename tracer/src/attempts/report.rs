@@ -45,6 +45,8 @@ pub fn record(
             .map(|last| flow(&last)),
         src_pod: None,
         dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
         outcome: fate.outcome,
         corrects: attempt.told.filter(|told| *told != fate.outcome),
         syns: attempt.openings(),

@@ -61,6 +61,10 @@ pub fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
             .flat_map(|c| c.ports.iter().flatten())
             .filter_map(named_port)
             .collect(),
+        container_ports: containers()
+            .flat_map(|c| c.ports.iter().flatten())
+            .filter_map(container_port)
+            .collect(),
         images: containers().filter_map(|c| c.image.clone()).collect(),
         ready: status
             .conditions
@@ -70,6 +74,11 @@ pub fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
             .map(|condition| condition.status == "True"),
         sandbox: None,
     })
+}
+
+fn container_port(port: &core::ContainerPort) -> Option<(Protocol, u16)> {
+    let protocol = Protocol::from_api(port.protocol.as_deref())?;
+    Some((protocol, port.container_port.try_into().ok()?))
 }
 
 fn named_port(port: &core::ContainerPort) -> Option<NamedPort> {

@@ -6,7 +6,8 @@
 //! - [`dump`]: from files, as kubectl writes them
 //! - [`source`]: from wherever a trace can have them, told as [`update`]s
 //! - [`view`]: all of them together; [`owner`]: whose an address is
-//! - [`live`]: a view that follows its sources; [`history`]: whose an address was
+//! - [`live`]: a view that follows its sources; [`history`]: whose an address was; [`naming`]: who
+//!   is at an end of a flow
 //!
 //! A kind of objects that no source has told of is *unknown*, not empty: see [`view::View::knows`].
 //! What is read from outside is checked once, in [`convert`]; names and labels that no API server
@@ -17,6 +18,7 @@ mod convert_policy;
 pub mod dump;
 pub mod history;
 pub mod live;
+pub mod naming;
 pub mod objects;
 pub mod owner;
 pub mod policy;

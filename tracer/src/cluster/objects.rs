@@ -62,6 +62,8 @@ pub struct Pod {
     pub created: Option<i64>,
     /// The ports that its containers name.
     pub ports: Vec<NamedPort>,
+    /// All ports that its containers say they listen at.
+    pub container_ports: Vec<(Protocol, u16)>,
     /// The images of its containers.
     pub images: Vec<String>,
     /// Whether it is ready for traffic; `None` where nobody told.

@@ -31,6 +31,18 @@ impl Protocol {
         }
     }
 
+    /// The protocol of a record's flow; `None` for those that no policy speaks of.
+    #[must_use]
+    pub fn of_flow(proto: &str) -> Option<Self> {
+        match proto {
+            "tcp" => Some(Self::Tcp),
+            "udp" => Some(Self::Udp),
+            "132" => Some(Self::Sctp),
+            "icmp" | "icmpv6" => Some(Self::Icmp),
+            _ => None,
+        }
+    }
+
     /// Its name, as the API writes it.
     #[must_use]
     pub fn name(self) -> &'static str {

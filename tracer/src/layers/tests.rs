@@ -38,6 +38,8 @@ fn tcp(n: u64, outcome: Outcome) -> Attempt {
         translated: None,
         src_pod: None,
         dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
         outcome,
         corrects: None,
         syns: 1,
@@ -99,6 +101,8 @@ fn drop_at(point: Point, count: u64) -> Drop {
         count,
         src_pod: None,
         dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
         stack: None,
         verdict: verdict(point, Confidence::Confirmed).expect("a verdict"),
     }

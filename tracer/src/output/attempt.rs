@@ -4,7 +4,7 @@ use super::{
     Style,
     canvas::{Canvas, Paint, Piece, piece},
     ladder, packet,
-    text::{INDENT, draw_verdict, point, time},
+    text::{INDENT, draw_owners, draw_verdict, point, time},
 };
 use crate::record::{Attempt, Flow, Outcome, Point};
 
@@ -26,6 +26,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &Attempt, to
             let addresses = packet::ends(&attempt.flow);
             canvas.labelled(INDENT, "addresses", &addresses, Paint::Dim);
         }
+        let (src, dst) = (attempt.src_owner.as_ref(), attempt.dst_owner.as_ref());
+        draw_owners(canvas, &attempt.flow, src, dst);
         ladder::draw(canvas, attempt);
     }
     if let Some(verdict) = &attempt.verdict {

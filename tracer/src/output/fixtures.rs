@@ -83,6 +83,8 @@ fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> Drop {
         count: 1,
         src_pod: None,
         dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
         stack: None,
         verdict: unknown(),
     }

@@ -40,6 +40,13 @@ pub enum Delivery {
     ReaderGone,
 }
 
+/// Says something that belongs to no record, on stderr: programs read stdout.
+pub fn note(text: &str) {
+    use std::io::Write as _;
+    // A closed stderr is nobody's loss.
+    let _ = writeln!(io::stderr(), "whydrop: {text}");
+}
+
 /// Prints records, each at once.
 #[derive(Debug)]
 pub struct Printer<W> {

@@ -9,7 +9,7 @@ use super::{
     canvas::{Canvas, Paint, Piece, piece},
     packet, summary,
 };
-use crate::record::{Confidence, Drop, Lost, Point, PolicyVerdict, Record, Started, Verdict};
+use crate::record::{Confidence, Drop, Flow, Lost, Point, PolicyVerdict, Record, Started, Verdict};
 
 /// How far the lines below a record's first one are indented.
 pub(super) const INDENT: usize = 4;
@@ -127,6 +127,12 @@ fn draw_drop(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
     if drop.src_pod.is_some() || drop.dst_pod.is_some() {
         canvas.labelled(INDENT, "addresses", &packet::ends(flow), Paint::Dim);
     }
+    draw_owners(
+        canvas,
+        flow,
+        drop.src_owner.as_ref(),
+        drop.dst_owner.as_ref(),
+    );
     if let Some((ip, port)) = drop.original_dst {
         let before = packet::address(ip, port);
         canvas.labelled(
@@ -152,6 +158,20 @@ fn draw_drop(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
             INDENT,
             &[piece(format!("{label} {frame}"), Paint::Dim).elidable()],
         );
+    }
+}
+
+/// Whose the addresses are that are no pod's.
+pub(super) fn draw_owners(
+    canvas: &mut Canvas<'_>,
+    flow: &Flow,
+    src: Option<&String>,
+    dst: Option<&String>,
+) {
+    for (ip, owner) in [(flow.src, src), (flow.dst, dst)] {
+        if let Some(owner) = owner {
+            canvas.labelled(INDENT, &ip.to_string(), owner, Paint::Dim);
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
         netns::NetnsRef,
         owner,
     },
-    record::{Direction, Outcome, Record},
+    record::{self, Direction, Outcome, Record},
     verdict::attempt::{self as judge, Surroundings},
 };
 
@@ -375,7 +375,8 @@ impl Session<'_> {
             verdict: judge::judge(attempt, outcome, &around),
             at,
         };
-        let record = report::record(key, attempt, fate, &self.fates.clock, &mut self.names);
+        let mut record = report::record(key, attempt, fate, &self.fates.clock, &mut self.names);
+        self.name_ends(&mut record);
         let told = self
             .fates
             .table
@@ -394,6 +395,17 @@ impl Session<'_> {
             self.tally(verdict, 1);
         }
         self.print(&Record::Attempt(Box::new(record)))
+    }
+
+    /// Who opened it, and who was to answer: behind DNAT, if there was any.
+    fn name_ends(&self, record: &mut record::Attempt) {
+        let (src, asked_for) = self.ends(&record.flow, record.ts);
+        let behind = record.translated.as_ref().unwrap_or(&record.flow);
+        let (_, dst) = self.ends(behind, record.ts);
+        record.src_pod = src.pod();
+        record.src_owner = src.words();
+        record.dst_pod = dst.pod();
+        record.dst_owner = asked_for.words().or_else(|| dst.words());
     }
 
     /// At the end: what is past its timeout, or was never answered and cannot be any more.

@@ -17,6 +17,7 @@ use tokio::{
 
 use self::session::Session;
 use crate::{
+    cluster::source::Sources,
     config::TraceConfig,
     drops::decode::Decoder,
     filter,
@@ -60,6 +61,8 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let filter = filter::build(config)?;
+    // They have all the time that loading the probes takes, and are not waited for.
+    let mut sources = Sources::start(&config.cluster)?;
     let reading = symbols::Reading::start();
     let btf = KernelBtf::of_running_kernel();
     let preflight = Preflight::look(&btf);
@@ -107,6 +110,9 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         config.output.style.clone(),
     );
     let mut session = Session::new(config, decoder, names, printer);
+    while let Some(update) = sources.ready() {
+        session.learned(update);
+    }
     session.started(Started {
         ts: SystemTime::now(),
         kernel: preflight.kernel.clone(),
@@ -139,6 +145,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
                 probes.follow_interfaces(&mut tc, &changes?)?;
                 session.fates.unwatched = tc.degraded();
             }
+            update = sources.next() => session.learned(update),
             answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
             answered = session.inquiries.next() => session.informed(answered, watch.inventory())?,
             _ = ticks.tick() => {

@@ -15,6 +15,12 @@ use super::{
 };
 use crate::{
     attempts::{sighting::Sighting, table::Moved},
+    cluster::{
+        live::Cluster,
+        naming::{End, Name},
+        policy::Protocol,
+        update::{Change, Update},
+    },
     config::TraceConfig,
     drops::{
         decode::{Decoder, DropFacts},
@@ -28,8 +34,8 @@ use crate::{
     },
     layers::Layers,
     node::facts::NodeFacts,
-    output::{Delivery, Printer, Terminal},
-    record::{Drop, Lost, Record, Started, Summary, Verdict},
+    output::{self, Delivery, Printer, Terminal},
+    record::{Drop, Flow, Lost, Record, Started, Summary, Verdict},
     verdict,
 };
 
@@ -43,6 +49,10 @@ pub(super) struct Session<'a> {
     folds: Folds,
     pub(super) fates: Fates,
     pub(super) inquiries: Inquiries,
+    /// Pods, Services and policies, as far as their sources have told.
+    pub(super) cluster: Cluster,
+    /// What the sources could not have, before the trace has started.
+    notes: Option<Vec<String>>,
     printer: Printer<Stdout>,
     /// The kernel's counters, as far as they were told.
     reported: Tallies,
@@ -69,6 +79,8 @@ impl<'a> Session<'a> {
             own_netns: netns::resolve("/proc/self/ns/net").ok(),
             folds: Folds::default(),
             inquiries: Inquiries::default(),
+            cluster: Cluster::default(),
+            notes: Some(Vec::new()),
             printer,
             reported: Tallies::default(),
             summary: Summary::default(),
@@ -78,9 +90,24 @@ impl<'a> Session<'a> {
         }
     }
 
-    pub(super) fn started(&mut self, started: Started) -> Result<()> {
+    pub(super) fn started(&mut self, mut started: Started) -> Result<()> {
         self.fates.blind_spots.clone_from(&started.degraded);
+        // Names are no part of what the probes can see.
+        started
+            .degraded
+            .extend(self.notes.take().into_iter().flatten());
         self.print(&Record::Started(started))
+    }
+
+    /// Takes what a source of cluster knowledge tells.
+    pub(super) fn learned(&mut self, update: Update) {
+        if let Change::Note(note) = &update.change {
+            match &mut self.notes {
+                Some(notes) => notes.push(note.clone()),
+                None => output::note(note),
+            }
+        }
+        self.cluster.apply(update, SystemTime::now());
     }
 
     /// Takes a batch of events.
@@ -254,6 +281,7 @@ impl<'a> Session<'a> {
 
     fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> Drop {
         let verdict = self.judge(&facts, node);
+        let (src, dst) = self.ends(&facts.flow, facts.at);
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))
@@ -272,11 +300,28 @@ impl<'a> Session<'a> {
             netns: facts.netns,
             netns_name,
             count,
-            src_pod: None,
-            dst_pod: None,
+            src_pod: src.pod(),
+            dst_pod: dst.pod(),
+            src_owner: src.words(),
+            dst_owner: dst.words(),
             stack: self.config.stack.then_some(facts.stack),
             verdict,
         }
+    }
+
+    /// Who was at both ends of a flow.
+    pub(super) fn ends(&self, flow: &Flow, at: SystemTime) -> (Name, Name) {
+        let protocol = Protocol::of_flow(&flow.proto);
+        let end = |ip, port| End {
+            ip,
+            port,
+            protocol,
+            at,
+        };
+        (
+            self.cluster.name(&end(flow.src, flow.sport)),
+            self.cluster.name(&end(flow.dst, flow.dport)),
+        )
     }
 
     pub(super) fn tally(&mut self, verdict: &Verdict, count: u64) {

@@ -40,6 +40,11 @@ impl Sources {
         Ok(Self { started, updates })
     }
 
+    /// What has been told so far, without waiting.
+    pub fn ready(&mut self) -> Option<Update> {
+        self.updates.try_recv().ok()
+    }
+
     /// The next thing told; never if there are no sources, or all have ended.
     pub async fn next(&mut self) -> Update {
         match self.updates.recv().await {

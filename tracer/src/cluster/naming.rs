@@ -1,0 +1,173 @@
+//! Names for the two ends of a flow, as they were when a packet was seen.
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use super::{
+    history::Holder,
+    live::Cluster,
+    objects::{ObjectName, Pod, Service},
+    owner::Owner,
+    policy::Protocol,
+};
+use crate::record;
+
+/// One end of a flow, and when it was seen.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its port, where the protocol has any.
+    pub port: Option<u16>,
+    /// The protocol; `None` for those that policies know nothing of.
+    pub protocol: Option<Protocol>,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// Who is at one end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// This pod.
+    Pod(Arc<Pod>),
+    /// Nobody: the address was this pod's, until then.
+    Former(Arc<Pod>, SystemTime),
+    /// A node, and those hostNetwork pods on it that it can be: only a port tells them apart.
+    Node {
+        /// The node's name, where it is known.
+        name: Option<String>,
+        /// The hostNetwork pods.
+        pods: Vec<ObjectName>,
+    },
+    /// A Service.
+    Service {
+        /// Its name.
+        id: ObjectName,
+        /// What the cluster needs it for.
+        role: Role,
+    },
+    /// Nobody known, in the range of this node's pods.
+    Vacant(String),
+    /// Somebody outside the cluster.
+    Outside,
+    /// Not known.
+    Unknown,
+}
+
+/// What the cluster needs a Service for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing special.
+    Plain,
+    /// It resolves names.
+    Dns,
+    /// It is the API server.
+    ApiServer,
+}
+
+impl Role {
+    fn of(service: &Service) -> Self {
+        let ObjectName { namespace, name } = &service.id;
+        if namespace == "default" && name == "kubernetes" {
+            return Self::ApiServer;
+        }
+        let serves_dns = service.ports.iter().any(|port| port.port == 53);
+        let is_dns = name == "kube-dns" || name.contains("coredns") || name.contains("rke2-dns");
+        if namespace == "kube-system" && serves_dns && is_dns {
+            return Self::Dns;
+        }
+        Self::Plain
+    }
+}
+
+impl Cluster {
+    /// Who was at one end of a flow.
+    #[must_use]
+    pub fn name(&self, end: &End) -> Name {
+        match self.holder(end.ip, end.at) {
+            Some(Holder::Pod(pod)) => return Name::Pod(pod),
+            Some(Holder::Former(pod, until)) => return Name::Former(pod, until),
+            None => {}
+        }
+        match self.view().owner(end.ip) {
+            // The history has it where it was so at the time.
+            Owner::Pod(_) => Name::Unknown,
+            Owner::Node { name, pods } => Name::Node {
+                name: name.map(str::to_owned),
+                pods: on_port(&pods, end).map(|pod| pod.id.clone()).collect(),
+            },
+            Owner::Service(service) => Name::Service {
+                id: service.id.clone(),
+                role: Role::of(service),
+            },
+            Owner::Gone(node) => Name::Vacant(node.to_owned()),
+            Owner::Outside => Name::Outside,
+            Owner::Unknown => Name::Unknown,
+        }
+    }
+}
+
+/// The hostNetwork pods that say they listen at the port, if any do: a pod need not say so.
+fn on_port<'p>(pods: &'p [&'p Pod], end: &End) -> impl Iterator<Item = &'p Pod> {
+    let listens = |pod: &Pod| {
+        let at = (end.protocol, end.port);
+        let mut ports = pod.container_ports.iter();
+        ports.any(|(protocol, port)| at == (Some(*protocol), Some(*port)))
+    };
+    pods.iter().copied().filter(move |pod| listens(pod))
+}
+
+impl Name {
+    /// The pod, for a record. A hostNetwork pod only where it can be no other.
+    #[must_use]
+    pub fn pod(&self) -> Option<record::Pod> {
+        match self {
+            Self::Pod(pod) => Some(record::Pod {
+                namespace: pod.id.namespace.clone(),
+                name: pod.id.name.clone(),
+                node: pod.node.clone(),
+                labels: pod.labels.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Who it is, in words, where it is no pod.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Pod(_) | Self::Outside | Self::Unknown => return None,
+            Self::Former(pod, until) => {
+                format!("nobody's: it was {}'s until {}", pod.id, clock_time(*until))
+            }
+            Self::Node { name, pods } => {
+                let node = name.as_deref().unwrap_or("a node");
+                let pods: Vec<_> = pods.iter().map(ToString::to_string).collect();
+                match pods.as_slice() {
+                    [] => format!("node {node}"),
+                    [pod] => format!("node {node}, port of the hostNetwork pod {pod}"),
+                    several => format!(
+                        "node {node}, port of one of the hostNetwork pods {}",
+                        several.join(", ")
+                    ),
+                }
+            }
+            Self::Service { id, role } => match role {
+                Role::Plain => format!("Service {id}"),
+                Role::Dns => format!("Service {id}, the cluster's DNS"),
+                Role::ApiServer => format!("Service {id}, the API server"),
+            },
+            Self::Vacant(node) => format!("no known pod's, in the range of node {node}"),
+        })
+    }
+}
+
+/// A time of the day, UTC, as text shows it.
+#[must_use]
+pub fn clock_time(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .map(|time| time.strftime("%H:%M:%S UTC").to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use std::path::Path;
+
+use super::*;
+use crate::cluster::{
+    dump::Loaded,
+    update::{Change, Source, Update},
+    view::Kind,
+};
+
+fn recorded() -> Cluster {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/cluster-dump.json");
+    let mut loaded = Loaded::default();
+    loaded.read_file(Path::new(path)).expect("the recording");
+    let mut cluster = Cluster::default();
+    for change in loaded.view.into_changes() {
+        let source = Source::Api;
+        cluster.apply(Update { source, change }, SystemTime::now());
+    }
+    cluster
+}
+
+fn words(cluster: &Cluster, ip: &str, port: u16) -> String {
+    let end = End {
+        ip: ip.parse().unwrap(),
+        port: Some(port),
+        protocol: Some(Protocol::Tcp),
+        at: SystemTime::now(),
+    };
+    let name = cluster.name(&end);
+    match name.pod() {
+        Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+        None => name.words().unwrap_or_else(|| format!("{name:?}")),
+    }
+}
+
+#[test]
+fn services_with_a_role_are_recognised() {
+    let cluster = recorded();
+    let ip_of = |namespace: &str, name: &str| {
+        let service = cluster.view().service(&ObjectName::new(namespace, name));
+        service.expect("a Service").ips[0].to_string()
+    };
+    let api = words(&cluster, &ip_of("default", "kubernetes"), 443);
+    assert_eq!(api, "Service default/kubernetes, the API server");
+}
+
+#[test]
+fn every_pod_is_named_by_each_of_its_addresses() {
+    let cluster = recorded();
+    let mut seen = 0;
+    for pod in cluster
+        .view()
+        .pods()
+        .filter(|pod| !pod.host_network && !pod.ended)
+    {
+        for ip in &pod.ips {
+            assert_eq!(words(&cluster, &ip.to_string(), 80), pod.id.to_string());
+            seen += 1;
+        }
+    }
+    assert!(seen > 3, "the recording has pods");
+}
+
+#[test]
+fn a_node_is_a_node_though_pods_share_its_address() {
+    let cluster = recorded();
+    let node = cluster.view().nodes().next().expect("a node");
+    let text = words(&cluster, &node.ips[0].to_string(), 65000);
+    assert_eq!(text, format!("node {}", node.name));
+}
+
+#[test]
+fn an_address_in_a_node_s_range_that_no_pod_has_is_vacant() {
+    let cluster = recorded();
+    let node = cluster.view().nodes().next().expect("a node");
+    let last = node.pod_nets[0].broadcast().to_string();
+    let text = words(&cluster, &last, 80);
+    assert_eq!(
+        text,
+        format!("no known pod's, in the range of node {}", node.name)
+    );
+}
+
+#[test]
+fn a_deleted_pod_leaves_its_name_behind() {
+    let mut cluster = recorded();
+    let pod = cluster
+        .view()
+        .pods()
+        .find(|pod| !pod.host_network && !pod.ended);
+    let (id, ip) = pod
+        .map(|pod| (pod.id.clone(), pod.ips[0].to_string()))
+        .unwrap();
+    let gone = Update {
+        source: Source::Api,
+        change: Change::Gone(Kind::Pod, id.clone()),
+    };
+    cluster.apply(gone, SystemTime::now());
+    let text = words(&cluster, &ip, 80);
+    assert!(
+        text.starts_with(&format!("nobody's: it was {id}'s until ")),
+        "{text}"
+    );
+}
