@@ -1,4 +1,4 @@
-//! Packets that conntrack has no connection for, and the rule of kube-proxy's that drops them.
+//! Packets that conntrack has no connection for, and no room.
 
 use std::net::SocketAddr;
 
@@ -6,8 +6,10 @@ use anyhow::Result;
 use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
     DEADLINE,
+    fault::{Chain, fill_conntrack, nft},
     judged::Judged,
     lab::{Family, topology::NodeLab},
+    scenario::{Expected, Scenario},
     tracer::{Tracer, watching},
     traffic::{TcpAttempt, TcpServer},
 };
@@ -58,4 +60,31 @@ fn packet_of_no_connection() -> Result<()> {
     let trace = tracer.stop()?;
     anyhow::ensure!(trace.drops().count() == 1, "more than the stray packet");
     Ok(())
+}
+
+/// Tracking is on, since a rule asks for states, and every entry is in use.
+#[test]
+fn full_table() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let rule = "ct state established,related accept";
+    nft(&lab.node, Chain::inet("forward"), rule)?;
+    let limit = lab
+        .node
+        .run("cat /proc/sys/net/netfilter/nf_conntrack_max")?;
+    let limit = limit.trim();
+    Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
+        .fault(|| fill_conntrack(&lab.node))
+        .drops(
+            &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                .hook("PREROUTING")
+                .at(&lab.node, "eth0")
+                .judged(
+                    Judged::new("conntrack", "confirmed")
+                        .why("the conntrack table is full")
+                        .evidence(format!("{limit} of {limit} entries are in use"))
+                        .evidence("conntrack has refused")
+                        .evidence("no rule at this hook can have dropped it")
+                        .fix("on the host: sysctl -w net.netfilter.nf_conntrack_max="),
+                ),
+        )
 }

@@ -56,6 +56,16 @@ pub mod kind {
     pub const RETRANSMIT: u64 = 3;
 }
 
+/// What conntrack has said of a packet: [`DropEvent::ct`].
+pub mod ct {
+    /// `enum ip_conntrack_info`, the lowest bits of `skb->_nfct` (`NFCT_INFOMASK` in the kernel).
+    pub const INFO: u32 = 7;
+    /// The packet has an entry.
+    pub const ENTRY: u32 = 8;
+    /// `skb->_nfct` could be read; without this bit nothing is known.
+    pub const READ: u32 = 16;
+}
+
 /// One dropped packet, as sent through the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -92,6 +102,10 @@ pub struct DropEvent {
     pub ifname: [u8; 16],
     /// How `key.netns` was found.
     pub netns_from: u32,
+    /// What conntrack has said of it, as [`ct`] has it.
+    pub ct: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Bytes of `capture` in use.
     pub capture_len: u32,
     /// The packet, from the network header up.

@@ -1,11 +1,9 @@
 //! The tuple before NAT, from the skb's conntrack entry.
 
-use tracer_common::{address::Address, tuple::Tuple};
+use tracer_common::{address::Address, event::ct, tuple::Tuple};
 
 use crate::{kernel, maps::LAYOUT, skb::Skb};
 
-/// The lowest bits of `skb->_nfct` hold the `ctinfo` (`NFCT_INFOMASK` in the kernel).
-const INFO_MASK: u64 = 7;
 /// `AF_INET` of the kernel's UAPI.
 const AF_INET: u16 = 2;
 
@@ -17,7 +15,7 @@ const AF_INET: u16 = 2;
 pub(crate) fn original_tuple(skb: &Skb, tuple: &mut Tuple) {
     *tuple = Tuple::default();
     let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct).unwrap_or(0);
-    let entry = nfct & !INFO_MASK;
+    let entry = nfct & !u64::from(ct::INFO);
     let (Some(offset), true) = (LAYOUT.ct_original.offset(), entry != 0) else {
         return;
     };
@@ -29,6 +27,17 @@ pub(crate) fn original_tuple(skb: &Skb, tuple: &mut Tuple) {
     tuple.dport = port(kernel::read(base, &LAYOUT.tuple_dst_port));
     tuple.proto = kernel::read(base, &LAYOUT.tuple_protocol).unwrap_or(0);
     tuple.flags = Tuple::HAS_PORTS;
+}
+
+/// What conntrack has said of the packet, as [`ct`] has it.
+#[inline(always)]
+pub(crate) fn state(skb: &Skb) -> u32 {
+    let Some(nfct) = skb.scalar::<u64>(&LAYOUT.skb_nfct) else {
+        return 0;
+    };
+    let info = nfct as u32 & ct::INFO;
+    let has_entry = nfct & !u64::from(ct::INFO) != 0;
+    ct::READ | info | if has_entry { ct::ENTRY } else { 0 }
 }
 
 #[inline(always)]

@@ -148,6 +148,8 @@ unsafe fn describe(event: *mut DropEvent, skb: &Skb, packet: &Packet, place: &Pl
         (*event).comm = bpf_get_current_comm().unwrap_or([0; 16]);
         (*event).ifname = place.ifname();
         (*event).netns_from = place.netns_from;
+        (*event).ct = conntrack::state(skb);
+        (*event).reserved = 0;
         let len = packet.linear.min(CAPTURE_LEN as u32);
         let failed = read_kernel_bytes(
             addr_of_mut!((*event).capture).cast(),

@@ -1,11 +1,13 @@
-//! What breaks traffic: netfilter rules, tc classifiers, XDP programs.
+//! What breaks traffic: netfilter rules, tc classifiers, XDP programs, a full conntrack table.
 //!
 //! Routes, neighbours and MTUs need no helper: scenarios break them with `ip`.
 
 mod classifier;
+mod conntrack;
 mod firewall;
 mod xdp;
 
 pub use classifier::{Direction, drop_in_tc};
+pub use conntrack::fill_conntrack;
 pub use firewall::{Chain, Iptables, counted_packets, nft};
 pub use xdp::{XdpDrop, XdpMode};

@@ -8,6 +8,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
+use super::tracked::Tracked;
 use crate::{
     attempts::sighting::Key,
     kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
@@ -49,6 +50,8 @@ pub struct DropFacts {
     pub comm: String,
     /// The firewall mark.
     pub mark: u32,
+    /// What conntrack has said of it.
+    pub tracked: Tracked,
     /// Index of the interface that it came in by; 0 for one that was sent from here.
     pub iif: u32,
     /// The TCP header; `None` where it is not TCP, or not known.
@@ -98,6 +101,7 @@ impl Decoder {
             stack,
             comm: text(&event.comm).unwrap_or_default(),
             mark: event.mark,
+            tracked: Tracked::new(event.ct),
             iif: event.iif,
             tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
             dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
@@ -137,6 +141,7 @@ impl Decoder {
             stack: Vec::new(),
             comm: String::new(),
             mark: 0,
+            tracked: Tracked::Unknown,
             iif: 0,
             tcp: None,
             dns: None,

@@ -1,6 +1,6 @@
 //! How full the connection tracking table of a network namespace is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
 
@@ -14,6 +14,8 @@ pub struct Conntrack {
     /// The most entries there may be (`nf_conntrack_max`); 0 is no limit. A namespace of a pod
     /// counts for itself, but cannot have a limit above the host's.
     pub max: u64,
+    /// Whether that limit can be set in this namespace: of all others, it is the host's.
+    pub is_settable: bool,
     /// What has happened so far, summed over CPUs (`conntrack -S`): `drop` (packets dropped as the
     /// table was full, or without memory), `early_drop` (entries given up to make room),
     /// `insert_failed`, `invalid`, and more. Empty if the kernel is built without it.
@@ -34,10 +36,13 @@ impl Conntrack {
         else {
             return Ok(None);
         };
+        // The mode follows the namespace of who looks, whatever its user may write.
+        let mode = fs::metadata("/proc/sys/net/netfilter/nf_conntrack_max")?.permissions();
         let stats = read_if_there("/proc/thread-self/net/stat/nf_conntrack")?;
         Ok(Some(Self {
             count,
             max,
+            is_settable: !mode.readonly(),
             stats: parse(&stats.unwrap_or_default()),
         }))
     }

@@ -9,7 +9,7 @@ use super::{
     netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Hint, HookPacket, Ruleset, Suspects},
 };
-use crate::drops::decode::DropFacts;
+use crate::drops::{decode::DropFacts, tracked::Tracked};
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
 /// then a late verdict is better than a poor one.
@@ -27,6 +27,7 @@ pub struct Subject {
     dst: IpAddr,
     dport: Option<u16>,
     proto: String,
+    tracked: Tracked,
 }
 
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
@@ -66,6 +67,7 @@ impl Subject {
             dst: facts.flow.dst,
             dport: facts.flow.dport,
             proto: facts.flow.proto.clone(),
+            tracked: facts.tracked,
         })
     }
 }

@@ -160,7 +160,8 @@ impl<'a> Session<'a> {
         let mut verdict = verdict::drop::judge(facts, node);
         let elsewhere = facts.netns.filter(|inode| Some(*inode) != self.own_netns);
         if let Some(name) = elsewhere.and_then(|inode| self.names.find(inode)) {
-            for fix in &mut verdict.fix {
+            let inside = verdict.fix.iter_mut();
+            for fix in inside.filter(|fix| !fix.starts_with("on the host: ")) {
                 *fix = format!("in netns {name}: {fix}");
             }
         }

@@ -37,7 +37,7 @@ mod walk;
 
 pub use meaning::Meaning;
 pub use owner::Owner;
-pub use packet::{HookPacket, Tracked};
+pub use packet::HookPacket;
 pub use suspects::{Hint, Suspect, Suspects};
 
 /// The netfilter rules of one network namespace.

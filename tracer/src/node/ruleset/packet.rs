@@ -6,19 +6,7 @@ use super::{
     condition::{Field, Version, protocol, state},
     model::Family,
 };
-use crate::drops::decode::DropFacts;
-
-/// What conntrack knew of the packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tracked {
-    /// It is not known.
-    #[default]
-    Unknown,
-    /// It had an entry, so it was neither invalid nor exempted.
-    Entry,
-    /// It had none, although conntrack had seen it.
-    NoEntry,
-}
+use crate::drops::{decode::DropFacts, tracked::Tracked};
 
 /// A packet at a hook. What is `None` is not known.
 #[derive(Clone, Debug)]
@@ -47,7 +35,7 @@ pub struct HookPacket {
     pub mark: Option<u32>,
     /// A fragment behind the first one.
     pub is_later_fragment: bool,
-    /// What conntrack knew of it.
+    /// What conntrack has said of it.
     pub tracked: Tracked,
 }
 
@@ -92,11 +80,7 @@ impl HookPacket {
             oifname,
             mark: facts.packet.as_ref().map(|_| facts.mark),
             is_later_fragment: tuple.is_later_fragment(),
-            // A destination before DNAT is read from the entry.
-            tracked: match facts.original_dst {
-                Some(_) => Tracked::Entry,
-                None => Tracked::Unknown,
-            },
+            tracked: facts.tracked,
         };
         let Some(outer) = &facts.outer else {
             return inner;
@@ -113,7 +97,6 @@ impl HookPacket {
             icmp_type: None,
             iifname: inner.iifname.filter(|_| facts.hook != Some("OUTPUT")),
             is_later_fragment: false,
-            tracked: Tracked::Unknown,
             ..inner
         }
     }
@@ -147,8 +130,11 @@ impl HookPacket {
     pub(super) fn states(&self) -> u8 {
         match self.tracked {
             Tracked::Unknown => state::ALL,
-            Tracked::Entry => state::NEW | state::ESTABLISHED | state::RELATED,
-            Tracked::NoEntry => state::INVALID | state::UNTRACKED,
+            Tracked::New => state::NEW,
+            Tracked::Established => state::ESTABLISHED,
+            Tracked::Related => state::RELATED,
+            Tracked::Untracked => state::UNTRACKED,
+            Tracked::Nothing => state::INVALID,
         }
     }
 

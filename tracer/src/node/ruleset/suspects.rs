@@ -82,6 +82,8 @@ pub struct Suspect {
     pub chain: String,
     /// The hook of the base chain, in lower case.
     pub hook: String,
+    /// The priority of the base chain: of two at a hook, the lower is first.
+    pub priority: i64,
     /// The kernel's number of the rule, in nf_tables.
     pub handle: Option<u64>,
     /// Its number in the chain, from 1; `None` for a policy.
@@ -148,6 +150,7 @@ impl Ruleset {
             table: table.name.clone(),
             chain: chain.name.clone(),
             hook: base.map(|base| base.hook.clone()).unwrap_or_default(),
+            priority: base.map(|base| base.priority).unwrap_or_default(),
             handle: rule.and_then(|rule| rule.handle),
             number: candidate.rule.map(|index| index + 1),
             text: rule.map_or_else(|| "policy drop".to_owned(), |rule| rule.text.clone()),
@@ -206,7 +209,7 @@ impl Suspects {
             suspect.counter = now.or(suspect.counter);
             kept.push((moved == Some(true) && is_exact, suspect));
         }
-        if kept.is_empty() {
+        if kept.is_empty() && !self.rules.is_empty() {
             // They contradict the walk: the rules were changed, or another one dropped it.
             self.complete = false;
         } else {

@@ -56,32 +56,14 @@ pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         return found(Point::Firewall, Likely, somebody);
     };
     match suspects.rules.as_slice() {
-        [] => no_suspect(node, suspects.complete, somebody),
+        [] => no_suspect(suspects.complete, somebody),
         [only] => one_suspect(node, only, suspects.certain),
         several => several_suspects(several, somebody),
     }
 }
 
-/// No rule that was read can have dropped it: it was conntrack, or somebody else at the hook.
-fn no_suspect(node: &NodeFacts, complete: bool, somebody: String) -> Option<Finding> {
-    if let Some(table) = node.conntrack.as_ref().filter(|table| table.is_full()) {
-        let mut finding = found(
-            Point::Conntrack,
-            if complete { Confirmed } else { Likely },
-            "the conntrack table is full: new connections are dropped".to_owned(),
-        )?;
-        finding.evidence.push(format!(
-            "{} of {} entries are in use, and no rule can have dropped it",
-            table.count, table.max
-        ));
-        finding.fix.push(format!(
-            "sysctl -w net.netfilter.nf_conntrack_max={} (undo: sysctl -w \
-             net.netfilter.nf_conntrack_max={})",
-            table.max * 2,
-            table.max
-        ));
-        return Some(finding);
-    }
+/// No rule that was read can have dropped it.
+fn no_suspect(complete: bool, somebody: String) -> Option<Finding> {
     let mut finding = found(
         Point::Firewall,
         if complete { Possible } else { Likely },

@@ -4,6 +4,7 @@
 //! what the node says where it was asked. Older kernels give less of a reason and other functions:
 //! rules name both. `docs/verdicts.md` is made of this table.
 
+mod conntrack;
 mod firewall;
 mod host;
 mod mtu;
@@ -86,6 +87,13 @@ pub(super) const RULES: &[Rule] = &[
         applies: firewall::nfqueue,
     },
     Rule {
+        name: "conntrack-full",
+        points: &[Point::Conntrack],
+        needs: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum",
+        cannot_tell: "a full table from a rule at the same hook that could have dropped the packet, too: then `likely`",
+        applies: conntrack::table_full,
+    },
+    Rule {
         name: "netfilter",
         points: &[
             Point::Firewall,
@@ -93,7 +101,7 @@ pub(super) const RULES: &[Rule] = &[
             Point::Endpoint,
             Point::Conntrack,
         ],
-        needs: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; conntrack's count and maximum",
+        needs: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
         cannot_tell: "several rules that could each have dropped it; a BPF netfilter program from a rule",
         applies: firewall::netfilter,
     },

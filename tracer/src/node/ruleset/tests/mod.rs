@@ -1,6 +1,7 @@
 //! Rulesets recorded from a two-node Kubernetes cluster, made-up ones, and the real kernel.
 
-use super::{HookPacket, Ruleset, Tracked};
+use super::{HookPacket, Ruleset};
+use crate::drops::tracked::Tracked;
 
 mod live;
 mod made_up;
@@ -22,7 +23,7 @@ fn syn(src: &str, dst: &str, dport: u16) -> HookPacket {
         oifname: None,
         mark: Some(0),
         is_later_fragment: false,
-        tracked: Tracked::Entry,
+        tracked: Tracked::New,
     }
 }
 

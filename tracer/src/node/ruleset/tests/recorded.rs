@@ -112,7 +112,7 @@ fn kube_proxy_by_nftables_has_no_such_port() {
 #[test]
 fn kube_proxy_drops_what_conntrack_calls_invalid() {
     let packet = HookPacket {
-        tracked: Tracked::NoEntry,
+        tracked: Tracked::Nothing,
         tcp_flags: Some(16),
         ..syn("10.244.1.9", "10.88.0.77", 80)
     };
