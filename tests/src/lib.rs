@@ -9,6 +9,7 @@
 //! | [`sink`] | a device that swallows packets without a trace |
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
+//! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
 //! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
 //! | [`judged`] | what a verdict must say |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
@@ -23,6 +24,7 @@ pub mod judged;
 pub mod kernel;
 pub mod lab;
 pub mod record;
+pub mod recording;
 pub mod scenario;
 pub mod sink;
 pub mod tracer;

@@ -213,6 +213,7 @@ pub struct Scenario<'a> {
     client: &'a Host,
     server: &'a Host,
     family: Family,
+    port: u16,
     traffic: Traffic,
     dial: Option<SocketAddr>,
     source: Option<IpAddr>,
@@ -228,6 +229,7 @@ impl<'a> Scenario<'a> {
             client,
             server,
             family,
+            port: Self::port(family),
             traffic: Traffic::Connect,
             dial: None,
             source: None,
@@ -239,6 +241,11 @@ impl<'a> Scenario<'a> {
     /// The server's port. One for each family, since many rules know only ports.
     pub fn port(family: Family) -> u16 {
         family.pick(8004, 8006)
+    }
+
+    /// The server's port, where rules that are there already know another.
+    pub fn listening_on(self, port: u16) -> Self {
+        Self { port, ..self }
     }
 
     /// What they do.
@@ -295,7 +302,7 @@ impl<'a> Scenario<'a> {
     }
 
     fn run(self, expected: &[Expected]) -> Result<()> {
-        let port = Self::port(self.family);
+        let port = self.port;
         let conversation = Conversation {
             client: self.client,
             server: self.server,

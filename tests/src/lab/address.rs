@@ -85,6 +85,11 @@ impl AddressPlan {
         }
     }
 
+    /// The addresses of a lab with this number: `10.<lab>.…`, which recordings may ask for.
+    pub(crate) fn numbered(lab: u8) -> Self {
+        Self { lab }
+    }
+
     /// A host's address.
     pub fn address(self, family: Family, subnet: u8, host: u8) -> IpAddr {
         match family {

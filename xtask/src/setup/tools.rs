@@ -17,7 +17,7 @@ const fn tool(program: &'static str, package: &'static str, purpose: &'static st
     }
 }
 
-pub(super) const TOOLS: [Tool; 13] = [
+pub(super) const TOOLS: [Tool; 15] = [
     tool("ip", "iproute2", "network namespaces, links, routes"),
     tool("tc", "iproute2", "queues and packet filters"),
     tool("bridge", "iproute2", "forwarding entries"),
@@ -28,6 +28,8 @@ pub(super) const TOOLS: [Tool; 13] = [
         "rules that drop, the old way",
     ),
     tool("ip6tables-legacy", "iptables", "the same for IPv6"),
+    tool("ipset", "ipset", "sets that recorded rules ask"),
+    tool("nfacct", "nfacct", "counters that recorded rules name"),
     tool(
         "bpftool",
         "bpftool",

@@ -27,11 +27,12 @@ const MODULE_DIRECTORIES: [&str; 5] = ["net", "lib", "crypto", "arch/x86/crypto"
 const APPLETS: [&str; 6] = ["cat", "mount", "poweroff", "stty", "sync", "true"];
 
 /// What the labs' tools go by besides, as far as it is here.
-const OTHER_NAMES: [&str; 6] = [
+const OTHER_NAMES: [&str; 7] = [
     "iptables-legacy-save",
     "ip6tables-legacy-save",
     "iptables-nft",
     "ip6tables-nft",
+    "iptables-nft-restore",
     "iptables-nft-save",
     "ip6tables-nft-save",
 ];

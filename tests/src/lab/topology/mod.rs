@@ -1,10 +1,12 @@
 //! Whole labs, ready to use.
 
+mod cluster;
 mod node;
 mod overlay;
 mod router;
 mod void;
 
+pub use cluster::ClusterLab;
 pub use node::NodeLab;
 pub use overlay::{OverlayLab, Underlay};
 pub use router::RouterLab;

@@ -23,6 +23,7 @@ pub struct NodeLab {
 impl NodeLab {
     const UPLINK: u8 = 0;
     const PODS: u8 = 1;
+    const ROUTED: u8 = 2;
 
     /// Builds it.
     pub fn build() -> Result<Self> {
@@ -65,6 +66,24 @@ impl NodeLab {
             .into_iter()
             .try_for_each(Namespace::settle)?;
         Ok(lab)
+    }
+
+    /// A further pod in the same lab, behind an interface of the node's that no bridge has: packets
+    /// to it are routed, as Calico does it.
+    pub fn routed_pod(&self, lab: &Lab, ifname: &str) -> Result<Host> {
+        let namespace = lab.namespace("routed")?;
+        VethPair {
+            a: (&self.node, ifname),
+            b: (&namespace, "eth0"),
+        }
+        .create()?;
+        self.node
+            .add_addresses(ifname, self.plan, Self::ROUTED, 1)?;
+        let pod = Host::new(namespace, "eth0", self.plan, Self::ROUTED, 11)?;
+        pod.default_route(|family| self.plan.address(family, Self::ROUTED, 1))?;
+        pod.settle()?;
+        self.node.settle()?;
+        Ok(pod)
     }
 
     /// An address out of the range of Services: nobody has it, the node is asked for it.
