@@ -8,6 +8,8 @@ use std::{net::IpAddr, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use crate::policy::Refusal;
+
 /// One line of output.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -375,6 +377,17 @@ pub struct PolicyVerdict {
     pub policies: Vec<String>,
     /// The rule that would admit the flow, in words.
     pub missing: String,
+}
+
+impl From<&Refusal> for PolicyVerdict {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            direction: refusal.direction.to_owned(),
+            pod: refusal.pod.clone(),
+            policies: refusal.policies.clone(),
+            missing: refusal.missing.clone(),
+        }
+    }
 }
 
 /// Where a packet was lost.

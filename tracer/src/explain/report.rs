@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cluster::view::View,
-    policy::{Answer, Flow, Outcome, Side, manifests, traps},
+    policy::{Answer, Flow, Outcome, Refusal, Side, near_misses, traps},
     record::{Confidence, Point, PolicyVerdict, Verdict},
 };
 
@@ -88,7 +88,10 @@ impl Report {
             allowed,
             egress,
             ingress,
-            verdict: (allowed == Some(false)).then(|| verdict(view, flow, answer)),
+            verdict: match allowed {
+                Some(false) => verdict(view, flow, answer),
+                _ => None,
+            },
             warnings: all,
             flow: words(flow),
         }
@@ -113,19 +116,6 @@ impl SideReport {
     }
 }
 
-fn near_misses(side: &Side) -> Vec<String> {
-    if side.outcome != Outcome::NotAdmitted {
-        return Vec::new();
-    }
-    side.misses
-        .iter()
-        .map(|miss| match miss.rule {
-            Some(rule) => format!("rule {rule} of {} {}", miss.policy, miss.words),
-            None => format!("{} {}", miss.policy, miss.words),
-        })
-        .collect()
-}
-
 fn words(flow: &Flow<'_>) -> String {
     let port = flow.port.map(|port| format!(" {port}")).unwrap_or_default();
     format!("{} → {}, {}{port}", flow.src, flow.dst, flow.protocol)
@@ -140,51 +130,18 @@ fn one(flow: &Flow<'_>, answer: &Answer) -> String {
     format!("{} {what}", words(flow))
 }
 
-fn verdict(view: &View, flow: &Flow<'_>, answer: &Answer) -> Verdict {
-    let refusing: Vec<&Side> = [&answer.egress, &answer.ingress]
-        .into_iter()
-        .filter(|side| side.outcome == Outcome::NotAdmitted)
-        .collect();
-    let mut fix = Vec::new();
-    for manifest in manifests(view, flow, answer) {
-        fix.extend([
-            format!("# {}.yaml\n{}", manifest.id.name, manifest.yaml),
-            manifest.apply(),
-            manifest.remove(),
-        ]);
-    }
-    let why: Vec<_> = refusing
-        .iter()
-        .map(|side| {
-            format!(
-                "{} is isolated for {} and no rule admits the flow",
-                side.pod
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-                side.direction.name()
-            )
-        })
-        .collect();
-    Verdict {
+fn verdict(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
+    let refusal = Refusal::of(view, flow, answer)?;
+    Some(Verdict {
         point: Point::Policy,
         // The objects say so; nobody has seen it happen.
         confidence: match traps::enforces_nothing(view) {
             Some(_) => Confidence::Possible,
             None => Confidence::Likely,
         },
-        why: why.join("; "),
-        evidence: refusing.iter().flat_map(|side| near_misses(side)).collect(),
-        fix,
-        policy: refusing.first().map(|side| PolicyVerdict {
-            direction: side.direction.name().to_owned(),
-            pod: side
-                .pod
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            policies: side.policies.iter().map(ToString::to_string).collect(),
-            missing: side.missing.clone().unwrap_or_default(),
-        }),
-    }
+        policy: Some(PolicyVerdict::from(&refusal)),
+        why: refusal.why,
+        evidence: refusal.near_misses,
+        fix: refusal.fix,
+    })
 }

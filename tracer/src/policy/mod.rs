@@ -10,12 +10,14 @@ mod manifest;
 mod matching;
 mod peer;
 mod ports;
+mod refusal;
 mod side;
 pub mod traps;
 
 pub use self::{
     manifest::{Manifest, manifests},
     peer::{Party, Peer},
+    refusal::{Refusal, near_misses},
     side::{Miss, Outcome, Side},
 };
 pub use crate::cluster::policy::{Direction, Protocol};

@@ -15,7 +15,10 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use tracer_common::event::handshake_key;
 
-use super::session::{FACTS_LIMIT, Session};
+use super::{
+    scene,
+    session::{FACTS_LIMIT, Session},
+};
 use crate::{
     attempts::{
         attempt::Attempt,
@@ -34,7 +37,10 @@ use crate::{
         owner,
     },
     record::{self, Direction, Outcome, Record},
-    verdict::attempt::{self as judge, Surroundings},
+    verdict::{
+        attempt::{self as judge, Surroundings},
+        cluster::refine,
+    },
 };
 
 /// Questions to the node that may be open at once; further attempts are judged without.
@@ -363,6 +369,7 @@ impl Session<'_> {
             listener: listener.map(|facts| *facts),
             ..self.fates.surroundings(attempt, inventory)
         };
+        let arrived = around.has_arrived(attempt);
         // Its verdict is that drop's own, which was counted with the drop.
         let counted = attempt.deciding_drop(outcome).is_some();
         let at = match outcome {
@@ -377,6 +384,11 @@ impl Session<'_> {
         };
         let mut record = report::record(key, attempt, fate, &self.fates.clock, &mut self.names);
         self.name_ends(&mut record);
+        // A drop's verdict was sharpened when the drop was judged.
+        if !counted && let Some(verdict) = record.verdict.take() {
+            let scene = scene::of_attempt(&self.cluster, &record, outcome, arrived);
+            record.verdict = Some(refine(verdict, &scene));
+        }
         let told = self
             .fates
             .table

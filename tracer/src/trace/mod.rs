@@ -2,6 +2,7 @@
 
 mod fates;
 mod inquiry;
+mod scene;
 mod session;
 
 use std::{

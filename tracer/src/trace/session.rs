@@ -12,13 +12,13 @@ use tracer_common::event::{DropEvent, Event};
 use super::{
     fates::Fates,
     inquiry::{Answered, Inquiries, Waiting},
+    scene,
 };
 use crate::{
     attempts::{sighting::Sighting, table::Moved},
     cluster::{
         live::Cluster,
-        naming::{End, Name},
-        policy::Protocol,
+        naming::Name,
         update::{Change, Update},
     },
     config::TraceConfig,
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
                 *fix = format!("in netns {name}: {fix}");
             }
         }
-        verdict
+        verdict::cluster::refine(verdict, &scene::of_drop(&self.cluster, facts))
     }
 
     /// Shows drops, now or when the node has answered.
@@ -312,17 +312,8 @@ impl<'a> Session<'a> {
 
     /// Who was at both ends of a flow.
     pub(super) fn ends(&self, flow: &Flow, at: SystemTime) -> (Name, Name) {
-        let protocol = Protocol::of_flow(&flow.proto);
-        let end = |ip, port| End {
-            ip,
-            port,
-            protocol,
-            at,
-        };
-        (
-            self.cluster.name(&end(flow.src, flow.sport)),
-            self.cluster.name(&end(flow.dst, flow.dport)),
-        )
+        let name = |end| scene::name(&self.cluster, flow, end, at);
+        (name((flow.src, flow.sport)), name((flow.dst, flow.dport)))
     }
 
     pub(super) fn tally(&mut self, verdict: &Verdict, count: u64) {

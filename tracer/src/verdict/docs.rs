@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{attempt, rules::RULES};
+use super::{attempt, cluster, rules::RULES};
 use crate::record::Point;
 
 /// All points, in the order of the contract, each with what it means.
@@ -38,6 +38,9 @@ const POINTS: &[(Point, &str)] = &[
     (Point::Unknown, "none of these can be shown"),
 ];
 
+/// In what order rules are asked that give a verdict.
+const FIRST: &str = "Tried in this order; the first that applies gives the verdict.";
+
 /// The document.
 #[must_use]
 pub fn markdown() -> String {
@@ -65,16 +68,25 @@ pub fn markdown() -> String {
     section(
         &mut text,
         "Rules on dropped packets",
+        FIRST,
         RULES.iter().map(Row::of_drop),
     );
     section(
         &mut text,
         "Rules on connection attempts",
+        FIRST,
         attempt::RULES.iter().map(Row::of_attempt),
     );
     text.push_str(
         "\nBefore all of them comes a drop of one of the attempt's own packets, recognised by its \
          sequence number: its verdict is the attempt's.\n",
+    );
+    section(
+        &mut text,
+        "What Kubernetes objects add",
+        "Heard one after the other; each may sharpen the verdict that the node's own evidence has \
+         given.",
+        cluster::RULES.iter().map(Row::of_cluster),
     );
     text
 }
@@ -97,6 +109,15 @@ impl Row {
         }
     }
 
+    fn of_cluster(rule: &cluster::Rule) -> Self {
+        Self {
+            name: rule.name,
+            points: rule.points,
+            needs: rule.needs,
+            cannot_tell: rule.cannot_tell,
+        }
+    }
+
     fn of_attempt(rule: &attempt::Rule) -> Self {
         Self {
             name: rule.name,
@@ -109,13 +130,18 @@ impl Row {
 
 fn rows() -> impl Iterator<Item = Row> {
     let of_attempts = attempt::RULES.iter().map(Row::of_attempt);
-    RULES.iter().map(Row::of_drop).chain(of_attempts)
+    let of_objects = cluster::RULES.iter().map(Row::of_cluster);
+    RULES
+        .iter()
+        .map(Row::of_drop)
+        .chain(of_attempts)
+        .chain(of_objects)
 }
 
-fn section(text: &mut String, title: &str, rules: impl Iterator<Item = Row>) {
+fn section(text: &mut String, title: &str, order: &str, rules: impl Iterator<Item = Row>) {
     let _ = write!(
         text,
-        "\n## {title}\n\nTried in this order; the first that applies gives the verdict.\n\n\
+        "\n## {title}\n\n{order}\n\n\
          | rule | points | needs | cannot tell apart |\n|---|---|---|---|\n"
     );
     for row in rules {

@@ -32,6 +32,22 @@ pub struct Surroundings {
     pub listener: Option<ListenerFacts>,
 }
 
+impl Surroundings {
+    /// Whether the SYN was seen to reach its destination's namespace, or the door to it: whoever
+    /// enforces something on the way has let it through.
+    #[must_use]
+    pub fn has_arrived(&self, attempt: &Attempt) -> bool {
+        let at_the_door = || {
+            let last_out = attempt
+                .last_hop()
+                .is_some_and(|hop| hop.place.dir == Direction::Out);
+            let leads_off = self.last_interface.as_ref().map(|last| last.leads_off);
+            last_out && leads_off == Some(false)
+        };
+        self.destination_is_local || at_the_door()
+    }
+}
+
 /// What is known of an interface.
 #[derive(Debug, Clone)]
 pub struct Interface {

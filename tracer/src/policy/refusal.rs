@@ -1,0 +1,86 @@
+//! A refused flow in words: which policies refuse it, how near they come to admitting it, and the
+//! manifests that would.
+
+use super::{Answer, Flow, Outcome, Side, manifests};
+use crate::cluster::view::View;
+
+/// Why the policies refuse a flow, and what would admit it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One sentence.
+    pub why: String,
+    /// How near each rule comes to admitting the flow, the nearest first.
+    pub near_misses: Vec<String>,
+    /// Manifests that admit just this flow, each with the command to apply and to remove it.
+    pub fix: Vec<String>,
+    /// The side that refuses: `ingress` or `egress`; egress where both do.
+    pub direction: &'static str,
+    /// The isolated pod, `namespace/name`.
+    pub pod: String,
+    /// The policies that isolate it, `namespace/name` each.
+    pub policies: Vec<String>,
+    /// The rule that would admit the flow, in words.
+    pub missing: String,
+}
+
+impl Refusal {
+    /// The refusal, if the flow is refused.
+    #[must_use]
+    pub fn of(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Self> {
+        let sides = [&answer.egress, &answer.ingress];
+        let refusing: Vec<&Side> = sides
+            .into_iter()
+            .filter(|side| side.outcome == Outcome::NotAdmitted)
+            .collect();
+        let first = refusing.first()?;
+        let mut fix = Vec::new();
+        for manifest in manifests(view, flow, answer) {
+            fix.extend([
+                format!("# {}.yaml\n{}", manifest.id.name, manifest.yaml),
+                manifest.apply(),
+                manifest.remove(),
+            ]);
+        }
+        let why: Vec<_> = refusing
+            .iter()
+            .map(|side| {
+                format!(
+                    "{} is isolated for {} and no rule admits the flow",
+                    pod(side),
+                    side.direction.name()
+                )
+            })
+            .collect();
+        Some(Self {
+            why: why.join("; "),
+            near_misses: refusing.iter().flat_map(|side| near_misses(side)).collect(),
+            fix,
+            direction: first.direction.name(),
+            pod: pod(first),
+            policies: first.policies.iter().map(ToString::to_string).collect(),
+            missing: first.missing.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// How near each rule of a side that refuses comes to admitting the flow, the nearest first.
+#[must_use]
+pub fn near_misses(side: &Side) -> Vec<String> {
+    if side.outcome != Outcome::NotAdmitted {
+        return Vec::new();
+    }
+    side.misses
+        .iter()
+        .map(|miss| match miss.rule {
+            Some(rule) => format!("rule {rule} of {} {}", miss.policy, miss.words),
+            None => format!("{} {}", miss.policy, miss.words),
+        })
+        .collect()
+}
+
+fn pod(side: &Side) -> String {
+    side.pod
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}

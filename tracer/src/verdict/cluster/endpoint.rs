@@ -1,0 +1,222 @@
+//! Services and the pods behind them: is there anybody?
+
+use super::{Scene, lead};
+use crate::{
+    cluster::{
+        naming::{Name, clock_time},
+        objects::{ObjectName, Service},
+        policy::Protocol,
+        view::{Kind, View},
+    },
+    record::{Confidence, Outcome, Point, Verdict},
+};
+
+/// The Service that the client asked for, and the port.
+fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
+    let (name, port) = match &scene.asked_for {
+        Some((name, port)) => (name, *port),
+        None => (&scene.dst, scene.flow.dport),
+    };
+    match name {
+        Name::Service { id, .. } => Some((scene.view().service(id)?, port)),
+        _ => None,
+    }
+}
+
+/// The addresses that take connections to a port of a Service; `None` where that is not known.
+fn ready(
+    view: &View,
+    service: &Service,
+    scene: &Scene<'_>,
+    port: Option<u16>,
+) -> Option<Vec<std::net::IpAddr>> {
+    if !view.knows(Kind::EndpointSlice) {
+        return None;
+    }
+    let protocol = Protocol::of_flow(&scene.flow.proto)?;
+    let named = service
+        .ports
+        .iter()
+        .find(|known| known.protocol == protocol && Some(known.port) == port)?;
+    let slices = view.slices_of(&service.id).filter(|slice| {
+        slice
+            .ports
+            .iter()
+            .any(|target| target.name == named.name && target.protocol == named.protocol)
+    });
+    Some(
+        slices
+            .flat_map(|slice| slice.ready.iter().copied())
+            .collect(),
+    )
+}
+
+/// Nobody stands behind the Service.
+pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) {
+    let rejected = scene.outcome == Some(Outcome::Rejected) && verdict.point == Point::Unknown;
+    if verdict.point != Point::Endpoint && !rejected && !scene.is_silence(verdict) {
+        return;
+    }
+    let Some((service, port)) = service(scene) else {
+        return;
+    };
+    let view = scene.view();
+    if !ready(view, service, scene, port).is_some_and(|ready| ready.is_empty()) {
+        return;
+    }
+    let id = &service.id;
+    let (pods, hint) = behind(view, service);
+    if verdict.point != Point::Endpoint {
+        let seen = std::mem::replace(
+            &mut verdict.why,
+            format!("the Service {id} has no ready endpoint"),
+        );
+        lead(verdict, [seen]);
+        verdict.point = Point::Endpoint;
+        verdict.confidence = Confidence::Likely;
+        verdict.fix.clear();
+    }
+    lead(verdict, [pods]);
+    verdict.fix.extend(hint);
+}
+
+/// Why nobody stands behind a Service, in words, and what to look at.
+fn behind(view: &View, service: &Service) -> (String, Option<String>) {
+    let ObjectName { namespace, name } = &service.id;
+    if service.selector.is_empty() {
+        let fact = format!(
+            "Service {namespace}/{name} has no selector, and no EndpointSlice with a ready address"
+        );
+        let look = format!(
+            "kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}"
+        );
+        return (fact, Some(look));
+    }
+    let pairs: Vec<_> = service
+        .selector
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    let selector = pairs.join(",");
+    let matching = |count: usize| {
+        view.pods_in(namespace)
+            .filter(|pod| !pod.ended)
+            .filter(move |pod| {
+                let hits = service
+                    .selector
+                    .iter()
+                    .filter(|(k, v)| pod.labels.get(*k) == Some(*v));
+                hits.count() == count
+            })
+    };
+    let all: Vec<_> = matching(service.selector.len()).collect();
+    if !all.is_empty() {
+        let unready = all.iter().filter(|pod| pod.ready == Some(false)).count();
+        let fact = format!(
+            "Service {namespace}/{name} selects {selector}: {} pod{} in {namespace}, {unready} of them not ready",
+            all.len(),
+            if all.len() == 1 { "" } else { "s" }
+        );
+        let look = format!("kubectl -n {namespace} describe pods -l {selector}");
+        return (fact, Some(look));
+    }
+    if !view.knows(Kind::Pod) {
+        return (
+            format!("Service {namespace}/{name} selects {selector}"),
+            None,
+        );
+    }
+    // The labels of a pod that comes near, for the one word that is wrong.
+    let near = (1..service.selector.len())
+        .rev()
+        .find_map(|count| matching(count).next());
+    let near = near.or_else(|| {
+        view.pods_in(namespace).find(|pod| {
+            let keys = service.selector.keys();
+            !pod.ended && keys.into_iter().any(|key| pod.labels.contains_key(key))
+        })
+    });
+    let other = near.map(|pod| {
+        let labels: Vec<_> = service
+            .selector
+            .keys()
+            .filter_map(|key| Some(format!("{key}={}", pod.labels.get(key)?)))
+            .collect();
+        format!("; pod {} comes near with {}", pod.id.name, labels.join(","))
+    });
+    let fact = format!(
+        "Service {namespace}/{name} selects {selector}, which matches no pod in {namespace}{}",
+        other.unwrap_or_default()
+    );
+    let look = format!(
+        "kubectl -n {namespace} get pods --show-labels  # then: kubectl -n {namespace} edit service {name}"
+    );
+    (fact, Some(look))
+}
+
+/// Nobody is at the address any more.
+pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) {
+    let by_rule = verdict.point == Point::Endpoint;
+    if !by_rule && !scene.is_silence(verdict) {
+        return;
+    }
+    let ip = scene.flow.dst;
+    let (why, confidence) = match &scene.dst {
+        Name::Former(pod, until) => (
+            format!(
+                "{ip} was pod {}'s, which is gone since {}, and is nobody's now",
+                pod.id,
+                clock_time(*until)
+            ),
+            Confidence::Likely,
+        ),
+        Name::Vacant(node) => (
+            format!("{ip} is in the range of node {node}'s pods, and no known pod has it"),
+            Confidence::Possible,
+        ),
+        Name::Pod(_) => return not_behind(scene, verdict),
+        _ => return,
+    };
+    if by_rule {
+        lead(verdict, [why]);
+    } else {
+        let seen = std::mem::replace(&mut verdict.why, why);
+        lead(verdict, [seen]);
+        verdict.point = Point::Endpoint;
+        verdict.confidence = confidence;
+        verdict.fix.clear();
+    }
+    not_behind(scene, verdict);
+}
+
+/// DNAT led to somebody who is no endpoint of the Service.
+fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) {
+    if scene.asked_for.is_none() {
+        return;
+    }
+    let Some((service, port)) = service(scene) else {
+        return;
+    };
+    let Some(ready) = ready(scene.view(), service, scene, port) else {
+        return;
+    };
+    if ready.is_empty() || ready.contains(&scene.flow.dst) {
+        return;
+    }
+    let fact = format!(
+        "{} is not among the {} ready endpoint{} of Service {}: the rules that lead to it here are stale",
+        scene.flow.dst,
+        ready.len(),
+        if ready.len() == 1 { "" } else { "s" },
+        service.id
+    );
+    if verdict.point == Point::Endpoint {
+        verdict.evidence.insert(1.min(verdict.evidence.len()), fact);
+    } else {
+        let seen = std::mem::replace(&mut verdict.why, fact);
+        lead(verdict, [seen]);
+        verdict.point = Point::Endpoint;
+        verdict.confidence = Confidence::Likely;
+        verdict.fix.clear();
+    }
+}

@@ -1,0 +1,129 @@
+//! What the cluster's objects add to a verdict that the node's own evidence has given.
+//!
+//! The kernel shows that a packet was dropped, and the ruleset by which rule. Whether a NetworkPolicy
+//! wanted that, whether there is a pod behind an address, and what a Service leads to, only the
+//! objects say. Each rule here looks at the verdict so far and may sharpen it; none turns silence
+//! into proof.
+
+mod apiserver;
+mod endpoint;
+mod overlay;
+mod policy;
+
+use crate::{
+    cluster::{live::Cluster, naming::Name, view::View},
+    record::{Flow, Outcome, Point, Verdict},
+};
+
+/// A verdict's flow among the cluster's objects.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// What is known of the cluster.
+    pub cluster: &'a Cluster,
+    /// The flow as it was opened, client to server, behind DNAT.
+    pub flow: Flow,
+    /// Whether it is certain that the flow was opened in this direction.
+    pub is_opening: bool,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Flow>,
+    /// Who opened it.
+    pub src: Name,
+    /// Who was to answer.
+    pub dst: Name,
+    /// Whom the client had asked for, where DNAT led it to somebody else.
+    pub asked_for: Option<(Name, Option<u16>)>,
+    /// What became of the attempt; `None` for a single drop.
+    pub outcome: Option<Outcome>,
+    /// Whether the packet was seen to reach the namespace of its destination, or the door to it.
+    pub arrived: bool,
+}
+
+impl Scene<'_> {
+    fn view(&self) -> &View {
+        self.cluster.view()
+    }
+
+    /// Whether nothing but silence speaks: no drop was seen, and no answer.
+    fn is_silence(&self, verdict: &Verdict) -> bool {
+        self.outcome == Some(Outcome::Unanswered)
+            && matches!(verdict.point, Point::Unknown | Point::OffNode)
+    }
+}
+
+/// One rule on what the objects add.
+pub(super) struct Rule {
+    /// What documentation and tests call it.
+    pub(super) name: &'static str,
+    /// The points it can lead to.
+    pub(super) points: &'static [Point],
+    /// The evidence that it needs.
+    pub(super) needs: &'static str,
+    /// What it cannot tell apart.
+    pub(super) cannot_tell: &'static str,
+    /// Sharpens the verdict where it applies.
+    pub(super) applies: fn(&Scene<'_>, &mut Verdict),
+}
+
+/// All rules, in the order in which they are heard.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "service-without-endpoints",
+        points: &[Point::Endpoint],
+        needs: "the destination (before DNAT) is a Service's address, and its EndpointSlices hold no ready endpoint for the port; together with a drop by kube-proxy's rule, an ICMP error, or silence",
+        cannot_tell: "whether the endpoints have become unready only since",
+        applies: endpoint::service_without_endpoints,
+    },
+    Rule {
+        name: "stale-endpoint",
+        points: &[Point::Endpoint],
+        needs: "the destination belonged to a pod that is gone (since when), is in a node's pod range and no pod's, or stands behind a Service's DNAT without being in its EndpointSlices; together with silence, or the `endpoint` of another rule",
+        cannot_tell: "a pod that nobody told of from one that is gone",
+        applies: endpoint::stale,
+    },
+    Rule {
+        name: "policy-enforced",
+        points: &[Point::Policy, Point::Firewall],
+        needs: "a drop by a policy engine's rule, and the NetworkPolicies' answer for the flow: not admitted names the policy; no policy on either pod makes it a `firewall` drop by a stale rule",
+        cannot_tell: "a stale rule from an enforcer's own kind of policy where the objects admit the flow",
+        applies: policy::enforced,
+    },
+    Rule {
+        name: "policy-silent",
+        points: &[Point::Policy],
+        needs: "silence, and a flow that the NetworkPolicies do not admit; never where a probe saw the SYN arrive, nor where nothing enforces policies",
+        cannot_tell: "whether the policy was the reason: `possible` at most",
+        applies: policy::silent,
+    },
+    Rule {
+        name: "api-server",
+        points: &[],
+        needs: "the destination is the API server (Service `default/kubernetes` or an endpoint of it) or a node's kubelet (port 10250)",
+        cannot_tell: "which of the usual gates is shut: it lists them",
+        applies: apiserver::destination,
+    },
+    Rule {
+        name: "vtep-node",
+        points: &[],
+        needs: "an encapsulated packet whose outer destination is a known node's address",
+        cannot_tell: "-",
+        applies: overlay::vtep_node,
+    },
+];
+
+/// The verdict, with what the objects add to it.
+#[must_use]
+pub fn refine(mut verdict: Verdict, scene: &Scene<'_>) -> Verdict {
+    for rule in RULES {
+        (rule.applies)(scene, &mut verdict);
+    }
+    verdict
+}
+
+/// Puts facts before all others: the text shows the first few.
+fn lead(verdict: &mut Verdict, facts: impl IntoIterator<Item = String>) {
+    let rest = std::mem::take(&mut verdict.evidence);
+    verdict.evidence = facts.into_iter().chain(rest).collect();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+use std::{net::IpAddr, path::Path, time::SystemTime};
+
+use super::*;
+use crate::{
+    cluster::{
+        dump::Loaded,
+        naming::End,
+        objects::ObjectName,
+        policy::Protocol,
+        update::{Change, Source, Update},
+        view::Kind,
+    },
+    record::Confidence,
+};
+
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {kubernetes.io/metadata.name: shop}}}
+- {apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDR: 10.244.1.0/24}, status: {addresses: [{type: InternalIP, address: 10.0.0.11}]}}
+- {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.244.1.2}}
+- {apiVersion: v1, kind: Pod, metadata: {name: probe, namespace: shop, labels: {app: probe}}, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.244.1.3}}
+- {apiVersion: v1, kind: Pod, metadata: {name: cart, namespace: shop, labels: {app: cart}}, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.244.1.4}}
+- {apiVersion: v1, kind: Service, metadata: {name: pay, namespace: shop}, spec: {clusterIP: 10.96.0.7, selector: {app: pay}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.8, selector: {app: web}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: kubernetes, namespace: default}, spec: {clusterIP: 10.96.0.1, ports: [{port: 443}]}}
+- {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{port: 8080, name: "", protocol: TCP}], endpoints: [{addresses: [10.244.1.2]}]}
+- {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}, addressType: IPv4, ports: [{port: 6443, name: "", protocol: TCP}], endpoints: [{addresses: [10.0.0.5]}]}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: allow-api, namespace: shop}
+  spec:
+    podSelector: {matchLabels: {app: web}}
+    ingress:
+    - from: [{podSelector: {matchLabels: {app: api}}}]
+"#;
+
+fn cluster() -> Cluster {
+    let mut loaded = Loaded::default();
+    loaded.read(Path::new("test"), CLUSTER).expect("YAML");
+    let mut cluster = Cluster::default();
+    for change in loaded.view.into_changes() {
+        tell(&mut cluster, change);
+    }
+    cluster
+}
+
+fn tell(cluster: &mut Cluster, change: Change) {
+    let source = Source::Api;
+    cluster.apply(Update { source, change }, SystemTime::now());
+}
+
+/// A SYN from pod probe.
+fn scene<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
+    let name = |ip: IpAddr| {
+        cluster.name(&End {
+            ip,
+            port: None,
+            protocol: Some(Protocol::Tcp),
+            at: SystemTime::now(),
+        })
+    };
+    let flow = Flow {
+        proto: "tcp".to_owned(),
+        src: "10.244.1.3".parse().unwrap(),
+        sport: Some(40000),
+        dst: dst.parse().unwrap(),
+        dport: Some(dport),
+    };
+    Scene {
+        cluster,
+        is_opening: true,
+        outer: None,
+        src: name(flow.src),
+        dst: name(flow.dst),
+        asked_for: None,
+        outcome: None,
+        arrived: false,
+        flow,
+    }
+}
+
+fn silence<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
+    Scene {
+        outcome: Some(Outcome::Unanswered),
+        ..scene(cluster, dst, dport)
+    }
+}
+
+fn verdict(point: Point) -> Verdict {
+    Verdict {
+        point,
+        confidence: Confidence::Likely,
+        why: "what the node shows".to_owned(),
+        evidence: vec!["a figure".to_owned()],
+        fix: Vec::new(),
+        policy: None,
+    }
+}
+
+fn refined(point: Point, scene: &Scene<'_>) -> Verdict {
+    refine(verdict(point), scene)
+}
+
+#[test]
+fn an_enforced_drop_that_the_objects_want_names_policy_and_rule() {
+    let cluster = cluster();
+    let verdict = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
+    assert_eq!(verdict.confidence, Confidence::Confirmed);
+    let policy = verdict.policy.expect("the policy");
+    assert_eq!(
+        (policy.pod.as_str(), policy.direction.as_str()),
+        ("shop/web", "ingress")
+    );
+    assert_eq!(policy.policies, ["shop/allow-api"]);
+    assert!(
+        verdict.evidence[0].contains("app=api"),
+        "{:?}",
+        verdict.evidence
+    );
+    assert!(verdict.evidence.contains(&"what the node shows".to_owned()));
+    assert!(
+        verdict
+            .fix
+            .iter()
+            .any(|fix| fix.contains("kind: NetworkPolicy"))
+    );
+    assert!(
+        verdict
+            .fix
+            .iter()
+            .any(|fix| fix.starts_with("kubectl delete"))
+    );
+}
+
+#[test]
+fn an_enforced_drop_that_no_policy_wants_is_no_policy() {
+    let cluster = cluster();
+    let verdict = refined(Point::Policy, &scene(&cluster, "10.244.1.4", 8080));
+    assert_eq!(verdict.point, Point::Firewall);
+    assert_eq!(verdict.policy, None);
+    assert!(
+        verdict.why.contains("no NetworkPolicy selects either end"),
+        "{}",
+        verdict.why
+    );
+}
+
+#[test]
+fn an_enforcer_that_drops_what_is_admitted_disagrees() {
+    let mut cluster = cluster();
+    let mut probe = cluster
+        .view()
+        .pod(&ObjectName::new("shop", "probe"))
+        .unwrap()
+        .clone();
+    probe.labels.insert("app".to_owned(), "api".to_owned());
+    tell(
+        &mut cluster,
+        Change::Put(Box::new(crate::cluster::view::Object::Pod(probe))),
+    );
+    let verdict = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
+    assert_eq!((verdict.point, verdict.policy), (Point::Policy, None));
+    assert!(
+        verdict.why.contains("disagrees with the API objects"),
+        "{}",
+        verdict.why
+    );
+}
+
+#[test]
+fn a_plain_rule_stays_a_firewall_s_whatever_the_policies_say() {
+    let cluster = cluster();
+    let before = verdict(Point::Firewall);
+    assert_eq!(
+        refine(before.clone(), &scene(&cluster, "10.244.1.2", 8080)),
+        before
+    );
+}
+
+#[test]
+fn silence_makes_a_policy_possible_and_no_more() {
+    let cluster = cluster();
+    let unknown = refined(Point::Unknown, &silence(&cluster, "10.244.1.2", 8080));
+    assert_eq!(
+        (unknown.point, unknown.confidence),
+        (Point::Policy, Confidence::Possible)
+    );
+    let off_node = refined(Point::OffNode, &silence(&cluster, "10.244.1.2", 8080));
+    assert_eq!(off_node.point, Point::OffNode);
+    assert!(
+        off_node.evidence[0].contains("do not admit"),
+        "{:?}",
+        off_node.evidence
+    );
+    assert!(off_node.fix.is_empty());
+    let arrived = Scene {
+        arrived: true,
+        ..silence(&cluster, "10.244.1.2", 8080)
+    };
+    assert_eq!(refined(Point::Unknown, &arrived).point, Point::Unknown);
+    let admitted = refined(Point::Unknown, &silence(&cluster, "10.244.1.4", 8080));
+    assert_eq!(admitted, verdict(Point::Unknown));
+}
+
+#[test]
+fn a_flow_whose_opener_is_not_known_is_not_judged() {
+    let cluster = cluster();
+    let unclear = Scene {
+        is_opening: false,
+        ..scene(&cluster, "10.244.1.2", 8080)
+    };
+    assert_eq!(refined(Point::Policy, &unclear), verdict(Point::Policy));
+}
+
+#[test]
+fn a_service_without_endpoints_says_what_its_selector_matches() {
+    let cluster = cluster();
+    for point in [Point::Endpoint, Point::Unknown] {
+        let verdict = refined(point, &silence(&cluster, "10.96.0.7", 80));
+        assert_eq!(verdict.point, Point::Endpoint);
+        let fact = "Service shop/pay selects app=pay, which matches no pod in shop";
+        assert!(
+            verdict.evidence[0].starts_with(fact),
+            "{:?}",
+            verdict.evidence
+        );
+    }
+    let healthy = refined(Point::Unknown, &silence(&cluster, "10.96.0.8", 80));
+    assert_eq!(healthy.point, Point::Unknown);
+}
+
+#[test]
+fn an_address_that_was_a_pod_s_is_a_stale_endpoint() {
+    let mut cluster = cluster();
+    let id = ObjectName::new("shop", "cart");
+    tell(&mut cluster, Change::Gone(Kind::Pod, id));
+    let verdict = refined(Point::OffNode, &silence(&cluster, "10.244.1.4", 80));
+    assert_eq!(
+        (verdict.point, verdict.confidence),
+        (Point::Endpoint, Confidence::Likely)
+    );
+    assert!(
+        verdict
+            .why
+            .contains("was pod shop/cart's, which is gone since"),
+        "{}",
+        verdict.why
+    );
+    let vacant = refined(Point::Unknown, &silence(&cluster, "10.244.1.99", 80));
+    assert_eq!(
+        (vacant.point, vacant.confidence),
+        (Point::Endpoint, Confidence::Possible)
+    );
+}
+
+#[test]
+fn dnat_to_somebody_who_is_no_endpoint_is_stale() {
+    let cluster = cluster();
+    let asked_for = |cluster: &Cluster| {
+        let end = End {
+            ip: "10.96.0.8".parse().unwrap(),
+            port: Some(80),
+            protocol: Some(Protocol::Tcp),
+            at: SystemTime::now(),
+        };
+        Some((cluster.name(&end), Some(80)))
+    };
+    let stale = Scene {
+        asked_for: asked_for(&cluster),
+        ..silence(&cluster, "10.244.1.4", 8080)
+    };
+    let verdict = refined(Point::Unknown, &stale);
+    assert_eq!(verdict.point, Point::Endpoint);
+    assert!(
+        verdict
+            .why
+            .contains("not among the 1 ready endpoint of Service shop/web"),
+        "{}",
+        verdict.why
+    );
+    let right = Scene {
+        asked_for: asked_for(&cluster),
+        arrived: true,
+        ..silence(&cluster, "10.244.1.2", 8080)
+    };
+    assert_eq!(refined(Point::Unknown, &right).point, Point::Unknown);
+}
+
+#[test]
+fn the_api_server_and_the_kubelets_are_named_with_their_gates() {
+    let cluster = cluster();
+    let api = refined(Point::OffNode, &silence(&cluster, "10.96.0.1", 443));
+    assert!(api.evidence[0].contains("API server"), "{:?}", api.evidence);
+    assert!(
+        api.fix
+            .iter()
+            .any(|fix| fix.contains("authorised IP ranges"))
+    );
+    let kubelet = refined(Point::OffNode, &silence(&cluster, "10.0.0.11", 10250));
+    assert!(kubelet.evidence[0].contains("kubelet of node n1"));
+    let other = refined(Point::OffNode, &silence(&cluster, "10.0.0.11", 80));
+    assert_eq!(other, verdict(Point::OffNode));
+}
+
+#[test]
+fn a_tunnel_s_far_end_is_named_by_its_node() {
+    let cluster = cluster();
+    let mut tunnelled = scene(&cluster, "10.244.1.4", 8080);
+    tunnelled.outer = Some(Flow {
+        proto: "udp".to_owned(),
+        src: "10.0.0.12".parse().unwrap(),
+        sport: Some(50000),
+        dst: "10.0.0.11".parse().unwrap(),
+        dport: Some(4789),
+    });
+    let verdict = refined(Point::Overlay, &tunnelled);
+    assert!(
+        verdict
+            .evidence
+            .contains(&"the VTEP 10.0.0.11 is node n1".to_owned())
+    );
+}
