@@ -14,7 +14,7 @@
 //! - [`attempts`]: connection attempts
 //! - [`verdict`]: who dropped them
 //! - [`layers`]: what a whole trace says of each layer
-//! - [`record`], [`output`]: what the user sees
+//! - [`record`], [`output`]: what the user sees; [`words`]: numbers in its sentences
 //! - [`trace`], [`check`], [`explain`]: the commands, which put it together
 
 pub mod attempts;
@@ -22,6 +22,8 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+#[cfg(test)]
+mod damage;
 pub mod drops;
 pub mod endpoint;
 pub mod explain;
@@ -34,3 +36,4 @@ pub mod policy;
 pub mod record;
 pub mod trace;
 pub mod verdict;
+pub mod words;

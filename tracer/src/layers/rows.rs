@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Blamed, Layers, Tally};
-use crate::record::{
-    Attempt, LayerResult, LayerRow, Outcome, Pod,
-    Point::{self, Checksum, Conntrack, Endpoint, Firewall, Listener, Mtu, Overlay, Policy},
+use crate::{
+    record::{
+        Attempt, LayerResult, LayerRow, Outcome, Pod,
+        Point::{self, Checksum, Conntrack, Endpoint, Firewall, Listener, Mtu, Overlay, Policy},
+    },
+    words,
 };
 
 /// The points that an opening packet passes on its way, so that what is behind one of them is not
@@ -112,7 +115,7 @@ impl Layers {
             row,
             format!(
                 "{} got through; no drop by netfilter, tc or XDP was seen, and 0 events were lost",
-                number(through, "attempt")
+                words::count(through, "attempt")
             ),
         )
     }
@@ -128,11 +131,11 @@ impl Layers {
         if open > 0 {
             let other = match through {
                 0 => String::new(),
-                _ => format!("; {} got through", number(through, "other")),
+                _ => format!("; {} got through", words::count(through, "other")),
             };
             let evidence = format!(
                 "{} went into a tunnel, and where it ended was not seen{other}",
-                number(open, "attempt")
+                words::count(open, "attempt")
             );
             return LayerRow {
                 evidence: Some(evidence),
@@ -142,7 +145,10 @@ impl Layers {
         if through > 0 {
             return ok(
                 row,
-                format!("{} answered through a tunnel", number(through, "attempt")),
+                format!(
+                    "{} answered through a tunnel",
+                    words::count(through, "attempt")
+                ),
             );
         }
         match self.block(&BEFORE_OVERLAY, |tunnel| !tunnel) {
@@ -171,7 +177,7 @@ impl Layers {
         let done = self.tcp.handshakes();
         let open = self.tcp.open(|outcome, _| outcome != Outcome::Stalled);
         if done > 0 && open == 0 {
-            return ok(row, format!("{} done", number(done, "handshake")));
+            return ok(row, format!("{} done", words::count(done, "handshake")));
         }
         if done > 0 {
             return row;
@@ -229,8 +235,8 @@ impl Layers {
         let attempts: u64 = all().map(|blamed| blamed.tcp + blamed.dns).sum();
         let drops: u64 = all().map(|blamed| blamed.drops).sum();
         let much = match (attempts, drops) {
-            (0, drops) => number(drops, "packet"),
-            (attempts, _) => number(attempts, "attempt"),
+            (0, drops) => words::count(drops, "packet"),
+            (attempts, _) => words::count(attempts, "attempt"),
         };
         LayerRow {
             result: LayerResult::Failed,
@@ -364,7 +370,7 @@ pub(super) fn example(attempt: &Attempt) -> String {
     let tries = match attempt.dns {
         Some(_) if attempt.syns == 1 => "1 query".to_owned(),
         Some(_) => format!("{} queries", attempt.syns),
-        None => number(attempt.syns, "SYN"),
+        None => words::count(attempt.syns, "SYN"),
     };
     match outcome {
         Outcome::Unanswered => format!("{what}, {tries} in {waited_ms} ms"),
@@ -381,9 +387,4 @@ fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
         (None, Some(port)) => SocketAddr::new(ip, port).to_string(),
         (None, None) => ip.to_string(),
     }
-}
-
-fn number(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }

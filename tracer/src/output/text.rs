@@ -9,7 +9,10 @@ use super::{
     canvas::{Canvas, Paint, Piece, piece},
     packet, summary,
 };
-use crate::record::{Confidence, Drop, Flow, Lost, Point, PolicyVerdict, Record, Started, Verdict};
+use crate::{
+    record::{Confidence, Drop, Flow, Lost, Point, PolicyVerdict, Record, Started, Verdict},
+    words,
+};
 
 /// How far the lines below a record's first one are indented.
 pub(super) const INDENT: usize = 4;
@@ -80,7 +83,7 @@ fn draw_started(canvas: &mut Canvas<'_>, style: &Style, started: &Started) {
         facts.push(hooks.join(", "));
     }
     if *interfaces > 0 {
-        facts.push(format!("{interfaces} interface{}", plural(*interfaces)));
+        facts.push(words::count(*interfaces as u64, "interface"));
     }
     pieces.extend(details(&facts));
     canvas.line(0, INDENT, &pieces);
@@ -307,10 +310,6 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 #[cfg(test)]

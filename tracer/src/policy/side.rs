@@ -13,6 +13,7 @@ use crate::cluster::{
     selector::Known,
     view::{Kind, View},
 };
+use crate::words;
 
 /// What the policies make of one side of a flow.
 #[derive(Debug, Clone)]
@@ -300,7 +301,7 @@ fn peers(question: &Question<'_, '_>, rule: &Rule) -> Match {
         (Some(because), _) => Match::Unknown(because),
         (None, Some(mut near)) => {
             if let more @ 1.. = rule.peers.len() - 1 {
-                near.words += &format!(" ({more} other peer{})", if more == 1 { "" } else { "s" });
+                near.words += &format!(" ({})", words::count(more as u64, "other peer"));
             }
             Match::No(near)
         }

@@ -95,12 +95,12 @@ fn frame(packet: &[u8], tag: Option<[u8; 2]>) -> Vec<u8> {
 }
 
 /// One more header around a packet: a tunnel's, or that of an ICMP error about it.
-fn wrapped(packet: Vec<u8>) -> impl Strategy<Value = (u8, Vec<u8>)> {
+fn wrapped(packet: &[u8]) -> impl Strategy<Value = (u8, Vec<u8>)> + use<> {
     let vxlan_port = select(vec![4789, 8472]);
     let tag = || proptest::option::of(any::<[u8; 2]>());
     prop_oneof![
         (vxlan_port, tag(), port()).prop_map({
-            let packet = packet.clone();
+            let packet = packet.to_owned();
             move |(dport, tag, sport)| {
                 let mut datagram = udp(dport, &vxlan(&frame(&packet, tag)));
                 datagram[..2].copy_from_slice(&sport.to_be_bytes());
@@ -108,7 +108,7 @@ fn wrapped(packet: Vec<u8>) -> impl Strategy<Value = (u8, Vec<u8>)> {
             }
         }),
         (tag(), 0..3u8).prop_map({
-            let packet = packet.clone();
+            let packet = packet.to_owned();
             move |(tag, options)| {
                 let mut geneve = vec![options, 0, 0x65, 0x58, 0, 0, 9, 0];
                 geneve.extend(vec![0; usize::from(options) * 4]);
@@ -116,14 +116,14 @@ fn wrapped(packet: Vec<u8>) -> impl Strategy<Value = (u8, Vec<u8>)> {
                 (protocol::UDP, udp(6081, &geneve))
             }
         }),
-        Just((protocol::IPIP, packet.clone())),
+        Just((protocol::IPIP, packet.to_owned())),
         Just((
             protocol::GRE,
-            [&[0x20, 0, 8, 0, 0, 0, 0, 1], packet.as_slice()].concat()
+            [&[0x20, 0, 8, 0, 0, 0, 0, 1], packet].concat()
         )),
         Just((
             protocol::ICMP,
-            [&[3, 4, 0, 0, 0, 0, 5, 0x78], packet.as_slice()].concat()
+            [&[3, 4, 0, 0, 0, 0, 5, 0x78], packet].concat()
         )),
     ]
 }
@@ -132,7 +132,10 @@ fn wrapped(packet: Vec<u8>) -> impl Strategy<Value = (u8, Vec<u8>)> {
 fn whole_packet() -> impl Strategy<Value = Vec<u8>> {
     let mut packet = innermost().prop_flat_map(in_ip).boxed();
     for _ in 0..4 {
-        let around = packet.clone().prop_flat_map(wrapped).prop_flat_map(in_ip);
+        let around = packet
+            .clone()
+            .prop_flat_map(|packet| wrapped(&packet))
+            .prop_flat_map(in_ip);
         packet = prop_oneof![2 => packet, 1 => around].boxed();
     }
     packet

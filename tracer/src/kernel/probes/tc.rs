@@ -30,7 +30,10 @@ use aya::{
 
 use self::clsact::Clsact;
 use super::{TC_EGRESS, TC_INGRESS};
-use crate::kernel::interfaces::{Change, Interface, Namespace};
+use crate::{
+    kernel::interfaces::{Change, Interface, Namespace},
+    words,
+};
 
 /// Both programs, and their directions.
 const PROGRAMS: [(&str, TcAttachType); 2] = [
@@ -196,8 +199,9 @@ impl TcProbes {
             named.push(format!("and {} more", self.failed.len() - NAMED));
         }
         Some(format!(
-            "handshakes are not seen at {} of {all} interfaces ({})",
+            "handshakes are not seen at {} of {} ({})",
             self.failed.len(),
+            words::count(all as u64, "interface"),
             named.join("; ")
         ))
     }

@@ -13,6 +13,7 @@ use crate::{
         Outcome, Point,
     },
     verdict::rules::{Finding, fix, found},
+    words,
 };
 
 /// A queue of the listener is full.
@@ -69,7 +70,10 @@ pub(super) fn in_words(facts: &ListenerFacts) -> Vec<String> {
         ));
     }
     if let Some(own) = state.new_drops {
-        evidence.push(format!("the listener itself counted {own} drops meanwhile"));
+        evidence.push(format!(
+            "the listener itself counted {} meanwhile",
+            words::count(own.into(), "drop")
+        ));
     }
     evidence
 }

@@ -15,6 +15,7 @@ use crate::{
     attempts::attempt::Attempt,
     node::listener::ListenerFacts,
     record::{Direction, Outcome, Point, Verdict},
+    words,
 };
 
 /// What the ladder alone does not say.
@@ -172,7 +173,9 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
 fn doubts(around: &Surroundings) -> Vec<String> {
     let mut doubts = around.blind_spots.clone();
     if around.lost > 0 {
-        doubts.push(format!("{} events were lost meanwhile", around.lost));
+        let were = if around.lost == 1 { "was" } else { "were" };
+        let events = words::count(around.lost, "event");
+        doubts.push(format!("{events} {were} lost meanwhile"));
     }
     doubts
 }
@@ -190,12 +193,7 @@ fn ladder(attempt: &Attempt) -> Vec<String> {
             Direction::In => "in by",
             Direction::Out => "out by",
         };
-        let times = attempt.openings();
-        let times = if times == 1 {
-            "once".to_owned()
-        } else {
-            format!("{times} times")
-        };
+        let times = words::times(attempt.openings());
         let places = match attempt.hops.len() {
             1 => "one place".to_owned(),
             places => format!("{places} places"),

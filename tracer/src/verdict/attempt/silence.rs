@@ -86,10 +86,10 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
             "it may have been lost behind it, but this node was not seen whole"
         }
         (Direction::Out, Some(false)) => {
-            "what is behind that interface did not answer, and no drop of it was seen"
+            "no answer from behind that interface was seen, and no drop of it"
         }
         (Direction::In, _) if case.around.destination_is_local => {
-            "that namespace has the destination's address, and sent no answer"
+            "that namespace has the destination's address, and no answer of it was seen"
         }
         (Direction::In, _) => "it was not seen to leave again, and no drop of it was seen",
     };

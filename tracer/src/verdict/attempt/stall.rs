@@ -4,6 +4,7 @@ use super::Case;
 use crate::{
     record::{Confidence::Possible, Outcome, Point},
     verdict::rules::{Finding, found},
+    words,
 };
 
 /// What follows the handshake is sent again and again.
@@ -19,8 +20,10 @@ pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {
     };
     if sent.times > 0 {
         evidence.push(format!(
-            "{who} sent {} bytes of payload again {} times; a full segment has {}",
-            sent.len, sent.times, sent.mss
+            "{who} sent {} of payload again {}; a full segment has {}",
+            words::count(sent.len.into(), "byte"),
+            words::times(sent.times),
+            sent.mss
         ));
     }
     if let Some(too_big) = &attempt.too_big {

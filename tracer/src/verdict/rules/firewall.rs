@@ -13,6 +13,7 @@ use crate::{
         Confidence::{Confirmed, Likely, Possible},
         Point,
     },
+    words,
 };
 
 /// A verdict that came back from userspace through NFQUEUE.
@@ -108,11 +109,10 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Fin
         why,
     )?;
     if let Some(counter) = suspect.counter {
-        let packets = counter.packets;
-        let plural = if packets == 1 { "" } else { "s" };
+        let packets = words::count(counter.packets, "packet");
         finding
             .evidence
-            .push(format!("that rule has counted {packets} packet{plural}"));
+            .push(format!("that rule has counted {packets}"));
     }
     if certain {
         finding
@@ -132,9 +132,10 @@ fn several_suspects(suspects: &[Suspect], somebody: String) -> Option<Finding> {
     } else {
         found(Point::Firewall, Possible, somebody)?
     };
+    let rules = words::count(suspects.len() as u64, "rule");
     finding
         .evidence
-        .push(format!("{} rules can have dropped it", suspects.len()));
+        .push(format!("{rules} can have dropped it"));
     for suspect in suspects.iter().take(LISTED) {
         finding.evidence.push(format!(
             "candidate: {} ({})",

@@ -1,0 +1,27 @@
+//! Numbers in sentences.
+
+/// `1 event`, `2 events`: a number and its noun, which forms its plural with an s.
+pub fn count(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
+}
+
+/// `once`, `2 times`.
+pub fn times(number: u64) -> String {
+    match number {
+        1 => "once".to_owned(),
+        _ => format!("{number} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        let counted = [0, 1, 2].map(|number| count(number, "event"));
+        assert_eq!(counted, ["0 events", "1 event", "2 events"]);
+        assert_eq!([1, 3].map(times), ["once", "3 times"]);
+    }
+}
