@@ -85,7 +85,7 @@ fn rcode_name(rcode: u8) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -122,8 +122,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn no_input_makes_it_panic(bytes in vec(any::<u8>(), 0..64)) {
             let _ = parse(&bytes);
+        }
+
+        /// Lengths of labels are what a query can lie about.
+        #[test]
+        fn no_damage_makes_it_panic(
+            changes in vec((0..QUERY.len(), any::<u8>()), 0..4),
+            cut in 0..=QUERY.len(),
+        ) {
+            let mut query = QUERY.to_vec();
+            for (at, value) in changes {
+                query[at] = value;
+            }
+            query.truncate(cut);
+            if let Some(message) = parse(&query) {
+                prop_assert!(message.question.len() <= 3 * QUERY.len());
+            }
         }
     }
 }

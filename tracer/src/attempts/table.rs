@@ -272,10 +272,12 @@ impl Table {
     }
 
     fn insert(&mut self, key: Key, attempt: Attempt) {
-        self.early_deadlines
-            .push_back((attempt.first_at + self.timeout / 4, key.clone()));
+        self.early_deadlines.push_back((
+            attempt.first_at.saturating_add(self.timeout / 4),
+            key.clone(),
+        ));
         self.deadlines
-            .push_back((attempt.first_at + self.timeout, key.clone()));
+            .push_back((attempt.first_at.saturating_add(self.timeout), key.clone()));
         if attempt.flow.proto == protocol::TCP {
             for hop in &attempt.hops {
                 self.by_flow.insert(hop.flow, key.clone());
@@ -299,7 +301,7 @@ impl Table {
     fn forget_old(&mut self, now: u64) {
         while let Some(key) = self.order.front() {
             match self.attempts.get(key) {
-                Some(attempt) if attempt.first_at + CORRECTABLE > now => break,
+                Some(attempt) if attempt.first_at.saturating_add(CORRECTABLE) > now => break,
                 _ => {
                     let key = key.clone();
                     self.order.pop_front();

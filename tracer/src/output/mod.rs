@@ -87,6 +87,12 @@ impl<W: Write> Printer<W> {
         }
     }
 
+    /// What it was printing to.
+    #[cfg(test)]
+    pub(crate) fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Follows a terminal that was resized.
     pub fn resize(&mut self, width: Option<usize>) {
         if let Renderer::Text(text) = &mut self.renderer {

@@ -2,6 +2,8 @@
 
 mod fates;
 mod inquiry;
+#[cfg(test)]
+mod properties;
 mod scene;
 mod session;
 

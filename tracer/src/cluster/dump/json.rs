@@ -8,6 +8,9 @@ use super::{
     item::{Body, Item, without_place},
 };
 
+/// How deep lists may be in lists. kubectl nests none, and every level takes its share of the stack.
+const DEEPEST: usize = 8;
+
 /// A list, or the little that is to be known of another object.
 #[derive(Deserialize)]
 struct Outer<'a> {
@@ -32,7 +35,7 @@ pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), Syn
                 without_place(&error)
             },
         })?;
-        unfold(document, None, &mut lines, sink);
+        unfold(document, None, 0, &mut lines, sink)?;
     }
     Ok(())
 }
@@ -40,15 +43,22 @@ pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), Syn
 fn unfold<'a>(
     document: &'a RawValue,
     listed: Option<(String, String)>,
+    depth: usize,
     lines: &mut Lines<'a>,
     sink: &mut dyn FnMut(Item<'_>),
-) {
+) -> Result<(), SyntaxError> {
     let line = lines.of(document.get());
+    if depth > DEEPEST {
+        return Err(SyntaxError {
+            line,
+            message: "lists are nested too deeply".to_owned(),
+        });
+    }
     if let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(document.get()) {
         for element in array {
-            unfold(element, None, lines, sink);
+            unfold(element, None, depth + 1, lines, sink)?;
         }
-        return;
+        return Ok(());
     }
     let outer = serde_json::from_str::<Outer<'_>>(document.get()).ok();
     let items = outer.filter(|outer| outer.kind.ends_with("List"));
@@ -57,11 +67,12 @@ fn unfold<'a>(
         listed,
         body: Body::Text(document),
     });
-    let Some(outer) = items else { return };
+    let Some(outer) = items else { return Ok(()) };
     let listed = inner_kind(&outer.api_version, &outer.kind);
     for item in outer.items.into_iter().flatten() {
-        unfold(item, listed.clone(), lines, sink);
+        unfold(item, listed.clone(), depth + 1, lines, sink)?;
     }
+    Ok(())
 }
 
 /// The kind of a list's items: those of a `PodList` need not say that they are pods.

@@ -5,7 +5,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::{objects::ObjectName, owner::Owner};
+use crate::{
+    cluster::{objects::ObjectName, owner::Owner},
+    damage,
+};
 
 const DUMP: &str = include_str!("../../../testdata/cluster-dump.json");
 
@@ -147,12 +150,42 @@ fn a_later_file_replaces_an_object() {
     assert!(matches!(owner("10.0.0.2"), Owner::Pod(_)));
 }
 
+/// More than a stack holds, or a patient person waits for.
+#[test]
+fn absurd_depth_is_an_error() {
+    const DEEP: usize = 20_000;
+    let lists = r#"{"kind":"List","items":["#.repeat(DEEP);
+    for text in [
+        "[".repeat(DEEP) + &"]".repeat(DEEP),
+        lists + &"]}".repeat(DEEP),
+        format!("a: {}{}", "[".repeat(DEEP), "]".repeat(DEEP)),
+        format!("a: &a [x]\n{}", "b: [*a, *a, *a, *a]\n".repeat(DEEP)),
+    ] {
+        let outcome = read(&[&text]).map(|loaded| loaded.notes);
+        assert!(outcome.is_err(), "{outcome:?}");
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_text_makes_it_panic(text in ".{0,200}", cut in 0..DUMP.len()) {
         drop(read(&[&text]));
         if let Some(part) = DUMP.get(..cut) {
             prop_assert!(read(&[part]).is_err() || part.trim() == DUMP.trim());
         }
+    }
+
+    #[test]
+    fn no_broken_dump_makes_it_panic(text in damage::text(DUMP)) {
+        drop(read(&[&text]));
+        // As YAML, which JSON is a part of.
+        drop(read(&[&format!("# JSON\n{text}")]));
+    }
+
+    #[test]
+    fn no_strange_dump_makes_it_panic(text in damage::json(DUMP)) {
+        drop(read(&[&text]));
     }
 }
