@@ -207,7 +207,7 @@ fn service_port(
     })
 }
 
-fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<IpAddr> {
+pub(super) fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<IpAddr> {
     let parsed = texts
         .into_iter()
         .filter_map(|text| text.parse::<IpAddr>().ok());
@@ -231,7 +231,7 @@ fn name(metadata: &ObjectMeta) -> Result<String, Wrong> {
     }
 }
 
-fn labels(labels: Option<Labels>) -> Result<Labels, Wrong> {
+pub(super) fn labels(labels: Option<Labels>) -> Result<Labels, Wrong> {
     let labels = labels.unwrap_or_default();
     match labels
         .iter()

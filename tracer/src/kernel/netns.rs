@@ -96,7 +96,12 @@ pub fn resolve(name_or_path: &str) -> Result<u32> {
     })
 }
 
-fn inode(path: &Path) -> Result<u32> {
+/// The inode number of the namespace that is mounted there.
+///
+/// # Errors
+///
+/// There is nothing, or something else.
+pub fn inode(path: &Path) -> Result<u32> {
     /// Magic number of nsfs in statfs(2) (include/uapi/linux/magic.h).
     const NSFS_MAGIC: u64 = 0x6e73_6673;
     let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;

@@ -1,0 +1,225 @@
+//! Asking a container runtime over its socket.
+
+use std::{fmt, path::Path, time::Duration};
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    task::JoinSet,
+    time::timeout,
+};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
+
+use super::proto::{
+    AnyEvent, GetEventsRequest, ListPodSandboxRequest, ListPodSandboxResponse, PodSandboxFilter,
+    PodSandboxState, PodSandboxStateValue, PodSandboxStatusRequest, PodSandboxStatusResponse,
+    SubscribeRequest, VersionRequest, VersionResponse,
+};
+
+const SERVICE: &str = "runtime.v1.RuntimeService";
+
+/// When a container begins or has ended, a sandbox being one, too. Not whatever is run inside, as
+/// probes are every few seconds.
+const CONTAINERD_TOPICS: [&str; 2] = ["/tasks/start", "/tasks/delete"];
+
+/// How long the runtime may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the kubelet takes, too; the default of gRPC is less than the annotations of a full node.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// A container runtime that answers.
+pub(super) struct Runtime {
+    grpc: Grpc<Channel>,
+}
+
+/// Why a container runtime does not answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Nobody takes the connection.
+    Unreachable(String),
+    /// It takes it, and then says nothing.
+    Silent,
+    /// It answers, but not to this: containerd without its CRI plugin, or a runtime that is too
+    /// old.
+    NoCri,
+    /// It answers with an error.
+    Error(Status),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
+            Self::Silent => write!(f, "does not answer within {} s", PATIENCE.as_secs()),
+            Self::NoCri => write!(
+                f,
+                "does not speak version 1 of the Container Runtime Interface"
+            ),
+            Self::Error(status) => {
+                write!(
+                    f,
+                    "answers with an error: {}",
+                    status.message().escape_debug()
+                )
+            }
+        }
+    }
+}
+
+impl From<Status> for Trouble {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            Code::Unimplemented => Self::NoCri,
+            _ => Self::Error(status),
+        }
+    }
+}
+
+impl Runtime {
+    /// Connects to a socket, and makes sure that a container runtime answers there.
+    pub(super) async fn connect(socket: &Path) -> Result<Self, Trouble> {
+        let unreachable = |error: tonic::transport::Error| {
+            // What went wrong is said last.
+            let error = anyhow::Error::from(error);
+            Trouble::Unreachable(error.root_cause().to_string())
+        };
+        let endpoint =
+            Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(unreachable)?;
+        let channel = timeout(PATIENCE, endpoint.connect())
+            .await
+            .map_err(|_| Trouble::Silent)?
+            .map_err(unreachable)?;
+        let mut runtime = Self {
+            grpc: Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER),
+        };
+        let version: VersionResponse = runtime.ask("Version", VersionRequest {}).await?;
+        log::info!(
+            "the container runtime at {} is {} {}",
+            socket.display(),
+            version.runtime_name,
+            version.runtime_version
+        );
+        Ok(runtime)
+    }
+
+    /// The ids of the sandboxes that are ready.
+    pub(super) async fn ready_sandboxes(&mut self) -> Result<Vec<String>, Trouble> {
+        let state = PodSandboxState::Ready.into();
+        let filter = PodSandboxFilter {
+            state: Some(PodSandboxStateValue { state }),
+        };
+        let request = ListPodSandboxRequest {
+            filter: Some(filter),
+        };
+        let listed: ListPodSandboxResponse = self.ask("ListPodSandbox", request).await?;
+        Ok(listed.items.into_iter().map(|sandbox| sandbox.id).collect())
+    }
+
+    /// What there is to know of a sandbox.
+    pub(super) async fn sandbox(&mut self, id: &str) -> Result<PodSandboxStatusResponse, Trouble> {
+        let request = PodSandboxStatusRequest {
+            pod_sandbox_id: id.to_owned(),
+            verbose: true,
+        };
+        self.ask("PodSandboxStatus", request).await
+    }
+
+    async fn ask<Q, A>(&mut self, method: &str, request: Q) -> Result<A, Trouble>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let answer = async {
+            self.grpc.ready().await.map_err(not_ready)?;
+            self.grpc
+                .unary(
+                    Request::new(request),
+                    path(SERVICE, method),
+                    ProstCodec::default(),
+                )
+                .await
+        };
+        let answer = timeout(PATIENCE, answer)
+            .await
+            .map_err(|_| Trouble::Silent)??;
+        Ok(answer.into_inner())
+    }
+
+    /// Listens for what happens to containers.
+    pub(super) fn events(&self) -> Events {
+        // One says enough: whoever hears it looks at everything.
+        let (tell, heard) = channel(1);
+        let mut listeners = JoinSet::new();
+        let interface = path(SERVICE, "GetContainerEvents");
+        listeners.spawn(listen(
+            self.grpc.clone(),
+            interface,
+            GetEventsRequest {},
+            tell.clone(),
+        ));
+        // containerd's own, which older ones have as well.
+        let filters = CONTAINERD_TOPICS
+            .map(|topic| format!("topic==\"{topic}\""))
+            .into();
+        listeners.spawn(listen(
+            self.grpc.clone(),
+            path("containerd.services.events.v1.Events", "Subscribe"),
+            SubscribeRequest { filters },
+            tell,
+        ));
+        Events {
+            heard,
+            _listeners: listeners,
+        }
+    }
+}
+
+/// Passes on that there was an event, until there are no more.
+async fn listen<Q: Message + 'static>(
+    mut grpc: Grpc<Channel>,
+    path: PathAndQuery,
+    request: Q,
+    tell: Sender<()>,
+) -> Result<(), Status> {
+    grpc.ready().await.map_err(not_ready)?;
+    let codec = ProstCodec::<Q, AnyEvent>::default();
+    // Waits for the first event: a runtime may not even begin its answer before.
+    let answer = grpc.server_streaming(Request::new(request), path, codec);
+    let mut stream = answer.await?.into_inner();
+    while stream.message().await?.is_some() {
+        // Full: what was told before has not been looked at yet.
+        let _ = tell.try_send(());
+    }
+    Ok(())
+}
+
+/// What happens to containers, where the runtime tells.
+pub(super) struct Events {
+    heard: Receiver<()>,
+    /// End with it.
+    _listeners: JoinSet<Result<(), Status>>,
+}
+
+impl Events {
+    /// Waits until something has happened since the last time; `None` once the runtime tells no
+    /// more, or never did.
+    pub(super) async fn next(&mut self) -> Option<()> {
+        self.heard.recv().await
+    }
+}
+
+fn path(service: &str, method: &str) -> PathAndQuery {
+    PathAndQuery::try_from(format!("/{service}/{method}")).expect("names are plain words")
+}
+
+fn not_ready(error: tonic::transport::Error) -> Status {
+    let error = anyhow::Error::from(error);
+    Status::unavailable(error.root_cause().to_string())
+}

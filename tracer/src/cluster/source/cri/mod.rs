@@ -1,0 +1,214 @@
+//! The container runtime of this node, over the Container Runtime Interface: which pods run here,
+//! with their addresses, labels, network namespaces and cgroups, also while no API server answers.
+//!
+//! - [`sockets`]: where it listens; [`client`]: asking it; [`proto`]: the messages
+//! - [`sandbox`]: a pod of what it tells; [`known`]: what has changed
+//!
+//! Listing sandboxes is cheap, and what the kubelet does every second as well. Describing one is
+//! not, and is asked for once in a sandbox's life: nothing of what is told here changes in it.
+
+mod client;
+mod known;
+mod proto;
+mod sandbox;
+mod sockets;
+
+use std::{path::Path, time::Duration};
+
+use tokio::time::{sleep, timeout};
+use tonic::Code;
+
+use self::{
+    client::{Runtime, Trouble},
+    known::Known,
+    proto::{PodSandboxState, PodSandboxStatusResponse},
+};
+pub(super) use sockets::Sockets;
+
+use crate::{
+    cluster::update::{Change, Sink},
+    kernel::netns,
+};
+
+/// How often to look where the runtime tells of no events (CRI-O does only if told to).
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// How often to look where it does: it may drop events that it has no room for.
+const BETWEEN_LOOKS_WITH_EVENTS: Duration = Duration::from_secs(30);
+/// Events come in bursts: a pod is a sandbox and its containers.
+const BETWEEN_EVENTS: Duration = Duration::from_millis(100);
+/// How long to wait before the first new try; twice as long before each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Tells of this node's pods as long as somebody listens.
+pub(super) async fn run(sockets: Sockets, sink: Sink) {
+    let mut teller = Teller {
+        sink,
+        known: Known::default(),
+        note: None,
+        settled: false,
+    };
+    let mut wait = FIRST_WAIT;
+    loop {
+        match connect(&sockets).await {
+            Ok((path, mut runtime)) => match teller.follow(&mut runtime, &mut wait).await {
+                Ok(NobodyListens) => return,
+                Err(trouble) => teller.note(trouble_at(path, &trouble)),
+            },
+            Err(None) => {
+                teller.settle();
+                return;
+            }
+            Err(Some(text)) => teller.note(text),
+        }
+        teller.settle();
+        sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// The first of the sockets that a container runtime answers at; what is wrong otherwise, and
+/// nothing if there is no container runtime, which nobody said there was.
+async fn connect(sockets: &Sockets) -> Result<(&Path, Runtime), Option<String>> {
+    let mut first = None;
+    for path in sockets.paths() {
+        match Runtime::connect(path).await {
+            Ok(runtime) => return Ok((path, runtime)),
+            Err(Trouble::NoCri) if !sockets.were_asked_for() => {}
+            Err(trouble) => {
+                first.get_or_insert_with(|| trouble_at(path, &trouble));
+            }
+        }
+    }
+    Err(first)
+}
+
+fn trouble_at(path: &Path, trouble: &Trouble) -> String {
+    format!(
+        "the container runtime at {} {trouble}; what runs on this node is not known from it (it \
+         will be asked again; --cri-socket PATH asks another, --no-kube none)",
+        path.display()
+    )
+}
+
+/// The receiver is gone, and with it the reason to go on.
+struct NobodyListens;
+
+struct Teller {
+    sink: Sink,
+    known: Known,
+    /// The last trouble: said again only when it is another.
+    note: Option<String>,
+    settled: bool,
+}
+
+impl Teller {
+    /// Tells what a runtime knows until it fails.
+    async fn follow(
+        &mut self,
+        runtime: &mut Runtime,
+        wait: &mut Duration,
+    ) -> Result<NobodyListens, Trouble> {
+        // Before the first look, so that nothing happens unseen in between.
+        let mut events = runtime.events();
+        let mut tells_events = false;
+        self.look(runtime).await?;
+        if !self.sink.tell(self.known.all()) {
+            return Ok(NobodyListens);
+        }
+        self.settle();
+        self.note = None;
+        *wait = FIRST_WAIT;
+        loop {
+            let pause = if tells_events {
+                BETWEEN_LOOKS_WITH_EVENTS
+            } else {
+                BETWEEN_LOOKS
+            };
+            match timeout(pause, events.next()).await {
+                Ok(Some(())) => {
+                    tells_events = true;
+                    sleep(BETWEEN_EVENTS).await;
+                }
+                Ok(None) => {
+                    tells_events = false;
+                    sleep(BETWEEN_LOOKS).await;
+                }
+                Err(_elapsed) => {}
+            }
+            self.look(runtime).await?;
+            for change in self.known.changes() {
+                if !self.sink.tell(change) {
+                    return Ok(NobodyListens);
+                }
+            }
+        }
+    }
+
+    /// Learns which sandboxes there are, and what there is to know of new ones.
+    async fn look(&mut self, runtime: &mut Runtime) -> Result<(), Trouble> {
+        let listed = runtime.ready_sandboxes().await?;
+        for id in self.known.keep(listed) {
+            match runtime.sandbox(&id).await {
+                Ok(answer) => self.learn(id, answer),
+                // It has ended since it was listed.
+                Err(Trouble::Error(status)) if status.code() == Code::NotFound => {}
+                Err(Trouble::Error(status)) if !is_of_the_connection(&status) => {
+                    self.refuse(&id, status.message());
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, id: String, answer: PodSandboxStatusResponse) {
+        let Some(status) = &answer.status else {
+            return;
+        };
+        if status.state() != PodSandboxState::Ready {
+            return;
+        }
+        let created = status.created_at;
+        match sandbox::pod(answer) {
+            Ok((mut pod, netns)) => {
+                let inode = netns.and_then(|path| netns::inode(&path).ok());
+                if let Some(sandbox) = &mut pod.sandbox {
+                    sandbox.netns = inode;
+                }
+                self.known.learn(id, pod, created);
+            }
+            Err(wrong) => self.refuse(&id, &wrong),
+        }
+    }
+
+    fn refuse(&mut self, id: &str, why: &str) {
+        if self.known.refuse(id) {
+            self.sink.tell(Change::Note(format!(
+                "the container runtime's sandbox {id} cannot be read, its pod has no name from it: \
+                 {}",
+                why.escape_debug()
+            )));
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        if self.note.as_ref() != Some(&text) {
+            self.sink.tell(Change::Note(text.clone()));
+            self.note = Some(text);
+        }
+    }
+
+    fn settle(&mut self) {
+        if !self.settled {
+            self.settled = true;
+            self.sink.tell(Change::Settled);
+        }
+    }
+}
+
+/// Whether an error is not about what was asked: the runtime went away, or is going.
+fn is_of_the_connection(status: &tonic::Status) -> bool {
+    let ours = std::error::Error::source(status).is_some();
+    ours || matches!(status.code(), Code::Unavailable | Code::Cancelled)
+}
