@@ -22,6 +22,7 @@ pub mod fault;
 mod interrupt;
 pub mod judged;
 pub mod kernel;
+pub mod kube;
 pub mod lab;
 pub mod record;
 pub mod recording;

@@ -20,7 +20,7 @@ pub enum Record {
     /// Events that could not be shown.
     Lost(Lost),
     /// The last record.
-    Summary(Summary),
+    Summary(Box<Summary>),
     /// A kind that the contract has gained since.
     #[serde(other)]
     Other,
@@ -85,6 +85,12 @@ pub struct Drop {
     #[serde(deserialize_with = "null_or")]
     pub netns_name: Option<String>,
     pub count: u64,
+    #[serde(deserialize_with = "null_or")]
+    pub src_pod: Option<Pod>,
+    #[serde(deserialize_with = "null_or")]
+    pub dst_pod: Option<Pod>,
+    #[serde(deserialize_with = "null_or")]
+    pub dst_owner: Option<String>,
     #[serde(default)]
     pub stack: Option<Vec<String>>,
     pub verdict: Verdict,
@@ -288,6 +294,36 @@ pub struct Verdict {
     pub why: String,
     pub evidence: Vec<String>,
     pub fix: Vec<String>,
+    pub policy: Option<Policy>,
+}
+
+/// A Kubernetes pod.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Pod {
+    pub namespace: String,
+    pub name: String,
+    #[serde(deserialize_with = "null_or")]
+    pub node: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Pod {
+    /// `namespace/name`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The NetworkPolicies that refused a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes the keys")]
+pub struct Policy {
+    pub direction: String,
+    pub pod: String,
+    pub policies: Vec<String>,
+    pub missing: String,
 }
 
 /// Events that could not be shown.

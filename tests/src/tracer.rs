@@ -249,7 +249,7 @@ impl Trace {
             bail!("the last record is not a summary: {:?}", records.last());
         };
         let trace = Self {
-            summary: summary.clone(),
+            summary: Summary::clone(summary),
             records,
             stderr,
         };
