@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use whydrop_tests::{
     attempt::{Expected, Lookout},
     lab::{
-        Family, VethPair,
+        Family, Lab, VethPair,
         topology::{NodeLab, OverlayLab, Underlay, VoidLab},
     },
     sink::Sink,
@@ -94,6 +94,55 @@ fn swallowed_inside_vxlan() -> Result<()> {
         first.node.run(&format!("ip route delete {route}"))?;
         lookout.finish().map(drop)
     })
+}
+
+/// Whether it is the pods or the way between the nodes, the other attempts show: none of those by
+/// the same tunnel gets through, and all of those within the node do.
+#[test]
+fn other_attempts_by_the_same_tunnel() -> Result<()> {
+    let lab = Lab::new()?;
+    let overlay = OverlayLab::build_in(&lab, Underlay::Direct)?;
+    let neighbour = overlay.second_pod(&lab)?;
+    let [first, second] = &overlay.nodes;
+    let _sink = Sink::create(&first.node, "wan")?;
+    let remote = second.node.address(Family::V4);
+    let local = first.node.address(Family::V4);
+    let near = neighbour.socket(Family::V4, PORT);
+    let far = second.pod.socket(Family::V4, PORT);
+    let _near = TcpServer::echo(&neighbour, near)?;
+    let _far = TcpServer::echo(&second.pod, far)?;
+    let from = first.pod.address(Family::V4).to_string();
+    let mut lookout = Lookout::start(&[&first.node], ["--from", &from])?;
+    let within = Expected::answered()
+        .hops(&[(&first.node, "veth-a in, veth-b out")])
+        .reply_hops(&[(&first.node, "veth-b in, veth-a out")]);
+    for _ in 0..2 {
+        lookout.healthy(&first.pod, &neighbour, near, &within)?;
+    }
+    lookout.healthy(
+        &first.pod,
+        &second.pod,
+        far,
+        &Expected::answered()
+            .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, eth0 out")])
+            .inside("eth0", local, remote, OverlayLab::PORT)
+            .reply_hops(&[(&first.node, "eth0 in, vxlan10 in, cni0 out, veth-a out")]),
+    )?;
+    first.node.run(&format!("ip route add {remote} dev wan"))?;
+    for lost in 0..3 {
+        let all = lost + 1;
+        lookout.silent(
+            &first.pod,
+            far,
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, wan out")])
+                .inside("wan", local, remote, OverlayLab::PORT)
+                .evidence(format!(
+                    "{lost} of {all} by the tunnel to {remote} were lost, 0 of 2 within this node"
+                )),
+        )?;
+    }
+    lookout.finish().map(drop)
 }
 
 /// The answer goes another way than the SYN came, and arrives.

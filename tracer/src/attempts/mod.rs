@@ -4,7 +4,7 @@
 //! - [`dns`]: the question and the code of a DNS message
 //! - [`attempt`]: one attempt: its ladder of hops, there and back
 //! - [`table`]: all of them, bounded, with their deadlines
-//!
+//! - [`ways`]: how many got through lately, by the way they went
 //! - [`report`]: an attempt as a record
 //!
 //! Plain code without I/O. Time is the kernel's: nanoseconds of `CLOCK_MONOTONIC`.
@@ -14,3 +14,4 @@ pub mod dns;
 pub mod report;
 pub mod sighting;
 pub mod table;
+pub mod ways;

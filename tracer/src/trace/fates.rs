@@ -4,50 +4,36 @@
 //! and, where a listener may have been silent for a full queue, for a look at that listener: once
 //! a quarter of the way to the timeout, to have something to compare with, and once after it.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::task::JoinSet;
 use tracer_common::event::handshake_key;
 
-use super::{
-    scene,
-    session::{FACTS_LIMIT, Session},
-};
+use super::{scene, session::Session};
 use crate::{
     attempts::{
         attempt::Attempt,
         report::{self, Fate},
         sighting::{Key, Sighting},
         table::{Moved, Table},
+        ways::{Others, Way, Ways},
     },
     kernel::{
         clock::{Clock, monotonic_nanos},
-        interfaces::{Interface, Inventory, Kind},
+        interfaces::{Inventory, Kind},
         probes::Probes,
     },
     node::{
-        listener::{Before, ListenerFacts, Reading},
+        listener::{ListenerFacts, Reading},
         netns::NetnsRef,
-        owner,
     },
-    record::{self, Direction, Outcome, Record},
+    record::{self, Outcome, Record},
     verdict::{
         attempt::{self as judge, Surroundings},
         cluster::refine,
     },
 };
-
-/// Questions to the node that may be open at once; further attempts are judged without.
-const MAX_QUESTIONS: usize = 16;
-/// How long after the timeout the listener is looked at: the first retransmission comes a second
-/// after the SYN, and the default timeout is a second too.
-const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// How long the drop behind a refusal is waited for, in nanoseconds: a rule that rejects sends its
 /// answer first and frees the packet then, and the node may be asked about that.
@@ -63,9 +49,10 @@ pub(super) struct Fates {
     /// Events lost so far.
     pub(super) lost: u64,
     clock: Clock,
-    questions: JoinSet<Answer>,
+    ways: Ways,
+    pub(super) questions: JoinSet<Answer>,
     /// Where a silent listener is, and a reading from before the timeout.
-    before: HashMap<Key, (NetnsRef, Option<Arc<Reading>>)>,
+    pub(super) before: HashMap<Key, (NetnsRef, Option<Arc<Reading>>)>,
     /// Attempts that this node itself has refused, and until when the drop behind that may come.
     refused_here: Vec<(u64, Key)>,
 }
@@ -86,6 +73,7 @@ impl Fates {
             unwatched: None,
             lost: 0,
             clock,
+            ways: Ways::default(),
             questions: JoinSet::new(),
             before: HashMap::new(),
             refused_here: Vec::new(),
@@ -136,44 +124,32 @@ impl Fates {
                 destination.is_some_and(|ip| is_local(inventory, hop.place.netns, ip))
             }),
             listener: None,
+            others: None,
         }
     }
 
-    /// Where a listener may have been silent: the namespace that has the SYN's destination. `None`
-    /// where no such namespace is near.
-    fn silent_listener(&self, key: &Key, inventory: &Inventory) -> Option<Whereabouts> {
-        let attempt = self.table.get(key)?;
-        if !matches!(key, Key::Tcp(_)) || attempt.reply.is_some() {
-            return None;
-        }
-        if attempt.deciding_drop(Outcome::Unanswered).is_some() {
-            return None;
-        }
-        let last = attempt.last_hop()?;
-        let destination = IpAddr::from(last.flow.dst);
-        let netns = if is_local(inventory, last.place.netns, destination) {
-            Netns::Known(NetnsRef::Inode(last.place.netns))
-        } else {
-            let interface = inventory.get(last.place.netns, last.place.ifindex)?;
-            if last.place.dir == Direction::In || interface.is_uplink {
-                return None;
-            }
-            Netns::Behind(behind(interface))
+    /// The way that an attempt went, and what became of others that went it too.
+    fn company(
+        &self,
+        key: &Key,
+        attempt: &Attempt,
+        inventory: &Inventory,
+    ) -> (Option<Way>, Option<Others>) {
+        let way = Way::of(attempt, |netns, ifindex| {
+            inventory
+                .get(netns, ifindex)
+                .is_none_or(|interface| interface.is_uplink)
+        });
+        let others = match way {
+            Some(Way::Tunnel(remote)) => self.ways.others(key, remote, monotonic_nanos()),
+            _ => None,
         };
-        Some(Whereabouts {
-            netns,
-            destination: SocketAddr::new(destination, last.flow.dport),
-        })
+        (way, others)
     }
 }
 
-fn is_local(inventory: &Inventory, netns: u32, ip: IpAddr) -> bool {
+pub(super) fn is_local(inventory: &Inventory, netns: u32, ip: IpAddr) -> bool {
     ip.is_loopback() || inventory.holders(ip).any(|holder| holder.netns == netns)
-}
-
-/// The index of the other end of a veth; `None` for interfaces that are none, such as a bridge.
-fn behind(interface: &Interface) -> Option<u32> {
-    interface.peer().map(|peer| peer.ifindex)
 }
 
 fn kind_name(kind: &Kind) -> &str {
@@ -192,32 +168,6 @@ fn kind_name(kind: &Kind) -> &str {
         Kind::Wireguard => "WireGuard",
         Kind::Dummy => "dummy",
         Kind::Other(name) => name,
-    }
-}
-
-/// A listener's namespace and address.
-struct Whereabouts {
-    netns: Netns,
-    destination: SocketAddr,
-}
-
-enum Netns {
-    Known(NetnsRef),
-    /// The one that has the address behind the veth whose other end has this index.
-    Behind(Option<u32>),
-}
-
-impl Whereabouts {
-    /// Finds the namespace, off the event path.
-    async fn find(&self) -> Option<NetnsRef> {
-        match &self.netns {
-            Netns::Known(netns) => Some(netns.clone()),
-            Netns::Behind(peer) => {
-                let (address, peer) = (self.destination.ip(), *peer);
-                let search = move || owner::of_address(address, peer, FACTS_LIMIT);
-                tokio::task::spawn_blocking(search).await.ok()?.ok()?
-            }
-        }
     }
 }
 
@@ -303,54 +253,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A reading of the listener's namespace, to compare with after the timeout.
-    fn ask_before(&mut self, key: Key, inventory: &Inventory) {
-        if self.fates.questions.len() >= MAX_QUESTIONS {
-            return;
-        }
-        let Some(whereabouts) = self.fates.silent_listener(&key, inventory) else {
-            return;
-        };
-        self.fates.questions.spawn(async move {
-            let Some(netns) = whereabouts.find().await else {
-                return Answer::Before(key, None);
-            };
-            let reading = Reading::of(&netns, FACTS_LIMIT).await.ok().map(Arc::new);
-            Answer::Before(key, Some((netns, reading)))
-        });
-    }
-
-    /// The facts for the verdict. `false` if there is nothing to ask.
-    fn ask_facts(&mut self, key: &Key, inventory: &Inventory) -> bool {
-        let before = self.fates.before.remove(key);
-        if self.fates.questions.len() >= MAX_QUESTIONS {
-            return false;
-        }
-        let Some(whereabouts) = self.fates.silent_listener(key, inventory) else {
-            return false;
-        };
-        let key = key.clone();
-        self.fates.questions.spawn(async move {
-            tokio::time::sleep(AFTER_TIMEOUT).await;
-            let (netns, reading) = match before {
-                Some((netns, reading)) => (Some(netns), reading),
-                None => (whereabouts.find().await, None),
-            };
-            let before = reading.map_or(Before::Nothing, Before::Reading);
-            let facts = match netns {
-                Some(netns) => {
-                    let to = whereabouts.destination;
-                    ListenerFacts::of(&netns, to, None, before, FACTS_LIMIT)
-                        .await
-                        .ok()
-                }
-                None => None,
-            };
-            Answer::Facts(key, facts.map(Box::new))
-        });
-        true
-    }
-
     /// Tells the fate of an attempt, unless the same was told before.
     fn tell(
         &mut self,
@@ -365,8 +267,10 @@ impl Session<'_> {
         if attempt.told == Some(outcome) {
             return Ok(());
         }
+        let (way, others) = self.fates.company(key, attempt, inventory);
         let around = Surroundings {
             listener: listener.map(|facts| *facts),
+            others,
             ..self.fates.surroundings(attempt, inventory)
         };
         let arrived = around.has_arrived(attempt);
@@ -388,6 +292,9 @@ impl Session<'_> {
         if !counted && let Some(verdict) = record.verdict.take() {
             let scene = scene::of_attempt(&self.cluster, &record, outcome, arrived);
             record.verdict = Some(refine(verdict, &scene));
+        }
+        if let Some(way) = way {
+            self.fates.ways.told(key, way, outcome, monotonic_nanos());
         }
         let told = self
             .fates

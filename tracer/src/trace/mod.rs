@@ -6,6 +6,7 @@ mod inquiry;
 mod properties;
 mod scene;
 mod session;
+mod silent_listener;
 
 use std::{
     io,

@@ -79,7 +79,9 @@ pub fn markdown() -> String {
     );
     text.push_str(
         "\nBefore all of them comes a drop of one of the attempt's own packets, recognised by its \
-         sequence number: its verdict is the attempt's.\n",
+         sequence number: its verdict is the attempt's.\n\nWhere an attempt was lost in or behind a \
+         tunnel, the evidence says how many others of the last minutes were lost by the same tunnel, \
+         and how many within this node. The point does not depend on it.\n",
     );
     section(
         &mut text,

@@ -112,6 +112,15 @@ impl OverlayLab {
         node.settle()
     }
 
+    /// A further pod in the same lab, beside the one on the first node.
+    pub fn second_pod(&self, lab: &Lab) -> Result<Host> {
+        let here = &self.nodes[0];
+        let pod = add_pod(lab, &here.node, "pod-b", "veth-b", here.number, 12)?;
+        pod.settle()?;
+        here.node.settle()?;
+        Ok(pod)
+    }
+
     fn gateway(&self, family: Family, node: &OverlayNode) -> IpAddr {
         self.plan.address(family, 200, node.number)
     }
@@ -128,23 +137,40 @@ impl OverlayNode {
         bridge.create()?;
         node.add_addresses("cni0", plan, number, 1)?;
 
-        let pod = lab.namespace(&format!("pod-{number}"))?;
-        VethPair {
-            a: (&node, "veth-a"),
-            b: (&pod, "eth0"),
-        }
-        .create()?;
-        bridge.add_port("veth-a")?;
-        // Everything beyond the node travels inside VXLAN.
-        pod.run("ip link set dev eth0 mtu 1450")?;
-        let pod = Host::new(pod, "eth0", plan, number, 11)?;
-        pod.default_route(|family| plan.address(family, number, 1))?;
+        let pod = add_pod(lab, &node, &format!("pod-{number}"), "veth-a", number, 11)?;
         Ok(Self { node, pod, number })
     }
 
     fn mac(&self) -> String {
         format!("02:00:00:00:0a:{:02x}", self.number)
     }
+}
+
+fn add_pod(
+    lab: &Lab,
+    node: &Namespace,
+    role: &str,
+    veth: &str,
+    subnet: u8,
+    host: u8,
+) -> Result<Host> {
+    let plan = lab.plan();
+    let pod = lab.namespace(role)?;
+    VethPair {
+        a: (node, veth),
+        b: (&pod, "eth0"),
+    }
+    .create()?;
+    Bridge {
+        namespace: node,
+        name: "cni0",
+    }
+    .add_port(veth)?;
+    // Everything beyond the node travels inside VXLAN.
+    pod.run("ip link set dev eth0 mtu 1450")?;
+    let pod = Host::new(pod, "eth0", plan, subnet, host)?;
+    pod.default_route(|family| plan.address(family, subnet, 1))?;
+    Ok(pod)
 }
 
 fn underlay_subnet(underlay: Underlay, node: u8) -> u8 {

@@ -4,6 +4,7 @@
 //! sent it; a listener that is seen to be full; and last the gap, which says something only where
 //! nothing could have been missed.
 
+mod company;
 mod listener;
 mod replies;
 mod silence;
@@ -12,7 +13,7 @@ mod stall;
 pub use self::replies::sender;
 use super::rules::Finding;
 use crate::{
-    attempts::attempt::Attempt,
+    attempts::{attempt::Attempt, ways::Others},
     node::listener::ListenerFacts,
     record::{Direction, Outcome, Point, Verdict},
     words,
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub destination_is_local: bool,
     /// The listeners that the SYN was for, where their namespace was found and looked at.
     pub listener: Option<ListenerFacts>,
+    /// What became of other attempts by the same tunnel.
+    pub others: Option<Others>,
 }
 
 impl Surroundings {
@@ -145,7 +148,10 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
         return None;
     }
     let mut evidence = ladder(attempt);
+    let others = around.others.as_ref();
+    let company = |point| company::in_words(others?, outcome, point);
     if let Some(drop) = attempt.deciding_drop(outcome) {
+        evidence.extend(company(drop.verdict.point));
         evidence.extend(drop.verdict.evidence.iter().cloned());
         return Some(Verdict {
             evidence,
@@ -158,6 +164,7 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
         around,
     };
     let finding = RULES.iter().find_map(|rule| (rule.applies)(&case))?;
+    evidence.extend(company(finding.point));
     evidence.extend(finding.evidence);
     Some(Verdict {
         point: finding.point,
