@@ -45,12 +45,10 @@ impl View {
             .nodes()
             .find(|node| node.ips.contains(&ip))
             .map(|node| node.name.as_str());
-        let is_host = node.is_some()
-            || !hosts.is_empty()
-            || self.pods().any(|pod| pod.host_ips.contains(&ip));
+        let is_host = node.is_some() || !hosts.is_empty() || self.hosted_at(ip).next().is_some();
         if is_host {
             let of_pods = || {
-                let on_it = self.pods().find(|pod| pod.host_ips.contains(&ip));
+                let on_it = self.hosted_at(ip).next();
                 on_it
                     .or(hosts.first().copied())
                     .and_then(|pod| pod.node.as_deref())
@@ -60,7 +58,7 @@ impl View {
                 pods: hosts,
             };
         }
-        if let Some(service) = self.services().find(|service| service.ips.contains(&ip)) {
+        if let Some(service) = self.services_at(ip).next() {
             return Owner::Service(service);
         }
         if !self.knows(Kind::Pod) {

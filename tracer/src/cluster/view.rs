@@ -86,9 +86,12 @@ pub struct View {
     pods: BTreeMap<ObjectName, Pod>,
     /// The pods that claim an address, ended ones left out.
     claims: BTreeSet<(IpAddr, ObjectName)>,
+    /// The pods that run on the node of an address.
+    hosted: BTreeSet<(IpAddr, ObjectName)>,
     namespaces: BTreeMap<String, Labels>,
     nodes: BTreeMap<String, Node>,
     services: BTreeMap<ObjectName, Service>,
+    service_ips: BTreeSet<(IpAddr, ObjectName)>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     policies: BTreeMap<ObjectName, Policy>,
     unreadable: BTreeSet<ObjectName>,
@@ -141,6 +144,9 @@ impl View {
             }
             Object::Service(service) => {
                 self.declare(Kind::Service);
+                self.remove_service(&service.id);
+                let ips = service.ips.iter().map(|ip| (*ip, service.id.clone()));
+                self.service_ips.extend(ips);
                 self.services.insert(service.id.clone(), service);
             }
             Object::EndpointSlice(slice) => {
@@ -158,18 +164,14 @@ impl View {
     /// Removes an object. Its kind stays known.
     pub fn remove(&mut self, kind: Kind, id: &ObjectName) {
         match kind {
-            Kind::Pod => {
-                self.remove_pod(id);
-            }
+            Kind::Pod => self.remove_pod(id),
             Kind::Namespace => {
                 self.namespaces.remove(&id.name);
             }
             Kind::Node => {
                 self.nodes.remove(&id.name);
             }
-            Kind::Service => {
-                self.services.remove(id);
-            }
+            Kind::Service => self.remove_service(id),
             Kind::EndpointSlice => {
                 self.slices.remove(id);
             }
@@ -224,11 +226,24 @@ impl View {
             for ip in old.ips {
                 self.claims.remove(&(ip, old.id.clone()));
             }
+            for ip in old.host_ips {
+                self.hosted.remove(&(ip, old.id.clone()));
+            }
+        }
+    }
+
+    fn remove_service(&mut self, id: &ObjectName) {
+        if let Some(old) = self.services.remove(id) {
+            for ip in old.ips {
+                self.service_ips.remove(&(ip, old.id.clone()));
+            }
         }
     }
 
     fn insert_pod(&mut self, pod: Pod) {
         self.remove_pod(&pod.id);
+        let hosted = pod.host_ips.iter().map(|ip| (*ip, pod.id.clone()));
+        self.hosted.extend(hosted);
         if !pod.ended {
             let claims = pod.ips.iter().map(|ip| (*ip, pod.id.clone()));
             self.claims.extend(claims);
@@ -294,10 +309,17 @@ impl View {
 
     /// The pods that have an address and have not ended.
     pub fn claimants(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
-        self.claims
-            .range((ip, ObjectName::default())..)
-            .take_while(move |(claimed, _)| *claimed == ip)
-            .filter_map(|(_, id)| self.pods.get(id))
+        at(&self.claims, ip).filter_map(|id| self.pods.get(id))
+    }
+
+    /// The pods that run on the node that has an address.
+    pub fn hosted_at(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
+        at(&self.hosted, ip).filter_map(|id| self.pods.get(id))
+    }
+
+    /// The Services that have an address.
+    pub fn services_at(&self, ip: IpAddr) -> impl Iterator<Item = &Service> {
+        at(&self.service_ips, ip).filter_map(|id| self.services.get(id))
     }
 
     /// What is known of a namespace's labels.
@@ -370,6 +392,14 @@ impl View {
             .map(|(_, other)| other)
             .collect()
     }
+}
+
+/// The names that belong to an address.
+fn at(index: &BTreeSet<(IpAddr, ObjectName)>, ip: IpAddr) -> impl Iterator<Item = &ObjectName> {
+    index
+        .range((ip, ObjectName::default())..)
+        .take_while(move |(owned, _)| *owned == ip)
+        .map(|(_, id)| id)
 }
 
 /// The part of a map that is in one namespace.
