@@ -1,27 +1,149 @@
-//! The running kernel: some name their drops otherwise than later ones do.
+//! The running kernel, and what older ones do otherwise than the newest that the tests run on.
+//!
+//! Scenarios say what the newest kernel does. Where an older one truly differs, [`DIFFERENCES`]
+//! says how and why, and nothing else may. `docs/kernels.md` shows the same table.
 
 use std::{fs, sync::OnceLock};
 
-/// Whether it is older than this version. Only for what truly differs between kernels.
-pub fn older_than(version: (u32, u32)) -> bool {
-    static RUNNING: OnceLock<(u32, u32)> = OnceLock::new();
+/// A release: version, patch level, and number in its stable series.
+pub type Release = (u32, u32, u32);
+
+/// What kernels before a release do otherwise.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference {
+    /// The first release that is like the newest.
+    pub before: Release,
+    /// What differs.
+    pub what: What,
+    /// Why it does, with the kernel source.
+    pub why: &'static str,
+}
+
+/// What can differ.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    /// A drop shows with another reason or in another function.
+    Drop {
+        /// On the newest kernel.
+        newest: Place,
+        /// On the older ones.
+        older: Place,
+    },
+    /// Something else, in words.
+    Behaviour(&'static str),
+}
+
+/// A drop reason, and the function that drops.
+pub type Place = (&'static str, &'static str);
+
+/// What is left of a trace that was killed.
+pub const KILLED: Difference = Difference {
+    before: (6, 6, 0),
+    what: What::Behaviour(
+        "a trace that was killed leaves its tc filters, until the next start sweeps them",
+    ),
+    why: "there are no TCX links, which go with their process; a clsact filter has no owner",
+};
+
+/// Everything that differs.
+pub const DIFFERENCES: &[Difference] = &[
+    KILLED,
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
+            newest: ("VXLAN_VNI_NOT_FOUND", "vxlan_rcv"),
+            older: ("NOT_SPECIFIED", "vxlan_rcv"),
+        },
+        why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
+            newest: ("IP_INNOROUTES", "ip6_pkt_discard"),
+            older: ("IP_INNOROUTES", "ip6_pkt_drop"),
+        },
+        why: "ip6_pkt_discard calls ip6_pkt_drop, which frees; later it is inlined \
+              (net/ipv6/route.c)",
+    },
+];
+
+impl Difference {
+    /// Whether the running kernel is one of the older ones.
+    pub fn applies(&self) -> bool {
+        running() < self.before
+    }
+}
+
+/// How the running kernel shows a drop that the newest one shows like this.
+pub(crate) fn shown(newest: Place) -> Place {
+    shown_by(running(), newest)
+}
+
+fn shown_by(release: Release, newest: Place) -> Place {
+    // The change that came last is the first to be undone.
+    let mut known: Vec<_> = DIFFERENCES
+        .iter()
+        .filter(|difference| release < difference.before)
+        .collect();
+    known.sort_by_key(|difference| difference.before);
+    known
+        .iter()
+        .rev()
+        .fold(newest, |place, difference| match difference.what {
+            What::Drop { newest, older } if newest == place => older,
+            _ => place,
+        })
+}
+
+fn running() -> Release {
+    static RUNNING: OnceLock<Release> = OnceLock::new();
     *RUNNING.get_or_init(|| {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_else(|error| panic!("the kernel does not say its release: {error}"));
-        parse(&release).unwrap_or_else(|| panic!("no version: {release}"))
-    }) < version
+        // Debian's 6.1 keeps the release of its first build there, and the true one here:
+        // `#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-…)`.
+        let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
+        debian(&version)
+            .or_else(|| parse(&release))
+            .unwrap_or_else(|| panic!("no version: {release}"))
+    })
 }
 
-/// The first two numbers of a release.
-fn parse(release: &str) -> Option<(u32, u32)> {
+fn debian(version: &str) -> Option<Release> {
+    let mut words = version.split_whitespace();
+    words.find(|word| *word == "Debian")?;
+    parse(words.next()?)
+}
+
+/// The first numbers of a release; the third may be missing.
+fn parse(release: &str) -> Option<Release> {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())
         .map(|number| number.parse().ok());
-    Some((numbers.next()??, numbers.next()??))
+    Some((
+        numbers.next()??,
+        numbers.next()??,
+        numbers.next().flatten().unwrap_or(0),
+    ))
 }
 
 #[test]
 fn releases() {
-    assert_eq!(parse("6.12.117+deb12-cloud-amd64\n"), Some((6, 12)));
-    assert_eq!(parse("7.0-rc1"), Some((7, 0)));
+    assert_eq!(parse("6.12.117+deb12-cloud-amd64\n"), Some((6, 12, 117)));
+    assert_eq!(parse("7.0-rc1"), Some((7, 0, 0)));
+    let version = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-07-24)";
+    assert_eq!(debian(version), Some((6, 1, 192)));
+    assert_eq!(debian("#1 SMP Wed Jul 1 12:00:00 UTC 2026"), None);
+}
+
+#[test]
+fn an_older_kernel_shows_it_otherwise() {
+    let newest = ("VXLAN_VNI_NOT_FOUND", "vxlan_rcv");
+    assert_eq!(shown_by((6, 18, 0), newest), newest);
+    assert_eq!(
+        shown_by((6, 1, 192), newest),
+        ("NOT_SPECIFIED", "vxlan_rcv")
+    );
+    let same_everywhere = ("NETFILTER_DROP", "nft_do_chain");
+    assert_eq!(shown_by((6, 1, 192), same_everywhere), same_everywhere);
 }

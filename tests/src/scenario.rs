@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     DEADLINE,
     judged::Judged,
-    kernel::older_than,
+    kernel,
     lab::{Family, Host, Namespace, Topology},
     record::{Drop, Flow as RecordedFlow},
     tracer::{Trace, Tracer, shown, watching},
@@ -71,8 +71,10 @@ pub struct Expected {
 type Outer = (IpAddr, IpAddr, u16);
 
 impl Expected {
-    /// A drop with this reason in this function.
+    /// A drop with this reason in this function, on the newest kernel; on older ones, with what
+    /// [`kernel`](crate::kernel) says instead.
     pub fn new(reason: &'static str, function: &'static str) -> Self {
+        let (reason, function) = kernel::shown((reason, function));
         Self {
             reason,
             function,
@@ -91,18 +93,6 @@ impl Expected {
     pub fn judged(self, verdict: Judged) -> Self {
         Self {
             verdict: Some(verdict),
-            ..self
-        }
-    }
-
-    /// … or on kernels before this version, this reason in this function.
-    pub fn before(self, version: (u32, u32), reason: &'static str, function: &'static str) -> Self {
-        if !older_than(version) {
-            return self;
-        }
-        Self {
-            reason,
-            function,
             ..self
         }
     }

@@ -42,12 +42,7 @@ fn wrong_vni() -> Result<()> {
     scenario(
         Underlay::Direct,
         |lab| lab.overlay(1, OverlayLab::VNI + 1),
-        // The kernel names VXLAN's reasons since 6.12.
-        &Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").before(
-            (6, 12),
-            "NOT_SPECIFIED",
-            "vxlan_rcv",
-        ),
+        &Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv"),
         |lab| (&lab.nodes[1].node, "eth0"),
     )
 }

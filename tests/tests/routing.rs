@@ -38,12 +38,7 @@ fn no_route() -> Result<()> {
             family,
             None,
             End::Unreachable(libc::ENETUNREACH),
-            // In 6.1 it is what `ip6_pkt_discard` calls that frees.
-            &Expected::new("IP_INNOROUTES", family.pick("ip_error", "ip6_pkt_discard")).before(
-                (6, 12),
-                "IP_INNOROUTES",
-                family.pick("ip_error", "ip6_pkt_drop"),
-            ),
+            &Expected::new("IP_INNOROUTES", family.pick("ip_error", "ip6_pkt_discard")),
         )
     })
 }
@@ -92,11 +87,7 @@ fn unreachable_route() -> Result<()> {
         Family::V6,
         Some("unreachable"),
         End::Unreachable(libc::ENETUNREACH),
-        &Expected::new("IP_INNOROUTES", "ip6_pkt_discard").before(
-            (6, 12),
-            "IP_INNOROUTES",
-            "ip6_pkt_drop",
-        ),
+        &Expected::new("IP_INNOROUTES", "ip6_pkt_discard"),
     )
 }
 

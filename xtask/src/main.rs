@@ -5,6 +5,8 @@
 //! work too.
 
 mod bpf;
+mod dist;
+mod executables;
 mod lab;
 mod lint;
 mod run;
@@ -51,6 +53,8 @@ enum Task {
     },
     /// Run the scenarios on other kernels, each in a virtual machine
     VmTest(vm::Options),
+    /// Build whydrop as one static binary, and start it where there is nothing else
+    Dist(dist::Options),
     /// Check formatting, clippy's lints and the documentation
     Lint,
 }
@@ -72,6 +76,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Lab { name, args } => lab::lab(name, args),
         Task::Test { args } => test::test(&args),
         Task::VmTest(options) => vm::test(&options),
+        Task::Dist(options) => dist::dist(&options),
         Task::Lint => lint::lint(),
     }
 }

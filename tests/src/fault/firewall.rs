@@ -53,6 +53,19 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Where the chain stands among those of its hook: what nft calls `dstnat` and `filter`.
+    ///
+    /// On a bridge `filter` comes before br_netfilter, as it must: up to Linux 6.7, what
+    /// br_netfilter takes away on the way through FORWARD skips the chains with priority 0
+    /// (`br_nf_hook_thresh`, net/bridge/br_netfilter_hooks.c).
+    fn priority(&self) -> i32 {
+        match (self.kind, self.family) {
+            ("nat", _) => -100,
+            (_, "bridge") => -200,
+            _ => 0,
+        }
+    }
+
     /// The table that holds the chain: one for each, so that rules stay apart.
     fn table(&self) -> String {
         format!("{} {}_{}", self.family, self.kind, self.hook)
@@ -67,7 +80,7 @@ pub fn nft(namespace: &Namespace, chain: Chain<'_>, rule: &str) -> Result<()> {
         .device
         .map(|device| format!(" device \"{device}\""))
         .unwrap_or_default();
-    let priority = if kind == "nat" { -100 } else { 0 };
+    let priority = chain.priority();
     namespace
         .run_with_input(
             "nft -f -",

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{cpio::Archive, kernels::Kernel, payload::Payload};
+use super::{cpio::Archive, kernels::Kernel};
 use crate::{run, setup};
 
 /// Where the payload is inside.
@@ -37,8 +37,14 @@ const OTHER_NAMES: [&str; 7] = [
     "ip6tables-nft-save",
 ];
 
-/// Writes the archive that the kernel starts with.
-pub(super) fn write(to: &Path, kernel: &Kernel, payload: &Payload, command: &str) -> Result<()> {
+/// Writes the archive that the kernel starts with. `payload` are executables, with their names
+/// inside.
+pub(super) fn write(
+    to: &Path,
+    kernel: &Kernel,
+    payload: &[(&str, &Path)],
+    command: &str,
+) -> Result<()> {
     let mut archive = Archive::create(to)?;
     for directory in MERGED {
         archive.symlink(directory, &format!("usr/{directory}"))?;
@@ -49,7 +55,7 @@ pub(super) fn write(to: &Path, kernel: &Kernel, payload: &Payload, command: &str
     archive.symlink("var/run", "/run")?;
     archive.file("init", include_bytes!("init.sh"))?;
     archive.file("command", command.as_bytes())?;
-    for (name, path) in payload.files() {
+    for (name, path) in payload {
         archive.copy(&format!("{PAYLOAD}/{name}"), path)?;
     }
     tools(&mut archive)?;

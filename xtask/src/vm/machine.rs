@@ -1,4 +1,4 @@
-//! A virtual machine: QEMU, and the protocol on its serial lines.
+//! A virtual machine that runs tests, and the protocol on its serial lines.
 //!
 //! The kernel's log goes to a file. The other line carries the output, and in it the marks of
 //! `init.sh`: lines that begin with `@` and a number of this run, which no output can contain by
@@ -7,19 +7,19 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead, BufReader},
     path::Path,
-    process::{self, Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
+    process::{self, Command},
+    sync::mpsc::RecvTimeoutError,
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
     kernels::Kernel,
-    table::{Outcome, Results},
+    payload::CHECK,
+    qemu,
+    results::{Outcome, Results},
 };
 
 /// What the kernel's log has only after a mistake in the kernel.
@@ -46,37 +46,27 @@ pub(super) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Boots it, follows its output to the end, and gives what came of each test.
-    pub(super) fn run(&self) -> Result<Results> {
+    /// Boots it, follows its output to the end, and gives what came of each test. `ended` is told
+    /// of each executable that has ended by itself, with all results so far.
+    pub(super) fn run(&self, ended: impl Fn(&str, &Results) -> Result<()>) -> Result<Results> {
         let version = &self.kernel.version;
         let start = Instant::now();
         let nonce = nonce();
         eprintln!("vm-test: booting {}", self.kernel.release);
-        let mut child = Machine::reaped(self.qemu(&nonce))?;
-        let stdout = child.0.stdout.take().context("stdout is piped")?;
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            let mut reader = BufReader::new(stdout);
-            let mut line = Vec::new();
-            while reader
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|read| read > 0)
-            {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                if sender.send(text).is_err() {
-                    return;
-                }
-                line.clear();
-            }
-        });
-
+        let running = qemu::boot(&mut self.qemu(&nonce))?;
         let mut protocol = Protocol::new(&nonce);
         let mut in_time = true;
         loop {
-            match lines.recv_timeout(self.timeout.saturating_sub(start.elapsed())) {
+            match running
+                .lines
+                .recv_timeout(self.timeout.saturating_sub(start.elapsed()))
+            {
                 Ok(line) => {
                     if !protocol.take(&line) {
                         println!("{version} | {line}");
+                    }
+                    if let Some(name) = protocol.ended.take() {
+                        ended(&name, &protocol.results)?;
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -86,7 +76,7 @@ impl Machine<'_> {
                 }
             }
         }
-        drop(child);
+        drop(running);
         let mut results = protocol.results;
         if !in_time {
             results.trouble(format!("was given up after {:?}", self.timeout));
@@ -99,27 +89,13 @@ impl Machine<'_> {
     }
 
     fn qemu(&self, nonce: &str) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
-        let machine: &[&str] = if self.kvm {
-            &["-accel", "kvm", "-cpu", "host"]
-        } else {
-            &["-accel", "tcg,thread=multi", "-cpu", "max"]
-        };
-        qemu.args(["-M", "pc", "-smp", "2", "-m", "2048"])
-            .args(machine)
-            .args(["-nodefaults", "-display", "none", "-no-reboot"])
-            .arg("-serial")
+        let mut qemu = qemu::command(&self.kernel.vmlinuz(), self.image, self.kvm);
+        qemu.arg("-serial")
             .arg(format!("file:{}", self.log.display()))
-            .args(["-serial", "stdio", "-kernel"])
-            .arg(self.kernel.vmlinuz())
-            .arg("-initrd")
-            .arg(self.image)
-            .arg("-append")
+            .args(["-serial", "stdio", "-append"])
             .arg(format!(
                 "console=ttyS0 quiet panic=-1 oops=panic vmnonce={nonce}"
-            ))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            ));
         qemu
     }
 
@@ -143,23 +119,6 @@ impl Machine<'_> {
             eprint!("{tail}");
         }
     }
-
-    fn reaped(mut command: Command) -> Result<Reaped> {
-        Ok(Reaped(
-            command.spawn().context("cannot run qemu-system-x86_64")?,
-        ))
-    }
-}
-
-/// QEMU does not outlive its owner.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        // Both fail only when it has ended and been waited for already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Reads the marks, and the lines of Rust's test harness between them.
@@ -167,6 +126,8 @@ struct Protocol {
     mark: String,
     /// The executable that is running.
     running: Option<String>,
+    /// The one that has just ended.
+    ended: Option<String>,
     /// Whether it has named a test.
     named: bool,
     /// The test that has begun and not ended, as far as that is told.
@@ -181,6 +142,7 @@ impl Protocol {
         Self {
             mark: format!("@{nonce} "),
             running: None,
+            ended: None,
             named: false,
             test: None,
             failed: false,
@@ -204,6 +166,7 @@ impl Protocol {
             }
             (Some("end"), Some(name), Some(status)) => {
                 self.running = None;
+                self.ended = Some(name.to_owned());
                 let outcome = if status == "0" {
                     Outcome::Passed
                 } else {
@@ -225,8 +188,11 @@ impl Protocol {
     /// `test name ... ok`, `... FAILED`, `... ignored, why`
     fn take_output(&mut self, line: &str) {
         let Some(running) = &self.running else { return };
-        if line.starts_with("running ") && line.ends_with(" tests") {
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
             self.named = true;
+        }
+        if running == CHECK {
+            self.results.add_finding(line);
         }
         // What a test prints can come between its name and its end.
         let named = line
@@ -243,6 +209,7 @@ impl Protocol {
         let outcome = match result {
             "ok" => Outcome::Passed,
             "FAILED" => Outcome::Failed,
+            ignored if named.is_some() && ignored.starts_with("ignored") => Outcome::Skipped,
             _ => return,
         };
         if let Some(test) = self.test.take() {

@@ -6,30 +6,47 @@
 //! | [`payload`] | whydrop and the test executables, built statically |
 //! | [`image`] | the root file system: payload, tools, modules, `init.sh` |
 //! | [`cpio`] | its format |
-//! | [`machine`] | QEMU, and the protocol on its serial lines |
-//! | [`table`] | what came of it |
+//! | [`qemu`] | a machine that boots a kernel |
+//! | [`machine`] | one that runs tests, and the protocol on its serial lines |
+//! | [`alone`] | one that holds a single program |
+//! | [`quick`] | one scenario of every kind |
+//! | [`results`] | what came of the tests on a kernel |
+//! | [`table`] | that, for the terminal |
+//! | [`page`] | that, for `docs/kernels.md` |
 //!
 //! The machines are emulated, so this runs on any machine, inside other virtual ones too; KVM is
 //! used only if asked for. The kernels are Debian's packages, unpacked and never installed.
 
+pub(crate) mod alone;
 mod cpio;
 mod image;
 mod kernels;
 mod machine;
+mod page;
 mod payload;
+mod qemu;
+mod quick;
+mod results;
 mod table;
 
 use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use self::{kernels::Kernel, machine::Machine, payload::Payload, table::Table};
+use self::{
+    kernels::Kernel,
+    machine::Machine,
+    payload::{Payload, Selection},
+    results::Results,
+    table::Table,
+};
 use crate::{run, setup};
 
 /// Kernels that the tests run on where none is named: the newest of each of these.
@@ -43,11 +60,14 @@ pub(crate) struct Options {
     /// Only this test executable, as in `cargo test --test`; may be given again
     #[arg(long = "test", value_name = "NAME")]
     tests: Vec<String>,
+    /// Only one scenario of every kind, as continuous integration does
+    #[arg(long, conflicts_with_all = ["tests", "args", "run"])]
+    quick: bool,
     /// Run a shell command inside instead of the tests
     #[arg(long, value_name = "COMMAND")]
     run: Option<String>,
     /// Minutes after which a machine is given up
-    #[arg(long, default_value_t = 40, value_name = "MINUTES")]
+    #[arg(long, default_value_t = 120, value_name = "MINUTES")]
     timeout: u64,
     /// Use KVM instead of emulation; a /dev/kvm need not be able to boot these kernels
     #[arg(long)]
@@ -57,24 +77,40 @@ pub(crate) struct Options {
     args: Vec<OsString>,
 }
 
+impl Options {
+    fn selection(&self) -> Selection<'_> {
+        if self.quick {
+            Selection::Quick
+        } else {
+            Selection::Of(&self.tests, &self.args)
+        }
+    }
+
+    /// Whether all tests of the executables are run, so that their results are worth keeping.
+    fn whole(&self) -> bool {
+        !self.quick && self.args.is_empty() && self.run.is_none()
+    }
+}
+
 /// Runs the tests on each kernel, one machine after the other.
 pub(crate) fn test(options: &Options) -> Result<()> {
     setup::setup()?.require_tools()?;
     setup::require_vm_tools()?;
     let directory = directory();
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
     let kernels = chosen(options, &directory.join("kernels"))?;
-    let payload = Payload::build(&directory.join("build"), &options.tests)?;
-    let command = options
-        .run
-        .clone()
-        .unwrap_or_else(|| payload.commands(&options.args));
+    let payload = Payload::build()?;
+    let selection = options.selection();
+    let files = payload.files(&selection)?;
+    let command = match &options.run {
+        Some(command) => command.clone(),
+        None => payload.commands(&selection)?,
+    };
+    let kept = directory.join("results");
 
     let mut table = Table::default();
     for kernel in &kernels {
         let image = directory.join(format!("{}.cpio", kernel.release));
-        image::write(&image, kernel, &payload, &command)?;
+        image::write(&image, kernel, &files, &command)?;
         let machine = Machine {
             kernel,
             image: &image,
@@ -82,15 +118,37 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             kvm: options.kvm,
             timeout: Duration::from_secs(60 * options.timeout),
         };
-        table.add(kernel, machine.run()?);
+        let mut results = machine.run(|executable, results| {
+            if options.whole() {
+                keep(&kept, kernel, results, executable)?;
+            }
+            Ok(())
+        })?;
         // A hundred megabytes that the next run writes anew.
         let _ = fs::remove_file(&image);
+        if options.quick {
+            quick::require_all(&mut results);
+        }
+        table.add(kernel, results);
     }
     println!("\n{table}");
+    if options.whole() {
+        let programs = payload::PROGRAMS.into_iter();
+        page::write(&kept, &programs.chain(payload.names()).collect::<Vec<_>>())?;
+    }
     if table.failed() {
         bail!("not all is well on all kernels");
     }
     Ok(())
+}
+
+/// Puts an executable's new results into those that are kept of a kernel.
+fn keep(directory: &Path, kernel: &Kernel, new: &Results, executable: &str) -> Result<()> {
+    let today = Command::new("date").args(["-u", "+%F"]).output()?;
+    let today = String::from_utf8_lossy(&today.stdout);
+    let mut results = Results::load(directory, &kernel.version);
+    results.replace(new, executable, today.trim());
+    results.save(directory, &kernel.version)
 }
 
 /// The kernels that are asked for, unpacked in `cache`.

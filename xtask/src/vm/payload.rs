@@ -3,124 +3,132 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use anyhow::{Result, bail};
 
-use super::image::PAYLOAD;
-use crate::run;
-
-/// What is built for: said even where it is the compiler's own, because cargo then keeps flags for
-/// it away from build scripts and procedural macros.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use super::{image::PAYLOAD, quick};
+use crate::executables;
 
 /// Without symbols the executables are a tenth as large, and all of them are in memory. Emulation
-/// is slow, so deadlines are longer.
-const ENVIRONMENT: [(&str, &str); 4] = [
-    (
-        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-        "-C target-feature=+crt-static",
-    ),
+/// is slow, and slower still on a busy machine, so deadlines are longer.
+const ENVIRONMENT: [(&str, &str); 3] = [
     ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only"),
     ("CARGO_PROFILE_DEV_STRIP", "debuginfo"),
-    ("WHYDROP_TEST_SLOW", "3"),
+    ("WHYDROP_TEST_SLOW", "6"),
 ];
 
 /// The library's own tests, of which those that need root are run.
 const UNITS: &str = "units";
 
+/// `whydrop check`, as the marks call it.
+pub(super) const CHECK: &str = "check";
+
+/// What is run besides the test executables: `whydrop check`, and a trace of two seconds.
+pub(super) const PROGRAMS: [&str; 2] = [CHECK, "load"];
+
+/// Which tests are run.
+pub(super) enum Selection<'a> {
+    /// Of these executables, or of all if none is named, those that fit the arguments.
+    Of(&'a [String], &'a [OsString]),
+    /// One of every kind.
+    Quick,
+}
+
+impl Selection<'_> {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Of(only, _) => only.is_empty() || only.iter().any(|only| only == name),
+            Self::Quick => quick::of(name).is_some(),
+        }
+    }
+
+    fn arguments(&self, name: &str) -> Vec<String> {
+        let mut arguments = Vec::new();
+        if name == UNITS {
+            // Units change namespaces of their own, one after the other.
+            arguments.extend(["--ignored", "--test-threads=1"].map(str::to_owned));
+        }
+        match self {
+            Self::Of(_, args) => {
+                arguments.extend(args.iter().map(|arg| arg.to_string_lossy().into_owned()));
+            }
+            Self::Quick => {
+                let tests = quick::of(name).unwrap_or_default();
+                arguments.extend(["--exact"].iter().chain(tests).map(ToString::to_string));
+            }
+        }
+        arguments
+    }
+}
+
 /// The executables.
 pub(super) struct Payload {
     whydrop: PathBuf,
+    /// Every test executable there is, in order.
     tests: Vec<(String, PathBuf)>,
 }
 
 impl Payload {
-    /// Builds them in a directory of their own. `only` names test executables; all, if it is empty.
-    pub(super) fn build(directory: &Path, only: &[String]) -> Result<Self> {
+    /// Builds them.
+    pub(super) fn build() -> Result<Self> {
         eprintln!("vm-test: building whydrop and its tests, statically");
-        let whydrop = executables(directory, &["build", "--package", "whydrop"])?;
-        let (_, whydrop) = whydrop.into_iter().next().context("cargo built nothing")?;
-        let mut tests = executables(
-            directory,
-            &["test", "--no-run", "--package", "whydrop-tests", "--tests"],
-        )?;
+        let whydrop = executables::whydrop()?;
+        let scenarios = ["test", "--no-run", "--package", "whydrop-tests", "--tests"];
+        let mut tests = executables::build(&scenarios, &ENVIRONMENT)?;
         let units = ["test", "--no-run", "--package", "whydrop", "--lib"];
-        for (_, path) in executables(directory, &units)? {
+        for (_, path) in executables::build(&units, &ENVIRONMENT)? {
             tests.push((UNITS.to_owned(), path));
         }
-        if let Some(unknown) = only
-            .iter()
-            .find(|only| !tests.iter().any(|(name, _)| name == *only))
-        {
-            let names: Vec<&str> = tests.iter().map(|(name, _)| name.as_str()).collect();
-            bail!("there is no test {unknown}; there are {}", names.join(" "));
-        }
-        tests.retain(|(name, _)| only.is_empty() || only.contains(name));
+        tests.sort();
         Ok(Self { whydrop, tests })
     }
 
-    /// Every executable, with its name inside.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        let tests = self.tests.iter();
-        tests
-            .map(|(name, path)| (name.as_str(), path.as_path()))
-            .chain([("whydrop", self.whydrop.as_path())])
+    /// The names of all test executables.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The shell commands that run all tests with these arguments.
-    pub(super) fn commands(&self, args: &[OsString]) -> String {
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| format!("'{}'", arg.to_string_lossy().replace('\'', r"'\''")))
-            .collect();
-        let args = args.join(" ");
-        let mut commands = format!(
-            "begin check /{PAYLOAD}/whydrop check\n\
-             begin load /{PAYLOAD}/whydrop --all --no-kube --duration 2s\n"
-        );
-        for (name, _) in &self.tests {
-            // Units change namespaces of their own, one after the other.
-            let own = if name == UNITS {
-                "--ignored --test-threads=1"
-            } else {
-                ""
-            };
-            commands += &format!("begin {name} /{PAYLOAD}/{name} {own} {args}\n");
+    /// Those that are selected. Fails if one is asked for that does not exist.
+    fn selected(&self, selection: &Selection<'_>) -> Result<Vec<&(String, PathBuf)>> {
+        if let Selection::Of(only, _) = selection {
+            let unknown = only.iter().find(|only| !self.names().any(|n| n == *only));
+            if let Some(unknown) = unknown {
+                let names: Vec<&str> = self.names().collect();
+                bail!("there is no test {unknown}; there are {}", names.join(" "));
+            }
         }
-        commands
+        let tests = self.tests.iter();
+        Ok(tests.filter(|(name, _)| selection.has(name)).collect())
     }
-}
 
-/// Runs cargo, and gives the names and paths of the executables that it built.
-fn executables(directory: &Path, args: &[&str]) -> Result<Vec<(String, PathBuf)>> {
-    let output = run::cargo()
-        .args(args)
-        .args(["--quiet", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(directory)
-        .arg("--message-format=json-render-diagnostics")
-        .envs(ENVIRONMENT)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("the tests do not build");
+    /// The executables that a machine needs, with their names inside.
+    pub(super) fn files(&self, selection: &Selection<'_>) -> Result<Vec<(&str, &Path)>> {
+        let tests = self.selected(selection)?;
+        let mut files: Vec<(&str, &Path)> = tests
+            .into_iter()
+            .map(|(name, path)| (name.as_str(), path.as_path()))
+            .collect();
+        files.push(("whydrop", &self.whydrop));
+        Ok(files)
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(messages.lines().filter_map(executable).collect())
-}
 
-/// The name and path of the executable that a message of cargo's speaks of.
-fn executable(message: &str) -> Option<(String, PathBuf)> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    let path = message.get("executable")?.as_str()?;
-    let name = message.get("target")?.get("name")?.as_str()?;
-    let kind = message.get("target")?.get("kind")?.get(0)?.as_str()?;
-    let tested = message.get("profile")?.get("test")?.as_bool()?;
-    // The tests' own helpers are programs without tests.
-    (tested == (kind != "bin") || name == "whydrop").then(|| (name.to_owned(), path.into()))
+    /// The shell commands that run the selected tests.
+    pub(super) fn commands(&self, selection: &Selection<'_>) -> Result<String> {
+        let [check, load] = PROGRAMS;
+        let mut commands = format!(
+            "begin {check} /{PAYLOAD}/whydrop check\n\
+             begin {load} /{PAYLOAD}/whydrop --all --no-kube --duration 2s\n"
+        );
+        for (name, _) in self.selected(selection)? {
+            let arguments = selection.arguments(name);
+            let arguments: Vec<String> = arguments
+                .iter()
+                .map(|argument| format!("'{}'", argument.replace('\'', r"'\''")))
+                .collect();
+            let arguments = arguments.join(" ");
+            commands += &format!("begin {name} /{PAYLOAD}/{name} {arguments}\n");
+        }
+        Ok(commands)
+    }
 }

@@ -1,48 +1,13 @@
-//! Kernel × test.
+//! Kernel × test, for the terminal.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeSet, fmt};
 
-use super::kernels::Kernel;
+use super::{
+    kernels::Kernel,
+    results::{Outcome, Results},
+};
 
-/// How a test ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Passed,
-    Failed,
-}
-
-/// What came of one machine.
-#[derive(Debug, Default)]
-pub(super) struct Results {
-    tests: BTreeMap<String, Outcome>,
-    troubles: Vec<String>,
-}
-
-impl Results {
-    /// A test has ended.
-    pub(super) fn add(&mut self, test: &str, outcome: Outcome) {
-        self.tests.insert(test.to_owned(), outcome);
-    }
-
-    /// Something is wrong with the machine itself.
-    pub(super) fn trouble(&mut self, what: String) {
-        self.troubles.push(what);
-    }
-
-    /// What is wrong with the machine.
-    pub(super) fn troubles(&self) -> &[String] {
-        &self.troubles
-    }
-
-    fn count(&self, wanted: Outcome) -> usize {
-        self.tests
-            .values()
-            .filter(|outcome| **outcome == wanted)
-            .count()
-    }
-}
-
-/// What came of all.
+/// What came of all machines of one run.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     columns: Vec<(String, Results)>,
@@ -56,23 +21,20 @@ impl Table {
 
     /// Whether anything went wrong.
     pub(super) fn failed(&self) -> bool {
-        self.columns
-            .iter()
-            .any(|(_, results)| !results.troubles.is_empty() || results.count(Outcome::Failed) > 0)
+        self.columns.iter().any(|(_, results)| {
+            !results.troubles().is_empty() || results.count(None, Outcome::Failed) > 0
+        })
     }
 }
 
 impl fmt::Display for Table {
     /// A row for each test, and below them the sums.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut tests: Vec<&str> = self
+        let tests: BTreeSet<&str> = self
             .columns
             .iter()
-            .flat_map(|(_, results)| results.tests.keys())
-            .map(String::as_str)
+            .flat_map(|(_, results)| results.tests().map(|(test, _)| test))
             .collect();
-        tests.sort_unstable();
-        tests.dedup();
         let width = tests.iter().map(|test| test.len()).max().unwrap_or(0);
 
         write!(f, "{:width$}", "")?;
@@ -83,24 +45,25 @@ impl fmt::Display for Table {
         for test in tests {
             write!(f, "{test:width$}")?;
             for (_, results) in &self.columns {
-                let shown = match results.tests.get(test) {
+                let shown = match results.of(test) {
                     Some(Outcome::Passed) => "ok",
                     Some(Outcome::Failed) => "FAILED",
+                    Some(Outcome::Skipped) => "skipped",
                     None => "-",
                 };
                 write!(f, "  {shown:>9}")?;
             }
             writeln!(f)?;
         }
-        for (what, outcome) in [("passed", Outcome::Passed), ("failed", Outcome::Failed)] {
-            write!(f, "{what:width$}")?;
+        for outcome in Outcome::ALL {
+            write!(f, "{:width$}", outcome.name())?;
             for (_, results) in &self.columns {
-                write!(f, "  {:>9}", results.count(outcome))?;
+                write!(f, "  {:>9}", results.count(None, outcome))?;
             }
             writeln!(f)?;
         }
         for (kernel, results) in &self.columns {
-            for trouble in &results.troubles {
+            for trouble in results.troubles() {
                 writeln!(f, "{kernel} {trouble}")?;
             }
         }

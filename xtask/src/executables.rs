@@ -1,0 +1,72 @@
+//! Executables that are linked statically: they run on any distribution of their architecture, and
+//! in a machine that holds nothing else.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::run;
+
+/// What is built for: said even where it is the compiler's own, because cargo then keeps flags for
+/// it away from build scripts and procedural macros.
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Only for this target.
+const STATIC: (&str, &str) = (
+    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+    "-C target-feature=+crt-static",
+);
+
+/// Where everything static is built, apart from what plain cargo builds, which has other flags.
+fn directory() -> PathBuf {
+    run::workspace().join("target/static")
+}
+
+/// whydrop as it is given to people.
+pub(crate) fn whydrop() -> Result<PathBuf> {
+    let args = ["build", "--release", "--package", "whydrop"];
+    let built = build(&args, &[])?;
+    let (_, path) = built.into_iter().next().context("cargo built nothing")?;
+    Ok(path)
+}
+
+/// Runs cargo, and gives the names and paths of the executables that it built.
+pub(crate) fn build(args: &[&str], environment: &[(&str, &str)]) -> Result<Vec<(String, PathBuf)>> {
+    let output = run::cargo()
+        .args(args)
+        .args(["--quiet", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(directory())
+        .arg("--message-format=json-render-diagnostics")
+        .envs([STATIC])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("`cargo {}` failed, linking statically", args.join(" "));
+    }
+    let tests = args.first() == Some(&"test");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages
+        .lines()
+        .filter_map(|message| executable(message, tests))
+        .collect())
+}
+
+/// The name and path of the executable that a message of cargo's speaks of. With tests, cargo also
+/// builds the programs of their package, which are not asked for.
+fn executable(message: &str, tests: bool) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    let is_test = message.get("profile")?.get("test")?.as_bool()?;
+    let kind = message.get("target")?.get("kind")?.get(0)?.as_str()?;
+    let wanted = is_test == tests && (kind != "bin" || !tests);
+    wanted.then(|| (name.to_owned(), Path::new(path).to_owned()))
+}

@@ -1,0 +1,154 @@
+//! `docs/kernels.md`: kernel × scenario file, and what differs between kernels.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    quick,
+    results::{Outcome, Results},
+};
+use crate::{executables, run};
+
+const PAGE: &str = "docs/kernels.md";
+
+/// The page's columns: the oldest and the newest that Debian has of 6.1 and 6.12.
+pub(super) const KERNELS: [&str; 4] = ["6.1.170", "6.1.192", "6.12.100", "6.12.117"];
+
+/// Writes the page, if there are results of each of its kernels and of every executable. Says what
+/// is missing otherwise.
+pub(super) fn write(kept: &Path, executables: &[&str]) -> Result<()> {
+    let mut columns = Vec::new();
+    let mut missing = Vec::new();
+    for kernel in KERNELS {
+        let mut results = Results::load(kept, kernel);
+        results.keep(executables);
+        let not_run: Vec<&str> = executables
+            .iter()
+            .filter(|name| !results.has_run(name))
+            .copied()
+            .collect();
+        if not_run.len() == executables.len() {
+            missing.push(format!("{kernel}: all"));
+        } else if !not_run.is_empty() {
+            missing.push(format!("{kernel}: {}", not_run.join(" ")));
+        }
+        columns.push((kernel, results));
+    }
+    if !missing.is_empty() {
+        eprintln!("vm-test: {PAGE} is left as it is; there are no results yet of");
+        for missing in missing {
+            eprintln!("  {missing}");
+        }
+        return Ok(());
+    }
+    let text = page(&columns, executables, &differences()?);
+    fs::write(run::workspace().join(PAGE), text).with_context(|| format!("cannot write {PAGE}"))?;
+    eprintln!("vm-test: wrote {PAGE}");
+    Ok(())
+}
+
+/// The rows of what differs, from the tests themselves.
+fn differences() -> Result<String> {
+    let package = ["build", "--package", "whydrop-tests"];
+    let args = [&package[..], &["--bin", "kernel-differences"]].concat();
+    let built = executables::build(&args, &[])?;
+    let (_, program) = built.into_iter().next().context("cargo built nothing")?;
+    let output = Command::new(program).output()?;
+    if !output.status.success() {
+        bail!("kernel-differences failed");
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) -> String {
+    let quick = quick::count();
+    let mut page = format!(
+        "# Kernels\n\n\
+         The scenarios of `tests/tests` on stock Debian kernels (cloud flavour), each in a virtual \
+         machine that QEMU emulates. They make real failures with the parts of that kernel and \
+         compare whydrop's JSON. Besides, all of them run on the kernel of the machine that runs \
+         `cargo xtask test`; development happens on 6.18.\n\n\
+         `cargo xtask vm-test {}` writes this page, in some hours; it can be done in parts, such as \
+         `cargo xtask vm-test 6.1.192 --test netfilter`. Continuous integration runs `cargo xtask \
+         vm-test --quick`: {quick} tests, at least one of every kind, on the newest 6.1 and \
+         6.12.\n\n\
+         ## Scenarios\n\n\
+         Passed / failed / skipped.\n\n",
+        KERNELS.join(" ")
+    );
+    row(&mut page, "", columns, |(kernel, _)| (*kernel).to_owned());
+    row(&mut page, "---", columns, |_| "---".to_owned());
+    for name in executables {
+        row(&mut page, &format!("`{name}`"), columns, |(_, results)| {
+            cell(results, Some(name))
+        });
+    }
+    row(&mut page, "all", columns, |(_, results)| {
+        cell(results, None)
+    });
+    row(&mut page, "run on", columns, |(_, results)| {
+        results.oldest_day().unwrap_or_default().to_owned()
+    });
+    page += &failures(columns);
+    page += "\n## What differs\n\n\
+             The tests expect the same of all kernels but for this, of which the first column says \
+             on which (`tests/src/kernel.rs`).\n\n";
+    page += differences;
+    page += &findings(columns);
+    page
+}
+
+fn row<'a>(
+    page: &mut String,
+    head: &str,
+    columns: &'a [(&str, Results)],
+    cell: impl Fn(&'a (&str, Results)) -> String,
+) {
+    *page += &format!("| {head} |");
+    for column in columns {
+        *page += &format!(" {} |", cell(column));
+    }
+    *page += "\n";
+}
+
+fn cell(results: &Results, executable: Option<&str>) -> String {
+    let counts = Outcome::ALL.map(|outcome| results.count(executable, outcome).to_string());
+    counts.join(" / ")
+}
+
+fn failures(columns: &[(&str, Results)]) -> String {
+    let mut text = String::new();
+    for (kernel, results) in columns {
+        for (test, outcome) in results.tests() {
+            if outcome == Outcome::Failed {
+                text += &format!("- {kernel}: `{test}`\n");
+            }
+        }
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nFailed:\n\n{text}")
+    }
+}
+
+/// What `whydrop check` says there. Kernels of which it says the same are told together.
+fn findings(columns: &[(&str, Results)]) -> String {
+    let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+    for (kernel, results) in columns {
+        // The first line is the kernel's name.
+        let lines = results.findings().iter().skip(1);
+        let lines: Vec<&str> = lines.map(|line| line.trim_end()).collect();
+        let said = lines.join("\n").trim().to_owned();
+        match groups.iter_mut().find(|(_, text)| *text == said) {
+            Some((kernels, _)) => kernels.push(kernel),
+            None => groups.push((vec![kernel], said)),
+        }
+    }
+    let mut text = "\n## What `whydrop check` says there\n".to_owned();
+    for (kernels, said) in groups {
+        text += &format!("\n{}:\n\n```text\n{said}\n```\n", kernels.join(", "));
+    }
+    text
+}

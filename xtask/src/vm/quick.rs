@@ -1,0 +1,50 @@
+//! One scenario of every kind: what can differ between kernels, in minutes instead of an hour.
+//!
+//! Each stands for a way into whydrop that the kernel can change: a tracepoint, a hook's stack, a
+//! BTF type of a module, a tc probe's attachment, a source of facts on the node.
+
+use super::results::Results;
+
+const QUICK: [(&str, &[&str]); 15] = [
+    ("attempts_answers", &["closed_port_at_the_far_end"]),
+    ("attempts_nat", &["filter_on_the_service"]),
+    ("attempts_offnode", &["swallowed_inside_vxlan"]),
+    ("attempts_stalled", &["black_hole_elsewhere"]),
+    ("counting", &["a_storm_of_drops"]),
+    ("dns", &["query_dropped"]),
+    ("lifecycle", &["nothing_is_left_after_a_kill"]),
+    ("listener", &["accept_queue_full"]),
+    (
+        "netfilter",
+        &["iptables_forward", "nft_forward", "nft_bridge_forward"],
+    ),
+    ("programs", &["tc_ingress", "xdp_native_on_veth"]),
+    ("routing", &["no_route", "dead_neighbour"]),
+    ("silence", &["two_hundred_healthy_connections"]),
+    ("verdict_firewall", &["nft_rule_with_its_handle"]),
+    ("verdict_mtu", &["router_takes_less"]),
+    ("verdict_overlay", &["wrong_vni"]),
+];
+
+/// The tests of an executable that are run; `None` if there are none.
+pub(super) fn of(executable: &str) -> Option<&'static [&'static str]> {
+    let mut all = QUICK.iter();
+    all.find(|(name, _)| *name == executable)
+        .map(|(_, tests)| *tests)
+}
+
+/// How many tests there are.
+pub(super) fn count() -> usize {
+    QUICK.iter().map(|(_, tests)| tests.len()).sum()
+}
+
+/// A test that did not run, because it has another name by now, is no success.
+pub(super) fn require_all(results: &mut Results) {
+    for (executable, tests) in QUICK {
+        for test in tests {
+            if results.of(&format!("{executable}::{test}")).is_none() {
+                results.trouble(format!("did not run {executable}::{test}"));
+            }
+        }
+    }
+}
