@@ -37,18 +37,30 @@ impl Text {
         self.style.width = width;
     }
 
+    /// Whether the record before said the same. An attempt has its ladder among the evidence, which
+    /// is drawn anyway.
+    fn was_told(&self, verdict: &Verdict) -> bool {
+        let told = |told: &Verdict| {
+            (told.point, &told.why, &told.fix) == (verdict.point, &verdict.why, &verdict.fix)
+        };
+        self.told.as_ref().is_some_and(told)
+    }
+
     /// The lines of one record.
     pub(super) fn render(&mut self, record: &Record) -> String {
         let mut canvas = Canvas::new(&self.style);
         match record {
             Record::Started(started) => draw_started(&mut canvas, &self.style, started),
             Record::Drop(drop) => {
-                let known = self.told.as_ref() == Some(&drop.verdict);
+                let known = self.was_told(&drop.verdict);
                 draw_drop(&mut canvas, &self.style, drop, known);
                 self.told = Some(drop.verdict.clone());
             }
             Record::Attempt(attempt) => {
-                let known = attempt.verdict.is_some() && self.told == attempt.verdict;
+                let known = attempt
+                    .verdict
+                    .as_ref()
+                    .is_some_and(|verdict| self.was_told(verdict));
                 attempt::draw(&mut canvas, &self.style, attempt, known);
                 if attempt.verdict.is_some() {
                     self.told.clone_from(&attempt.verdict);
