@@ -2,6 +2,9 @@
 //!
 //! The loader writes one [`Filter`] into the kernel programs' `.rodata`. The verifier sees its
 //! fields as constants and removes the code of whatever the filter does not ask for.
+//!
+//! An end that goes by name is a set of addresses and ports, which changes while the programs run.
+//! It is in a map, of which [`Member`] is the key: a filter without a name never looks into it.
 
 use crate::{address::Address, packet::protocol, patched, tuple::Tuple};
 
@@ -28,25 +31,66 @@ pub struct Filter {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Side {
-    /// The address.
+    /// The address, for [`kind::PREFIX`].
     pub address: Address,
     /// Which of its bits count.
     pub mask: Address,
-    /// 1 if `address` and `mask` count at all.
-    pub has_address: u32,
-    /// Port in host byte order; 0 for any.
+    /// What the addresses are: one of [`kind`].
+    pub kind: u32,
+    /// Port in host byte order; 0 for any. The ports of a set are in the set.
     pub port: u32,
 }
 
+/// What the addresses of a [`Side`] are.
+pub mod kind {
+    /// Any.
+    pub const ANY: u32 = 0;
+    /// Those under a prefix.
+    pub const PREFIX: u32 = 1;
+    /// Those in the set of this side.
+    pub const SET: u32 = 2;
+}
+
+/// Key of an entry of a set. An address has one entry without port, whose value is one of [`ports`],
+/// and one entry for each of its ports if only these belong to the set.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The address.
+    pub address: Address,
+    /// Port in host byte order; 0 for the address' own entry.
+    pub port: u16,
+    /// Whose set it is: [`Member::TO`] or [`Member::FROM`].
+    pub side: u16,
+}
+
+impl Member {
+    /// Of the set of [`Filter::to`].
+    pub const TO: u16 = 0;
+    /// Of the set of [`Filter::from`].
+    pub const FROM: u16 = 1;
+}
+
+/// Which ports of an address belong to a set: the value of the address' own entry.
+pub mod ports {
+    /// Those that have entries of their own.
+    pub const LISTED: u32 = 0;
+    /// All.
+    pub const ALL: u32 = 1;
+}
+
 impl Filter {
-    /// Whether the tuple is one of the connection's, in either direction.
+    /// Whether the tuple is one of the connection's, in either direction. `find` gives the value of
+    /// a set's entry, and is asked only for sides that are sets.
     ///
     /// Not inlined, for the same reason as [`crate::packet::read_layer`].
     #[inline(never)]
-    pub fn matches(&self, tuple: &Tuple) -> bool {
+    pub fn matches(&self, tuple: &Tuple, find: impl Fn(&Member) -> Option<u32>) -> bool {
+        let forwards = [(&tuple.src, tuple.sport), (&tuple.dst, tuple.dport)];
+        let backwards = [forwards[1], forwards[0]];
         self.matches_protocol(tuple.proto)
-            && (self.matches_ends(tuple, &tuple.src, tuple.sport, &tuple.dst, tuple.dport)
-                || self.matches_ends(tuple, &tuple.dst, tuple.dport, &tuple.src, tuple.sport))
+            && (self.matches_ends(tuple, forwards, &find)
+                || self.matches_ends(tuple, backwards, &find))
     }
 
     /// Whether the network namespace is looked at.
@@ -79,18 +123,23 @@ impl Filter {
     fn matches_ends(
         &self,
         tuple: &Tuple,
-        from: &Address,
-        from_port: u16,
-        to: &Address,
-        to_port: u16,
+        [from, to]: [(&Address, u16); 2],
+        find: &impl Fn(&Member) -> Option<u32>,
     ) -> bool {
-        self.to.matches(tuple, to, to_port) && self.from.matches(tuple, from, from_port)
+        self.to.matches(tuple, to, Member::TO, find)
+            && self.from.matches(tuple, from, Member::FROM, find)
     }
 }
 
 impl Side {
     #[inline(always)]
-    fn matches(&self, tuple: &Tuple, address: &Address, port: u16) -> bool {
+    fn matches(
+        &self,
+        tuple: &Tuple,
+        (address, port): (&Address, u16),
+        side: u16,
+        find: &impl Fn(&Member) -> Option<u32>,
+    ) -> bool {
         let wanted = patched(&self.port);
         if wanted != 0 {
             // A later fragment hides its ports: it matches by address alone.
@@ -99,128 +148,39 @@ impl Side {
                 return false;
             }
         }
-        if patched(&self.has_address) != 0 {
-            return address.is_in(&self.address, &self.mask);
+        match patched(&self.kind) {
+            kind::ANY => true,
+            kind::PREFIX => address.is_in(&self.address, &self.mask),
+            _ => is_member(tuple, address, port, side, find),
         }
-        true
     }
+}
+
+/// Whether an end of the tuple is in the set of a side. Most are not, which takes one question.
+#[inline(always)]
+fn is_member(
+    tuple: &Tuple,
+    address: &Address,
+    port: u16,
+    side: u16,
+    find: &impl Fn(&Member) -> Option<u32>,
+) -> bool {
+    let mut member = Member {
+        address: *address,
+        port: 0,
+        side,
+    };
+    match find(&member) {
+        None => return false,
+        Some(ports::ALL) => return true,
+        Some(_) => {}
+    }
+    if tuple.is_later_fragment() {
+        return true;
+    }
+    member.port = port;
+    tuple.has_ports() && port != 0 && find(&member).is_some()
 }
 
 #[cfg(test)]
-mod tests {
-    use core::net::IpAddr;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn side(ip: Option<IpAddr>, bits: u8, port: u16) -> Side {
-        let mut side = Side {
-            port: port.into(),
-            ..Side::default()
-        };
-        if let Some(ip) = ip {
-            side.has_address = 1;
-            side.address = ip.into();
-            side.mask = Address::mask(ip, bits);
-        }
-        side
-    }
-
-    fn tcp(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
-        Tuple {
-            src: src.parse::<IpAddr>().unwrap().into(),
-            dst: dst.parse::<IpAddr>().unwrap().into(),
-            sport,
-            dport,
-            proto: protocol::TCP,
-            flags: Tuple::HAS_PORTS,
-            reserved: [0; 2],
-        }
-    }
-
-    fn to(ip: &str, bits: u8, port: u16) -> Filter {
-        Filter {
-            to: side(Some(ip.parse().unwrap()), bits, port),
-            ..Filter::default()
-        }
-    }
-
-    #[test]
-    fn both_directions_match_and_nothing_else() {
-        let filter = to("10.244.3.17", 32, 443);
-        assert!(filter.matches(&tcp("10.244.1.5", 40000, "10.244.3.17", 443)));
-        assert!(filter.matches(&tcp("10.244.3.17", 443, "10.244.1.5", 40000)));
-        assert!(!filter.matches(&tcp("10.244.1.5", 443, "10.244.3.17", 40000)));
-        assert!(!filter.matches(&tcp("10.244.1.5", 40000, "10.244.3.18", 443)));
-        assert!(!filter.matches(&tcp("10.244.1.5", 40000, "10.244.3.17", 444)));
-    }
-
-    #[test]
-    fn both_ends_must_belong_to_the_same_direction() {
-        let mut filter = to("10.0.0.2", 32, 80);
-        filter.from = side(Some("10.0.0.1".parse().unwrap()), 32, 0);
-        assert!(filter.matches(&tcp("10.0.0.1", 9, "10.0.0.2", 80)));
-        assert!(filter.matches(&tcp("10.0.0.2", 80, "10.0.0.1", 9)));
-        assert!(!filter.matches(&tcp("10.0.0.3", 9, "10.0.0.2", 80)));
-        assert!(!filter.matches(&tcp("10.0.0.1", 80, "10.0.0.2", 9)));
-    }
-
-    #[test]
-    fn a_later_fragment_matches_by_address_an_icmp_packet_does_not_match_a_port() {
-        let filter = to("10.0.0.2", 32, 80);
-        let mut fragment = tcp("10.0.0.1", 0, "10.0.0.2", 0);
-        fragment.flags = Tuple::LATER_FRAGMENT;
-        assert!(filter.matches(&fragment));
-        fragment.dst = Address::v4([10, 0, 0, 3]);
-        assert!(!filter.matches(&fragment));
-        let mut icmp = tcp("10.0.0.1", 0, "10.0.0.2", 0);
-        icmp.flags = 0;
-        icmp.proto = protocol::ICMP;
-        assert!(!filter.matches(&icmp));
-    }
-
-    #[test]
-    fn icmp_stands_for_both_versions_and_tcp_for_tcp_only() {
-        let mut tuple = tcp("fd00::1", 0, "fd00::2", 0);
-        tuple.flags = 0;
-        tuple.proto = protocol::ICMPV6;
-        let filter = |proto: u8| Filter {
-            proto: proto.into(),
-            ..Filter::default()
-        };
-        assert!(filter(protocol::ICMP).matches(&tuple));
-        assert!(!filter(protocol::TCP).matches(&tuple));
-    }
-
-    #[test]
-    fn no_netns_is_every_netns() {
-        let mut filter = Filter::default();
-        assert!(filter.matches_netns(7));
-        filter.netns_len = 2;
-        filter.netns[..3].copy_from_slice(&[5, 6, 7]);
-        assert!(filter.matches_netns(6));
-        assert!(!filter.matches_netns(7));
-    }
-
-    proptest! {
-        #[test]
-        fn a_filter_does_not_care_for_the_direction(
-            src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16,
-            ip: [u8; 4], bits in 0u8..=32, port: u16, proto in prop_oneof![Just(0u32), Just(6), Just(17)],
-        ) {
-            let filter = Filter { to: side(Some(ip.into()), bits, port), proto, ..Filter::default() };
-            let tuple = Tuple {
-                src: Address::v4(src), dst: Address::v4(dst), sport, dport,
-                proto: protocol::TCP, flags: Tuple::HAS_PORTS, reserved: [0; 2],
-            };
-            prop_assert_eq!(filter.matches(&tuple), filter.matches(&tuple.reversed()));
-        }
-
-        #[test]
-        fn the_empty_filter_matches_everything(src: [u8; 16], dst: [u8; 16], sport: u16, dport: u16, proto: u8, flags in 0u8..4) {
-            let tuple = Tuple { src: Address::v6(src), dst: Address::v6(dst), sport, dport, proto, flags, reserved: [0; 2] };
-            prop_assert!(Filter::default().matches(&tuple));
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@ use crate::{event, filter, layout};
 // value, and every byte is initialised.
 unsafe impl aya::Pod for filter::Filter {}
 // SAFETY: as above.
+unsafe impl aya::Pod for filter::Member {}
+// SAFETY: as above.
 unsafe impl aya::Pod for layout::Layout {}
 // SAFETY: as above.
 unsafe impl aya::Pod for event::DropKey {}

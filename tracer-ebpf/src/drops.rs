@@ -19,7 +19,7 @@ use tracer_common::{
 
 use crate::{
     atomic, conntrack,
-    maps::{DROPS, EVENTS, FILTER, LAYOUT, drop_room, tally},
+    maps::{DROPS, EVENTS, FILTER, LAYOUT, asked_for, drop_room, tally},
     place::Place,
     skb::{Packet, Skb},
 };
@@ -41,7 +41,7 @@ pub(crate) fn observe(
     let room = drop_room()?;
     let mut matches = false;
     let readable = walk(&packet, &mut room.layer, |role, layer| {
-        matches |= FILTER.matches(&layer.tuple);
+        matches |= asked_for(&layer.tuple);
         if role == Role::Travelling {
             room.flow = *layer;
         }
@@ -51,7 +51,7 @@ pub(crate) fn observe(
         return None;
     }
     conntrack::original_tuple(&skb, &mut room.original);
-    if !matches && !FILTER.matches(&room.original) {
+    if !matches && !asked_for(&room.original) {
         return None;
     }
     let place = Place::of(&skb, rx_sk);

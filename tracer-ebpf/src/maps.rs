@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::{DropCount, DropKey, EarlyHops, Handshake, tally},
-    filter::{Filter, Side},
+    filter::{Filter, Member, Side, kind},
     layout::Layout,
     packet::Layer,
     tuple::Tuple,
@@ -22,7 +22,7 @@ pub(crate) static FILTER: Filter = {
     const ANY: Side = Side {
         address: tracer_common::address::Address::UNSPECIFIED,
         mask: tracer_common::address::Address::UNSPECIFIED,
-        has_address: 0,
+        kind: kind::ANY,
         port: 0,
     };
     Filter {
@@ -33,6 +33,17 @@ pub(crate) static FILTER: Filter = {
         netns: [0; _],
     }
 };
+
+/// What belongs to the ends that go by name. The loader sets the size, and keeps it current.
+#[map]
+static MEMBERS: HashMap<Member, u32> = HashMap::with_max_entries(1, 0);
+
+/// Whether the tuple is one of the connection's.
+#[inline(always)]
+pub(crate) fn asked_for(tuple: &Tuple) -> bool {
+    // SAFETY: a value is one word, which is read at once and not kept.
+    FILTER.matches(tuple, |member| unsafe { MEMBERS.get(member).copied() })
+}
 
 /// Events for userspace. The loader sets the size.
 #[map]

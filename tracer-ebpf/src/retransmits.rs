@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     kernel,
-    maps::{EVENTS, FILTER, LAYOUT, tally},
+    maps::{EVENTS, FILTER, LAYOUT, asked_for, tally},
     skb::Skb,
 };
 
@@ -21,7 +21,7 @@ const AF_INET: u16 = 2;
 #[inline(always)]
 pub(crate) fn observe(sk: u64, skb: Skb) -> Option<()> {
     let tuple = socket_tuple(sk)?;
-    if !FILTER.matches(&tuple) {
+    if !asked_for(&tuple) {
         return None;
     }
     let net: u64 = kernel::read(sk, &LAYOUT.sock_net)?;

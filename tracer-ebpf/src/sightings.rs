@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     conntrack,
-    maps::{EARLY, EVENTS, FILTER, HANDSHAKES, NO_HOPS, sighting_room, tally},
+    maps::{EARLY, EVENTS, HANDSHAKES, NO_HOPS, asked_for, sighting_room, tally},
     place::Place,
     skb::{Packet, Skb},
 };
@@ -54,7 +54,7 @@ enum FirstLook {
     Settles,
 }
 
-/// Calls no helper, unless the packet's flow matches.
+/// Calls no helper, unless the packet's flow matches or an end of the filter goes by name.
 ///
 /// A function of its own, so that its share of the stack is free again when the parser needs it.
 #[inline(never)]
@@ -73,7 +73,7 @@ fn first_look(context: *mut __sk_buff) -> FirstLook {
         Glance::Nothing => FirstLook::Nothing,
         Glance::Look => FirstLook::Look,
         Glance::Segment { tuple, seq } => {
-            if FILTER.matches(&tuple) && settles(seq.wrapping_sub(1)) {
+            if asked_for(&tuple) && settles(seq.wrapping_sub(1)) {
                 FirstLook::Settles
             } else {
                 FirstLook::Nothing
@@ -149,7 +149,7 @@ fn look(skb: &Skb, packet: &Packet, direction: u32) -> Option<()> {
     // Of a quoted packet, the protocol and where its transport header starts.
     let mut quoted = (0, 0);
     let readable = walk(packet, &mut room.layer, |role, layer| {
-        matches |= FILTER.matches(&layer.tuple);
+        matches |= asked_for(&layer.tuple);
         match role {
             Role::Travelling => room.flow = *layer,
             Role::Quoted => quoted = (layer.tuple.proto, layer.transport_at),
@@ -162,7 +162,7 @@ fn look(skb: &Skb, packet: &Packet, direction: u32) -> Option<()> {
     let part = part(packet, &room.flow, quoted)?;
     conntrack::original_tuple(skb, &mut room.original);
     matches = matches
-        || FILTER.matches(&room.original)
+        || asked_for(&room.original)
         || (part.key != 0 && HANDSHAKES.get_ptr(part.key).is_some());
     if !matches {
         if part.opens {

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use tracer_common::{
     address::Address,
-    filter::{Filter, MAX_NETNS, Side},
+    filter::{Filter, MAX_NETNS, Side, kind},
     packet::protocol,
 };
 
@@ -22,8 +22,8 @@ use crate::{
 /// A network namespace does not exist, or too many are asked for.
 pub fn build(config: &TraceConfig) -> Result<Filter> {
     let mut filter = Filter {
-        to: side(config.to.as_ref())?,
-        from: side(config.from.as_ref())?,
+        to: side(config.to.as_ref()),
+        from: side(config.from.as_ref()),
         proto: match config.proto {
             Proto::Any => 0,
             Proto::Tcp => protocol::TCP.into(),
@@ -43,21 +43,20 @@ pub fn build(config: &TraceConfig) -> Result<Filter> {
     Ok(filter)
 }
 
-fn side(endpoint: Option<&Endpoint>) -> Result<Side> {
+fn side(endpoint: Option<&Endpoint>) -> Side {
     let mut side = Side::default();
     match endpoint {
         None => {}
         Some(Endpoint::Port(port)) => side.port = (*port).into(),
         Some(Endpoint::Net { net, port }) => {
             let address: IpAddr = net.network();
-            side.has_address = 1;
+            side.kind = kind::PREFIX;
             side.address = address.into();
             side.mask = Address::mask(address, net.prefix_len());
             side.port = port.unwrap_or(0).into();
         }
-        Some(name @ (Endpoint::Pod { .. } | Endpoint::Service { .. })) => {
-            bail!("cannot resolve {name}: give an address");
-        }
+        // Its addresses come later, and may change.
+        Some(Endpoint::Pod { .. } | Endpoint::Service { .. }) => side.kind = kind::SET,
     }
-    Ok(side)
+    side
 }

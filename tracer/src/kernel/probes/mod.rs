@@ -22,7 +22,7 @@ use aya::{
 };
 use tracer_common::{
     event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
-    filter::Filter,
+    filter::{Filter, Member, kind},
     layout::Layout,
 };
 
@@ -51,6 +51,9 @@ const TC_INGRESS: &str = "tc_ingress";
 const TC_EGRESS: &str = "tc_egress";
 /// How many kinds of drops (see [`DropKey`]) are counted apart; 4 MiB of kernel memory.
 const DROP_KINDS: u32 = 1 << 14;
+/// How many addresses and ports may belong to ends that go by name; 6 MiB of kernel memory, if
+/// there is such an end.
+const MEMBERS: u32 = 1 << 16;
 
 /// What the programs are loaded with.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,7 @@ pub struct Probes {
     drops: HashMap<MapData, DropKey, DropCount>,
     tallies: PerCpuArray<MapData, u64>,
     early: HashMap<MapData, u64, EarlyHops>,
+    members: HashMap<MapData, Member, u32>,
 }
 
 /// The kernel's own counters of what it could not send or count.
@@ -102,12 +106,15 @@ impl Probes {
         } else {
             0
         };
+        let ends = [settings.filter.to, settings.filter.from];
+        let has_sets = ends.iter().any(|side| side.kind == kind::SET);
         let mut ebpf = EbpfLoader::new()
             .override_global("LAYOUT", &layout, true)
             .override_global("FILTER", &settings.filter, true)
             .override_global(aya_log::LEVEL, &level, false)
             .map_max_entries("EVENTS", settings.ring_bytes)
             .map_max_entries("DROPS", DROP_KINDS)
+            .map_max_entries("MEMBERS", if has_sets { MEMBERS } else { 1 })
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
                 "/whydrop-ebpf"
@@ -132,12 +139,14 @@ impl Probes {
         let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
         let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
         let early = HashMap::try_from(take_map(&mut ebpf, "EARLY")?)?;
+        let members = HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?;
         Ok(Self {
             ebpf,
             program,
             drops,
             tallies,
             early,
+            members,
         })
     }
 
@@ -224,6 +233,29 @@ impl Probes {
         found
             .map(|hops| hops.as_slice().to_vec())
             .unwrap_or_default()
+    }
+
+    /// Puts entries into the sets of the filter, and takes others out. In this order, so that what
+    /// stays in a set is in it all the time.
+    ///
+    /// # Errors
+    ///
+    /// There are more than the map holds.
+    pub fn change_members(
+        &mut self,
+        put: impl IntoIterator<Item = (Member, u32)>,
+        gone: impl IntoIterator<Item = Member>,
+    ) -> Result<()> {
+        for (member, value) in put {
+            self.members
+                .insert(member, value, 0)
+                .context("the filter has room for 65536 addresses and ports of names")?;
+        }
+        for member in gone {
+            // It may never have fitted in.
+            let _ = self.members.remove(&member);
+        }
+        Ok(())
     }
 
     /// The kernel's counters of what it could not send or count.
