@@ -1,0 +1,55 @@
+use std::net::IpAddr;
+
+use tracer_common::filter::{Side, ports};
+
+use super::*;
+
+#[test]
+fn the_program_follows_from_the_number_of_arguments() {
+    assert_eq!(program_for(Some(2)).unwrap(), "kfree_skb");
+    assert_eq!(program_for(Some(3)).unwrap(), "kfree_skb_reason");
+    assert_eq!(program_for(Some(4)).unwrap(), "kfree_skb_rx_sk");
+    assert_eq!(program_for(Some(5)).unwrap(), "kfree_skb_rx_sk");
+    assert!(program_for(Some(1)).is_err());
+    assert!(
+        program_for(None)
+            .unwrap_err()
+            .to_string()
+            .contains("no tracepoint kfree_skb")
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn both_ends_can_be_sets_that_change() {
+    let set = Side {
+        kind: kind::SET,
+        ..Side::default()
+    };
+    let settings = Settings {
+        filter: Filter {
+            to: set,
+            from: set,
+            ..Filter::default()
+        },
+        ring_bytes: 1 << 16,
+        debug: false,
+    };
+    let mut probes = Probes::load(&settings, &KernelBtf::of_running_kernel().unwrap()).unwrap();
+    let member = |host: u32, side| Member {
+        address: IpAddr::from(host.to_be_bytes()).into(),
+        port: 0,
+        side,
+    };
+    let [kept, gone] = [member(1, Member::TO), member(2, Member::FROM)];
+    let both = [(kept, ports::ALL), (gone, ports::LISTED)];
+    probes.change_members(both, []).unwrap();
+    probes
+        .change_members([(kept, ports::LISTED)], [gone, member(3, Member::TO)])
+        .unwrap();
+    let entries: Vec<_> = probes.members.iter().flatten().collect();
+    assert_eq!(entries, [(kept, ports::LISTED)]);
+    let more = (0..=MEMBERS).map(|host| (member(host, Member::TO), ports::ALL));
+    let error = probes.change_members(more, []).unwrap_err();
+    assert!(error.to_string().contains("room for 65536"), "{error:#}");
+}
