@@ -1,7 +1,6 @@
 //! The validated options: from the command line to what will be done, in one step.
 //!
-//! After this step no option contradicts another, and nothing is asked for that this build cannot
-//! do.
+//! After this step no option contradicts another.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -113,20 +112,13 @@ pub enum Proto {
     Any,
 }
 
-/// Why there is nothing to run.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Wrong usage: `clap::Error::exit` prints it and ends with status 2.
-    #[error(transparent)]
-    Usage(#[from] clap::Error),
-    /// Correct usage that this build has no answer to: status 1.
-    #[error("{0}")]
-    NotInThisBuild(&'static str),
-}
-
 impl Config {
     /// Makes sense of the command line. `terminal` is where the text will go.
-    pub fn new(cli: Cli, terminal: &Terminal) -> Result<Self, ConfigError> {
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage: `clap::Error::exit` prints it and ends with status 2.
+    pub fn new(cli: Cli, terminal: &Terminal) -> Result<Self, clap::Error> {
         let mode = match cli.command {
             None => Mode::Trace(Box::new(TraceConfig::new(cli.trace, terminal)?)),
             Some(Command::Check(CheckArgs { output })) => {
@@ -136,35 +128,14 @@ impl Config {
                 Mode::Explain(Box::new(ExplainConfig::new(args, terminal)?))
             }
         };
-        refuse_what_this_build_lacks(&mode)?;
         Ok(Self { mode })
     }
-}
-
-/// The only place that knows what is promised and not yet built: without it, such an option would
-/// be taken and do nothing.
-fn refuse_what_this_build_lacks(mode: &Mode) -> Result<(), ConfigError> {
-    let lacking = match mode {
-        Mode::Check(_) | Mode::Explain(_) => return Ok(()),
-        Mode::Trace(trace) => {
-            if [&trace.to, &trace.from]
-                .into_iter()
-                .flatten()
-                .any(Endpoint::is_name)
-            {
-                "this build cannot resolve names yet: give an address"
-            } else {
-                return Ok(());
-            }
-        }
-    };
-    Err(ConfigError::NotInThisBuild(lacking))
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl TraceConfig {
-    fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, ConfigError> {
+    fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
         let TraceArgs {
             to,
             from,
@@ -214,9 +185,9 @@ impl TraceConfig {
         })
     }
 
-    /// The filter in force, as a person would say it.
+    /// The filter in force, as a person would say it. `whereabouts` says where a name is.
     #[must_use]
-    pub fn filter_description(&self) -> String {
+    pub fn filter_description(&self, whereabouts: impl Fn(&Endpoint) -> Option<String>) -> String {
         let proto = match self.proto {
             Proto::Any => None,
             proto => Some(proto.name()),
@@ -226,6 +197,11 @@ impl TraceConfig {
                 format!("everything ({proto})")
             })
         } else {
+            let end = |endpoint: Option<&Endpoint>| {
+                let place = endpoint.and_then(&whereabouts);
+                let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+                format!("{}{place}", end(endpoint))
+            };
             let ends = format!("{} → {}", end(self.from.as_ref()), end(self.to.as_ref()));
             let proto = proto.map(|proto| format!(" ({proto})")).unwrap_or_default();
             format!("{ends}{proto}, both directions")
@@ -253,7 +229,7 @@ fn end(endpoint: Option<&Endpoint>) -> String {
 }
 
 impl ExplainConfig {
-    fn new(args: ExplainArgs, terminal: &Terminal) -> Result<Self, ConfigError> {
+    fn new(args: ExplainArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
         let ExplainArgs {
             from,
             to,
@@ -337,7 +313,7 @@ fn refuse_impossible_ends(
     to: Option<&Endpoint>,
     from: Option<&Endpoint>,
     proto: Proto,
-) -> Result<(), ConfigError> {
+) -> Result<(), clap::Error> {
     let ports = [to, from]
         .into_iter()
         .flatten()
@@ -364,12 +340,12 @@ fn refuse_impossible_ends(
     Ok(())
 }
 
-fn usage(subcommand: Option<&str>, kind: ErrorKind, message: &str) -> ConfigError {
+fn usage(subcommand: Option<&str>, kind: ErrorKind, message: &str) -> clap::Error {
     let mut command = Cli::command();
     command.build();
     match subcommand.and_then(|name| command.find_subcommand_mut(name)) {
-        Some(subcommand) => subcommand.error(kind, message).into(),
-        None => command.error(kind, message).into(),
+        Some(subcommand) => subcommand.error(kind, message),
+        None => command.error(kind, message),
     }
 }
 

@@ -1,15 +1,19 @@
 //! The kernel's filter, from the options.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
 
 use anyhow::{Result, ensure};
 use tracer_common::{
     address::Address,
-    filter::{Filter, MAX_NETNS, Side, kind},
+    filter::{Filter, MAX_NETNS, Member, Side, kind, ports},
     packet::protocol,
 };
 
 use crate::{
+    cluster::resolve::Socket,
     config::{Proto, TraceConfig},
     endpoint::Endpoint,
     kernel::netns,
@@ -41,6 +45,29 @@ pub fn build(config: &TraceConfig) -> Result<Filter> {
         filter.netns_len += 1;
     }
     Ok(filter)
+}
+
+/// The entries of a set of the kernel's with these sockets, and their values.
+#[must_use]
+pub fn entries(side: u16, sockets: &BTreeSet<Socket>) -> HashMap<Member, u32> {
+    let mut entries = HashMap::new();
+    for socket in sockets {
+        let of_address = Member {
+            address: socket.ip.into(),
+            port: 0,
+            side,
+        };
+        match socket.port {
+            None => {
+                entries.insert(of_address, ports::ALL);
+            }
+            Some(port) => {
+                entries.entry(of_address).or_insert(ports::LISTED);
+                entries.insert(Member { port, ..of_address }, ports::LISTED);
+            }
+        }
+    }
+    entries
 }
 
 fn side(endpoint: Option<&Endpoint>) -> Side {

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use whydrop::{
     check,
     cli::Cli,
-    config::{Config, ConfigError, Mode},
+    config::{Config, Mode},
     explain,
     output::Terminal,
     trace,
@@ -16,8 +16,7 @@ use whydrop::{
 fn main() -> ExitCode {
     let config = match Config::new(Cli::parse(), &Terminal::stdout()) {
         Ok(config) => config,
-        Err(ConfigError::Usage(usage)) => usage.exit(),
-        Err(error) => return failed(&error.into()),
+        Err(usage) => usage.exit(),
     };
     match run(config) {
         Ok(code) => code,

@@ -157,7 +157,12 @@ pub fn service(service: core::Service) -> Result<Service, Wrong> {
     ips.sort();
     ips.dedup();
     let port = |port: core::ServicePort| {
-        service_port(port.name, port.protocol.as_deref(), Some(port.port))
+        let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
+        Some(ServicePort {
+            // 0 where none is given.
+            node_port: node_port.filter(|port| *port != 0),
+            ..service_port(port.name, port.protocol.as_deref(), Some(port.port))?
+        })
     };
     Ok(Service {
         id,
@@ -186,12 +191,16 @@ pub fn endpoint_slice(slice: discovery::EndpointSlice) -> Result<EndpointSlice, 
             .and_then(|c| c.ready)
             .unwrap_or(true)
     };
-    let endpoints = slice.endpoints.into_iter().flatten().filter(ready);
+    let (takes, refuses): (Vec<_>, Vec<_>) = slice.endpoints.into_iter().flatten().partition(ready);
+    let ips = |endpoints: Vec<discovery::Endpoint>| {
+        addresses(endpoints.into_iter().flat_map(|one| one.addresses))
+    };
     Ok(EndpointSlice {
         id,
         service: labels.get("kubernetes.io/service-name").cloned(),
         ports: slice.ports.into_iter().flatten().filter_map(port).collect(),
-        ready: addresses(endpoints.flat_map(|endpoint| endpoint.addresses)),
+        ready: ips(takes),
+        unready: ips(refuses),
     })
 }
 
@@ -204,6 +213,7 @@ fn service_port(
         name: name.unwrap_or_default(),
         protocol: Protocol::from_api(protocol)?,
         port: port?.try_into().ok()?,
+        node_port: None,
     })
 }
 

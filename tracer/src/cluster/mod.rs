@@ -6,6 +6,7 @@
 //! - [`dump`]: from files, as kubectl writes them
 //! - [`source`]: from wherever a trace can have them, told as [`update`]s
 //! - [`view`]: all of them together; [`owner`]: whose an address is
+//! - [`resolve`]: the addresses and ports behind a name
 //! - [`live`]: a view that follows its sources; [`history`]: whose an address was; [`naming`]: who
 //!   is at an end of a flow
 //!
@@ -22,6 +23,7 @@ pub mod naming;
 pub mod objects;
 pub mod owner;
 pub mod policy;
+pub mod resolve;
 pub mod selector;
 pub mod source;
 pub mod update;

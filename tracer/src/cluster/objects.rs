@@ -127,8 +127,10 @@ pub struct ServicePort {
     pub name: String,
     /// The protocol.
     pub protocol: Protocol,
-    /// The port at the Service's addresses.
+    /// The port at the Service's addresses; in an EndpointSlice, at the endpoints'.
     pub port: u16,
+    /// The port at every node's addresses that leads there, too.
+    pub node_port: Option<u16>,
 }
 
 /// Some of the endpoints of a Service.
@@ -142,4 +144,6 @@ pub struct EndpointSlice {
     pub ports: Vec<ServicePort>,
     /// The addresses that take connections.
     pub ready: Vec<IpAddr>,
+    /// The addresses that take no new connections (now).
+    pub unready: Vec<IpAddr>,
 }

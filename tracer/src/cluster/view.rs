@@ -374,24 +374,34 @@ impl View {
     /// The pods whose names are most like this one, best first.
     #[must_use]
     pub fn nearest_pods(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
-        let wanted = id.to_string();
-        let likeness = |other: &ObjectName| {
-            // The right name in the wrong namespace is the likeliest mistake.
-            let namesake = other.name == id.name || other.name.starts_with(&id.name);
-            let distance = strsim::damerau_levenshtein(&wanted, &other.to_string());
-            (!namesake, distance)
-        };
-        let mut all: Vec<_> = self
-            .pods
-            .keys()
-            .map(|other| (likeness(other), other))
-            .collect();
-        all.sort();
-        all.into_iter()
-            .take(count)
-            .map(|(_, other)| other)
-            .collect()
+        nearest(self.pods.keys(), id, count)
     }
+
+    /// The Services whose names are most like this one, best first.
+    #[must_use]
+    pub fn nearest_services(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
+        nearest(self.services.keys(), id, count)
+    }
+}
+
+fn nearest<'a>(
+    names: impl Iterator<Item = &'a ObjectName>,
+    id: &ObjectName,
+    count: usize,
+) -> Vec<&'a ObjectName> {
+    let wanted = id.to_string();
+    let likeness = |other: &ObjectName| {
+        // The right name in the wrong namespace is the likeliest mistake.
+        let namesake = other.name == id.name || other.name.starts_with(&id.name);
+        let distance = strsim::damerau_levenshtein(&wanted, &other.to_string());
+        (!namesake, distance)
+    };
+    let mut all: Vec<_> = names.map(|other| (likeness(other), other)).collect();
+    all.sort();
+    all.into_iter()
+        .take(count)
+        .map(|(_, other)| other)
+        .collect()
 }
 
 /// The names that belong to an address.

@@ -13,6 +13,7 @@ use crate::{
     cluster::{
         dump::{self, Loaded},
         objects::{ObjectName, Pod},
+        resolve::no_such,
         view::{Kind, View},
     },
     config::{ExplainConfig, Proto},
@@ -20,9 +21,6 @@ use crate::{
     output::Format,
     policy::{Answer, Flow, Party, Peer, Protocol, evaluate},
 };
-
-/// How many names are offered in place of one that is not known.
-const OFFERED: usize = 3;
 
 /// Judges the flow and prints the answer to `out`, and what could not be read to `notes`.
 ///
@@ -109,18 +107,7 @@ fn pod<'v>(view: &'v View, id: &ObjectName) -> Result<&'v Pod> {
     if !view.knows(Kind::Pod) {
         bail!("pod {id} is not known: no pods are in the files of --cluster");
     }
-    let nearest: Vec<_> = view
-        .nearest_pods(id, OFFERED)
-        .into_iter()
-        .map(ToString::to_string)
-        .collect();
-    if nearest.is_empty() {
-        bail!("there is no pod {id}, nor any other");
-    }
-    bail!(
-        "there is no pod {id}; the nearest names: {}",
-        nearest.join(", ")
-    )
+    bail!(no_such(view, Kind::Pod, id))
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 
 mod fates;
 mod inquiry;
+mod named;
 #[cfg(test)]
 mod properties;
 mod scene;
 mod session;
 mod silent_listener;
+mod wait;
 
 use std::{
-    io,
+    io, iter,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::session::Session;
+use self::{named::Named, session::Session};
 use crate::{
     cluster::source::Sources,
     config::TraceConfig,
@@ -43,6 +45,8 @@ use crate::{
 const RING_BYTES: u32 = 1 << 22;
 /// How often folds, losses and the terminal's width are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How many things that sources tell are taken in one go: events wait meanwhile.
+const UPDATES: usize = 256;
 
 /// Runs a trace until a signal, `--duration`, `--count`, or the reader's end.
 ///
@@ -114,8 +118,18 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         config.output.style.clone(),
     );
     let mut session = Session::new(config, decoder, names, printer);
-    while let Some(update) = sources.ready() {
-        session.learned(update);
+    let mut named = Named::of(config);
+    let in_force = tokio::select! {
+        known = wait::for_names(&mut named, &mut session, &mut sources, &mut probes) => {
+            known?;
+            true
+        }
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
+    };
+    if !in_force {
+        let inventory = watch.inventory();
+        return session.finish(&mut probes, &mut events, inventory).await;
     }
     session.started(Started {
         ts: SystemTime::now(),
@@ -130,7 +144,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             },
         ],
         degraded,
-        filter: config.filter_description(),
+        filter: config.filter_description(|name| named.whereabouts(name)),
     })?;
 
     let deadline = async {
@@ -149,7 +163,17 @@ async fn trace(config: &TraceConfig) -> Result<()> {
                 probes.follow_interfaces(&mut tc, &changes?)?;
                 session.fates.unwatched = tc.degraded();
             }
-            update = sources.next() => session.learned(update),
+            update = sources.next() => {
+                session.learned(update);
+                for update in iter::from_fn(|| sources.ready()).take(UPDATES) {
+                    session.learned(update);
+                }
+                let changes = named.look(&session.cluster);
+                probes.change_members(changes.put, changes.gone)?;
+                for note in changes.notes {
+                    session.note(note);
+                }
+            }
             answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
             answered = session.inquiries.next() => session.informed(answered, watch.inventory())?,
             _ = ticks.tick() => {

@@ -102,12 +102,24 @@ impl<'a> Session<'a> {
     /// Takes what a source of cluster knowledge tells.
     pub(super) fn learned(&mut self, update: Update) {
         if let Change::Note(note) = &update.change {
-            match &mut self.notes {
-                Some(notes) => notes.push(note.clone()),
-                None => output::note(note),
-            }
+            self.note(note.clone());
         }
         self.cluster.apply(update, SystemTime::now());
+    }
+
+    /// Tells the user what belongs to no record: with the start, and on stderr after it.
+    pub(super) fn note(&mut self, note: String) {
+        match &mut self.notes {
+            Some(notes) => notes.push(note),
+            None => output::note(&note),
+        }
+    }
+
+    /// Tells what was to come with the start of the trace, which does not come.
+    pub(super) fn tell_notes(&mut self) {
+        for note in self.notes.take().into_iter().flatten() {
+            output::note(&note);
+        }
     }
 
     /// Takes a batch of events.
