@@ -1,6 +1,6 @@
 //! The command line as clap reads it. What it means is decided in [`crate::config`].
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -124,6 +124,10 @@ pub struct TraceArgs {
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
 
+    /// Kernel memory for events on their way here; more of it loses fewer in a storm [default: 4M]
+    #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]
+    pub ring_size: Option<u32>,
+
     /// Where the cluster's objects come from.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -219,6 +223,9 @@ pub struct ClusterArgs {
     pub no_kube: bool,
 }
 
+/// Bytes of the smallest and the largest ring buffer.
+const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
+
 /// Longer waits are typing errors, and would overflow a clock.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
@@ -237,6 +244,21 @@ fn at_least_one(text: &str) -> Result<u64, &'static str> {
         .ok()
         .filter(|n| *n > 0)
         .ok_or("expected a number from 1 on, for example 20")
+}
+
+/// What the kernel takes for a ring buffer, in bytes: a power of two, and whole pages.
+fn ring_size(text: &str) -> Result<u32, &'static str> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    number
+        .parse()
+        .ok()
+        .and_then(|number: u32| number.checked_mul(unit))
+        .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
+        .ok_or("expected a power of two from 4K to 1024M, for example 16M")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -303,6 +325,18 @@ mod tests {
     }
 
     #[test]
+    fn ring_sizes_have_units_or_none() {
+        for (text, bytes) in [
+            ("4K", 4096),
+            ("4096", 4096),
+            ("16m", 16 << 20),
+            ("1024M", 1 << 30),
+        ] {
+            assert_eq!(ring_size(text), Ok(bytes));
+        }
+    }
+
+    #[test]
     fn help_fits_80_columns_and_teaches() {
         let help = Cli::command().term_width(80).render_long_help().to_string();
         for word in [
@@ -330,6 +364,10 @@ mod tests {
             &["--all", "--count", "0"],
             &["--all", "--duration", "5"],
             &["--all", "--timeout", "0s"],
+            &["--all", "--ring-size", "3M"],
+            &["--all", "--ring-size", "2K"],
+            &["--all", "--ring-size", "4096M"],
+            &["--all", "--ring-size", "M"],
             &["--all", "-o", "yaml"],
             &["--all", "check"],
             &["--all", "--no-kube", "--kubeconfig", "a"],
@@ -346,6 +384,10 @@ mod tests {
         error: invalid value '0' for '--count <N>': expected a number from 1 on, for example 20
         error: invalid value '5' for '--duration <DURATION>': expected a number with its unit, for example 500ms, 3s or 2m
         error: invalid value '0s' for '--timeout <DURATION>': expected more than nothing
+        error: invalid value '3M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value '2K' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value '4096M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value 'M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
         error: invalid value 'yaml' for '--output <text|json>'
         error: invalid value 'check' for '[TO]': expected no option before a subcommand: whydrop check [OPTIONS]
         error: the argument '--no-kube' cannot be used with '--kubeconfig <FILE>'

@@ -55,6 +55,8 @@ pub struct TraceConfig {
     pub duration: Option<Duration>,
     /// After how many drop records to stop; at least 1.
     pub count: Option<u64>,
+    /// Bytes of the ring buffer: a power of two.
+    pub ring_bytes: u32,
     /// Where the cluster's objects come from.
     pub cluster: ClusterConfig,
     /// How to print.
@@ -133,6 +135,8 @@ impl Config {
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Some four thousand events.
+const DEFAULT_RING_BYTES: u32 = 1 << 22;
 
 impl TraceConfig {
     fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
@@ -175,6 +179,7 @@ impl TraceConfig {
             timeout: args.timeout.unwrap_or(DEFAULT_TIMEOUT),
             duration: args.duration,
             count: args.count,
+            ring_bytes: args.ring_size.unwrap_or(DEFAULT_RING_BYTES),
             cluster: ClusterConfig {
                 files: args.cluster.cluster,
                 kubeconfig: args.cluster.kubeconfig,

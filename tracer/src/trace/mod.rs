@@ -41,8 +41,6 @@ use crate::{
     record::Started,
 };
 
-/// Bytes of the ring buffer: some four thousand events.
-const RING_BYTES: u32 = 1 << 22;
 /// How often folds, losses and the terminal's width are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How many things that sources tell are taken in one go: events wait meanwhile.
@@ -88,7 +86,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut probes = Probes::load(
         &Settings {
             filter,
-            ring_bytes: RING_BYTES,
+            ring_bytes: config.ring_bytes,
             debug: config.verbose,
         },
         &btf,

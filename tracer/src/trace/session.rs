@@ -228,7 +228,8 @@ impl<'a> Session<'a> {
         let tallies = probes.tallies();
         let before = std::mem::replace(&mut self.reported, tallies);
         if tallies.lost > before.lost {
-            let place = "the ring buffer, which was full; the drops are counted all the same";
+            let place = "the ring buffer, which was full; the drops are counted all the same, and \
+                         --ring-size makes it larger";
             self.lost(tallies.lost - before.lost, place)?;
             self.reconcile(probes)?;
         }

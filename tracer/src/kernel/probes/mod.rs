@@ -60,7 +60,7 @@ const MEMBERS: u32 = 1 << 16;
 pub struct Settings {
     /// Which connection is looked at.
     pub filter: Filter,
-    /// Size of the ring buffer, in bytes; a power of two, and at least a page.
+    /// Size of the ring buffer, in bytes; a power of two, rounded up to whole pages.
     pub ring_bytes: u32,
     /// Whether the programs log what they do.
     pub debug: bool,

@@ -1,0 +1,172 @@
+//! A ring buffer made far too small: counts stay exact, what was lost is said, and nothing is
+//! claimed from what may have been lost.
+
+use std::{
+    net::{IpAddr, SocketAddr, SocketAddrV4},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Result, bail, ensure};
+use whydrop_tests::{
+    fault::{Chain, counted_packets, nft},
+    lab::{
+        Family, Topology,
+        topology::{NodeLab, VoidLab},
+    },
+    record::{Attempt, Flow, Record},
+    tracer::{Trace, Tracer, watching},
+    traffic::{TcpAttempt, spoofed_syns},
+};
+
+/// A page: five drops, or a dozen sightings.
+const TINY: [&str; 2] = ["--ring-size", "4K"];
+const PORT: u16 = 8080;
+
+fn v4(address: SocketAddr) -> Result<SocketAddrV4> {
+    match address {
+        SocketAddr::V4(address) => Ok(address),
+        SocketAddr::V6(_) => bail!("an IPv4 address"),
+    }
+}
+
+fn is_spoofed(flow: &Flow) -> bool {
+    matches!(flow.src, IpAddr::V4(src) if src.octets()[0] == 198)
+}
+
+fn told_lost(trace: &Trace) -> u64 {
+    let lost = trace.records.iter().filter_map(|record| match record {
+        Record::Lost(lost) => Some(lost.events),
+        _ => None,
+    });
+    lost.sum()
+}
+
+fn fate(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
+    let flow = Flow::from(attempt.flow());
+    let record = tracer.wait_for("the attempt's fate", |record| {
+        record.as_attempt().is_some_and(|told| told.flow == flow)
+    })?;
+    Ok(record.as_attempt().expect("waited for").clone())
+}
+
+#[test]
+fn counts_are_exact_and_losses_are_right() -> Result<()> {
+    // Fewer than kinds are counted apart, and attempts followed.
+    const SYNS: u32 = 10_000;
+    let lab = NodeLab::build()?;
+    let chain = Chain::inet("forward");
+    nft(&lab.node, chain, &format!("tcp dport {PORT} counter drop"))?;
+    let target = lab.pod_a.socket(Family::V4, PORT);
+    let mut arguments = watching(&lab.namespaces());
+    arguments.extend(TINY.map(str::to_owned));
+    arguments.extend(["--timeout", "500ms", &target.to_string()].map(str::to_owned));
+    let mut tracer = Tracer::start(arguments)?;
+    spoofed_syns(&lab.outside, v4(target)?, SYNS)?;
+    // Fates are told in the order of the SYNs.
+    let last = TcpAttempt::start(&lab.outside, None, target)?;
+    fate(&mut tracer, &last)?;
+    drop(last);
+    let trace = tracer.stop()?;
+
+    let by_the_rule = counted_packets(&lab.node, chain)?;
+    // A busy machine may overflow a CPU's backlog on the way: drops too, but not the rule's.
+    let on_the_way: u64 = trace
+        .drops()
+        .filter(|drop| drop.reason != "NETFILTER_DROP")
+        .map(|drop| drop.count)
+        .sum();
+    let summary = &trace.summary;
+    ensure!(
+        summary.drops == by_the_rule + on_the_way && summary.shown == summary.drops,
+        "the rule has counted {by_the_rule}, {on_the_way} were lost before it: {summary:?}"
+    );
+
+    // Each SYN has an event for its drop, and one for each interface it passed.
+    let syns = u64::from(SYNS);
+    let sent = syns + syns + (syns - on_the_way);
+    let drops = trace.drops().filter(|drop| is_spoofed(&drop.flow));
+    let shown_by_event = drops.filter(|drop| drop.packet.is_some()).count() as u64;
+    let attempts = trace.attempts().filter(|told| is_spoofed(&told.flow));
+    let sightings: u64 = attempts
+        .flat_map(|told| &told.hops)
+        .map(|hop| hop.times)
+        .sum();
+    let lost = sent - shown_by_event - sightings;
+    // Those of the last attempt may be lost as well.
+    let of_the_last = 3 * (by_the_rule + on_the_way - syns);
+    println!(
+        "figure: {sent} events, {shown_by_event} drops and {sightings} sightings came through"
+    );
+    ensure!(lost > 0, "nothing was lost: this shows nothing");
+    ensure!(
+        (lost..=lost + of_the_last).contains(&summary.lost),
+        "{lost} to {} events were lost: {summary:?}",
+        lost + of_the_last
+    );
+    ensure!(
+        told_lost(&trace) == summary.lost,
+        "told otherwise than summed up"
+    );
+    Ok(())
+}
+
+#[test]
+fn silence_means_nothing_while_events_are_lost() -> Result<()> {
+    const OTHER_PORT: u16 = 9999;
+    const SYNS: u32 = 2000;
+    let lab = VoidLab::build()?;
+    let rule = format!("tcp dport {OTHER_PORT} drop");
+    nft(&lab.node, Chain::inet("forward"), &rule)?;
+    let far = lab.far_address(Family::V4);
+    let mut arguments = watching(&[&lab.node]);
+    arguments.extend(TINY.map(str::to_owned));
+    arguments.extend(["--timeout", "2s", &far.to_string()].map(str::to_owned));
+    let mut tracer = Tracer::start(arguments)?;
+
+    let quiet = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
+    let told = fate(&mut tracer, &quiet)?;
+    let verdict = told.verdict.as_ref().expect("a failure has a verdict");
+    ensure!(
+        (verdict.point.as_str(), verdict.confidence.as_str()) == ("off-node", "likely"),
+        "without a loss:\n  {told}"
+    );
+
+    let attempt = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
+    let storm_target = v4(SocketAddr::new(far, OTHER_PORT))?;
+    let is_over = AtomicBool::new(false);
+    let told = thread::scope(|scope| {
+        let storm = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                spoofed_syns(&lab.pod, storm_target, SYNS)?;
+            }
+            Ok(())
+        });
+        let told = fate(&mut tracer, &attempt);
+        is_over.store(true, Ordering::Relaxed);
+        storm.join().expect("no panic").and(told)
+    })?;
+    let verdict = told.verdict.as_ref().expect("a failure has a verdict");
+    ensure!(
+        (
+            told.outcome.as_str(),
+            verdict.point.as_str(),
+            verdict.confidence.as_str()
+        ) == ("unanswered", "unknown", "possible")
+            && verdict
+                .evidence
+                .iter()
+                .any(|fact| fact.contains("lost meanwhile")),
+        "with losses:\n  {told}"
+    );
+    // The same place as without: the difference is what may have been missed.
+    let last = told.hops.last().expect("a hop");
+    ensure!(
+        (last.ifname.as_str(), last.dir.as_str()) == ("eth0", "out"),
+        "{told}"
+    );
+    drop((quiet, attempt));
+    let trace = tracer.stop()?;
+    ensure!(trace.summary.lost > 0 && told_lost(&trace) == trace.summary.lost);
+    Ok(())
+}
