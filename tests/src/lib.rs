@@ -12,6 +12,7 @@
 //! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
 //! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
 //! | [`judged`] | what a verdict must say |
+//! | [`runtime`] | containerd in a lab, and pods that run in it |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
@@ -26,6 +27,7 @@ pub mod kube;
 pub mod lab;
 pub mod record;
 pub mod recording;
+pub mod runtime;
 pub mod scenario;
 pub mod sink;
 pub mod tracer;

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -97,13 +98,25 @@ pub struct Tracer {
 
 impl Tracer {
     /// Starts `whydrop -o json` with some arguments, and returns when everything is attached.
-    pub fn start<S: AsRef<std::ffi::OsStr>>(
+    /// It asks nobody about a cluster.
+    pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+        Self::run(Command::new(binary()).arg("--no-kube").args(arguments))
+    }
+
+    /// Like [`start`](Self::start), asking about the cluster whoever is given, and none that
+    /// happens to be configured on this machine.
+    pub fn start_with_cluster<S: AsRef<OsStr>>(
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self> {
+        let mut command = Command::new(binary());
+        command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        Self::run(command.args(arguments))
+    }
+
+    fn run(command: &mut Command) -> Result<Self> {
         let mut child = Reaped(
-            Command::new(binary())
-                .args(["-o", "json", "--no-kube"])
-                .args(arguments)
+            command
+                .args(["-o", "json"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -299,9 +312,13 @@ pub(crate) fn shown<'a>(drops: impl Iterator<Item = &'a DropRecord>) -> String {
 }
 
 /// A child that does not outlive its owner.
-struct Reaped(Child);
+pub(crate) struct Reaped(Child);
 
 impl Reaped {
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Polls, because a child's end cannot be awaited with a deadline without its own thread.
     fn wait(&mut self, what: &str) -> Result<ExitStatus> {
         poll_until(what, || self.0.try_wait().transpose())?.map_err(Into::into)

@@ -34,6 +34,11 @@ impl Host {
         })
     }
 
+    /// A namespace that somebody else has given these addresses.
+    pub(crate) fn known_as(namespace: Namespace, v4: IpAddr, v6: IpAddr) -> Self {
+        Self { namespace, v4, v6 }
+    }
+
     /// Its address.
     pub fn address(&self, family: Family) -> IpAddr {
         family.pick(self.v4, self.v6)

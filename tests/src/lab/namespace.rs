@@ -24,22 +24,35 @@ pub struct Namespace {
 impl Namespace {
     pub(crate) fn create(name: &str, keep: bool) -> Result<Self> {
         output(Command::new("ip").args(["netns", "add", name]))?;
-        // From here on `drop` takes it away again, whatever fails.
-        let file = File::open(Self::path_of(name))
-            .with_context(|| format!("cannot open the new namespace {name}"))?;
-        let inode = u32::try_from(file.metadata()?.ino()).context("namespace inodes are 32 bit")?;
-        let namespace = Self {
-            name: name.to_owned(),
-            file,
-            inode,
-            keep,
-        };
+        let namespace = Self::named(name, keep)?;
         // Addresses are usable at once, and nothing is sent that nobody asked for.
         for key in ["default/accept_dad", "default/router_solicitations"] {
             namespace.sysctl(&format!("ipv6/conf/{key}"), "0")?;
         }
         namespace.run("ip link set lo up")?;
         Ok(namespace)
+    }
+
+    /// Gives a name to a namespace that is mounted somewhere else, as that of a container is.
+    pub(crate) fn adopt(path: &Path, name: &str) -> Result<Self> {
+        let named = Self::path_of(name);
+        File::create_new(&named).with_context(|| named.display().to_string())?;
+        let mut mount = Command::new("mount");
+        output(mount.arg("--bind").args([path, &named]))?;
+        Self::named(name, false)
+    }
+
+    fn named(name: &str, keep: bool) -> Result<Self> {
+        // From here on `drop` takes it away again, whatever fails.
+        let file = File::open(Self::path_of(name))
+            .with_context(|| format!("cannot open the new namespace {name}"))?;
+        let inode = u32::try_from(file.metadata()?.ino()).context("namespace inodes are 32 bit")?;
+        Ok(Self {
+            name: name.to_owned(),
+            file,
+            inode,
+            keep,
+        })
     }
 
     fn path_of(name: &str) -> PathBuf {

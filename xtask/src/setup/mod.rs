@@ -57,10 +57,14 @@ pub(crate) fn setup_and_report() -> Result<()> {
 /// Installs what is missing. Fails if whydrop cannot be built afterwards; missing tools of the
 /// labs are the caller's to judge.
 pub(crate) fn setup() -> Result<Setup> {
-    let missing_tools = install_tools(
+    let mut missing_tools = install_tools(
         "the labs, which the tests and the demo run in,",
         &tools::TOOLS,
     );
+    missing_tools.extend(install_tools(
+        "the labs with a container runtime",
+        &tools::RUNTIME_TOOLS,
+    ));
     let toolchain = install_toolchain()?;
     Ok(Setup {
         toolchain,

@@ -47,6 +47,21 @@ pub(super) const TOOLS: [Tool; 15] = [
     tool("modprobe", "kmod", "kernel modules that a lab needs"),
 ];
 
+/// What the labs with a container runtime need besides. Virtual machines have none.
+pub(super) const RUNTIME_TOOLS: [Tool; 7] = [
+    tool("containerd", "containerd", "a container runtime"),
+    tool("ctr", "containerd", "to give it an image"),
+    tool("runc", "runc", "what it runs containers with"),
+    tool(
+        "/usr/lib/cni/bridge",
+        "containernetworking-plugins",
+        "the network of its pods",
+    ),
+    tool("busybox", "busybox-static", "what runs in them"),
+    tool("unshare", "util-linux", "to keep it apart"),
+    tool("findmnt", "util-linux", "to keep its mounts apart"),
+];
+
 /// What the virtual machines need besides: only `vm-test` asks for it.
 pub(super) const VM_TOOLS: [Tool; 5] = [
     tool("qemu-system-x86_64", "qemu-system-x86", "virtual machines"),
