@@ -4,6 +4,7 @@ use anyhow::Result;
 use std::net::SocketAddr;
 use whydrop_tests::{
     fault::{Chain, nft},
+    judged::Judged,
     lab::{Family, topology::NodeLab},
     scenario::{Expected, Scenario},
 };
@@ -36,7 +37,12 @@ fn cluster_ip_and_a_drop_behind_it() -> Result<()> {
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
                     .at(&lab.node, "cni0")
-                    .translated(service, backend),
+                    .translated(service, backend)
+                    .judged(
+                        Judged::new("firewall", "confirmed")
+                            .why(format!("`tcp dport {} drop`", backend.port()))
+                            .fix(format!("daddr {} tcp dport {}", backend.ip(), backend.port())),
+                    ),
             )
     })
 }

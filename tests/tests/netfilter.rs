@@ -1,8 +1,10 @@
-//! Netfilter drops, on every hook and in both dialects: the record names the hook.
+//! Netfilter drops, on every hook and in both dialects: the record names the hook, and the verdict
+//! the rule.
 
 use anyhow::Result;
 use whydrop_tests::{
     fault::{Chain, Iptables, nft},
+    judged::Judged,
     lab::{Family, Host, topology::NodeLab},
     scenario::{End, Expected, Scenario, Traffic},
 };
@@ -19,6 +21,30 @@ fn passing<'a>(lab: &'a NodeLab, hook: &str) -> (&'a Host, &'a Host, &'static st
     }
 }
 
+/// The rule is known, and what would let the packet pass.
+fn by(rule: impl Into<String>) -> Judged {
+    Judged::new("firewall", "confirmed")
+        .why("dropped by rule ")
+        .why(rule)
+        .evidence("no other rule at this hook can have dropped it")
+}
+
+/// By the second rule of a chain of iptables': the first is for another port.
+fn by_iptables(family: Family, chain: Iptables<'_>) -> Judged {
+    let tool = family.pick("iptables-legacy", "ip6tables-legacy");
+    let Iptables { table, chain } = chain;
+    by(format!("2 of chain {chain} in table {table} ({tool})"))
+        .evidence("that rule has counted 1 packet")
+        .fix(format!("{tool} -t {table} -I {chain} 2 "))
+}
+
+/// By a rule of nftables'.
+fn by_nft(chain: Chain<'_>, rule: &str) -> Judged {
+    let Chain { family, hook, .. } = chain;
+    by(format!("of chain c in table {family} filter_{hook}: `{rule}`"))
+        .fix(format!("nft insert rule {family} filter_{hook} c position "))
+}
+
 fn iptables(table: &str, hook: &'static str) -> Result<()> {
     let lab = NodeLab::build()?;
     let (client, server, ifname) = passing(&lab, hook);
@@ -31,7 +57,8 @@ fn iptables(table: &str, hook: &'static str) -> Result<()> {
             .drops(
                 &Expected::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook(hook)
-                    .at(&lab.node, ifname),
+                    .at(&lab.node, ifname)
+                    .judged(by_iptables(family, chain)),
             )
     })
 }
@@ -65,19 +92,16 @@ fn nftables(hook: &'static str) -> Result<()> {
     let lab = NodeLab::build()?;
     let (client, server, ifname) = passing(&lab, hook);
     let chain = hook.to_lowercase();
+    let chain = Chain::inet(&chain);
     Family::each(|family| {
+        let rule = |port| format!("tcp dport {port} drop");
         Scenario::new(&lab, client, server, family)
-            .fault_on_port(|port| {
-                nft(
-                    &lab.node,
-                    Chain::inet(&chain),
-                    &format!("tcp dport {port} drop"),
-                )
-            })
+            .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook(hook)
-                    .at(&lab.node, ifname),
+                    .at(&lab.node, ifname)
+                    .judged(by_nft(chain, &rule(Scenario::port(family)))),
             )
     })
 }
@@ -110,20 +134,17 @@ fn nft_postrouting() -> Result<()> {
 #[test]
 fn nft_forward_udp() -> Result<()> {
     let lab = NodeLab::build()?;
+    let chain = Chain::inet("forward");
+    let rule = |port| format!("udp dport {port} drop");
     Family::each(|family| {
         Scenario::new(&lab, &lab.pod_a, &lab.outside, family)
             .traffic(Traffic::Datagram(100))
-            .fault_on_port(|port| {
-                nft(
-                    &lab.node,
-                    Chain::inet("forward"),
-                    &format!("udp dport {port} drop"),
-                )
-            })
+            .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
-                    .at(&lab.node, "cni0"),
+                    .at(&lab.node, "cni0")
+                    .judged(by_nft(chain, &rule(Scenario::port(family)))),
             )
     })
 }
@@ -131,19 +152,16 @@ fn nft_forward_udp() -> Result<()> {
 #[test]
 fn nft_bridge_forward() -> Result<()> {
     let lab = NodeLab::build()?;
+    let chain = Chain::bridge("forward");
+    let rule = |port| format!("tcp dport {port} drop");
     Family::each(|family| {
         Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
-            .fault_on_port(|port| {
-                nft(
-                    &lab.node,
-                    Chain::bridge("forward"),
-                    &format!("tcp dport {port} drop"),
-                )
-            })
+            .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("BRIDGE_FORWARD")
-                    .at(&lab.node, "veth-b"),
+                    .at(&lab.node, "veth-b")
+                    .judged(by_nft(chain, &rule(Scenario::port(family)))),
             )
     })
 }
@@ -165,7 +183,8 @@ fn iptables_forward_of_a_bridged_packet() -> Result<()> {
             .drops(
                 &Expected::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook("FORWARD")
-                    .at(&lab.node, "veth-b"),
+                    .at(&lab.node, "veth-b")
+                    .judged(by_iptables(family, chain)),
             )
     })
 }
@@ -173,19 +192,16 @@ fn iptables_forward_of_a_bridged_packet() -> Result<()> {
 fn netdev(hook: &'static str, ifname: &'static str) -> Result<()> {
     let lab = NodeLab::build()?;
     let chain = hook.to_lowercase();
+    let chain = Chain::netdev(&chain, ifname);
+    let rule = |port| format!("tcp dport {port} drop");
     Family::each(|family| {
         Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
-            .fault_on_port(|port| {
-                nft(
-                    &lab.node,
-                    Chain::netdev(&chain, ifname),
-                    &format!("tcp dport {port} drop"),
-                )
-            })
+            .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook(hook)
-                    .at(&lab.node, ifname),
+                    .at(&lab.node, ifname)
+                    .judged(by_nft(chain, &rule(Scenario::port(family)))),
             )
     })
 }
@@ -221,27 +237,29 @@ fn iptables_reject() -> Result<()> {
             .drops(
                 &Expected::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook("FORWARD")
-                    .at(&lab.node, "eth0"),
+                    .at(&lab.node, "eth0")
+                    .judged(by_iptables(family, chain)),
             )
     })
 }
 
 fn nft_reject(with: &str) -> Result<()> {
     let lab = NodeLab::build()?;
+    let chain = Chain::inet("forward");
+    let rule = |port| format!("tcp dport {port} reject {with}");
     Family::each(|family| {
         Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
-            .fault_on_port(|port| {
-                nft(
-                    &lab.node,
-                    Chain::inet("forward"),
-                    &format!("tcp dport {port} reject {with}"),
-                )
-            })
+            .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .ends(End::Refused)
             .drops(
                 &Expected::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
-                    .at(&lab.node, "eth0"),
+                    .at(&lab.node, "eth0")
+                    .judged(
+                        by("of chain c in table inet filter_forward: `tcp dport ")
+                            .why(" reject")
+                            .fix("nft insert rule inet filter_forward c position "),
+                    ),
             )
     })
 }
