@@ -41,7 +41,11 @@ fn cluster_ip_and_a_drop_behind_it() -> Result<()> {
                     .judged(
                         Judged::new("firewall", "confirmed")
                             .why(format!("`tcp dport {} drop`", backend.port()))
-                            .fix(format!("daddr {} tcp dport {}", backend.ip(), backend.port())),
+                            .fix(format!(
+                                "daddr {} tcp dport {}",
+                                backend.ip(),
+                                backend.port()
+                            )),
                     ),
             )
     })

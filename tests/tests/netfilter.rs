@@ -41,8 +41,12 @@ fn by_iptables(family: Family, chain: Iptables<'_>) -> Judged {
 /// By a rule of nftables'.
 fn by_nft(chain: Chain<'_>, rule: &str) -> Judged {
     let Chain { family, hook, .. } = chain;
-    by(format!("of chain c in table {family} filter_{hook}: `{rule}`"))
-        .fix(format!("nft insert rule {family} filter_{hook} c position "))
+    by(format!(
+        "of chain c in table {family} filter_{hook}: `{rule}`"
+    ))
+    .fix(format!(
+        "nft insert rule {family} filter_{hook} c position "
+    ))
 }
 
 fn iptables(table: &str, hook: &'static str) -> Result<()> {

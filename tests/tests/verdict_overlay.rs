@@ -1,8 +1,9 @@
-//! Verdicts on what is lost inside and under VXLAN: the piece that is missing.
+//! What is lost inside and under VXLAN: the piece that is missing. The filter is the pods'
+//! conversation, and the record shows both packets.
 
 use anyhow::Result;
 use whydrop_tests::{
-    fault::{Chain, nft},
+    fault::{Chain, Iptables, nft},
     judged::Judged,
     lab::{
         Family, Namespace,
@@ -20,8 +21,8 @@ fn overlay() -> Judged {
 /// A conversation between the pods, lost inside a tunnel packet.
 fn encapsulated(
     lab: &OverlayLab,
-    fault: impl Fn() -> Result<()>,
-    end: End,
+    family: Family,
+    fault: impl FnOnce() -> Result<()>,
     expected: Expected,
     (namespace, ifname): Place<'_>,
 ) -> Result<()> {
@@ -30,152 +31,353 @@ fn encapsulated(
         first.node.address(Family::V4),
         second.node.address(Family::V4),
     );
-    Scenario::new(lab, &first.pod, &second.pod, Family::V4)
+    Scenario::new(lab, &first.pod, &second.pod, family)
+        .fault(fault)
+        .drops(&expected.inside(from, to, lab.port).at(namespace, ifname))
+}
+
+/// A conversation between the pods, lost outside of tunnel packets.
+fn bare(
+    lab: &OverlayLab,
+    family: Family,
+    fault: impl FnOnce() -> Result<()>,
+    end: End,
+    expected: Expected,
+    (namespace, ifname): Place<'_>,
+) -> Result<()> {
+    let [first, second] = &lab.nodes;
+    Scenario::new(lab, &first.pod, &second.pod, family)
         .fault(fault)
         .ends(end)
-        .drops(
-            &expected
-                .inside(from, to, OverlayLab::PORT)
-                .at(namespace, ifname),
-        )
+        .drops(&expected.at(namespace, ifname))
 }
 
-/// A conversation between the pods, lost before it is in a tunnel packet.
-fn bare(fault: impl Fn(&OverlayLab) -> Result<()>, expected: Expected) -> Result<()> {
-    let lab = OverlayLab::build(Underlay::Direct)?;
-    let [first, second] = &lab.nodes;
-    Scenario::new(&lab, &first.pod, &second.pod, Family::V4)
-        .fault(|| fault(&lab))
-        .drops(&expected.at(&first.node, OverlayLab::VXLAN))
+/// Both ports that VXLAN is found at, each with pods of another family.
+fn on_both_ports(
+    underlay: Underlay,
+    run: impl Fn(&OverlayLab, Family) -> Result<()>,
+) -> Result<()> {
+    let ports = [
+        (OverlayLab::PORT, Family::V4),
+        (OverlayLab::LINUX_PORT, Family::V6),
+    ];
+    ports.into_iter().try_for_each(|(port, family)| {
+        let lab = OverlayLab::on_port(underlay, port)?;
+        run(&lab, family)
+    })
 }
 
-fn blocked(hook: &'static str) -> Expected {
-    Expected::new("NETFILTER_DROP", "nft_do_chain")
+/// A rule against the tunnel's port, in nftables.
+fn blocked(
+    lab: &OverlayLab,
+    family: Family,
+    chain: Chain<'_>,
+    rule: &str,
+    (namespace, ifname): Place<'_>,
+) -> Result<()> {
+    let hook = match chain.hook {
+        "output" => "OUTPUT",
+        "postrouting" => "POSTROUTING",
+        "forward" => "FORWARD",
+        _ => "INPUT",
+    };
+    let rule = format!("udp dport {} {rule}", lab.port);
+    let (from, to) = (
+        lab.nodes[0].node.address(Family::V4),
+        lab.nodes[1].node.address(Family::V4),
+    );
+    let judged = overlay()
+        .why(format!("drops the overlay's own packets in {hook}"))
+        .evidence(format!("`{rule}"))
+        .fix(format!(
+            "ip saddr {from} ip daddr {to} udp dport {}",
+            lab.port
+        ));
+    let expected = Expected::new("NETFILTER_DROP", "nft_do_chain")
         .hook(hook)
-        .judged(
-            overlay()
-                .why(format!("drops the overlay's own packets in {hook}"))
-                .evidence("`udp dport 4789 drop`"),
-        )
-}
-
-fn block(namespace: &Namespace, hook: &str) -> Result<()> {
-    nft(namespace, Chain::inet(hook), "udp dport 4789 drop")
+        .judged(judged);
+    let block = || nft(namespace, chain, &rule);
+    encapsulated(lab, family, block, expected, (namespace, ifname))
 }
 
 #[test]
 fn port_blocked_here() -> Result<()> {
+    on_both_ports(Underlay::Direct, |lab, family| {
+        // The packet still belongs to the tunnel's device.
+        let place = (&*lab.nodes[0].node, OverlayLab::VXLAN);
+        blocked(lab, family, Chain::inet("output"), "drop", place)
+    })
+}
+
+#[test]
+fn port_blocked_by_iptables() -> Result<()> {
     let lab = OverlayLab::build(Underlay::Direct)?;
-    let node = &lab.nodes[0].node;
+    let node = &*lab.nodes[0].node;
+    let output = Iptables {
+        table: "filter",
+        chain: "OUTPUT",
+    };
     encapsulated(
         &lab,
-        || block(node, "output"),
-        End::Silent,
-        blocked("OUTPUT"),
+        Family::V4,
+        || output.append(node, Family::V4, "-p udp --dport 4789 -j DROP"),
+        Expected::new("NETFILTER_DROP", "nf_hook_slow")
+            .hook("OUTPUT")
+            .judged(
+                overlay()
+                    .evidence("rule 1 of chain OUTPUT in table filter (iptables-legacy)")
+                    .fix("iptables-legacy -t filter -I OUTPUT 1 "),
+            ),
         (node, OverlayLab::VXLAN),
     )
 }
 
 #[test]
-fn port_blocked_at_the_other_node() -> Result<()> {
+fn port_blocked_where_it_leaves() -> Result<()> {
     let lab = OverlayLab::build(Underlay::Direct)?;
-    let node = &lab.nodes[1].node;
+    let place = (&*lab.nodes[0].node, "eth0");
+    let chain = Chain::inet("postrouting");
+    blocked(&lab, Family::V4, chain, "drop", place)
+}
+
+#[test]
+fn port_blocked_at_the_other_node() -> Result<()> {
+    on_both_ports(Underlay::Direct, |lab, family| {
+        let place = (&*lab.nodes[1].node, "eth0");
+        blocked(lab, family, Chain::inet("input"), "drop", place)
+    })
+}
+
+/// The other node says so, and the pod hears nothing of it all the same.
+#[test]
+fn port_rejected_at_the_other_node() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Direct)?;
+    let place = (&*lab.nodes[1].node, "eth0");
+    blocked(&lab, Family::V4, Chain::inet("input"), "reject", place)
+}
+
+#[test]
+fn port_blocked_between_the_nodes() -> Result<()> {
+    on_both_ports(Underlay::Routed, |lab, family| {
+        let router = lab.underlay.as_ref().expect("the underlay is routed");
+        let place = (router, "left");
+        blocked(lab, family, Chain::inet("forward"), "drop", place)
+    })
+}
+
+#[test]
+fn wrong_vni() -> Result<()> {
+    Family::each(|family| {
+        let lab = OverlayLab::build(Underlay::Direct)?;
+        encapsulated(
+            &lab,
+            family,
+            || lab.overlay(1, OverlayLab::VNI + 1),
+            Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv")
+                .judged(
+                    overlay()
+                        .why("VNI")
+                        .evidence("the VNIs here are 11 on vxlan10"),
+                ),
+            (&lab.nodes[1].node, "eth0"),
+        )
+    })
+}
+
+/// The other node has no tunnel any more: its packets find a closed port.
+#[test]
+fn no_tunnel_at_the_other_node() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Direct)?;
+    let node = &*lab.nodes[1].node;
     encapsulated(
         &lab,
-        || block(node, "input"),
-        End::Silent,
-        blocked("INPUT"),
+        Family::V4,
+        || node.run("ip link set dev vxlan10 down").map(drop),
+        Expected::new("NO_SOCKET", "__udp4_lib_rcv")
+            .judged(overlay().why("no tunnel device listens for the encapsulated packet here")),
         (node, "eth0"),
     )
 }
 
 #[test]
-fn port_blocked_between_the_nodes() -> Result<()> {
-    let lab = OverlayLab::build(Underlay::Routed)?;
-    let router = lab.underlay.as_ref().expect("the underlay is routed");
-    encapsulated(
-        &lab,
-        || block(router, "forward"),
-        End::Silent,
-        blocked("FORWARD"),
-        (router, "left"),
-    )
-}
-
-#[test]
-fn wrong_vni() -> Result<()> {
-    let lab = OverlayLab::build(Underlay::Direct)?;
-    encapsulated(
-        &lab,
-        || lab.overlay(1, OverlayLab::VNI + 1),
-        End::Silent,
-        Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").judged(
-            overlay()
-                .why("VNI")
-                .evidence("the VNIs here are 11 on vxlan10"),
-        ),
-        (&lab.nodes[1].node, "eth0"),
-    )
-}
-
-#[test]
 fn no_fdb_entry() -> Result<()> {
+    Family::each(|family| {
+        let lab = OverlayLab::build(Underlay::Direct)?;
+        let node = &*lab.nodes[0].node;
+        bare(
+            &lab,
+            family,
+            || {
+                let all = node.run("bridge fdb show dev vxlan10")?;
+                for mac in all.lines().filter_map(|line| line.split(' ').next()) {
+                    node.run(&format!("bridge fdb del {mac} dev vxlan10"))?;
+                }
+                Ok(())
+            },
+            End::Silent,
+            Expected::new("NO_TX_TARGET", "vxlan_xmit").judged(
+                overlay()
+                    .why("knows no VTEP")
+                    .evidence("the FDB has no VTEP for 02:00:00:00:0a:02")
+                    .evidence("the tunnel device is vxlan10, VNI 10"),
+            ),
+            (node, OverlayLab::VXLAN),
+        )
+    })
+}
+
+/// Nothing says which MAC address the other node's tunnel has.
+#[test]
+fn no_neighbour_on_the_tunnel() -> Result<()> {
+    Family::each(|family| {
+        let lab = OverlayLab::build(Underlay::Direct)?;
+        let node = &*lab.nodes[0].node;
+        let version = family.pick("ipv4", "ipv6");
+        node.sysctl(&format!("{version}/neigh/vxlan10/mcast_solicit"), "1")?;
+        let hop = lab.tunnel_address(1, family);
+        bare(
+            &lab,
+            family,
+            || {
+                let delete = format!("ip neighbour del {hop} dev vxlan10");
+                node.run(&delete).map(drop)
+            },
+            End::Unreachable(libc::EHOSTUNREACH),
+            Expected::new(
+                family.pick("NEIGH_FAILED", "NOT_SPECIFIED"),
+                "neigh_invalidate",
+            )
+            .judged(
+                overlay()
+                    .why("does not know the MAC address of the next hop")
+                    .evidence(format!("entry for {hop} on the tunnel device is "))
+                    .evidence("the tunnel device is vxlan10, VNI 10"),
+            ),
+            (node, OverlayLab::VXLAN),
+        )
+    })
+}
+
+/// The tunnel's packets have no way to the other node.
+fn no_route(underlay: Underlay, fault: impl Fn(&OverlayLab) -> Result<()>) -> Result<()> {
+    let lab = OverlayLab::build(underlay)?;
     bare(
-        |lab| {
-            let node = &lab.nodes[0].node;
-            let all = node.run("bridge fdb show dev vxlan10")?;
-            for mac in all.lines().filter_map(|line| line.split(' ').next()) {
-                node.run(&format!("bridge fdb del {mac} dev vxlan10"))?;
-            }
-            Ok(())
-        },
-        Expected::new("NO_TX_TARGET", "vxlan_xmit").judged(
-            overlay()
-                .why("knows no VTEP")
-                .evidence("the FDB has no VTEP for 02:00:00:00:0a:02")
-                .evidence("the tunnel device is vxlan10, VNI 10"),
-        ),
+        &lab,
+        Family::V4,
+        || fault(&lab),
+        End::Silent,
+        Expected::new("IP_OUTNOROUTES", "vxlan_xmit_one")
+            .judged(
+                overlay()
+                    .why("no route to the remote VTEP")
+                    .evidence("cannot be reached")
+                    .evidence("the tunnel device is vxlan10, VNI 10"),
+            ),
+        (&lab.nodes[0].node, OverlayLab::VXLAN),
     )
+}
+
+#[test]
+fn unreachable_route_below() -> Result<()> {
+    no_route(Underlay::Direct, |lab| {
+        let [first, second] = &lab.nodes;
+        let vtep = second.node.address(Family::V4);
+        let route = format!("ip route add unreachable {vtep}/32");
+        first.node.run(&route).map(drop)
+    })
 }
 
 #[test]
 fn no_route_below() -> Result<()> {
-    bare(
-        |lab| {
-            let [first, second] = &lab.nodes;
-            let vtep = second.node.address(Family::V4);
-            let route = format!("ip route add unreachable {vtep}/32");
-            first.node.run(&route).map(drop)
-        },
-        Expected::new("IP_OUTNOROUTES", "vxlan_xmit_one").judged(
-            overlay()
-                .why("no route to the remote VTEP")
-                .evidence("cannot be reached")
-                .evidence("the tunnel device is vxlan10, VNI 10"),
-        ),
-    )
+    no_route(Underlay::Routed, |lab| {
+        lab.nodes[0].node.run("ip route del default").map(drop)
+    })
 }
 
 #[test]
-fn dead_vtep() -> Result<()> {
+fn link_below_is_down() -> Result<()> {
+    no_route(Underlay::Direct, |lab| {
+        lab.nodes[0].node.run("ip link set dev eth0 down").map(drop)
+    })
+}
+
+/// Nobody has the other node's address any more, seen where it should be asked for.
+fn dead_vtep(underlay: Underlay, asks: impl Fn(&OverlayLab) -> Place<'_>) -> Result<()> {
+    Family::each(|family| {
+        let lab = OverlayLab::build(underlay)?;
+        let second = &lab.nodes[1].node;
+        let vtep = second.address(Family::V4);
+        let (namespace, ifname) = asks(&lab);
+        namespace.sysctl(&format!("ipv4/neigh/{ifname}/mcast_solicit"), "1")?;
+        encapsulated(
+            &lab,
+            family,
+            || {
+                second.run(&format!("ip address delete {vtep}/24 dev eth0"))?;
+                let flush = format!("ip -4 neighbour flush dev {ifname}");
+                namespace.run(&flush).map(drop)
+            },
+            Expected::new("NEIGH_FAILED", "neigh_invalidate").judged(
+                overlay()
+                    .why("does not answer")
+                    .evidence(format!("the route to the VTEP {vtep}"))
+                    .evidence(format!("the neighbour entry: {vtep} ")),
+            ),
+            (namespace, ifname),
+        )
+    })
+}
+
+#[test]
+fn dead_vtep_on_the_link() -> Result<()> {
+    dead_vtep(Underlay::Direct, |lab| (&lab.nodes[0].node, "eth0"))
+}
+
+#[test]
+fn dead_vtep_behind_a_router() -> Result<()> {
+    dead_vtep(Underlay::Routed, |lab| {
+        let router = lab.underlay.as_ref().expect("the underlay is routed");
+        (router, "right")
+    })
+}
+
+/// The other node's tunnel has another MAC address now, which nobody has told this one.
+#[test]
+fn stale_mac_of_the_vtep() -> Result<()> {
+    Family::each(|family| {
+        let lab = OverlayLab::build(Underlay::Direct)?;
+        let node = &*lab.nodes[1].node;
+        bare(
+            &lab,
+            family,
+            || {
+                let change = "ip link set dev vxlan10 address 02:00:00:00:0b:02";
+                node.run(change).map(drop)
+            },
+            End::Silent,
+            Expected::new("OTHERHOST", family.pick("ip_rcv_core", "ip6_rcv_core"))
+                .judged(overlay().why("out of the tunnel at vxlan10 for another MAC address")),
+            (node, OverlayLab::VXLAN),
+        )
+    })
+}
+
+/// With the tunnel's device its routes go.
+#[test]
+fn own_tunnel_is_down() -> Result<()> {
     let lab = OverlayLab::build(Underlay::Direct)?;
-    let [first, second] = &lab.nodes;
-    let vtep = second.node.address(Family::V4);
-    first.node.sysctl("ipv4/neigh/eth0/mcast_solicit", "1")?;
-    encapsulated(
+    let node = &*lab.nodes[0].node;
+    bare(
         &lab,
-        || {
-            let delete = format!("ip address delete {vtep}/24 dev eth0");
-            second.node.run(&delete)?;
-            first.node.run("ip -4 neighbour flush dev eth0").map(drop)
-        },
-        End::Silent,
-        Expected::new("NEIGH_FAILED", "neigh_invalidate").judged(
-            overlay()
-                .why("does not answer")
-                .evidence(format!("the route to the VTEP {vtep}"))
-                .evidence(format!("the neighbour entry: {vtep} ")),
+        Family::V4,
+        || node.run("ip link set dev vxlan10 down").map(drop),
+        End::Unreachable(libc::ENETUNREACH),
+        Expected::new("IP_INNOROUTES", "ip_error").judged(
+            Judged::new("overlay", "likely")
+                .why("the tunnel device vxlan10 is down")
+                .evidence("the kernel says now")
+                .fix("ip link set dev vxlan10 up"),
         ),
-        (&first.node, "eth0"),
+        (node, "cni0"),
     )
 }

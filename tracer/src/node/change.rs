@@ -40,7 +40,7 @@ fn key(path: &str) -> String {
 }
 
 /// As one word for a shell: an interface may have nearly any name.
-pub(super) fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@/".contains(&byte);
     if word.bytes().all(is_plain) {
         word.to_owned()

@@ -51,8 +51,8 @@ pub fn wants(facts: &DropFacts) -> Wants {
         Point::Mtu => &[Fact::Mtu],
         Point::Overlay => &[Fact::Overlay],
         Point::Rpfilter => &[Fact::RpFilter],
-        Point::Endpoint => &[Fact::Neighbour],
-        Point::Route => &[Fact::Route],
+        Point::Endpoint => &[Fact::Neighbour, Fact::Overlay],
+        Point::Route => &[Fact::Route, Fact::Overlay],
         Point::Queue => &[Fact::Qdisc],
         Point::Firewall if !is_netfilter(facts) => match facts.reason.as_str() {
             "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => &[Fact::CgroupPrograms],

@@ -24,6 +24,8 @@ pub struct OverlayLab {
     pub nodes: [OverlayNode; 2],
     /// The router between them, if there is one.
     pub underlay: Option<Namespace>,
+    /// The outer UDP port.
+    pub port: u16,
     plan: AddressPlan,
 }
 
@@ -41,16 +43,27 @@ impl OverlayLab {
     pub const VXLAN: &'static str = "vxlan10";
     /// The network identifier.
     pub const VNI: u32 = 10;
-    /// The outer UDP port.
+    /// The outer UDP port of the standard (RFC 7348).
     pub const PORT: u16 = 4789;
+    /// The outer UDP port of Linux, which Flannel keeps.
+    pub const LINUX_PORT: u16 = 8472;
 
     /// Builds it.
     pub fn build(underlay: Underlay) -> Result<Self> {
         Self::build_in(&Lab::new()?, underlay)
     }
 
+    /// Builds it with another outer UDP port.
+    pub fn on_port(underlay: Underlay, port: u16) -> Result<Self> {
+        Self::build_with(&Lab::new()?, underlay, port)
+    }
+
     /// Builds it in a given lab.
     pub fn build_in(lab: &Lab, underlay: Underlay) -> Result<Self> {
+        Self::build_with(lab, underlay, Self::PORT)
+    }
+
+    fn build_with(lab: &Lab, underlay: Underlay, port: u16) -> Result<Self> {
         let plan = lab.plan();
         let first = lab.namespace("node-1")?;
         let second = lab.namespace("node-2")?;
@@ -69,6 +82,7 @@ impl OverlayLab {
                 OverlayNode::build(lab, second, 2)?,
             ],
             underlay: router,
+            port,
             plan,
         };
         lab.overlay(0, Self::VNI)?;
@@ -77,6 +91,11 @@ impl OverlayLab {
             .into_iter()
             .try_for_each(Namespace::settle)?;
         Ok(lab)
+    }
+
+    /// The address of a node's tunnel device: 0 or 1.
+    pub fn tunnel_address(&self, index: usize, family: Family) -> IpAddr {
+        self.gateway(family, &self.nodes[index])
     }
 
     /// Builds (or rebuilds, with another identifier) the VXLAN device of a node: 0 or 1.
@@ -93,7 +112,7 @@ impl OverlayLab {
             namespace: node,
             name,
             vni,
-            port: Self::PORT,
+            port: self.port,
             local: node.address(Family::V4),
             mac: &here.mac(),
         };

@@ -68,9 +68,16 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "overlay",
         points: &[Point::Overlay],
-        needs: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve",
+        needs: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve; or a drop at a tunnel device for want of a neighbour, or for another MAC address",
         cannot_tell: "a wrong VNI here from one at the sender",
         applies: overlay::overlay,
+    },
+    Rule {
+        name: "tunnel-down",
+        points: &[Point::Overlay],
+        needs: "the reason `IP_INNOROUTES`, in a namespace with a tunnel device that is down",
+        cannot_tell: "whether the route that is missing was one by that device: `likely` at most",
+        applies: overlay::tunnel_down,
     },
     Rule {
         name: "listener-queue",

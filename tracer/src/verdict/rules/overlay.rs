@@ -1,10 +1,13 @@
 //! The encapsulation, or the path between nodes under it.
 
-use super::{Finding, found, function, is_tunnelled, place};
+use super::{Finding, fix, found, function, is_tunnelled, place};
 use crate::{
     drops::decode::DropFacts,
-    node::facts::NodeFacts,
-    record::{Confidence::Confirmed, Point},
+    node::{change::quoted, facts::NodeFacts, link::LinkFacts},
+    record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
 };
 
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
@@ -16,8 +19,8 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         "VXLAN_VNI_NOT_FOUND" => "no VXLAN device here has the packet's VNI".to_owned(),
         "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => {
             format!(
-                "the tunnel device{} knows no VTEP for the packet's MAC address",
-                place(facts)
+                "the tunnel device {} knows no VTEP for the packet's MAC address",
+                facts.ifname.as_deref().unwrap_or_default()
             )
         }
         "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
@@ -35,18 +38,69 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
                 .map(|hook| format!(" in {hook}"))
                 .unwrap_or_default()
         ),
-        "NEIGH_FAILED" | "NEIGH_QUEUEFULL" if is_tunnelled(facts) => {
+        _ if lacks_neighbour(facts) && is_tunnelled(facts) => {
             "the next hop to the remote VTEP does not answer".to_owned()
         }
         "IP_OUTNOROUTES" | "IP_INNOROUTES" if is_tunnelled(facts) || in_tunnel_code => {
             "there is no route to the remote VTEP".to_owned()
         }
+        "OTHERHOST" if at_tunnel(facts, node).is_some() => format!(
+            "the packet came out of the tunnel{} for another MAC address: the sender's neighbour or \
+             FDB entry for this VTEP is stale",
+            place(facts)
+        ),
+        _ if lacks_neighbour(facts) && at_tunnel(facts, node).is_some() => format!(
+            "the tunnel device {} does not know the MAC address of the next hop",
+            facts.ifname.as_deref().unwrap_or_default()
+        ),
         _ if in_tunnel_code => format!("the tunnel code dropped it ({reason})"),
         _ => return None,
     };
     let mut finding = found(Point::Overlay, Confirmed, why)?;
     finding.evidence = evidence(facts, node);
+    if reason == "NETFILTER_DROP" {
+        finding.fix.extend(node.fix.as_ref().map(fix));
+    }
     Some(finding)
+}
+
+/// The tunnel device is down, and the routes by it went with it.
+pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if facts.reason != "IP_INNOROUTES" {
+        return None;
+    }
+    let mut tunnels = node.around.tunnels.iter();
+    let device = tunnels.find(|tunnel| !tunnel.up)?;
+    let mut finding = found(
+        Point::Overlay,
+        Likely,
+        format!(
+            "no route to {}, and the tunnel device {} is down: its routes went with it",
+            facts.flow.dst, device.name
+        ),
+    )?;
+    let route = node.around.route.iter();
+    finding
+        .evidence
+        .extend(route.map(|route| format!("the kernel says now: {route}")));
+    let name = quoted(&device.name);
+    finding.fix.push(format!(
+        "ip link set dev {name} up, then have the CNI set its routes again (undo: ip link set dev \
+         {name} down)"
+    ));
+    Some(finding)
+}
+
+/// The tunnel device that it was dropped at.
+fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a LinkFacts> {
+    let at = facts.ifname.as_deref()?;
+    let mut tunnels = node.around.tunnels.iter();
+    tunnels.find(|tunnel| tunnel.name == at)
+}
+
+/// Older kernels give no reason, nor do newer ones for IPv6.
+fn lacks_neighbour(facts: &DropFacts) -> bool {
+    facts.reason.starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
 }
 
 /// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.
