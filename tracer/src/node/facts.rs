@@ -108,6 +108,7 @@ impl NodeFacts {
             ifindex: facts.key.ifindex,
             src: facts.flow.src,
             dst: facts.flow.dst,
+            dport: facts.flow.dport,
             proto: facts.key.flow.proto,
             iif: Some(facts.iif),
             mark: facts.mark,

@@ -1,12 +1,17 @@
 //! The facts of the node around one dropped packet, in one visit to its network namespace.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use anyhow::Result;
 
 use super::{
     fdb,
     link::{self, LinkFacts},
+    listener::{Before, ListenerFacts},
     mtu::{Encapsulation, Hop},
     neighbour::{self, Neighbour},
     netns::Inside,
@@ -21,6 +26,8 @@ use super::{
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
+    /// The interfaces that it came in by and was dropped at; they are read with everything else.
+    Link,
     /// The route of the packet, what refuses it, and whether the interface forwards.
     Route,
     /// The reverse-path filter.
@@ -33,6 +40,8 @@ pub enum Fact {
     Programs,
     /// Programs of the control groups of the namespace's processes.
     CgroupPrograms,
+    /// The listener that it was for.
+    Listener,
     /// Queues of the interface.
     Qdisc,
     /// MTUs on the packet's way through the namespace.
@@ -50,6 +59,8 @@ pub struct Question {
     pub src: IpAddr,
     /// Destination of the packet: of the inner one, in a tunnel.
     pub dst: IpAddr,
+    /// Destination port; `None` if there is none.
+    pub dport: Option<u16>,
     /// IP protocol.
     pub proto: u8,
     /// The interface that the packet came in by; `None` or 0 for one that was sent from here.
@@ -64,7 +75,7 @@ pub struct Question {
 
 /// What was found. What was not asked for, or is not there, is empty; what could not be read is
 /// told in `gaps`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct DropContext {
     /// The interface that the packet was dropped at.
     pub link: Option<LinkFacts>,
@@ -89,6 +100,8 @@ pub struct DropContext {
     pub programs: Vec<Program>,
     /// Programs of control groups.
     pub cgroup_programs: Vec<Program>,
+    /// The listener that it was for.
+    pub listener: Option<ListenerFacts>,
     /// The interface's queues.
     pub qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.
@@ -165,6 +178,9 @@ impl Reader<'_> {
             let gap = "the interface is not known, so neither are its programs and queues";
             self.found.gaps.push(gap.to_owned());
         }
+        if wants(Fact::Listener) {
+            self.listener();
+        }
         if wants(Fact::CgroupPrograms) {
             let found = self.step("programs of control groups", |reader| {
                 programs::of_cgroups(reader.inside)
@@ -221,6 +237,16 @@ impl Reader<'_> {
             });
             self.found.forwarding = found.flatten();
         }
+    }
+
+    fn listener(&mut self) {
+        let Some(port) = self.question.dport else {
+            return;
+        };
+        let destination = SocketAddr::new(self.question.dst, port);
+        self.found.listener = self.step("the listener", |reader| {
+            ListenerFacts::read(reader.inside, destination, None, Before::Nothing)
+        });
     }
 
     fn rpfilter(&mut self) {
@@ -341,6 +367,7 @@ mod tests {
             ifindex: 1,
             src: own,
             dst: own,
+            dport: None,
             proto: 6,
             iif: None,
             mark: 0,

@@ -15,6 +15,9 @@ mod ifla {
     pub(super) const XDP: u16 = 43;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
+    pub(super) const INFO_SLAVE_KIND: u16 = 4;
+    pub(super) const INFO_SLAVE_DATA: u16 = 5;
+    pub(super) const BRPORT_ISOLATED: u16 = 33;
     pub(super) const XDP_PROG_ID: u16 = 4;
     pub(super) const XDP_DRV_PROG_ID: u16 = 5;
     pub(super) const XDP_SKB_PROG_ID: u16 = 6;
@@ -47,6 +50,8 @@ pub struct LinkFacts {
     pub vxlan: Option<Vxlan>,
     /// Whether each packet brings its own VXLAN network and remote (`external`, as of Cilium).
     pub external: bool,
+    /// A port of a bridge that exchanges no packets with others like it.
+    pub isolated: bool,
     /// XDP programs: where they run, and their numbers.
     pub xdp: Vec<(XdpMode, u32)>,
 }
@@ -101,8 +106,17 @@ fn read(message: &Message) -> Option<LinkFacts> {
         running: flags & libc::IFF_RUNNING != 0,
         vxlan: is_vxlan.then(|| vxlan(data)),
         external: is_vxlan && external.is_some_and(|value| value.first() == Some(&1)),
+        isolated: is_isolated(info),
         xdp: xdp(all.inside(ifla::XDP)),
     })
+}
+
+fn is_isolated(info: Attributes<'_>) -> bool {
+    let of_bridge = info.text(ifla::INFO_SLAVE_KIND).as_deref() == Some("bridge");
+    let flag = info
+        .inside(ifla::INFO_SLAVE_DATA)
+        .get(ifla::BRPORT_ISOLATED);
+    of_bridge && flag.is_some_and(|value| value.first() == Some(&1))
 }
 
 fn vxlan(data: Attributes<'_>) -> Vxlan {

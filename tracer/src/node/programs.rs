@@ -39,6 +39,8 @@ pub enum Action {
     Drop,
     /// Drops what is above a rate.
     Police,
+    /// Whatever a classic BPF program says, which has no number and no name.
+    Classic,
     /// Something else.
     Other,
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Program {
         match self.action {
             Some(Action::Drop) => write!(f, " action drop")?,
             Some(Action::Police) => write!(f, " action police")?,
+            Some(Action::Classic) => write!(f, ", a classic BPF program that decides itself")?,
             Some(Action::Other) | None => {}
         }
         if let Some(drops) = self.drops.filter(|drops| *drops > 0) {

@@ -53,11 +53,13 @@ pub fn wants(facts: &DropFacts) -> Wants {
         Point::Rpfilter => &[Fact::RpFilter],
         Point::Endpoint => &[Fact::Neighbour, Fact::Overlay],
         Point::Route => &[Fact::Route, Fact::Overlay],
+        Point::Listener => &[Fact::Listener],
         Point::Queue => &[Fact::Qdisc],
         Point::Firewall if !is_netfilter(facts) => match facts.reason.as_str() {
             "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => &[Fact::CgroupPrograms],
             _ => &[Fact::Programs],
         },
+        Point::Unknown if facts.reason == "NOT_SPECIFIED" => &[Fact::Link],
         _ => &[],
     };
     Wants {

@@ -69,6 +69,11 @@ impl RouterLab {
         self.plan.subnet(family, Self::RIGHT)
     }
 
+    /// The router's address on the server's side.
+    pub fn router_address(&self, family: Family) -> std::net::IpAddr {
+        self.plan.address(family, Self::RIGHT, 1)
+    }
+
     /// Gives the client an address that no router has a route to, and returns it.
     pub fn foreign_address(&self, family: Family) -> Result<std::net::IpAddr> {
         let address = self.plan.address(family, 66, 6);

@@ -17,6 +17,9 @@ mod tca {
     pub(super) const KIND: u16 = 1;
     pub(super) const OPTIONS: u16 = 2;
     pub(super) const BPF_NAME: u16 = 7;
+    pub(super) const BPF_FLAGS: u16 = 8;
+    /// `TCA_BPF_FLAG_ACT_DIRECT`: what the program returns is the verdict.
+    pub(super) const BPF_DIRECT: u32 = 1;
     pub(super) const BPF_ID: u16 = 11;
     pub(super) const ACT_KIND: u16 = 1;
     pub(super) const ACT_OPTIONS: u16 = 2;
@@ -89,11 +92,18 @@ fn filter(message: &Message, place: &Place) -> Option<Program> {
     if name.as_deref() == Some(OURS) {
         return None;
     }
-    let (action, drops) = actions(options.inside(actions_of(&kind)?));
+    let (mut action, drops) = actions(options.inside(actions_of(&kind)?));
+    let id = options.u32(tca::BPF_ID).filter(|_| is_bpf);
+    let is_direct = options
+        .u32(tca::BPF_FLAGS)
+        .is_some_and(|flags| flags & tca::BPF_DIRECT != 0);
+    if is_bpf && is_direct && id.is_none() {
+        action = Some(Action::Classic);
+    }
     Some(Program {
         place: place.clone(),
         name: None,
-        id: options.u32(tca::BPF_ID).filter(|_| is_bpf),
+        id,
         filter: Some(match name {
             Some(name) => format!("{kind} {name}"),
             None => kind,
@@ -181,6 +191,23 @@ mod tests {
         assert_eq!(named(OURS), None);
         let head = message(0, "bpf", &Message::new(0, &[]));
         assert_eq!(filter(&head, &place()), None);
+    }
+
+    #[test]
+    fn a_classic_program_decides_itself() {
+        let with = |flags| {
+            let options = Message::new(0, &[])
+                .with(tca::BPF_NAME, b"48 0 0 23\0")
+                .with_u32(tca::BPF_FLAGS, Some(flags));
+            filter(&message(1, "bpf", &options), &place()).unwrap()
+        };
+        let direct = with(tca::BPF_DIRECT);
+        assert!(direct.may_drop());
+        assert_eq!(
+            direct.to_string(),
+            "tc ingress: filter bpf 48 0 0 23, a classic BPF program that decides itself"
+        );
+        assert!(!with(0).may_drop());
     }
 
     #[test]

@@ -2,18 +2,15 @@
 
 use super::Case;
 use crate::{
-    node::{
-        change::Change,
-        counters::name as counters,
-        listener::{ListenerFacts, ListenerState},
-        syn_queue::Room,
-    },
+    node::syn_queue::Room,
     record::{
         Confidence::{Confirmed, Likely},
         Outcome, Point,
     },
-    verdict::rules::{Finding, fix, found},
-    words,
+    verdict::rules::{
+        Finding, fix, found,
+        listener::{in_words, larger_backlog, name},
+    },
 };
 
 /// A queue of the listener is full.
@@ -44,62 +41,5 @@ pub(super) fn silence(case: &Case<'_>) -> Option<Finding> {
             .into_iter()
             .collect(),
         ..finding
-    })
-}
-
-/// What was read of the listener, as evidence.
-pub(super) fn in_words(facts: &ListenerFacts) -> Vec<String> {
-    let Some(state) = facts.accept_queue_full().or(facts.listeners.first()) else {
-        return vec![format!(
-            "nobody listens on {} in that namespace",
-            facts.destination
-        )];
-    };
-    let mut evidence = vec![format!(
-        "{}: Recv-Q {}, backlog (Send-Q) {}, {} half-open",
-        name(state),
-        state.listener.accept_queue,
-        state.listener.backlog,
-        facts.syn_queue.len
-    )];
-    let overflows = facts.moved(counters::LISTEN_OVERFLOWS).unwrap_or(0);
-    let drops = facts.moved(counters::LISTEN_DROPS).unwrap_or(0);
-    if overflows + drops > 0 {
-        evidence.push(format!(
-            "in its namespace ListenOverflows moved by {overflows}, ListenDrops by {drops}"
-        ));
-    }
-    if let Some(own) = state.new_drops {
-        evidence.push(format!(
-            "the listener itself counted {} meanwhile",
-            words::count(own.into(), "drop")
-        ));
-    }
-    evidence
-}
-
-fn name(state: &ListenerState) -> String {
-    let address = state.listener.address;
-    match &state.process {
-        Some(process) => {
-            format!(
-                "the listener {address} of {} (pid {})",
-                process.comm, process.pid
-            )
-        }
-        None => format!("the listener {address}"),
-    }
-}
-
-/// The application asked for as much as it may have: then the limit can be raised. Otherwise the
-/// backlog is the application's own, and only it can ask for more.
-fn larger_backlog(facts: &ListenerFacts, state: &ListenerState) -> Option<Change> {
-    let limit = facts.settings.somaxconn?;
-    (u64::from(state.listener.backlog) >= limit).then(|| Change {
-        apply: format!(
-            "sysctl -w net.core.somaxconn={}, then restart the application",
-            limit * 4
-        ),
-        undo: format!("sysctl -w net.core.somaxconn={limit}"),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Case, doubts, listener};
+use super::{Case, doubts};
 use crate::{
     attempts::attempt::{Reply, Step},
     drops::decode::flow,
@@ -11,7 +11,7 @@ use crate::{
         Confidence::{Likely, Possible},
         Direction, Outcome, Point,
     },
-    verdict::rules::{Finding, found},
+    verdict::rules::{Finding, found, listener},
 };
 
 /// An answer was seen, and did not arrive.

@@ -5,6 +5,7 @@ use crate::{
     drops::decode::DropFacts,
     kernel::probes::query::Direction,
     node::{
+        change::{Change, quoted},
         facts::NodeFacts,
         programs::{Place, Program},
         ruleset::{Meaning, Owner, Suspect},
@@ -153,6 +154,46 @@ fn point(meaning: Meaning) -> Point {
         Meaning::Invalid => Point::Conntrack,
         Meaning::Plain => Point::Firewall,
     }
+}
+
+/// A policy of IPsec that blocks, or that asks for an encryption which the packet has not.
+pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    (facts.reason == "XFRM_POLICY").then(|| {
+        found(
+            Point::Firewall,
+            Confirmed,
+            format!(
+                "an IPsec policy refuses it{}: `ip xfrm policy` shows it",
+                place(facts)
+            ),
+        )
+    })?
+}
+
+/// A bridge that keeps some of its ports apart. The kernel gives no reason, and frees the packet in
+/// a function that does so for other reasons, too.
+pub(super) fn isolated_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let unsaid = facts.reason == "NOT_SPECIFIED" && function(facts) == "br_handle_frame_finish";
+    let port = node.around.link.as_ref().filter(|link| link.isolated)?;
+    if !unsaid {
+        return None;
+    }
+    let mut finding = found(
+        Point::Firewall,
+        Likely,
+        format!(
+            "the bridge port {} is isolated: the bridge passes nothing from it to other isolated \
+             ports",
+            port.name
+        ),
+    )?;
+    let name = quoted(&port.name);
+    let set = |value| format!("bridge link set dev {name} isolated {value}");
+    finding.fix.push(fix(&Change {
+        apply: set("off"),
+        undo: set("on"),
+    }));
+    Some(finding)
 }
 
 pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {

@@ -18,22 +18,6 @@ pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     })?
 }
 
-pub(super) fn listener_queue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let full = facts.reason == "TCP_LISTEN_OVERFLOW"
-        || (facts.reason == "NO_SOCKET" && function(facts) == "cookie_v4_check");
-    full.then(|| {
-        let listener = match facts.flow.dport {
-            Some(port) => format!("{}:{port}", facts.flow.dst),
-            None => facts.flow.dst.to_string(),
-        };
-        found(
-            Point::Listener,
-            Confirmed,
-            format!("the accept queue of the listener at {listener} is full"),
-        )
-    })?
-}
-
 pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.as_str();
     let full = reason.starts_with("QDISC_")

@@ -7,6 +7,7 @@
 mod conntrack;
 mod firewall;
 mod host;
+pub(super) mod listener;
 mod mtu;
 mod overlay;
 mod path;
@@ -66,6 +67,13 @@ pub(super) const RULES: &[Rule] = &[
         applies: mtu::mtu,
     },
     Rule {
+        name: "fragments-lost",
+        points: &[Point::Mtu],
+        needs: "the reason `FRAG_REASM_TIMEOUT`",
+        cannot_tell: "who lost the other fragments; a firewall that passes no fragments is as likely as a lossy link",
+        applies: mtu::fragments_lost,
+    },
+    Rule {
         name: "overlay",
         points: &[Point::Overlay],
         needs: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve; or a drop at a tunnel device for want of a neighbour, or for another MAC address",
@@ -82,9 +90,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "listener-queue",
         points: &[Point::Listener],
-        needs: "the reason `TCP_LISTEN_OVERFLOW`, or `NO_SOCKET` in `cookie_v4_check`",
+        needs: "the reason `TCP_LISTEN_OVERFLOW`, or `NO_SOCKET` in `cookie_v4_check` or `cookie_v6_check`; the queue's length and the backlog for the figures",
         cannot_tell: "a slow application from a burst of connections",
-        applies: host::listener_queue,
+        applies: listener::listener_queue,
     },
     Rule {
         name: "nfqueue",
@@ -113,6 +121,20 @@ pub(super) const RULES: &[Rule] = &[
         applies: firewall::netfilter,
     },
     Rule {
+        name: "ipsec",
+        points: &[Point::Firewall],
+        needs: "the reason `XFRM_POLICY`",
+        cannot_tell: "a policy that blocks from one that wants the packet encrypted",
+        applies: firewall::ipsec,
+    },
+    Rule {
+        name: "isolated-port",
+        points: &[Point::Firewall],
+        needs: "no reason, in `br_handle_frame_finish`, at a bridge port that is isolated",
+        cannot_tell: "isolation from a VLAN or a port state that refuses the packet: `likely` at most",
+        applies: firewall::isolated_port,
+    },
+    Rule {
         name: "bpf-program",
         points: &[Point::Firewall],
         needs: "a tc, XDP, cgroup or socket-filter reason, or a function that runs XDP programs",
@@ -132,6 +154,20 @@ pub(super) const RULES: &[Rule] = &[
         needs: "a `NEIGH_` reason, the function `neigh_invalidate`, or `OTHERHOST`",
         cannot_tell: "an endpoint that is gone from one that is down, or from a dead gateway on the way",
         applies: path::neighbour,
+    },
+    Rule {
+        name: "not-here",
+        points: &[Point::Endpoint],
+        needs: "the reason `IP_INADDRERRORS`, in a namespace whose own way to the destination is back where the packet came from",
+        cannot_tell: "an endpoint that is gone from one whose neighbour entry leads to another",
+        applies: path::not_here,
+    },
+    Rule {
+        name: "time-to-live",
+        points: &[Point::Route],
+        needs: "the reason `IP_INHDR` in a function that forwards",
+        cannot_tell: "a routing loop from a sender that allows few hops",
+        applies: path::time_to_live,
     },
     Rule {
         name: "route",

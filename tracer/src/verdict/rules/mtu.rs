@@ -90,6 +90,27 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     Some(finding)
 }
 
+/// A packet of which not all fragments came in time.
+pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let packet = facts.packet.as_ref();
+    (facts.reason == "FRAG_REASM_TIMEOUT").then_some(())?;
+    let mut finding = found(
+        Point::Mtu,
+        Likely,
+        format!(
+            "a packet came in fragments, and not all of them{}: what is cut up on its way gets lost",
+            place(facts)
+        ),
+    )?;
+    finding.evidence.extend(packet.map(|packet| {
+        format!(
+            "{} bytes of it were here when the kernel gave up waiting",
+            packet.len
+        )
+    }));
+    Some(finding)
+}
+
 /// What would get through, if one of the hops in this namespace is too narrow for the packet.
 fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice)> {
     let hop = narrowest(&node.around.hops)?;

@@ -65,6 +65,50 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     Some(finding)
 }
 
+/// A packet for an address that its namespace does not have, and that is no router on the way to it:
+/// forwarded, it would only go back where it came from.
+pub(super) fn not_here(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    (facts.reason == "IP_INADDRERRORS").then_some(())?;
+    let around = &node.around;
+    let came_in = around.incoming.as_ref()?;
+    let lookup = around.route.as_ref()?;
+    let onwards = lookup.matched.as_ref().and_then(|route| route.output);
+    if onwards.is_some_and(|output| output != came_in.ifindex) {
+        return None;
+    }
+    let dst = facts.flow.dst;
+    let mut finding = found(
+        Point::Endpoint,
+        Likely,
+        format!(
+            "{dst} is not an address of the namespace that it was sent to{}: the endpoint is gone, \
+             or has another address now",
+            place(facts)
+        ),
+    )?;
+    finding.evidence.push(match &lookup.matched {
+        Some(route) => format!("from there it would go back where it came from: {route}"),
+        None => format!("from there no route leads to {dst}"),
+    });
+    Some(finding)
+}
+
+pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let ran_out =
+        facts.reason == "IP_INHDR" && matches!(function(facts), "ip_forward" | "ip6_forward");
+    ran_out.then(|| {
+        found(
+            Point::Route,
+            Confirmed,
+            format!(
+                "the packet has used up its hops (TTL){}: a routing loop, or a sender that allows \
+                 too few",
+                place(facts)
+            ),
+        )
+    })?
+}
+
 pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = match (facts.reason.as_str(), function(facts)) {
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
