@@ -173,12 +173,11 @@ fn wrong_vni() -> Result<()> {
             &lab,
             family,
             || lab.overlay(1, OverlayLab::VNI + 1),
-            Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv")
-                .judged(
-                    overlay()
-                        .why("VNI")
-                        .evidence("the VNIs here are 11 on vxlan10"),
-                ),
+            Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").judged(
+                overlay()
+                    .why("VNI")
+                    .evidence("the VNIs here are 11 on vxlan10"),
+            ),
             (&lab.nodes[1].node, "eth0"),
         )
     })
@@ -266,13 +265,12 @@ fn no_route(underlay: Underlay, fault: impl Fn(&OverlayLab) -> Result<()>) -> Re
         Family::V4,
         || fault(&lab),
         End::Silent,
-        Expected::new("IP_OUTNOROUTES", "vxlan_xmit_one")
-            .judged(
-                overlay()
-                    .why("no route to the remote VTEP")
-                    .evidence("cannot be reached")
-                    .evidence("the tunnel device is vxlan10, VNI 10"),
-            ),
+        Expected::new("IP_OUTNOROUTES", "vxlan_xmit_one").judged(
+            overlay()
+                .why("no route to the remote VTEP")
+                .evidence("cannot be reached")
+                .evidence("the tunnel device is vxlan10, VNI 10"),
+        ),
         (&lab.nodes[0].node, OverlayLab::VXLAN),
     )
 }
