@@ -2,82 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::IpAddr,
 };
 
+pub use super::kind::{Kind, Object};
 use super::{
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     policy::Policy,
     selector::Known,
     update::Change,
 };
-
-/// A kind of objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Pods.
-    Pod,
-    /// Namespaces.
-    Namespace,
-    /// Nodes.
-    Node,
-    /// Services.
-    Service,
-    /// EndpointSlices.
-    EndpointSlice,
-    /// NetworkPolicies.
-    NetworkPolicy,
-}
-
-impl Kind {
-    /// The kind of this name, as the API writes it.
-    #[must_use]
-    pub fn from_api(name: &str) -> Option<Self> {
-        Some(match name {
-            "Pod" => Self::Pod,
-            "Namespace" => Self::Namespace,
-            "Node" => Self::Node,
-            "Service" => Self::Service,
-            "EndpointSlice" => Self::EndpointSlice,
-            "NetworkPolicy" => Self::NetworkPolicy,
-            _ => return None,
-        })
-    }
-
-    /// The API group that these objects belong to; others have kinds of the same names.
-    #[must_use]
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::EndpointSlice => "discovery.k8s.io",
-            Self::NetworkPolicy => "networking.k8s.io",
-            _ => "",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// An object of any kind.
-#[derive(Debug, Clone)]
-pub enum Object {
-    /// A pod.
-    Pod(Pod),
-    /// A namespace's name and labels.
-    Namespace(String, Labels),
-    /// A node.
-    Node(Node),
-    /// A Service.
-    Service(Service),
-    /// An EndpointSlice.
-    EndpointSlice(EndpointSlice),
-    /// A NetworkPolicy.
-    Policy(Policy),
-}
 
 /// What is known of a cluster.
 #[derive(Debug, Clone, Default)]
@@ -96,34 +30,6 @@ pub struct View {
     policies: BTreeMap<ObjectName, Policy>,
     unreadable: BTreeSet<ObjectName>,
     foreign: BTreeMap<String, usize>,
-}
-
-impl Object {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Pod(_) => Kind::Pod,
-            Self::Namespace(..) => Kind::Namespace,
-            Self::Node(_) => Kind::Node,
-            Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Policy(_) => Kind::NetworkPolicy,
-        }
-    }
-
-    /// Its name; that of a namespace or a node has no namespace.
-    #[must_use]
-    pub fn id(&self) -> ObjectName {
-        match self {
-            Self::Pod(pod) => pod.id.clone(),
-            Self::Namespace(name, _) => ObjectName::new("", name),
-            Self::Node(node) => ObjectName::new("", &node.name),
-            Self::Service(service) => service.id.clone(),
-            Self::EndpointSlice(slice) => slice.id.clone(),
-            Self::Policy(policy) => policy.id.clone(),
-        }
-    }
 }
 
 impl View {

@@ -54,7 +54,9 @@ fn ready(
 /// Nobody stands behind the Service.
 pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) {
     let rejected = scene.outcome == Some(Outcome::Rejected) && verdict.point == Point::Unknown;
-    if verdict.point != Point::Endpoint && !rejected && !scene.is_silence(verdict) {
+    // Without kube-proxy's rule, the packet goes by whatever route there is.
+    let routed = verdict.point == Point::Route;
+    if verdict.point != Point::Endpoint && !rejected && !routed && !scene.is_silence(verdict) {
         return;
     }
     let Some((service, port)) = service(scene) else {
@@ -66,7 +68,7 @@ pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict
     }
     let id = &service.id;
     let (pods, hint) = behind(view, service);
-    if verdict.point != Point::Endpoint {
+    if rejected || scene.is_silence(verdict) {
         let seen = std::mem::replace(
             &mut verdict.why,
             format!("the Service {id} has no ready endpoint"),
@@ -204,11 +206,12 @@ fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) {
         return;
     }
     let fact = format!(
-        "{} is not among the {} ready endpoint{} of Service {}: the rules that lead to it here are stale",
+        "{} is no ready endpoint of Service {} ({} {} ready): the rules that lead to it here are \
+         stale",
         scene.flow.dst,
+        service.id,
         ready.len(),
-        if ready.len() == 1 { "" } else { "s" },
-        service.id
+        if ready.len() == 1 { "is" } else { "are" },
     );
     if verdict.point == Point::Endpoint {
         verdict.evidence.insert(1.min(verdict.evidence.len()), fact);

@@ -276,7 +276,7 @@ fn dnat_to_somebody_who_is_no_endpoint_is_stale() {
     assert!(
         verdict
             .why
-            .contains("not among the 1 ready endpoint of Service shop/web"),
+            .contains("is no ready endpoint of Service shop/web (1 is ready)"),
         "{}",
         verdict.why
     );
