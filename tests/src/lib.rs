@@ -13,11 +13,14 @@
 //! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
 //! | [`judged`] | what a verdict must say |
 //! | [`runtime`] | containerd in a lab, and pods that run in it |
+//! | [`apiserver`] | an API server that replays what a real one has sent |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
-//! Everything needs root, and everything happens inside namespaces that the lab made itself.
+//! All but [`apiserver`] needs root, and everything happens inside namespaces that the lab made
+//! itself.
 
+pub mod apiserver;
 pub mod attempt;
 pub mod fault;
 mod interrupt;

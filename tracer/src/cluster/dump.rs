@@ -4,7 +4,6 @@
 //! A file that cannot be parsed is an error. One object in it that makes no sense is left out,
 //! with a note: the rest is still of use.
 
-mod item;
 mod json;
 mod yaml;
 
@@ -13,8 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::item::Item;
-use super::view::{Kind, View};
+use super::{
+    item::{Item, printable},
+    view::{Kind, View},
+};
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -166,17 +167,9 @@ impl Loaded {
     }
 }
 
-/// A foreign text, without what a terminal would take for a command.
-fn printable(text: &str) -> String {
-    let escaped = |c: char| match c {
-        ' '..='~' => c.to_string(),
-        _ => c.escape_debug().to_string(),
-    };
-    text.chars().map(escaped).collect()
-}
-
-/// Kinds of the CNI plugins' own, and the cluster-wide ones.
-fn is_foreign_policy(kind: &str, group: &str) -> bool {
+/// Whether it is a kind that decides about traffic as well: the CNI plugins' own, and the
+/// cluster-wide ones.
+pub(super) fn is_foreign_policy(kind: &str, group: &str) -> bool {
     let known = [
         "cilium.io",
         "projectcalico.org",

@@ -18,6 +18,7 @@ pub mod convert;
 mod convert_policy;
 pub mod dump;
 pub mod history;
+mod item;
 mod kind;
 pub mod live;
 pub mod naming;

@@ -83,4 +83,9 @@ impl Sink {
         let source = self.source;
         self.updates.send(Update { source, change }).is_ok()
     }
+
+    /// Returns once nobody listens any more.
+    pub async fn closed(&self) {
+        self.updates.closed().await;
+    }
 }

@@ -3,10 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    SyntaxError,
-    item::{Body, Item, without_place},
-};
+use super::SyntaxError;
+use crate::cluster::item::{Body, Item, without_place};
 
 /// How deep lists may be in lists. kubectl nests none, and every level takes its share of the stack.
 const DEEPEST: usize = 8;

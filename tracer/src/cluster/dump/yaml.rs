@@ -2,11 +2,8 @@
 
 use serde_json::Value;
 
-use super::{
-    SyntaxError,
-    item::{Body, Item},
-    json::inner_kind,
-};
+use super::{SyntaxError, json::inner_kind};
+use crate::cluster::item::{Body, Item};
 
 /// Gives each object of the text, and each list.
 pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {

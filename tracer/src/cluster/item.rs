@@ -1,18 +1,18 @@
-//! One object of a file, before it is known what it is.
+//! One object as JSON or YAML has it, before it is known what it is.
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
-use crate::cluster::{
+use super::{
     convert,
     objects::ObjectName,
     view::{Kind, Object},
 };
 
-/// One object of a file.
+/// One object, of a file or an answer of the API server.
 pub(super) struct Item<'a> {
-    /// The line at which it begins, from 1.
+    /// The line of its file at which it begins, from 1; 0 where there is no file.
     pub(super) line: usize,
     /// The kind that its list gives it, where it does not say one itself.
     pub(super) listed: Option<(String, String)>,
@@ -22,9 +22,9 @@ pub(super) struct Item<'a> {
 
 /// An object as its file has it.
 pub(super) enum Body<'a> {
-    /// A piece of a JSON file: what is wrong in it has a line.
+    /// A piece of a JSON text: what is wrong in it has a line.
     Text(&'a RawValue),
-    /// What a YAML file says.
+    /// What YAML says, or an event of a watch.
     Tree(Value),
 }
 
@@ -75,41 +75,22 @@ impl Item<'_> {
     /// It, as an object of this kind.
     pub(super) fn object(&self, kind: Kind) -> Result<Object, Senseless> {
         let converted = match kind {
-            Kind::Pod => convert::pod(self.typed::<core::Pod>()?).map(Object::Pod),
-            Kind::Namespace => convert::namespace(self.typed::<core::Namespace>()?)
+            Kind::Pod => convert::pod(self.parse::<core::Pod>()?).map(Object::Pod),
+            Kind::Namespace => convert::namespace(self.parse::<core::Namespace>()?)
                 .map(|(name, labels)| Object::Namespace(name, labels)),
-            Kind::Node => convert::node(self.typed::<core::Node>()?).map(Object::Node),
-            Kind::Service => convert::service(self.typed::<core::Service>()?).map(Object::Service),
+            Kind::Node => convert::node(self.parse::<core::Node>()?).map(Object::Node),
+            Kind::Service => convert::service(self.parse::<core::Service>()?).map(Object::Service),
             Kind::EndpointSlice => {
-                convert::endpoint_slice(self.typed::<discovery::EndpointSlice>()?)
+                convert::endpoint_slice(self.parse::<discovery::EndpointSlice>()?)
                     .map(Object::EndpointSlice)
             }
             Kind::NetworkPolicy => {
-                convert::policy(self.typed::<net::NetworkPolicy>()?).map(Object::Policy)
+                convert::policy(self.parse::<net::NetworkPolicy>()?).map(Object::Policy)
             }
         };
         converted.map_err(|message| Senseless {
             line: None,
             message,
-        })
-    }
-
-    /// As a type of the API. That checks `kind` and `apiVersion`, which an item of a list may
-    /// leave to the list; they have been looked at by now.
-    fn typed<T: DeserializeOwned>(&self) -> Result<T, Senseless> {
-        if self.listed.is_none() {
-            return self.parse();
-        }
-        let mut tree: Value = self.parse()?;
-        if let (Some(map), Some((version, kind))) = (tree.as_object_mut(), &self.listed) {
-            map.entry("apiVersion")
-                .or_insert_with(|| Value::String(version.clone()));
-            map.entry("kind")
-                .or_insert_with(|| Value::String(kind.clone()));
-        }
-        T::deserialize(tree).map_err(|error| Senseless {
-            line: None,
-            message: error.to_string(),
         })
     }
 
@@ -135,4 +116,13 @@ pub(super) fn without_place(error: &serde_json::Error) -> String {
         .strip_suffix(&place)
         .map(str::to_owned)
         .unwrap_or(message)
+}
+
+/// A foreign text, without what a terminal would take for a command.
+pub(super) fn printable(text: &str) -> String {
+    let escaped = |c: char| match c {
+        ' '..='~' => c.to_string(),
+        _ => c.escape_debug().to_string(),
+    };
+    text.chars().map(escaped).collect()
 }

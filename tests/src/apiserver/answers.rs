@@ -1,0 +1,137 @@
+//! What a request is answered.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{Either, Full, channel::Channel};
+use hyper::{Request, Response, StatusCode, body::Incoming, header};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    Asked, TOKEN,
+    store::{Manner, Store, Told, Watcher, line},
+};
+
+type Body = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
+
+/// Answers one request.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    store: &Mutex<Store>,
+    asking: &UnboundedSender<Asked>,
+) -> Result<Response<Body>, Infallible> {
+    let asked = Asked {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+    };
+    asking.send(asked.clone()).ok();
+    let token = request.headers().get(header::AUTHORIZATION);
+    let known = token.is_some_and(|token| *token == format!("Bearer {TOKEN}"));
+    let plural = asked.path.rsplit('/').next().unwrap_or_default();
+    Ok(match manner(plural, store).await {
+        Manner::Unauthorized => status(401, "Unauthorized", "Unauthorized"),
+        _ if !known => status(401, "Unauthorized", "Unauthorized"),
+        Manner::Forbidden => {
+            let verb = if asked.parameter("watch").is_some() {
+                "watch"
+            } else {
+                "list"
+            };
+            let message = format!(
+                "{plural} is forbidden: User \"system:serviceaccount:ops:whydrop\" cannot {verb} \
+                 resource \"{plural}\" in API group \"\" at the cluster scope"
+            );
+            status(403, "Forbidden", &message)
+        }
+        Manner::Served | Manner::Silent => served(&asked, plural, store),
+    })
+}
+
+/// How requests for a kind are answered, once they are.
+async fn manner(plural: &str, store: &Mutex<Store>) -> Manner {
+    loop {
+        let changed = {
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            match store.manner(plural) {
+                Manner::Silent => Arc::clone(&store.changed).notified_owned(),
+                manner => return manner,
+            }
+        };
+        changed.await;
+    }
+}
+
+fn served(asked: &Asked, plural: &str, store: &Mutex<Store>) -> Response<Body> {
+    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = |name| asked.parameter(name).and_then(|value| value.parse().ok());
+    if let Some(page) = store.page(&asked.path) {
+        return whole(StatusCode::OK, page);
+    }
+    if asked.parameter("watch").is_some() {
+        let after = number("resourceVersion").unwrap_or_default();
+        if let Some((since, watcher)) = store.watch(plural, after) {
+            return stream(since, watcher);
+        }
+    } else {
+        let from = number("continue").unwrap_or_default();
+        if let Some(list) = store.list(plural, usize::try_from(from).unwrap_or_default()) {
+            return whole(StatusCode::OK, &list);
+        }
+    }
+    status(
+        404,
+        "NotFound",
+        "the server could not find the requested resource",
+    )
+}
+
+/// What has happened since, and then what happens.
+fn stream(since: Vec<Value>, mut watcher: Watcher) -> Response<Body> {
+    let (mut sender, body) = Channel::new(16);
+    tokio::spawn(async move {
+        for event in since {
+            if sender.send_data(line(&event)).await.is_err() {
+                return;
+            }
+        }
+        while let Some(told) = watcher.recv().await {
+            let told = match told {
+                Told::Line(line) => sender.send_data(line).await,
+                Told::Cut => {
+                    sender.abort(io::ErrorKind::ConnectionReset.into());
+                    return;
+                }
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    });
+    json_response(StatusCode::OK, Either::Right(body))
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    });
+    whole(StatusCode::from_u16(code).unwrap_or_default(), &status)
+}
+
+fn whole(status: StatusCode, body: &Value) -> Response<Body> {
+    json_response(status, Either::Left(Full::from(body.to_string())))
+}
+
+fn json_response(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
