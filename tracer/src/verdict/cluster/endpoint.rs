@@ -176,8 +176,7 @@ pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) {
             format!("{ip} is in the range of node {node}'s pods, and no known pod has it"),
             Confidence::Possible,
         ),
-        Name::Pod(_) => return not_behind(scene, verdict),
-        _ => return,
+        _ => return not_behind(scene, verdict),
     };
     if by_rule {
         lead(verdict, [why]);

@@ -1,0 +1,274 @@
+//! What the cluster's objects add to verdicts on real drops and on real silence. The healthy twin is
+//! in each trace: a connection to somebody the objects have nothing against.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use whydrop_tests::{
+    DEADLINE,
+    attempt::{Expected, Lookout},
+    judged::Judged,
+    kube::{Objects, Pod},
+    lab::{
+        Family, Namespace,
+        topology::{NodeLab, VoidLab},
+    },
+    tracer::{Tracer, watching},
+    traffic::{TcpAttempt, TcpServer},
+};
+
+const PORT: u16 = 8080;
+
+/// Starts a trace with these objects in a file, which is deleted with the directory.
+fn lookout(node: &Namespace, filter: &str, objects: &Objects) -> Result<(Lookout, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    let file = objects.write(directory.path(), "cluster.json")?;
+    let file = file.display().to_string();
+    let lookout = Lookout::start(&[node], [filter, "--cluster", &file])?;
+    Ok((lookout, directory))
+}
+
+fn service(id: &str, app: &str, ip: IpAddr, endpoints: &[IpAddr]) -> [Value; 2] {
+    let (namespace, name) = id.split_once('/').expect("namespace/name");
+    let endpoints: Vec<Value> = endpoints
+        .iter()
+        .map(|ip| json!({"addresses": [ip.to_string()]}))
+        .collect();
+    [
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"namespace": namespace, "name": name},
+            "spec": {
+                "clusterIP": ip.to_string(),
+                "selector": {"app": app},
+                "ports": [{"port": 80, "protocol": "TCP"}],
+            },
+        }),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": namespace, "name": format!("{name}-x"),
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "", "port": PORT, "protocol": "TCP"}],
+            "endpoints": endpoints,
+        }),
+    ]
+}
+
+/// Rules shaped like kube-proxy's, for a Service at port 80.
+fn dnat(node: &Namespace, ip: IpAddr, id: &str, backend: SocketAddr) -> Result<()> {
+    let rules = format!(
+        "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\n\
+         :KUBE-SEP-BBBBBBBBBBBBBBBB - [0:0]\n\
+         -A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
+         -A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"{id} cluster IP\" -m tcp --dport \
+         80 -j KUBE-SVC-AAAAAAAAAAAAAAAA\n\
+         -A KUBE-SVC-AAAAAAAAAAAAAAAA -m comment --comment \"{id} -> {backend}\" -j \
+         KUBE-SEP-BBBBBBBBBBBBBBBB\n\
+         -A KUBE-SEP-BBBBBBBBBBBBBBBB -p tcp -m comment --comment \"{id}\" -m tcp -j DNAT \
+         --to-destination {backend}\nCOMMIT\n"
+    );
+    node.run_with_input("iptables-nft-restore", &rules)
+        .map(drop)
+}
+
+#[test]
+fn a_service_whose_selector_matches_nothing() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let ip = lab.cluster_ip(Family::V4);
+    let mut objects = Objects {
+        pods: vec![Pod::new(
+            "shop/cart",
+            "app=Cart",
+            lab.pod_a.address(Family::V4),
+            "n1",
+        )],
+        ..Objects::default()
+    };
+    objects.others.extend(service("shop/cart", "cart", ip, &[]));
+    lab.node
+        .run(&format!("ip route add unreachable {ip}/32 metric 4000"))?;
+    lab.node.run(&format!(
+        "ip route add {ip}/32 via {} dev eth0",
+        lab.outside.address(Family::V4)
+    ))?;
+    let directory = tempfile::tempdir()?;
+    let file = objects.write(directory.path(), "cluster.json")?;
+    let mut arguments = watching(&[&lab.node]);
+    arguments.extend([
+        "10.0.0.0/8".to_owned(),
+        "--cluster".to_owned(),
+        file.display().to_string(),
+    ]);
+    let healthy = lab.outside.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&lab.outside, healthy)?;
+    let mut tracer = Tracer::start(arguments)?;
+    let rules = format!(
+        "*filter\n:KUBE-SERVICES - [0:0]\n\
+         -A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" \
+         -j KUBE-SERVICES\n\
+         -A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"shop/cart has no endpoints\" -m \
+         tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable\nCOMMIT\n"
+    );
+    lab.node.run_with_input("iptables-nft-restore", &rules)?;
+    TcpAttempt::start(&lab.pod_b, None, healthy)?.outcome(DEADLINE)?;
+    TcpAttempt::start(&lab.pod_b, None, SocketAddr::new(ip, 80))?.outcome(DEADLINE)?;
+    let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
+    let drop = record.as_drop().context("a drop")?;
+    let judged = Judged::new("endpoint", "confirmed")
+        .why("the Service shop/cart has no endpoints")
+        .evidence(
+            "Service shop/cart selects app=cart, which matches no pod in shop; pod cart comes near \
+             with app=Cart",
+        )
+        .fix("kubectl -n shop edit service cart");
+    ensure!(
+        judged.mismatch(&drop.verdict).is_none(),
+        "{:?}",
+        judged.mismatch(&drop.verdict)
+    );
+    ensure!(
+        drop.dst_owner.as_deref() == Some("Service shop/cart"),
+        "{:?}",
+        drop.dst_owner
+    );
+    let trace = tracer.stop()?;
+    let others = trace.drops().filter(|drop| drop.flow.dport != Some(80));
+    ensure!(others.count() == 0, "drops of the healthy connection");
+    Ok(())
+}
+
+#[test]
+fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let ip = lab.cluster_ip(Family::V4);
+    let living = lab.pod_a.address(Family::V4);
+    let IpAddr::V4(v4) = living else {
+        unreachable!("an IPv4 address")
+    };
+    let gone = IpAddr::from([v4.octets()[0], v4.octets()[1], v4.octets()[2], 77]);
+    let mut objects = Objects {
+        pods: vec![Pod::new("shop/cart", "app=cart", living, "n1")],
+        ..Objects::default()
+    };
+    objects
+        .others
+        .extend(service("shop/cart", "cart", ip, &[living]));
+    let _server = TcpServer::echo(&lab.pod_a, SocketAddr::new(living, PORT))?;
+    let (mut lookout, _file) = lookout(&lab.node, &format!("{ip}"), &objects)?;
+    dnat(&lab.node, ip, "shop/cart", SocketAddr::new(living, PORT))?;
+    lookout.healthy(
+        &lab.outside,
+        &lab.pod_a,
+        SocketAddr::new(ip, 80),
+        &Expected::answered()
+            .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
+            .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+            .translated(SocketAddr::new(living, PORT)),
+    )?;
+    dnat(&lab.node, ip, "shop/cart", SocketAddr::new(gone, PORT))?;
+    let attempt = TcpAttempt::start(&lab.outside, None, SocketAddr::new(ip, 80))?;
+    let record = lookout
+        .tracer()
+        .wait_for("the SYN to nobody", |record| record.as_drop().is_some())?;
+    let judged = Judged::new("endpoint", "likely")
+        .why(format!("nobody answers for {gone}"))
+        .evidence(format!(
+            "{gone} is no ready endpoint of Service shop/cart (1 is ready)"
+        ));
+    let drop = record.as_drop().context("a drop")?;
+    ensure!(
+        judged.mismatch(&drop.verdict).is_none(),
+        "{:?}",
+        judged.mismatch(&drop.verdict)
+    );
+    attempt.outcome(DEADLINE).map(std::mem::drop)
+}
+
+/// What leaves the node may be refused by a policy elsewhere. Nobody saw it: it stays `off-node`.
+#[test]
+fn silence_beyond_the_node_is_no_proof_of_a_policy() -> Result<()> {
+    let lab = VoidLab::build()?;
+    let (pod, far) = (lab.pod.address(Family::V4), lab.far_address(Family::V4));
+    let deny = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": "bank", "name": "deny"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+    });
+    for (policies, words) in [
+        (
+            vec![deny],
+            "the NetworkPolicies do not admit the flow: bank/vault is isolated for ingress",
+        ),
+        (vec![], "no drop of it was seen on this node"),
+    ] {
+        let objects = Objects {
+            pods: vec![
+                Pod::new("shop/web", "app=web", pod, "n1"),
+                Pod::new("bank/vault", "app=vault", far, "n2"),
+            ],
+            policies,
+            others: vec![json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicyList", "items": [],
+            })],
+        };
+        let (mut lookout, _file) = lookout(&lab.node, &format!("{far}"), &objects)?;
+        lookout.silent(
+            &lab.pod,
+            SocketAddr::new(far, PORT),
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .evidence(words),
+        )?;
+        lookout.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_api_server_beyond_the_node_is_named_with_its_gates() -> Result<()> {
+    let lab = VoidLab::build()?;
+    let far = lab.far_address(Family::V4);
+    let mut objects = Objects {
+        pods: vec![Pod::new(
+            "shop/web",
+            "app=web",
+            lab.pod.address(Family::V4),
+            "n1",
+        )],
+        ..Objects::default()
+    };
+    objects.others.extend(service(
+        "default/kubernetes",
+        "none",
+        "10.96.0.1".parse()?,
+        &[far],
+    ));
+    let (mut lookout, _file) = lookout(&lab.node, &format!("{far}"), &objects)?;
+    for (port, words) in [
+        (PORT, "the destination is the cluster's API server"),
+        (PORT + 1, "tun interface"),
+    ] {
+        lookout.silent(
+            &lab.pod,
+            SocketAddr::new(far, port),
+            &Expected::failed("unanswered", "off-node", "likely")
+                .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                .evidence(words),
+        )?;
+    }
+    let trace = lookout.finish()?;
+    for attempt in trace.attempts() {
+        let verdict = attempt.verdict.as_ref().context("a verdict")?;
+        let gates = verdict
+            .fix
+            .iter()
+            .any(|fix| fix.contains("authorised IP ranges"));
+        ensure!(gates == (attempt.flow.dport == Some(PORT)), "{verdict:?}");
+    }
+    Ok(())
+}
