@@ -43,10 +43,14 @@ impl Node {
     }
 
     fn trace(&self, pods: &[&Pod], more: &[String]) -> Result<Tracer> {
+        self.trace_to(&format!(":{PORT}"), pods, more)
+    }
+
+    fn trace_to(&self, end: &str, pods: &[&Pod], more: &[String]) -> Result<Tracer> {
         let mut namespaces: Vec<&Namespace> = self.lab.namespaces();
         namespaces.extend(pods.iter().map(|pod| pod.host.namespace()));
         let mut arguments = watching(&namespaces);
-        arguments.push(format!(":{PORT}"));
+        arguments.push(end.to_owned());
         arguments.extend_from_slice(more);
         Tracer::start_with_cluster(arguments)
     }
@@ -157,6 +161,54 @@ fn a_pod_that_comes_later_has_its_name_and_one_that_is_gone_gives_it_up() -> Res
         .filter_map(Record::as_drop)
         .any(|drop| drop.dst_pod.as_ref() == Some(&cart));
     ensure!(!claimed, "{} still has the address", cart.name);
+    no_trouble(&trace)
+}
+
+/// The filter goes with the name: from one pod to the next of that name, which has another address.
+#[test]
+fn a_filter_by_name_follows_the_name() -> Result<()> {
+    let mut node = Node::build(3)?;
+    node.break_port()?;
+    let first = node.containerd.pod("cart-0", &LABELS)?;
+    let before = node.pod_address(&first, Family::V4);
+    let mut tracer = node.trace_to(&format!("shop/cart-0:{PORT}"), &[], &node.cri_socket())?;
+    let attempt = |node: &Node, address| TcpAttempt::start(&node.lab.client, None, address);
+    let dropped = |tracer: &mut Tracer, flow: Flow| {
+        let is_it = |drop: &DropRecord| drop.flow == flow.into();
+        tracer
+            .wait_for(&format!("a drop of {flow}"), |record| {
+                record.as_drop().is_some_and(is_it)
+            })
+            .map(drop)
+    };
+    dropped(&mut tracer, attempt(&node, before)?.flow())?;
+
+    // Who still asks for a pod that is gone is what such a trace is to show.
+    node.containerd.remove(first)?;
+    dropped(&mut tracer, attempt(&node, before)?.flow())?;
+
+    let second = node.containerd.pod("cart-0", &LABELS)?;
+    let after = node.pod_address(&second, Family::V4);
+    ensure!(after != before, "the plugin gave the same address again");
+    // The runtime tells of it a moment after it was done. The SYN is sent again until then.
+    let patient = attempt(&node, after)?;
+    dropped(&mut tracer, patient.flow())?;
+    let told = tracer.records().len();
+    attempt(&node, before)?;
+    dropped(&mut tracer, attempt(&node, after)?.flow())?;
+    let trace = tracer.stop()?;
+    let mut later = trace.records[told..].iter().filter_map(Record::as_drop);
+    ensure!(
+        later.all(|drop| drop.flow.dst == after.ip()),
+        "{before} is still in the filter"
+    );
+    ensure!(
+        trace
+            .stderr
+            .contains(&format!("shop/cart-0:{PORT} is now ")),
+        "{}",
+        trace.stderr
+    );
     no_trouble(&trace)
 }
 

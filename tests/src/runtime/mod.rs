@@ -38,7 +38,8 @@ directory=$1
 findmnt --raw --noheadings --output TARGET | while read -r mount; do
     case "$mount" in
     "$directory"*) ;;
-    *) mount --make-private "$mount" ;;
+    # Unless it has gone meanwhile: others mount things, too.
+    *) mount --make-private "$mount" || ! mountpoint -q "$mount" ;;
     esac
 done
 mount -t tmpfs tmpfs /run
