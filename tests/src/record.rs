@@ -150,6 +150,8 @@ pub struct Attempt {
     #[serde(deserialize_with = "null_or")]
     pub dns: Option<Dns>,
     #[serde(deserialize_with = "null_or")]
+    pub tls: Option<String>,
+    #[serde(deserialize_with = "null_or")]
     pub by: Option<String>,
     pub hops: Vec<Hop>,
     pub reply_hops: Vec<Hop>,
@@ -357,6 +359,8 @@ pub struct Summary {
 pub struct Layer {
     pub layer: String,
     pub result: String,
+    #[serde(deserialize_with = "null_or")]
+    pub evidence: Option<String>,
     #[serde(deserialize_with = "null_or")]
     pub verdict: Option<String>,
 }

@@ -136,6 +136,9 @@ pub struct SightingEvent {
     pub len: u32,
     /// Bytes of `capture` in use.
     pub capture_len: u32,
+    /// The first bytes of the payload of a TCP segment that settles a handshake; zero where there
+    /// are not as many. `capture` need not have them: the sender's are in pages of their own.
+    pub payload: [u8; 8],
     /// The packet, from the network header up.
     pub capture: [u8; CAPTURE_LEN],
 }

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     conntrack,
-    maps::{EARLY, EVENTS, HANDSHAKES, NO_HOPS, asked_for, sighting_room, tally},
+    maps::{EARLY, EVENTS, HANDSHAKES, LAYOUT, NO_HOPS, asked_for, sighting_room, tally},
     place::Place,
     skb::{Packet, Skb},
 };
@@ -37,8 +37,7 @@ pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     let skb = Skb::behind(context.cast());
     match first_look(context) {
         FirstLook::Nothing => None,
-        FirstLook::Look => look(&skb, &skb.packet()?, direction),
-        FirstLook::Settles => send(&skb, &skb.packet()?, &Tuple::default(), direction),
+        found => look(ctx, &skb, found == FirstLook::Settles, direction),
     }
 }
 
@@ -143,9 +142,10 @@ struct Part {
 }
 
 #[inline(always)]
-fn look(skb: &Skb, packet: &Packet, direction: u32) -> Option<()> {
+fn look(ctx: &TcContext, skb: &Skb, settles: bool, direction: u32) -> Option<()> {
+    let packet = &skb.packet()?;
     let room = sighting_room()?;
-    let mut matches = false;
+    let mut matches = settles;
     // Of a quoted packet, the protocol and where its transport header starts.
     let mut quoted = (0, 0);
     let readable = walk(packet, &mut room.layer, |role, layer| {
@@ -170,11 +170,33 @@ fn look(skb: &Skb, packet: &Packet, direction: u32) -> Option<()> {
         }
         return None;
     }
+    let payload = if settles {
+        payload(ctx, skb, packet, &room.flow)
+    } else {
+        [0; 8]
+    };
     if part.opens {
         // It may be there already; then it stays as it is.
         let _ = HANDSHAKES.insert(part.key, Handshake::default(), BPF_NOEXIST.into());
     }
-    send(skb, packet, &room.original, direction)
+    send(skb, packet, &room.original, payload, direction)
+}
+
+/// The first bytes of a segment's payload. Behind a ClientHello, what the server sends is of
+/// interest too: its first data follows the number that the client acknowledges here.
+#[inline(always)]
+fn payload(ctx: &TcContext, skb: &Skb, packet: &Packet, flow: &Layer) -> [u8; 8] {
+    let Some(tcp) = tcp(packet, flow) else {
+        return [0; 8];
+    };
+    let network_at = packet.start - skb.pointer(&LAYOUT.skb_data);
+    let at = network_at + u64::from(flow.end_at.saturating_sub(tcp.payload));
+    let payload: [u8; 8] = ctx.load(at as usize).unwrap_or_default();
+    if let [0x16, 0x03, _, _, _, 0x01, ..] = payload {
+        let key = handshake_key(protocol::TCP, tcp.ack.wrapping_sub(1));
+        let _ = HANDSHAKES.insert(key, Handshake::default(), BPF_NOEXIST.into());
+    }
+    payload
 }
 
 /// What the packet is to a handshake; `None` if nothing.
@@ -258,7 +280,13 @@ fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
 }
 
 #[inline(always)]
-fn send(skb: &Skb, packet: &Packet, original: &Tuple, direction: u32) -> Option<()> {
+fn send(
+    skb: &Skb,
+    packet: &Packet,
+    original: &Tuple,
+    payload: [u8; 8],
+    direction: u32,
+) -> Option<()> {
     let place = sighted(skb, direction)?;
     let Some(mut entry) = EVENTS.reserve::<SightingEvent>(0) else {
         tally(tally::LOST);
@@ -272,6 +300,7 @@ fn send(skb: &Skb, packet: &Packet, original: &Tuple, direction: u32) -> Option<
         (*event).original = *original;
         (*event).place = place;
         (*event).len = skb.len_from(packet);
+        (*event).payload = payload;
         let len = packet.linear.min(CAPTURE_LEN as u32);
         let failed = read_kernel_bytes(
             addr_of_mut!((*event).capture).cast(),

@@ -154,6 +154,8 @@ pub struct Attempt {
     pub isn: Option<u32>,
     /// The DNS question and its answer; `None` for TCP.
     pub dns: Option<Dns>,
+    /// How far TLS had got by then; `None` where no ClientHello was seen.
+    pub tls: Option<Tls>,
     /// Who answered, refused or rejected: its address and, where it can be told, what it is.
     pub by: Option<String>,
     /// The hops of the SYN (or query), in order of time.
@@ -162,6 +164,20 @@ pub struct Attempt {
     pub reply_hops: Vec<Hop>,
     /// Who lost it, and how we know; `None` where it was answered.
     pub verdict: Option<Verdict>,
+}
+
+/// How far TLS got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// The ClientHello was sent, and not acknowledged.
+    Sent,
+    /// The ClientHello was acknowledged.
+    Acknowledged,
+    /// The server has sent data.
+    Answered,
+    /// A RST came in answer to the ClientHello.
+    Reset,
 }
 
 /// What became of a connection attempt.

@@ -5,6 +5,7 @@ mod flood;
 mod flow;
 mod ping;
 mod tcp;
+pub mod tls;
 mod udp;
 
 pub use dns::{DnsQuery, DnsServer};

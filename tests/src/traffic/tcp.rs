@@ -25,12 +25,21 @@ pub struct TcpServer {
 impl TcpServer {
     /// Accepts every connection and sends back whatever it says.
     pub fn echo(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::serve(namespace, address, echo)
+    }
+
+    /// Accepts every connection and leaves it to `serve`.
+    pub fn serve(
+        namespace: &Namespace,
+        address: SocketAddr,
+        serve: impl Fn(TcpStream) + Copy + Send + 'static,
+    ) -> Result<Self> {
         let mut server = Self::deaf(namespace, address, 1024)?;
         let listener = server.listener.try_clone()?;
         server.acceptor = Some(thread::spawn(move || {
             // `accept` fails when `drop` shuts the listener down.
             while let Ok((connection, _)) = listener.accept() {
-                thread::spawn(move || echo(connection.into()));
+                thread::spawn(move || serve(connection.into()));
             }
         }));
         Ok(server)

@@ -7,7 +7,10 @@ use std::{
 
 use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
 
-use super::sighting::{Place, Rejection, Sighting};
+use super::{
+    sighting::{Place, Rejection, Sighting},
+    tls::{Stage, Tls},
+};
 use crate::{
     drops::decode::DropFacts,
     record::{Direction, Outcome, Verdict},
@@ -121,6 +124,8 @@ pub struct Attempt {
     pub retransmissions: Retransmissions,
     /// What was sent again, and dropped again.
     pub redrops: Redrops,
+    /// How far TLS got, where the client has begun it.
+    pub tls: Option<Tls>,
     /// An ICMP "too big" about its packets, if one was seen.
     pub too_big: Option<Rejection>,
     /// The outcome that was told, if one was.
@@ -144,6 +149,7 @@ impl Attempt {
             drops: Vec::new(),
             retransmissions: Retransmissions::default(),
             redrops: Redrops::default(),
+            tls: None,
             too_big: None,
             told: None,
             lost_before,
@@ -244,6 +250,9 @@ impl Attempt {
 
     /// What the attempt has come to so far; `None` while that is open.
     pub fn outcome(&self) -> Option<Outcome> {
+        if self.is_reset_in_tls() {
+            return Some(Outcome::Refused);
+        }
         if self.is_stalled() {
             return Some(Outcome::Stalled);
         }
@@ -254,6 +263,17 @@ impl Attempt {
             Some(Reply::Rejection(_)) if arrived => Some(Outcome::Rejected),
             _ => None,
         }
+    }
+
+    /// Whether the handshake was done, and the ClientHello answered with a RST.
+    pub fn is_reset_in_tls(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.stage == Stage::Reset)
+    }
+
+    /// The ClientHello that was sent, and never acknowledged.
+    pub fn unanswered_hello(&self) -> Option<&Tls> {
+        self.tls.as_ref().filter(|tls| tls.stage == Stage::Sent)
     }
 
     /// Whether the handshake is done, and what follows it does not get through.
@@ -270,11 +290,14 @@ impl Attempt {
             && self.redrops.span.is_some_and(|(first, last)| {
                 last.duration_since(first).is_ok_and(|span| span >= PAUSES)
             });
+        let hello = self.unanswered_hello().is_some_and(|tls| {
+            tls.times > RESENT && Duration::from_nanos(tls.span.1 - tls.span.0) >= PAUSES
+        });
         let answered = matches!(self.reply, Some(Reply::Answer(None)))
             && (self.reply_arrived() || self.settled);
         let answered_again = self.reply_hops.iter().any(|hop| hop.times > 2);
         let last_ack_lost = self.drops.iter().any(|drop| drop.lost == Lost::Later);
-        answered && (resent || redropped || (answered_again && last_ack_lost))
+        answered && (resent || redropped || hello || (answered_again && last_ack_lost))
     }
 
     /// The last place where the opening packet was seen.
@@ -291,6 +314,8 @@ impl Attempt {
     pub fn deciding_drop(&self, outcome: Outcome) -> Option<&OwnDrop> {
         let of = |lost| self.drops.iter().find(move |drop| drop.lost == lost);
         match outcome {
+            // What was lost before, was sent again and did arrive.
+            Outcome::Refused if self.is_reset_in_tls() => None,
             Outcome::Stalled => of(Lost::Later),
             Outcome::Refused | Outcome::Rejected => of(Lost::Opening),
             _ if self.reply.is_some() => of(Lost::Reply).or_else(|| of(Lost::Opening)),

@@ -4,6 +4,7 @@
 //! - [`dns`]: the question and the code of a DNS message
 //! - [`attempt`]: one attempt: its ladder of hops, there and back
 //! - [`table`]: all of them, bounded, with their deadlines
+//! - [`tls`]: the ClientHello and what came back
 //! - [`ways`]: how many got through lately, by the way they went
 //! - [`report`]: an attempt as a record
 //!
@@ -14,4 +15,5 @@ pub mod dns;
 pub mod report;
 pub mod sighting;
 pub mod table;
+pub mod tls;
 pub mod ways;

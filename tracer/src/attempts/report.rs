@@ -7,6 +7,7 @@ use tracer_common::tuple::Tuple;
 use super::{
     attempt::{Attempt, Reply, Step},
     sighting::Key,
+    tls::Stage,
 };
 use crate::{
     drops::decode::{flow, original_destination},
@@ -62,6 +63,12 @@ pub fn record(
                 Some(Reply::Answer(rcode)) => rcode.clone(),
                 _ => None,
             },
+        }),
+        tls: attempt.tls.as_ref().map(|tls| match tls.stage {
+            Stage::Sent => record::Tls::Sent,
+            Stage::Acknowledged => record::Tls::Acknowledged,
+            Stage::Answered => record::Tls::Answered,
+            Stage::Reset => record::Tls::Reset,
         }),
         by: fate.by,
         hops: hops(&attempt.hops, attempt, attempt.flow, names),

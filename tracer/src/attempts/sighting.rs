@@ -8,7 +8,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use super::dns;
+use super::{dns, tls::RecordStart};
 use crate::record::Direction;
 
 /// Bytes of a UDP header.
@@ -62,12 +62,25 @@ pub enum Part {
     Opens(Key, Option<(String, String)>),
     /// The SYN-ACK, or the DNS answer with this code.
     Answers(Key, Option<String>),
-    /// A RST that answers the SYN.
-    Refuses(Key),
+    /// A RST that answers the SYN, or what came after it; its sequence number.
+    Refuses(Key, u32),
     /// An ICMP error about the SYN, or about a packet of this flow.
     Rejects(Option<Key>, Rejection),
-    /// The client's last ACK, or its first data.
-    Settles(Key),
+    /// The client's last ACK, or its first data; behind a ClientHello, the same of the server.
+    Settles(Key, Segment),
+}
+
+/// A TCP segment behind a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Bytes of payload.
+    pub payload: u32,
+    /// What the payload starts with; zero where it is shorter.
+    pub start: RecordStart,
 }
 
 /// An ICMP or ICMPv6 error.
@@ -133,7 +146,7 @@ impl Sighting {
         let captured = event.captured();
         let parsed = headers(&captured)?;
         let part = match parsed.flow.tuple.proto {
-            protocol::TCP => of_tcp(captured, &parsed.flow)?,
+            protocol::TCP => of_tcp(captured, &parsed.flow, event.payload)?,
             protocol::UDP => of_dns(captured, &parsed.flow)?,
             _ => of_icmp(captured, &parsed.flow, parsed.quoted.as_ref()?),
         };
@@ -160,7 +173,7 @@ impl Sighting {
     }
 }
 
-fn of_tcp(captured: &[u8], flow: &Layer) -> Option<Part> {
+fn of_tcp(captured: &[u8], flow: &Layer, payload: [u8; 8]) -> Option<Part> {
     let tcp = tcp(&captured, flow)?;
     let has = |flag| tcp.flags & flag != 0;
     let behind_syn = Key::Tcp(tcp.seq.wrapping_sub(1));
@@ -168,9 +181,18 @@ fn of_tcp(captured: &[u8], flow: &Layer) -> Option<Part> {
     Some(match (has(Tcp::SYN), has(Tcp::RST), has(Tcp::ACK)) {
         (true, _, false) => Part::Opens(Key::Tcp(tcp.seq), None),
         (true, _, true) => Part::Answers(acknowledged, None),
-        (false, true, true) => Part::Refuses(acknowledged),
-        (false, true, false) => Part::Refuses(behind_syn),
-        (false, false, _) => Part::Settles(behind_syn),
+        (false, true, true) => Part::Refuses(acknowledged, tcp.seq),
+        (false, true, false) => Part::Refuses(behind_syn, tcp.seq),
+        (false, false, _) => {
+            let [start @ .., _, _] = payload;
+            let segment = Segment {
+                seq: tcp.seq,
+                ack: tcp.ack,
+                payload: tcp.payload,
+                start: RecordStart(start),
+            };
+            Part::Settles(behind_syn, segment)
+        }
     })
 }
 

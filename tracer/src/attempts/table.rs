@@ -10,7 +10,8 @@ use tracer_common::{
 
 use super::{
     attempt::{Attempt, Lost, OwnDrop, Reply},
-    sighting::{Key, Part, Sighting},
+    sighting::{Key, Part, Segment, Sighting},
+    tls::{Stage, Tls, TlsCounts},
 };
 use crate::{drops::decode::DropFacts, record::Verdict};
 
@@ -42,6 +43,8 @@ pub struct Table {
     timeout: u64,
     /// SYNs that found the table full.
     pub untracked: u64,
+    /// What was seen of TLS.
+    pub tls: TlsCounts,
     /// The last of them.
     recently_untracked: VecDeque<Key>,
 }
@@ -57,6 +60,7 @@ impl Table {
             deadlines: VecDeque::new(),
             timeout,
             untracked: 0,
+            tls: TlsCounts::default(),
             recently_untracked: VecDeque::new(),
         }
     }
@@ -97,7 +101,15 @@ impl Table {
         match &sighting.part {
             Part::Opens(key, dns) => self.opened(key, dns.as_ref(), sighting, lost, early),
             Part::Answers(key, rcode) => self.replied(key, sighting, Reply::Answer(rcode.clone())),
-            Part::Refuses(key) => self.replied(key, sighting, Reply::Reset),
+            Part::Refuses(key, _) if self.attempts.contains_key(key) => {
+                self.replied(key, sighting, Reply::Reset)
+            }
+            Part::Refuses(_, seq) => {
+                let key = self.of_server(sighting)?;
+                let tls = self.attempts.get_mut(&key)?.tls.as_mut()?;
+                tls.reset(&sighting.place, *seq);
+                Some(key)
+            }
             Part::Rejects(key, rejection) if rejection.is_too_big() => {
                 let key = key
                     .clone()
@@ -109,12 +121,39 @@ impl Table {
             Part::Rejects(key, rejection) => {
                 self.replied(key.as_ref()?, sighting, Reply::Rejection(rejection.clone()))
             }
-            Part::Settles(key) => {
-                let attempt = self.attempts.get_mut(key)?;
-                attempt.settled |= attempt.reply.is_some() && attempt.may_be(&sighting.flow);
-                Some(key.clone())
-            }
+            Part::Settles(key, segment) => self.settled(key, segment, sighting),
         }
+    }
+
+    fn settled(&mut self, key: &Key, segment: &Segment, sighting: &Sighting) -> Moved {
+        let Sighting {
+            place, at, flow, ..
+        } = sighting;
+        if let Some(attempt) = self.attempts.get_mut(key)
+            && attempt.may_be(flow)
+        {
+            attempt.settled |= attempt.reply.is_some();
+            match &mut attempt.tls {
+                Some(tls) => tls.seen_again(place, *at, segment),
+                None => {
+                    attempt.tls = Tls::begin(place, *at, segment);
+                    self.tls.hellos += u64::from(attempt.tls.is_some());
+                }
+            }
+            return Some(key.clone());
+        }
+        let key = self.of_server(sighting)?;
+        let tls = self.attempts.get_mut(&key)?.tls.as_mut()?;
+        let before = tls.stage;
+        tls.server_sent(segment);
+        self.tls.answered += u64::from(before != tls.stage && tls.stage == Stage::Answered);
+        Some(key)
+    }
+
+    /// The attempt whose server has sent this.
+    fn of_server(&self, sighting: &Sighting) -> Option<Key> {
+        let (key, by_client) = self.of_flow(&sighting.flow)?;
+        (!by_client).then_some(key)
     }
 
     fn opened(

@@ -14,7 +14,10 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use crate::record::{Attempt, Confidence, Drop, Outcome, Point, Verdict};
+use crate::{
+    attempts::tls::TlsCounts,
+    record::{Attempt, Confidence, Drop, Outcome, Point, Tls, Verdict},
+};
 
 /// Attempts whose fate can still be taken back: as many as are followed at once.
 const MAX_STANDING: usize = 1 << 14;
@@ -26,6 +29,7 @@ const MAX_BLAMED: usize = 256;
 pub struct Layers {
     tcp: Tally,
     dns: Tally,
+    tls: Hellos,
     /// In order of appearance.
     blamed: Vec<Blamed>,
     /// The number of the next verdict.
@@ -54,6 +58,17 @@ struct Tally {
     failed: Option<(Id, String)>,
 }
 
+/// ClientHellos.
+#[derive(Debug, Default)]
+struct Hellos {
+    /// What was seen of all of them.
+    counts: TlsCounts,
+    /// Those never acknowledged, of connections that have stalled.
+    unacknowledged: u64,
+    /// Those answered with a RST.
+    reset: u64,
+}
+
 /// A verdict, and how often it was given.
 #[derive(Debug)]
 struct Blamed {
@@ -73,10 +88,16 @@ struct Share {
     tunnel: bool,
     blocks: Option<Point>,
     code: Option<String>,
+    tls: Option<Tls>,
     blamed: Option<u64>,
 }
 
 impl Layers {
+    /// Takes what was seen of TLS in the whole trace.
+    pub fn began_tls(&mut self, counts: TlsCounts) {
+        self.tls.counts = counts;
+    }
+
     /// Takes a drop.
     pub fn dropped(&mut self, drop: &Drop) {
         let number = self.blame(&drop.verdict);
@@ -100,6 +121,7 @@ impl Layers {
             (None, None) => self.remember(id),
         }
         let share = self.share(attempt);
+        self.tls.move_by(&share, |count| *count += 1);
         let tally = self.tally(share.is_dns);
         tally.move_by(&share, |count| *count += 1);
         let example = if attempt.outcome == Outcome::Answered {
@@ -119,7 +141,7 @@ impl Layers {
     /// The most frequent verdict over the failed attempts that is more than possible, the first of
     /// several; over the drops where no attempt failed.
     pub fn verdict(&self) -> Option<&Verdict> {
-        let failed = self.tcp.failures() + self.dns.failures();
+        let failed = self.tcp.failures() + self.dns.failures() + self.tls.reset;
         let weight = |blamed: &Blamed| match failed {
             0 => blamed.drops,
             _ => blamed.tcp + blamed.dns,
@@ -136,7 +158,11 @@ impl Layers {
     }
 
     fn share(&mut self, attempt: &Attempt) -> Share {
-        let outcome = attempt.outcome;
+        // The TCP handshake was done.
+        let outcome = match attempt.tls {
+            Some(Tls::Reset) => Outcome::Answered,
+            _ => attempt.outcome,
+        };
         let verdict = attempt.verdict.as_ref();
         let sure = verdict.filter(|verdict| is_sure(verdict));
         // What came back and got lost has been beyond what lost it.
@@ -153,12 +179,19 @@ impl Layers {
             open: outcome != Outcome::Answered && elsewhere.is_none(),
             tunnel: hops.any(|hop| hop.outer.is_some()),
             blocks: elsewhere.filter(|_| !reached).map(|verdict| verdict.point),
+            tls: attempt.tls.filter(|tls| match tls {
+                Tls::Reset => true,
+                Tls::Sent => outcome == Outcome::Stalled,
+                Tls::Acknowledged | Tls::Answered => false,
+            }),
             code: attempt.dns.as_ref().and_then(|dns| dns.rcode.clone()),
             blamed: verdict.map(|verdict| self.blame(verdict)),
         }
     }
 
     fn take_back(&mut self, id: Id, share: &Share) {
+        self.tls
+            .move_by(share, |count| *count = count.saturating_sub(1));
         let tally = self.tally(share.is_dns);
         tally.move_by(share, |count| *count = count.saturating_sub(1));
         for example in [&mut tally.answered, &mut tally.failed] {
@@ -231,6 +264,16 @@ impl Layers {
             drops: 0,
         });
         number
+    }
+}
+
+impl Hellos {
+    fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
+        match share.tls {
+            Some(Tls::Reset) => by(&mut self.reset),
+            Some(_) => by(&mut self.unacknowledged),
+            None => {}
+        }
     }
 }
 

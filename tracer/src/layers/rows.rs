@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Blamed, Layers, Tally};
+use super::{Blamed, Hellos, Layers, Tally};
 use crate::{
     record::{
         Attempt, LayerResult, LayerRow, Outcome, Pod,
@@ -36,7 +36,7 @@ impl Layers {
             self.overlay_row(),
             self.mtu_row(),
             self.listener_row(),
-            self.behind_handshake(row("TLS", "handshake")),
+            self.tls_row(),
         ]
     }
 
@@ -192,6 +192,47 @@ impl Layers {
         ) {
             Some(point) => blocked(row, point.name()),
             None => row,
+        }
+    }
+
+    fn tls_row(&self) -> LayerRow {
+        let row = row("TLS", "ClientHello");
+        let Hellos {
+            counts,
+            unacknowledged,
+            reset,
+        } = self.tls;
+        if counts.hellos == 0 {
+            return self.behind_handshake(row);
+        }
+        let lost = [
+            (unacknowledged, "never acknowledged"),
+            (reset, "answered with a RST"),
+        ];
+        let lost = lost.iter().filter(|(count, _)| *count > 0);
+        let lost: Vec<_> = lost
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        let sent = words::count(counts.hellos, "ClientHello");
+        if !lost.is_empty() {
+            return LayerRow {
+                result: LayerResult::Failed,
+                evidence: Some(format!(
+                    "{sent}: {}, {} answered",
+                    lost.join(", "),
+                    counts.answered
+                )),
+                verdict: self.main_blame(|blamed| blamed.tcp),
+                ..row
+            };
+        }
+        let evidence = format!("{sent}, {} answered", counts.answered);
+        if counts.answered == counts.hellos {
+            return ok(row, evidence);
+        }
+        LayerRow {
+            evidence: Some(evidence),
+            ..row
         }
     }
 

@@ -46,6 +46,7 @@ fn tcp(n: u64, outcome: Outcome) -> Attempt {
         waited_ms: 3,
         isn: Some(7),
         dns: None,
+        tls: None,
         by: None,
         hops: vec![hop(false)],
         reply_hops: vec![],
@@ -408,4 +409,39 @@ fn memory_is_bounded() {
     assert!(layers.standing.len() <= MAX_STANDING && layers.order.len() <= MAX_STANDING);
     assert_eq!(layers.tcp.all(), 40_001);
     assert_eq!(layers.verdict().map(|v| v.point), Some(Point::Policy));
+}
+
+/// What was seen of TLS makes a row of its own, and a RST behind the handshake is no failure of TCP.
+#[test]
+fn tls_by_its_client_hellos() {
+    let counts = |hellos, answered| TlsCounts { hellos, answered };
+    let row = |layers: &Layers| {
+        let rows = layers.rows(true);
+        let row = rows.iter().find(|row| row.layer == "TLS").unwrap();
+        (row.result, row.evidence.clone().unwrap_or_default())
+    };
+    let mut layers = Layers::default();
+    layers.attempted(&tcp(1, Outcome::Answered));
+    layers.began_tls(counts(1, 1));
+    assert_eq!(
+        row(&layers),
+        (LayerResult::Ok, "1 ClientHello, 1 answered".to_owned())
+    );
+    layers.began_tls(counts(2, 1));
+    assert_eq!(row(&layers).0, LayerResult::NotObserved);
+    layers.attempted(&Attempt {
+        corrects: Some(Outcome::Answered),
+        tls: Some(Tls::Reset),
+        ..tcp(2, Outcome::Refused)
+    });
+    assert_eq!(
+        row(&layers),
+        (
+            LayerResult::Failed,
+            "2 ClientHellos: 1 answered with a RST, 1 answered".to_owned()
+        )
+    );
+    let rows = layers.rows(true);
+    let tcp = rows.iter().find(|row| row.layer == "TCP").unwrap();
+    assert_eq!(tcp.result, LayerResult::Ok);
 }

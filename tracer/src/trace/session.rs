@@ -381,6 +381,7 @@ impl<'a> Session<'a> {
         let mut summary = std::mem::take(&mut self.summary);
         let all_shown = summary.shown == summary.drops;
         let complete = all_shown && summary.lost == 0 && summary.untracked == 0;
+        self.layers.began_tls(self.fates.table.tls);
         summary.layers = self.layers.rows(complete);
         summary.verdict = self.layers.verdict().cloned();
         self.print(&Record::Summary(summary))

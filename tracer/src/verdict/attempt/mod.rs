@@ -9,6 +9,7 @@ mod listener;
 mod replies;
 mod silence;
 mod stall;
+mod tls;
 
 pub use self::replies::sender;
 use super::rules::Finding;
@@ -86,6 +87,13 @@ pub(super) struct Rule {
 /// attempt's own packets, whose verdict is the attempt's.
 pub(super) const RULES: &[Rule] = &[
     Rule {
+        name: "tls-reset",
+        points: &[Point::Socket],
+        needs: "a ClientHello behind a finished handshake, and a RST with the server's first sequence number: it has sent no data",
+        cannot_tell: "the server itself from a device on the way that looks into TLS",
+        applies: tls::reset,
+    },
+    Rule {
         name: "refused",
         points: &[Point::Socket],
         needs: "a RST that answers the SYN, and whether it came in or was made here",
@@ -108,7 +116,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "stalled",
         points: &[Point::Mtu, Point::Unknown],
-        needs: "a finished handshake, and a segment that is sent again and again over half a second",
+        needs: "a finished handshake, and a segment that is sent again and again over half a second; `mtu` for full segments and for a ClientHello that fills more than 1280 bytes",
         cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
         applies: stall::stalled,
     },
@@ -152,6 +160,7 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
     let company = |point| company::in_words(others?, outcome, point);
     if let Some(drop) = attempt.deciding_drop(outcome) {
         evidence.extend(company(drop.verdict.point));
+        evidence.extend(stalled_hello(attempt, outcome));
         evidence.extend(drop.verdict.evidence.iter().cloned());
         return Some(Verdict {
             evidence,
@@ -165,6 +174,7 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
     };
     let finding = RULES.iter().find_map(|rule| (rule.applies)(&case))?;
     evidence.extend(company(finding.point));
+    evidence.extend(stalled_hello(attempt, outcome));
     evidence.extend(finding.evidence);
     Some(Verdict {
         point: finding.point,
@@ -174,6 +184,11 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Opti
         fix: finding.fix,
         policy: None,
     })
+}
+
+/// What of TLS an attempt has stalled at.
+fn stalled_hello(attempt: &Attempt, outcome: Outcome) -> Option<String> {
+    (outcome == Outcome::Stalled).then(|| tls::unanswered(attempt))?
 }
 
 /// Why a negative cannot be claimed.

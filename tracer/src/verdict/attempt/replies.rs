@@ -1,6 +1,6 @@
 //! What came back, and who sent it.
 
-use super::Case;
+use super::{Case, tls::resetter};
 use crate::{
     attempts::attempt::{Attempt, Reply},
     record::{
@@ -12,6 +12,9 @@ use crate::{
 
 /// Who sent what came back.
 pub fn sender(attempt: &Attempt) -> Option<String> {
+    if attempt.is_reset_in_tls() {
+        return attempt.tls.as_ref().map(resetter);
+    }
     let first = attempt.reply_hops.first()?;
     match attempt.reply.as_ref()? {
         Reply::Answer(_) => None,

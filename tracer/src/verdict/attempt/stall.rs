@@ -1,6 +1,6 @@
 //! The handshake is done, and what follows does not get through.
 
-use super::Case;
+use super::{Case, tls};
 use crate::{
     record::{Confidence::Possible, Outcome, Point},
     verdict::rules::{Finding, found},
@@ -29,16 +29,21 @@ pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {
     if let Some(too_big) = &attempt.too_big {
         evidence.push(format!("{} said \"too big\"", too_big.from));
     }
+    let what = match attempt.unanswered_hello() {
+        Some(_) => "the ClientHello does",
+        None => "full-size segments do",
+    };
     let full = sent.len > 0 && sent.len >= sent.mss;
-    if full {
+    if full || tls::is_long(attempt) {
         return Some(Finding {
             evidence,
             ..found(
                 Point::Mtu,
                 Possible,
-                "the handshake is done, and full-size segments do not get through: a hop beyond \
-                 those seen may take less"
-                    .to_owned(),
+                format!(
+                    "the handshake is done, and {what} not get through: a hop beyond those seen \
+                     may take less"
+                ),
             )?
         });
     }

@@ -1,0 +1,101 @@
+//! How far TLS got, as far as its packets show it: the ClientHello and what came back.
+
+use super::sighting::{Place, Segment};
+
+/// The start of a TLS record (RFC 8446, section 5.1): its type, the version, its length, and the
+/// type of the handshake message in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordStart(pub [u8; 6]);
+
+impl RecordStart {
+    /// A handshake record that begins with a ClientHello.
+    pub fn is_client_hello(self) -> bool {
+        matches!(self.0, [0x16, 0x03, _, _, _, 0x01])
+    }
+}
+
+/// How far it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The ClientHello was sent.
+    Sent,
+    /// The server has acknowledged it.
+    Acknowledged,
+    /// The server has sent data.
+    Answered,
+    /// A RST came instead.
+    Reset,
+}
+
+/// A connection whose client has begun TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Payload bytes of the packet that the ClientHello begins in.
+    pub len: u32,
+    /// How far it got.
+    pub stage: Stage,
+    /// Where it was first seen.
+    pub place: Place,
+    /// How often it was seen there.
+    pub times: u64,
+    /// When it was seen there for the first and the last time, in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    pub span: (u64, u64),
+    /// The interface at which the RST was first seen.
+    pub reset_at: Option<Place>,
+    client_seq: u32,
+    server_seq: u32,
+}
+
+impl Tls {
+    /// Begins with a segment of the client's, if that is a ClientHello.
+    pub fn begin(place: &Place, at: u64, segment: &Segment) -> Option<Self> {
+        segment.start.is_client_hello().then(|| Self {
+            len: segment.payload,
+            stage: Stage::Sent,
+            place: place.clone(),
+            times: 1,
+            span: (at, at),
+            reset_at: None,
+            client_seq: segment.seq,
+            server_seq: segment.ack,
+        })
+    }
+
+    /// Takes a further sighting of the client's first data.
+    pub fn seen_again(&mut self, place: &Place, at: u64, segment: &Segment) {
+        if *place == self.place && segment.payload > 0 {
+            self.times += 1;
+            self.span.1 = at;
+        }
+    }
+
+    /// Takes a segment of the server's that begins with its first sequence number.
+    pub fn server_sent(&mut self, segment: &Segment) {
+        let acknowledged = segment.ack.wrapping_sub(self.client_seq);
+        let is_new = acknowledged > 0 && acknowledged < u32::MAX / 2;
+        self.stage = match self.stage {
+            Stage::Sent | Stage::Acknowledged if segment.payload > 0 => Stage::Answered,
+            Stage::Sent if is_new => Stage::Acknowledged,
+            stage => stage,
+        };
+    }
+
+    /// Takes a RST of the server's. It is an answer to the ClientHello if the server has sent no
+    /// data before it, as its sequence number says.
+    pub fn reset(&mut self, place: &Place, seq: u32) {
+        if seq == self.server_seq && matches!(self.stage, Stage::Sent | Stage::Acknowledged) {
+            self.stage = Stage::Reset;
+            self.reset_at = Some(place.clone());
+        }
+    }
+}
+
+/// How many connections have begun TLS, and how many of them were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TlsCounts {
+    /// ClientHellos, retransmissions apart.
+    pub hellos: u64,
+    /// Those that the server has answered with data.
+    pub answered: u64,
+}
