@@ -1,4 +1,6 @@
-//! Filters by the names of pods and Services, known from files.
+//! Filters by the names of pods and Services, known from files; in `live`, from an API server.
+
+mod live;
 
 use std::{net::SocketAddr, process::Command};
 
