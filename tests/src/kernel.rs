@@ -45,9 +45,19 @@ pub const KILLED: Difference = Difference {
     why: "there are no TCX links, which go with their process; a clsact filter has no owner",
 };
 
+/// The chain of tc programs that several tools share.
+pub const NO_TCX: Difference = Difference {
+    before: (6, 6, 0),
+    what: What::Behaviour(
+        "tc programs are filters of a qdisc; there is no chain of links that tools share",
+    ),
+    why: "TCX came with 6.6 (kernel/bpf/tcx.c)",
+};
+
 /// Everything that differs.
 pub const DIFFERENCES: &[Difference] = &[
     KILLED,
+    NO_TCX,
     Difference {
         before: (6, 12, 0),
         what: What::Drop {

@@ -7,6 +7,7 @@
 //! | [`traffic`] | connections, datagrams and servers, in process |
 //! | [`fault`] | what breaks traffic: netfilter rules, tc and XDP programs |
 //! | [`sink`] | a device that swallows packets without a trace |
+//! | [`holdings`] | what a process holds: memory, descriptors, BPF objects |
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
@@ -23,6 +24,7 @@
 pub mod apiserver;
 pub mod attempt;
 pub mod fault;
+pub mod holdings;
 mod interrupt;
 pub mod judged;
 pub mod kernel;

@@ -93,6 +93,8 @@ pub struct Tracer {
     records: Vec<Record>,
     /// When each of them came.
     arrivals: Vec<SystemTime>,
+    /// Drops that discarded records stand for.
+    discarded: u64,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -130,6 +132,7 @@ impl Tracer {
             lines,
             records: Vec::new(),
             arrivals: Vec::new(),
+            discarded: 0,
             stderr,
         };
         tracer.wait_for("the record `started`", |record| {
@@ -177,6 +180,18 @@ impl Tracer {
         }
     }
 
+    /// Forgets the records that came so far, but for the first, and says how many they were: for
+    /// traces that last.
+    pub fn discard(&mut self) -> Result<usize> {
+        while let Next::Record = self.next(Duration::ZERO)? {}
+        let count = self.records.len().saturating_sub(1);
+        let drops = self.records.iter().filter_map(Record::as_drop);
+        self.discarded += drops.map(|drop| drop.count).sum::<u64>();
+        self.records.truncate(1);
+        self.arrivals.truncate(1);
+        Ok(count)
+    }
+
     /// Ends the trace as Ctrl-C does and returns everything it said.
     pub fn stop(self) -> Result<Trace> {
         kill(self.unix_pid()?, Signal::SIGINT)?;
@@ -196,7 +211,7 @@ impl Tracer {
         let status = self.child.wait("whydrop to exit")?;
         let stderr = self.stderr();
         ensure!(status.success(), "whydrop ended with {status}: {stderr}");
-        Trace::new(std::mem::take(&mut self.records), stderr)
+        Trace::new(std::mem::take(&mut self.records), self.discarded, stderr)
     }
 
     /// Kills it without a chance to clean up.
@@ -257,7 +272,7 @@ pub struct Trace {
 
 impl Trace {
     /// Checks what holds for every trace.
-    fn new(records: Vec<Record>, stderr: String) -> Result<Self> {
+    fn new(records: Vec<Record>, discarded: u64, stderr: String) -> Result<Self> {
         let Some(Record::Summary(summary)) = records.last() else {
             bail!("the last record is not a summary: {:?}", records.last());
         };
@@ -272,7 +287,7 @@ impl Trace {
             .filter(|record| matches!(record, Record::Summary(_)));
         ensure!(summaries.count() == 1, "more than one summary");
         let Summary { drops, shown, .. } = trace.summary;
-        let counted: u64 = trace.drops().map(|drop| drop.count).sum();
+        let counted = discarded + trace.drops().map(|drop| drop.count).sum::<u64>();
         ensure!(
             shown == counted && shown <= drops,
             "the records stand for {counted} drops, the summary says {shown} of {drops}"

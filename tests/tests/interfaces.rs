@@ -1,32 +1,16 @@
 //! Interfaces that come and go during a trace.
 
-use std::{collections::BTreeSet, fmt, fs, process::Command};
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     attempt::{Expected, Lookout},
+    holdings::{Holdings, descriptors, value},
     lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
     poll_until,
     tracer::Tracer,
     traffic::TcpServer,
 };
-
-/// What the kernel says of the descriptors of a process, one text each.
-fn descriptors(pid: u32) -> Result<Vec<String>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // Descriptors may come and go while we look.
-        all.push(fs::read_to_string(entry?.path()).unwrap_or_default());
-    }
-    Ok(all)
-}
-
-/// The value of a key in such a text.
-fn value<'a>(info: &'a str, key: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(key))
-        .map(str::trim)
-}
 
 /// Waits until the tracer of a single namespace has classifiers at an interface, both ways. Polls,
 /// since nobody tells.
@@ -79,46 +63,6 @@ fn a_pod_that_is_born_during_the_trace() -> Result<()> {
         )?;
         lookout.finish().map(drop)
     })
-}
-
-/// What a process holds.
-struct Holdings {
-    descriptors: usize,
-    resident: String,
-    links: BTreeSet<String>,
-    maps: usize,
-}
-
-impl Holdings {
-    fn of(pid: u32) -> Result<Self> {
-        let all = descriptors(pid)?;
-        let links = all.iter().filter_map(|info| value(info, "link_id:"));
-        let maps = all.iter().filter_map(|info| value(info, "map_id:"));
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = value(&status, "VmRSS:").context("a process has memory")?;
-        Ok(Self {
-            descriptors: all.len(),
-            resident: resident.to_owned(),
-            links: links.map(str::to_owned).collect(),
-            maps: maps.count(),
-        })
-    }
-}
-
-impl fmt::Display for Holdings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            descriptors,
-            resident,
-            links,
-            maps,
-        } = self;
-        let links = links.len();
-        write!(
-            f,
-            "{descriptors} descriptors, {links} links, {maps} maps, {resident} resident"
-        )
-    }
 }
 
 /// How many BPF links there are, as `bpftool` counts them, apart from those of other processes that

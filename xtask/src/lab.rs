@@ -1,4 +1,4 @@
-//! The demo and the labs to play in: programs of the package `whydrop-tests`, run as root.
+//! The demo, the labs to play in and the soak: programs of the package `whydrop-tests`, run as root.
 
 use std::ffi::{OsStr, OsString};
 
@@ -17,6 +17,11 @@ pub(crate) fn lab(name: Option<OsString>, mut args: Vec<OsString>) -> Result<()>
         args.insert(0, name);
     }
     start("lab", &args)
+}
+
+/// Builds whydrop and lets it run for minutes in a lab that changes all the time.
+pub(crate) fn soak(args: &[OsString]) -> Result<()> {
+    start("soak", args)
 }
 
 fn start(program: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {

@@ -45,6 +45,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Watch a lab in which everything comes and goes, for minutes, and see whether whydrop grows
+    Soak {
+        /// Arguments of the soak, such as `--minutes 20`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Run all tests: those of plain code, and the scenarios on the running kernel (as root)
     Test {
         /// Arguments of `cargo test`, such as a test's name or `-- --nocapture`
@@ -74,6 +80,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Setup => setup::setup_and_report(),
         Task::Demo { args } => lab::demo(&args),
         Task::Lab { name, args } => lab::lab(name, args),
+        Task::Soak { args } => lab::soak(&args),
         Task::Test { args } => test::test(&args),
         Task::VmTest(options) => vm::test(&options),
         Task::Dist(options) => dist::dist(&options),

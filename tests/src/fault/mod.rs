@@ -2,12 +2,15 @@
 //!
 //! Routes, neighbours and MTUs need no helper: scenarios break them with `ip`.
 
+mod bpf;
 mod classifier;
 mod conntrack;
 mod firewall;
+mod tcx;
 mod xdp;
 
 pub use classifier::{Direction, drop_in_tc};
 pub use conntrack::fill_conntrack;
 pub use firewall::{Chain, Iptables, counted_packets, nft};
+pub use tcx::{Position, TcxDrop, tcx_programs};
 pub use xdp::{XdpDrop, XdpMode};

@@ -90,6 +90,15 @@ impl Fates {
         })
     }
 
+    /// Lets go of what was read for attempts whose fate is known by now.
+    fn forget_readings(&mut self) {
+        let table = &self.table;
+        self.before.retain(|key, _| {
+            let attempt = table.get(key);
+            attempt.is_some_and(|attempt| attempt.told.is_none())
+        });
+    }
+
     /// The next answer of the node; never if nothing was asked.
     pub(super) async fn answer(&mut self) -> Answer {
         loop {
@@ -176,6 +185,7 @@ impl Session<'_> {
     pub(super) fn tick_fates(&mut self, inventory: &Inventory) -> Result<()> {
         let now = monotonic_nanos();
         self.tell_refusals(now, inventory)?;
+        self.fates.forget_readings();
         for key in self.fates.table.early(now) {
             self.ask_before(key, inventory);
         }
