@@ -1,6 +1,6 @@
 //! Names from the container runtime of the node, with no API server: pods of a real containerd.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, os::unix::net::UnixListener, process::Command};
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
@@ -10,7 +10,7 @@ use whydrop_tests::{
     poll_until,
     record::{self, Drop as DropRecord, Record},
     runtime::{self, Containerd, Pod},
-    tracer::{Trace, Tracer, watching},
+    tracer::{Trace, Tracer, binary, run_to_end, watching},
     traffic::{Flow, Outcome, TcpAttempt, TcpServer},
 };
 
@@ -110,7 +110,9 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
     tracer.stop()?.expect_silence()?;
 
     node.break_port()?;
-    let mut tracer = node.trace(&[&pod], &node.cri_socket())?;
+    let mut verbose = Vec::from(node.cri_socket());
+    verbose.push("--verbose".to_owned());
+    let mut tracer = node.trace(&[&pod], &verbose)?;
     for family in Family::BOTH {
         let cart = named(&pod);
         let into = TcpAttempt::start(outside, None, node.pod_address(&pod, family))?;
@@ -119,7 +121,15 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
         let out = TcpAttempt::start(&pod.host, None, server)?;
         expect_names(&mut tracer, out.flow(), Some(&cart), None)?;
     }
-    no_trouble(&tracer.stop()?)?;
+    let trace = tracer.stop()?;
+    no_trouble(&trace)?;
+    let inode = pod.host.inode();
+    let here = format!("{}/{} runs here: netns {inode}", Pod::NAMESPACE, pod.name);
+    ensure!(
+        trace.stderr.contains(&here),
+        "{here} is not in\n{}",
+        trace.stderr
+    );
 
     // Without the container runtime the same drops are nobody's.
     let mut tracer = node.trace(&[&pod], &["--no-kube".to_owned()])?;
@@ -224,9 +234,51 @@ fn is_named(tracer: &mut Tracer, attempt: Result<TcpAttempt>) -> Result<bool> {
     Ok(record.as_drop().is_some_and(|drop| drop.dst_pod.is_some()))
 }
 
+#[test]
+fn a_runtime_that_says_nothing_holds_nobody_up() -> Result<()> {
+    let lab = RouterLab::build()?;
+    nft(
+        &lab.router,
+        Chain::inet("forward"),
+        &format!("tcp dport {PORT} drop"),
+    )?;
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("cri.sock");
+    let runtime = UnixListener::bind(&socket)?;
+    runtime.set_nonblocking(true)?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.extend([format!(":{PORT}"), "--cri-socket".to_owned()]);
+    arguments.push(socket.display().to_string());
+    let mut tracer = Tracer::start_with_cluster(arguments)?;
+    let attempt = TcpAttempt::start(&lab.client, None, lab.server.socket(Family::V4, PORT))?;
+    expect_names(&mut tracer, attempt.flow(), None, None)?;
+    // It takes the connection, and is asked again once the first question was given up.
+    let accepted = || poll_until("to be asked", || runtime.accept().ok());
+    let _asked = [accepted()?, accepted()?];
+    let trace = tracer.stop()?;
+    let told = trace.stderr.matches("does not answer within").count();
+    ensure!(told == 1, "{}", trace.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_socket_that_is_none_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for path in [&directory.path().join("cri.sock"), directory.path()] {
+        let mut command = Command::new(binary());
+        let output = run_to_end(command.args(["--all", "--cri-socket"]).arg(path))?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{stderr}");
+        for word in ["--cri-socket", "containerd", "leave the option out"] {
+            ensure!(stderr.contains(word), "{stderr}");
+        }
+    }
+    Ok(())
+}
+
 fn no_trouble(trace: &Trace) -> Result<()> {
     ensure!(
-        !trace.stderr.contains("container runtime"),
+        !trace.stderr.contains("is not known from it"),
         "{}",
         trace.stderr
     );

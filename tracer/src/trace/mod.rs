@@ -198,9 +198,13 @@ async fn trace(config: &TraceConfig) -> Result<()> {
 fn stderrlog() {
     struct Stderr;
     impl log::Log for Stderr {
-        /// What the loader does to each instruction is of no use to anybody here.
+        /// What libraries do in each step is of no use to anybody here.
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            metadata.level() <= log::Level::Info || !metadata.target().starts_with("aya")
+            let target = metadata.target();
+            let ours = ["whydrop", "tracer"]
+                .iter()
+                .any(|own| target.starts_with(own));
+            ours || metadata.level() <= log::Level::Info
         }
         fn log(&self, record: &log::Record<'_>) {
             if !self.enabled(record.metadata()) {

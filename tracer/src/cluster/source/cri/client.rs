@@ -44,6 +44,8 @@ pub(super) struct Runtime {
 pub(super) enum Trouble {
     /// Nobody takes the connection.
     Unreachable(String),
+    /// It takes it, and breaks it off.
+    Lost(String),
     /// It takes it, and then says nothing.
     Silent,
     /// It answers, but not to this: containerd without its CRI plugin, or a runtime that is too
@@ -57,6 +59,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
+            Self::Lost(why) => write!(f, "breaks off the connection: {why}"),
             Self::Silent => write!(f, "does not answer within {} s", PATIENCE.as_secs()),
             Self::NoCri => write!(
                 f,
@@ -75,6 +78,10 @@ impl fmt::Display for Trouble {
 
 impl From<Status> for Trouble {
     fn from(status: Status) -> Self {
+        // Only what was made on this side has a source.
+        if std::error::Error::source(&status).is_some() {
+            return Self::Lost(root_cause(status));
+        }
         match status.code() {
             Code::Unimplemented => Self::NoCri,
             _ => Self::Error(status),
@@ -85,11 +92,7 @@ impl From<Status> for Trouble {
 impl Runtime {
     /// Connects to a socket, and makes sure that a container runtime answers there.
     pub(super) async fn connect(socket: &Path) -> Result<Self, Trouble> {
-        let unreachable = |error: tonic::transport::Error| {
-            // What went wrong is said last.
-            let error = anyhow::Error::from(error);
-            Trouble::Unreachable(error.root_cause().to_string())
-        };
+        let unreachable = |error: tonic::transport::Error| Trouble::Unreachable(root_cause(error));
         let endpoint =
             Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(unreachable)?;
         let channel = timeout(PATIENCE, endpoint.connect())
@@ -137,14 +140,11 @@ impl Runtime {
         A: Message + Default + 'static,
     {
         let answer = async {
-            self.grpc.ready().await.map_err(not_ready)?;
-            self.grpc
-                .unary(
-                    Request::new(request),
-                    path(SERVICE, method),
-                    ProstCodec::default(),
-                )
-                .await
+            let lost = |error| Trouble::Lost(root_cause(error));
+            self.grpc.ready().await.map_err(lost)?;
+            let (path, codec) = (path(SERVICE, method), ProstCodec::default());
+            let answer = self.grpc.unary(Request::new(request), path, codec);
+            Ok::<_, Trouble>(answer.await?)
         };
         let answer = timeout(PATIENCE, answer)
             .await
@@ -187,8 +187,8 @@ async fn listen<Q: Message + 'static>(
     path: PathAndQuery,
     request: Q,
     tell: Sender<()>,
-) -> Result<(), Status> {
-    grpc.ready().await.map_err(not_ready)?;
+) -> anyhow::Result<()> {
+    grpc.ready().await?;
     let codec = ProstCodec::<Q, AnyEvent>::default();
     // Waits for the first event: a runtime may not even begin its answer before.
     let answer = grpc.server_streaming(Request::new(request), path, codec);
@@ -204,7 +204,7 @@ async fn listen<Q: Message + 'static>(
 pub(super) struct Events {
     heard: Receiver<()>,
     /// End with it.
-    _listeners: JoinSet<Result<(), Status>>,
+    _listeners: JoinSet<anyhow::Result<()>>,
 }
 
 impl Events {
@@ -219,7 +219,7 @@ fn path(service: &str, method: &str) -> PathAndQuery {
     PathAndQuery::try_from(format!("/{service}/{method}")).expect("names are plain words")
 }
 
-fn not_ready(error: tonic::transport::Error) -> Status {
-    let error = anyhow::Error::from(error);
-    Status::unavailable(error.root_cause().to_string())
+/// What went wrong in the end: what is around it says only who was asked.
+fn root_cause(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    anyhow::Error::from(error).root_cause().to_string()
 }

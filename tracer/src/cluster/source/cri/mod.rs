@@ -26,7 +26,10 @@ use self::{
 pub(super) use sockets::Sockets;
 
 use crate::{
-    cluster::update::{Change, Sink},
+    cluster::{
+        objects::{ObjectName, Sandbox},
+        update::{Change, Sink},
+    },
     kernel::netns,
 };
 
@@ -45,7 +48,7 @@ pub(super) async fn run(sockets: Sockets, sink: Sink) {
     let mut teller = Teller {
         sink,
         known: Known::default(),
-        note: None,
+        complained: false,
         settled: false,
     };
     let mut wait = FIRST_WAIT;
@@ -53,13 +56,13 @@ pub(super) async fn run(sockets: Sockets, sink: Sink) {
         match connect(&sockets).await {
             Ok((path, mut runtime)) => match teller.follow(&mut runtime, &mut wait).await {
                 Ok(NobodyListens) => return,
-                Err(trouble) => teller.note(trouble_at(path, &trouble)),
+                Err(trouble) => teller.complain(trouble_at(path, &trouble)),
             },
             Err(None) => {
                 teller.settle();
                 return;
             }
-            Err(Some(text)) => teller.note(text),
+            Err(Some(text)) => teller.complain(text),
         }
         teller.settle();
         sleep(wait).await;
@@ -97,8 +100,8 @@ struct NobodyListens;
 struct Teller {
     sink: Sink,
     known: Known,
-    /// The last trouble: said again only when it is another.
-    note: Option<String>,
+    /// Whether trouble has been told of since all was well.
+    complained: bool,
     settled: bool,
 }
 
@@ -117,7 +120,7 @@ impl Teller {
             return Ok(NobodyListens);
         }
         self.settle();
-        self.note = None;
+        self.complained = false;
         *wait = FIRST_WAIT;
         loop {
             let pause = if tells_events {
@@ -153,9 +156,11 @@ impl Teller {
                 Ok(answer) => self.learn(id, answer),
                 // It has ended since it was listed.
                 Err(Trouble::Error(status)) if status.code() == Code::NotFound => {}
-                Err(Trouble::Error(status)) if !is_of_the_connection(&status) => {
-                    self.refuse(&id, status.message());
+                // It is going away.
+                Err(Trouble::Error(status)) if status.code() == Code::Unavailable => {
+                    return Err(Trouble::Error(status));
                 }
+                Err(Trouble::Error(status)) => self.refuse(&id, status.message()),
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -172,9 +177,9 @@ impl Teller {
         let created = status.created_at;
         match sandbox::pod(answer) {
             Ok((mut pod, netns)) => {
-                let inode = netns.and_then(|path| netns::inode(&path).ok());
                 if let Some(sandbox) = &mut pod.sandbox {
-                    sandbox.netns = inode;
+                    sandbox.netns = netns.and_then(|path| netns::inode(&path).ok());
+                    log_sandbox(&pod.id, sandbox);
                 }
                 self.known.learn(id, pod, created);
             }
@@ -192,10 +197,10 @@ impl Teller {
         }
     }
 
-    fn note(&mut self, text: String) {
-        if self.note.as_ref() != Some(&text) {
-            self.sink.tell(Change::Note(text.clone()));
-            self.note = Some(text);
+    fn complain(&mut self, text: String) {
+        if !self.complained {
+            self.complained = true;
+            self.sink.tell(Change::Note(text));
         }
     }
 
@@ -207,8 +212,13 @@ impl Teller {
     }
 }
 
-/// Whether an error is not about what was asked: the runtime went away, or is going.
-fn is_of_the_connection(status: &tonic::Status) -> bool {
-    let ours = std::error::Error::source(status).is_some();
-    ours || matches!(status.code(), Code::Unavailable | Code::Cancelled)
+fn log_sandbox(id: &ObjectName, sandbox: &Sandbox) {
+    let Sandbox { netns, pid, cgroup } = sandbox;
+    let or_unknown = |number: &Option<u32>| number.map_or("unknown".to_owned(), |n| n.to_string());
+    log::debug!(
+        "{id} runs here: netns {}, pid {}, cgroup {}",
+        or_unknown(netns),
+        or_unknown(pid),
+        cgroup.as_deref().unwrap_or("unknown")
+    );
 }
