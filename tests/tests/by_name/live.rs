@@ -40,7 +40,9 @@ fn a_service_whose_endpoint_changes() -> Result<()> {
         let (port, target, _) = service_ports(family);
         let (server, _dir, option) = api_server(service(&lab, &lab.pod_a))?;
         let name = format!("svc/shop/{}:{port}", service_name(family));
-        let arguments = [&watching(&[&lab.node])[..], &option, &[name.clone()]].concat();
+        let mut arguments = watching(&[&lab.node]);
+        arguments.extend(option);
+        arguments.push(name.clone());
         let mut tracer = Tracer::start_with_cluster(arguments)?;
         let fault = Fault::on_port(&lab.node, family, target)?;
         let [before, after] = [&lab.pod_a, &lab.pod_b].map(|pod| pod.socket(family, target));

@@ -244,14 +244,19 @@ impl<'a> End<'a> {
                 told(silent)
             )),
             Resolved::Unknown if view.knows(*kind) => Some(no_such(view, *kind, id)),
-            Resolved::Unknown => Some(match kind {
-                Kind::Pod => format!(
-                    "{}; but {} may not know all of them",
+            // The container runtime's, or what came before a source failed.
+            Resolved::Unknown if *kind == Kind::Pod && view.pods().next().is_some() => {
+                Some(format!(
+                    "{}; but {} did not tell of all pods",
                     no_such(view, *kind, id),
                     told(started)
-                ),
-                _ => format!("{name} is not known: {} told of no Services", told(started)),
-            }),
+                ))
+            }
+            Resolved::Unknown => Some(format!(
+                "{name} is not known: {} told of no {kind}s; give an address, or the cluster's \
+                 objects in a file (--cluster FILE)",
+                told(started)
+            )),
         }
     }
 }

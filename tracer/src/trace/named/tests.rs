@@ -156,7 +156,18 @@ fn why_a_trace_cannot_start() {
     assert!(refusal(&named, &cluster, &[], &[]).contains("--cluster FILE"));
     let silent = refusal(&named, &cluster, &[Source::Api], &[Source::Api]);
     assert!(silent.contains("the API server did not answer"), "{silent}");
+    assert_eq!(
+        refusal(&named, &cluster, &[Source::Api], &[]),
+        "shop/cart is not known: the API server told of no Pods; give an address, or the \
+         cluster's objects in a file (--cluster FILE)"
+    );
     put(&mut cluster, "card", &["10.244.1.5"]);
+    named.look(&cluster);
+    let some = refusal(&named, &cluster, &[Source::Cri], &[]);
+    assert!(
+        some.contains("shop/card; but the container runtime did not"),
+        "{some}"
+    );
     tell(&mut cluster, Change::All(Kind::Pod, Vec::new()));
     put(&mut cluster, "card", &["10.244.1.5"]);
     named.look(&cluster);
