@@ -1,10 +1,14 @@
-//! `whydrop explain` as its user runs it: without root, without a kernel, from files.
+//! `whydrop explain` as its user runs it: without root, without a kernel, from files and from the
+//! API server.
 
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use whydrop_tests::tracer::{binary, run_to_end};
+use whydrop_tests::{
+    apiserver::{ApiServer, Manner},
+    tracer::{binary, run_to_end},
+};
 
 const DUMP: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -18,7 +22,10 @@ struct Ran {
 }
 
 fn explain(arguments: &[&str]) -> Result<Ran> {
-    let output = run_to_end(Command::new(binary()).arg("explain").args(arguments))?;
+    // A cluster that this machine may have is not the test's.
+    let mut command = Command::new(binary());
+    command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+    let output = run_to_end(command.arg("explain").args(arguments))?;
     Ok(Ran {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout)?,
@@ -152,4 +159,90 @@ fn wrong_names_and_files_are_refused_clearly() -> Result<()> {
         1,
         &["cut.json:", "cut off"],
     )
+}
+
+/// The answer of a cluster that is asked, and what is said beside it.
+fn answer_of(server: &ApiServer) -> Result<(Value, String)> {
+    let directory = tempfile::tempdir()?;
+    let kubeconfig = server.kubeconfig(directory.path())?;
+    let kubeconfig = kubeconfig.to_str().context("UTF-8")?;
+    let (from, to) = ("prod/client-ok", "prod/server:8080");
+    let arguments = [
+        "-o",
+        "json",
+        "--kubeconfig",
+        kubeconfig,
+        "--from",
+        from,
+        "--to",
+        to,
+    ];
+    let ran = explain(&arguments)?;
+    ensure!(ran.status == Some(0), "{}", ran.stderr);
+    Ok((serde_json::from_str(&ran.stdout)?, ran.stderr))
+}
+
+#[test]
+fn the_api_server_is_asked_for_the_policies_of_now() -> Result<()> {
+    let server = ApiServer::up()?;
+    let (answer, said) = answer_of(&server)?;
+    ensure!(
+        answer["allowed"] == true && said.is_empty(),
+        "{answer}\n{said}"
+    );
+    ensure!(
+        answer["ingress"]["admitted_by"][0] == "prod/server-allow-ok-8080",
+        "{answer}"
+    );
+
+    // Two policies are created: nothing may go out any more but DNS.
+    server.replay("networkpolicies")?;
+    let (answer, said) = answer_of(&server)?;
+    ensure!(
+        answer["allowed"] == false && said.is_empty(),
+        "{answer}\n{said}"
+    );
+    ensure!(
+        answer["egress"]["policies"][1] == "prod/default-deny",
+        "{answer}"
+    );
+    Ok(())
+}
+
+#[test]
+fn policies_that_may_not_be_listed_leave_the_answer_open() -> Result<()> {
+    let server = ApiServer::up()?;
+    server.answer("networkpolicies", Manner::Forbidden);
+    let (answer, said) = answer_of(&server)?;
+    ensure!(answer["allowed"].is_null(), "{answer}");
+    ensure!(said.contains("to list networkpolicies (403)"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_cluster_that_cannot_be_asked_is_an_error_with_a_way_out() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let server = ApiServer::down()?;
+    let kubeconfig = server.kubeconfig(directory.path())?;
+    let missing = directory.path().join("missing");
+    let flow = ["--from", "prod/client-ok", "--to", "prod/server:8080"];
+    for (kubeconfig, said) in [
+        (
+            kubeconfig,
+            ["does not answer (Connection refused", "--cluster"],
+        ),
+        (missing, ["missing: it cannot be read", "--kubeconfig out"]),
+    ] {
+        let kubeconfig = kubeconfig.to_str().context("UTF-8")?;
+        let ran = explain(&[&["--kubeconfig", kubeconfig][..], &flow].concat())?;
+        ensure!(
+            ran.status == Some(1) && ran.stdout.is_empty(),
+            "{}",
+            ran.stdout
+        );
+        for said in said {
+            ensure!(ran.stderr.contains(said), "{}", ran.stderr);
+        }
+    }
+    Ok(())
 }

@@ -54,6 +54,21 @@ fn wrong_endpoints() -> Result<()> {
 }
 
 #[test]
+fn a_kubeconfig_that_is_of_no_use() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let empty = directory.path().join("empty");
+    fs::write(&empty, "")?;
+    let empty = empty.to_string_lossy();
+    for (file, words) in [
+        ("/no/such", ["/no/such: it cannot be read", "--no-kube"]),
+        (&*empty, ["it has no current-context", "--no-kube"]),
+    ] {
+        refuses(&["--all", "--kubeconfig", file], FAILED, &words)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn wrong_values_of_options() -> Result<()> {
     refuses(&["--all", "--proto", "sctpp"], WRONG_USAGE, &["sctpp"])?;
     refuses(&["--all", "--duration", "soon"], WRONG_USAGE, &["soon"])?;

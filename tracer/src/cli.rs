@@ -168,6 +168,10 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "FILE")]
     pub cluster: Vec<PathBuf>,
 
+    /// How to reach the API server, which is asked without --cluster [default: found by itself]
+    #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,

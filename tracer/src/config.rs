@@ -8,6 +8,7 @@ use clap::{CommandFactory, ValueEnum, error::ErrorKind};
 
 use crate::{
     cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs},
+    cluster::source::api::access,
     endpoint::Endpoint,
     output::{Format, Style, Terminal},
 };
@@ -72,8 +73,10 @@ pub struct ExplainConfig {
     pub to: Endpoint,
     /// The protocol.
     pub proto: Proto,
-    /// Files with cluster objects.
+    /// Files with cluster objects; without any, the API server is asked.
     pub cluster: Vec<PathBuf>,
+    /// How to reach the API server; found by itself when absent.
+    pub kubeconfig: Option<PathBuf>,
     /// How to print.
     pub output: OutputConfig,
 }
@@ -240,6 +243,7 @@ impl ExplainConfig {
             to,
             proto,
             cluster,
+            kubeconfig,
             output,
         } = args;
         for (option, endpoint) in [("--from", &from), ("--to", &to)] {
@@ -270,12 +274,17 @@ impl ExplainConfig {
                 ),
             ));
         }
-        // This build asks no API server.
-        if cluster.is_empty() {
+        let asked = ClusterConfig {
+            kubeconfig: kubeconfig.clone(),
+            ..ClusterConfig::default()
+        };
+        if cluster.is_empty() && access::places(&asked).is_empty() {
             return Err(usage(
                 Some("explain"),
                 ErrorKind::MissingRequiredArgument,
-                "which cluster? Write its objects to a file, and give it with --cluster\n\n  \
+                "which cluster? No kubeconfig was found here: give one with --kubeconfig, or write \
+                 the cluster's objects to a file where there is one, and give that with \
+                 --cluster\n\n  \
                  kubectl get pods,services,endpointslices,networkpolicies,namespaces,nodes -A \
                  -o json > cluster.json",
             ));
@@ -285,6 +294,7 @@ impl ExplainConfig {
             to,
             proto,
             cluster,
+            kubeconfig,
             output: OutputConfig::new(&output, terminal),
         })
     }

@@ -153,6 +153,16 @@ impl ApiServer {
         }
     }
 
+    /// Returns when objects of a kind are watched: whoever watches has listed them.
+    pub fn wait_for_watch(&mut self, plural: &str) -> Result<()> {
+        loop {
+            let asked = self.asked.blocking_recv().context("the server has ended")?;
+            if asked.watch_of(plural).is_some() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Answers requests for a kind like this from now on.
     pub fn answer(&self, plural: &str, manner: Manner) {
         self.store().set_manner(plural, manner);

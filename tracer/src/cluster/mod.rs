@@ -2,7 +2,7 @@
 //! NetworkPolicies, in the few fields that matter here.
 //!
 //! - [`objects`]: the objects; [`selector`]: label selectors; [`policy`]: NetworkPolicies
-//! - [`convert`]: from the API's types, checked
+//! - [`convert`]: from the API's types, checked; `item`: from one object's text
 //! - [`dump`]: from files, as kubectl writes them
 //! - [`source`]: from wherever a trace can have them, told as [`update`]s
 //! - [`view`]: all of them together; [`owner`]: whose an address is

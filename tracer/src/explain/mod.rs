@@ -1,5 +1,6 @@
 //! `whydrop explain`: what the NetworkPolicies make of one flow, without tracing.
 
+mod ask;
 mod report;
 mod service;
 mod text;
@@ -11,7 +12,7 @@ use anyhow::{Result, bail};
 use self::report::Report;
 use crate::{
     cluster::{
-        dump::{self, Loaded},
+        dump,
         objects::{ObjectName, Pod},
         resolve::no_such,
         view::{Kind, View},
@@ -22,18 +23,23 @@ use crate::{
     policy::{Answer, Flow, Party, Peer, Protocol, evaluate},
 };
 
-/// Judges the flow and prints the answer to `out`, and what could not be read to `notes`.
+/// Judges the flow and prints the answer to `out`, and what could not be had to `notes`.
 ///
 /// # Errors
 ///
-/// The objects cannot be read, or do not hold a pod that was named; or `out` cannot be written
+/// The objects cannot be had, or do not hold a pod that was named; or `out` cannot be written
 /// to. A closed pipe is no error.
 pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig) -> Result<()> {
-    let loaded = dump::load(&config.cluster)?;
-    for note in &loaded.notes {
-        writeln!(notes, "whydrop: {note}").ok();
-    }
-    let report = explain(&loaded, config)?;
+    let report = if config.cluster.is_empty() {
+        let cluster = ask::ask(config.kubeconfig.as_deref(), notes)?;
+        explain(cluster.view(), config)?
+    } else {
+        let loaded = dump::load(&config.cluster)?;
+        for note in &loaded.notes {
+            writeln!(notes, "whydrop: {note}").ok();
+        }
+        explain(&loaded.view, config)?
+    };
     let text = match config.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => text::render(&report, &config.output.style),
@@ -45,7 +51,7 @@ pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig)
 }
 
 /// Judges the flow.
-fn explain(Loaded { view, notes: _ }: &Loaded, config: &ExplainConfig) -> Result<Report> {
+fn explain(view: &View, config: &ExplainConfig) -> Result<Report> {
     let mut warnings = Vec::new();
     let src = peer(view, &config.from, &mut warnings)?;
     let dst = peer(view, &config.to, &mut warnings)?;
@@ -105,7 +111,7 @@ fn pod<'v>(view: &'v View, id: &ObjectName) -> Result<&'v Pod> {
         return Ok(pod);
     }
     if !view.knows(Kind::Pod) {
-        bail!("pod {id} is not known: no pods are in the files of --cluster");
+        bail!("pod {id} is not known: neither is any other pod");
     }
     bail!(no_such(view, Kind::Pod, id))
 }

@@ -11,7 +11,7 @@ use tokio::{
 use whydrop::cluster::{
     live::Cluster,
     objects::ObjectName,
-    source::api::{access::Place, follow},
+    source::api::{PATIENCE, access::Place, follow},
     update::{Change, Sink, Source, Update},
     view::Kind,
 };
@@ -43,7 +43,7 @@ impl Listener {
         let dir = TempDir::new()?;
         let access = Place::Option(server.kubeconfig(dir.path())?).access()?;
         let (sender, updates) = unbounded_channel();
-        let source = tokio::spawn(follow(access, Sink::new(Source::Api, sender)));
+        let source = tokio::spawn(follow(access, Sink::new(Source::Api, sender), PATIENCE));
         Ok(Self {
             cluster: Cluster::default(),
             notes: Vec::new(),

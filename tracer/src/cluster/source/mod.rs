@@ -112,7 +112,7 @@ async fn run(places: Places, updates: &UnboundedSender<Update>) {
         sources.spawn(cri::run(sockets, sink(Source::Cri)));
     }
     if !api.is_empty() {
-        sources.spawn(api::find_and_follow(api, sink(Source::Api)));
+        sources.spawn(api::find_and_follow(api, sink(Source::Api), api::PATIENCE));
     }
     sources.join_all().await;
 }

@@ -33,39 +33,40 @@ use self::{
 };
 use crate::cluster::update::{Change, Sink};
 
-/// How long others wait for the names that the API server knows. It is asked for as long as it
-/// takes; only nobody waits for it any more.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a trace has others wait for the names that the API server knows. It is asked for as
+/// long as it takes; only nobody waits for it any more.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long connecting may take, name resolution and TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Follows the API server of the first place that is of use, until nobody listens.
-pub(super) async fn find_and_follow(places: Vec<Place>, sink: Sink) {
+/// Follows the API server of the first place that is of use, until nobody listens. Nobody need wait
+/// for it longer than `patience`.
+pub async fn find_and_follow(places: Vec<Place>, sink: Sink, patience: Duration) {
     let (access, errors) = access::first(places);
     for error in errors {
         sink.tell(Change::Note(error.to_string()));
     }
     match access {
-        Some(access) => follow(access, sink).await,
+        Some(access) => follow(access, sink, patience).await,
         None => {
             sink.tell(Change::Settled);
         }
     }
 }
 
-/// Follows the API server until nobody listens.
-pub async fn follow(access: Access, sink: Sink) {
+/// Follows the API server until nobody listens. Nobody need wait for it longer than `patience`.
+pub async fn follow(access: Access, sink: Sink, patience: Duration) {
     let server = format!(
         "the API server {} ({})",
         access.config.cluster_url, access.place
     );
     tokio::select! {
         () = sink.closed() => {}
-        () = follow_all(access.config, &server, &sink) => {}
+        () = follow_all(access.config, &server, &sink, patience) => {}
     }
 }
 
-async fn follow_all(mut config: Config, server: &str, sink: &Sink) {
+async fn follow_all(mut config: Config, server: &str, sink: &Sink, patience: Duration) {
     config.connect_timeout = Some(CONNECT);
     // Both have limits of their own, and watches are silent for long.
     config.read_timeout = None;
@@ -101,7 +102,7 @@ async fn follow_all(mut config: Config, server: &str, sink: &Sink) {
     let mut looked_for_foreign = false;
 
     let mut health = Health::new(server.to_owned());
-    let mut overdue = pin!(sleep(PATIENCE));
+    let mut overdue = pin!(sleep(patience));
     loop {
         let changes = tokio::select! {
             Some((kind, state)) = heard.recv() => health.heard(kind, state),
@@ -109,7 +110,7 @@ async fn follow_all(mut config: Config, server: &str, sink: &Sink) {
                 looked_for_foreign = true;
                 health.heard_of_foreign()
             }
-            () = &mut overdue, if !health.is_settled() => health.overdue(PATIENCE.as_secs()),
+            () = &mut overdue, if !health.is_settled() => health.overdue(patience.as_secs()),
         };
         for change in changes {
             sink.tell(change);
