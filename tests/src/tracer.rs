@@ -327,15 +327,16 @@ pub(crate) fn shown<'a>(drops: impl Iterator<Item = &'a DropRecord>) -> String {
 }
 
 /// A child that does not outlive its owner.
-pub(crate) struct Reaped(Child);
+pub struct Reaped(pub Child);
 
 impl Reaped {
-    pub(crate) fn new(child: Child) -> Self {
+    /// Takes it over.
+    pub fn new(child: Child) -> Self {
         Self(child)
     }
 
-    /// Polls, because a child's end cannot be awaited with a deadline without its own thread.
-    fn wait(&mut self, what: &str) -> Result<ExitStatus> {
+    /// Waits for its end. Polls, because a child's end cannot be awaited with a deadline without its own thread.
+    pub fn wait(&mut self, what: &str) -> Result<ExitStatus> {
         poll_until(what, || self.0.try_wait().transpose())?.map_err(Into::into)
     }
 }

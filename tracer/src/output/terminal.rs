@@ -3,9 +3,11 @@
 use std::{
     env,
     io::{self, IsTerminal},
+    os::fd::AsFd as _,
 };
 
 use jiff::tz::TimeZone;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -59,6 +61,19 @@ impl Terminal {
         let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
         // A serial console may say 0.
         Some(usize::from(width.0)).filter(|width| *width > 0)
+    }
+
+    /// Whether nobody can read standard output any more: the other end of the pipe is closed, or
+    /// the terminal has gone. A trace in which nothing happens writes nothing that would fail.
+    #[must_use]
+    pub fn stdout_has_no_reader() -> bool {
+        let stdout = io::stdout();
+        let mut state = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        poll(&mut state, PollTimeout::ZERO).is_ok()
+            && state[0]
+                .revents()
+                .is_some_and(|events| events.intersects(gone))
     }
 
     /// A pipe, and times in UTC.

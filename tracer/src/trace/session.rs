@@ -217,6 +217,7 @@ impl<'a> Session<'a> {
     pub(super) fn tick(&mut self, probes: &Probes) -> Result<()> {
         self.names.refresh_named();
         self.printer.resize(Terminal::stdout_width());
+        self.ended |= Terminal::stdout_has_no_reader();
         for folded in self.folds.expire(Instant::now(), |key| probes.count(key)) {
             self.present(folded)?;
         }
