@@ -55,7 +55,10 @@ fn ends(attempt: &Attempt) -> Vec<Piece> {
         piece(format!("{src} →"), Paint::Plain),
         piece(dst, Paint::Plain).after(" "),
     ];
-    if let Some((ip, port)) = attempt.original_dst {
+    let asked_for = attempt
+        .original_dst
+        .filter(|asked_for| *asked_for != (flow.dst, flow.dport));
+    if let Some((ip, port)) = asked_for {
         let text = format!("(for {})", packet::address(ip, port));
         pieces.push(piece(text, Paint::Dim).after(" "));
     }

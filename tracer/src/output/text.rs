@@ -238,8 +238,31 @@ pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict
         canvas.labelled(INDENT, "policy:", &text, Paint::Plain);
     }
     for command in fix {
-        canvas.verbatim(INDENT, "fix:", command, Paint::Act);
+        let (apply, undo) = split_undo(command);
+        canvas.verbatim(INDENT, "fix:", apply, Paint::Act);
+        if let Some(undo) = undo {
+            canvas.verbatim(INDENT, "undo:", &undo, Paint::Dim);
+        }
     }
+}
+
+/// What to do, and what takes it back in the same namespace: to be copied one by one.
+fn split_undo(fix: &str) -> (&str, Option<String>) {
+    let parts = fix
+        .strip_suffix(')')
+        .and_then(|fix| fix.split_once(" (undo: "));
+    let Some((apply, undo)) = parts else {
+        return (fix, None);
+    };
+    let place = apply
+        .starts_with("in netns ")
+        .then(|| apply.split_once(": "))
+        .flatten();
+    let undo = match place {
+        Some((place, _)) => format!("{place}: {undo}"),
+        None => undo.to_owned(),
+    };
+    (apply, Some(undo))
 }
 
 fn draw_lost(canvas: &mut Canvas<'_>, style: &Style, lost: &Lost) {

@@ -1,7 +1,8 @@
 //! The demo: whydrop runs in a lab, as a user would run it, while one connection after the other
 //! is broken before its eyes.
 //!
-//! Each story waits until whydrop has shown its drop; one that does not show is a failure.
+//! Each story waits until whydrop has told its end and given the right verdict; one for which that
+//! does not come is a failure.
 
 mod screen;
 mod stage;
@@ -38,18 +39,19 @@ fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
         let (number, all) = (number + 1, stories.len());
         screen.headline(&format!("{number}/{all} · {}", story.headline));
         let broken = (story.tell)(stage)?;
-        match screen.wait_for(&broken.source.to_string())? {
+        let source = broken.source.to_string();
+        match screen.wait_for(&[&source, broken.told, story.verdict])? {
             Shown::Yes => {}
             Shown::No => {
                 missing += 1;
-                screen.headline(&format!("… and whydrop did not show {}", broken.source));
+                screen.headline(&format!("… and whydrop did not judge {source}"));
             }
             Shown::Interrupted => return Ok(()),
         }
     }
     ensure!(
         missing == 0,
-        "{missing} of {} drops did not show",
+        "{missing} of {} stories were not told as they should be",
         stories.len()
     );
     screen.headline("Ctrl-C");

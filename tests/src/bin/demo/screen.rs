@@ -98,19 +98,28 @@ impl Screen {
         self.child = Some(child);
         let sender = self.sender.clone();
         thread::spawn(move || pass_on(ours, &sender));
-        let shown = self.wait_for("")?;
+        let shown = self.wait_for(&[])?;
         ensure!(!matches!(shown, Shown::No), "whydrop says nothing");
         Ok(shown)
     }
 
-    /// Waits for a line that contains `words`, and for the record around it to be complete.
-    pub(crate) fn wait_for(&self, words: &str) -> Result<Shown> {
+    /// Waits for a record that contains all these words, and for it to be complete.
+    pub(crate) fn wait_for(&self, words: &[&str]) -> Result<Shown> {
         let deadline = Instant::now() + DEADLINE;
+        let mut record = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
-                Ok(Event::Line(line)) if line.contains(words) => break,
-                Ok(Event::Line(_)) => {}
+                Ok(Event::Line(line)) => {
+                    // All but its first line are indented.
+                    if !line.starts_with(' ') {
+                        record.clear();
+                    }
+                    record.push_str(&line);
+                    if words.iter().all(|words| record.contains(words)) {
+                        break;
+                    }
+                }
                 Ok(Event::End) => bail!("whydrop has ended"),
                 Ok(Event::Interrupted) => return Ok(Shown::Interrupted),
                 Err(_) => return Ok(Shown::No),

@@ -18,14 +18,18 @@ use crate::stage::Stage;
 pub(crate) struct Story {
     /// What happens, in a line.
     pub(crate) headline: &'static str,
+    /// The point that the verdict must name.
+    pub(crate) verdict: &'static str,
     /// Makes it happen.
     pub(crate) tell: fn(&Stage) -> Result<Broken>,
 }
 
 /// A conversation that cannot succeed.
 pub(crate) struct Broken {
-    /// Where it comes from: whydrop's line about it must contain that.
+    /// Where it comes from: whydrop's record of it must contain that.
     pub(crate) source: SocketAddr,
+    /// What only the record of its end contains.
+    pub(crate) told: &'static str,
     /// What has to live until the drop has shown.
     _held: Box<dyn Any>,
 }
@@ -35,6 +39,7 @@ impl Broken {
         let attempt = TcpAttempt::start(from, None, to)?;
         Ok(Self {
             source: attempt.flow().src,
+            told: "✗",
             _held: Box::new(attempt),
         })
     }
@@ -45,6 +50,7 @@ impl Broken {
         client.send(bytes)?;
         Ok(Self {
             source: client.flow().src,
+            told: "udp",
             _held: Box::new(client),
         })
     }
@@ -53,6 +59,7 @@ impl Broken {
     fn holding(self, more: impl Any) -> Self {
         Self {
             source: self.source,
+            told: self.told,
             _held: Box::new((self._held, more)),
         }
     }
@@ -64,6 +71,7 @@ pub(crate) fn all() -> Vec<Story> {
     vec![
         Story {
             headline: "a firewall drops the SYN in FORWARD",
+            verdict: "firewall",
             tell: |stage| {
                 let lab = &stage.node;
                 nft(&lab.node, Chain::inet("forward"), "tcp dport 8001 drop")?;
@@ -72,6 +80,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "a rule in INPUT rejects the connection, and says so",
+            verdict: "firewall",
             tell: |stage| {
                 let lab = &stage.node;
                 let input = Iptables {
@@ -85,6 +94,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "a Service's address is translated, and its backend is cut off",
+            verdict: "firewall",
             tell: |stage| {
                 let lab = &stage.node;
                 let service = SocketAddr::new(lab.cluster_ip(Family::V4), 80);
@@ -100,6 +110,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "a tc program on the pod's veth drops a datagram",
+            verdict: "firewall",
             tell: |stage| {
                 let lab = &stage.node;
                 drop_in_tc(
@@ -115,6 +126,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "an XDP program on the uplink drops what comes in, over IPv6",
+            verdict: "firewall",
             tell: |stage| {
                 let lab = &stage.node;
                 let program =
@@ -125,6 +137,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "nothing listens on the port",
+            verdict: "socket",
             tell: |stage| {
                 let lab = &stage.node;
                 Broken::tcp(&lab.outside, lab.pod_b.socket(Family::V4, 8006))
@@ -132,6 +145,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "the node has a blackhole route",
+            verdict: "route",
             tell: |stage| {
                 let lab = &stage.node;
                 let nowhere: IpAddr = lab.cluster_ip(Family::V4);
@@ -141,6 +155,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "the pod's end of the veth takes smaller packets than the node's",
+            verdict: "mtu",
             tell: |stage| {
                 let lab = &stage.node;
                 lab.pod_a.run("ip link set dev eth0 mtu 1300")?;
@@ -149,6 +164,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "the pod is gone, and its address answers no ARP",
+            verdict: "endpoint",
             tell: |stage| {
                 let lab = &stage.node;
                 // One question instead of three, a second apart.
@@ -160,6 +176,7 @@ pub(crate) fn all() -> Vec<Story> {
         },
         Story {
             headline: "the nodes disagree about the number of the VXLAN network",
+            verdict: "overlay",
             tell: |stage| {
                 let lab = &stage.overlay;
                 lab.overlay(1, 11)?;

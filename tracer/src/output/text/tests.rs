@@ -387,7 +387,8 @@ fn lines_fit_except_for_what_is_to_be_copied() {
         for record in fixtures::all() {
             for line in text(width, &record).lines() {
                 assert!(
-                    line.width() <= width || line.contains("fix:"),
+                    line.width() <= width
+                        || ["fix:", "undo:"].iter().any(|label| line.contains(label)),
                     "{width}: {line}"
                 );
             }
@@ -401,4 +402,12 @@ proptest! {
         let text = text(width, &fixtures::drop_on(&name));
         prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
+}
+
+#[test]
+fn a_fix_and_what_takes_it_back_are_copied_one_by_one() {
+    let (apply, undo) = split_undo("in netns n: ip route del x (undo: ip route add x)");
+    assert_eq!(apply, "in netns n: ip route del x");
+    assert_eq!(undo.as_deref(), Some("in netns n: ip route add x"));
+    assert_eq!(split_undo("open (any) port"), ("open (any) port", None));
 }
