@@ -2,10 +2,9 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::Proto,
     endpoint::{Endpoint, EndpointError},
     output::{ColorChoice, Format},
 };
@@ -131,6 +130,33 @@ pub struct TraceArgs {
     /// Where the cluster's objects come from.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// A protocol to filter for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP and ICMPv6.
+    Icmp,
+    /// Every protocol.
+    #[default]
+    Any,
+}
+
+impl Proto {
+    /// The protocol's name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// The arguments of `whydrop check`.

@@ -4,8 +4,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{CommandFactory, ValueEnum, error::ErrorKind};
+use clap::{CommandFactory, error::ErrorKind};
 
+pub use crate::cli::Proto;
 use crate::{
     cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs},
     cluster::source::api::access,
@@ -101,20 +102,6 @@ pub struct OutputConfig {
     pub format: Format,
     /// What the terminal (or the lack of one) makes of text.
     pub style: Style,
-}
-
-/// A protocol to filter for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Proto {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// ICMP and ICMPv6.
-    Icmp,
-    /// Every protocol.
-    #[default]
-    Any,
 }
 
 impl Config {
@@ -305,19 +292,6 @@ impl OutputConfig {
         Self {
             format: args.format,
             style: Style::new(args.color, terminal),
-        }
-    }
-}
-
-impl Proto {
-    /// The protocol's name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::Any => "any",
         }
     }
 }

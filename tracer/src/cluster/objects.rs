@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::policy::Protocol;
-
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -34,6 +32,61 @@ impl ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP and ICMPv6: what a policy means for them is the implementation's choice.
+    Icmp,
+}
+
+impl Protocol {
+    /// The protocol of this name, as the API writes it; an absent one is TCP.
+    #[must_use]
+    pub fn from_api(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some("SCTP") => Some(Self::Sctp),
+            Some(_) => None,
+        }
+    }
+
+    /// The protocol of a record's flow; `None` for those that no policy speaks of.
+    #[must_use]
+    pub fn of_flow(proto: &str) -> Option<Self> {
+        match proto {
+            "tcp" => Some(Self::Tcp),
+            "udp" => Some(Self::Udp),
+            "132" => Some(Self::Sctp),
+            "icmp" | "icmpv6" => Some(Self::Icmp),
+            _ => None,
+        }
+    }
+
+    /// Its name, as the API writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Icmp => "ICMP",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::{
     objects::ObjectName,
-    view::{Kind, Object},
+    view::{Kind, Object, Parts, View},
 };
 
 /// Where knowledge of the cluster comes from. A later one knows better: the API server knows all of
@@ -62,6 +62,26 @@ pub enum Change {
     /// The source has told all it can tell for now, or has given up: whoever waits for a name need
     /// not wait for this source any longer. Changes may follow.
     Settled,
+}
+
+impl Change {
+    /// All that a view holds.
+    pub fn all_of(view: View) -> impl Iterator<Item = Self> {
+        let Parts {
+            objects,
+            unreadable,
+            foreign,
+        } = view.into_parts();
+        objects
+            .into_iter()
+            .map(|(kind, objects)| Self::All(kind, objects))
+            .chain(unreadable.into_iter().map(Self::UnreadablePolicy))
+            .chain(
+                foreign
+                    .into_iter()
+                    .map(|(kind, count)| Self::ForeignPolicies(kind, count)),
+            )
+    }
 }
 
 /// Where a source tells its changes.

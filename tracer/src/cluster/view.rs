@@ -10,7 +10,6 @@ use super::{
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     policy::Policy,
     selector::Known,
-    update::Change,
 };
 
 /// What is known of a cluster.
@@ -30,6 +29,16 @@ pub struct View {
     policies: BTreeMap<ObjectName, Policy>,
     unreadable: BTreeSet<ObjectName>,
     foreign: BTreeMap<String, usize>,
+}
+
+/// A view, taken apart.
+pub(super) struct Parts {
+    /// The objects of each kind that is known.
+    pub(super) objects: BTreeMap<Kind, Vec<Object>>,
+    /// NetworkPolicies that exist and could not be read.
+    pub(super) unreadable: BTreeSet<ObjectName>,
+    /// How many objects there are of each kind that also decides about traffic.
+    pub(super) foreign: BTreeMap<String, usize>,
 }
 
 impl View {
@@ -105,26 +114,25 @@ impl View {
         }
     }
 
-    /// All of it, as a source tells it.
-    pub fn into_changes(self) -> impl Iterator<Item = Change> {
-        let mut kinds: BTreeMap<Kind, Vec<Object>> =
+    /// All of it, taken apart.
+    pub(super) fn into_parts(self) -> Parts {
+        let mut objects: BTreeMap<Kind, Vec<Object>> =
             self.known.iter().map(|kind| (*kind, Vec::new())).collect();
         let namespaces = self.namespaces.into_iter();
-        let objects = (self.pods.into_values().map(Object::Pod))
+        let all = (self.pods.into_values().map(Object::Pod))
             .chain(namespaces.map(|(name, labels)| Object::Namespace(name, labels)))
             .chain(self.nodes.into_values().map(Object::Node))
             .chain(self.services.into_values().map(Object::Service))
             .chain(self.slices.into_values().map(Object::EndpointSlice))
             .chain(self.policies.into_values().map(Object::Policy));
-        for object in objects {
-            kinds.entry(object.kind()).or_default().push(object);
+        for object in all {
+            objects.entry(object.kind()).or_default().push(object);
         }
-        let foreign = self.foreign.into_iter();
-        kinds
-            .into_iter()
-            .map(|(kind, objects)| Change::All(kind, objects))
-            .chain(self.unreadable.into_iter().map(Change::UnreadablePolicy))
-            .chain(foreign.map(|(kind, count)| Change::ForeignPolicies(kind, count)))
+        Parts {
+            objects,
+            unreadable: self.unreadable,
+            foreign: self.foreign,
+        }
     }
 
     fn remove_pod(&mut self, id: &ObjectName) {

@@ -8,6 +8,7 @@ mod properties;
 mod scene;
 mod session;
 mod silent_listener;
+mod telling;
 mod wait;
 
 use std::{

@@ -13,7 +13,7 @@ fn recorded() -> Cluster {
     let mut loaded = Loaded::default();
     loaded.read_file(Path::new(path)).expect("the recording");
     let mut cluster = Cluster::default();
-    for change in loaded.view.into_changes() {
+    for change in Change::all_of(loaded.view) {
         let source = Source::Api;
         cluster.apply(Update { source, change }, SystemTime::now());
     }

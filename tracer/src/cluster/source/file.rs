@@ -19,7 +19,7 @@ pub(super) fn run(files: &[PathBuf], sink: &Sink) {
     for note in loaded.notes {
         sink.tell(Change::Note(note));
     }
-    for change in loaded.view.into_changes() {
+    for change in Change::all_of(loaded.view) {
         sink.tell(change);
     }
     sink.tell(Change::Settled);

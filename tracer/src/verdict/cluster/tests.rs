@@ -40,7 +40,7 @@ fn cluster() -> Cluster {
     let mut loaded = Loaded::default();
     loaded.read(Path::new("test"), CLUSTER).expect("YAML");
     let mut cluster = Cluster::default();
-    for change in loaded.view.into_changes() {
+    for change in Change::all_of(loaded.view) {
         tell(&mut cluster, change);
     }
     cluster
