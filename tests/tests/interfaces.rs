@@ -8,6 +8,7 @@ use whydrop_tests::{
     holdings::{Holdings, descriptors, value},
     lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
     poll_until,
+    record::Record,
     tracer::Tracer,
     traffic::TcpServer,
 };
@@ -61,6 +62,52 @@ fn a_pod_that_is_born_during_the_trace() -> Result<()> {
                 .hops(&[(&lab.node, &format!("{veth} in, cni0 in, eth0 out"))])
                 .reply_hops(&[(&lab.node, &format!("eth0 in, cni0 out, {veth} out"))]),
         )?;
+        lookout.finish().map(drop)
+    })
+}
+
+/// On a node with many interfaces the packets of all are seen at once, the same ones at the same
+/// hops; those of other namespaces are not.
+#[test]
+fn a_node_with_many_interfaces() -> Result<()> {
+    const MORE: usize = 60;
+    let in_lab = Lab::new()?;
+    let lab = NodeLab::build_in(&in_lab)?;
+    let peer = in_lab.namespace("more")?;
+    let add = (0..MORE).map(|number| {
+        let (name, peer) = (format!("more-{number}"), peer.name());
+        format!("link add {name} type veth peer name {name} netns {peer}\n")
+    });
+    lab.node
+        .run_with_input("ip -batch -", &add.collect::<String>())?;
+    Family::each(|family| {
+        let from = in_lab.plan().subnet(family, 1);
+        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let records = lookout.tracer().records();
+        let Some(Record::Started(started)) = records.first() else {
+            anyhow::bail!("{:?}", records.first());
+        };
+        ensure!(
+            started.interfaces > MORE
+                && started
+                    .hooks
+                    .iter()
+                    .any(|hook| hook == "tp_btf/netif_receive_skb")
+                && started.hooks.iter().all(|hook| !hook.starts_with("tc/")),
+            "{started:?}"
+        );
+        let server = lab.outside.socket(family, 8080);
+        {
+            let _server = TcpServer::echo(&lab.outside, server)?;
+            lookout.healthy(
+                &lab.pod_a,
+                &lab.outside,
+                server,
+                &Expected::answered()
+                    .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+                    .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")]),
+            )?;
+        }
         lookout.finish().map(drop)
     })
 }

@@ -3,12 +3,16 @@
 //! Everything is `repr(C)` with explicit padding, native byte order; both sides are compiled from
 //! this file, on the same machine type.
 
-use crate::tuple::Tuple;
+use crate::{patched, tuple::Tuple};
 
 /// Bytes of the packet that an event carries, from the network header up.
 pub const CAPTURE_LEN: usize = 192;
 /// Frames of the kernel stack that an event carries, innermost first.
 pub const STACK_DEPTH: usize = 40;
+
+/// How long after it was woken userspace looks for events again, in milliseconds: those that came
+/// within a millisecond of the wake-up did not wake it.
+pub const LOOK_AGAIN_MS: u64 = 2;
 
 /// What makes two drops alike: they are counted together, exactly, in the kernel.
 #[repr(C)]
@@ -62,6 +66,11 @@ pub mod ct {
     pub const INFO: u32 = 7;
     /// The packet has an entry.
     pub const ENTRY: u32 = 8;
+    /// `IPS_SRC_NAT` of the kernel's UAPI (include/uapi/linux/netfilter/nf_conntrack_common.h), in
+    /// the entry's own status.
+    pub const SRC_NAT: u32 = 1 << 4;
+    /// `IPS_DST_NAT`, likewise.
+    pub const DST_NAT: u32 = 1 << 5;
     /// `skb->_nfct` could be read; without this bit nothing is known.
     pub const READ: u32 = 16;
 }
@@ -110,6 +119,25 @@ pub struct DropEvent {
     pub capture_len: u32,
     /// The packet, from the network header up.
     pub capture: [u8; CAPTURE_LEN],
+}
+
+/// Which drops carry the kernel stack. Walking it costs more than all else of an event.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackPolicy {
+    /// Not 0: all of them.
+    pub always: u32,
+    /// These reasons do not say enough without it. 0 stands for none.
+    pub reasons: [u32; 4],
+}
+
+impl StackPolicy {
+    /// Whether a drop for this reason carries it.
+    #[inline(always)]
+    pub fn wants(&self, reason: u32) -> bool {
+        patched(&self.always) != 0
+            || (reason != 0 && self.reasons.iter().any(|wanted| patched(wanted) == reason))
+    }
 }
 
 /// Which way a packet passes an interface, seen from its namespace.
@@ -351,6 +379,18 @@ mod tests {
         assert_eq!(event.frames().len(), 0, "-1 is an error of bpf_get_stack");
         event.stack_bytes = i64::MAX;
         assert_eq!(event.frames().len(), STACK_DEPTH);
+    }
+
+    #[test]
+    fn a_stack_is_wanted_for_these_reasons_or_for_all() {
+        let mut policy = StackPolicy {
+            always: 0,
+            reasons: [12, 0, 0, 0],
+        };
+        assert!(policy.wants(12));
+        assert!(!policy.wants(13) && !policy.wants(0));
+        policy.always = 1;
+        assert!(policy.wants(13) && policy.wants(0));
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Filter {
     /// Not inlined, for the same reason as [`crate::packet::read_layer`].
     #[inline(never)]
     pub fn matches(&self, tuple: &Tuple, find: impl Fn(&Member) -> Option<u32>) -> bool {
+        self.matches_here(tuple, find)
+    }
+
+    /// The same, inlined: for the first look at a packet, which has the stack to itself.
+    #[inline(always)]
+    pub fn matches_here(&self, tuple: &Tuple, find: impl Fn(&Member) -> Option<u32>) -> bool {
         let forwards = [(&tuple.src, tuple.sport), (&tuple.dst, tuple.dport)];
         let backwards = [forwards[1], forwards[0]];
         self.matches_protocol(tuple.proto)
@@ -180,6 +186,37 @@ fn is_member(
     }
     member.port = port;
     tuple.has_ports() && port != 0 && find(&member).is_some()
+}
+
+/// The network namespaces whose interfaces are watched, for programs that see those of all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Inode numbers; 0 stands for none.
+    pub netns: [u32; MAX_NETNS],
+}
+
+impl Watched {
+    /// None of them.
+    pub const NOTHING: Self = Self {
+        netns: [0; MAX_NETNS],
+    };
+
+    /// Whether this namespace is one of them. To the verifier the list is constant, so that its
+    /// unused part costs nothing.
+    #[inline(always)]
+    pub fn contains(&self, inode: u32) -> bool {
+        for wanted in &self.netns {
+            let wanted = patched(wanted);
+            if wanted == 0 {
+                return false;
+            }
+            if wanted == inode {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]

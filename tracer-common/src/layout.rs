@@ -129,6 +129,8 @@ layout! {
     tcp_mss: "tcp_sock.mss_cache" Required;
     /// First sequence number, in TCP's private area of the skb, host byte order.
     tcp_cb_seq: "tcp_skb_cb.seq" Required;
+    /// Conntrack's bits of what has become of the connection.
+    ct_status: "nf_conn.status" Optional;
     /// Conntrack's original tuple.
     ct_original: "nf_conn.tuplehash.tuple" Optional;
     /// Source address, in the tuple.

@@ -8,6 +8,10 @@ unsafe impl aya::Pod for filter::Filter {}
 // SAFETY: as above.
 unsafe impl aya::Pod for filter::Member {}
 // SAFETY: as above.
+unsafe impl aya::Pod for event::StackPolicy {}
+// SAFETY: as above.
+unsafe impl aya::Pod for filter::Watched {}
+// SAFETY: as above.
 unsafe impl aya::Pod for layout::Layout {}
 // SAFETY: as above.
 unsafe impl aya::Pod for event::DropKey {}

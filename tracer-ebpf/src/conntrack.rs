@@ -40,6 +40,19 @@ pub(crate) fn state(skb: &Skb) -> u32 {
     ct::READ | info | if has_entry { ct::ENTRY } else { 0 }
 }
 
+/// Whether NAT may have changed the packet, so that its tuple is not the original one nor that of
+/// its answers.
+#[inline(always)]
+pub(crate) fn is_translated(skb: &Skb) -> bool {
+    let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct).unwrap_or(0);
+    let entry = nfct & !u64::from(ct::INFO);
+    if entry == 0 {
+        return false;
+    }
+    let status: Option<u32> = kernel::read(entry, &LAYOUT.ct_status);
+    status.is_none_or(|status| status & (ct::SRC_NAT | ct::DST_NAT) != 0)
+}
+
 #[inline(always)]
 fn port(bytes: Option<[u8; 2]>) -> u16 {
     bytes.map_or(0, u16::from_be_bytes)

@@ -14,14 +14,18 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use tracer_common::{
     event::{CAPTURE_LEN, DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
-    packet::{Role, tcp, walk},
+    packet::{PLAIN_V4, PLAIN_V6, Role, plain, tcp, walk},
 };
 
 use crate::{
     atomic, conntrack,
-    maps::{DROPS, EVENTS, FILTER, LAYOUT, asked_for, drop_room, tally},
+    maps::{
+        DROPS, DropRoom, EVENTS, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room,
+        tally,
+    },
     place::Place,
-    skb::{Packet, Skb},
+    skb::{Packet, Skb, Start, Version},
+    wake,
 };
 
 /// Events of one key in one second. A person reads no more; all of them are counted.
@@ -38,21 +42,15 @@ pub(crate) fn observe(
     rx_sk: u64,
 ) -> Option<()> {
     let packet = skb.packet()?;
-    let room = drop_room()?;
-    let mut matches = false;
-    let readable = walk(&packet, &mut room.layer, |role, layer| {
-        matches |= asked_for(&layer.tuple);
-        if role == Role::Travelling {
-            room.flow = *layer;
-        }
-    });
-    if !readable {
-        tally(tally::MALFORMED);
+    let first = first_look(packet.start, packet.linear, packet.version);
+    if first == FirstLook::Other && !conntrack::is_translated(&skb) {
         return None;
     }
-    conntrack::original_tuple(&skb, &mut room.original);
-    if !matches && !asked_for(&room.original) {
-        return None;
+    let room = drop_room()?;
+    if first == FirstLook::Matches {
+        conntrack::original_tuple(&skb, &mut room.original);
+    } else {
+        look_closely(&skb, &packet, room)?;
     }
     let place = Place::of(&skb, rx_sk);
     if !FILTER.matches_netns(place.netns) {
@@ -90,16 +88,79 @@ pub(crate) fn observe(
         (*event).key = room.key;
         (*event).count = count;
         (*event).original = room.original;
-        (*event).stack_bytes = bpf_get_stack(
-            ctx.as_ptr(),
-            addr_of_mut!((*event).stack).cast(),
-            (STACK_DEPTH * size_of::<u64>()) as u32,
-            0,
-        );
+        (*event).stack_bytes = if STACKS.wants(reason) {
+            bpf_get_stack(
+                ctx.as_ptr(),
+                addr_of_mut!((*event).stack).cast(),
+                (STACK_DEPTH * size_of::<u64>()) as u32,
+                0,
+            )
+        } else {
+            0
+        };
         describe(event, &skb, &packet, &place);
     }
-    entry.submit(0);
+    entry.submit(wake::flags(now));
     Some(())
+}
+
+/// What a first look at a dropped packet comes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum FirstLook {
+    /// A plain packet of another flow; unless NAT has changed it.
+    Other,
+    /// A plain packet that matches; it is in the room of this CPU.
+    Matches,
+    /// The whole parser must look.
+    Unclear,
+}
+
+/// Reads a plain packet with one helper call.
+///
+/// A function of its own, so that its share of the stack is free again when the parser needs it.
+#[inline(never)]
+fn first_look(start: u64, linear: u32, version: Version) -> FirstLook {
+    match version {
+        Version::V4 => first_bytes::<PLAIN_V4>(start, linear),
+        Version::V6 => first_bytes::<PLAIN_V6>(start, linear),
+    }
+}
+
+#[inline(always)]
+fn first_bytes<const LEN: usize>(start: u64, linear: u32) -> FirstLook {
+    if linear < LEN as u32 {
+        return FirstLook::Unclear;
+    }
+    let Some(layer) = Start::<LEN>::read(start).and_then(|start| plain(&start)) else {
+        return FirstLook::Unclear;
+    };
+    if !asked_for_here(&layer.tuple) {
+        return FirstLook::Other;
+    }
+    let Some(room) = drop_room() else {
+        return FirstLook::Unclear;
+    };
+    room.flow = layer;
+    FirstLook::Matches
+}
+
+/// Follows all layers of a packet, and the connection before NAT. `None` if nothing matches.
+#[inline(always)]
+fn look_closely(skb: &Skb, packet: &Packet, room: &mut DropRoom) -> Option<()> {
+    let mut matches = false;
+    let readable = walk(packet, &mut room.layer, |role, layer| {
+        matches |= asked_for(&layer.tuple);
+        if role == Role::Travelling {
+            room.flow = *layer;
+        }
+    });
+    if !readable {
+        tally(tally::MALFORMED);
+        return None;
+    }
+    conntrack::original_tuple(skb, &mut room.original);
+    (matches || asked_for(&room.original)).then_some(())
 }
 
 /// Counts the drop. Gives the new count if an event may be sent for it.
@@ -141,12 +202,12 @@ unsafe fn describe(event: *mut DropEvent, skb: &Skb, packet: &Packet, place: &Pl
     unsafe {
         (*event).len = skb.len_from(packet);
         (*event).gso_size = skb.gso_size();
-        (*event).mtu = place.mtu();
+        (*event).mtu = place.mtu(skb);
         (*event).mark = skb.scalar(&LAYOUT.skb_mark).unwrap_or(0);
         (*event).iif = skb.scalar(&LAYOUT.skb_iif).unwrap_or(0);
         (*event).pid = bpf_get_current_pid_tgid() as u32;
         (*event).comm = bpf_get_current_comm().unwrap_or([0; 16]);
-        (*event).ifname = place.ifname();
+        (*event).ifname = place.ifname(skb);
         (*event).netns_from = place.netns_from;
         (*event).ct = conntrack::state(skb);
         (*event).reserved = 0;

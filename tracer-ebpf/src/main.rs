@@ -6,8 +6,9 @@
 //! | `kfree_skb_reason` | 5.17 to 6.10 | `(skb, location, reason)` |
 //! | `kfree_skb_rx_sk` | from 6.11 | `(skb, location, reason, rx_sk)` |
 //!
-//! and, on every kernel: `tc_ingress` and `tc_egress` at the interfaces, `tcp_retransmit_skb` for
-//! segments that are sent again.
+//! and, on every kernel: `tc_ingress` and `tc_egress` at the interfaces, or, where there are many of
+//! them, `netif_receive_skb` and `net_dev_queue`; `tcp_retransmit_skb` for segments that are sent
+//! again.
 //!
 //! The loader picks one of the first three by the running kernel's BTF. All they decide on comes from `.rodata`, which
 //! the loader fills before the load: see `tracer_common::{filter, layout}`.
@@ -37,6 +38,8 @@ mod retransmits;
 mod sightings;
 #[cfg(target_arch = "bpf")]
 mod skb;
+#[cfg(target_arch = "bpf")]
+mod wake;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
@@ -61,6 +64,18 @@ mod programs {
     pub(crate) fn tc_egress(ctx: TcContext) -> i32 {
         let _ = sightings::observe(&ctx, direction::OUT);
         TC_ACT_UNSPEC
+    }
+
+    /// Packets that come in by any interface: `void netif_receive_skb(struct sk_buff *skb)`
+    #[btf_tracepoint(function = "netif_receive_skb")]
+    pub(crate) fn netif_receive_skb(ctx: BtfTracePointContext) -> Option<()> {
+        sightings::observe_everywhere(Skb::typed(ctx.arg(0)), direction::IN)
+    }
+
+    /// Packets that go out by any interface: `void net_dev_queue(struct sk_buff *skb)`
+    #[btf_tracepoint(function = "net_dev_queue")]
+    pub(crate) fn net_dev_queue(ctx: BtfTracePointContext) -> Option<()> {
+        sightings::observe_everywhere(Skb::typed(ctx.arg(0)), direction::OUT)
     }
 
     /// `void tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb)`, since 6.15 with

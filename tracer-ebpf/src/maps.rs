@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    event::{DropCount, DropKey, EarlyHops, Handshake, tally},
-    filter::{Filter, Member, Side, kind},
+    event::{DropCount, DropKey, EarlyHops, Handshake, StackPolicy, tally},
+    filter::{Filter, Member, Side, Watched, kind},
     layout::Layout,
     packet::Layer,
     tuple::Tuple,
@@ -44,6 +44,24 @@ pub(crate) fn asked_for(tuple: &Tuple) -> bool {
     // SAFETY: a value is one word, which is read at once and not kept.
     FILTER.matches(tuple, |member| unsafe { MEMBERS.get(member).copied() })
 }
+
+/// The same, inlined: for the first look at a packet, which has the stack to itself.
+#[inline(always)]
+pub(crate) fn asked_for_here(tuple: &Tuple) -> bool {
+    // SAFETY: as above.
+    FILTER.matches_here(tuple, |member| unsafe { MEMBERS.get(member).copied() })
+}
+
+/// Where packets are looked at by tracepoints. Read with volatile loads only: the loader replaces it.
+#[unsafe(no_mangle)]
+pub(crate) static WATCHED: Watched = Watched::NOTHING;
+
+/// Which drops carry the kernel stack. Read with volatile loads only: the loader replaces it.
+#[unsafe(no_mangle)]
+pub(crate) static STACKS: StackPolicy = StackPolicy {
+    always: 1,
+    reasons: [0; _],
+};
 
 /// Events for userspace. The loader sets the size.
 #[map]

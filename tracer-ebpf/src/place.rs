@@ -6,7 +6,11 @@
 
 use tracer_common::event::netns_from;
 
-use crate::{kernel, maps::LAYOUT, skb::Skb};
+use crate::{
+    kernel::{self, Object},
+    maps::LAYOUT,
+    skb::Skb,
+};
 
 /// A namespace, and an interface in it if one is known.
 #[derive(Clone, Copy)]
@@ -35,7 +39,11 @@ impl Place {
     /// Finds the place of `skb`, which the socket `rx_sk` (or 0) was to receive.
     #[inline(always)]
     pub(crate) fn of(skb: &Skb, rx_sk: u64) -> Self {
-        if let Some(place) = Self::device(skb.pointer(&LAYOUT.skb_dev), netns_from::DEVICE) {
+        let at_device = match skb.object() {
+            Some(skb) => Self::typed_device(skb),
+            None => Self::device(skb.pointer(&LAYOUT.skb_dev), netns_from::DEVICE),
+        };
+        if let Some(place) = at_device {
             return place;
         }
         let refdst: u64 = skb.scalar(&LAYOUT.skb_refdst).unwrap_or(0);
@@ -53,6 +61,22 @@ impl Place {
     #[inline(always)]
     pub(crate) fn at_device(skb: &Skb) -> Option<Self> {
         Self::device(skb.pointer(&LAYOUT.skb_dev), netns_from::DEVICE)
+    }
+
+    /// The same as [`Self::device`] for `skb->dev`, by loads instead of helper calls.
+    #[inline(always)]
+    fn typed_device(skb: Object) -> Option<Self> {
+        let device = skb.follow(&LAYOUT.skb_dev)?;
+        let inode: u32 = device.follow(&LAYOUT.dev_net)?.load(&LAYOUT.net_inode)?;
+        if inode == 0 {
+            return None;
+        }
+        Some(Self {
+            netns: inode,
+            netns_from: netns_from::DEVICE,
+            ifindex: device.load(&LAYOUT.dev_ifindex)?,
+            device: skb.number(&LAYOUT.skb_dev),
+        })
     }
 
     #[inline(always)]
@@ -77,15 +101,30 @@ impl Place {
         })
     }
 
+    /// The device as the verifier knows it, where the place was found by that of a typed skb.
+    #[inline(always)]
+    fn typed(&self, skb: &Skb) -> Option<Object> {
+        if self.netns_from != netns_from::DEVICE {
+            return None;
+        }
+        skb.object()?.follow(&LAYOUT.skb_dev)
+    }
+
     /// The interface's name, NUL-padded.
     #[inline(always)]
-    pub(crate) fn ifname(&self) -> [u8; 16] {
+    pub(crate) fn ifname(&self, skb: &Skb) -> [u8; 16] {
+        if let Some(device) = self.typed(skb) {
+            return device.load_16(&LAYOUT.dev_name).unwrap_or([0; 16]);
+        }
         kernel::read(self.device, &LAYOUT.dev_name).unwrap_or([0; 16])
     }
 
     /// The interface's MTU; 0 if there is none.
     #[inline(always)]
-    pub(crate) fn mtu(&self) -> u32 {
+    pub(crate) fn mtu(&self, skb: &Skb) -> u32 {
+        if let Some(device) = self.typed(skb) {
+            return device.load(&LAYOUT.dev_mtu).unwrap_or(0);
+        }
         kernel::read(self.device, &LAYOUT.dev_mtu).unwrap_or(0)
     }
 }

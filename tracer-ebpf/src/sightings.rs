@@ -1,6 +1,6 @@
 //! A packet at an interface: does it tell of a handshake that matches, and where is it now?
 
-use core::ptr::addr_of_mut;
+use core::{mem::MaybeUninit, ptr::addr_of_mut};
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_NOEXIST},
@@ -9,23 +9,40 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::{
-        CAPTURE_LEN, EARLY_HOPS, EarlyHop, Handshake, Sighted, SightingEvent, handshake_key, kind,
-        tally,
+        CAPTURE_LEN, EARLY_HOPS, EarlyHop, Handshake, Sighted, SightingEvent, direction,
+        handshake_key, kind, tally,
     },
-    packet::{Bytes, DNS_PORT, Glance, Layer, Plain, Role, Tcp, glance, protocol, tcp, walk},
+    packet::{
+        Bytes, DNS_PORT, Glance, Layer, Plain, Role, Tcp, glance, glance_v4, glance_v6, protocol,
+        tcp, walk,
+    },
     tuple::Tuple,
 };
 
 use crate::{
     conntrack,
-    maps::{EARLY, EVENTS, HANDSHAKES, LAYOUT, NO_HOPS, asked_for, sighting_room, tally},
+    maps::{
+        EARLY, EVENTS, HANDSHAKES, LAYOUT, NO_HOPS, WATCHED, asked_for, asked_for_here,
+        sighting_room, tally,
+    },
     place::Place,
-    skb::{Packet, Skb},
+    skb::{Packet, Skb, Start, Version},
+    wake,
 };
 
 const IPV4: u32 = 0x0800u16.to_be() as u32;
 const IPV6: u32 = 0x86ddu16.to_be() as u32;
 const ETHERNET_LEN: u32 = 14;
+/// Bytes up to TCP's flags and beyond: Ethernet, IPv4 or IPv6, TCP.
+const V4_KNOWN: usize = 14 + 20 + 20;
+const V6_KNOWN: usize = 14 + 40 + 14;
+/// The same inside the longest of plain tunnels: IPv6, UDP, VXLAN, Ethernet. No offset that may be
+/// looked at is beyond this, so that the bounds need no other check: of one, the compiler makes
+/// comparisons that the verifier does not see through.
+const TUNNEL_KNOWN: usize = 14 + 40 + 8 + 8 + 14 + 40 + 14;
+/// Where the number of what IP carries is.
+const V4_PROTOCOL: u32 = ETHERNET_LEN + 9;
+const V6_PROTOCOL: u32 = ETHERNET_LEN + 6;
 /// Sightings behind the SYN-ACK that are sent: the last ACK and the first data, at a few hops each.
 /// A client that only listens acknowledges with the same sequence number for ever.
 const SETTLING_SIGHTINGS: u64 = 16;
@@ -35,10 +52,87 @@ const SETTLING_SIGHTINGS: u64 = 16;
 pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     let context = ctx.skb.skb;
     let skb = Skb::behind(context.cast());
-    match first_look(context) {
-        FirstLook::Nothing => None,
-        found => look(ctx, &skb, found == FirstLook::Settles, direction),
+    let mut first = first_look(context);
+    if first == FirstLook::Unclear {
+        first = second_look(context);
     }
+    if first == FirstLook::Nothing {
+        return None;
+    }
+    let packet = skb.packet()?;
+    if first == FirstLook::Unclear {
+        first = look_inside(packet.start, packet.linear, packet.version);
+    }
+    match first {
+        FirstLook::Nothing => None,
+        found => {
+            // Paged payload too.
+            let payload = |at: u32| {
+                let from_data = packet.start - skb.pointer(&LAYOUT.skb_data) + u64::from(at);
+                ctx.load(from_data as usize).ok()
+            };
+            let settles = found == FirstLook::Settles;
+            look(&skb, &packet, settles, payload, direction)
+        }
+    }
+}
+
+/// Looks at one packet at the tracepoints that those of all interfaces pass: `netif_receive_skb` is
+/// just before tc ingress, `net_dev_queue` just behind tc egress.
+#[inline(always)]
+pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
+    let object = skb.object()?;
+    let net = object.follow(&LAYOUT.skb_dev)?.follow(&LAYOUT.dev_net)?;
+    if !WATCHED.contains(net.load(&LAYOUT.net_inode)?) {
+        return None;
+    }
+    // The network header of what comes in is not set yet: the packet starts there.
+    let packet = if direction == direction::IN {
+        skb.packet_at_data()?
+    } else {
+        skb.packet()?
+    };
+    let mut first = first_bytes(packet.start, packet.linear);
+    if first == FirstLook::Look {
+        // A tunnel: what is inside lies further back.
+        first = look_inside(packet.start, packet.linear, packet.version);
+    }
+    match first {
+        FirstLook::Nothing => None,
+        found => {
+            let payload = |at: u32| packet.load(at);
+            let settles = found == FirstLook::Settles;
+            look(&skb, &packet, settles, payload, direction)
+        }
+    }
+}
+
+/// The first look, by one helper call. It is enough for all but tunnels.
+#[inline(never)]
+fn first_bytes(start: u64, linear: u32) -> FirstLook {
+    /// IPv4 and TCP, or IPv6 and TCP's flags.
+    const LENGTHS: [usize; 3] = [54, 40, 28];
+    let glance = if linear >= LENGTHS[0] as u32 {
+        Start::<{ LENGTHS[0] }>::read(start).map(|start| glance(&start, 0))
+    } else if linear >= LENGTHS[1] as u32 {
+        Start::<{ LENGTHS[1] }>::read(start).map(|start| glance(&start, 0))
+    } else if linear >= LENGTHS[2] as u32 {
+        Start::<{ LENGTHS[2] }>::read(start).map(|start| glance(&start, 0))
+    } else {
+        None
+    };
+    with_filter(glance.unwrap_or(Glance::Look))
+}
+
+/// The first look, by a helper call for each load.
+#[inline(never)]
+fn look_inside(start: u64, linear: u32, version: Version) -> FirstLook {
+    let packet = Packet {
+        start,
+        linear,
+        version,
+    };
+    with_filter(glance(&packet, 0))
 }
 
 /// What [`glance`] comes to with the filter.
@@ -51,6 +145,8 @@ enum FirstLook {
     Look,
     /// It settles one.
     Settles,
+    /// More of the packet must be looked at.
+    Unclear,
 }
 
 /// Calls no helper, unless the packet's flow matches or an end of the filter goes by name.
@@ -68,11 +164,62 @@ fn first_look(context: *mut __sk_buff) -> FirstLook {
         start: start as usize,
         end: end as usize,
     };
-    match frame.glance(protocol as u16) {
+    // On a device without MAC header other bytes stand at its end.
+    if protocol == IPV4 {
+        let Some(known) = frame.known::<V4_KNOWN>(protocol as u16) else {
+            return FirstLook::Unclear;
+        };
+        unless_tunnel(
+            with_filter(glance_v4(&known, ETHERNET_LEN)),
+            &known,
+            V4_PROTOCOL,
+        )
+    } else {
+        let Some(known) = frame.known::<V6_KNOWN>(protocol as u16) else {
+            return FirstLook::Unclear;
+        };
+        unless_tunnel(
+            with_filter(glance_v6(&known, ETHERNET_LEN)),
+            &known,
+            V6_PROTOCOL,
+        )
+    }
+}
+
+/// Of a TCP segment the first look says all; anything else may be a tunnel, which it does not look
+/// into.
+#[inline(always)]
+fn unless_tunnel<B: Bytes>(first: FirstLook, bytes: &B, protocol_at: u32) -> FirstLook {
+    match bytes.load::<[u8; 4]>(protocol_at) {
+        Some([protocol::TCP, ..]) => first,
+        _ if first == FirstLook::Look => FirstLook::Unclear,
+        _ => first,
+    }
+}
+
+/// Looks into the plainest of tunnels.
+#[inline(never)]
+fn second_look(context: *mut __sk_buff) -> FirstLook {
+    // SAFETY: the verifier checks the context's fields.
+    let (protocol, start, end) =
+        unsafe { ((*context).protocol, (*context).data, (*context).data_end) };
+    let frame = Frame {
+        start: start as usize,
+        end: end as usize,
+    };
+    match frame.known::<TUNNEL_KNOWN>(protocol as u16) {
+        Some(known) => with_filter(glance(&known, ETHERNET_LEN)),
+        None => FirstLook::Unclear,
+    }
+}
+
+#[inline(always)]
+fn with_filter(glance: Glance) -> FirstLook {
+    match glance {
         Glance::Nothing => FirstLook::Nothing,
         Glance::Look => FirstLook::Look,
         Glance::Segment { tuple, seq } => {
-            if asked_for(&tuple) && settles(seq.wrapping_sub(1)) {
+            if asked_for_here(&tuple) && settles(seq.wrapping_sub(1)) {
                 FirstLook::Settles
             } else {
                 FirstLook::Nothing
@@ -90,32 +237,61 @@ struct Frame {
 }
 
 impl Frame {
+    /// An Ethernet frame of at least so many bytes and this protocol: one check of the bounds is
+    /// enough for few and wide loads.
     #[inline(always)]
-    fn glance(&self, protocol: u16) -> Glance {
-        // The EtherType repeats the context's protocol, and an IP header follows. On a device
-        // without MAC header the same bytes are a source address.
-        let is_ethernet = self
-            .load::<[u8; 3]>(ETHERNET_LEN - 2)
-            .is_some_and(|[p0, p1, ip]| {
-                u16::from_ne_bytes([p0, p1]) == protocol && matches!(ip >> 4, 4 | 6)
-            });
-        if is_ethernet {
-            glance(self, ETHERNET_LEN)
-        } else {
-            glance(self, 0)
+    fn known<const LEN: usize>(&self, protocol: u16) -> Option<Known<LEN>> {
+        if self.start + LEN > self.end {
+            return None;
         }
+        let known = Known::<LEN>(self.start);
+        let [p0, p1, ..]: [u8; 4] = known.load(ETHERNET_LEN - 2)?;
+        (u16::from_ne_bytes([p0, p1]) == protocol).then_some(known)
     }
 }
 
-impl Bytes for Frame {
+/// A frame of at least so many bytes.
+struct Known<const LEN: usize>(usize);
+
+impl<const LEN: usize> Bytes for Known<LEN> {
     #[inline(always)]
     fn load<T: Plain>(&self, at: u32) -> Option<T> {
-        let from = self.start + at as usize;
-        if from + size_of::<T>() > self.end {
+        if at as usize + size_of::<T>() > LEN {
             return None;
         }
-        // SAFETY: within the packet's linear part; the verifier checks the same.
-        Some(unsafe { (from as *const T).read_unaligned() })
+        // SAFETY: within the bytes that are there; the verifier checks the same.
+        Some(unsafe { read_words(self.0 + at as usize) })
+    }
+}
+
+/// Reads by the widest words there are. For an unaligned read, the compiler would read byte by
+/// byte; the machines that the kernel lets read packets like this do not need that.
+///
+/// # Safety
+///
+/// As many bytes as `T` has can be read.
+#[inline(always)]
+unsafe fn read_words<T: Plain>(from: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let to: *mut u8 = value.as_mut_ptr().cast();
+    let mut at = 0;
+    // SAFETY: as required of the caller, and `value` has room for as many. The loops are unrolled:
+    // all their bounds are constants.
+    unsafe {
+        while size_of::<T>() - at >= 4 {
+            let word = ((from + at) as *const u32).read_volatile();
+            to.add(at).cast::<u32>().write_unaligned(word);
+            at += 4;
+        }
+        if size_of::<T>() - at >= 2 {
+            let word = ((from + at) as *const u16).read_volatile();
+            to.add(at).cast::<u16>().write_unaligned(word);
+            at += 2;
+        }
+        if size_of::<T>() - at == 1 {
+            to.add(at).write(((from + at) as *const u8).read_volatile());
+        }
+        value.assume_init()
     }
 }
 
@@ -142,8 +318,13 @@ struct Part {
 }
 
 #[inline(always)]
-fn look(ctx: &TcContext, skb: &Skb, settles: bool, direction: u32) -> Option<()> {
-    let packet = &skb.packet()?;
+fn look(
+    skb: &Skb,
+    packet: &Packet,
+    settles: bool,
+    load: impl Fn(u32) -> Option<[u8; 8]>,
+    direction: u32,
+) -> Option<()> {
     let room = sighting_room()?;
     let mut matches = settles;
     // Of a quoted packet, the protocol and where its transport header starts.
@@ -171,7 +352,7 @@ fn look(ctx: &TcContext, skb: &Skb, settles: bool, direction: u32) -> Option<()>
         return None;
     }
     let payload = if settles {
-        payload(ctx, skb, packet, &room.flow)
+        payload(packet, &room.flow, load)
     } else {
         [0; 8]
     };
@@ -185,13 +366,11 @@ fn look(ctx: &TcContext, skb: &Skb, settles: bool, direction: u32) -> Option<()>
 /// The first bytes of a segment's payload. Behind a ClientHello, what the server sends is of
 /// interest too: its first data follows the number that the client acknowledges here.
 #[inline(always)]
-fn payload(ctx: &TcContext, skb: &Skb, packet: &Packet, flow: &Layer) -> [u8; 8] {
+fn payload(packet: &Packet, flow: &Layer, load: impl Fn(u32) -> Option<[u8; 8]>) -> [u8; 8] {
     let Some(tcp) = tcp(packet, flow) else {
         return [0; 8];
     };
-    let network_at = packet.start - skb.pointer(&LAYOUT.skb_data);
-    let at = network_at + u64::from(flow.end_at.saturating_sub(tcp.payload));
-    let payload: [u8; 8] = ctx.load(at as usize).unwrap_or_default();
+    let payload = load(flow.end_at.saturating_sub(tcp.payload)).unwrap_or_default();
     if let [0x16, 0x03, _, _, _, 0x01, ..] = payload {
         let key = handshake_key(protocol::TCP, tcp.ack.wrapping_sub(1));
         let _ = HANDSHAKES.insert(key, Handshake::default(), BPF_NOEXIST.into());
@@ -274,8 +453,8 @@ fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
         netns: place.netns,
         ifindex: place.ifindex,
         direction,
-        mtu: place.mtu(),
-        ifname: place.ifname(),
+        mtu: place.mtu(skb),
+        ifname: place.ifname(skb),
     })
 }
 
@@ -293,10 +472,12 @@ fn send(
         return None;
     };
     let event = entry.as_mut_ptr();
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: `event` points to a whole event in the ring buffer, of which every field is written.
     unsafe {
         (*event).kind = kind::SIGHTING;
-        (*event).at = bpf_ktime_get_ns();
+        (*event).at = now;
         (*event).original = *original;
         (*event).place = place;
         (*event).len = skb.len_from(packet);
@@ -309,6 +490,6 @@ fn send(
         );
         (*event).capture_len = if failed == 0 { len } else { 0 };
     }
-    entry.submit(0);
+    entry.submit(wake::flags(now));
     Some(())
 }

@@ -6,7 +6,10 @@ use tracer_common::{
     packet::{Bytes, Plain},
 };
 
-use crate::{kernel, maps::LAYOUT};
+use crate::{
+    kernel::{self, Object},
+    maps::LAYOUT,
+};
 
 /// EtherTypes that are followed, as they stand in `skb->protocol` (network byte order).
 const IPV4: u16 = 0x0800u16.to_be();
@@ -46,46 +49,65 @@ impl Skb {
         self.address as u64
     }
 
-    /// Loads a scalar field. From a typed skb directly: then the verifier checks the offset against
-    /// the kernel's BTF, and refuses the program if it is wrong.
+    /// The skb, if the verifier knows it to be one.
     #[inline(always)]
-    pub(crate) fn scalar<T: Copy>(&self, field: &Field) -> Option<T> {
-        if !self.typed {
-            return kernel::read(self.address as u64, field);
-        }
-        let offset = field.offset()?;
-        // SAFETY: the verifier accepts the load only if it lies within the struct's field.
-        Some(unsafe {
-            self.address
-                .cast::<u8>()
-                .add(offset)
-                .cast::<T>()
-                .read_volatile()
-        })
+    pub(crate) fn object(&self) -> Option<Object> {
+        self.typed.then_some(Object(self.address))
     }
 
-    /// Reads a pointer field as a number. A direct load would give a typed pointer: the verifier
-    /// forbids some arithmetic on it, and keeps apart all states that differ in an offset added to
-    /// it, of which the parser has too many.
+    /// Loads a scalar field.
+    #[inline(always)]
+    pub(crate) fn scalar<T: Copy>(&self, field: &Field) -> Option<T> {
+        match self.object() {
+            Some(object) => object.load(field),
+            None => kernel::read(self.address as u64, field),
+        }
+    }
+
+    /// Loads a pointer field as a number.
     #[inline(always)]
     pub(crate) fn pointer(&self, field: &Field) -> u64 {
-        kernel::read(self.address as u64, field).unwrap_or(0)
+        match self.object() {
+            Some(object) => object.number(field),
+            None => kernel::read(self.address as u64, field).unwrap_or(0),
+        }
     }
 
     /// The packet from its network header up; `None` if it is not IP.
     #[inline(always)]
     pub(crate) fn packet(&self) -> Option<Packet> {
-        let protocol: u16 = self.scalar(&LAYOUT.skb_protocol)?;
-        if protocol != IPV4 && protocol != IPV6 {
-            return None;
-        }
+        let version = self.version()?;
         let head = self.pointer(&LAYOUT.skb_head);
         let network: u16 = self.scalar(&LAYOUT.skb_network_header)?;
         let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
         Some(Packet {
             start: head + u64::from(network),
             linear: tail.saturating_sub(u32::from(network)),
+            version,
         })
+    }
+
+    /// The packet from `data` up, where that is the network header; `None` if it is not IP.
+    #[inline(always)]
+    pub(crate) fn packet_at_data(&self) -> Option<Packet> {
+        let version = self.version()?;
+        let head = self.pointer(&LAYOUT.skb_head);
+        let data = self.pointer(&LAYOUT.skb_data);
+        let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
+        Some(Packet {
+            start: data,
+            linear: tail.saturating_sub((data - head) as u32),
+            version,
+        })
+    }
+
+    #[inline(always)]
+    fn version(&self) -> Option<Version> {
+        match self.scalar(&LAYOUT.skb_protocol)? {
+            IPV4 => Some(Version::V4),
+            IPV6 => Some(Version::V6),
+            _ => None,
+        }
     }
 
     /// Bytes from the network header to the end, paged ones included.
@@ -114,6 +136,45 @@ pub(crate) struct Packet {
     pub(crate) start: u64,
     /// Bytes from there to the end of the linear part.
     pub(crate) linear: u32,
+    /// What its EtherType says that it is.
+    pub(crate) version: Version,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Version {
+    V4,
+    V6,
+}
+
+/// The first bytes of a packet, copied by a single helper call.
+#[repr(align(8))]
+pub(crate) struct Start<const LEN: usize>([u8; LEN]);
+
+impl<const LEN: usize> Start<LEN> {
+    /// Copies them from the address of the network header.
+    #[inline(always)]
+    pub(crate) fn read(start: u64) -> Option<Self> {
+        kernel::read_at(start)
+    }
+}
+
+impl<const LEN: usize> Bytes for Start<LEN> {
+    #[inline(always)]
+    fn load<T: Plain>(&self, at: u32) -> Option<T> {
+        if at as usize + size_of::<T>() > LEN {
+            return None;
+        }
+        // SAFETY: within the array, and every bit pattern is a value of `T`.
+        Some(unsafe {
+            self.0
+                .as_ptr()
+                .add(at as usize)
+                .cast::<T>()
+                .read_unaligned()
+        })
+    }
 }
 
 impl Bytes for Packet {

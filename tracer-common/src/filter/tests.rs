@@ -248,3 +248,12 @@ proptest! {
         prop_assert!(asks(&Filter::default(), &tuple));
     }
 }
+
+#[test]
+fn watched_are_those_up_to_the_first_zero() {
+    let mut watched = Watched::NOTHING;
+    assert!(!watched.contains(0));
+    watched.netns[..2].copy_from_slice(&[5, 6]);
+    assert!(watched.contains(5) && watched.contains(6));
+    assert!(!watched.contains(7) && !watched.contains(0));
+}

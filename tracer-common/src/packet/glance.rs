@@ -43,7 +43,31 @@ const TUNNEL_LEN: u32 = 8 + 14;
 /// Looks at the packet whose IP header is at `at`.
 #[inline(always)]
 pub fn glance<B: Bytes>(bytes: &B, at: u32) -> Glance {
-    let (outer, payload) = match ip(bytes, at) {
+    behind(bytes, ip(bytes, at))
+}
+
+/// The same where the IP header can only be one of IPv4 without options: all offsets are constants.
+#[inline(always)]
+pub fn glance_v4<B: Bytes>(bytes: &B, at: u32) -> Glance {
+    match bytes.load::<[u8; 4]>(at) {
+        Some([0x45, ..]) => behind(bytes, v4(bytes, at)),
+        _ => Glance::Look,
+    }
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub fn glance_v6<B: Bytes>(bytes: &B, at: u32) -> Glance {
+    match bytes.load::<[u8; 4]>(at) {
+        Some([0x60..=0x6f, ..]) => behind(bytes, v6(bytes, at)),
+        _ => Glance::Look,
+    }
+}
+
+/// Looks at what follows an IP header.
+#[inline(always)]
+fn behind<B: Bytes>(bytes: &B, header: Result<(Tuple, u32), Glance>) -> Glance {
+    let (outer, payload) = match header {
         Ok(header) => header,
         Err(glance) => return glance,
     };
@@ -90,40 +114,46 @@ fn in_tunnel<B: Bytes>(bytes: &B, at: u32, ports: &Tuple) -> Option<u32> {
 
 /// The addresses and the protocol of a plain header, and where its payload starts.
 #[inline(always)]
-fn ip<B: Bytes>(bytes: &B, at: u32) -> Result<(Tuple, u32), Glance> {
+pub(super) fn ip<B: Bytes>(bytes: &B, at: u32) -> Result<(Tuple, u32), Glance> {
     let [first, _]: [u8; 2] = bytes.load(at).ok_or(Glance::Look)?;
     match first {
         // Version 4, five words: no options.
-        0x45 => {
-            let [.., f0, f1, _, proto, _, _]: [u8; 12] = bytes.load(at).ok_or(Glance::Look)?;
-            // Behind the first fragment there is nothing to see.
-            if u16::from_be_bytes([f0, f1]) & 0x1fff != 0 {
-                return Err(Glance::Nothing);
-            }
-            let src: [u8; 4] = bytes.load(at + 12).ok_or(Glance::Look)?;
-            let dst: [u8; 4] = bytes.load(at + 16).ok_or(Glance::Look)?;
-            let tuple = Tuple {
-                src: Address::v4(src),
-                dst: Address::v4(dst),
-                proto,
-                ..Tuple::default()
-            };
-            Ok((tuple, at + 20))
-        }
-        0x60..=0x6f => {
-            let [proto, _]: [u8; 2] = bytes.load(at + 6).ok_or(Glance::Look)?;
-            let src: [u8; 16] = bytes.load(at + 8).ok_or(Glance::Look)?;
-            let dst: [u8; 16] = bytes.load(at + 24).ok_or(Glance::Look)?;
-            let tuple = Tuple {
-                src: Address::v6(src),
-                dst: Address::v6(dst),
-                proto,
-                ..Tuple::default()
-            };
-            Ok((tuple, at + 40))
-        }
+        0x45 => v4(bytes, at),
+        0x60..=0x6f => v6(bytes, at),
         _ => Err(Glance::Look),
     }
+}
+
+#[inline(always)]
+fn v4<B: Bytes>(bytes: &B, at: u32) -> Result<(Tuple, u32), Glance> {
+    let [.., f0, f1, _, proto, _, _]: [u8; 12] = bytes.load(at).ok_or(Glance::Look)?;
+    // Behind the first fragment there is nothing to see.
+    if u16::from_be_bytes([f0, f1]) & 0x1fff != 0 {
+        return Err(Glance::Nothing);
+    }
+    let src: [u8; 4] = bytes.load(at + 12).ok_or(Glance::Look)?;
+    let dst: [u8; 4] = bytes.load(at + 16).ok_or(Glance::Look)?;
+    let tuple = Tuple {
+        src: Address::v4(src),
+        dst: Address::v4(dst),
+        proto,
+        ..Tuple::default()
+    };
+    Ok((tuple, at + 20))
+}
+
+#[inline(always)]
+fn v6<B: Bytes>(bytes: &B, at: u32) -> Result<(Tuple, u32), Glance> {
+    let [proto, _]: [u8; 2] = bytes.load(at + 6).ok_or(Glance::Look)?;
+    let src: [u8; 16] = bytes.load(at + 8).ok_or(Glance::Look)?;
+    let dst: [u8; 16] = bytes.load(at + 24).ok_or(Glance::Look)?;
+    let tuple = Tuple {
+        src: Address::v6(src),
+        dst: Address::v6(dst),
+        proto,
+        ..Tuple::default()
+    };
+    Ok((tuple, at + 40))
 }
 
 #[inline(always)]
@@ -166,12 +196,12 @@ fn is_dns(tuple: &Tuple) -> bool {
 }
 
 #[inline(always)]
-fn is_tunnel(tuple: &Tuple) -> bool {
+pub(super) fn is_tunnel(tuple: &Tuple) -> bool {
     VXLAN_PORTS.contains(&tuple.dport) || tuple.dport == GENEVE_PORT
 }
 
 #[inline(always)]
-fn ports<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Option<Tuple> {
+pub(super) fn ports<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Option<Tuple> {
     let [s0, s1, d0, d1]: [u8; 4] = bytes.load(at)?;
     Some(Tuple {
         sport: u16::from_be_bytes([s0, s1]),

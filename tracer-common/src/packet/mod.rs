@@ -12,6 +12,7 @@
 mod bytes;
 mod glance;
 mod ip;
+mod plain;
 mod tcp;
 mod transport;
 
@@ -20,7 +21,8 @@ mod tests;
 
 pub use self::{
     bytes::{Bytes, Plain},
-    glance::{DNS_PORT, Glance, glance},
+    glance::{DNS_PORT, Glance, glance, glance_v4, glance_v6},
+    plain::{PLAIN_V4, PLAIN_V6, plain},
     tcp::{Tcp, tcp},
     transport::{GENEVE_PORT, VXLAN_PORTS},
 };

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::event::StackPolicy;
+
 use super::btf::KernelBtf;
 
 const CORE: &str = "skb_drop_reason";
@@ -19,6 +21,8 @@ const OF_SUBSYSTEMS: [&str; 4] = [
     "qdisc_drop_reason",
 ];
 const SUBSYSTEM_SHIFT: u32 = 16;
+/// Reasons that do not say enough without the stack: see [`Reasons::stacks`].
+const STACK_TELLS: [&str; 2] = ["NETFILTER_DROP", "NOT_SPECIFIED"];
 
 /// The running kernel's drop reasons.
 #[derive(Debug, Default)]
@@ -75,6 +79,24 @@ impl Reasons {
         }
     }
 
+    /// The drops whose stack tells what nothing else does: which hook netfilter dropped it in, and
+    /// where it was when the kernel gives no reason. All of them, where that is so of every drop or
+    /// the user wants to see them.
+    pub fn stacks(&self, always: bool) -> StackPolicy {
+        let mut policy = StackPolicy {
+            always: (always || !self.are_known()).into(),
+            ..StackPolicy::default()
+        };
+        let telling = self
+            .names
+            .iter()
+            .filter(|(_, name)| STACK_TELLS.contains(&name.as_str()));
+        for (wanted, (number, _)) in policy.reasons.iter_mut().zip(telling) {
+            *wanted = *number;
+        }
+        policy
+    }
+
     /// Whether the kernel says why it drops at all.
     pub fn are_known(&self) -> bool {
         !self.names.is_empty()
@@ -93,6 +115,23 @@ mod tests {
         of.iter()
             .map(|(value, name)| (*value, (*name).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn the_stack_is_wanted_where_it_tells_something() {
+        let core = names(&[
+            (2, "SKB_DROP_REASON_NOT_SPECIFIED"),
+            (3, "SKB_DROP_REASON_NO_SOCKET"),
+            (12, "SKB_DROP_REASON_NETFILTER_DROP"),
+        ]);
+        let reasons = Reasons::new(core, BTreeMap::new(), BTreeMap::new());
+        let policy = reasons.stacks(false);
+        assert!(policy.wants(2) && policy.wants(12) && !policy.wants(3));
+        assert!(reasons.stacks(true).wants(3));
+        assert!(
+            Reasons::default().stacks(false).wants(0),
+            "no reasons at all"
+        );
     }
 
     #[test]

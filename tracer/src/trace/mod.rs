@@ -21,6 +21,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep},
 };
+use tracer_common::filter::Watched;
 
 use self::{named::Named, session::Session};
 use crate::{
@@ -84,10 +85,14 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     }
     let btf = btf?;
 
+    let namespaces = Namespace::of(&config.netns)?;
+    let reasons = Reasons::read(&btf);
     let mut probes = Probes::load(
         &Settings {
             filter,
+            watched: watched(&namespaces),
             ring_bytes: config.ring_bytes,
+            stacks: reasons.stacks(config.stack),
             debug: config.verbose,
         },
         &btf,
@@ -102,12 +107,12 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut degraded = preflight.degraded();
     // Already in `degraded` where it fails: drops are shown all the same, without function names.
     let symbols = reading.finish().unwrap_or_default();
-    let decoder = Decoder::new(Reasons::read(&btf), symbols, Clock::now());
+    let decoder = Decoder::new(reasons, symbols, Clock::now());
 
-    let namespaces = Namespace::of(&config.netns)?;
     let mut watch = Watch::start(&namespaces)?;
     probes.attach()?;
-    let mut tc = TcProbes::new(&namespaces, Attachment::Automatic);
+    let attachment = Attachment::suitable(watch.inventory().iter().count());
+    let mut tc = TcProbes::new(&namespaces, attachment);
     probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
     degraded.extend(tc.degraded());
 
@@ -130,18 +135,18 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         let inventory = watch.inventory();
         return session.finish(&mut probes, &mut events, inventory).await;
     }
+    if let Some(unread) = tc.unread() {
+        session.note(unread);
+    }
     session.started(Started {
         ts: SystemTime::now(),
         kernel: preflight.kernel.clone(),
         interfaces: tc.len(),
-        hooks: vec![
-            format!("tp_btf/{TRACEPOINT}"),
-            format!("tp_btf/{RETRANSMIT}"),
-            match tc.attachment() {
-                Attachment::Clsact => "tc/clsact".to_owned(),
-                Attachment::Automatic | Attachment::Tcx => "tc/tcx".to_owned(),
-            },
-        ],
+        hooks: [TRACEPOINT, RETRANSMIT]
+            .map(|name| format!("tp_btf/{name}"))
+            .into_iter()
+            .chain(tc.attachment().hooks())
+            .collect(),
         degraded,
         filter: config.filter_description(|name| named.whereabouts(name)),
     })?;
@@ -193,6 +198,15 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     session
         .finish(&mut probes, &mut events, watch.inventory())
         .await
+}
+
+/// The namespaces as the kernel programs look for them.
+fn watched(namespaces: &[Namespace]) -> Watched {
+    let mut watched = Watched::NOTHING;
+    for (place, namespace) in watched.netns.iter_mut().zip(namespaces) {
+        *place = namespace.inode;
+    }
+    watched
 }
 
 /// Sends what the `log` crate gets to stderr, the kernel programs' messages included.

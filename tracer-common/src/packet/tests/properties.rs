@@ -203,4 +203,43 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_first_look_for_one_version_sees_the_same_or_leaves_it(packet in packet()) {
+        let packet = packet.as_slice();
+        for first in [glance_v4(&packet, 0), glance_v6(&packet, 0)] {
+            prop_assert!(first == Glance::Look || first == glance(&packet, 0), "{first:?}");
+        }
+    }
+
+    /// What the drop programs do without the parser, it would do just so.
+    #[test]
+    fn a_plain_packet_is_its_only_layer(packet in packet()) {
+        if let Some(layer) = plain(&Watched::new(&packet)) {
+            let found = headers(&packet.as_slice());
+            let only = Headers { flow: layer, outer: None, quoted: None };
+            prop_assert_eq!(found, Some(only));
+        }
+    }
+}
+
+#[test]
+fn ordinary_packets_are_plain_and_no_others() {
+    let segment = tcp_header(1234, 80, 1, 0x10);
+    let four = ipv4(protocol::TCP, 0, A, B, &segment);
+    let six = ipv6(protocol::UDP, &udp(80, &[0; 8]));
+    assert_eq!(
+        plain(&four.as_slice()),
+        headers(&four.as_slice()).map(|found| found.flow)
+    );
+    assert_eq!(
+        plain(&six.as_slice()),
+        headers(&six.as_slice()).map(|found| found.flow)
+    );
+    assert!(plain(&four.as_slice()).is_some() && plain(&six.as_slice()).is_some());
+    assert!(plain(&&four[..PLAIN_V4]).is_some() && plain(&&six[..PLAIN_V6]).is_some());
+    assert!(plain(&&four[..PLAIN_V4 - 1]).is_none() && plain(&&six[..PLAIN_V6 - 1]).is_none());
+    let tunnel = ipv4(protocol::UDP, 0, A, B, &udp(4789, &four));
+    let fragment = ipv4(protocol::TCP, 1, A, B, &segment);
+    assert!(plain(&tunnel.as_slice()).is_none() && plain(&fragment.as_slice()).is_none());
 }

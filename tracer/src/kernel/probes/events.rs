@@ -1,16 +1,27 @@
 //! The ring buffer as an asynchronous source of events.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, sleep_until},
+};
+use tracer_common::event::LOOK_AGAIN_MS;
 
 /// How many records are taken before others get their turn; a storm must not starve the timers.
 const BATCH: usize = 256;
 
+/// How long after a look at the ring buffer the next one is due, if there was something.
+const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
+
 /// The events of the kernel programs, in the order in which they were reserved.
 pub struct EventStream {
     ring: AsyncFd<RingBuf<MapData>>,
+    /// When to look for the events that woke nobody.
+    again: Option<Instant>,
 }
 
 impl EventStream {
@@ -18,7 +29,7 @@ impl EventStream {
         // SAFETY: the ring buffer keeps its descriptor open for as long as it lives.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot poll the ring buffer")?;
-        Ok(Self { ring })
+        Ok(Self { ring, again: None })
     }
 
     /// Waits for records and takes a batch of them. Dropping the future loses none.
@@ -27,16 +38,34 @@ impl EventStream {
     ///
     /// The ring buffer cannot be polled any more.
     pub async fn next(&mut self) -> Result<Vec<Bytes>> {
-        let mut guard = self
-            .ring
-            .readable_mut()
-            .await
-            .context("cannot poll the ring buffer")?;
-        let records = drain(guard.get_inner_mut());
-        if records.len() < BATCH {
-            guard.clear_ready();
+        loop {
+            let again = self.again;
+            let pause = async {
+                match again {
+                    Some(again) => sleep_until(again).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (records, woken) = tokio::select! {
+                guard = self.ring.readable_mut() => {
+                    let mut guard = guard.context("cannot poll the ring buffer")?;
+                    let records = drain(guard.get_inner_mut());
+                    if records.len() < BATCH {
+                        guard.clear_ready();
+                    }
+                    (records, true)
+                }
+                () = pause => (drain(self.ring.get_mut()), false),
+            };
+            self.again = match records.len() {
+                BATCH.. => Some(Instant::now()),
+                0 if !woken => None,
+                _ => Some(Instant::now() + LOOK_AGAIN),
+            };
+            if !records.is_empty() {
+                return Ok(records);
+            }
         }
-        Ok(records)
     }
 
     /// Takes what is there, without waiting; empty if nothing is.

@@ -21,8 +21,8 @@ use aya::{
     programs::{BtfTracePoint, SchedClassifier},
 };
 use tracer_common::{
-    event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
-    filter::{Filter, Member, kind},
+    event::{DropCount, DropKey, EarlyHop, EarlyHops, StackPolicy, tally},
+    filter::{Filter, Member, Watched, kind},
     layout::Layout,
 };
 
@@ -49,6 +49,8 @@ pub const RETRANSMIT: &str = "tcp_retransmit_skb";
 /// The programs at the interfaces.
 const TC_INGRESS: &str = "tc_ingress";
 const TC_EGRESS: &str = "tc_egress";
+/// The tracepoints that the packets of all interfaces pass, in and out, and the programs on them.
+pub const EVERYWHERE: [&str; 2] = ["netif_receive_skb", "net_dev_queue"];
 /// How many kinds of drops (see [`DropKey`]) are counted apart; 4 MiB of kernel memory.
 const DROP_KINDS: u32 = 1 << 14;
 /// How many addresses and ports may belong to ends that go by name; 6 MiB of kernel memory, if
@@ -62,6 +64,10 @@ pub struct Settings {
     pub filter: Filter,
     /// Size of the ring buffer, in bytes; a power of two, rounded up to whole pages.
     pub ring_bytes: u32,
+    /// Network namespaces whose interfaces are watched, as inode numbers.
+    pub watched: Watched,
+    /// Which drops carry the kernel stack.
+    pub stacks: StackPolicy,
     /// Whether the programs log what they do.
     pub debug: bool,
 }
@@ -111,6 +117,8 @@ impl Probes {
         let mut ebpf = EbpfLoader::new()
             .override_global("LAYOUT", &layout, true)
             .override_global("FILTER", &settings.filter, true)
+            .override_global("WATCHED", &settings.watched, true)
+            .override_global("STACKS", &settings.stacks, true)
             .override_global(aya_log::LEVEL, &level, false)
             .map_max_entries("EVENTS", settings.ring_bytes)
             .map_max_entries("DROPS", DROP_KINDS)

@@ -5,7 +5,9 @@
 //! order, and swept by the next start otherwise: see [`clsact`].
 //!
 //! TCX has its price: the kernel waits for an RCU grace period at each attachment and detachment,
-//! some 10 ms, with the RTNL held. Interfaces that lead off the node therefore come first.
+//! some 10 ms, with the RTNL held. Interfaces that lead off the node therefore come first; and where
+//! there are more than [`MANY`], programs of the same kind at two tracepoints look at the packets of
+//! all interfaces, at a little more per packet and in no time at all.
 //!
 //! The kernel looks up interfaces in the namespace of the calling thread, so whatever is attached
 //! together is attached by one thread in each namespace.
@@ -21,7 +23,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         tc::{SchedClassifierLink, TcAttachOptions, TcError},
@@ -29,7 +31,7 @@ use aya::{
 };
 
 use self::clsact::Clsact;
-use super::{TC_EGRESS, TC_INGRESS};
+use super::{EVERYWHERE, TC_EGRESS, TC_INGRESS, tracepoint};
 use crate::{
     kernel::interfaces::{Change, Interface, Namespace},
     words,
@@ -40,6 +42,8 @@ const PROGRAMS: [(&str, TcAttachType); 2] = [
     (TC_INGRESS, TcAttachType::Ingress),
     (TC_EGRESS, TcAttachType::Egress),
 ];
+/// Interfaces beyond which the tracepoints are taken: a second's worth of attaching.
+const MANY: usize = 50;
 /// How many interfaces are named in a sentence.
 const NAMED: usize = 5;
 
@@ -55,12 +59,36 @@ pub enum Attachment {
     Tcx,
     /// By clsact, even if the kernel has TCX.
     Clsact,
+    /// Not at all: tracepoints see the packets of all interfaces.
+    Tracepoints,
+}
+
+impl Attachment {
+    /// What suits this number of interfaces.
+    pub fn suitable(interfaces: usize) -> Self {
+        if interfaces > MANY {
+            Self::Tracepoints
+        } else {
+            Self::Automatic
+        }
+    }
+
+    /// What it is attached to, as the record `started` names it.
+    pub fn hooks(self) -> Vec<String> {
+        match self {
+            Self::Clsact => vec!["tc/clsact".to_owned()],
+            Self::Automatic | Self::Tcx => vec!["tc/tcx".to_owned()],
+            Self::Tracepoints => EVERYWHERE.map(|name| format!("tp_btf/{name}")).to_vec(),
+        }
+    }
 }
 
 /// The classifiers at all interfaces.
 pub struct TcProbes {
     namespaces: BTreeMap<u32, Namespace>,
     attachment: Attachment,
+    /// Whether the tracepoints are attached to, which see all interfaces.
+    everywhere: bool,
     held: BTreeMap<Key, Held>,
     /// What is there and cannot be attached to: name and cause.
     failed: BTreeMap<Key, (String, String)>,
@@ -75,6 +103,8 @@ enum Held {
         _links: [SchedClassifierLink; 2],
     },
     Clsact(clsact::Filters),
+    /// The tracepoints see it.
+    Everywhere,
 }
 
 impl TcProbes {
@@ -87,6 +117,7 @@ impl TcProbes {
                 .map(|namespace| (namespace.inode, namespace.clone()))
                 .collect(),
             attachment,
+            everywhere: false,
             held: BTreeMap::new(),
             failed: BTreeMap::new(),
             clsact: BTreeMap::new(),
@@ -104,6 +135,9 @@ impl TcProbes {
         ebpf: &mut Ebpf,
         interfaces: impl IntoIterator<Item = &'a Interface>,
     ) -> Result<()> {
+        if self.attachment == Attachment::Tracepoints && !self.everywhere {
+            self.attach_everywhere(ebpf);
+        }
         let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
         for interface in interfaces {
             let key = (interface.netns, interface.ifindex);
@@ -206,6 +240,16 @@ impl TcProbes {
         ))
     }
 
+    /// What this way of attaching does not show, as a sentence. Handshakes of TCP are all seen.
+    pub fn unread(&self) -> Option<String> {
+        self.everywhere.then(|| {
+            format!(
+                "TLS is followed only where the payload is in a packet's linear part: more than \
+                 {MANY} interfaces are watched by tracepoints, which read no further"
+            )
+        })
+    }
+
     /// Detaches from everything.
     pub fn detach(&mut self) {
         self.failed.clear();
@@ -223,6 +267,17 @@ impl TcProbes {
         }
     }
 
+    /// Attaches to the tracepoints. A kernel that refuses has the slow way left.
+    fn attach_everywhere(&mut self, ebpf: &mut Ebpf) {
+        match tracepoints(ebpf) {
+            Ok(()) => self.everywhere = true,
+            Err(error) => {
+                log::info!("the interfaces one by one: {error:#}");
+                self.attachment = Attachment::Automatic;
+            }
+        }
+    }
+
     /// Attaches in the namespace that this thread is in.
     fn attach_here(
         &mut self,
@@ -230,6 +285,9 @@ impl TcProbes {
         fds: [RawFd; 2],
         interface: &Interface,
     ) -> io::Result<Held> {
+        if self.everywhere {
+            return Ok(Held::Everywhere);
+        }
         if self.attachment != Attachment::Clsact {
             match tcx(ebpf, interface.ifindex) {
                 Ok(links) => {
@@ -290,6 +348,18 @@ fn tcx(ebpf: &mut Ebpf, ifindex: u32) -> io::Result<[SchedClassifierLink; 2]> {
         attach(ingress).map_err(cause)?,
         attach(egress).map_err(cause)?,
     ])
+}
+
+/// Loads and attaches the programs that see the packets of all interfaces.
+fn tracepoints(ebpf: &mut Ebpf) -> Result<()> {
+    let kernel = Btf::from_sys_fs()?;
+    for name in EVERYWHERE {
+        tracepoint(ebpf, name)?.load(name, &kernel)?;
+    }
+    for name in EVERYWHERE {
+        tracepoint(ebpf, name)?.attach()?;
+    }
+    Ok(())
 }
 
 /// The name now: it may have changed since it was told.

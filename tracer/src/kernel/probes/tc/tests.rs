@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::filter::Filter;
+use tracer_common::{
+    event::StackPolicy,
+    filter::{Filter, Watched},
+};
 
 use super::*;
 use crate::kernel::{
@@ -82,6 +85,8 @@ fn probes() -> Probes {
     let settings = Settings {
         filter: Filter::default(),
         ring_bytes: 1 << 16,
+        watched: Watched::NOTHING,
+        stacks: StackPolicy::default(),
         debug: false,
     };
     Probes::load(&settings, &btf).unwrap()
