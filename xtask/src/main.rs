@@ -4,6 +4,7 @@
 //! is missing that costs a fraction of a second. Afterwards plain `cargo build` and `cargo test`
 //! work too.
 
+mod bench;
 mod bpf;
 mod dist;
 mod executables;
@@ -61,6 +62,12 @@ enum Task {
     VmTest(vm::Options),
     /// Build whydrop as one static binary, and start it where there is nothing else
     Dist(dist::Options),
+    /// Measure what whydrop costs, and write docs/benchmarks.md and the table in README.md
+    Bench {
+        /// Names of benchmarks, and `--quick`; `--help` lists what there is
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Check formatting, clippy's lints and the documentation
     Lint,
 }
@@ -84,6 +91,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { args } => test::test(&args),
         Task::VmTest(options) => vm::test(&options),
         Task::Dist(options) => dist::dist(&options),
+        Task::Bench { args } => bench::bench(&args),
         Task::Lint => lint::lint(),
     }
 }

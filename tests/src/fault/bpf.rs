@@ -7,7 +7,7 @@ use std::{
 };
 
 /// One instruction: opcode, registers (source above destination), offset, immediate.
-pub(super) type Instruction = (u8, u8, i16, i32);
+pub(crate) type Instruction = (u8, u8, i16, i32);
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_QUERY: libc::c_long = 16;
@@ -48,7 +48,7 @@ struct ProgQuery {
 }
 
 /// Loads a program of a type (`enum bpf_prog_type`).
-pub(super) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
+pub(crate) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     let code: Vec<u8> = program
         .iter()
         .flat_map(|(opcode, registers, offset, immediate)| {
@@ -72,7 +72,7 @@ pub(super) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedF
 }
 
 /// Attaches a program to an interface of this thread's namespace (`enum bpf_attach_type`).
-pub(super) fn link(
+pub(crate) fn link(
     program: &OwnedFd,
     ifindex: u32,
     attach_type: u32,
@@ -90,7 +90,7 @@ pub(super) fn link(
 
 /// The ids of the programs at an interface of this thread's namespace, in the order in which they
 /// run.
-pub(super) fn programs(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+pub(crate) fn programs(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     let mut ids = [0_u32; 64];
     let mut attr = ProgQuery {
         target_ifindex: ifindex,
@@ -111,7 +111,7 @@ pub(super) fn programs(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     Ok(ids[..attr.count as usize].to_vec())
 }
 
-fn descriptor(fd: i32) -> io::Result<OwnedFd> {
+pub(crate) fn descriptor(fd: i32) -> io::Result<OwnedFd> {
     // SAFETY: these commands return a new descriptor that belongs to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -120,7 +120,7 @@ fn descriptor(fd: i32) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// `attr` must be laid out as the kernel expects for `command`.
-unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<i32> {
     // SAFETY: the caller vouches for `attr`; the kernel touches no more than its size.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr as *mut T, size_of::<T>()) };
     if result < 0 {

@@ -2,7 +2,7 @@
 //!
 //! Routes, neighbours and MTUs need no helper: scenarios break them with `ip`.
 
-mod bpf;
+pub(crate) mod bpf;
 mod classifier;
 mod conntrack;
 mod firewall;

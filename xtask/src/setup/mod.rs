@@ -84,6 +84,14 @@ pub(crate) fn require_vm_tools() -> Result<()> {
     )
 }
 
+/// Installs what benchmarks compare with, where it is to be had.
+pub(crate) fn offer_bench_tools() {
+    let missing = install_tools("the benchmarks", &tools::BENCH_TOOLS);
+    if !missing.is_empty() {
+        step("the benchmarks run without a comparison with bpftrace");
+    }
+}
+
 /// The programs that the labs are made with.
 pub(crate) fn lab_tools() -> impl Iterator<Item = &'static str> {
     tools::of_labs()

@@ -71,6 +71,13 @@ pub(super) const VM_TOOLS: [Tool; 5] = [
     tool("dpkg", "dpkg", "to unpack kernels"),
 ];
 
+/// What the benchmarks compare with; they do without.
+pub(super) const BENCH_TOOLS: [Tool; 1] = [tool(
+    "bpftrace",
+    "bpftrace",
+    "the same question asked with a one-liner",
+)];
+
 /// The programs of the labs.
 pub(super) fn of_labs() -> impl Iterator<Item = &'static str> {
     TOOLS.iter().map(|tool| tool.program)

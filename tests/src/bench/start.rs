@@ -1,0 +1,86 @@
+//! How long the first answers take, and what the program weighs.
+
+use std::{fs, time::Instant};
+
+use anyhow::Result;
+
+use super::{
+    Benchmark, Effort,
+    figure::{Figure, Samples, Unit},
+    process::{peak_memory, resident_memory},
+};
+use crate::{
+    fault::{Chain, nft},
+    lab::{Family, topology::RouterLab},
+    record::Flow,
+    tracer::{Tracer, binary, watching},
+    traffic::TcpAttempt,
+};
+
+pub(super) const BENCHMARK: Benchmark = Benchmark {
+    name: "start",
+    title: "From start to verdict",
+    method: "A SYN is dropped by an nft rule on a router. Both times count from the `connect` of the \
+             client; the fate of an attempt that nobody answers is told after `--timeout`, here one \
+             second.",
+    run,
+};
+
+const PORT: u16 = 9;
+
+fn run(effort: Effort) -> Result<Vec<Figure>> {
+    let lab = RouterLab::build()?;
+    nft(
+        &lab.router,
+        Chain::inet("forward"),
+        &format!("tcp dport {PORT} drop"),
+    )?;
+    let target = lab.server.socket(Family::V4, PORT);
+    let [mut ready, mut event, mut verdict, mut peak, mut later] = [const { Samples::new() }; 5];
+    for _ in 0..effort.rounds(9) {
+        let start = Instant::now();
+        let mut arguments = watching(&[&lab.router]);
+        arguments.push(target.to_string());
+        let mut tracer = Tracer::start(arguments)?;
+        ready.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        let attempt = TcpAttempt::start(&lab.client, None, target)?;
+        let flow = Flow::from(attempt.flow());
+        tracer.wait_for("the drop", |record| {
+            record.as_drop().is_some_and(|drop| drop.flow == flow)
+        })?;
+        event.push(start.elapsed().as_secs_f64() * 1e3);
+        tracer.wait_for("the attempt's fate", |record| {
+            let attempt = record.as_attempt();
+            attempt.is_some_and(|attempt| attempt.flow == flow && attempt.verdict.is_some())
+        })?;
+        verdict.push(start.elapsed().as_secs_f64() * 1e3);
+        peak.push(peak_memory(tracer.pid())?);
+        later.push(resident_memory(tracer.pid())?);
+        tracer.stop()?;
+    }
+    let binary = fs::metadata(binary())?.len() as f64 / f64::from(1 << 20);
+    Ok(vec![
+        Figure::new(
+            "start until everything is attached",
+            Unit::Milliseconds,
+            ready,
+        )
+        .headline(),
+        Figure::new(
+            "a drop until its record with the verdict",
+            Unit::Milliseconds,
+            event,
+        )
+        .headline(),
+        Figure::new(
+            "an unanswered SYN until its verdict",
+            Unit::Milliseconds,
+            verdict,
+        )
+        .headline(),
+        Figure::new("peak memory", Unit::Mebibytes, peak).headline(),
+        Figure::new("memory afterwards", Unit::Mebibytes, later),
+        Figure::new("size of the binary", Unit::Mebibytes, binary).headline(),
+    ])
+}
