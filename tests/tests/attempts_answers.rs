@@ -1,6 +1,6 @@
 //! Handshakes that somebody refuses: who, and what for.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
     DEADLINE,
     attempt::{Expected, Lookout},
@@ -9,6 +9,7 @@ use whydrop_tests::{
         Family,
         topology::{NodeLab, RouterLab},
     },
+    tracer::{Tracer, watching},
     traffic::{Outcome, TcpAttempt, TcpServer},
 };
 
@@ -153,9 +154,8 @@ fn reject_with_tcp_reset() -> Result<()> {
     })
 }
 
-/// A rule on another machine rejects, and says that it is a rule.
-#[test]
-fn prohibited_by_a_router_elsewhere() -> Result<()> {
+/// A rule on another machine rejects with an ICMP message.
+fn rejected_elsewhere(with: &str, confidence: &'static str, why: &str) -> Result<()> {
     let lab = RouterLab::build()?;
     Family::each(|family| {
         let server = lab.server.socket(family, port(family));
@@ -168,21 +168,33 @@ fn prohibited_by_a_router_elsewhere() -> Result<()> {
             server,
             &Expected::answered().hops(&hops).reply_hops(&back),
         )?;
-        let rule = format!(
-            "tcp dport {} reject with icmpx admin-prohibited",
-            server.port()
-        );
+        let rule = format!("tcp dport {} reject with icmpx {with}", server.port());
         nft(&lab.router, Chain::inet("forward"), &rule)?;
         lookout.broken(
             &lab.client,
             server,
-            &Expected::failed("rejected", "firewall", "likely")
+            &Expected::failed("rejected", "firewall", confidence)
+                .why(why)
                 .hops(&hops)
                 .reply_hops(&back)
                 .by(lab.router.address(family).to_string()),
         )?;
         lookout.finish().map(drop)
     })
+}
+
+/// It says that it is a rule.
+#[test]
+fn prohibited_by_a_router_elsewhere() -> Result<()> {
+    let why = "administratively prohibited";
+    rejected_elsewhere("admin-prohibited", "likely", why)
+}
+
+/// It does not say so; but no closed TCP port answers like this.
+#[test]
+fn port_unreachable_by_a_router_elsewhere() -> Result<()> {
+    let why = "port unreachable, which is a rule there that rejects";
+    rejected_elsewhere("port-unreachable", "possible", why)
 }
 
 /// Nobody has the address: the router asks for it, in vain, and says so.
@@ -261,7 +273,10 @@ fn a_pod_that_is_gone() -> Result<()> {
         let attempt = lookout.broken(
             &lab.outside,
             server,
-            &Expected::failed("unanswered", "unknown", "possible").hops(&hops),
+            &Expected::failed("unanswered", "endpoint", "likely")
+                .hops(&hops)
+                .why(format!("nobody answers for {}", server.ip()))
+                .evidence("without an answer, and the packet waits for it"),
         )?;
         lookout.expect(
             attempt.flow(),
@@ -273,4 +288,33 @@ fn a_pod_that_is_gone() -> Result<()> {
         )?;
         lookout.finish().map(drop)
     })
+}
+
+/// A pod that misses the first question for its address, and answers the second: slow is not gone.
+#[test]
+fn a_pod_that_is_slow_to_answer_arp() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let server = lab.pod_a.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&lab.pod_a, server)?;
+    let mut arguments = watching(&[&lab.node]);
+    arguments.push(server.to_string());
+    let tracer = Tracer::start(arguments)?;
+    // `8`: do not reply for any address.
+    lab.pod_a.sysctl("ipv4/conf/eth0/arp_ignore", "8")?;
+    lab.node.run("ip -4 neighbour flush dev cni0")?;
+    let attempt = TcpAttempt::start(&lab.outside, None, server)?;
+    lab.pod_a.sysctl("ipv4/conf/eth0/arp_ignore", "0")?;
+    let Outcome::Connected(_connection) = attempt.outcome(DEADLINE)? else {
+        bail!("the pod answers the second question");
+    };
+    let trace = tracer.stop()?;
+    let attempts: Vec<_> = trace.attempts().collect();
+    ensure!(!attempts.is_empty(), "nothing was told");
+    for attempt in &attempts {
+        let point = attempt.verdict.as_ref().map(|verdict| &verdict.point);
+        ensure!(point.is_none_or(|point| point != "endpoint"), "{attempt}");
+    }
+    let last = attempts.last().map(|attempt| attempt.outcome.as_str());
+    ensure!(last == Some("answered"), "{last:?}");
+    Ok(())
 }

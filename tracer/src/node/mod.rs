@@ -35,6 +35,7 @@ pub mod route;
 pub mod rpfilter;
 mod rtnetlink;
 pub mod ruleset;
+pub mod silent_hop;
 mod sock_diag;
 pub mod syn_queue;
 mod sysctl;

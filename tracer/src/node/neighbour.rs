@@ -96,6 +96,9 @@ pub struct Neighbour {
     pub state: State,
     /// Where packets for it are sent to.
     pub lladdr: Option<Mac>,
+    /// How often it was asked since it last answered, questions to it alone included: the kernel
+    /// counts those, even unasked, for one that it knows nothing of (`__neigh_event_send()`).
+    pub probes: u32,
 }
 
 /// As ip(8) prints it, without the interface.
@@ -135,6 +138,7 @@ fn entry(message: &Message) -> Option<Neighbour> {
         ifindex: message.u32_at(4)?,
         state: State::new(u16_at(&message.bytes, 8)?),
         lladdr: all.get(libc::NDA_LLADDR).map(|value| Mac(value.to_vec())),
+        probes: all.u32(libc::NDA_PROBES).unwrap_or(0),
     })
 }
 

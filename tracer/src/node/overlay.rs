@@ -206,6 +206,7 @@ mod tests {
             ifindex: 9,
             state,
             lladdr: state.is_usable().then(|| Mac(vec![1; 6])),
+            probes: 0,
         }
     }
 

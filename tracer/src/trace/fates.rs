@@ -24,6 +24,7 @@ use crate::{
     node::{
         listener::{ListenerFacts, Reading},
         netns::NetnsRef,
+        silent_hop::SilentHop,
     },
     verdict::attempt::{self as judge, Surroundings},
 };
@@ -51,7 +52,14 @@ pub(super) enum Answer {
     /// Where the listener is, and a reading to compare with later.
     Before(Key, Option<(NetnsRef, Option<Arc<Reading>>)>),
     /// The facts for the verdict.
-    Facts(Key, Option<Box<ListenerFacts>>),
+    Facts(Key, Box<Facts>),
+}
+
+/// What the node says of an attempt that silence is about to judge.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) listener: Option<ListenerFacts>,
+    pub(super) silent_hop: Option<SilentHop>,
 }
 
 impl Fates {
@@ -122,6 +130,7 @@ impl Fates {
                 destination.is_some_and(|ip| is_local(inventory, hop.place.netns, ip))
             }),
             listener: None,
+            silent_hop: None,
             others: None,
         }
     }

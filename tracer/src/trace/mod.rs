@@ -7,6 +7,7 @@ mod named;
 mod properties;
 mod scene;
 mod session;
+mod silent_hop;
 mod silent_listener;
 mod telling;
 mod wait;

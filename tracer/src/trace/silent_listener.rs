@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    fates::{Answer, Fates, is_local},
+    fates::{Answer, Facts, Fates, is_local},
     session::{FACTS_LIMIT, Session},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 const MAX_QUESTIONS: usize = 16;
 /// How long after the timeout the listener is looked at: the first retransmission comes a second
 /// after the SYN, and the default timeout is a second too.
-const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
+pub(super) const AFTER_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// A listener's namespace and address.
 struct Whereabouts {
@@ -113,7 +113,7 @@ impl Session<'_> {
             return false;
         }
         let Some(whereabouts) = self.fates.silent_listener(key, inventory) else {
-            return false;
+            return self.ask_hop(key, inventory);
         };
         let key = key.clone();
         self.fates.questions.spawn(async move {
@@ -132,7 +132,11 @@ impl Session<'_> {
                 }
                 None => None,
             };
-            Answer::Facts(key, facts.map(Box::new))
+            let facts = Facts {
+                listener: facts,
+                ..Facts::default()
+            };
+            Answer::Facts(key, Box::new(facts))
         });
         true
     }

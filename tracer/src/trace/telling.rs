@@ -3,7 +3,11 @@
 
 use anyhow::Result;
 
-use super::{fates::Answer, scene, session::Session};
+use super::{
+    fates::{Answer, Facts},
+    scene,
+    session::Session,
+};
 use crate::{
     attempts::{
         attempt::Attempt,
@@ -11,7 +15,6 @@ use crate::{
         sighting::Key,
     },
     kernel::{clock::monotonic_nanos, interfaces::Inventory},
-    node::listener::ListenerFacts,
     record::{self, Outcome, Record},
     verdict::{
         attempt::{self as judge, Surroundings},
@@ -39,7 +42,7 @@ impl Session<'_> {
                 .get(&key)
                 .is_some_and(|attempt| attempt.told.is_none());
             if open && !self.ask_facts(&key, inventory) {
-                self.tell(&key, Outcome::Unanswered, None, inventory)?;
+                self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
             }
         }
         Ok(())
@@ -59,7 +62,7 @@ impl Session<'_> {
                     .get(&key)
                     .is_some_and(|attempt| attempt.told.is_none());
                 if open {
-                    self.tell(&key, Outcome::Unanswered, facts, inventory)?;
+                    self.tell(&key, Outcome::Unanswered, *facts, inventory)?;
                 }
             }
         }
@@ -89,7 +92,7 @@ impl Session<'_> {
             }
             return Ok(());
         }
-        self.tell(key, outcome, None, inventory)
+        self.tell(key, outcome, Facts::default(), inventory)
     }
 
     /// Tells of those refusals whose drop did not come.
@@ -100,7 +103,7 @@ impl Session<'_> {
             .extract_if(.., |(until, _)| *until <= now);
         for (_, key) in due.collect::<Vec<_>>() {
             if let Some(outcome) = self.fates.table.get(&key).and_then(Attempt::outcome) {
-                self.tell(&key, outcome, None, inventory)?;
+                self.tell(&key, outcome, Facts::default(), inventory)?;
             }
         }
         Ok(())
@@ -111,7 +114,7 @@ impl Session<'_> {
         &mut self,
         key: &Key,
         outcome: Outcome,
-        listener: Option<Box<ListenerFacts>>,
+        facts: Facts,
         inventory: &Inventory,
     ) -> Result<()> {
         let Some(attempt) = self.fates.table.get(key) else {
@@ -122,7 +125,8 @@ impl Session<'_> {
         }
         let (way, others) = self.fates.company(key, attempt, inventory);
         let around = Surroundings {
-            listener: listener.map(|facts| *facts),
+            listener: facts.listener,
+            silent_hop: facts.silent_hop,
             others,
             ..self.fates.surroundings(attempt, inventory)
         };
@@ -191,7 +195,7 @@ impl Session<'_> {
                 .get(&key)
                 .is_some_and(|attempt| attempt.told.is_none());
             if open {
-                self.tell(&key, Outcome::Unanswered, None, inventory)?;
+                self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ pub use self::replies::sender;
 use super::rules::Finding;
 use crate::{
     attempts::{attempt::Attempt, ways::Others},
-    node::listener::ListenerFacts,
+    node::{listener::ListenerFacts, silent_hop::SilentHop},
     record::{Direction, Outcome, Point, Verdict},
     words,
 };
@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub destination_is_local: bool,
     /// The listeners that the SYN was for, where their namespace was found and looked at.
     pub listener: Option<ListenerFacts>,
+    /// The next hop that the SYN waits for, where it came in and was not seen to leave.
+    pub silent_hop: Option<SilentHop>,
     /// What became of other attempts by the same tunnel.
     pub others: Option<Others>,
 }
@@ -133,6 +135,13 @@ pub(super) const RULES: &[Rule] = &[
         needs: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
         cannot_tell: "several listeners that share the port",
         applies: listener::silence,
+    },
+    Rule {
+        name: "silent-hop",
+        points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
+        needs: "a SYN that came in and was not seen to leave, and a neighbour entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
+        cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
+        applies: silence::silent_hop,
     },
     Rule {
         name: "off-node",

@@ -87,10 +87,15 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
                 "{who} says: port unreachable, nobody listens there (or a rule of that host rejects)"
             ),
         ),
+        // Closed TCP ports answer with a RST, so this is a rule's. A rule of whom cannot be seen from
+        // here: a firewall's, a policy's, or kube-proxy's for a Service without endpoints.
         (false, 3, 3) | (true, 1, 4) => (
-            Point::Unknown,
+            Point::Firewall,
             Possible,
-            format!("{who} says: port unreachable; for TCP, that is a rule that rejects"),
+            format!(
+                "{who} says: port unreachable, which is a rule there that rejects: a firewall's, a \
+                 policy's, or that of a Service without endpoints"
+            ),
         ),
         (false, 11, _) | (true, 3, _) => (
             Point::Route,

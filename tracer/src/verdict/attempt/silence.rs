@@ -12,6 +12,7 @@ use crate::{
         Direction, Outcome, Point,
     },
     verdict::rules::{Finding, found, listener},
+    words,
 };
 
 /// An answer was seen, and did not arrive.
@@ -42,6 +43,35 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
     Some(Finding {
         evidence: doubts(case.around),
         ..found(Point::Unknown, Possible, why)?
+    })
+}
+
+/// It waits here for a neighbour that does not answer.
+pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
+    let hop = case.around.silent_hop.as_ref()?;
+    let last = case.attempt.last_hop()?;
+    let is_endpoint = hop.address == IpAddr::from(last.flow.dst);
+    let (point, confidence) = match (is_endpoint, hop.is_tunnel) {
+        (_, true) => (Point::Overlay, Likely),
+        (true, _) => (Point::Endpoint, Likely),
+        // A router on the way: what is wrong with it cannot be said.
+        (false, _) => (Point::Unknown, Possible),
+    };
+    let whom = if is_endpoint { "" } else { "the next hop " };
+    let why = format!(
+        "nobody answers for {whom}{} (ARP or ND) at {}",
+        hop.address, hop.ifname
+    );
+    let evidence = format!(
+        "the neighbour entry of {} is {}: asked {} without an answer, and the packet waits for it",
+        hop.address,
+        hop.state,
+        words::times(hop.asked.into())
+    );
+    Some(Finding {
+        evidence: vec![evidence],
+        ..found(point, confidence, why)?
     })
 }
 

@@ -1,0 +1,108 @@
+//! A next hop that does not answer ARP or ND: the kernel says so of a packet only seconds later.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    link,
+    neighbour::{self, Neighbour, State},
+    netns::{NetnsRef, in_netns_async},
+    route::{Lookup, Packet, RouteKind},
+    rtnetlink::Rtnetlink,
+    sysctl,
+};
+
+/// Questions without an answer before anything is said: they are a second apart, and who is slow
+/// has answered the first by then.
+const ENOUGH: u32 = 2;
+
+/// The neighbour that a packet waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentHop {
+    /// Whom the kernel asks for: the packet's destination, or a router on the way.
+    pub address: IpAddr,
+    /// The interface that it asks at.
+    pub ifname: String,
+    /// That interface is a tunnel.
+    pub is_tunnel: bool,
+    /// `INCOMPLETE` while it is asked, `FAILED` when that was given up.
+    pub state: State,
+    /// How often it was asked in vain, while that goes on.
+    pub asked: u32,
+}
+
+impl SilentHop {
+    /// Looks for it in a namespace, within the limit. `None` if the packet's next hop is known, or
+    /// was not asked often enough.
+    ///
+    /// # Errors
+    ///
+    /// As of [`in_netns_async`]; or the kernel cannot be asked.
+    pub async fn of(netns: &NetnsRef, packet: Packet, limit: Duration) -> Result<Option<Self>> {
+        in_netns_async(netns, limit, move |_| Self::read(packet)).await
+    }
+
+    fn read(packet: Packet) -> Result<Option<Self>> {
+        let rtnetlink = Rtnetlink::open()?;
+        let Ok(route) = Lookup::read(&rtnetlink, packet)?.answer else {
+            return Ok(None);
+        };
+        let (RouteKind::Unicast, Some(output)) = (route.kind, route.output) else {
+            return Ok(None);
+        };
+        let address = route.gateway.unwrap_or(packet.dst);
+        let entries = neighbour::read(&rtnetlink, address, Some(output))?;
+        let (Some(entry), Some(link)) = (entries.first(), link::by_index(&rtnetlink, output)?)
+        else {
+            return Ok(None);
+        };
+        let version = if address.is_ipv4() { 4 } else { 6 };
+        let setting = format!(
+            "/proc/sys/net/ipv{version}/neigh/{}/ucast_solicit",
+            link.name
+        );
+        let to_it_alone = sysctl::number(&setting)?.unwrap_or(0);
+        let asked = asked(entry, to_it_alone);
+        Ok(asked.map(|asked| Self {
+            address,
+            ifname: link.name,
+            is_tunnel: link.vxlan.is_some(),
+            state: entry.state,
+            asked,
+        }))
+    }
+}
+
+/// How often a neighbour was asked in vain, if that is enough.
+fn asked(entry: &Neighbour, to_it_alone: u64) -> Option<u32> {
+    let asked = u64::from(entry.probes).saturating_sub(to_it_alone);
+    let asked = u32::try_from(asked).ok()?;
+    match entry.state {
+        State::Failed => Some(asked),
+        State::Incomplete => (asked >= ENOUGH).then_some(asked),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_question_is_not_enough() {
+        let entry = |state, probes| Neighbour {
+            address: IpAddr::from([10, 0, 0, 9]),
+            ifindex: 2,
+            state,
+            lladdr: None,
+            probes,
+        };
+        assert_eq!(asked(&entry(State::Incomplete, 4), 3), None);
+        assert_eq!(asked(&entry(State::Incomplete, 5), 3), Some(2));
+        assert_eq!(asked(&entry(State::Failed, 6), 3), Some(3));
+        for living in [State::Reachable, State::Stale, State::Delay, State::Probe] {
+            assert_eq!(asked(&entry(living, 6), 3), None);
+        }
+    }
+}
