@@ -1,15 +1,20 @@
 //! Verdicts on packets that are too large, with the figures that prove it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use whydrop_tests::{
+    DEADLINE,
     fault::{Chain, nft},
     judged::Judged,
     lab::{
-        Family, Namespace,
+        Family, Namespace, Topology,
         topology::{NodeLab, OverlayLab, RouterLab, Underlay},
     },
     scenario::{Expected, Scenario, Traffic},
+    tracer::{Tracer, watching},
+    traffic::{UdpClient, UdpServer},
 };
+
+const PORT: u16 = 8080;
 
 /// A datagram of 1400 bytes and its headers.
 fn length(family: Family) -> u32 {
@@ -39,40 +44,107 @@ fn router_takes_less() -> Result<()> {
                     .judged(
                         mtu(family)
                             .evidence("the narrowest hop here is right, with an MTU of 1300")
-                            .evidence(ping(family, 1300, &lab)),
+                            .evidence(ping(family, 1300, &lab))
+                            .fix("ip link set dev right mtu 1500 (undo: ip link set dev right mtu 1300)"),
                     ),
             )
     })
 }
 
-/// The two ends of a veth disagree, and the router cannot see what the other end takes.
+/// The two ends of a veth disagree: the router's end takes what the other end does not.
 #[test]
 fn veth_peer_takes_less() -> Result<()> {
     Family::each(|family| {
         let lab = RouterLab::build()?;
-        let judged = Judged::new("mtu", "likely").why(format!("{} bytes", length(family)));
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.server.run("ip link set dev eth0 mtu 1300").map(drop))
             .drops(
                 &Expected::new("NOT_SPECIFIED", "__dev_forward_skb2")
                     .at(&lab.router, "right")
-                    .judged(judged.evidence("MTU of right is 1500")),
+                    .judged(
+                        mtu(family)
+                            .evidence("MTU of right is 1500")
+                            .evidence("the other end of right, eth0, takes 1300 bytes only")
+                            .evidence(ping(family, 1300, &lab))
+                            .fix("ip link set dev right mtu 1300 (undo: ip link set dev right mtu 1500)"),
+                    ),
             )
     })
 }
 
-#[test]
-fn bridge_port_takes_less() -> Result<()> {
+/// With and without the netfilter hooks that a bridge calls, another function drops.
+fn bridge_port(family: Family, hooks: &str, function: &'static str) -> Result<()> {
     let lab = NodeLab::build()?;
-    Scenario::new(&lab, &lab.pod_a, &lab.pod_b, Family::V4)
+    for families in ["iptables", "ip6tables"] {
+        lab.node
+            .sysctl(&format!("bridge/bridge-nf-call-{families}"), hooks)?;
+    }
+    Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
         .traffic(Traffic::Datagram(1400))
         .fault(|| lab.node.run("ip link set dev veth-b mtu 1300").map(drop))
         .drops(
-            &Expected::new("NOT_SPECIFIED", "br_nf_dev_queue_xmit")
+            &Expected::new("NOT_SPECIFIED", function)
                 .at(&lab.node, "veth-b")
-                .judged(mtu(Family::V4).evidence("MTU of veth-b is 1300")),
+                .judged(mtu(family).evidence("MTU of veth-b is 1300").fix(
+                    "ip link set dev veth-b mtu 1500 (undo: ip link set dev veth-b mtu 1300)",
+                )),
         )
+}
+
+#[test]
+fn bridge_port_takes_less() -> Result<()> {
+    Family::each(|family| bridge_port(family, "0", "br_dev_queue_push_xmit"))
+}
+
+#[test]
+fn bridge_port_behind_netfilter_takes_less() -> Result<()> {
+    Family::each(|family| {
+        let function = family.pick("br_nf_dev_queue_xmit", "ip6_fragment");
+        bridge_port(family, "1", function)
+    })
+}
+
+/// A packet in fragments, of which a firewall passes the first only: the others have no ports.
+#[test]
+fn fragments_lost() -> Result<()> {
+    let lab = RouterLab::build()?;
+    lab.server.sysctl("ipv4/ipfrag_time", "1")?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _server = UdpServer::echo(&lab.server, server)?;
+    let client = UdpClient::connect(&lab.client, None, server)?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.push(server.to_string());
+    let mut tracer = Tracer::start(arguments)?;
+    client.send(4000)?;
+    anyhow::ensure!(client.answered(DEADLINE)?, "no answer while all was well");
+    let rule = "ip frag-off & 0x1fff != 0 drop";
+    let chain = Chain {
+        family: "ip",
+        ..Chain::inet("forward")
+    };
+    // Behind the defragmentation that conntrack would do there are none.
+    nft(&lab.router, chain, rule)?;
+    client.send(4000)?;
+    let record = tracer.wait_for("the end of patience with fragments", |record| {
+        record
+            .as_drop()
+            .is_some_and(|drop| drop.reason == "FRAG_REASM_TIMEOUT")
+    })?;
+    let judged = Judged::new("mtu", "likely").why("in fragments, and not all of them");
+    if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {
+        anyhow::bail!(mismatch);
+    }
+    let trace = tracer.stop()?;
+    let blocked = Judged::new("firewall", "confirmed")
+        .why("frag-off & 8191 != 0 drop")
+        .fix("nft insert rule");
+    for drop in trace.drops().filter(|drop| drop.reason == "NETFILTER_DROP") {
+        if let Some(mismatch) = blocked.mismatch(&drop.verdict) {
+            anyhow::bail!(mismatch);
+        }
+    }
+    Ok(())
 }
 
 /// The router's word does not get to the sender: a black hole.
@@ -122,37 +194,70 @@ fn word_lost_at_the_client() -> Result<()> {
 }
 
 /// A tunnel that is as wide as the network below it, and does not cut packets up.
-#[test]
-fn vxlan_as_wide_as_its_underlay() -> Result<()> {
-    let lab = OverlayLab::build(Underlay::Direct)?;
-    let [first, second] = &lab.nodes;
-    for node in [first, second] {
+fn wide_tunnel(underlay: Underlay) -> Result<OverlayLab> {
+    let lab = OverlayLab::build(underlay)?;
+    for node in &lab.nodes {
         node.node.run("ip link set dev vxlan10 type vxlan df set")?;
         node.node.run("ip link set dev vxlan10 mtu 1500")?;
         node.pod.run("ip link set dev eth0 mtu 1500")?;
     }
+    Ok(lab)
+}
+
+#[test]
+fn vxlan_as_wide_as_its_underlay() -> Result<()> {
+    Family::each(|family| {
+        let lab = wide_tunnel(Underlay::Direct)?;
+        let [first, second] = &lab.nodes;
+        let payload = 1440 - 50 - family.pick(28, 48);
+        Scenario::new(&lab, &first.pod, &second.pod, family)
+            .traffic(Traffic::Datagram(1400))
+            .fault(|| {
+                let narrow = "ip link set dev eth0 mtu 1440";
+                first.node.run(narrow).map(drop)
+            })
+            .drops(
+                &Expected::new("NOT_SPECIFIED", "ip_fragment")
+                    .inside(
+                        first.node.address(Family::V4),
+                        second.node.address(Family::V4),
+                        lab.port,
+                    )
+                    .at(&first.node, "eth0")
+                    .judged(
+                        Judged::new("mtu", "confirmed")
+                            .evidence(
+                                "the narrowest hop here is eth0, with an MTU of 1440, of which the \
+                                 tunnel takes 50",
+                            )
+                            .evidence(format!("ping -M do -s {payload}"))
+                            .fix("ip link set dev vxlan10 mtu 1390"),
+                    ),
+            )
+    })
+}
+
+/// A router below the tunnel takes less than the nodes do.
+#[test]
+fn underlay_router_takes_less_than_the_tunnel() -> Result<()> {
+    let lab = wide_tunnel(Underlay::Routed)?;
+    let [first, second] = &lab.nodes;
+    let router = lab.underlay.as_ref().expect("the underlay is routed");
     Scenario::new(&lab, &first.pod, &second.pod, Family::V4)
-        .traffic(Traffic::Datagram(1400))
-        .fault(|| {
-            let narrow = "ip link set dev eth0 mtu 1440";
-            first.node.run(narrow).map(drop)
-        })
+        .traffic(Traffic::Datagram(1350))
+        .fault(|| router.run("ip link set dev right mtu 1400").map(drop))
         .drops(
-            &Expected::new("NOT_SPECIFIED", "ip_fragment")
+            &Expected::new("PKT_TOO_BIG", "ip_forward")
                 .inside(
                     first.node.address(Family::V4),
                     second.node.address(Family::V4),
-                    OverlayLab::PORT,
+                    lab.port,
                 )
-                .at(&first.node, "eth0")
+                .at(router, "left")
                 .judged(
                     Judged::new("mtu", "confirmed")
-                        .evidence(
-                            "the narrowest hop here is eth0, with an MTU of 1440, of which the \
-                             tunnel takes 50",
-                        )
-                        .evidence("ping -M do -s 1362")
-                        .fix("ip link set dev vxlan10 mtu 1390"),
+                        .why("1428 bytes")
+                        .evidence("the narrowest hop here is right, with an MTU of 1400"),
                 ),
         )
 }

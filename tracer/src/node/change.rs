@@ -21,7 +21,7 @@ impl Change {
     }
 
     /// Another MTU for an interface, in bytes.
-    pub(super) fn mtu(ifname: &str, before: u32, after: u32) -> Self {
+    pub(crate) fn mtu(ifname: &str, before: u32, after: u32) -> Self {
         let set = |value| format!("ip link set dev {} mtu {value}", quoted(ifname));
         Self {
             apply: set(after),

@@ -81,6 +81,8 @@ pub struct DropContext {
     pub link: Option<LinkFacts>,
     /// The interface that it came in by.
     pub incoming: Option<LinkFacts>,
+    /// The other end of the veth pair that it was dropped at.
+    pub peer: Option<LinkFacts>,
     /// Its route.
     pub route: Option<Lookup>,
     /// Whether the interface it came in by forwards.
@@ -303,6 +305,12 @@ impl Reader<'_> {
     fn hops(&mut self) {
         let mut links: Vec<(LinkFacts, u32)> = Vec::new();
         links.extend(self.found.link.clone().map(|link| (link, 0)));
+        if let Some(link) = self.found.link.clone() {
+            let peer = self.step("the other end of the veth", |reader| {
+                link::peer(&reader.rtnetlink, &link)
+            });
+            self.found.peer = peer.flatten();
+        }
         links.extend(self.found.incoming.clone().map(|link| (link, 0)));
         let route = self.found.route.as_ref();
         let route = route.and_then(|lookup| lookup.answer.as_ref().ok());

@@ -13,6 +13,7 @@ const FIXED: usize = 16;
 /// Numbers of include/uapi/linux/if_link.h.
 mod ifla {
     pub(super) const XDP: u16 = 43;
+    pub(super) const TARGET_NETNSID: u16 = 46;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
     pub(super) const INFO_SLAVE_KIND: u16 = 4;
@@ -52,6 +53,9 @@ pub struct LinkFacts {
     pub external: bool,
     /// A port of a bridge that exchanges no packets with others like it.
     pub isolated: bool,
+    /// Of one end of a veth pair: the other end's number, and the kernel's number for its namespace,
+    /// if that is another one.
+    pub peer: Option<(u32, Option<u32>)>,
     /// XDP programs: where they run, and their numbers.
     pub xdp: Vec<(XdpMode, u32)>,
 }
@@ -79,6 +83,21 @@ pub(super) fn by_index(rtnetlink: &Rtnetlink, ifindex: u32) -> Result<Option<Lin
     }
 }
 
+/// The other end of a veth pair, wherever it is. `None` if it is no such pair, or the kernel does not
+/// tell (before 4.20 it answers for this namespace only).
+pub(super) fn peer(rtnetlink: &Rtnetlink, link: &LinkFacts) -> Result<Option<LinkFacts>> {
+    let Some((ifindex, netns)) = link.peer else {
+        return Ok(None);
+    };
+    let mut fixed = [0; FIXED];
+    fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let question = Message::new(libc::RTM_GETLINK, &fixed).with_u32(ifla::TARGET_NETNSID, netns);
+    let answer = rtnetlink.ask(&question)?;
+    let found = answer.ok().flatten().as_ref().and_then(read);
+    // What answers for this namespace instead is not linked to this very interface.
+    Ok(found.filter(|found| found.peer.is_some_and(|(back, _)| back == link.ifindex)))
+}
+
 /// The VXLAN tunnels there are.
 pub(super) fn tunnels(rtnetlink: &Rtnetlink) -> Result<Vec<LinkFacts>> {
     let kind = Message::new(0, &[]).with(ifla::INFO_KIND, b"vxlan\0");
@@ -95,7 +114,7 @@ fn read(message: &Message) -> Option<LinkFacts> {
     let kind = info.text(ifla::INFO_KIND).unwrap_or_default();
     let data = info.inside(ifla::INFO_DATA);
     let flags = message.u32_at(8)?.cast_signed();
-    let is_vxlan = kind == "vxlan";
+    let (is_vxlan, is_veth) = (kind == "vxlan", kind == "veth");
     let external = data.get(ifla::VXLAN_COLLECT_METADATA);
     Some(LinkFacts {
         ifindex: message.u32_at(4)?,
@@ -107,6 +126,10 @@ fn read(message: &Message) -> Option<LinkFacts> {
         vxlan: is_vxlan.then(|| vxlan(data)),
         external: is_vxlan && external.is_some_and(|value| value.first() == Some(&1)),
         isolated: is_isolated(info),
+        peer: all
+            .u32(libc::IFLA_LINK)
+            .filter(|_| is_veth)
+            .map(|peer| (peer, all.u32(libc::IFLA_LINK_NETNSID))),
         xdp: xdp(all.inside(ifla::XDP)),
     })
 }

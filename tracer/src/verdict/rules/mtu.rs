@@ -6,7 +6,9 @@ use super::{Finding, fix, found, function, place};
 use crate::{
     drops::decode::DropFacts,
     node::{
+        change::Change,
         facts::NodeFacts,
+        link::LinkFacts,
         mtu::{Advice, Hop, advise, narrowest},
     },
     record::{
@@ -53,9 +55,11 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     if !(said || unsaid) {
         return None;
     }
+    let peer = narrow_peer(facts, node);
+    let is_seen = said || len > mtu || peer.is_some();
     let mut finding = found(
         Point::Mtu,
-        if said || len > mtu { Confirmed } else { Likely },
+        if is_seen { Confirmed } else { Likely },
         format!(
             "a packet of {len} bytes is larger than the next hop takes{}",
             place(facts)
@@ -69,6 +73,24 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         finding.evidence.push(format!(
             "a GSO packet with segments of {segment} bytes of payload"
         ));
+    }
+    if let Some((link, peer)) = peer {
+        finding.evidence.push(format!(
+            "the other end of {}, {}, takes {} bytes only",
+            link.name, peer.name, peer.mtu
+        ));
+        let hop = Hop {
+            ifname: peer.name.clone(),
+            mtu: peer.mtu,
+            overhead: 0,
+        };
+        // Both ends alike: then what is too large is told so, instead of dropped in silence.
+        if let Some(advice) = advise(facts.flow.dst, &hop, (&link.name, link.mtu)) {
+            let ping = advice.ping.map(|ping| format!("this proves it: {ping}"));
+            finding.evidence.extend(ping);
+            finding.fix.extend(advice.change.as_ref().map(fix));
+        }
+        return Some(finding);
     }
     if let Some((hop, advice)) = advice(facts, node) {
         finding.evidence.push(if hop.overhead == 0 {
@@ -85,9 +107,32 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         if let Some(ping) = advice.ping {
             finding.evidence.push(format!("this proves it: {ping}"));
         }
-        finding.fix.extend(advice.change.as_ref().map(fix));
+        let change = advice.change.or_else(|| widen(hop, node, packet.len));
+        finding.fix.extend(change.as_ref().map(fix));
     }
     Some(finding)
+}
+
+/// A narrow hop made as wide as the others here, if that is wide enough: its link may take more than
+/// it is set to.
+fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Change> {
+    let others = node.around.hops.iter().map(|hop| hop.mtu);
+    let wide = others
+        .max()
+        .filter(|wide| hop.overhead == 0 && *wide >= len)?;
+    Some(Change::mtu(&hop.ifname, hop.mtu, wide))
+}
+
+/// Both ends of the veth pair that dropped it, if the other one is too narrow for it.
+fn narrow_peer<'a>(
+    facts: &DropFacts,
+    node: &'a NodeFacts,
+) -> Option<(&'a LinkFacts, &'a LinkFacts)> {
+    let by_veth = matches!(function(facts), "__dev_forward_skb2" | "__dev_forward_skb");
+    let link = node.around.link.as_ref().filter(|_| by_veth)?;
+    let peer = node.around.peer.as_ref()?;
+    let len = facts.packet.as_ref()?.len;
+    (len > peer.mtu).then_some((link, peer))
 }
 
 /// A packet of which not all fragments came in time.
