@@ -7,6 +7,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
     slice,
     thread::{self, JoinHandle},
 };
@@ -188,11 +189,16 @@ fn differs<T: PartialEq + std::fmt::Debug>(key: &str, is: &T, should: &T) -> Opt
     (is != should).then(|| format!("{key} is {is:?} and should be {should:?}"))
 }
 
+/// What strikes a server's socket.
+type OnServer<'a> = Box<dyn FnOnce(&Server) -> Result<()> + 'a>;
+
 enum Fault<'a> {
     /// Strikes one port: put in force for another port first.
     OnPort(Box<dyn Fn(u16) -> Result<()> + 'a>),
     /// Strikes everything.
     Whole(Box<dyn FnOnce() -> Result<()> + 'a>),
+    /// Strikes the server's socket.
+    OnServer(OnServer<'a>),
     /// The server is not there any more.
     NoServer,
 }
@@ -275,6 +281,14 @@ impl<'a> Scenario<'a> {
         }
     }
 
+    /// A fault of the server's socket.
+    pub fn fault_on_server(self, fault: impl FnOnce(&Server) -> Result<()> + 'a) -> Self {
+        Self {
+            fault: Fault::OnServer(Box::new(fault)),
+            ..self
+        }
+    }
+
     /// How it ends for the client. Silently, unless told otherwise.
     pub fn ends(self, end: End) -> Self {
         Self { end, ..self }
@@ -314,6 +328,7 @@ impl<'a> Scenario<'a> {
         match self.fault {
             Fault::OnPort(fault) => fault(port)?,
             Fault::Whole(fault) => fault()?,
+            Fault::OnServer(fault) => fault(&server)?,
             Fault::NoServer => drop(server),
         }
         let broken = conversation.begin(self.source)?;
@@ -353,10 +368,21 @@ fn expect_only(trace: &Trace, expected: &[Expected], flow: Flow) -> Result<()> {
     Ok(())
 }
 
-#[expect(dead_code, reason = "held for their `Drop`")]
-enum Server {
+/// The server of a conversation.
+pub enum Server {
+    /// Takes connections.
     Tcp(TcpServer),
+    /// Takes datagrams.
     Udp(UdpServer),
+}
+
+impl AsRawFd for Server {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(server) => server.as_raw_fd(),
+            Self::Udp(server) => server.as_raw_fd(),
+        }
+    }
 }
 
 fn serve(host: &Host, family: Family, traffic: Traffic, port: u16) -> Result<Server> {

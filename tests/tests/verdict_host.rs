@@ -1,70 +1,107 @@
-//! Verdicts on programs, queues, sockets and listeners.
+//! Verdicts on programs, queues, and what a bridge or IPsec refuses.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    fault::{Direction, XdpDrop, XdpMode, drop_in_tc},
+    fault::{
+        CgroupDrop, Direction, Iptables, NetfilterDrop, Refuser, XdpDrop, XdpMode, drop_in_tc,
+    },
     judged::Judged,
     lab::{
         Family,
         topology::{NodeLab, RouterLab},
     },
-    scenario::{End, Expected, Scenario, Traffic},
-    traffic::Protocol,
+    scenario::{Expected, Scenario, Traffic},
+    tracer::{Tracer, watching},
+    traffic::{Protocol, TcpServer},
 };
 
 fn firewall() -> Judged {
     Judged::new("firewall", "confirmed")
 }
 
-fn classifier(ifname: &str, direction: Direction, expected: &Expected) -> Result<()> {
+fn classifier(
+    traffic: Traffic,
+    protocol: Protocol,
+    (ifname, direction): (&str, Direction),
+    (reason, function): (&'static str, &'static str),
+) -> Result<()> {
     let lab = NodeLab::build()?;
-    let (family, protocol) = (Family::V4, Protocol::Tcp);
-    Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
-        .fault_on_port(|port| drop_in_tc(&lab.node, ifname, direction, family, protocol, port))
-        .drops(&expected.clone().at(&lab.node, ifname))
+    let at = match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    };
+    let expected = Expected::new(reason, function)
+        .at(&lab.node, ifname)
+        .judged(
+            firewall()
+                .why(format!(
+                    "a tc program or filter at {at} dropped it at {ifname}"
+                ))
+                .evidence(format!("attached there: tc {at}: filter bpf"))
+                .evidence("a classic BPF program that decides itself"),
+        );
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .traffic(traffic)
+            .fault_on_port(|port| drop_in_tc(&lab.node, ifname, direction, family, protocol, port))
+            .drops(&expected)
+    })
 }
 
 #[test]
 fn tc_program_at_ingress() -> Result<()> {
     classifier(
-        "eth0",
-        Direction::Ingress,
-        &Expected::new("TC_INGRESS", "__netif_receive_skb_core")
-            .judged(firewall().why("a tc program or filter at ingress dropped it at eth0")),
+        Traffic::Connect,
+        Protocol::Tcp,
+        ("eth0", Direction::Ingress),
+        ("TC_INGRESS", "__netif_receive_skb_core"),
     )
 }
 
 #[test]
 fn tc_program_at_egress() -> Result<()> {
     classifier(
-        "veth-a",
-        Direction::Egress,
-        &Expected::new("TC_EGRESS", "__dev_queue_xmit")
-            .judged(firewall().why("a tc program or filter at egress dropped it at veth-a")),
+        Traffic::Connect,
+        Protocol::Tcp,
+        ("veth-a", Direction::Egress),
+        ("TC_EGRESS", "__dev_queue_xmit"),
+    )
+}
+
+#[test]
+fn tc_program_and_a_datagram() -> Result<()> {
+    classifier(
+        Traffic::Datagram(100),
+        Protocol::Udp,
+        ("eth0", Direction::Ingress),
+        ("TC_INGRESS", "__netif_receive_skb_core"),
     )
 }
 
 fn xdp(mode: XdpMode, function: &'static str, attached: &str) -> Result<()> {
     let lab = NodeLab::build()?;
-    let current = RefCell::new(None);
-    Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
-        .fault_on_port(|port| {
-            drop(current.take());
-            let program = XdpDrop::attach(&lab.node, "eth0", mode, Family::V4, port)?;
-            current.replace(Some(program));
-            Ok(())
-        })
-        .drops(
-            &Expected::new("NOT_SPECIFIED", function)
-                .at(&lab.node, "eth0")
-                .judged(
-                    firewall()
-                        .why("an XDP program")
-                        .evidence(format!("attached there: {attached}: program")),
-                ),
-        )
+    Family::each(|family| {
+        // An interface takes one program at a time, so the next one replaces it.
+        let current = RefCell::new(None);
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                drop(current.take());
+                let program = XdpDrop::attach(&lab.node, "eth0", mode, family, port)?;
+                current.replace(Some(program));
+                Ok(())
+            })
+            .drops(
+                &Expected::new("NOT_SPECIFIED", function)
+                    .at(&lab.node, "eth0")
+                    .judged(
+                        firewall()
+                            .why("an XDP program")
+                            .evidence(format!("attached there: {attached}: program")),
+                    ),
+            )
+    })
 }
 
 #[test]
@@ -79,46 +116,180 @@ fn xdp_program_behind_the_driver() -> Result<()> {
 
 #[test]
 fn token_bucket() -> Result<()> {
-    let lab = RouterLab::build()?;
-    Scenario::new(&lab, &lab.client, &lab.server, Family::V4)
-        .traffic(Traffic::Burst(50, 1000))
+    Family::each(|family| {
+        let lab = RouterLab::build()?;
+        Scenario::new(&lab, &lab.client, &lab.server, family)
+            .traffic(Traffic::Burst(50, 1000))
+            .fault(|| {
+                let add = "tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000";
+                lab.router.run(add).map(drop)
+            })
+            .drops(
+                &Expected::new("QDISC_DROP", "__dev_queue_xmit")
+                    .at(&lab.router, "right")
+                    .judged(
+                        Judged::new("queue", "confirmed")
+                            .why("a queue at right is full")
+                            .evidence("rate 100000 bit/s limit 4000 bytes"),
+                    ),
+            )
+    })
+}
+
+/// A rule that hands packets to a program.
+fn nfqueue(lab: &NodeLab, expected: &Expected) -> Result<()> {
+    let chain = Iptables {
+        table: "filter",
+        chain: "FORWARD",
+    };
+    Family::each(|family| {
+        Scenario::new(lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                let rule = format!("-p tcp --dport {port} -j NFQUEUE --queue-num 7");
+                chain.append(&lab.node, family, &rule)
+            })
+            .drops(&expected.clone().at(&lab.node, "eth0"))
+    })
+}
+
+/// The program is asked, and says no: its thread is the one that frees the packet.
+#[test]
+fn refused_through_nfqueue() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let _refuser = Refuser::start(&lab.node, 7)?;
+    let judged = firewall().why(format!("the process {} refused it", Refuser::NAME));
+    nfqueue(
+        &lab,
+        &Expected::new("NOT_SPECIFIED", "nfqnl_reinject").judged(judged),
+    )
+}
+
+#[test]
+fn nobody_to_ask_through_nfqueue() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let judged = firewall()
+        .why("no program takes it")
+        .evidence("rule 2 of chain FORWARD in table filter");
+    nfqueue(
+        &lab,
+        &Expected::new("NOT_SPECIFIED", "nf_queue").judged(judged),
+    )
+}
+
+/// Without any rule that can have dropped it, nobody is blamed.
+#[test]
+fn bpf_program_at_a_netfilter_hook() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let attached = RefCell::new(None);
+    Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
         .fault(|| {
-            let add = "tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000";
-            lab.router.run(add).map(drop)
+            attached.replace(Some(NetfilterDrop::attach(&lab.node)?));
+            Ok(())
         })
         .drops(
-            &Expected::new("QDISC_DROP", "__dev_queue_xmit")
-                .at(&lab.router, "right")
+            &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                .hook("FORWARD")
+                .at(&lab.node, "eth0")
                 .judged(
-                    Judged::new("queue", "confirmed")
-                        .why("a queue at right is full")
-                        .evidence("rate 100000 bit/s limit 4000 bytes"),
+                    Judged::new("firewall", "possible")
+                        .why("in FORWARD")
+                        .evidence("no rule that is there now can have dropped it"),
                 ),
         )
 }
 
-fn closed(traffic: Traffic, end: End, function: &'static str, proto: &str) -> Result<()> {
-    let lab = NodeLab::build()?;
-    let (port, pod) = (Scenario::port(Family::V4), lab.pod_a.address(Family::V4));
-    Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
-        .traffic(traffic)
-        .ends(end)
+#[test]
+fn ipsec_policy_that_blocks() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let family = Family::V4;
+    let (client, server) = (lab.client.address(family), lab.server.address(family));
+    Scenario::new(&lab, &lab.client, &lab.server, family)
+        .fault(|| {
+            let policy = format!("src {client} dst {server} dir fwd action block");
+            let add = format!("ip xfrm policy add {policy}");
+            lab.router.run(&add).map(drop)
+        })
         .drops(
-            &Expected::new("NO_SOCKET", function)
-                .at(&lab.pod_a, "eth0")
-                .judged(
-                    Judged::new("socket", "confirmed")
-                        .why(format!("nobody listens on {proto} port {port} of {pod}")),
-                ),
+            &Expected::new("XFRM_POLICY", "ip_forward")
+                .at(&lab.router, "left")
+                .judged(firewall().why("an IPsec policy refuses it at left")),
         )
 }
 
 #[test]
-fn closed_tcp_port() -> Result<()> {
-    closed(Traffic::Connect, End::Refused, "tcp_v4_rcv", "tcp")
+fn isolated_bridge_ports() -> Result<()> {
+    Family::each(|family| {
+        let lab = NodeLab::build()?;
+        Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
+            .fault(|| {
+                for port in ["veth-a", "veth-b"] {
+                    let isolate = format!("bridge link set dev {port} isolated on");
+                    lab.node.run(&isolate)?;
+                }
+                Ok(())
+            })
+            .drops(
+                &Expected::new("NOT_SPECIFIED", "br_handle_frame_finish")
+                    .at(&lab.node, "veth-a")
+                    .judged(
+                        Judged::new("firewall", "likely")
+                            .why("the bridge port veth-a is isolated")
+                            .fix("bridge link set dev veth-a isolated off"),
+                    ),
+            )
+    })
+}
+
+/// A client in a control group of its own, first without and then with a program that drops what it
+/// sends, or gets.
+fn control_group(direction: Direction, reason: &str, at: &str) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let server = lab.outside.socket(Family::V4, 8080);
+    let _server = TcpServer::echo(&lab.outside, server)?;
+    let mut group = CgroupDrop::create()?;
+    let connect = format!(
+        "echo $$ > {} && exec nc -z -w 2 {} {}",
+        group.procs().display(),
+        server.ip(),
+        server.port()
+    );
+    let connect = || {
+        let status = lab
+            .pod_a
+            .enter(|| Command::new("sh").args(["-c", &connect]).status())?;
+        anyhow::Ok(status.success())
+    };
+    let mut arguments = watching(&[&lab.node, &lab.pod_a]);
+    arguments.push(server.to_string());
+    let mut tracer = Tracer::start(arguments)?;
+    ensure!(connect()?, "no connection while all was well");
+    group.strike(direction)?;
+    ensure!(!connect()?, "a connection in spite of the program");
+    let record = tracer.wait_for("the drop", |record| record.as_drop().is_some())?;
+    let drop = record.as_drop().context("a drop")?;
+    ensure!(drop.reason == reason, "{drop}");
+    let judged = firewall()
+        .why(format!("a cgroup program at {at}"))
+        .evidence(format!(
+            "attached there: cgroup /{} {at}: program",
+            group.name()
+        ));
+    if let Some(mismatch) = judged.mismatch(&drop.verdict) {
+        anyhow::bail!(mismatch);
+    }
+    let trace = tracer.stop()?;
+    for drop in trace.drops() {
+        ensure!(drop.reason == reason, "another drop: {drop}");
+    }
+    Ok(())
 }
 
 #[test]
-fn closed_udp_port() -> Result<()> {
-    closed(Traffic::Datagram(100), End::Silent, "__udp4_lib_rcv", "udp")
+fn cgroup_program_at_egress() -> Result<()> {
+    control_group(Direction::Egress, "BPF_CGROUP_EGRESS", "egress")
+}
+
+#[test]
+fn cgroup_program_at_ingress() -> Result<()> {
+    control_group(Direction::Ingress, "SOCKET_FILTER", "ingress")
 }

@@ -20,15 +20,18 @@ struct ProgLoad {
     insn_cnt: u32,
     insns: u64,
     license: u64,
+    unused: [u32; 11],
+    expected_attach_type: u32,
 }
 
 /// The head of `union bpf_attr` for `BPF_LINK_CREATE`.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: u32,
-    target_ifindex: u32,
+    target: u32,
     attach_type: u32,
     flags: u32,
+    more: [u32; 4],
 }
 
 /// The head of `union bpf_attr` for `BPF_PROG_QUERY`.
@@ -49,6 +52,15 @@ struct ProgQuery {
 
 /// Loads a program of a type (`enum bpf_prog_type`).
 pub(crate) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
+    load_for(prog_type, 0, program)
+}
+
+/// Loads a program of a type that wants to know where it will be attached.
+pub(super) fn load_for(
+    prog_type: u32,
+    expected_attach_type: u32,
+    program: &[Instruction],
+) -> io::Result<OwnedFd> {
     let code: Vec<u8> = program
         .iter()
         .flat_map(|(opcode, registers, offset, immediate)| {
@@ -65,6 +77,8 @@ pub(crate) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedF
         insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
         insns: code.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
+        unused: [0; 11],
+        expected_attach_type,
     };
     // SAFETY: `attr` is the beginning of a `bpf_attr` for this command, and what it points to
     // outlives the call.
@@ -78,11 +92,23 @@ pub(crate) fn link(
     attach_type: u32,
     flags: u32,
 ) -> io::Result<OwnedFd> {
+    link_with(program, ifindex, attach_type, flags, [0; 4])
+}
+
+/// Attaches a program to whatever its type is attached to; `more` is what some want to know.
+pub(super) fn link_with(
+    program: &OwnedFd,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    more: [u32; 4],
+) -> io::Result<OwnedFd> {
     let mut attr = LinkCreate {
         prog_fd: program.as_raw_fd().cast_unsigned(),
-        target_ifindex: ifindex,
+        target,
         attach_type,
         flags,
+        more,
     };
     // SAFETY: `attr` is the beginning of a `bpf_attr` for this command, without pointers.
     descriptor(unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?)

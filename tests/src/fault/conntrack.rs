@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
 
+use super::netlink::{attribute, message, nested};
 use crate::lab::Namespace;
 
 /// Numbers of include/uapi/linux/netfilter/nfnetlink_conntrack.h and its neighbours.
@@ -77,19 +78,12 @@ fn entry(number: u64) -> Vec<u8> {
     let server = Ipv4Addr::new(203, 0, 113, 1);
     let there = tuple((client, port), (server, 53));
     let back = tuple((server, 53), (client, port));
-    let mut body = vec![libc::AF_INET as u8, 0, 0, 0];
-    body.extend(nested(ct::TUPLE_ORIG, &there));
+    let mut body = nested(ct::TUPLE_ORIG, &there);
     body.extend(nested(ct::TUPLE_REPLY, &back));
     body.extend(attribute(ct::STATUS, &ct::ASSURED.to_be_bytes()));
     body.extend(attribute(ct::TIMEOUT, &3600_u32.to_be_bytes()));
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
-    let mut message = Vec::with_capacity(16 + body.len());
-    message.extend((16 + body.len() as u32).to_ne_bytes());
-    message.extend(ct::NEW.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend(body);
-    message
+    message(ct::NEW, flags, libc::AF_INET as u8, 0, &body)
 }
 
 fn tuple(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Vec<u8> {
@@ -105,19 +99,4 @@ fn tuple(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Vec<u8> {
     let mut whole = nested(ct::TUPLE_IP, &addresses.concat());
     whole.extend(nested(ct::TUPLE_PROTO, &ports.concat()));
     whole
-}
-
-fn nested(kind: u16, inside: &[u8]) -> Vec<u8> {
-    attribute(kind | libc::NLA_F_NESTED as u16, inside)
-}
-
-/// An attribute of netlink, with its length before it and filled up to four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let len = 4 + value.len() as u16;
-    let mut attribute = Vec::with_capacity(value.len() + 7);
-    attribute.extend(len.to_ne_bytes());
-    attribute.extend(kind.to_ne_bytes());
-    attribute.extend(value);
-    attribute.resize(attribute.len().next_multiple_of(4), 0);
-    attribute
 }

@@ -6,11 +6,18 @@ pub(crate) mod bpf;
 mod classifier;
 mod conntrack;
 mod firewall;
+mod netlink;
+mod nfqueue;
+mod program;
+mod socket_filter;
 mod tcx;
 mod xdp;
 
 pub use classifier::{Direction, drop_in_tc};
 pub use conntrack::fill_conntrack;
 pub use firewall::{Chain, Iptables, counted_packets, nft};
+pub use nfqueue::Refuser;
+pub use program::{CgroupDrop, NetfilterDrop};
+pub use socket_filter::refuse_all;
 pub use tcx::{Position, TcxDrop, tcx_programs};
 pub use xdp::{XdpDrop, XdpMode};

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, RawFd},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -60,6 +60,12 @@ impl TcpServer {
             listener: listener.with_context(|| format!("cannot listen on {address}"))?,
             acceptor: None,
         })
+    }
+}
+
+impl AsRawFd for TcpServer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
     }
 }
 

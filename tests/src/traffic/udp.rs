@@ -4,7 +4,11 @@ use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -18,6 +22,7 @@ use crate::lab::Namespace;
 /// Sends back every datagram.
 pub struct UdpServer {
     socket: Socket,
+    deaf: Arc<AtomicBool>,
     echo: Option<JoinHandle<()>>,
 }
 
@@ -31,34 +36,57 @@ impl UdpServer {
             Ok(socket)
         });
         let socket = socket.with_context(|| format!("cannot bind UDP {address}"))?;
+        let deaf = Arc::<AtomicBool>::default();
         let echo = thread::spawn({
-            let socket = socket.try_clone()?;
-            move || echo(&socket)
+            let (socket, deaf) = (socket.try_clone()?, Arc::clone(&deaf));
+            move || echo(&socket, &deaf)
         });
         Ok(Self {
             socket,
+            deaf,
             echo: Some(echo),
         })
     }
 }
 
+impl UdpServer {
+    /// From the next datagram on, it reads no more, and its buffer takes no more than these bytes.
+    pub fn go_deaf(&self, buffer: usize) -> io::Result<()> {
+        self.deaf.store(true, Ordering::Relaxed);
+        self.socket.set_recv_buffer_size(buffer)
+    }
+}
+
+impl AsRawFd for UdpServer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 impl Drop for UdpServer {
     fn drop(&mut self) {
+        self.deaf.store(false, Ordering::Relaxed);
         // Wakes up the reader although it answers ENOTCONN: no peer is what UDP servers have.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(echo) = self.echo.take() {
+            echo.thread().unpark();
             let _ = echo.join();
         }
     }
 }
 
-fn echo(socket: &Socket) {
+fn echo(socket: &Socket, deaf: &AtomicBool) {
     let mut buffer = [MaybeUninit::uninit(); 1 << 16];
+    let mut got_one = false;
     loop {
+        while got_one && deaf.load(Ordering::Relaxed) {
+            thread::park();
+        }
         match socket.recv_from(&mut buffer) {
             // Shut down: `drop` wants us to end. Clients send no empty datagrams.
             Ok((0, _)) => return,
             Ok((count, peer)) => {
+                got_one = true;
                 let sent: Vec<u8> = buffer[..count]
                     .iter()
                     // SAFETY: `recv_from` has written the first `count` bytes.

@@ -8,6 +8,7 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Point,
     },
+    words,
 };
 
 /// Chains with a lower priority come before conntrack (`NF_IP_PRI_CONNTRACK` of
@@ -43,9 +44,10 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         table.count, table.max
     ));
     if let Some(refused) = refused {
-        finding
-            .evidence
-            .push(format!("conntrack has refused {refused} packets so far"));
+        finding.evidence.push(format!(
+            "conntrack has refused {} so far",
+            words::count(refused, "packet")
+        ));
     }
     finding.evidence.push(match rules.map(Vec::as_slice) {
         Some([]) => "no rule at this hook can have dropped it".to_owned(),

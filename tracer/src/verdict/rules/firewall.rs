@@ -18,7 +18,23 @@ use crate::{
 };
 
 /// A verdict that came back from userspace through NFQUEUE.
-pub(super) fn nfqueue(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if function(facts) == "nf_queue" {
+        let mut finding = found(
+            Point::Firewall,
+            Confirmed,
+            format!(
+                "a rule hands it to a program through NFQUEUE{}, and no program takes it",
+                place(facts)
+            ),
+        )?;
+        let rules = node.suspects.iter().flat_map(|suspects| &suspects.rules);
+        let rules = rules.take(LISTED);
+        finding
+            .evidence
+            .extend(rules.map(|rule| format!("candidate: {}", rule.describe())));
+        return Some(finding);
+    }
     let asked = facts
         .stack
         .iter()

@@ -1,5 +1,7 @@
 //! Listeners, and their queues in words.
 
+use std::net::SocketAddr;
+
 use super::{Finding, fix, found, function};
 use crate::{
     drops::decode::DropFacts,
@@ -21,7 +23,7 @@ pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Find
         return None;
     }
     let listener = match facts.flow.dport {
-        Some(port) => format!("{}:{port}", facts.flow.dst),
+        Some(port) => SocketAddr::new(facts.flow.dst, port).to_string(),
         None => facts.flow.dst.to_string(),
     };
     let mut finding = found(

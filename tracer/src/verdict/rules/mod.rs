@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "nfqueue",
         points: &[Point::Policy, Point::Firewall],
-        needs: "`nfqnl_reinject` at the top of the stack; the thread's name is the program that decided",
+        needs: "`nfqnl_reinject` at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: nobody was there to decide",
         cannot_tell: "which policy it was",
         applies: firewall::nfqueue,
     },
@@ -217,7 +217,7 @@ pub(super) fn is_netfilter(facts: &DropFacts) -> bool {
     facts.reason == "NETFILTER_DROP"
         || matches!(
             function(facts),
-            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list"
+            "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list" | "nf_queue"
         )
 }
 
