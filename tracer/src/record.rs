@@ -308,17 +308,29 @@ pub struct Summary {
     pub verdict: Option<Verdict>,
 }
 
+/// How many verdicts are told apart in a summary; a trace may run for days.
+const VERDICTS: usize = 1000;
+/// What stands for all others.
+const OTHERS: &str = "for other reasons, of which there were too many to list";
+
 impl Summary {
-    /// Counts a verdict.
+    /// Counts a verdict; beyond the first thousand, under a common sentence for each point.
     pub fn tally(&mut self, verdict: &Verdict, count: u64) {
         let same =
             |found: &&mut VerdictCount| found.point == verdict.point && found.why == verdict.why;
-        match self.verdicts.iter_mut().find(same) {
+        if let Some(found) = self.verdicts.iter_mut().find(same) {
+            found.count += count;
+            return;
+        }
+        let is_full = self.verdicts.len() >= VERDICTS;
+        let why = if is_full { OTHERS } else { &verdict.why };
+        let alike = |found: &&mut VerdictCount| found.point == verdict.point && found.why == why;
+        match self.verdicts.iter_mut().find(alike) {
             Some(found) => found.count += count,
             None => self.verdicts.push(VerdictCount {
                 point: verdict.point,
                 count,
-                why: verdict.why.clone(),
+                why: why.to_owned(),
             }),
         }
     }

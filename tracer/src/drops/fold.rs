@@ -16,6 +16,9 @@ use super::decode::DropFacts;
 
 /// How long alike drops are gathered.
 pub const WINDOW: Duration = Duration::from_secs(1);
+/// After how long without a drop a kind may be let go. A TCP sender tries again after 1, 3 and 7
+/// seconds; what comes later is shown as new, which it is to a reader.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What was shown of each kind of drop. As many as the kernel's map can hold.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ struct Kind {
     until: Option<Instant>,
     /// The first drop in the current second that was not shown yet.
     waiting: Option<Box<DropFacts>>,
+    /// When a record was last made of it.
+    told: Option<Instant>,
 }
 
 /// A record to be: facts, and how many drops they stand for.
@@ -51,13 +56,42 @@ impl Folds {
             reported: 0,
             until: None,
             waiting: None,
+            told: None,
         });
         if kind.until.is_some() {
             kind.waiting.get_or_insert(facts);
             return None;
         }
         kind.until = Some(now + WINDOW);
-        kind.report(facts, count)
+        kind.report(facts, count, now)
+    }
+
+    /// How many kinds are remembered.
+    pub fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Kinds of which there was no drop for a while, each with how many were told.
+    pub fn idle(&self, now: Instant) -> Vec<(DropKey, u64)> {
+        let is_idle = |kind: &Kind| {
+            let told = |told| now.saturating_duration_since(told) >= IDLE;
+            kind.until.is_none() && kind.waiting.is_none() && kind.told.is_some_and(told)
+        };
+        self.kinds
+            .iter()
+            .filter(|(_, kind)| is_idle(kind))
+            .map(|(key, kind)| (*key, kind.reported))
+            .collect()
+    }
+
+    /// Forgets a kind whose count the kernel has let go.
+    pub fn forget(&mut self, key: &DropKey) {
+        self.kinds.remove(key);
     }
 
     /// When the next second ends; `None` if nothing is being gathered.
@@ -75,7 +109,7 @@ impl Folds {
             kind.until = None;
             if let Some(facts) = kind.waiting.take() {
                 kind.until = Some(now + WINDOW);
-                folded.extend(kind.report(facts, exact(key)));
+                folded.extend(kind.report(facts, exact(key), now));
             }
         }
         folded.sort_by_key(|folded| folded.facts.at);
@@ -87,6 +121,7 @@ impl Folds {
     pub fn reconcile(
         &mut self,
         exact: impl Iterator<Item = (DropKey, u64)>,
+        now: Instant,
         mut describe: impl FnMut(&DropKey) -> DropFacts,
     ) -> Vec<Folded> {
         let mut folded = Vec::new();
@@ -95,13 +130,14 @@ impl Folds {
                 reported: 0,
                 until: None,
                 waiting: None,
+                told: None,
             });
             if count > kind.reported {
                 let facts = kind
                     .waiting
                     .take()
                     .unwrap_or_else(|| Box::new(describe(&key)));
-                folded.extend(kind.report(facts, count));
+                folded.extend(kind.report(facts, count, now));
             }
         }
         folded.sort_by_key(|folded| folded.facts.at);
@@ -110,7 +146,8 @@ impl Folds {
 }
 
 impl Kind {
-    fn report(&mut self, facts: Box<DropFacts>, exact: u64) -> Option<Folded> {
+    fn report(&mut self, facts: Box<DropFacts>, exact: u64, now: Instant) -> Option<Folded> {
+        self.told = Some(now);
         // An event that was read late may carry a count which a record already stands for.
         let count = exact
             .checked_sub(self.reported)
@@ -180,12 +217,12 @@ mod tests {
         assert!(folds.add(facts(1), 2, start).is_none());
         // The end comes within the second; the events of another kind were all lost.
         let exact = [(facts(1).key, 40), (facts(2).key, 2)];
-        let rest = folds.reconcile(exact.into_iter(), |key| facts(key.reason));
+        let rest = folds.reconcile(exact.into_iter(), start, |key| facts(key.reason));
         shown += rest.iter().map(|folded| folded.count).sum::<u64>();
         assert_eq!(shown, 42);
         assert!(
             folds
-                .reconcile(exact.into_iter(), |key| facts(key.reason))
+                .reconcile(exact.into_iter(), start, |key| facts(key.reason))
                 .is_empty()
         );
     }
@@ -195,9 +232,33 @@ mod tests {
         let (mut folds, start) = (Folds::default(), Instant::now());
         let key = facts(1).key;
         assert_eq!(
-            folds.reconcile([(key, 5)].into_iter(), |_| facts(1)).len(),
+            folds
+                .reconcile([(key, 5)].into_iter(), start, |_| facts(1))
+                .len(),
             1
         );
         assert!(folds.add(facts(1), 3, start).is_none());
+    }
+
+    #[test]
+    fn only_what_has_long_been_told_is_let_go() {
+        let (mut folds, start) = (Folds::default(), Instant::now());
+        assert!(folds.add(facts(1), 1, start).is_some());
+        let later = start + WINDOW + IDLE;
+        assert!(folds.add(facts(2), 1, later).is_some());
+        assert!(
+            folds.idle(later).is_empty(),
+            "its second has not been ended"
+        );
+        assert!(folds.expire(later, |_| 1).is_empty());
+        let idle: Vec<_> = folds
+            .idle(later)
+            .iter()
+            .map(|(key, told)| (key.reason, *told))
+            .collect();
+        assert_eq!(idle, [(1, 1)]);
+        folds.forget(&facts(1).key);
+        // The kernel counts anew, and so do the records.
+        assert_eq!(folds.add(facts(1), 1, later).unwrap().count, 1);
     }
 }

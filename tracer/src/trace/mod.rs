@@ -69,6 +69,8 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     // Signals first: from here on, Ctrl-C ends the trace in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // The terminal or the connection to the node is gone: without this, that would kill us.
+    let mut hangup = signal(SignalKind::hangup())?;
     let filter = filter::build(config)?;
     // They have all the time that loading the probes takes, and are not waited for.
     let mut sources = Sources::start(&config.cluster)?;
@@ -131,6 +133,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         }
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
+        _ = hangup.recv() => false,
     };
     if !in_force {
         let inventory = watch.inventory();
@@ -182,11 +185,12 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             answer = session.fates.answer() => session.answered(answer, watch.inventory())?,
             answered = session.inquiries.next() => session.informed(answered, watch.inventory())?,
             _ = ticks.tick() => {
-                session.tick(&probes)?;
+                session.tick(&mut probes)?;
                 session.tick_fates(watch.inventory())?;
             }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            _ = hangup.recv() => break,
             () = &mut deadline => break,
             failed = async {
                 match &mut log {

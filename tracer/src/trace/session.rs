@@ -214,14 +214,28 @@ impl<'a> Session<'a> {
     }
 
     /// What has to be done from time to time.
-    pub(super) fn tick(&mut self, probes: &Probes) -> Result<()> {
+    pub(super) fn tick(&mut self, probes: &mut Probes) -> Result<()> {
         self.names.refresh_named();
         self.printer.resize(Terminal::stdout_width());
         self.ended |= Terminal::stdout_has_no_reader();
         for folded in self.folds.expire(Instant::now(), |key| probes.count(key)) {
             self.present(folded)?;
         }
+        self.make_room(probes);
         self.tell_losses(probes)
+    }
+
+    /// Lets go of kinds of drops that have long been told in full, before the kernel's map has no
+    /// room for new ones.
+    fn make_room(&mut self, probes: &mut Probes) {
+        if self.folds.len() < probes.room_for_kinds() / 2 {
+            return;
+        }
+        for (key, reported) in self.folds.idle(Instant::now()) {
+            if probes.forget(&key, reported) {
+                self.folds.forget(&key);
+            }
+        }
     }
 
     /// Says what was lost since the last time, and accounts for it.
@@ -261,7 +275,7 @@ impl<'a> Session<'a> {
         let decoder = &self.decoder;
         for folded in self
             .folds
-            .reconcile(probes.counts(), |key| decoder.key(key, now))
+            .reconcile(probes.counts(), Instant::now(), |key| decoder.key(key, now))
         {
             self.present(folded)?;
         }

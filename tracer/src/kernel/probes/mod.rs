@@ -226,6 +226,18 @@ impl Probes {
         self.drops.get(key, 0).map_or(0, |found| found.count)
     }
 
+    /// How many kinds of drops the kernel can count.
+    pub fn room_for_kinds(&self) -> usize {
+        DROP_KINDS as usize
+    }
+
+    /// Lets the kernel forget a kind of drop, if no more were counted than `told`. A drop of that
+    /// kind in the very microsecond between the look and the removal would be lost; hence only for
+    /// kinds that have been idle.
+    pub fn forget(&mut self, key: &DropKey, told: u64) -> bool {
+        self.count(key) == told && self.drops.remove(key).is_ok()
+    }
+
     /// The exact counts of all drops.
     pub fn counts(&self) -> impl Iterator<Item = (DropKey, u64)> + '_ {
         self.drops
