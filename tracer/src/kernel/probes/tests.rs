@@ -33,6 +33,8 @@ fn both_ends_can_be_sets_that_change() {
             ..Filter::default()
         },
         ring_bytes: 1 << 16,
+        watched: Watched::NOTHING,
+        stacks: StackPolicy::default(),
         debug: false,
     };
     let mut probes = Probes::load(&settings, &KernelBtf::of_running_kernel().unwrap()).unwrap();
