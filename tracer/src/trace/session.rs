@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
     /// Lets go of kinds of drops that have long been told in full, before the kernel's map has no
     /// room for new ones.
     fn make_room(&mut self, probes: &mut Probes) {
-        if self.folds.len() < probes.room_for_kinds() / 2 {
+        if self.folds.len() < probes.room_for_kinds() / 4 {
             return;
         }
         for (key, reported) in self.folds.idle(Instant::now()) {
