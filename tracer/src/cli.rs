@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   whydrop 10.244.3.17:443                       both directions of every connection to it
   whydrop 10.244.3.17:443 --from 10.244.1.0/24  only those with this network
+  whydrop svc/shop/cart:80 --from shop/web      a pod's way to a Service, and to all behind it
   whydrop :53 --proto udp --duration 30s        DNS, for half a minute
   whydrop --all --count 20 -o json              the next 20 drops of this node, as JSON lines
   whydrop check                                 what this node can and cannot show";
