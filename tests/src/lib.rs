@@ -6,7 +6,7 @@
 //! | [`lab`] | namespaces, links and addresses; the topologies built of them; cleaning up |
 //! | [`traffic`] | connections, datagrams and servers, in process |
 //! | [`bpf`] | tiny kernel programs, and what the kernel measures of programs |
-//! | [`bench`] | the benchmarks behind `cargo xtask bench` |
+//! | [`mod@bench`] | the benchmarks behind `cargo xtask bench` |
 //! | [`fault`] | what breaks traffic: netfilter rules, tc and XDP programs |
 //! | [`sink`] | a device that swallows packets without a trace |
 //! | [`holdings`] | what a process holds: memory, descriptors, BPF objects |

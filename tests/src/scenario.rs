@@ -73,7 +73,7 @@ type Outer = (IpAddr, IpAddr, u16);
 
 impl Expected {
     /// A drop with this reason in this function, on the newest kernel; on older ones, with what
-    /// [`kernel`](crate::kernel) says instead.
+    /// [`kernel`] says instead.
     pub fn new(reason: &'static str, function: &'static str) -> Self {
         let (reason, function) = kernel::shown((reason, function));
         Self {
