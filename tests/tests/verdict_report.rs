@@ -72,7 +72,12 @@ fn two_failures_at_once() -> Result<()> {
     let [mut mtu, mut firewall] = [0, 0];
     for drop in trace.drops() {
         let (judged, count) = match drop.flow.proto.as_str() {
-            "udp" => (Judged::new("mtu", "confirmed").why("1428 bytes"), &mut mtu),
+            "udp" => (
+                Judged::new("mtu", "confirmed")
+                    .why("1428 bytes")
+                    .fix("ip link set dev right mtu 1500"),
+                &mut mtu,
+            ),
             _ => (
                 Judged::new("firewall", "confirmed").fix("nft insert rule"),
                 &mut firewall,
