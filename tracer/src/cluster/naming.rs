@@ -22,6 +22,9 @@ pub struct End {
     pub protocol: Option<Protocol>,
     /// When.
     pub at: SystemTime,
+    /// Whether it is certain that the other end opened the flow. A client's port may be any: source
+    /// NAT and a wide `ip_local_port_range` use those of NodePorts, too.
+    pub asked: bool,
 }
 
 /// Who is at one end of a flow.
@@ -37,6 +40,8 @@ pub enum Name {
         name: Option<String>,
         /// The hostNetwork pods.
         pods: Vec<ObjectName>,
+        /// The Service that has this port at every node.
+        door: Option<ObjectName>,
     },
     /// A Service.
     Service {
@@ -94,6 +99,7 @@ impl Cluster {
             Owner::Node { name, pods } => Name::Node {
                 name: name.map(str::to_owned),
                 pods: on_port(&pods, end).map(|pod| pod.id.clone()).collect(),
+                door: self.behind_node_port(end).map(|service| service.id.clone()),
             },
             Owner::Service(service) => Name::Service {
                 id: service.id.clone(),
@@ -103,6 +109,16 @@ impl Cluster {
             Owner::Outside => Name::Outside,
             Owner::Unknown => Name::Unknown,
         }
+    }
+
+    /// The Service whose NodePort this is: no two share one of a protocol.
+    fn behind_node_port(&self, end: &End) -> Option<&Service> {
+        let (port, protocol) = (end.port.filter(|_| end.asked)?, end.protocol?);
+        let has_it = |service: &&Service| {
+            let mut ports = service.ports.iter();
+            ports.any(|one| one.node_port == Some(port) && one.protocol == protocol)
+        };
+        self.view().services().find(has_it)
     }
 }
 
@@ -139,7 +155,15 @@ impl Name {
             Self::Former(pod, until) => {
                 format!("nobody's: it was {}'s until {}", pod.id, clock_time(*until))
             }
-            Self::Node { name, pods } => {
+            Self::Node {
+                name,
+                door: Some(service),
+                ..
+            } => {
+                let node = name.as_deref().unwrap_or("a node");
+                format!("node {node}, NodePort of Service {service}")
+            }
+            Self::Node { name, pods, .. } => {
                 let node = name.as_deref().unwrap_or("a node");
                 let pods: Vec<_> = pods.iter().map(ToString::to_string).collect();
                 match pods.as_slice() {

@@ -16,11 +16,34 @@ use crate::{
 /// Where Linux takes the ports of clients from, by default (`ip_local_port_range`).
 const FIRST_CLIENT_PORT: u16 = 32768;
 
-/// Who was at an end of a flow.
+/// Which end of a flow was asked for by the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Its source: these are replies.
+    Source,
+    /// Its destination.
+    Destination,
+    /// It could be either.
+    Unknown,
+}
+
+impl Asked {
+    /// Of a dropped packet.
+    pub(super) fn of_drop(facts: &DropFacts) -> Self {
+        match opened(&facts.flow, tcp_flags(facts)) {
+            (_, false) => Self::Unknown,
+            (flow, true) if flow == facts.flow => Self::Destination,
+            (_, true) => Self::Source,
+        }
+    }
+}
+
+/// Who was at an end of a flow; `asked` where it is certain that the other end opened it.
 pub(super) fn name(
     cluster: &Cluster,
     flow: &Flow,
     (ip, port): (IpAddr, Option<u16>),
+    asked: bool,
     at: SystemTime,
 ) -> Name {
     cluster.name(&End {
@@ -28,28 +51,30 @@ pub(super) fn name(
         port,
         protocol: Protocol::of_flow(&flow.proto),
         at,
+        asked,
     })
+}
+
+fn tcp_flags(facts: &DropFacts) -> Option<&str> {
+    let packet = facts.packet.as_ref()?;
+    packet.tcp_flags.as_deref()
 }
 
 /// The scene of a dropped packet.
 pub(super) fn of_drop<'a>(cluster: &'a Cluster, facts: &DropFacts) -> Scene<'a> {
-    let flags = facts
-        .packet
-        .as_ref()
-        .and_then(|packet| packet.tcp_flags.as_deref());
-    let (flow, is_opening) = opened(&facts.flow, flags);
+    let (flow, is_opening) = opened(&facts.flow, tcp_flags(facts));
     let at = facts.at;
     Scene {
         cluster,
         is_opening,
         outer: facts.outer.clone(),
-        src: name(cluster, &flow, (flow.src, flow.sport), at),
-        dst: name(cluster, &flow, (flow.dst, flow.dport), at),
+        src: name(cluster, &flow, (flow.src, flow.sport), false, at),
+        dst: name(cluster, &flow, (flow.dst, flow.dport), is_opening, at),
         // Of a reply, it is the client's address before SNAT was undone.
         asked_for: facts
             .original_dst
             .filter(|_| flow.dst == facts.flow.dst)
-            .map(|(ip, port)| (name(cluster, &flow, (ip, port), at), port)),
+            .map(|(ip, port)| (name(cluster, &flow, (ip, port), is_opening, at), port)),
         outcome: None,
         arrived: false,
         flow,
@@ -75,11 +100,11 @@ pub(super) fn of_attempt<'a>(
         cluster,
         is_opening: true,
         outer: last.and_then(|hop| hop.outer.clone()),
-        src: name(cluster, &flow, (flow.src, flow.sport), at),
-        dst: name(cluster, &flow, (flow.dst, flow.dport), at),
+        src: name(cluster, &flow, (flow.src, flow.sport), false, at),
+        dst: name(cluster, &flow, (flow.dst, flow.dport), true, at),
         asked_for: attempt
             .original_dst
-            .map(|(ip, port)| (name(cluster, &flow, (ip, port), at), port)),
+            .map(|(ip, port)| (name(cluster, &flow, (ip, port), true, at), port)),
         outcome: Some(outcome),
         arrived,
         flow,

@@ -12,7 +12,7 @@ use tracer_common::event::{DropEvent, Event};
 use super::{
     fates::Fates,
     inquiry::{Answered, Inquiries, Waiting},
-    scene,
+    scene::{self, Asked},
 };
 use crate::{
     attempts::{sighting::Sighting, table::Moved},
@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
 
     fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> Drop {
         let verdict = self.judge(&facts, node);
-        let (src, dst) = self.ends(&facts.flow, facts.at);
+        let (src, dst) = self.ends(&facts.flow, Asked::of_drop(&facts), facts.at);
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))
@@ -339,9 +339,12 @@ impl<'a> Session<'a> {
     }
 
     /// Who was at both ends of a flow.
-    pub(super) fn ends(&self, flow: &Flow, at: SystemTime) -> (Name, Name) {
-        let name = |end| scene::name(&self.cluster, flow, end, at);
-        (name((flow.src, flow.sport)), name((flow.dst, flow.dport)))
+    pub(super) fn ends(&self, flow: &Flow, asked: Asked, at: SystemTime) -> (Name, Name) {
+        let name = |end, which| scene::name(&self.cluster, flow, end, asked == which, at);
+        (
+            name((flow.src, flow.sport), Asked::Source),
+            name((flow.dst, flow.dport), Asked::Destination),
+        )
     }
 
     pub(super) fn tally(&mut self, verdict: &Verdict, count: u64) {

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::{
     fates::{Answer, Facts},
-    scene,
+    scene::{self, Asked},
     session::Session,
 };
 use crate::{
@@ -175,9 +175,9 @@ impl Session<'_> {
 
     /// Who opened it, and who was to answer: behind DNAT, if there was any.
     fn name_ends(&self, record: &mut record::Attempt) {
-        let (src, asked_for) = self.ends(&record.flow, record.ts);
+        let (src, asked_for) = self.ends(&record.flow, Asked::Destination, record.ts);
         let behind = record.translated.as_ref().unwrap_or(&record.flow);
-        let (_, dst) = self.ends(behind, record.ts);
+        let (_, dst) = self.ends(behind, Asked::Destination, record.ts);
         record.src_pod = src.pod();
         record.src_owner = src.words();
         record.dst_pod = dst.pod();

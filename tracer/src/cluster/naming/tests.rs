@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::cluster::{
     dump::Loaded,
-    objects::Node,
+    objects::{Node, ServicePort},
     update::{Change, Source, Update},
     view::{Kind, Object},
 };
@@ -20,13 +20,18 @@ fn recorded() -> Cluster {
     cluster
 }
 
-fn words(cluster: &Cluster, ip: &str, port: u16) -> String {
-    let end = End {
+fn server(ip: &str, port: u16) -> End {
+    End {
         ip: ip.parse().unwrap(),
         port: Some(port),
         protocol: Some(Protocol::Tcp),
         at: SystemTime::now(),
-    };
+        asked: true,
+    }
+}
+
+fn words(cluster: &Cluster, ip: &str, port: u16) -> String {
+    let end = server(ip, port);
     let name = cluster.name(&end);
     match name.pod() {
         Some(pod) => format!("{}/{}", pod.namespace, pod.name),
@@ -68,6 +73,43 @@ fn a_node_is_a_node_though_pods_share_its_address() {
     let node = cluster.view().nodes().next().expect("a node");
     let text = words(&cluster, &node.ips[0].to_string(), 65000);
     assert_eq!(text, format!("node {}", node.name));
+}
+
+#[test]
+fn a_node_is_a_service_s_door_at_its_node_port() {
+    let mut cluster = recorded();
+    let node = cluster.view().nodes().next().expect("a node").clone();
+    let ip = node.ips[0].to_string();
+    let port = ServicePort {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        node_port: Some(30080),
+    };
+    let service = Service {
+        id: ObjectName::new("shop", "web"),
+        ports: vec![port],
+        ..Service::default()
+    };
+    let change = Change::Put(Box::new(Object::Service(service)));
+    let source = Source::Api;
+    cluster.apply(Update { source, change }, SystemTime::now());
+
+    let door = format!("node {}, NodePort of Service shop/web", node.name);
+    assert_eq!(words(&cluster, &ip, 30080), door);
+    let plain = format!("node {}", node.name);
+    assert_eq!(words(&cluster, &ip, 80), plain, "the Service's own port");
+    assert_eq!(words(&cluster, &ip, 30081), plain);
+    let udp = End {
+        protocol: Some(Protocol::Udp),
+        ..server(&ip, 30080)
+    };
+    assert_eq!(cluster.name(&udp).words(), Some(plain.clone()));
+    let client = End {
+        asked: false,
+        ..server(&ip, 30080)
+    };
+    assert_eq!(cluster.name(&client).words(), Some(plain));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     record::{Confidence, Outcome, Point, Verdict},
 };
 
-/// The Service that the client asked for, and the port.
+/// The Service that the client asked for, by its own address or by a NodePort, and its port.
 fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
     let (name, port) = match &scene.asked_for {
         Some((name, port)) => (name, *port),
@@ -19,6 +19,13 @@ fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
     };
     match name {
         Name::Service { id, .. } => Some((scene.view().service(id)?, port)),
+        Name::Node { door: Some(id), .. } => {
+            let service = scene.view().service(id)?;
+            let protocol = Protocol::of_flow(&scene.flow.proto)?;
+            let mut ports = service.ports.iter();
+            let own = ports.find(|known| known.protocol == protocol && known.node_port == port)?;
+            Some((service, Some(own.port)))
+        }
         _ => None,
     }
 }

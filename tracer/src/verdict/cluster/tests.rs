@@ -23,7 +23,7 @@ items:
 - {apiVersion: v1, kind: Pod, metadata: {name: probe, namespace: shop, labels: {app: probe}}, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.244.1.3}}
 - {apiVersion: v1, kind: Pod, metadata: {name: cart, namespace: shop, labels: {app: cart}}, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.244.1.4}}
 - {apiVersion: v1, kind: Service, metadata: {name: pay, namespace: shop}, spec: {clusterIP: 10.96.0.7, selector: {app: pay}, ports: [{port: 80}]}}
-- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.8, selector: {app: web}, ports: [{port: 80}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.8, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}}
 - {apiVersion: v1, kind: Service, metadata: {name: kubernetes, namespace: default}, spec: {clusterIP: 10.96.0.1, ports: [{port: 443}]}}
 - {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{port: 8080, name: "", protocol: TCP}], endpoints: [{addresses: [10.244.1.2]}]}
 - {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}, addressType: IPv4, ports: [{port: 6443, name: "", protocol: TCP}], endpoints: [{addresses: [10.0.0.5]}]}
@@ -59,6 +59,7 @@ fn scene<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
             port: None,
             protocol: Some(Protocol::Tcp),
             at: SystemTime::now(),
+            asked: false,
         })
     };
     let flow = Flow {
@@ -258,30 +259,34 @@ fn an_address_that_was_a_pod_s_is_a_stale_endpoint() {
 #[test]
 fn dnat_to_somebody_who_is_no_endpoint_is_stale() {
     let cluster = cluster();
-    let asked_for = |cluster: &Cluster| {
+    let asked_for = |ip: &str, port| {
         let end = End {
-            ip: "10.96.0.8".parse().unwrap(),
-            port: Some(80),
+            ip: ip.parse().unwrap(),
+            port: Some(port),
             protocol: Some(Protocol::Tcp),
             at: SystemTime::now(),
+            asked: true,
         };
-        Some((cluster.name(&end), Some(80)))
+        Some((cluster.name(&end), Some(port)))
     };
-    let stale = Scene {
-        asked_for: asked_for(&cluster),
-        ..silence(&cluster, "10.244.1.4", 8080)
-    };
-    let verdict = refined(Point::Unknown, &stale);
-    assert_eq!(verdict.point, Point::Endpoint);
-    assert!(
-        verdict
-            .why
-            .contains("is no ready endpoint of Service shop/web (1 is ready)"),
-        "{}",
-        verdict.why
-    );
+    // By the Service's own address, and by its NodePort.
+    for (ip, port) in [("10.96.0.8", 80), ("10.0.0.11", 30080)] {
+        let stale = Scene {
+            asked_for: asked_for(ip, port),
+            ..silence(&cluster, "10.244.1.4", 8080)
+        };
+        let verdict = refined(Point::Unknown, &stale);
+        assert_eq!(verdict.point, Point::Endpoint);
+        assert!(
+            verdict
+                .why
+                .contains("is no ready endpoint of Service shop/web (1 is ready)"),
+            "{}",
+            verdict.why
+        );
+    }
     let right = Scene {
-        asked_for: asked_for(&cluster),
+        asked_for: asked_for("10.96.0.8", 80),
         arrived: true,
         ..silence(&cluster, "10.244.1.2", 8080)
     };
