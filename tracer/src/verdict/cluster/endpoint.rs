@@ -141,8 +141,12 @@ fn behind(view: &View, service: &Service) -> (String, Option<String>) {
         .find_map(|count| matching(count).next());
     let near = near.or_else(|| {
         view.pods_in(namespace).find(|pod| {
-            let keys = service.selector.keys();
-            !pod.ended && keys.into_iter().any(|key| pod.labels.contains_key(key))
+            let mut wanted = service.selector.iter();
+            !pod.ended
+                && wanted.any(|(key, value)| {
+                    let label = pod.labels.get(key);
+                    label.is_some_and(|label| is_slip(value, label))
+                })
         })
     });
     let other = near.map(|pod| {
@@ -161,6 +165,13 @@ fn behind(view: &View, service: &Service) -> (String, Option<String>) {
         "kubectl -n {namespace} get pods --show-labels  # then: kubectl -n {namespace} edit service {name}"
     );
     (fact, Some(look))
+}
+
+/// Whether one word may have been meant for the other: most labels of the same key are just others.
+fn is_slip(wanted: &str, found: &str) -> bool {
+    let (wanted, found) = (wanted.to_lowercase(), found.to_lowercase());
+    let distance = strsim::damerau_levenshtein(&wanted, &found);
+    distance * 4 <= wanted.chars().count()
 }
 
 /// Nobody is at the address any more.

@@ -222,11 +222,8 @@ fn a_service_without_endpoints_says_what_its_selector_matches() {
         let verdict = refined(point, &silence(&cluster, "10.96.0.7", 80));
         assert_eq!(verdict.point, Point::Endpoint);
         let fact = "Service shop/pay selects app=pay, which matches no pod in shop";
-        assert!(
-            verdict.evidence[0].starts_with(fact),
-            "{:?}",
-            verdict.evidence
-        );
+        // The labels of the other pods are no slip of the pen, but others.
+        assert_eq!(verdict.evidence[0], fact);
     }
     let healthy = refined(Point::Unknown, &silence(&cluster, "10.96.0.8", 80));
     assert_eq!(healthy.point, Point::Unknown);
