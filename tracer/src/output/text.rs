@@ -239,11 +239,22 @@ pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict
     }
     for command in fix {
         let (apply, undo) = split_undo(command);
-        canvas.verbatim(INDENT, "fix:", apply, Paint::Act);
+        if is_sentence(apply) {
+            canvas.labelled(INDENT, "fix:", apply, Paint::Act);
+        } else {
+            canvas.verbatim(INDENT, "fix:", apply, Paint::Act);
+        }
         if let Some(undo) = undo {
             canvas.verbatim(INDENT, "undo:", &undo, Paint::Dim);
         }
     }
+}
+
+/// How fixes begin that are no command: they are read, not copied, and may be wrapped.
+const SENTENCES: [&str; 3] = ["beyond this node", "change the ", "on both nodes: "];
+
+fn is_sentence(fix: &str) -> bool {
+    SENTENCES.iter().any(|start| fix.starts_with(start))
 }
 
 /// What to do, and what takes it back in the same namespace: to be copied one by one.
