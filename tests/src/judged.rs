@@ -1,6 +1,8 @@
 //! What a verdict must say.
 
-use crate::record::Verdict;
+use anyhow::{Context, Result, ensure};
+
+use crate::{record::Verdict, tracer::Tracer};
 
 /// Point, confidence, and words that must be there.
 #[derive(Debug, Clone)]
@@ -56,4 +58,27 @@ impl Judged {
             && self.fix.is_empty() == verdict.fix.is_empty();
         (!fits).then(|| format!("the verdict is {verdict:?} and should be {self:?}"))
     }
+}
+
+/// The first fix that was offered with a drop, to be made in the namespace of the drop, and what
+/// takes it back, if anything does.
+///
+/// # Errors
+///
+/// None comes, or it is for another place.
+pub fn offered(tracer: &mut Tracer) -> Result<(String, Option<String>)> {
+    let record = tracer.wait_for("a drop with a fix", |record| {
+        record
+            .as_drop()
+            .is_some_and(|drop| !drop.verdict.fix.is_empty())
+    })?;
+    let drop = record.as_drop().context("a drop")?;
+    let (place, commands) = drop.verdict.fix[0].split_once(": ").context("a place")?;
+    let netns = drop.netns_name.as_deref().unwrap_or_default();
+    ensure!(place == format!("in netns {netns}"), "{place}");
+    let Some((apply, undo)) = commands.split_once(" (undo: ") else {
+        return Ok((commands.to_owned(), None));
+    };
+    let undo = undo.strip_suffix(')').context("an undo to its end")?;
+    Ok((apply.to_owned(), Some(undo.to_owned())))
 }

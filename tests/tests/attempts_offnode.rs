@@ -1,15 +1,17 @@
 //! SYNs that leave the node and never come back.
 
-use anyhow::Result;
 use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     attempt::{Expected, Lookout},
+    fault::{Chain, nft},
     lab::{
         Family, Lab, VethPair,
         topology::{NodeLab, OverlayLab, Underlay, VoidLab},
     },
     sink::Sink,
-    traffic::TcpServer,
+    traffic::{TcpAttempt, TcpServer},
 };
 
 const PORT: u16 = 8080;
@@ -40,6 +42,50 @@ fn swallowed_by_another_machine() -> Result<()> {
                 .evidence("eth0 is a tun interface"),
         )?;
         lookout.finish().map(drop)
+    })
+}
+
+/// A rule drops what the same client sends to the same server's other port, at the same time and in
+/// the same trace: that says nothing about this connection.
+#[test]
+fn a_foreign_drop_is_no_evidence() -> Result<()> {
+    const OTHER: u16 = PORT + 1;
+    let lab = VoidLab::build()?;
+    Family::each(|family| {
+        let far = lab.far_address(family);
+        let server = lab.node.socket(family, PORT);
+        let _server = TcpServer::echo(&lab.node, server)?;
+        let from = lab.pod.address(family).to_string();
+        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let answered = Expected::answered()
+            .hops(&[(&lab.node, "veth-a in, cni0 in")])
+            .reply_hops(&[(&lab.node, "cni0 out, veth-a out")]);
+        lookout.healthy(&lab.pod, &lab.node, server, &answered)?;
+        let rule = format!("tcp dport {OTHER} drop");
+        nft(&lab.node, Chain::inet("forward"), &rule)?;
+        let foreign = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, OTHER))?;
+        let expected = Expected::failed("unanswered", "off-node", "likely")
+            .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
+            .evidence("no drop of it was seen on this node");
+        lookout.silent(&lab.pod, SocketAddr::new(far, PORT), &expected)?;
+        let dropped = Expected::dropped("unanswered", "firewall")
+            .hops(&[(&lab.node, "veth-a in, cni0 in")])
+            .why("table inet filter_forward");
+        lookout.expect(foreign.flow(), &dropped)?;
+
+        let trace = lookout.finish()?;
+        let mut silent = trace
+            .attempts()
+            .filter(|attempt| (attempt.flow.dst, attempt.flow.dport) == (far, Some(PORT)));
+        let verdict = silent.next().and_then(|attempt| attempt.verdict.clone());
+        let verdict = verdict.context("a verdict")?;
+        let said = format!("{} {:?} {:?}", verdict.why, verdict.evidence, verdict.fix);
+        ensure!(!said.contains("filter_forward"), "{said}");
+        ensure!(
+            trace.drops().all(|drop| drop.flow.dport == Some(OTHER)),
+            "a drop of something else"
+        );
+        Ok(())
     })
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     DEADLINE,
     fault::{Chain, Iptables, nft},
-    judged::Judged,
+    judged::{Judged, offered},
     lab::{Family, topology::NodeLab},
     record::Record,
     scenario::{Expected, Scenario},
@@ -131,24 +131,6 @@ fn policy_of_a_chain() -> Result<()> {
     })
 }
 
-/// The fix that was offered, and how to take it back.
-fn offered(tracer: &mut Tracer) -> Result<(String, String)> {
-    let record = tracer.wait_for("a drop with a fix", |record| {
-        record
-            .as_drop()
-            .is_some_and(|drop| !drop.verdict.fix.is_empty())
-    })?;
-    let drop = record.as_drop().context("a drop")?;
-    let (place, commands) = drop.verdict.fix[0].split_once(": ").context("a place")?;
-    let netns = drop.netns_name.as_deref().unwrap_or_default();
-    ensure!(place == format!("in netns {netns}"), "{place}");
-    let (apply, undo) = commands
-        .split_once(" (undo: ")
-        .context("a fix with its undo")?;
-    let undo = undo.strip_suffix(')').context("an undo to its end")?;
-    Ok((apply.to_owned(), undo.to_owned()))
-}
-
 /// Under the fix the same client gets through, and without it no more.
 fn fix_helps(fault: impl Fn(&NodeLab, Family, u16) -> Result<()>) -> Result<()> {
     let lab = NodeLab::build()?;
@@ -163,6 +145,7 @@ fn fix_helps(fault: impl Fn(&NodeLab, Family, u16) -> Result<()>) -> Result<()> 
 
         let _waits = connect()?;
         let (apply, undo) = offered(&mut tracer)?;
+        let undo = undo.context("an undo")?;
         lab.node.run_with_input("sh -e", &apply)?;
         let outcome = connect()?.outcome(DEADLINE)?;
         ensure!(

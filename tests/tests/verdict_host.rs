@@ -1,20 +1,22 @@
 //! Verdicts on programs, queues, and what a bridge or IPsec refuses.
 
-use std::{cell::RefCell, process::Command};
+use std::{cell::RefCell, net::SocketAddr, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
+    DEADLINE,
     fault::{
-        CgroupDrop, Direction, Iptables, NetfilterDrop, Refuser, XdpDrop, XdpMode, drop_in_tc,
+        CgroupDrop, Direction, Iptables, NetfilterDrop, Position, Refuser, TcxDrop, XdpDrop,
+        XdpMode, drop_in_tc,
     },
-    judged::Judged,
+    judged::{Judged, offered},
     lab::{
         Family,
         topology::{NodeLab, RouterLab},
     },
     scenario::{Expected, Scenario, Traffic},
     tracer::{Tracer, watching},
-    traffic::{Protocol, TcpServer},
+    traffic::{Outcome, Protocol, TcpAttempt, TcpServer},
 };
 
 fn firewall() -> Judged {
@@ -98,7 +100,11 @@ fn xdp(mode: XdpMode, function: &'static str, attached: &str) -> Result<()> {
                     .judged(
                         firewall()
                             .why("an XDP program")
-                            .evidence(format!("attached there: {attached}: program")),
+                            .evidence(format!(
+                                "attached there: {attached}: program {} (id ",
+                                XdpDrop::NAME
+                            ))
+                            .fix("bpftool link detach id "),
                     ),
             )
     })
@@ -112,6 +118,96 @@ fn xdp_program_in_the_driver() -> Result<()> {
 #[test]
 fn xdp_program_behind_the_driver() -> Result<()> {
     xdp(XdpMode::Generic, "do_xdp_generic", "generic XDP")
+}
+
+/// A program by TCX, whose name tells who attached it.
+fn tcx(name: &str, judged: &Judged) -> Result<()> {
+    let lab = NodeLab::build()?;
+    let attached = RefCell::new(None);
+    Family::each(|family| {
+        Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
+            .fault_on_port(|port| {
+                drop(attached.take());
+                let at = ("eth0", Direction::Ingress, Position::Last);
+                let program = TcxDrop::attach_as(name, &lab.node, at, family, port)?;
+                attached.replace(Some(program));
+                Ok(())
+            })
+            .drops(
+                &Expected::new("TC_INGRESS", "__netif_receive_skb_core")
+                    .at(&lab.node, "eth0")
+                    .judged(
+                        judged
+                            .clone()
+                            .evidence(format!("attached there: TCX ingress: program {name} (id ")),
+                    ),
+            )
+    })
+}
+
+#[test]
+fn tcx_program_of_nobody_in_particular() -> Result<()> {
+    tcx(
+        TcxDrop::NAME,
+        &firewall()
+            .why("a tc program or filter at ingress dropped it at eth0")
+            .fix("bpftool link detach id "),
+    )
+}
+
+/// What an agent manages, it attaches again.
+#[test]
+fn tcx_program_of_a_policy_engine() -> Result<()> {
+    tcx(
+        "cil_from_contai",
+        &Judged::new("policy", "confirmed")
+            .why("a tc program or filter at ingress of Cilium dropped it")
+            .fix("change the policies that Cilium enforces"),
+    )
+}
+
+/// Without the program that was named the same client gets through.
+#[test]
+fn the_fix_of_an_xdp_program_helps() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let server = lab.pod_a.socket(Family::V4, 8080);
+    let _server = TcpServer::echo(&lab.pod_a, server)?;
+    let _program = XdpDrop::attach(&lab.node, "eth0", XdpMode::Native, Family::V4, 8080)?;
+    helps(&lab, server)
+}
+
+/// The same of a filter with a classic program, which has no number but a place among the filters.
+#[test]
+fn the_fix_of_a_tc_filter_helps() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let server = lab.pod_a.socket(Family::V4, 8080);
+    let _server = TcpServer::echo(&lab.pod_a, server)?;
+    let (family, protocol) = (Family::V4, Protocol::Tcp);
+    drop_in_tc(
+        &lab.node,
+        "eth0",
+        Direction::Ingress,
+        family,
+        protocol,
+        8080,
+    )?;
+    helps(&lab, server)
+}
+
+fn helps(lab: &NodeLab, server: SocketAddr) -> Result<()> {
+    let mut arguments = watching(&[&lab.node]);
+    arguments.push(server.to_string());
+    let mut tracer = Tracer::start(arguments)?;
+    let _waits = TcpAttempt::start(&lab.outside, None, server)?;
+    let (apply, undo) = offered(&mut tracer)?;
+    ensure!(undo.is_none() && apply.contains("  # no undo"), "{apply}");
+    lab.node.run_with_input("sh -e", &apply)?;
+    let outcome = TcpAttempt::start(&lab.outside, None, server)?.outcome(DEADLINE)?;
+    ensure!(
+        matches!(outcome, Outcome::Connected(_)),
+        "{outcome:?} in spite of {apply}"
+    );
+    tracer.stop().map(drop)
 }
 
 #[test]

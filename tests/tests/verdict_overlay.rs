@@ -176,7 +176,8 @@ fn wrong_vni() -> Result<()> {
             Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").judged(
                 overlay()
                     .why("VNI")
-                    .evidence("the VNIs here are 11 on vxlan10"),
+                    .evidence("the VNIs here are 11 on vxlan10")
+                    .fix("on both nodes: compare `ip -d link show type vxlan`"),
             ),
             (&lab.nodes[1].node, "eth0"),
         )

@@ -297,7 +297,11 @@ fn stale_neighbour_entry() -> Result<()> {
             .drops(
                 &Expected::new("OTHERHOST", function)
                     .at(&lab.server, "eth0")
-                    .judged(Judged::new("endpoint", "likely").why("a stale neighbour entry")),
+                    .judged(
+                        Judged::new("endpoint", "likely")
+                            .why("a stale neighbour entry")
+                            .fix("at the sender: ip neighbour flush to "),
+                    ),
             )
     })
 }

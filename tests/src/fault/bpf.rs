@@ -12,6 +12,10 @@ pub(crate) type Instruction = (u8, u8, i16, i32);
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// `BPF_OBJ_NAME_LEN`, with the end.
+const NAME_LEN: usize = 16;
 
 /// The head of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
@@ -20,7 +24,9 @@ struct ProgLoad {
     insn_cnt: u32,
     insns: u64,
     license: u64,
-    unused: [u32; 11],
+    unused: [u32; 6],
+    name: [u8; NAME_LEN],
+    ifindex: u32,
     expected_attach_type: u32,
 }
 
@@ -52,7 +58,16 @@ struct ProgQuery {
 
 /// Loads a program of a type (`enum bpf_prog_type`).
 pub(crate) fn load(prog_type: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
-    load_for(prog_type, 0, program)
+    load_as("", prog_type, 0, program)
+}
+
+/// Loads a program with a name, of which the kernel takes 15 letters, digits, `_` and `.`.
+pub(super) fn load_named(
+    name: &str,
+    prog_type: u32,
+    program: &[Instruction],
+) -> io::Result<OwnedFd> {
+    load_as(name, prog_type, 0, program)
 }
 
 /// Loads a program of a type that wants to know where it will be attached.
@@ -61,6 +76,17 @@ pub(super) fn load_for(
     expected_attach_type: u32,
     program: &[Instruction],
 ) -> io::Result<OwnedFd> {
+    load_as("", prog_type, expected_attach_type, program)
+}
+
+fn load_as(
+    name: &str,
+    prog_type: u32,
+    expected_attach_type: u32,
+    program: &[Instruction],
+) -> io::Result<OwnedFd> {
+    let mut padded = [0; NAME_LEN];
+    padded[..name.len()].copy_from_slice(name.as_bytes());
     let code: Vec<u8> = program
         .iter()
         .flat_map(|(opcode, registers, offset, immediate)| {
@@ -77,7 +103,9 @@ pub(super) fn load_for(
         insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
         insns: code.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
-        unused: [0; 11],
+        unused: [0; 6],
+        name: padded,
+        ifindex: 0,
         expected_attach_type,
     };
     // SAFETY: `attr` is the beginning of a `bpf_attr` for this command, and what it points to
@@ -112,6 +140,14 @@ pub(super) fn link_with(
     };
     // SAFETY: `attr` is the beginning of a `bpf_attr` for this command, without pointers.
     descriptor(unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?)
+}
+
+/// Detaches a link at once. Closing it does so only when nobody else has it open, as a child of
+/// another test's thread may between fork and exec.
+pub(super) fn detach(link: &OwnedFd) -> io::Result<()> {
+    let mut attr = link.as_raw_fd().cast_unsigned();
+    // SAFETY: `attr` is the beginning of a `bpf_attr` for this command, without pointers.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// The ids of the programs at an interface of this thread's namespace, in the order in which they

@@ -30,6 +30,9 @@ pub struct TcxDrop {
 }
 
 impl TcxDrop {
+    /// What the program is called.
+    pub const NAME: &str = "tcx_drop_port";
+
     /// Loads the program and attaches it to an interface.
     pub fn attach(
         namespace: &Namespace,
@@ -39,9 +42,22 @@ impl TcxDrop {
         family: Family,
         port: u16,
     ) -> Result<Self> {
+        let at = (ifname, direction, position);
+        Self::attach_as(Self::NAME, namespace, at, family, port)
+    }
+
+    /// The same by another name, as of a policy engine's program.
+    pub fn attach_as(
+        name: &str,
+        namespace: &Namespace,
+        (ifname, direction, position): (&str, Direction, Position),
+        family: Family,
+        port: u16,
+    ) -> Result<Self> {
         // From the Ethernet header; neither options nor extensions.
         let destination_port = family.pick(36, 56);
-        let program = bpf::load(
+        let program = bpf::load_named(
+            name,
             BPF_PROG_TYPE_SCHED_CLS,
             &[
                 (0xbf, 0x16, 0, 0),                // r6 = r1

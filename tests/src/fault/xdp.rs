@@ -18,10 +18,13 @@ pub enum XdpMode {
 
 /// Drops what comes in for a port, until this value goes.
 pub struct XdpDrop {
-    _link: OwnedFd,
+    link: OwnedFd,
 }
 
 impl XdpDrop {
+    /// What the program is called.
+    pub const NAME: &str = "xdp_drop_port";
+
     /// Loads the program and attaches it to an interface.
     pub fn attach(
         namespace: &Namespace,
@@ -30,15 +33,22 @@ impl XdpDrop {
         family: Family,
         port: u16,
     ) -> Result<Self> {
-        let program = bpf::load(BPF_PROG_TYPE_XDP, &program(family, port))
+        let program = bpf::load_named(Self::NAME, BPF_PROG_TYPE_XDP, &program(family, port))
             .context("cannot load the XDP program")?;
         let link = namespace.enter(|| {
             let ifindex = nix::net::if_::if_nametoindex(ifname)?;
             link(&program, ifindex, mode)
         });
         Ok(Self {
-            _link: link.with_context(|| format!("cannot attach to {ifname}"))?,
+            link: link.with_context(|| format!("cannot attach to {ifname}"))?,
         })
+    }
+}
+
+impl Drop for XdpDrop {
+    fn drop(&mut self) {
+        // Fails where the interface has gone, and the program with it.
+        let _ = bpf::detach(&self.link);
     }
 }
 

@@ -5,12 +5,13 @@
 mod cgroups;
 mod filters;
 mod owner;
+mod removal;
 
 use std::fmt;
 
 use anyhow::Result;
 
-pub use self::owner::Owner;
+pub use self::{filters::FilterId, owner::Owner, removal::Removal};
 use super::{
     link::{LinkFacts, XdpMode},
     rtnetlink::Rtnetlink,
@@ -56,6 +57,10 @@ pub struct Program {
     pub id: Option<u32>,
     /// Of a filter: its kind and name, such as `bpf cil_from_container-eth0`, or `flower`.
     pub filter: Option<String>,
+    /// Of a filter: by what tc(8) finds it.
+    pub filter_id: Option<FilterId>,
+    /// The links by which the program is attached, here or elsewhere; none where it needs no link.
+    pub links: Vec<u32>,
     /// Of a filter without a program: what it does.
     pub action: Option<Action>,
     /// Packets that the filter's action dropped so far.
@@ -152,6 +157,11 @@ pub(super) fn at_interface(
         Ok(filters) => found.extend(filters),
         Err(error) => gaps.push(format!("tc filters of {}: {error:#}", link.name)),
     }
+    let ids: Vec<_> = found.iter().filter_map(|program| program.id).collect();
+    for (link, of) in query::links_of(&ids) {
+        let theirs = found.iter_mut().filter(|program| program.id == Some(of));
+        theirs.for_each(|program| program.links.push(link));
+    }
     found
 }
 
@@ -172,6 +182,8 @@ impl Program {
             name: name.filter(|name| !name.is_empty()),
             id: Some(id),
             filter: None,
+            filter_id: None,
+            links: Vec::new(),
             action: None,
             drops: None,
         }
@@ -189,6 +201,8 @@ mod tests {
             name: Some("cil_from_contai".to_owned()),
             id: Some(42),
             filter: Some("bpf cil_from_container-eth0".to_owned()),
+            filter_id: None,
+            links: Vec::new(),
             action: None,
             drops: None,
         };
@@ -203,6 +217,8 @@ mod tests {
             name: None,
             id: None,
             filter: Some("matchall".to_owned()),
+            filter_id: None,
+            links: Vec::new(),
             action: Some(Action::Drop),
             drops: Some(3),
         };

@@ -64,6 +64,18 @@ pub(super) struct Session<'a> {
     pub(super) ended: bool,
 }
 
+/// How fixes begin that say themselves where they belong: elsewhere than where the packet was dropped.
+const ELSEWHERE: [&str; 4] = [
+    "on the host: ",
+    "on both nodes: ",
+    "at the sender: ",
+    "change the ",
+];
+
+fn is_elsewhere(fix: &str) -> bool {
+    ELSEWHERE.iter().any(|place| fix.starts_with(place))
+}
+
 impl<'a> Session<'a> {
     pub(super) fn new(
         config: &'a TraceConfig,
@@ -173,7 +185,7 @@ impl<'a> Session<'a> {
         let elsewhere = facts.netns.filter(|inode| Some(*inode) != self.own_netns);
         if let Some(name) = elsewhere.and_then(|inode| self.names.find(inode)) {
             let inside = verdict.fix.iter_mut();
-            for fix in inside.filter(|fix| !fix.starts_with("on the host: ")) {
+            for fix in inside.filter(|fix| !is_elsewhere(fix)) {
                 *fix = format!("in netns {name}: {fix}");
             }
         }

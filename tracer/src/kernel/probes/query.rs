@@ -8,7 +8,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     maps::MapInfo,
-    programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType, loaded_programs},
+    programs::{
+        ProgramError, ProgramInfo, SchedClassifier, TcAttachType, loaded_links, loaded_programs,
+    },
 };
 
 use super::{TC_EGRESS, TC_INGRESS};
@@ -63,6 +65,18 @@ pub fn by_id(wanted: &[u32]) -> Vec<LoadedProgram> {
     let all = loaded_programs().flatten();
     all.filter(|program| wanted.contains(&program.id()))
         .map(|program| describe(&program))
+        .collect()
+}
+
+/// The links by which these programs are attached, wherever that is: the number of each, and that of
+/// its program.
+pub fn links_of(wanted: &[u32]) -> Vec<(u32, u32)> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let all = loaded_links().flatten();
+    all.filter(|link| wanted.contains(&link.program_id()))
+        .map(|link| (link.id(), link.program_id()))
         .collect()
 }
 

@@ -30,6 +30,19 @@ mod tca {
     pub(super) const SHOT: u32 = 2;
 }
 
+/// By what tc(8) finds a filter at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterId {
+    /// Its priority (`pref`).
+    pub priority: u16,
+    /// The EtherType of the packets that it sees, in host byte order; 3 (`ETH_P_ALL`) for all.
+    pub protocol: u16,
+    /// Its number among those of its priority.
+    pub handle: u32,
+    /// Whether what a program of BPF returns is the verdict.
+    pub is_direct: bool,
+}
+
 /// The name of our own filters, see the classifiers' clsact.
 const OURS: &str = "whydrop";
 /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS`, `TC_H_MIN_EGRESS`.
@@ -100,10 +113,20 @@ fn filter(message: &Message, place: &Place) -> Option<Program> {
     if is_bpf && is_direct && id.is_none() {
         action = Some(Action::Classic);
     }
+    // The upper half is the priority, the lower one the protocol in network byte order
+    // (`TC_H_MAKE()` of tc_fill_node in net/sched/cls_api.c).
+    let info = message.u32_at(16)?;
     Some(Program {
         place: place.clone(),
         name: None,
         id,
+        filter_id: Some(FilterId {
+            priority: (info >> 16) as u16,
+            protocol: u16::from_be(info as u16),
+            handle,
+            is_direct,
+        }),
+        links: Vec::new(),
         filter: Some(match name {
             Some(name) => format!("{kind} {name}"),
             None => kind,

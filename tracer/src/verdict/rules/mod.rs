@@ -11,6 +11,7 @@ pub(super) mod listener;
 mod mtu;
 mod overlay;
 mod path;
+mod program;
 
 use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
@@ -139,7 +140,7 @@ pub(super) const RULES: &[Rule] = &[
         points: &[Point::Firewall],
         needs: "a tc, XDP, cgroup or socket-filter reason, or a function that runs XDP programs",
         cannot_tell: "which of several programs at the same place it was",
-        applies: firewall::bpf_program,
+        applies: program::bpf_program,
     },
     Rule {
         name: "reverse-path",

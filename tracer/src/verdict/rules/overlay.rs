@@ -58,8 +58,16 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     };
     let mut finding = found(Point::Overlay, Confirmed, why)?;
     finding.evidence = evidence(facts, node);
-    if reason == "NETFILTER_DROP" {
-        finding.fix.extend(node.fix.as_ref().map(fix));
+    match reason {
+        "NETFILTER_DROP" => finding.fix.extend(node.fix.as_ref().map(fix)),
+        // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
+        "VXLAN_VNI_NOT_FOUND" => finding.fix.push(
+            "on both nodes: compare `ip -d link show type vxlan`; give them one VNI in the CNI's \
+             configuration, then delete the wrong device and restart the CNI's agent, which makes it \
+             anew"
+                .to_owned(),
+        ),
+        _ => {}
     }
     Some(finding)
 }

@@ -62,6 +62,12 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     finding
         .evidence
         .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+    if facts.reason == "OTHERHOST" {
+        finding.fix.push(format!(
+            "at the sender: ip neighbour flush to {}  # who has the address is asked for again",
+            facts.flow.dst
+        ));
+    }
     Some(finding)
 }
 
