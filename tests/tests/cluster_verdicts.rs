@@ -10,7 +10,7 @@ use whydrop_tests::{
     DEADLINE,
     attempt::{Expected, Lookout},
     judged::Judged,
-    kube::{Objects, Pod},
+    kube::{self, Objects, Pod, refuse_service},
     lab::{
         Family, Namespace,
         topology::{NodeLab, VoidLab},
@@ -31,32 +31,7 @@ fn lookout(node: &Namespace, filter: &str, objects: &Objects) -> Result<(Lookout
 }
 
 fn service(id: &str, app: &str, ip: IpAddr, endpoints: &[IpAddr]) -> [Value; 2] {
-    let (namespace, name) = id.split_once('/').expect("namespace/name");
-    let endpoints: Vec<Value> = endpoints
-        .iter()
-        .map(|ip| json!({"addresses": [ip.to_string()]}))
-        .collect();
-    [
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"namespace": namespace, "name": name},
-            "spec": {
-                "clusterIP": ip.to_string(),
-                "selector": {"app": app},
-                "ports": [{"port": 80, "protocol": "TCP"}],
-            },
-        }),
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": namespace, "name": format!("{name}-x"),
-                "labels": {"kubernetes.io/service-name": name},
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "", "port": PORT, "protocol": "TCP"}],
-            "endpoints": endpoints,
-        }),
-    ]
+    kube::service(id, app, ip, (endpoints, PORT))
 }
 
 /// Rules shaped like kube-proxy's, for a Service at port 80.
@@ -107,14 +82,7 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
     let healthy = lab.outside.socket(Family::V4, PORT);
     let _server = TcpServer::echo(&lab.outside, healthy)?;
     let mut tracer = Tracer::start(arguments)?;
-    let rules = format!(
-        "*filter\n:KUBE-SERVICES - [0:0]\n\
-         -A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" \
-         -j KUBE-SERVICES\n\
-         -A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"shop/cart has no endpoints\" -m \
-         tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable\nCOMMIT\n"
-    );
-    lab.node.run_with_input("iptables-nft-restore", &rules)?;
+    refuse_service(&lab.node, "shop/cart", ip)?;
     TcpAttempt::start(&lab.pod_b, None, healthy)?.outcome(DEADLINE)?;
     TcpAttempt::start(&lab.pod_b, None, SocketAddr::new(ip, 80))?.outcome(DEADLINE)?;
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;

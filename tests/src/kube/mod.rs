@@ -2,6 +2,7 @@
 
 mod enforcer;
 mod selector;
+mod service;
 
 use std::{
     fs,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-pub use self::enforcer::enforce;
+pub use self::{
+    enforcer::enforce,
+    service::{refuse_service, service},
+};
 
 /// A pod, and the address that a namespace of the lab has.
 #[derive(Debug, Clone)]

@@ -26,9 +26,12 @@ fn main() -> Result<()> {
 
 /// Tells the stories, until the last or until the user has had enough.
 fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
-    let mut arguments = vec!["--all".to_owned(), "--no-kube".to_owned()];
+    let cluster = stage.cluster()?.display().to_string();
+    let mut arguments = ["--all", "--no-kube", "--cluster", &cluster]
+        .map(str::to_owned)
+        .to_vec();
     arguments.extend(watching(&stage.namespaces()));
-    screen.headline("A node with two pods, a host outside, and two nodes with VXLAN between them");
+    screen.headline("A node with three pods and its cluster's objects, a host outside, and two nodes with VXLAN");
     if let Shown::Interrupted = screen.start(&arguments)? {
         return Ok(());
     }

@@ -7,12 +7,13 @@ use std::{
 
 use anyhow::Result;
 use whydrop_tests::{
-    fault::{Chain, Direction, Iptables, XdpDrop, XdpMode, drop_in_tc, nft},
+    fault::{Chain, Iptables, XdpDrop, XdpMode, nft},
+    kube::{enforce, refuse_service},
     lab::{Family, Host},
-    traffic::{Protocol, TcpAttempt, UdpClient},
+    traffic::{TcpAttempt, UdpClient},
 };
 
-use crate::stage::Stage;
+use crate::stage::{NODE, Stage};
 
 /// One way to break a connection.
 pub(crate) struct Story {
@@ -93,35 +94,23 @@ pub(crate) fn all() -> Vec<Story> {
             },
         },
         Story {
-            headline: "a Service's address is translated, and its backend is cut off",
-            verdict: "firewall",
+            headline: "a Service selects app=carts, and the pod has app=cart",
+            verdict: "endpoint",
             tell: |stage| {
-                let lab = &stage.node;
-                let service = SocketAddr::new(lab.cluster_ip(Family::V4), 80);
-                let backend = lab.outside.socket(Family::V4, 8003);
-                let rule = format!(
-                    "ip daddr {} tcp dport 80 dnat ip to {backend}",
-                    service.ip()
-                );
-                nft(&lab.node, Chain::dnat(), &rule)?;
-                nft(&lab.node, Chain::inet("forward"), "tcp dport 8003 drop")?;
-                Broken::tcp(&lab.pod_a, service)
+                let (node, outside) = (&stage.node.node, &stage.node.outside);
+                // Where the node sends what no rule of kube-proxy's knows.
+                let uplink = outside.address(Family::V4);
+                node.run(&format!("ip route add {} via {uplink}", stage.cart))?;
+                refuse_service(node, "shop/cart", stage.cart)?;
+                Broken::tcp(&stage.node.pod_a, SocketAddr::new(stage.cart, 80))
             },
         },
         Story {
-            headline: "a tc program on the pod's veth drops a datagram",
-            verdict: "firewall",
+            headline: "a NetworkPolicy admits one app, and another one asks",
+            verdict: "policy",
             tell: |stage| {
-                let lab = &stage.node;
-                drop_in_tc(
-                    &lab.node,
-                    "veth-a",
-                    Direction::Ingress,
-                    Family::V4,
-                    Protocol::Udp,
-                    8004,
-                )?;
-                Broken::udp(&lab.pod_a, lab.outside.socket(Family::V4, 8004), 100)
+                enforce(&stage.node.node, NODE, &stage.objects)?;
+                Broken::tcp(&stage.node.pod_b, stage.pay.socket(Family::V4, 8004))
             },
         },
         Story {
