@@ -157,6 +157,8 @@ pub struct Attempt {
     pub reply_hops: Vec<Hop>,
     #[serde(deserialize_with = "null_or")]
     pub verdict: Option<Verdict>,
+    #[serde(deserialize_with = "null_or")]
+    pub dst_owner: Option<String>,
 }
 
 impl fmt::Display for Attempt {

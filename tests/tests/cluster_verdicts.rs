@@ -9,12 +9,14 @@ use tempfile::TempDir;
 use whydrop_tests::{
     DEADLINE,
     attempt::{Expected, Lookout},
+    fault::{Chain, nft},
     judged::Judged,
     kube::{self, Objects, Pod, refuse_service},
     lab::{
         Family, Namespace,
         topology::{NodeLab, VoidLab},
     },
+    record::Record,
     tracer::{Tracer, watching},
     traffic::{TcpAttempt, TcpServer},
 };
@@ -107,6 +109,56 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
     let trace = tracer.stop()?;
     let others = trace.drops().filter(|drop| drop.flow.dport != Some(80));
     ensure!(others.count() == 0, "drops of the healthy connection");
+    Ok(())
+}
+
+/// A node's address says little: at a NodePort, and only there, its Service is named too.
+#[test]
+fn a_node_port_is_named_by_its_service() -> Result<()> {
+    const DOOR: u16 = 30080;
+    let lab = NodeLab::build()?;
+    let node = lab.node.address(Family::V4);
+    let mut objects = Objects::default();
+    objects.others = service("shop/web", "web", lab.cluster_ip(Family::V4), &[]).into();
+    objects.others[0]["spec"]["ports"][0]["nodePort"] = DOOR.into();
+    objects.others.push(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {},
+        "status": {"addresses": [{"type": "InternalIP", "address": node.to_string()}]},
+    }));
+    let _server = TcpServer::echo(&lab.node, SocketAddr::new(node, PORT))?;
+    let (mut lookout, _file) = lookout(&lab.node, &node.to_string(), &objects)?;
+    let answered = Expected::answered()
+        .hops(&[(&lab.node, "eth0 in")])
+        .reply_hops(&[(&lab.node, "eth0 out")]);
+    let healthy = SocketAddr::new(node, PORT);
+    lookout.healthy(&lab.outside, &lab.node, healthy, &answered)?;
+    nft(
+        &lab.node,
+        Chain::inet("input"),
+        &format!("tcp dport {DOOR} reject"),
+    )?;
+    let door = SocketAddr::new(node, DOOR);
+    TcpAttempt::start(&lab.outside, None, door)?.outcome(DEADLINE)?;
+    let tracer = lookout.tracer();
+    let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
+    let drop = record.as_drop().context("a drop")?;
+    let judged = Judged::new("firewall", "confirmed")
+        .why("table inet filter_input")
+        .fix("nft insert rule");
+    ensure!(
+        judged.mismatch(&drop.verdict).is_none(),
+        "{:?}",
+        judged.mismatch(&drop.verdict)
+    );
+    let owner = drop.dst_owner.as_deref();
+    ensure!(
+        owner == Some("node n1, NodePort of Service shop/web"),
+        "{owner:?}"
+    );
+    let mut attempts = tracer.records().iter().filter_map(Record::as_attempt);
+    let talk = attempts.find(|attempt| attempt.flow.dport == Some(PORT));
+    let owner = talk.and_then(|talk| talk.dst_owner.as_deref());
+    ensure!(owner == Some("node n1"), "{owner:?}");
     Ok(())
 }
 
