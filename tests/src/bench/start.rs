@@ -1,6 +1,12 @@
 //! How long the first answers take, and what the program weighs.
 
-use std::{fs, time::Instant};
+use std::{
+    env, fs,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process,
+    time::Instant,
+};
 
 use anyhow::Result;
 
@@ -28,6 +34,47 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
 
 const PORT: u16 = 9;
 
+/// A port that takes connections and never says a word, as the API server.
+struct SilentApi {
+    _port: TcpListener,
+    kubeconfig: PathBuf,
+}
+
+impl SilentApi {
+    fn start() -> Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = port.local_addr()?;
+        let kubeconfig = env::temp_dir().join(format!("whydrop-bench-{}.conf", process::id()));
+        fs::write(
+            &kubeconfig,
+            format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
+                 contexts: [{{name: lab, context: {{cluster: lab, user: lab}}}}]\n\
+                 clusters: [{{name: lab, cluster: {{server: 'https://{address}'}}}}]\n\
+                 users: [{{name: lab, user: {{token: none}}}}]\n"
+            ),
+        )?;
+        Ok(Self {
+            _port: port,
+            kubeconfig,
+        })
+    }
+
+    fn option(&self) -> [String; 2] {
+        [
+            "--kubeconfig".to_owned(),
+            self.kubeconfig.display().to_string(),
+        ]
+    }
+}
+
+impl Drop for SilentApi {
+    fn drop(&mut self) {
+        // It is in a directory for temporary files.
+        let _ = fs::remove_file(&self.kubeconfig);
+    }
+}
+
 fn run(effort: Effort) -> Result<Vec<Figure>> {
     let lab = RouterLab::build()?;
     nft(
@@ -36,7 +83,9 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         &format!("tcp dport {PORT} drop"),
     )?;
     let target = lab.server.socket(Family::V4, PORT);
+    let silent = SilentApi::start()?;
     let [mut ready, mut event, mut verdict, mut peak, mut later] = [const { Samples::new() }; 5];
+    let [mut silent_ready, mut silent_event] = [const { Samples::new() }; 2];
     for _ in 0..effort.rounds(9) {
         let start = Instant::now();
         let mut arguments = watching(&[&lab.router]);
@@ -58,8 +107,24 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         peak.push(peak_memory(tracer.pid())?);
         later.push(resident_memory(tracer.pid())?);
         tracer.stop()?;
+
+        let start = Instant::now();
+        let mut arguments = watching(&[&lab.router]);
+        arguments.extend(silent.option());
+        arguments.push(target.to_string());
+        let mut tracer = Tracer::start_with_cluster(arguments)?;
+        silent_ready.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        let attempt = TcpAttempt::start(&lab.client, None, target)?;
+        let flow = Flow::from(attempt.flow());
+        tracer.wait_for("the drop", |record| {
+            record.as_drop().is_some_and(|drop| drop.flow == flow)
+        })?;
+        silent_event.push(start.elapsed().as_secs_f64() * 1e3);
+        tracer.stop()?;
     }
     let binary = fs::metadata(binary())?.len() as f64 / f64::from(1 << 20);
+    let (by_ready, by_event) = (silent_ready.by(&ready), silent_event.by(&event));
     Ok(vec![
         Figure::new(
             "start until everything is attached",
@@ -79,6 +144,16 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
             verdict,
         )
         .headline(),
+        Figure::new(
+            "start with an API server that never answers, by start with none",
+            Unit::Times,
+            by_ready,
+        ),
+        Figure::new(
+            "a drop until its record with such a server, by without",
+            Unit::Times,
+            by_event,
+        ),
         Figure::new("peak memory", Unit::Mebibytes, peak).headline(),
         Figure::new("memory afterwards", Unit::Mebibytes, later),
         Figure::new("size of the binary", Unit::Mebibytes, binary).headline(),
