@@ -54,10 +54,20 @@ pub const NO_TCX: Difference = Difference {
     why: "TCX came with 6.6 (kernel/bpf/tcx.c)",
 };
 
+/// What is said of a tunnel's drop that has no reason.
+pub const VXLAN_WITHOUT_REASONS: Difference = Difference {
+    before: (6, 12, 0),
+    what: What::Behaviour(
+        "a wrong VNI is a drop by the tunnel code, confirmed, without the cause inside it",
+    ),
+    why: "vxlan_rcv frees with no reason for each of its causes (drivers/net/vxlan/vxlan_core.c)",
+};
+
 /// Everything that differs.
 pub const DIFFERENCES: &[Difference] = &[
     KILLED,
     NO_TCX,
+    VXLAN_WITHOUT_REASONS,
     Difference {
         before: (6, 12, 0),
         what: What::Drop {

@@ -40,7 +40,7 @@ pub(crate) fn start(program: &Path, argument: &str, kernel: &str) -> Result<Said
 
     let mut command = qemu::command(&kernel.vmlinuz(), &image, false);
     command.args(["-serial", "stdio", "-append"]).arg(format!(
-        "console=ttyS0 quiet panic=-1 rdinit=/whydrop -- {argument}"
+        "console=ttyS0 quiet panic=-1 tsc=reliable rdinit=/whydrop -- {argument}"
     ));
     let running = qemu::boot(&mut command)?;
     let start = Instant::now();

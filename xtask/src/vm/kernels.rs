@@ -60,7 +60,10 @@ pub(super) fn available() -> Result<Vec<Package>> {
         packages = listed()?;
     }
     if packages.is_empty() {
-        bail!("this distribution has no packages linux-image-…-cloud-amd64, as Debian 12 does");
+        bail!(
+            "no kernels to run the tests on: apt knows no packages linux-image-…-cloud-amd64, as \
+             Debian 12 has them (or its server cannot be reached)"
+        );
     }
     Ok(packages)
 }
@@ -122,6 +125,10 @@ impl Package {
                 .args(["download", "-qq"])
                 .arg(format!("{}={}", self.name, self.version))
                 .current_dir(&partial),
+        )
+        .context(
+            "a kernel could not be fetched, so nothing is known of whydrop on it: this needs \
+             Debian's packages, over the network or from a mirror",
         )?;
         let archive = fs::read_dir(&partial)?
             .next()

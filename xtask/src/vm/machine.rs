@@ -94,7 +94,7 @@ impl Machine<'_> {
             .arg(format!("file:{}", self.log.display()))
             .args(["-serial", "stdio", "-append"])
             .arg(format!(
-                "console=ttyS0 quiet panic=-1 oops=panic vmnonce={nonce}"
+                "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable vmnonce={nonce}"
             ));
         qemu
     }

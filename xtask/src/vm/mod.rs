@@ -32,8 +32,11 @@ mod table;
 use std::{
     ffi::OsString,
     fs,
+    num::NonZero,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -92,54 +95,76 @@ impl Options {
     }
 }
 
-/// Runs the tests on each kernel, one machine after the other.
+/// Runs the tests on each kernel, in as many machines at a time as there are processors.
 pub(crate) fn test(options: &Options) -> Result<()> {
     setup::setup()?.require_tools()?;
     setup::require_vm_tools()?;
-    let directory = directory();
-    let kernels = chosen(options, &directory.join("kernels"))?;
-    let payload = Payload::build()?;
+    let kernels = chosen(options, &directory().join("kernels"))?;
     let selection = options.selection();
+    let payload = Payload::build(&selection)?;
     let files = payload.files(&selection)?;
     let command = match &options.run {
         Some(command) => command.clone(),
         None => payload.commands(&selection)?,
     };
-    let kept = directory.join("results");
-
     let mut table = Table::default();
-    for kernel in &kernels {
-        let image = directory.join(format!("{}.cpio", kernel.release));
-        image::write(&image, kernel, &files, &command)?;
-        let machine = Machine {
-            kernel,
-            image: &image,
-            log: &directory.join(format!("{}.log", kernel.release)),
-            kvm: options.kvm,
-            timeout: Duration::from_secs(60 * options.timeout),
-        };
-        let mut results = machine.run(|executable, results| {
-            if options.whole() {
-                keep(&kept, kernel, results, executable)?;
-            }
-            Ok(())
-        })?;
-        // A hundred megabytes that the next run writes anew.
-        let _ = fs::remove_file(&image);
-        if options.quick {
-            quick::require_all(&mut results);
+    // A machine keeps one processor busy.
+    let abreast = thread::available_parallelism().map_or(1, NonZero::get);
+    for kernels in kernels.chunks(abreast) {
+        let ended: Vec<Result<Results>> = thread::scope(|scope| {
+            let running: Vec<_> = kernels
+                .iter()
+                .map(|kernel| scope.spawn(|| on(kernel, options, &files, &command)))
+                .collect();
+            let ended = running.into_iter().map(|machine| machine.join());
+            ended
+                .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        for (kernel, results) in kernels.iter().zip(ended) {
+            table.add(kernel, results?);
         }
-        table.add(kernel, results);
     }
     println!("\n{table}");
     if options.whole() {
         let programs = payload::PROGRAMS.into_iter();
-        page::write(&kept, &programs.chain(payload.names()).collect::<Vec<_>>())?;
+        page::write(&programs.chain(payload.names()).collect::<Vec<_>>())?;
     }
     if table.failed() {
         bail!("not all is well on all kernels");
     }
     Ok(())
+}
+
+/// Runs the tests on one kernel.
+fn on(
+    kernel: &Kernel,
+    options: &Options,
+    files: &[(&str, &Path)],
+    command: &str,
+) -> Result<Results> {
+    let directory = directory();
+    let image = directory.join(format!("{}.cpio", kernel.release));
+    image::write(&image, kernel, files, command)?;
+    let machine = Machine {
+        kernel,
+        image: &image,
+        log: &directory.join(format!("{}.log", kernel.release)),
+        kvm: options.kvm,
+        timeout: Duration::from_secs(60 * options.timeout),
+    };
+    let mut results = machine.run(|executable, results| {
+        if options.whole() {
+            keep(&page::kept(), kernel, results, executable)?;
+        }
+        Ok(())
+    })?;
+    // A hundred megabytes that the next run writes anew.
+    let _ = fs::remove_file(&image);
+    if options.quick {
+        quick::require_all(&mut results);
+    }
+    Ok(results)
 }
 
 /// Puts an executable's new results into those that are kept of a kernel.

@@ -1,6 +1,6 @@
 //! `docs/kernels.md`: kernel × scenario file, and what differs between kernels.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -15,33 +15,19 @@ const PAGE: &str = "docs/kernels.md";
 /// The page's columns: the oldest and the newest that Debian has of 6.1 and 6.12.
 pub(super) const KERNELS: [&str; 4] = ["6.1.170", "6.1.192", "6.12.100", "6.12.117"];
 
-/// Writes the page, if there are results of each of its kernels and of every executable. Says what
-/// is missing otherwise.
-pub(super) fn write(kept: &Path, executables: &[&str]) -> Result<()> {
-    let mut columns = Vec::new();
-    let mut missing = Vec::new();
-    for kernel in KERNELS {
-        let mut results = Results::load(kept, kernel);
+/// Where the results are that the page shows: beside it, so that a run of some tests or on some
+/// kernels leaves the others as they are.
+pub(super) fn kept() -> PathBuf {
+    run::workspace().join("docs/kernels")
+}
+
+/// Writes the page.
+pub(super) fn write(executables: &[&str]) -> Result<()> {
+    let columns = KERNELS.map(|kernel| {
+        let mut results = Results::load(&kept(), kernel);
         results.keep(executables);
-        let not_run: Vec<&str> = executables
-            .iter()
-            .filter(|name| !results.has_run(name))
-            .copied()
-            .collect();
-        if not_run.len() == executables.len() {
-            missing.push(format!("{kernel}: all"));
-        } else if !not_run.is_empty() {
-            missing.push(format!("{kernel}: {}", not_run.join(" ")));
-        }
-        columns.push((kernel, results));
-    }
-    if !missing.is_empty() {
-        eprintln!("vm-test: {PAGE} is left as it is; there are no results yet of");
-        for missing in missing {
-            eprintln!("  {missing}");
-        }
-        return Ok(());
-    }
+        (kernel, results)
+    });
     let text = page(&columns, executables, &differences()?);
     fs::write(run::workspace().join(PAGE), text).with_context(|| format!("cannot write {PAGE}"))?;
     eprintln!("vm-test: wrote {PAGE}");
@@ -69,12 +55,12 @@ fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) ->
          machine that QEMU emulates. They make real failures with the parts of that kernel and \
          compare whydrop's JSON. Besides, all of them run on the kernel of the machine that runs \
          `cargo xtask test`; development happens on 6.18.\n\n\
-         `cargo xtask vm-test {}` writes this page, in some hours; it can be done in parts, such as \
-         `cargo xtask vm-test 6.1.192 --test netfilter`. Continuous integration runs `cargo xtask \
+         `cargo xtask vm-test {}` writes this page, in some hours; `cargo xtask vm-test 6.1.192 \
+         --test netfilter` writes one cell of it anew. Continuous integration runs `cargo xtask \
          vm-test --quick`: {quick} tests, at least one of every kind, on the newest 6.1 and \
          6.12.\n\n\
          ## Scenarios\n\n\
-         Passed / failed / skipped.\n\n",
+         Passed / failed / skipped; a dash where nothing was run yet.\n\n",
         KERNELS.join(" ")
     );
     row(&mut page, "", columns, |(kernel, _)| (*kernel).to_owned());
@@ -87,8 +73,8 @@ fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) ->
     row(&mut page, "all", columns, |(_, results)| {
         cell(results, None)
     });
-    row(&mut page, "run on", columns, |(_, results)| {
-        results.oldest_day().unwrap_or_default().to_owned()
+    row(&mut page, "run since", columns, |(_, results)| {
+        results.oldest_day().unwrap_or("–").to_owned()
     });
     page += &failures(columns);
     page += "\n## What differs\n\n\
@@ -113,6 +99,9 @@ fn row<'a>(
 }
 
 fn cell(results: &Results, executable: Option<&str>) -> String {
+    if executable.is_some_and(|name| !results.has_run(name)) {
+        return "–".to_owned();
+    }
     let counts = Outcome::ALL.map(|outcome| results.count(executable, outcome).to_string());
     counts.join(" / ")
 }
@@ -141,6 +130,9 @@ fn findings(columns: &[(&str, Results)]) -> String {
         let lines = results.findings().iter().skip(1);
         let lines: Vec<&str> = lines.map(|line| line.trim_end()).collect();
         let said = lines.join("\n").trim().to_owned();
+        if said.is_empty() {
+            continue;
+        }
         match groups.iter_mut().find(|(_, text)| *text == said) {
             Some((kernels, _)) => kernels.push(kernel),
             None => groups.push((vec![kernel], said)),

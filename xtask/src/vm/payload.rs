@@ -65,36 +65,41 @@ impl Selection<'_> {
 /// The executables.
 pub(super) struct Payload {
     whydrop: PathBuf,
-    /// Every test executable there is, in order.
+    /// The test executables, in order.
     tests: Vec<(String, PathBuf)>,
 }
 
 impl Payload {
-    /// Builds them.
-    pub(super) fn build() -> Result<Self> {
+    /// Builds those of the scenarios, and the units if they are selected.
+    pub(super) fn build(selection: &Selection<'_>) -> Result<Self> {
         eprintln!("vm-test: building whydrop and its tests, statically");
         let whydrop = executables::whydrop()?;
         let scenarios = ["test", "--no-run", "--package", "whydrop-tests", "--tests"];
         let mut tests = executables::build(&scenarios, &ENVIRONMENT)?;
-        let units = ["test", "--no-run", "--package", "whydrop", "--lib"];
-        for (_, path) in executables::build(&units, &ENVIRONMENT)? {
-            tests.push((UNITS.to_owned(), path));
+        if selection.has(UNITS) {
+            let units = ["test", "--no-run", "--package", "whydrop", "--lib"];
+            for (_, path) in executables::build(&units, &ENVIRONMENT)? {
+                tests.push((UNITS.to_owned(), path));
+            }
         }
         tests.sort();
         Ok(Self { whydrop, tests })
     }
 
-    /// The names of all test executables.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tests.iter().map(|(name, _)| name.as_str())
+    /// The names of all test executables that there are.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let scenarios = self.tests.iter().map(|(name, _)| name.as_str());
+        scenarios
+            .filter(|name| *name != UNITS)
+            .chain([UNITS])
+            .collect()
     }
 
     /// Those that are selected. Fails if one is asked for that does not exist.
     fn selected(&self, selection: &Selection<'_>) -> Result<Vec<&(String, PathBuf)>> {
         if let Selection::Of(only, _) = selection {
-            let unknown = only.iter().find(|only| !self.names().any(|n| n == *only));
-            if let Some(unknown) = unknown {
-                let names: Vec<&str> = self.names().collect();
+            let names = self.names();
+            if let Some(unknown) = only.iter().find(|only| !names.contains(&only.as_str())) {
                 bail!("there is no test {unknown}; there are {}", names.join(" "));
             }
         }

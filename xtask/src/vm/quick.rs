@@ -19,11 +19,11 @@ const QUICK: [(&str, &[&str]); 15] = [
         &["iptables_forward", "nft_forward", "nft_bridge_forward"],
     ),
     ("programs", &["tc_ingress", "xdp_native_on_veth"]),
-    ("routing", &["no_route", "dead_neighbour"]),
     ("silence", &["two_hundred_healthy_connections"]),
     ("verdict_firewall", &["nft_rule_with_its_handle"]),
     ("verdict_mtu", &["router_takes_less"]),
     ("verdict_overlay", &["wrong_vni"]),
+    ("verdict_path", &["no_route", "dead_neighbour_of_a_router"]),
 ];
 
 /// The tests of an executable that are run; `None` if there are none.
