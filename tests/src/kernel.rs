@@ -77,13 +77,13 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
     },
     Difference {
-        before: (6, 12, 0),
+        before: (6, 18, 0),
         what: What::Drop {
             newest: ("IP_INNOROUTES", "ip6_pkt_discard"),
             older: ("IP_INNOROUTES", "ip6_pkt_drop"),
         },
-        why: "ip6_pkt_discard calls ip6_pkt_drop, which frees; later it is inlined \
-              (net/ipv6/route.c)",
+        why: "ip6_pkt_discard calls ip6_pkt_drop, which frees: inlined in our 6.18, in no build of \
+              Debian's 6.1 and 6.12 (net/ipv6/route.c)",
     },
 ];
 

@@ -18,9 +18,12 @@ const QUICK: [(&str, &[&str]); 15] = [
         "netfilter",
         &["iptables_forward", "nft_forward", "nft_bridge_forward"],
     ),
-    ("programs", &["tc_ingress", "xdp_native_on_veth"]),
     ("silence", &["two_hundred_healthy_connections"]),
     ("verdict_firewall", &["nft_rule_with_its_handle"]),
+    (
+        "verdict_host",
+        &["tc_program_at_ingress", "xdp_program_in_the_driver"],
+    ),
     ("verdict_mtu", &["router_takes_less"]),
     ("verdict_overlay", &["wrong_vni"]),
     ("verdict_path", &["no_route", "dead_neighbour_of_a_router"]),
