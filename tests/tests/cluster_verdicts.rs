@@ -118,8 +118,10 @@ fn a_node_port_is_named_by_its_service() -> Result<()> {
     const DOOR: u16 = 30080;
     let lab = NodeLab::build()?;
     let node = lab.node.address(Family::V4);
-    let mut objects = Objects::default();
-    objects.others = service("shop/web", "web", lab.cluster_ip(Family::V4), &[]).into();
+    let mut objects = Objects {
+        others: service("shop/web", "web", lab.cluster_ip(Family::V4), &[]).into(),
+        ..Objects::default()
+    };
     objects.others[0]["spec"]["ports"][0]["nodePort"] = DOOR.into();
     objects.others.push(json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {},
