@@ -82,8 +82,8 @@ pub const DIFFERENCES: &[Difference] = &[
             newest: ("IP_INNOROUTES", "ip6_pkt_discard"),
             older: ("IP_INNOROUTES", "ip6_pkt_drop"),
         },
-        why: "ip6_pkt_discard calls ip6_pkt_drop, which frees: inlined in our 6.18, in no build of \
-              Debian's 6.1 and 6.12 (net/ipv6/route.c)",
+        why: "ip6_pkt_discard calls ip6_pkt_drop, which frees: inlined in 6.18 as seen, not in \
+              Debian's 6.1.192 and 6.12.117 (net/ipv6/route.c)",
     },
 ];
 
