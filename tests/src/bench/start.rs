@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process,
     time::Instant,
@@ -75,6 +75,16 @@ impl Drop for SilentApi {
     }
 }
 
+/// Connects, and waits for the record of the dropped SYN.
+fn dropped(lab: &RouterLab, target: SocketAddr, tracer: &mut Tracer) -> Result<(TcpAttempt, Flow)> {
+    let attempt = TcpAttempt::start(&lab.client, None, target)?;
+    let flow = Flow::from(attempt.flow());
+    tracer.wait_for("the drop", |record| {
+        record.as_drop().is_some_and(|drop| drop.flow == flow)
+    })?;
+    Ok((attempt, flow))
+}
+
 fn run(effort: Effort) -> Result<Vec<Figure>> {
     let lab = RouterLab::build()?;
     nft(
@@ -93,11 +103,7 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         let mut tracer = Tracer::start(arguments)?;
         ready.push(start.elapsed().as_secs_f64() * 1e3);
         let start = Instant::now();
-        let attempt = TcpAttempt::start(&lab.client, None, target)?;
-        let flow = Flow::from(attempt.flow());
-        tracer.wait_for("the drop", |record| {
-            record.as_drop().is_some_and(|drop| drop.flow == flow)
-        })?;
+        let (_attempt, flow) = dropped(&lab, target, &mut tracer)?;
         event.push(start.elapsed().as_secs_f64() * 1e3);
         tracer.wait_for("the attempt's fate", |record| {
             let attempt = record.as_attempt();
@@ -115,11 +121,7 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         let mut tracer = Tracer::start_with_cluster(arguments)?;
         silent_ready.push(start.elapsed().as_secs_f64() * 1e3);
         let start = Instant::now();
-        let attempt = TcpAttempt::start(&lab.client, None, target)?;
-        let flow = Flow::from(attempt.flow());
-        tracer.wait_for("the drop", |record| {
-            record.as_drop().is_some_and(|drop| drop.flow == flow)
-        })?;
+        let _attempt = dropped(&lab, target, &mut tracer)?;
         silent_event.push(start.elapsed().as_secs_f64() * 1e3);
         tracer.stop()?;
     }

@@ -87,6 +87,12 @@ impl Fates {
         })
     }
 
+    /// Whether nothing was told of an attempt yet.
+    pub(super) fn is_open(&self, key: &Key) -> bool {
+        let attempt = self.table.get(key);
+        attempt.is_some_and(|attempt| attempt.told.is_none())
+    }
+
     /// Lets go of what was read for attempts whose fate is known by now.
     pub(super) fn forget_readings(&mut self) {
         let table = &self.table;

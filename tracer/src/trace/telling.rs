@@ -36,12 +36,7 @@ impl Session<'_> {
             self.ask_before(key, inventory);
         }
         for key in self.fates.table.expired(now) {
-            let open = self
-                .fates
-                .table
-                .get(&key)
-                .is_some_and(|attempt| attempt.told.is_none());
-            if open && !self.ask_facts(&key, inventory) {
+            if self.fates.is_open(&key) && !self.ask_facts(&key, inventory) {
                 self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
             }
         }
@@ -56,12 +51,7 @@ impl Session<'_> {
             }
             Answer::Before(_, None) => {}
             Answer::Facts(key, facts) => {
-                let open = self
-                    .fates
-                    .table
-                    .get(&key)
-                    .is_some_and(|attempt| attempt.told.is_none());
-                if open {
+                if self.fates.is_open(&key) {
                     self.tell(&key, Outcome::Unanswered, *facts, inventory)?;
                 }
             }
@@ -189,12 +179,7 @@ impl Session<'_> {
         let now = monotonic_nanos();
         self.tell_refusals(u64::MAX, inventory)?;
         for key in self.fates.table.expired(now) {
-            let open = self
-                .fates
-                .table
-                .get(&key)
-                .is_some_and(|attempt| attempt.told.is_none());
-            if open {
+            if self.fates.is_open(&key) {
                 self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
             }
         }

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Place, Program};
 use crate::{
@@ -54,6 +54,11 @@ pub(super) fn read(inside: Inside) -> Result<Vec<Program>> {
     if let Some(error) = failure.filter(|_| !readable) {
         return Err(error).context("the control groups of its processes cannot be read");
     }
+    // To have found none means nothing if not all were looked at.
+    ensure!(
+        !found.is_empty() || Instant::now() < inside.deadline,
+        "no time was left to look at the programs of all control groups"
+    );
     let ids: Vec<_> = found.iter().map(|(_, id, _)| *id).collect();
     let loaded = query::by_id(&ids);
     let programs = found.into_iter().map(|(direction, id, group)| {
