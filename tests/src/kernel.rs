@@ -77,6 +77,23 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
     },
     Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
+            newest: ("NO_TX_TARGET", "vxlan_xmit"),
+            older: ("NOT_SPECIFIED", "vxlan_xmit"),
+        },
+        why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
+        before: (6, 18, 0),
+        what: What::Drop {
+            newest: ("IP_OUTNOROUTES", "vxlan_xmit_one"),
+            older: ("NOT_SPECIFIED", "vxlan_xmit_one"),
+        },
+        why: "a failed lookup of the VTEP's route is not told from other errors yet \
+              (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
         before: (6, 18, 0),
         what: What::Drop {
             newest: ("IP_INNOROUTES", "ip6_pkt_discard"),

@@ -22,6 +22,16 @@ pub struct Finding {
     pub cost: &'static str,
     /// How to get it.
     pub fix: &'static str,
+    /// Whether packets go unseen without it, so that silence proves nothing. Otherwise only less is
+    /// said of them.
+    #[serde(skip)]
+    pub hides: bool,
+}
+
+impl Finding {
+    fn sentence(&self) -> String {
+        format!("{} ({}: {})", self.cost, self.name, self.found)
+    }
 }
 
 /// How a fact stands.
@@ -54,6 +64,7 @@ impl Preflight {
                 tracepoint(btf),
                 ring_buffer(btf),
                 reasons(btf),
+                tunnel_reasons(btf),
                 conntrack(btf),
                 tcx(btf),
             ]);
@@ -74,13 +85,18 @@ impl Preflight {
 
     /// What cannot be shown, a sentence each.
     pub fn degraded(&self) -> Vec<String> {
-        let missing = self
-            .findings
-            .iter()
-            .filter(|finding| finding.state == State::Missing);
-        missing
-            .map(|finding| format!("{} ({}: {})", finding.cost, finding.name, finding.found))
-            .collect()
+        self.missing().map(Finding::sentence).collect()
+    }
+
+    /// What of that hides packets.
+    pub fn blind_spots(&self) -> Vec<String> {
+        let hiding = self.missing().filter(|finding| finding.hides);
+        hiding.map(Finding::sentence).collect()
+    }
+
+    fn missing(&self) -> impl Iterator<Item = &Finding> {
+        let findings = self.findings.iter();
+        findings.filter(|finding| finding.state == State::Missing)
     }
 }
 
@@ -137,6 +153,7 @@ fn capabilities() -> Finding {
         cost: "no kernel program can be loaded",
         fix: "run as root (sudo whydrop …); in a container, with CAP_BPF, CAP_PERFMON and \
               CAP_NET_ADMIN (or privileged) and the host's PID and network namespaces",
+        hides: true,
     }
 }
 
@@ -155,6 +172,7 @@ fn of_btf(btf: &anyhow::Result<KernelBtf>) -> Finding {
         cost: "the kernel's fields cannot be found",
         fix: "use a kernel with CONFIG_DEBUG_INFO_BTF=y (the distributions' are, since about 2021); \
               in a container, mount /sys",
+        hides: true,
     }
 }
 
@@ -179,6 +197,7 @@ fn tracepoint(btf: &KernelBtf) -> Finding {
         },
         cost: "no drop can be seen",
         fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_NET=y",
+        hides: true,
     }
 }
 
@@ -202,6 +221,7 @@ fn ring_buffer(btf: &KernelBtf) -> Finding {
         .to_owned(),
         cost: "no event can reach userspace",
         fix: "use a kernel of 5.8 or later",
+        hides: true,
     }
 }
 
@@ -222,6 +242,33 @@ fn reasons(btf: &KernelBtf) -> Finding {
         .to_owned(),
         cost: "the kernel does not say why it drops; only the function tells",
         fix: "use a kernel of 5.17 or later",
+        hides: false,
+    }
+}
+
+/// VXLAN and Geneve give reasons since 6.12.
+fn tunnel_reasons(btf: &KernelBtf) -> Finding {
+    let known = btf
+        .enumerators("skb_drop_reason")
+        .values()
+        .any(|name| name == "SKB_DROP_REASON_VXLAN_VNI_NOT_FOUND");
+    Finding {
+        name: "tunnels' reasons",
+        state: if known {
+            State::Present
+        } else {
+            State::Missing
+        },
+        found: if known {
+            "named in this kernel's BTF"
+        } else {
+            "kernel before 6.12"
+        }
+        .to_owned(),
+        cost: "VXLAN does not say why it drops; where the node's tables do not tell either, only \
+               \"the tunnel code\" is named",
+        fix: "use a kernel of 6.12 or later",
+        hides: false,
     }
 }
 
@@ -243,6 +290,7 @@ fn conntrack(btf: &KernelBtf) -> Finding {
         cost: "destinations before NAT are not shown, and a filter on them does not match",
         fix: "if this node does NAT, load the module nf_conntrack before whydrop, on a kernel with \
               CONFIG_DEBUG_INFO_BTF_MODULES=y",
+        hides: true,
     }
 }
 
@@ -264,6 +312,7 @@ fn tcx(btf: &KernelBtf) -> Finding {
         .to_owned(),
         cost: "handshakes are not seen at the interfaces",
         fix: "use a kernel of 6.6 or later",
+        hides: true,
     }
 }
 
@@ -289,5 +338,6 @@ fn symbols() -> Finding {
         .to_owned(),
         cost: "neither the dropping function nor the netfilter hook can be named",
         fix: "run with CAP_SYSLOG and with kernel.kptr_restrict below 2",
+        hides: false,
     }
 }

@@ -189,7 +189,7 @@ fn usable_mac(neighbours: &[Neighbour]) -> Option<&Mac> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::node::{
         fdb::tests::to,
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    fn whole() -> Overlay {
+    pub(crate) fn whole() -> Overlay {
         Overlay {
             device: LinkFacts {
                 up: true,

@@ -118,6 +118,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut tc = TcProbes::new(&namespaces, attachment);
     probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
     degraded.extend(tc.degraded());
+    let blind_spots = preflight.blind_spots().into_iter().chain(tc.degraded());
 
     let printer = Printer::new(
         io::stdout(),
@@ -142,6 +143,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     if let Some(unread) = tc.unread() {
         session.note(unread);
     }
+    session.fates.blind_spots = blind_spots.collect();
     session.started(Started {
         ts: SystemTime::now(),
         kernel: preflight.kernel.clone(),

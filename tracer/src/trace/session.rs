@@ -103,8 +103,6 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn started(&mut self, mut started: Started) -> Result<()> {
-        self.fates.blind_spots.clone_from(&started.degraded);
-        // Names are no part of what the probes can see.
         started
             .degraded
             .extend(self.notes.take().into_iter().flatten());

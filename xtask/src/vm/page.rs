@@ -99,7 +99,11 @@ fn row<'a>(
 }
 
 fn cell(results: &Results, executable: Option<&str>) -> String {
-    if executable.is_some_and(|name| !results.has_run(name)) {
+    let has_run = match executable {
+        Some(name) => results.has_run(name),
+        None => results.oldest_day().is_some(),
+    };
+    if !has_run {
         return "–".to_owned();
     }
     let counts = Outcome::ALL.map(|outcome| results.count(executable, outcome).to_string());

@@ -3,7 +3,7 @@
 use super::{Finding, fix, found, function, is_tunnelled, place};
 use crate::{
     drops::decode::DropFacts,
-    node::{change::quoted, facts::NodeFacts, link::LinkFacts},
+    node::{change::quoted, facts::NodeFacts, link::LinkFacts, overlay::Missing},
     record::{
         Confidence::{Confirmed, Likely},
         Point,
@@ -17,12 +17,7 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         .any(|prefix| function(facts).starts_with(prefix));
     let why = match reason {
         "VXLAN_VNI_NOT_FOUND" => "no VXLAN device here has the packet's VNI".to_owned(),
-        "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => {
-            format!(
-                "the tunnel device {} knows no VTEP for the packet's MAC address",
-                facts.ifname.as_deref().unwrap_or_default()
-            )
-        }
+        "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => no_vtep(facts),
         "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
             if in_tunnel_code || is_tunnelled(facts) =>
         {
@@ -42,7 +37,7 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "the next hop to the remote VTEP does not answer".to_owned()
         }
         "IP_OUTNOROUTES" | "IP_INNOROUTES" if is_tunnelled(facts) || in_tunnel_code => {
-            "there is no route to the remote VTEP".to_owned()
+            NO_ROUTE.to_owned()
         }
         "OTHERHOST" if at_tunnel(facts, node).is_some() => format!(
             "the packet came out of the tunnel{} for another MAC address: the sender's neighbour or \
@@ -53,11 +48,18 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "the tunnel device {} does not know the MAC address of the next hop",
             facts.ifname.as_deref().unwrap_or_default()
         ),
-        _ if in_tunnel_code => format!("the tunnel code dropped it ({reason})"),
+        _ if in_tunnel_code => without_reason(facts, node)
+            .unwrap_or_else(|| format!("the tunnel code dropped it ({reason})")),
         _ => return None,
     };
     let mut finding = found(Point::Overlay, Confirmed, why)?;
     finding.evidence = evidence(facts, node);
+    if without_reason(facts, node).is_some() {
+        finding.evidence.insert(
+            0,
+            "this kernel gives no reason here; the cause is what the node lacks now".to_owned(),
+        );
+    }
     match reason {
         "NETFILTER_DROP" => finding.fix.extend(node.fix.as_ref().map(fix)),
         // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
@@ -97,6 +99,29 @@ pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
          {name} down)"
     ));
     Some(finding)
+}
+
+const NO_ROUTE: &str = "there is no route to the remote VTEP";
+
+fn no_vtep(facts: &DropFacts) -> String {
+    format!(
+        "the tunnel device {} knows no VTEP for the packet's MAC address",
+        facts.ifname.as_deref().unwrap_or_default()
+    )
+}
+
+/// Why the tunnel's sending side drops what an older kernel gives no reason for: what it would need
+/// is not there. `None` if there was a reason, or nothing is known to be missing.
+fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let sends = function(facts).contains("_xmit");
+    if !sends || facts.reason != "NOT_SPECIFIED" {
+        return None;
+    }
+    match node.around.overlay.as_ref()?.missing()? {
+        Missing::FdbEntry(_) => Some(no_vtep(facts)),
+        Missing::Route(..) => Some(NO_ROUTE.to_owned()),
+        Missing::DeviceDown | Missing::Neighbour(..) | Missing::Answer(..) => None,
+    }
 }
 
 /// The tunnel device that it was dropped at.

@@ -5,7 +5,13 @@ use std::{collections::HashSet, time::SystemTime};
 use tracer_common::{event::DropKey, packet::protocol, tuple::Tuple};
 
 use super::*;
-use crate::{drops::decode::Decoder, kernel::clock::Clock, record::Flow, verdict::drop::judge};
+use crate::{
+    drops::decode::Decoder,
+    kernel::clock::Clock,
+    node::{overlay, route::Refusal},
+    record::Flow,
+    verdict::drop::judge,
+};
 
 fn facts(reason: &str, function: &str) -> DropFacts {
     let key = DropKey {
@@ -91,6 +97,26 @@ fn the_overlays_own_packets_are_the_overlays() {
             "{reason}"
         );
     }
+}
+
+#[test]
+fn a_tunnel_that_gives_no_reason_is_judged_by_what_it_lacks() {
+    let said = |function: &str, overlay| {
+        let mut node = NodeFacts::default();
+        node.around.overlay = Some(overlay);
+        let facts = facts("NOT_SPECIFIED", function);
+        let verdict = judge(&facts, &node);
+        assert_eq!(verdict.point, Point::Overlay);
+        verdict.why
+    };
+    let mut lacks = overlay::tests::whole();
+    assert!(said("vxlan_xmit", lacks.clone()).contains("the tunnel code dropped it"));
+    lacks.remotes[0].route.answer = Err(Refusal::NoRoute);
+    assert!(said("vxlan_xmit_one", lacks.clone()).contains("no route to the remote VTEP"));
+    lacks.fdb.clear();
+    assert!(said("vxlan_xmit", lacks.clone()).contains("knows no VTEP"));
+    // What comes in needs none of that.
+    assert!(said("vxlan_rcv", lacks).contains("the tunnel code dropped it"));
 }
 
 #[test]
