@@ -3,6 +3,8 @@
 //! Everything is `repr(C)` with explicit padding, native byte order; both sides are compiled from
 //! this file, on the same machine type.
 
+use core::mem::{MaybeUninit, offset_of};
+
 use crate::{patched, tuple::Tuple};
 
 /// Bytes of the packet that an event carries, from the network header up.
@@ -75,7 +77,7 @@ pub mod ct {
     pub const READ: u32 = 16;
 }
 
-/// One dropped packet, as sent through the ring buffer.
+/// One dropped packet, as sent through the ring buffer: what is not in use at its end is left out.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DropEvent {
@@ -89,8 +91,6 @@ pub struct DropEvent {
     pub count: u64,
     /// Conntrack's original tuple; all zero if the packet has no conntrack entry.
     pub original: Tuple,
-    /// The kernel stack, innermost first.
-    pub stack: [u64; STACK_DEPTH],
     /// Bytes of `stack` in use; negative is the error of `bpf_get_stack`.
     pub stack_bytes: i64,
     /// Bytes from the network header to the end, paged ones included; all segments of a GSO packet.
@@ -119,6 +119,8 @@ pub struct DropEvent {
     pub capture_len: u32,
     /// The packet, from the network header up.
     pub capture: [u8; CAPTURE_LEN],
+    /// The kernel stack, innermost first.
+    pub stack: [u64; STACK_DEPTH],
 }
 
 /// Which drops carry the kernel stack. Walking it costs more than all else of an event.
@@ -148,7 +150,8 @@ pub mod direction {
     pub const OUT: u32 = 1;
 }
 
-/// A packet of a handshake (or a DNS message, or an ICMP error), seen at an interface.
+/// A packet of a handshake (or a DNS message, or an ICMP error), seen at an interface. What is not in
+/// use of `capture` is not sent.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SightingEvent {
@@ -205,15 +208,22 @@ pub const fn handshake_key(proto: u8, number: u32) -> u64 {
 
 /// How many sightings of a SYN are kept before one of them matches the filter.
 pub const EARLY_HOPS: usize = 4;
+/// How many SYNs and queries have a place for such sightings, as a power of two.
+const EARLY_PLACES_LOG2: u32 = 13;
+/// The same as a number.
+pub const EARLY_PLACES: u32 = 1 << EARLY_PLACES_LOG2;
 
 /// Sightings of a SYN that did not match the filter there. NAT may make it match at a later hop;
 /// then these are the hops before.
+///
+/// Each key has one place, which later keys take over: of SYNs that never match there is no end, and
+/// they match within moments or not at all.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct EarlyHops {
     /// How many of `hops` are in use.
     pub len: u64,
-    /// The sightings, oldest first.
+    /// The sightings, oldest first. All are of one key, unless CPUs raced for the place.
     pub hops: [EarlyHop; EARLY_HOPS],
 }
 
@@ -221,12 +231,29 @@ pub struct EarlyHops {
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub struct EarlyHop {
+    /// The [`handshake_key`].
+    pub key: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
     /// The innermost flow.
     pub flow: Tuple,
     /// Where it was seen.
     pub place: Sighted,
+}
+
+impl EarlyHops {
+    /// The index of a key's place. Fibonacci hashing: the numbers of some senders follow each other.
+    #[inline(always)]
+    pub const fn place(key: u64) -> u32 {
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - EARLY_PLACES_LOG2)) as u32
+    }
+
+    /// The sightings of a key.
+    pub fn of(&self, key: u64) -> impl Iterator<Item = &EarlyHop> {
+        let len = usize::try_from(self.len).unwrap_or(EARLY_HOPS);
+        let hops = &self.hops[..len.min(EARLY_HOPS)];
+        hops.iter().filter(move |hop| hop.key == key)
+    }
 }
 
 /// A TCP segment that a socket on this machine sends again.
@@ -295,11 +322,15 @@ pub enum Event {
 
 impl Event {
     /// Reads an event from the bytes of a ring-buffer record; `None` if its kind is unknown or its
-    /// length is not that of its kind.
+    /// length is not one of its kind.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?) {
-            kind::DROP => read(bytes).map(Self::Drop),
-            kind::SIGHTING => read(bytes).map(Self::Sighting),
+            kind::DROP => read_start(bytes, offset_of!(DropEvent, capture))
+                .filter(|event: &DropEvent| event.sent_len() <= bytes.len())
+                .map(Self::Drop),
+            kind::SIGHTING => read_start(bytes, offset_of!(SightingEvent, capture))
+                .filter(|event: &SightingEvent| event.sent_len() <= bytes.len())
+                .map(Self::Sighting),
             kind::RETRANSMIT => read(bytes).map(Self::Retransmit),
             _ => None,
         }
@@ -319,23 +350,46 @@ fn read<T: FromKernel>(bytes: &[u8]) -> Option<T> {
     })
 }
 
+/// The same of a record that may leave out the type's last bytes, behind the first `least`; they read
+/// as zero.
+fn read_start<T: FromKernel>(bytes: &[u8], least: usize) -> Option<T> {
+    (least..=size_of::<T>()).contains(&bytes.len()).then(|| {
+        let mut value = MaybeUninit::<T>::zeroed();
+        // SAFETY: there are no more bytes than the type has, and every bit pattern is a value.
+        unsafe {
+            value
+                .as_mut_ptr()
+                .cast::<u8>()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            value.assume_init()
+        }
+    })
+}
+
 impl SightingEvent {
+    /// How many bytes of it are in use.
+    #[inline(always)]
+    pub fn sent_len(&self) -> usize {
+        offset_of!(Self, capture) + (self.capture_len as usize).min(CAPTURE_LEN)
+    }
+
     /// The captured bytes of the packet.
     pub fn captured(&self) -> &[u8] {
         &self.capture[..(self.capture_len as usize).min(CAPTURE_LEN)]
     }
 }
 
-impl EarlyHops {
-    /// The sightings in use.
-    pub fn as_slice(&self) -> &[EarlyHop] {
-        &self.hops[..usize::try_from(self.len)
-            .unwrap_or(EARLY_HOPS)
-            .min(EARLY_HOPS)]
-    }
-}
-
 impl DropEvent {
+    /// How many bytes of it are in use. The stack is at the end; most have none.
+    #[inline(always)]
+    pub fn sent_len(&self) -> usize {
+        if self.stack_bytes > 0 {
+            offset_of!(Self, stack) + (self.stack_bytes as usize).min(size_of_val(&self.stack))
+        } else {
+            offset_of!(Self, capture) + (self.capture_len as usize).min(CAPTURE_LEN)
+        }
+    }
+
     /// The captured bytes of the packet.
     pub fn captured(&self) -> &[u8] {
         &self.capture[..(self.capture_len as usize).min(CAPTURE_LEN)]

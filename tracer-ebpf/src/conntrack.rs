@@ -1,6 +1,6 @@
 //! The tuple before NAT, from the skb's conntrack entry.
 
-use tracer_common::{address::Address, event::ct, tuple::Tuple};
+use tracer_common::{address::Address, event::ct, layout::Field, tuple::Tuple};
 
 use crate::{kernel, maps::LAYOUT, skb::Skb};
 
@@ -19,14 +19,67 @@ pub(crate) fn original_tuple(skb: &Skb, tuple: &mut Tuple) {
     let (Some(offset), true) = (LAYOUT.ct_original.offset(), entry != 0) else {
         return;
     };
-    let base = entry + offset as u64;
-    let family: u16 = kernel::read(base, &LAYOUT.tuple_family).unwrap_or(0);
-    tuple.src = address(family, kernel::read(base, &LAYOUT.tuple_src_address));
-    tuple.dst = address(family, kernel::read(base, &LAYOUT.tuple_dst_address));
-    tuple.sport = port(kernel::read(base, &LAYOUT.tuple_src_port));
-    tuple.dport = port(kernel::read(base, &LAYOUT.tuple_dst_port));
-    tuple.proto = kernel::read(base, &LAYOUT.tuple_protocol).unwrap_or(0);
+    let Some(found) = TupleCopy::read(entry + offset as u64) else {
+        return;
+    };
+    let family = found.load(&LAYOUT.tuple_family).unwrap_or(0);
+    tuple.src = found.address(family, &LAYOUT.tuple_src_address);
+    tuple.dst = found.address(family, &LAYOUT.tuple_dst_address);
+    tuple.sport = found.port(&LAYOUT.tuple_src_port);
+    tuple.dport = found.port(&LAYOUT.tuple_dst_port);
+    tuple.proto = found.load(&LAYOUT.tuple_protocol).unwrap_or(0);
     tuple.flags = Tuple::HAS_PORTS;
+}
+
+/// Bytes of a `struct nf_conntrack_tuple` up to behind every field that is read, and a few more.
+const TUPLE_LEN: usize = 48;
+
+/// A copy of the struct, made by one helper call instead of one for each field.
+#[repr(align(8))]
+struct TupleCopy([u8; TUPLE_LEN]);
+
+impl TupleCopy {
+    #[inline(always)]
+    fn read(address: u64) -> Option<Self> {
+        kernel::read_at(address)
+    }
+
+    /// Loads a field; `None` if it is not there, or not within the copy.
+    #[inline(always)]
+    fn load<T: Copy>(&self, field: &Field) -> Option<T> {
+        self.load_behind(field, 0)
+    }
+
+    #[inline(always)]
+    fn load_behind<T: Copy>(&self, field: &Field, bytes: usize) -> Option<T> {
+        let at = field.offset()? + bytes;
+        if at + size_of::<T>() > TUPLE_LEN {
+            return None;
+        }
+        // SAFETY: within the copy; the kernel aligns its fields, and this is aligned as the struct.
+        Some(unsafe { self.0.as_ptr().add(at).cast::<T>().read_volatile() })
+    }
+
+    #[inline(always)]
+    fn port(&self, field: &Field) -> u16 {
+        self.load(field).map_or(0, u16::from_be)
+    }
+
+    #[inline(always)]
+    fn address(&self, family: u16, field: &Field) -> Address {
+        // A union, aligned as words of four bytes.
+        let word = |index: usize| self.load_behind::<[u8; 4]>(field, 4 * index);
+        if family == AF_INET {
+            return word(0).map_or(Address::UNSPECIFIED, Address::v4);
+        }
+        match (word(0), word(1), word(2), word(3)) {
+            (Some(a), Some(b), Some(c), Some(d)) => {
+                // SAFETY: both are sixteen bytes that take every value.
+                Address::v6(unsafe { core::mem::transmute::<[[u8; 4]; 4], [u8; 16]>([a, b, c, d]) })
+            }
+            _ => Address::UNSPECIFIED,
+        }
+    }
 }
 
 /// What conntrack has said of the packet, as [`ct`] has it.
@@ -51,21 +104,4 @@ pub(crate) fn is_translated(skb: &Skb) -> bool {
     }
     let status: Option<u32> = kernel::read(entry, &LAYOUT.ct_status);
     status.is_none_or(|status| status & (ct::SRC_NAT | ct::DST_NAT) != 0)
-}
-
-#[inline(always)]
-fn port(bytes: Option<[u8; 2]>) -> u16 {
-    bytes.map_or(0, u16::from_be_bytes)
-}
-
-#[inline(always)]
-fn address(family: u16, bytes: Option<[u8; 16]>) -> Address {
-    let Some(bytes) = bytes else {
-        return Address::UNSPECIFIED;
-    };
-    if family == AF_INET {
-        Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]])
-    } else {
-        Address::v6(bytes)
-    }
 }

@@ -6,26 +6,23 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        generated::{bpf_get_stack, bpf_probe_read_kernel as read_kernel_bytes},
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_stack,
     },
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
-    event::{CAPTURE_LEN, DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
+    event::{DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
     packet::{PLAIN_V4, PLAIN_V6, Role, plain, tcp, walk},
 };
 
 use crate::{
     atomic, conntrack,
     maps::{
-        DROPS, DropRoom, EVENTS, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room,
-        tally,
+        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, send, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
-    wake,
 };
 
 /// Events of one key in one second. A person reads no more; all of them are counted.
@@ -48,7 +45,7 @@ pub(crate) fn observe(
     }
     let room = drop_room()?;
     if first == FirstLook::Matches {
-        conntrack::original_tuple(&skb, &mut room.original);
+        conntrack::original_tuple(&skb, &mut room.event.original);
     } else {
         look_closely(&skb, &packet, room)?;
     }
@@ -57,7 +54,8 @@ pub(crate) fn observe(
         return None;
     }
     let tcp = tcp(&packet, &room.flow);
-    room.key = DropKey {
+    let event = &mut room.event;
+    event.key = DropKey {
         flow: room.flow.tuple,
         location,
         reason,
@@ -70,37 +68,29 @@ pub(crate) fn observe(
     };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let count = count(&room.key, now)?;
+    let count = count(&event.key, now)?;
     debug!(
         ctx,
         "drop: reason {} at {:x}, count {}", reason, location, count
     );
-    let Some(mut entry) = EVENTS.reserve::<DropEvent>(0) else {
-        tally(tally::LOST);
-        return None;
-    };
-    let event = entry.as_mut_ptr();
-    // SAFETY: `event` points to a whole event in the ring buffer, of which every field is written
-    // here or in `describe`.
-    unsafe {
-        (*event).kind = kind::DROP;
-        (*event).at = now;
-        (*event).key = room.key;
-        (*event).count = count;
-        (*event).original = room.original;
-        (*event).stack_bytes = if STACKS.wants(reason) {
+    event.kind = kind::DROP;
+    event.at = now;
+    event.count = count;
+    event.stack_bytes = if STACKS.wants(reason) {
+        // SAFETY: the stack has room for as many bytes.
+        unsafe {
             bpf_get_stack(
                 ctx.as_ptr(),
-                addr_of_mut!((*event).stack).cast(),
+                event.stack.as_mut_ptr().cast(),
                 (STACK_DEPTH * size_of::<u64>()) as u32,
                 0,
             )
-        } else {
-            0
-        };
-        describe(event, &skb, &packet, &place);
-    }
-    entry.submit(wake::flags(now));
+        }
+    } else {
+        0
+    };
+    describe(event, &skb, &packet, &place);
+    send(event, event.sent_len(), now);
     Some(())
 }
 
@@ -159,8 +149,8 @@ fn look_closely(skb: &Skb, packet: &Packet, room: &mut DropRoom) -> Option<()> {
         tally(tally::MALFORMED);
         return None;
     }
-    conntrack::original_tuple(skb, &mut room.original);
-    (matches || asked_for(&room.original)).then_some(())
+    conntrack::original_tuple(skb, &mut room.event.original);
+    (matches || asked_for(&room.event.original)).then_some(())
 }
 
 /// Counts the drop. Gives the new count if an event may be sent for it.
@@ -192,31 +182,18 @@ fn count(key: &DropKey, now: u64) -> Option<u64> {
 }
 
 /// Writes what the skb and its place say.
-///
-/// # Safety
-///
-/// `event` points to a whole event.
 #[inline(always)]
-unsafe fn describe(event: *mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
-    // SAFETY: as required of the caller.
-    unsafe {
-        (*event).len = skb.len_from(packet);
-        (*event).gso_size = skb.gso_size();
-        (*event).mtu = place.mtu(skb);
-        (*event).mark = skb.scalar(&LAYOUT.skb_mark).unwrap_or(0);
-        (*event).iif = skb.scalar(&LAYOUT.skb_iif).unwrap_or(0);
-        (*event).pid = bpf_get_current_pid_tgid() as u32;
-        (*event).comm = bpf_get_current_comm().unwrap_or([0; 16]);
-        (*event).ifname = place.ifname(skb);
-        (*event).netns_from = place.netns_from;
-        (*event).ct = conntrack::state(skb);
-        (*event).reserved = 0;
-        let len = packet.linear.min(CAPTURE_LEN as u32);
-        let failed = read_kernel_bytes(
-            addr_of_mut!((*event).capture).cast(),
-            len,
-            packet.start as *const _,
-        );
-        (*event).capture_len = if failed == 0 { len } else { 0 };
-    }
+fn describe(event: &mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
+    event.len = skb.len_from(packet);
+    event.gso_size = skb.gso_size();
+    event.mtu = place.mtu(skb);
+    event.mark = skb.scalar(&LAYOUT.skb_mark).unwrap_or(0);
+    event.iif = skb.scalar(&LAYOUT.skb_iif).unwrap_or(0);
+    event.pid = bpf_get_current_pid_tgid() as u32;
+    event.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    event.ifname = place.ifname(skb);
+    event.netns_from = place.netns_from;
+    event.ct = conntrack::state(skb);
+    event.reserved = 0;
+    event.capture_len = packet.capture(&mut event.capture);
 }

@@ -2,15 +2,20 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    event::{DropCount, DropKey, EarlyHops, Handshake, StackPolicy, tally},
+    event::{
+        DropCount, DropEvent, DropKey, EARLY_PLACES, EarlyHops, Handshake, SightingEvent,
+        StackPolicy, tally,
+    },
     filter::{Filter, Member, Side, Watched, kind},
     layout::Layout,
     packet::Layer,
     tuple::Tuple,
 };
+
+use crate::{skb::SkbCopy, wake};
 
 /// Where the kernel keeps its fields. Read with volatile loads only: the loader replaces it.
 #[unsafe(no_mangle)]
@@ -76,13 +81,11 @@ pub(crate) static DROPS: HashMap<DropKey, DropCount> = HashMap::with_max_entries
 #[map]
 pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_entries(16384, 0);
 
-/// Sightings of SYNs and queries before they matched the filter, by the same key.
+/// Sightings of SYNs and queries before they matched the filter, by [`EarlyHops::place`]. No hash
+/// map: every SYN that does not match comes here, and making an entry would cost more than all else
+/// that is done for it.
 #[map]
-pub(crate) static EARLY: LruHashMap<u64, EarlyHops> = LruHashMap::with_max_entries(4096, 0);
-
-/// One all-zero entry, which new ones of `EARLY` are copies of: it would not fit on the stack.
-#[map]
-pub(crate) static NO_HOPS: PerCpuArray<EarlyHops> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static EARLY: Array<EarlyHops> = Array::with_max_entries(EARLY_PLACES, 0);
 
 /// Room to work in, one for each group of programs: the stack has 512 bytes. A program is not run
 /// again on a CPU where it is running already, so nobody else writes there meanwhile.
@@ -97,16 +100,16 @@ static SIGHTING_ROOM: PerCpuArray<SightingRoom> = PerCpuArray::with_max_entries(
 pub(crate) struct DropRoom {
     pub(crate) layer: Layer,
     pub(crate) flow: Layer,
-    pub(crate) original: Tuple,
-    pub(crate) key: DropKey,
+    pub(crate) event: DropEvent,
 }
 
 /// What is known of a sighted packet so far.
 #[repr(C)]
 pub(crate) struct SightingRoom {
+    pub(crate) skb: SkbCopy,
     pub(crate) layer: Layer,
     pub(crate) flow: Layer,
-    pub(crate) original: Tuple,
+    pub(crate) event: SightingEvent,
 }
 
 /// The room of the drop programs on this CPU.
@@ -123,6 +126,21 @@ pub(crate) fn sighting_room() -> Option<&'static mut SightingRoom> {
     SIGHTING_ROOM
         .get_ptr_mut(0)
         .map(|room| unsafe { &mut *room })
+}
+
+/// Sends the first `len` bytes of an event; counts it where there is no room for it.
+///
+/// It is made in a room of this CPU and copied. Made in the ring buffer itself, it would take as many
+/// bytes as any event of its kind may have: most of them unused, and each cache line of the ring
+/// buffer was last in the reader's cache.
+#[inline(always)]
+pub(crate) fn send<T>(event: &T, len: usize, now: u64) {
+    // SAFETY: no caller gives more bytes than the event has, and the verifier checks it.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len) };
+    if EVENTS.output::<[u8]>(bytes, wake::flags(now)).is_err() {
+        tally(tally::LOST);
+    }
 }
 
 /// Counters of [`tally`].

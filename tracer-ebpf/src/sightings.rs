@@ -1,20 +1,20 @@
 //! A packet at an interface: does it tell of a handshake that matches, and where is it now?
 
-use core::{mem::MaybeUninit, ptr::addr_of_mut};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_NOEXIST},
-    helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel as read_kernel_bytes},
+    helpers::bpf_ktime_get_ns,
     programs::TcContext,
 };
 use tracer_common::{
     event::{
-        CAPTURE_LEN, EARLY_HOPS, EarlyHop, Handshake, Sighted, SightingEvent, direction,
-        handshake_key, kind, tally,
+        EARLY_HOPS, EarlyHops, Handshake, Sighted, SightingEvent, direction, handshake_key, kind,
+        tally,
     },
     packet::{
-        Bytes, DNS_PORT, Glance, Layer, Plain, Role, Tcp, glance, glance_v4, glance_v6, protocol,
-        tcp, walk,
+        Bytes, DNS_PORT, Glance, Layer, PLAIN_V4, PLAIN_V6, Plain, Role, Tcp, glance, glance_v4,
+        glance_v6, plain, protocol, tcp, walk,
     },
     tuple::Tuple,
 };
@@ -22,12 +22,10 @@ use tracer_common::{
 use crate::{
     conntrack,
     maps::{
-        EARLY, EVENTS, HANDSHAKES, LAYOUT, NO_HOPS, WATCHED, asked_for, asked_for_here,
-        sighting_room, tally,
+        EARLY, HANDSHAKES, LAYOUT, WATCHED, asked_for, asked_for_here, send, sighting_room, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
-    wake,
 };
 
 const IPV4: u32 = 0x0800u16.to_be() as u32;
@@ -59,6 +57,8 @@ pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     if first == FirstLook::Nothing {
         return None;
     }
+    let room = sighting_room()?;
+    let skb = skb.copied(&mut room.skb)?;
     let packet = skb.packet()?;
     if first == FirstLook::Unclear {
         first = look_inside(packet.start, packet.linear, packet.version);
@@ -329,38 +329,68 @@ fn look(
     let mut matches = settles;
     // Of a quoted packet, the protocol and where its transport header starts.
     let mut quoted = (0, 0);
-    let readable = walk(packet, &mut room.layer, |role, layer| {
-        matches |= asked_for(&layer.tuple);
-        match role {
-            Role::Travelling => room.flow = *layer,
-            Role::Quoted => quoted = (layer.tuple.proto, layer.transport_at),
+    if look_plainly(packet.start, packet.linear, packet.version) {
+        matches = matches || asked_for(&room.flow.tuple);
+    } else {
+        let readable = walk(packet, &mut room.layer, |role, layer| {
+            matches |= asked_for(&layer.tuple);
+            match role {
+                Role::Travelling => room.flow = *layer,
+                Role::Quoted => quoted = (layer.tuple.proto, layer.transport_at),
+            }
+        });
+        if !readable {
+            tally(tally::MALFORMED);
+            return None;
         }
-    });
-    if !readable {
-        tally(tally::MALFORMED);
-        return None;
     }
     let part = part(packet, &room.flow, quoted)?;
-    conntrack::original_tuple(skb, &mut room.original);
-    matches = matches
-        || asked_for(&room.original)
-        || (part.key != 0 && HANDSHAKES.get_ptr(part.key).is_some());
+    conntrack::original_tuple(skb, &mut room.event.original);
+    let is_followed = part.key != 0 && HANDSHAKES.get_ptr(part.key).is_some();
+    matches = matches || is_followed || asked_for(&room.event.original);
     if !matches {
         if part.opens {
             remember(part.key, skb, &room.flow.tuple, direction);
         }
         return None;
     }
-    let payload = if settles {
+    room.event.payload = if settles {
         payload(packet, &room.flow, load)
     } else {
         [0; 8]
     };
-    if part.opens {
-        // It may be there already; then it stays as it is.
+    if part.opens && !is_followed {
+        // Another CPU may be first; then its entry is the one to use.
         let _ = HANDSHAKES.insert(part.key, Handshake::default(), BPF_NOEXIST.into());
     }
-    send(skb, packet, &room.original, payload, direction)
+    tell(skb, packet, &mut room.event, direction)
+}
+
+/// Puts the only layer of a plain packet into the room, by one helper call. `false` if it is not
+/// plain: then the whole parser must look.
+///
+/// A function of its own, so that its share of the stack is free again when the parser needs it.
+#[inline(never)]
+fn look_plainly(start: u64, linear: u32, version: Version) -> bool {
+    match version {
+        Version::V4 => plain_bytes::<PLAIN_V4>(start, linear),
+        Version::V6 => plain_bytes::<PLAIN_V6>(start, linear),
+    }
+}
+
+#[inline(always)]
+fn plain_bytes<const LEN: usize>(start: u64, linear: u32) -> bool {
+    if linear < LEN as u32 {
+        return false;
+    }
+    let Some(layer) = Start::<LEN>::read(start).and_then(|start| plain(&start)) else {
+        return false;
+    };
+    let Some(room) = sighting_room() else {
+        return false;
+    };
+    room.flow = layer;
+    true
 }
 
 /// The first bytes of a segment's payload. Behind a ClientHello, what the server sends is of
@@ -419,28 +449,23 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
 /// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
 #[inline(always)]
 fn remember(key: u64, skb: &Skb, flow: &Tuple, direction: u32) -> Option<()> {
-    let entry = match EARLY.get_ptr_mut(key) {
-        Some(entry) => entry,
-        None => {
-            // SAFETY: nobody writes to this entry.
-            let empty = unsafe { &*NO_HOPS.get_ptr(0)? };
-            let _ = EARLY.insert(key, empty, BPF_NOEXIST.into());
-            EARLY.get_ptr_mut(key)?
-        }
-    };
+    let entry = EARLY.get_ptr_mut(EarlyHops::place(key))?;
     let place = sighted(skb, direction)?;
-    // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a slot
+    // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
     // cost one early hop.
     unsafe {
-        let len = (*entry).len as usize;
+        let mut len = (*entry).len as usize;
+        if (*entry).hops[0].key != key {
+            len = 0;
+        }
         if len >= EARLY_HOPS {
             return None;
         }
-        (*entry).hops[len] = EarlyHop {
-            at: bpf_ktime_get_ns(),
-            flow: *flow,
-            place,
-        };
+        let hop = &mut (*entry).hops[len];
+        hop.key = key;
+        hop.at = bpf_ktime_get_ns();
+        hop.flow = *flow;
+        hop.place = place;
         (*entry).len = len as u64 + 1;
     }
     Some(())
@@ -459,37 +484,14 @@ fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
 }
 
 #[inline(always)]
-fn send(
-    skb: &Skb,
-    packet: &Packet,
-    original: &Tuple,
-    payload: [u8; 8],
-    direction: u32,
-) -> Option<()> {
-    let place = sighted(skb, direction)?;
-    let Some(mut entry) = EVENTS.reserve::<SightingEvent>(0) else {
-        tally(tally::LOST);
-        return None;
-    };
-    let event = entry.as_mut_ptr();
+fn tell(skb: &Skb, packet: &Packet, event: &mut SightingEvent, direction: u32) -> Option<()> {
+    event.place = sighted(skb, direction)?;
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: `event` points to a whole event in the ring buffer, of which every field is written.
-    unsafe {
-        (*event).kind = kind::SIGHTING;
-        (*event).at = now;
-        (*event).original = *original;
-        (*event).place = place;
-        (*event).len = skb.len_from(packet);
-        (*event).payload = payload;
-        let len = packet.linear.min(CAPTURE_LEN as u32);
-        let failed = read_kernel_bytes(
-            addr_of_mut!((*event).capture).cast(),
-            len,
-            packet.start as *const _,
-        );
-        (*event).capture_len = if failed == 0 { len } else { 0 };
-    }
-    entry.submit(wake::flags(now));
+    event.kind = kind::SIGHTING;
+    event.at = now;
+    event.len = skb.len_from(packet);
+    event.capture_len = packet.capture(&mut event.capture);
+    send(event, event.sent_len(), now);
     Some(())
 }

@@ -1,7 +1,8 @@
 //! `struct sk_buff`, read at the offsets of the running kernel.
 
-use aya_ebpf::cty::c_void;
+use aya_ebpf::{cty::c_void, helpers::generated::bpf_probe_read_kernel as read_kernel_bytes};
 use tracer_common::{
+    event::CAPTURE_LEN,
     layout::Field,
     packet::{Bytes, Plain},
 };
@@ -21,7 +22,16 @@ pub(crate) struct Skb {
     address: *const c_void,
     /// Whether the verifier knows it to be an skb, and checks loads from it.
     typed: bool,
+    /// A copy of it, from which fields are loaded instead.
+    copy: Option<&'static SkbCopy>,
 }
+
+/// Bytes of an skb up to behind every field that is read. A field beyond is read from the skb.
+const SKB_LEN: usize = 240;
+
+/// A copy of the struct, made by one helper call instead of one for each field.
+#[repr(C, align(8))]
+pub(crate) struct SkbCopy([u8; SKB_LEN]);
 
 impl Skb {
     /// The skb of a BTF tracepoint's argument.
@@ -30,6 +40,7 @@ impl Skb {
         Self {
             address: skb,
             typed: true,
+            copy: None,
         }
     }
 
@@ -40,7 +51,20 @@ impl Skb {
         Self {
             address: context,
             typed: false,
+            copy: None,
         }
+    }
+
+    /// The same skb, with a copy of its struct in `room`.
+    #[inline(always)]
+    pub(crate) fn copied(self, room: &'static mut SkbCopy) -> Option<Self> {
+        let to = room.0.as_mut_ptr().cast();
+        // SAFETY: there is room for as many bytes; the helper checks where it reads from.
+        let failed = unsafe { read_kernel_bytes(to, SKB_LEN as u32, self.address.cast()) };
+        (failed == 0).then_some(Self {
+            copy: Some(room),
+            ..self
+        })
     }
 
     /// The skb's address.
@@ -58,10 +82,11 @@ impl Skb {
     /// Loads a scalar field.
     #[inline(always)]
     pub(crate) fn scalar<T: Copy>(&self, field: &Field) -> Option<T> {
-        match self.object() {
-            Some(object) => object.load(field),
-            None => kernel::read(self.address as u64, field),
+        if let Some(object) = self.object() {
+            return object.load(field);
         }
+        let copied = self.copy.and_then(|copy| copy.load(field));
+        copied.or_else(|| kernel::read(self.address as u64, field))
     }
 
     /// Loads a pointer field as a number.
@@ -69,7 +94,7 @@ impl Skb {
     pub(crate) fn pointer(&self, field: &Field) -> u64 {
         match self.object() {
             Some(object) => object.number(field),
-            None => kernel::read(self.address as u64, field).unwrap_or(0),
+            None => self.scalar(field).unwrap_or(0),
         }
     }
 
@@ -129,6 +154,19 @@ impl Skb {
     }
 }
 
+impl SkbCopy {
+    /// Loads a field; `None` if it is not within the copy.
+    #[inline(always)]
+    fn load<T: Copy>(&self, field: &Field) -> Option<T> {
+        let offset = field.offset()?;
+        if offset + size_of::<T>() > SKB_LEN {
+            return None;
+        }
+        // SAFETY: within the copy; the kernel aligns its fields, and this is aligned as the struct.
+        Some(unsafe { self.0.as_ptr().add(offset).cast::<T>().read_volatile() })
+    }
+}
+
 /// The linear part of a packet, in kernel memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
@@ -138,6 +176,18 @@ pub(crate) struct Packet {
     pub(crate) linear: u32,
     /// What its EtherType says that it is.
     pub(crate) version: Version,
+}
+
+impl Packet {
+    /// Copies its first bytes; gives how many. A reader may rely on no others.
+    #[inline(always)]
+    pub(crate) fn capture(&self, to: &mut [u8; CAPTURE_LEN]) -> u32 {
+        let len = self.linear.min(CAPTURE_LEN as u32);
+        // SAFETY: there is room for as many bytes; the helper checks where it reads from.
+        let failed =
+            unsafe { read_kernel_bytes(to.as_mut_ptr().cast(), len, self.start as *const _) };
+        if failed == 0 { len } else { 0 }
+    }
 }
 
 /// IPv4 or IPv6.

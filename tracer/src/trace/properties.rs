@@ -203,6 +203,7 @@ proptest! {
     #[test]
     fn no_early_hop_makes_it_panic(packet in record(), len in any::<u64>(), fill in any::<u8>()) {
         let mut hop = EarlyHop {
+            key: 1,
             at: len,
             ..EarlyHop::default()
         };
@@ -211,7 +212,7 @@ proptest! {
             len,
             hops: [hop; EARLY_HOPS],
         };
-        Rehearsal::new().take(&packet, hops.as_slice().to_vec());
+        Rehearsal::new().take(&packet, hops.of(1).copied().collect());
     }
 }
 

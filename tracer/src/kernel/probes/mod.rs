@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{BtfTracePoint, SchedClassifier},
 };
 use tracer_common::{
@@ -78,7 +78,7 @@ pub struct Probes {
     program: &'static str,
     drops: HashMap<MapData, DropKey, DropCount>,
     tallies: PerCpuArray<MapData, u64>,
-    early: HashMap<MapData, u64, EarlyHops>,
+    early: Array<MapData, EarlyHops>,
     members: HashMap<MapData, Member, u32>,
 }
 
@@ -146,7 +146,7 @@ impl Probes {
             .with_context(|| format!("the kernel refuses the program {RETRANSMIT}"))?;
         let drops = HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?;
         let tallies = PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?;
-        let early = HashMap::try_from(take_map(&mut ebpf, "EARLY")?)?;
+        let early = Array::try_from(take_map(&mut ebpf, "EARLY")?)?;
         let members = HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?;
         Ok(Self {
             ebpf,
@@ -249,9 +249,9 @@ impl Probes {
     /// Sightings of a SYN or a DNS query from before it matched the filter, by
     /// [`tracer_common::event::handshake_key`].
     pub fn early_hops(&self, key: u64) -> Vec<EarlyHop> {
-        let found = self.early.get(&key, 0).ok();
+        let found = self.early.get(&EarlyHops::place(key), 0).ok();
         found
-            .map(|hops| hops.as_slice().to_vec())
+            .map(|hops| hops.of(key).copied().collect())
             .unwrap_or_default()
     }
 
