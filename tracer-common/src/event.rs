@@ -12,8 +12,9 @@ pub const CAPTURE_LEN: usize = 192;
 /// Frames of the kernel stack that an event carries, innermost first.
 pub const STACK_DEPTH: usize = 40;
 
-/// How long after it was woken userspace looks for events again, in milliseconds: those that came
-/// within a millisecond of the wake-up did not wake it.
+/// How long after a wake-up events do not wake userspace, in milliseconds.
+pub const WAKE_PAUSE_MS: u64 = 20;
+/// How often userspace looks for events by itself for as long as that, in milliseconds.
 pub const LOOK_AGAIN_MS: u64 = 2;
 
 /// What makes two drops alike: they are counted together, exactly, in the kernel.
@@ -412,18 +413,76 @@ mod tests {
 
     #[test]
     fn an_event_of_another_length_or_kind_is_refused() {
-        for kind in 0..9u64 {
+        for (kind, lengths) in [
+            (0, None),
+            (
+                kind::DROP,
+                Some(offset_of!(DropEvent, capture)..=size_of::<DropEvent>()),
+            ),
+            (
+                kind::SIGHTING,
+                Some(offset_of!(SightingEvent, capture)..=size_of::<SightingEvent>()),
+            ),
+            (
+                kind::RETRANSMIT,
+                Some(size_of::<RetransmitEvent>()..=size_of::<RetransmitEvent>()),
+            ),
+            (4, None),
+        ] {
             let mut bytes = vec![0; 2000];
             bytes[..8].copy_from_slice(&kind.to_ne_bytes());
-            let readable = (0..2000)
-                .filter(|len| Event::from_bytes(&bytes[..*len]).is_some())
-                .count();
-            assert_eq!(
-                readable,
-                usize::from((1..=3).contains(&kind)),
-                "kind {kind}"
-            );
+            for len in 0..2000 {
+                assert_eq!(
+                    Event::from_bytes(&bytes[..len]).is_some(),
+                    lengths
+                        .as_ref()
+                        .is_some_and(|lengths| lengths.contains(&len)),
+                    "{len} bytes of kind {kind}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn what_an_event_says_to_have_must_be_there() {
+        let sent = |event: &DropEvent, len: usize| {
+            // SAFETY: an event is plain integers, without padding.
+            let bytes = unsafe {
+                core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len)
+            };
+            match Event::from_bytes(bytes) {
+                Some(Event::Drop(event)) => Some((event.captured().len(), event.frames().len())),
+                _ => None,
+            }
+        };
+        let mut event = drop_event(0);
+        event.kind = kind::DROP;
+        event.capture_len = 40;
+        let len = event.sent_len();
+        assert_eq!(len, offset_of!(DropEvent, capture) + 40);
+        assert_eq!(sent(&event, len), Some((40, 0)));
+        assert_eq!(sent(&event, len - 1), None);
+        event.stack_bytes = 16;
+        let len = event.sent_len();
+        assert_eq!(len, offset_of!(DropEvent, stack) + 16);
+        assert_eq!(sent(&event, len), Some((40, 2)));
+        assert_eq!(sent(&event, len - 1), None);
+    }
+
+    #[test]
+    fn early_hops_are_those_of_their_own_key() {
+        let hop = |key| EarlyHop {
+            key,
+            ..EarlyHop::default()
+        };
+        let mut hops = EarlyHops {
+            len: u64::MAX,
+            hops: [hop(1), hop(2), hop(1), hop(0)],
+        };
+        assert_eq!(hops.of(1).count(), 2);
+        hops.len = 1;
+        assert_eq!((hops.of(1).count(), hops.of(2).count()), (1, 0));
+        assert!((0..100_000).all(|key| EarlyHops::place(key) < EARLY_PLACES));
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub(crate) fn send<T>(event: &T, len: usize, now: u64) {
     // SAFETY: no caller gives more bytes than the event has, and the verifier checks it.
     let bytes =
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len) };
-    if EVENTS.output::<[u8]>(bytes, wake::flags(now)).is_err() {
+    if !wake::output(bytes, now) {
         tally(tally::LOST);
     }
 }

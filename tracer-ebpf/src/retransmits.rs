@@ -3,14 +3,14 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tracer_common::{
     address::Address,
-    event::{RetransmitEvent, kind, tally},
+    event::{RetransmitEvent, kind},
     packet::protocol,
     tuple::Tuple,
 };
 
 use crate::{
     kernel,
-    maps::{EVENTS, FILTER, LAYOUT, asked_for, tally},
+    maps::{FILTER, LAYOUT, asked_for, send},
     skb::Skb,
 };
 
@@ -43,9 +43,7 @@ pub(crate) fn observe(sk: u64, skb: Skb) -> Option<()> {
         state: state.into(),
         reserved: 0,
     };
-    if EVENTS.output::<RetransmitEvent>(&event, 0).is_err() {
-        tally(tally::LOST);
-    }
+    send(&event, size_of::<RetransmitEvent>(), event.at);
     Some(())
 }
 

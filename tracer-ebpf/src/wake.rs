@@ -1,35 +1,45 @@
 //! When userspace is woken for an event.
 //!
-//! A wake-up is an interrupt, which costs more than the event. Within a millisecond of one, further
-//! events leave it out: userspace looks again two milliseconds after it was woken, by
-//! [`tracer_common::event::LOOK_AGAIN_MS`].
+//! A wake-up is an interrupt, which costs more than the event. For [`WAKE_PAUSE_MS`] after one,
+//! further events leave it out: meanwhile userspace looks by itself.
 
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
     maps::Array,
 };
+use tracer_common::event::WAKE_PAUSE_MS;
+
+use crate::maps::EVENTS;
 
 /// When userspace was woken, in nanoseconds of `CLOCK_MONOTONIC`.
 #[map]
 static WOKEN: Array<u64> = Array::with_max_entries(1, 0);
 
-const PAUSE: u64 = 1_000_000;
+const PAUSE: i64 = WAKE_PAUSE_MS as i64 * 1_000_000;
 
-/// The flags that an event is submitted with. CPUs that race for it wake once more, at worst.
+/// Puts an event into the ring buffer, and wakes userspace if that is due. `false` if there is no room
+/// for it.
 #[inline(always)]
-pub(crate) fn flags(now: u64) -> u64 {
+pub(crate) fn output(event: &[u8], now: u64) -> bool {
     let Some(woken) = WOKEN.get_ptr_mut(0) else {
-        return BPF_RB_FORCE_WAKEUP.into();
+        return false;
     };
-    // SAFETY: the verifier checked the pointer.
-    unsafe {
-        // Another CPU's clock may be a little ahead.
-        if now.wrapping_sub(woken.read_volatile()).cast_signed() < PAUSE.cast_signed() {
-            return BPF_RB_NO_WAKEUP.into();
-        }
-        woken.write_volatile(now);
+    // SAFETY: the verifier checked the pointer. CPUs that race for it wake once more, at worst.
+    let last = unsafe { woken.read_volatile() };
+    // Another CPU's clock may be a little ahead.
+    if now.wrapping_sub(last).cast_signed() < PAUSE {
+        return EVENTS
+            .output::<[u8]>(event, BPF_RB_NO_WAKEUP.into())
+            .is_ok();
     }
     // Not left to the kernel, which wakes nobody who is still reading.
-    BPF_RB_FORCE_WAKEUP.into()
+    let is_in = EVENTS
+        .output::<[u8]>(event, BPF_RB_FORCE_WAKEUP.into())
+        .is_ok();
+    if is_in {
+        // SAFETY: as above.
+        unsafe { woken.write_volatile(now) };
+    }
+    is_in
 }

@@ -28,6 +28,7 @@ use crate::{
         noise,
     },
     kernel::{
+        clock::monotonic_nanos,
         interfaces::Inventory,
         netns::{self, NetnsNames},
         probes::{EventStream, Probes, Tallies},
@@ -56,6 +57,9 @@ pub(super) struct Session<'a> {
     printer: Printer<Stdout>,
     /// The kernel's counters, as far as they were told.
     reported: Tallies,
+    /// Whether events were lost whose drops are still to be shown by their count: at the next tick,
+    /// when no event can be on its way any more.
+    unaccounted: bool,
     pub(super) summary: Summary,
     layers: Layers,
     /// Drop records printed.
@@ -95,6 +99,7 @@ impl<'a> Session<'a> {
             notes: Some(Vec::new()),
             printer,
             reported: Tallies::default(),
+            unaccounted: false,
             summary: Summary::default(),
             layers: Layers::default(),
             records: 0,
@@ -252,11 +257,14 @@ impl<'a> Session<'a> {
     fn tell_losses(&mut self, probes: &Probes) -> Result<()> {
         let tallies = probes.tallies();
         let before = std::mem::replace(&mut self.reported, tallies);
+        if std::mem::take(&mut self.unaccounted) {
+            self.reconcile(probes, EVENT_DELAY)?;
+        }
         if tallies.lost > before.lost {
             let place = "the ring buffer, which was full; the drops are counted all the same, and \
                          --ring-size makes it larger";
             self.lost(tallies.lost - before.lost, place)?;
-            self.reconcile(probes)?;
+            self.unaccounted = true;
         }
         if tallies.uncounted > before.uncounted {
             let place = "the counting map, which was full; the drops are in the total all the same";
@@ -279,13 +287,16 @@ impl<'a> Session<'a> {
         }))
     }
 
-    /// Shows what no event has shown.
-    fn reconcile(&mut self, probes: &Probes) -> Result<()> {
+    /// Shows what no event has shown, of drops up to an age.
+    fn reconcile(&mut self, probes: &Probes, age: Duration) -> Result<()> {
         let now = SystemTime::now();
         let decoder = &self.decoder;
+        let until = monotonic_nanos().saturating_sub(age.as_nanos().try_into().unwrap_or(u64::MAX));
+        let counts = probes.counts().filter(|(_, found)| found.window <= until);
+        let counts = counts.map(|(key, found)| (key, found.count));
         for folded in self
             .folds
-            .reconcile(probes.counts(), Instant::now(), |key| decoder.key(key, now))
+            .reconcile(counts, Instant::now(), |key| decoder.key(key, now))
         {
             self.present(folded)?;
         }
@@ -394,7 +405,7 @@ impl<'a> Session<'a> {
             self.take(&batch, probes, inventory)?;
         }
         self.tell_losses(probes)?;
-        self.reconcile(probes)?;
+        self.reconcile(probes, Duration::ZERO)?;
         for answered in self.inquiries.rest().await {
             self.informed(answered, inventory)?;
         }
@@ -415,6 +426,10 @@ impl<'a> Session<'a> {
         self.print(&Record::Summary(summary))
     }
 }
+
+/// How long an event may lie in the ring buffer before it is read; less than a tick. Until then its
+/// drop is not shown by its count, which says less.
+const EVENT_DELAY: Duration = Duration::from_millis(50);
 
 /// How long facts of the node may take to read; a verdict must not wait for longer.
 pub(super) const FACTS_LIMIT: Duration = Duration::from_secs(1);

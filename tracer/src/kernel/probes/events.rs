@@ -9,19 +9,25 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
 };
-use tracer_common::event::LOOK_AGAIN_MS;
+use tracer_common::event::{LOOK_AGAIN_MS, WAKE_PAUSE_MS};
 
 /// How many records are taken before others get their turn; a storm must not starve the timers.
 const BATCH: usize = 256;
 
-/// How long after a look at the ring buffer the next one is due, if there was something.
+/// How long after a look at the ring buffer the next one is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
+
+/// How long after a wake-up that goes on. Longer than events wake nobody, by more than the clocks of
+/// both sides differ.
+const LOOK_FOR: Duration = Duration::from_millis(WAKE_PAUSE_MS + 5);
 
 /// The events of the kernel programs, in the order in which they were reserved.
 pub struct EventStream {
     ring: AsyncFd<RingBuf<MapData>>,
     /// When to look for the events that woke nobody.
     again: Option<Instant>,
+    /// Until when there may be such events.
+    until: Option<Instant>,
 }
 
 impl EventStream {
@@ -29,7 +35,11 @@ impl EventStream {
         // SAFETY: the ring buffer keeps its descriptor open for as long as it lives.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot poll the ring buffer")?;
-        Ok(Self { ring, again: None })
+        Ok(Self {
+            ring,
+            again: None,
+            until: None,
+        })
     }
 
     /// Waits for records and takes a batch of them. Dropping the future loses none.
@@ -46,21 +56,24 @@ impl EventStream {
                     None => std::future::pending().await,
                 }
             };
-            let (records, woken) = tokio::select! {
+            // Taken before a look, so that what comes after the last one wakes again.
+            let (now, records) = tokio::select! {
                 guard = self.ring.readable_mut() => {
                     let mut guard = guard.context("cannot poll the ring buffer")?;
+                    let now = Instant::now();
                     let records = drain(guard.get_inner_mut());
                     if records.len() < BATCH {
                         guard.clear_ready();
                     }
-                    (records, true)
+                    self.until = Some(now + LOOK_FOR);
+                    (now, records)
                 }
-                () = pause => (drain(self.ring.get_mut()), false),
+                () = pause => (Instant::now(), drain(self.ring.get_mut())),
             };
             self.again = match records.len() {
-                BATCH.. => Some(Instant::now()),
-                0 if !woken => None,
-                _ => Some(Instant::now() + LOOK_AGAIN),
+                BATCH.. => Some(now),
+                0 if self.until.is_none_or(|until| until < now) => None,
+                _ => Some(now + LOOK_AGAIN),
             };
             if !records.is_empty() {
                 return Ok(records);

@@ -239,11 +239,8 @@ impl Probes {
     }
 
     /// The exact counts of all drops.
-    pub fn counts(&self) -> impl Iterator<Item = (DropKey, u64)> + '_ {
-        self.drops
-            .iter()
-            .flatten()
-            .map(|(key, found)| (key, found.count))
+    pub fn counts(&self) -> impl Iterator<Item = (DropKey, DropCount)> + '_ {
+        self.drops.iter().flatten()
     }
 
     /// Sightings of a SYN or a DNS query from before it matched the filter, by
