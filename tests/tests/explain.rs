@@ -5,15 +5,25 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use whydrop_tests::{
     apiserver::{ApiServer, Manner},
     tracer::{binary, run_to_end},
 };
 
-const DUMP: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../tracer/testdata/cluster-dump.json"
-);
+/// What kubectl wrote of a real cluster.
+const DUMP: &str = include_str!("../../tracer/testdata/cluster-dump.json");
+
+/// The same in a file.
+fn dump() -> Result<NamedTempFile> {
+    let file = NamedTempFile::new()?;
+    fs::write(file.path(), DUMP)?;
+    Ok(file)
+}
+
+fn name(file: &NamedTempFile) -> Result<&str> {
+    file.path().to_str().context("the path is text")
+}
 
 struct Ran {
     status: Option<i32>,
@@ -34,7 +44,10 @@ fn explain(arguments: &[&str]) -> Result<Ran> {
 }
 
 fn answer(from: &str, to: &str, more: &[&str]) -> Result<Value> {
-    let mut arguments = vec!["-o", "json", "--cluster", DUMP, "--from", from, "--to", to];
+    let dump = dump()?;
+    let cluster = ["--cluster", name(&dump)?];
+    let mut arguments = vec!["-o", "json", "--from", from, "--to", to];
+    arguments.extend(cluster);
     arguments.extend(more);
     let ran = explain(&arguments)?;
     ensure!(ran.status == Some(0), "{}", ran.stderr);
@@ -138,8 +151,9 @@ fn wrong_names_and_files_are_refused_clearly() -> Result<()> {
         Ok(())
     };
     let ends = ["--from", "prod/sever", "--to", "10.244.1.2:80"];
+    let dump = dump()?;
     refused(
-        &[&ends[..], &["--cluster", DUMP]].concat(),
+        &[&ends[..], &["--cluster", name(&dump)?]].concat(),
         1,
         &["prod/sever", "prod/server"],
     )?;
@@ -151,8 +165,7 @@ fn wrong_names_and_files_are_refused_clearly() -> Result<()> {
     )?;
     let directory = tempfile::tempdir()?;
     let cut = directory.path().join("cut.json");
-    let whole = fs::read_to_string(DUMP)?;
-    fs::write(&cut, &whole[..whole.len() / 2])?;
+    fs::write(&cut, &DUMP[..DUMP.len() / 2])?;
     let cut = cut.to_str().context("UTF-8")?;
     refused(
         &[&ends[..], &["--cluster", cut]].concat(),

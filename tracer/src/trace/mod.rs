@@ -202,6 +202,10 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             } => failed?,
         }
     }
+    // What the sources have told by now belongs to this trace.
+    for update in iter::from_fn(|| sources.ready()) {
+        session.learned(update);
+    }
     session
         .finish(&mut probes, &mut events, watch.inventory())
         .await

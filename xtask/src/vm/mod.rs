@@ -10,6 +10,7 @@
 //! | [`machine`] | one that runs tests, and the protocol on its serial lines |
 //! | [`alone`] | one that holds a single program |
 //! | [`quick`] | one scenario of every kind |
+//! | [`left_out`] | what is not run |
 //! | [`results`] | what came of the tests on a kernel |
 //! | [`table`] | that, for the terminal |
 //! | [`page`] | that, for `docs/kernels.md` |
@@ -21,6 +22,7 @@ pub(crate) mod alone;
 mod cpio;
 mod image;
 mod kernels;
+mod left_out;
 mod machine;
 mod page;
 mod payload;

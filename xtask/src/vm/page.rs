@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    quick,
+    left_out, quick,
     results::{Outcome, Results},
 };
 use crate::{executables, run};
@@ -60,8 +60,9 @@ fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) ->
          vm-test --quick`: {quick} tests, at least one of every kind, on the newest 6.1 and \
          6.12.\n\n\
          ## Scenarios\n\n\
-         Passed / failed / skipped; a dash where nothing was run yet.\n\n",
-        KERNELS.join(" ")
+         Passed / failed / skipped; a dash where nothing was run yet. {}\n\n",
+        KERNELS.join(" "),
+        left_out::sentence()
     );
     row(&mut page, "", columns, |(kernel, _)| (*kernel).to_owned());
     row(&mut page, "---", columns, |_| "---".to_owned());

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{image::PAYLOAD, quick};
+use super::{image::PAYLOAD, left_out, quick};
 use crate::executables;
 
 /// Without symbols the executables are a tenth as large, and all of them are in memory. Emulation
@@ -51,6 +51,7 @@ impl Selection<'_> {
         }
         match self {
             Self::Of(_, args) => {
+                arguments.extend(left_out::arguments(name));
                 arguments.extend(args.iter().map(|arg| arg.to_string_lossy().into_owned()));
             }
             Self::Quick => {

@@ -1,0 +1,30 @@
+//! What the machines do not run, because it asks nothing of the kernel that other scenarios do not ask.
+
+/// Scenarios that take a container runtime: more memory than all else in the machine together.
+const CONTAINERD: (&str, [&str; 3]) = (
+    "cluster_cri",
+    [
+        "a_filter_by_name_follows_the_name",
+        "a_pod_that_comes_later_has_its_name_and_one_that_is_gone_gives_it_up",
+        "drops_to_and_from_a_pod_carry_its_name",
+    ],
+);
+
+/// The arguments that leave them out of an executable's tests.
+pub(super) fn arguments(executable: &str) -> Vec<String> {
+    let (name, tests) = CONTAINERD;
+    let tests = tests.iter().filter(|_| name == executable);
+    tests
+        .flat_map(|test| ["--skip".to_owned(), (*test).to_owned()])
+        .collect()
+}
+
+/// The sentence of the page.
+pub(super) fn sentence() -> String {
+    let (name, tests) = CONTAINERD;
+    format!(
+        "Left out are {} scenarios of `{name}`: they start containerd and real pods, and ask nothing \
+         of the kernel that the others do not ask.",
+        tests.len()
+    )
+}
