@@ -190,9 +190,7 @@ fn filters_of_others_stay() -> Result<()> {
     drop_in_tc(node, "eth0", Direction::Egress, Family::V6, tcp, PORT)?;
     let shown = || -> Result<String> {
         let qdiscs = node.run("tc qdisc show dev eth0")?;
-        let ingress = node.run("tc filter show dev eth0 ingress")?;
-        let egress = node.run("tc filter show dev eth0 egress")?;
-        Ok(qdiscs + &ingress + &egress)
+        Ok(qdiscs + &node.tc_filters("eth0")?.concat())
     };
     let before = shown()?;
     let target = lab.pod_a.socket(Family::V4, PORT);

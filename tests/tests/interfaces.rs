@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     attempt::{Expected, Lookout},
     holdings::{Holdings, descriptors, value},
+    kernel,
     lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
     poll_until,
     record::Record,
@@ -19,11 +20,16 @@ fn wait_until_probed(tracer: &Tracer, namespace: &Namespace, ifname: &str) -> Re
     let link = namespace.run(&format!("ip -oneline link show dev {ifname}"))?;
     let (ifindex, _) = link.split_once(':').context("a link has a number")?;
     poll_until(&format!("probes at {ifname}"), || {
-        let all = descriptors(tracer.pid()).ok()?;
-        let here = all
-            .iter()
-            .filter(|info| value(info, "ifindex:") == Some(ifindex));
-        (here.count() == 2).then_some(())
+        let probes = if kernel::NO_TCX.applies() {
+            let filters = namespace.tc_filters(ifname).ok()?;
+            let ours = filters.iter().filter(|all| all.contains("direct-action"));
+            ours.count()
+        } else {
+            let all = descriptors(tracer.pid()).ok()?;
+            let here = all.iter().map(|info| value(info, "ifindex:"));
+            here.filter(|found| *found == Some(ifindex)).count()
+        };
+        (probes == 2).then_some(())
     })
 }
 

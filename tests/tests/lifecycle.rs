@@ -58,9 +58,7 @@ fn tc_filters(lab: &NodeLab) -> Result<String> {
         for line in namespace.run("ip -oneline link show")?.lines() {
             let name = line.split(": ").nth(1).context("a link has a name")?;
             let name = name.split('@').next().unwrap_or(name);
-            for direction in ["ingress", "egress"] {
-                filters += &namespace.run(&format!("tc filter show dev {name} {direction}"))?;
-            }
+            filters += &namespace.tc_filters(name)?.concat();
         }
     }
     Ok(filters)

@@ -38,12 +38,8 @@ fn send(lab: &NodeLab) -> Result<()> {
 }
 
 fn no_filter_is_left(lab: &NodeLab) -> Result<()> {
-    for direction in ["ingress", "egress"] {
-        let filters = lab
-            .node
-            .run(&format!("tc filter show dev eth0 {direction}"))?;
-        ensure!(filters.is_empty(), "left behind:\n{filters}");
-    }
+    let filters = lab.node.tc_filters("eth0")?.concat();
+    ensure!(filters.is_empty(), "left behind:\n{filters}");
     Ok(())
 }
 

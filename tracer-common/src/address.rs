@@ -65,6 +65,12 @@ impl Address {
         true
     }
 
+    /// Whether an address with this last word may lie in this network under `mask`.
+    #[inline(always)]
+    pub(crate) fn may_hold(&self, mask: &Self, word: u32) -> bool {
+        (patched(&self.words[3]) ^ word) & patched(&mask.words[3]) == 0
+    }
+
     /// The address' sixteen bytes, IPv4 in its mapped form.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;

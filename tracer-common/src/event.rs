@@ -210,7 +210,7 @@ pub const fn handshake_key(proto: u8, number: u32) -> u64 {
 /// How many sightings of a SYN are kept before one of them matches the filter.
 pub const EARLY_HOPS: usize = 4;
 /// How many SYNs and queries have a place for such sightings, as a power of two.
-const EARLY_PLACES_LOG2: u32 = 13;
+const EARLY_PLACES_LOG2: u32 = 12;
 /// The same as a number.
 pub const EARLY_PLACES: u32 = 1 << EARLY_PLACES_LOG2;
 

@@ -6,7 +6,12 @@
 //! An end that goes by name is a set of addresses and ports, which changes while the programs run.
 //! It is in a map, of which [`Member`] is the key: a filter without a name never looks into it.
 
-use crate::{address::Address, packet::protocol, patched, tuple::Tuple};
+use crate::{
+    address::Address,
+    packet::{End, Ends, protocol},
+    patched,
+    tuple::Tuple,
+};
 
 /// How many network namespaces can be asked for at once.
 pub const MAX_NETNS: usize = 16;
@@ -99,6 +104,15 @@ impl Filter {
                 || self.matches_ends(tuple, backwards, &find))
     }
 
+    /// Whether no segment with these ends matches, for certain.
+    #[inline(always)]
+    pub fn excludes(&self, ends: &Ends) -> bool {
+        let Ends { src, dst } = ends;
+        let may_match = (self.to.may_be(dst) && self.from.may_be(src))
+            || (self.to.may_be(src) && self.from.may_be(dst));
+        !(may_match && self.matches_protocol(protocol::TCP))
+    }
+
     /// Whether the network namespace is looked at.
     #[inline(always)]
     pub fn matches_netns(&self, inode: u32) -> bool {
@@ -138,6 +152,13 @@ impl Filter {
 }
 
 impl Side {
+    #[inline(always)]
+    fn may_be(&self, end: &End) -> bool {
+        let port = patched(&self.port);
+        (port == 0 || port == u32::from(end.port))
+            && (patched(&self.kind) != kind::PREFIX || self.address.may_hold(&self.mask, end.word))
+    }
+
     #[inline(always)]
     fn matches(
         &self,

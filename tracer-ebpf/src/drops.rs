@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Events of one key in one second. A person reads no more; all of them are counted.
-const EVENTS_PER_SECOND: u64 = 10;
+const EVENTS_PER_SECOND: u64 = 3;
 const SECOND: u64 = 1_000_000_000;
 
 /// Looks at one freed skb.

@@ -14,7 +14,7 @@ use tracer_common::{
     },
     packet::{
         Bytes, DNS_PORT, Glance, Layer, PLAIN_V4, PLAIN_V6, Plain, Role, Tcp, glance, glance_v4,
-        glance_v6, plain, protocol, tcp, walk,
+        glance_v6, plain, protocol, segment_ends_v4, segment_ends_v6, tcp, walk,
     },
     tuple::Tuple,
 };
@@ -22,7 +22,8 @@ use tracer_common::{
 use crate::{
     conntrack,
     maps::{
-        EARLY, HANDSHAKES, LAYOUT, WATCHED, asked_for, asked_for_here, send, sighting_room, tally,
+        EARLY, FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, asked_for_here, send, sighting_room,
+        tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
@@ -169,6 +170,9 @@ fn first_look(context: *mut __sk_buff) -> FirstLook {
         let Some(known) = frame.known::<V4_KNOWN>(protocol as u16) else {
             return FirstLook::Unclear;
         };
+        if segment_ends_v4(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
+            return FirstLook::Nothing;
+        }
         unless_tunnel(
             with_filter(glance_v4(&known, ETHERNET_LEN)),
             &known,
@@ -178,6 +182,9 @@ fn first_look(context: *mut __sk_buff) -> FirstLook {
         let Some(known) = frame.known::<V6_KNOWN>(protocol as u16) else {
             return FirstLook::Unclear;
         };
+        if segment_ends_v6(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
+            return FirstLook::Nothing;
+        }
         unless_tunnel(
             with_filter(glance_v6(&known, ETHERNET_LEN)),
             &known,
@@ -218,6 +225,14 @@ fn with_filter(glance: Glance) -> FirstLook {
     match glance {
         Glance::Nothing => FirstLook::Nothing,
         Glance::Look => FirstLook::Look,
+        // NAT may hide it from the filter; but its SYN was seen.
+        Glance::Answer { tuple, isn } => {
+            if is_followed(isn) || asked_for_here(&tuple) {
+                FirstLook::Look
+            } else {
+                FirstLook::Nothing
+            }
+        }
         Glance::Segment { tuple, seq } => {
             if asked_for_here(&tuple) && settles(seq.wrapping_sub(1)) {
                 FirstLook::Settles
@@ -293,6 +308,13 @@ unsafe fn read_words<T: Plain>(from: usize) -> T {
         }
         value.assume_init()
     }
+}
+
+/// Whether a SYN with this sequence number matches the filter, here or at another hop.
+#[inline(always)]
+fn is_followed(isn: u32) -> bool {
+    let key = handshake_key(protocol::TCP, isn);
+    HANDSHAKES.get_ptr(key).is_some()
 }
 
 /// Whether a segment with the sequence number behind `isn` settles a handshake that matches, and

@@ -109,6 +109,14 @@ impl Namespace {
             .with_context(|| format!("cannot set {} in {}", path.display(), self.name))
     }
 
+    /// The tc filters at an interface as `tc` shows them: ingress, then egress. Programs attached
+    /// by TCX are not among them.
+    pub fn tc_filters(&self, ifname: &str) -> Result<[String; 2]> {
+        let [ingress, egress] = ["ingress", "egress"]
+            .map(|direction| self.run(&format!("tc filter show dev {ifname} {direction}")));
+        Ok([ingress?, egress?])
+    }
+
     /// Lets it forward packets, as a router or a node does.
     pub fn forward(&self) -> Result<()> {
         self.sysctl("ipv4/ip_forward", "1")?;

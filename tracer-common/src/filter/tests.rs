@@ -1,8 +1,9 @@
 use core::net::IpAddr;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::select};
 
 use super::*;
+use crate::packet::{segment_ends_v4, segment_ends_v6};
 
 fn side(ip: Option<IpAddr>, bits: u8, port: u16) -> Side {
     let mut side = Side {
@@ -32,6 +33,26 @@ fn tcp(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
         flags: Tuple::HAS_PORTS,
         reserved: [0; 2],
     }
+}
+
+/// An acknowledgement with these ends.
+fn segment(tuple: &Tuple) -> Vec<u8> {
+    let (src, dst) = (IpAddr::from(tuple.src), IpAddr::from(tuple.dst));
+    let mut packet = match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let header = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol::TCP, 0, 0];
+            [&header[..], &src.octets(), &dst.octets()].concat()
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let header = [0x60, 0, 0, 0, 0, 20, protocol::TCP, 64];
+            [&header[..], &src.octets(), &dst.octets()].concat()
+        }
+        _ => panic!("both of one family"),
+    };
+    packet.extend(tuple.sport.to_be_bytes());
+    packet.extend(tuple.dport.to_be_bytes());
+    packet.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+    packet
 }
 
 fn to(ip: &str, bits: u8, port: u16) -> Filter {
@@ -240,6 +261,36 @@ proptest! {
             proto: protocol::TCP, flags: Tuple::HAS_PORTS, reserved: [0; 2],
         };
         prop_assert_eq!(asks(&filter, &tuple), asks(&filter, &tuple.reversed()));
+    }
+
+    #[test]
+    fn a_segment_that_is_excluded_matches_nothing(
+        src in 0u8..4, dst in 0u8..4, sport in 0u16..4, dport in 0u16..4,
+        to in (0u8..4, select(vec![0u8, 24, 31, 32]), 0u16..4),
+        from in proptest::option::of((0u8..4, select(vec![0u8, 31, 32]), 0u16..4)),
+        proto in select(vec![0u32, 6, 17]), is_v4: bool,
+    ) {
+        let address = |last: u8| -> IpAddr {
+            if is_v4 { [10, 0, 0, last].into() } else { [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)].into() }
+        };
+        let end = |(last, bits, port): (u8, u8, u16)| {
+            side((bits != 0).then(|| address(last)), if is_v4 { bits } else { bits + 96 }, port)
+        };
+        let filter = Filter {
+            to: end(to), from: from.map(end).unwrap_or_default(), proto, ..Filter::default()
+        };
+        let tuple = Tuple {
+            src: address(src).into(), dst: address(dst).into(), sport, dport,
+            proto: protocol::TCP, flags: Tuple::HAS_PORTS, reserved: [0; 2],
+        };
+        let packet = segment(&tuple);
+        let ends = if is_v4 { segment_ends_v4(&packet.as_slice(), 0) } else { segment_ends_v6(&packet.as_slice(), 0) };
+        let ends = ends.expect("a plain segment");
+        prop_assert!(!(filter.excludes(&ends) && asks(&filter, &tuple)));
+        // With whole addresses it says all there is to say.
+        if is_v4 && proto != 17 && !asks(&filter, &tuple) && to.1 == 32 {
+            prop_assert!(filter.excludes(&ends));
+        }
     }
 
     #[test]

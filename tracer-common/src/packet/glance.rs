@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{address::Address, tuple::Tuple};
 
+const SYN_ACK: u8 = Tcp::SYN | Tcp::ACK;
+
 /// UDP port of DNS.
 pub const DNS_PORT: u16 = 53;
 
@@ -26,6 +28,13 @@ pub enum Glance {
     Nothing,
     /// It may be one: the whole parser must look.
     Look,
+    /// A SYN-ACK. It answers the SYN that had this initial sequence number.
+    Answer {
+        /// Its flow, the innermost.
+        tuple: Tuple,
+        /// The SYN's, host byte order: one less than what it acknowledges.
+        isn: u32,
+    },
     /// A TCP segment without SYN and RST. It settles a handshake if its sequence number is the
     /// SYN's plus one.
     Segment {
@@ -163,16 +172,20 @@ fn transport<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Glance {
             let Some(tuple) = ports(bytes, tuple, at) else {
                 return Glance::Look;
             };
-            let Some([s0, s1, s2, s3, _, _, _, _, _, flags]) = bytes.load::<[u8; 10]>(at + 4)
+            let Some([s0, s1, s2, s3, a0, a1, a2, a3, _, flags]) = bytes.load::<[u8; 10]>(at + 4)
             else {
                 return Glance::Look;
             };
-            if flags & (Tcp::SYN | Tcp::RST) != 0 {
-                return Glance::Look;
-            }
-            Glance::Segment {
-                tuple,
-                seq: u32::from_be_bytes([s0, s1, s2, s3]),
+            match flags & (Tcp::SYN | Tcp::RST | Tcp::ACK) {
+                0 | Tcp::ACK => Glance::Segment {
+                    tuple,
+                    seq: u32::from_be_bytes([s0, s1, s2, s3]),
+                },
+                SYN_ACK => Glance::Answer {
+                    tuple,
+                    isn: u32::from_be_bytes([a0, a1, a2, a3]).wrapping_sub(1),
+                },
+                _ => Glance::Look,
             }
         }
         // Echo is asked for and answered; everything below 128 is an error in ICMPv6.

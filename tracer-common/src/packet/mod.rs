@@ -10,6 +10,7 @@
 //! ```
 
 mod bytes;
+mod ends;
 mod glance;
 mod ip;
 mod plain;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use self::{
     bytes::{Bytes, Plain},
+    ends::{End, Ends, segment_ends_v4, segment_ends_v6},
     glance::{DNS_PORT, Glance, glance, glance_v4, glance_v6},
     plain::{PLAIN_V4, PLAIN_V6, plain},
     tcp::{Tcp, tcp},

@@ -257,6 +257,12 @@ fn a_first_look_lets_pass_what_tells_of_no_handshake() {
         look(&in_vxlan(&segment)),
         Glance::Segment { seq: 77, .. }
     ));
+    let answer = tcp_header(443, 40000, 77, Tcp::SYN | Tcp::ACK);
+    let answer = ipv4(protocol::TCP, 0, B, A, &answer);
+    for answer in [&answer, &in_vxlan(&answer)] {
+        // It acknowledges 0.
+        assert!(matches!(look(answer), Glance::Answer { isn: u32::MAX, .. }));
+    }
     let echo = ipv4(protocol::ICMP, 0, A, B, &[8, 0, 0, 0]);
     let quic = ipv4(protocol::UDP, 0, A, B, &udp(443, &[0; 64]));
     let later_fragment = ipv4(protocol::TCP, 185, A, B, &[0; 64]);

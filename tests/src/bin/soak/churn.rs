@@ -12,7 +12,7 @@ use whydrop_tests::{
 
 const OPEN: u16 = 8080;
 const CLOSED: u16 = 8081;
-const FILTERED: u16 = 8082;
+pub(crate) const FILTERED: u16 = 8082;
 /// Links that come and go at once.
 const LINKS: usize = 20;
 const GROUP: u32 = 77;

@@ -4,21 +4,23 @@
 //! that. The ports of clients are few, for the same reason: every kind of drop is counted apart.
 
 mod churn;
+mod filters;
+mod subject;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 use whydrop_tests::{
-    holdings::Holdings,
     lab::{Lab, Topology as _, topology::NodeLab},
-    poll_until,
     tracer::{Tracer, watching},
 };
 
 use churn::Churn;
+use filters::Filters;
+use subject::Subject;
 
-/// Let interfaces, pods, addresses and traffic come and go, and see whether whydrop grows
+/// Let interfaces, pods, addresses, filters and traffic come and go, and see whether whydrop grows
 #[derive(Parser)]
 #[command(name = "soak")]
 struct Arguments {
@@ -27,11 +29,8 @@ struct Arguments {
     minutes: u64,
 }
 
-const WARM_UP: Duration = Duration::from_secs(180);
 /// How often a row is printed.
 const ROW: Duration = Duration::from_secs(15);
-/// What memory may grow by after the warm-up, in percent: an allocator is not exact.
-const GROWTH: u64 = 5;
 
 fn main() -> Result<()> {
     let minutes = Arguments::parse().minutes;
@@ -39,68 +38,39 @@ fn main() -> Result<()> {
     let lab = NodeLab::build_in(&in_lab)?;
     let mut arguments = watching(&lab.namespaces());
     arguments.extend(["--all", "--timeout", "500ms"].map(str::to_owned));
-    let mut tracer = Tracer::start(arguments)?;
-    let pid = tracer.pid();
     let mut churn = Churn::start(&in_lab, &lab)?;
-    let idle = Holdings::of(pid)?;
+    let filters = Filters::start(&lab)?;
+    let mut all = Subject::new("all", Tracer::start(arguments)?)?;
+    let mut by_name = Subject::new("by name", filters.follow(&lab)?)?;
 
-    println!("   time   rounds  records  resident KiB  descriptors  threads  links  maps");
+    println!(
+        "   time   rounds  trace     records  resident KiB  descriptors  threads  links  maps"
+    );
     let start = Instant::now();
     let end = Duration::from_secs(minutes * 60);
-    let (mut next, mut records) = (Duration::ZERO, 0);
-    let mut warm: Option<u64> = None;
-    let mut highest = 0;
+    let mut next = Duration::ZERO;
     while start.elapsed() < end {
         churn.round()?;
-        records += tracer.discard()?;
+        filters.round(churn.rounds)?;
+        for subject in [&mut all, &mut by_name] {
+            subject.read()?;
+        }
         let elapsed = start.elapsed();
         if elapsed < next {
             continue;
         }
         next += ROW;
-        let now = Holdings::of(pid)?;
-        println!(
-            "{:>5} s  {:>7}  {records:>7}  {:>12}  {:>11}  {:>7}  {:>5}  {:>4}",
-            elapsed.as_secs(),
-            churn.rounds,
-            now.resident,
-            now.descriptors,
-            now.threads,
-            now.links.len(),
-            now.maps
-        );
-        if elapsed >= WARM_UP {
-            warm.get_or_insert(now.resident);
-            highest = highest.max(now.resident);
+        for subject in [&mut all, &mut by_name] {
+            subject.look(elapsed, churn.rounds)?;
         }
+        filters::short_trace(&lab, churn.rounds)?;
     }
     churn.end()?;
-    // What it let go of is gone once the kernel has told it of the last interface.
-    let quiet = poll_until("whydrop to hold as much as at the start", || {
-        let quiet = Holdings::of(pid).ok()?;
-        let same = (quiet.descriptors, &quiet.links, quiet.maps)
-            == (idle.descriptors, &idle.links, idle.maps);
-        same.then_some(quiet)
-    });
-    let after = match quiet {
-        Ok(quiet) => quiet,
-        Err(error) => {
-            let after = Holdings::of(pid)?;
-            return Err(error.context(format!("at the start {idle}; now {after}")));
-        }
-    };
-    let summary = tracer.stop()?.summary;
-    let warm = warm.unwrap_or(after.resident);
-    println!("at the start: {idle}\nat the end:   {after}");
-    println!(
-        "{} drops, {} lost, {} attempts; after the warm-up {warm} KiB, at most {highest} KiB",
-        summary.drops,
-        summary.lost,
-        summary.attempts.values().sum::<u64>(),
-    );
+    all.end()?;
+    let summary = by_name.end()?;
     ensure!(
-        highest <= warm + warm * GROWTH / 100,
-        "it grew: {warm} KiB after the warm-up, {highest} KiB later"
+        summary.drops > 0,
+        "the filter by name has never followed the endpoints"
     );
     Ok(())
 }

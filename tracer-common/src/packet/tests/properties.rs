@@ -197,6 +197,12 @@ proptest! {
         match look(&packet) {
             Glance::Look => {}
             Glance::Nothing => prop_assert!(!tells_of_a_handshake(&packet, &found), "{found:?}"),
+            Glance::Answer { tuple, isn } => {
+                let tcp = tcp(&packet.as_slice(), &found.flow);
+                let is_syn_ack = |tcp: &Tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == 0x12;
+                let seen = tcp.filter(is_syn_ack).map(|tcp| (found.flow.tuple, tcp.ack));
+                prop_assert_eq!(Some((tuple, isn.wrapping_add(1))), seen);
+            }
             Glance::Segment { tuple, seq } => {
                 let tcp = tcp(&packet.as_slice(), &found.flow);
                 prop_assert_eq!(Some((tuple, seq)), tcp.map(|tcp| (found.flow.tuple, tcp.seq)));
