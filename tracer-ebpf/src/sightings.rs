@@ -113,16 +113,25 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
 fn first_bytes(start: u64, linear: u32) -> FirstLook {
     /// IPv4 and TCP, or IPv6 and TCP's flags.
     const LENGTHS: [usize; 3] = [54, 40, 28];
-    let glance = if linear >= LENGTHS[0] as u32 {
-        Start::<{ LENGTHS[0] }>::read(start).map(|start| glance(&start, 0))
+    if linear >= LENGTHS[0] as u32 {
+        first_of::<{ LENGTHS[0] }>(start)
     } else if linear >= LENGTHS[1] as u32 {
-        Start::<{ LENGTHS[1] }>::read(start).map(|start| glance(&start, 0))
+        first_of::<{ LENGTHS[1] }>(start)
     } else if linear >= LENGTHS[2] as u32 {
-        Start::<{ LENGTHS[2] }>::read(start).map(|start| glance(&start, 0))
+        first_of::<{ LENGTHS[2] }>(start)
     } else {
-        None
-    };
-    with_filter(glance.unwrap_or(Glance::Look))
+        FirstLook::Look
+    }
+}
+
+/// Of so many bytes. Where such looks share their end, the verifier of Linux 6.1 loses track of what
+/// each has found.
+#[inline(always)]
+fn first_of<const LEN: usize>(start: u64) -> FirstLook {
+    match Start::<LEN>::read(start) {
+        Some(start) => with_filter(glance(&start, 0)),
+        None => FirstLook::Look,
+    }
 }
 
 /// The first look, by a helper call for each load.
