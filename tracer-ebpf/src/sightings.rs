@@ -1,50 +1,21 @@
 //! A packet at an interface: does it tell of a handshake that matches, and where is it now?
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::{
-    bindings::{__sk_buff, BPF_NOEXIST},
-    helpers::bpf_ktime_get_ns,
-    programs::TcContext,
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns, programs::TcContext};
 use tracer_common::{
-    event::{
-        EARLY_HOPS, EarlyHops, Handshake, Sighted, SightingEvent, direction, handshake_key, kind,
-        tally,
-    },
+    event::{Handshake, Sighted, SightingEvent, direction, handshake_key, kind, tally},
     packet::{
-        Bytes, DNS_PORT, Glance, Layer, PLAIN_V4, PLAIN_V6, Plain, Role, Tcp, glance, glance_v4,
-        glance_v6, plain, protocol, segment_ends_v4, segment_ends_v6, tcp, walk,
+        Bytes as _, DNS_PORT, Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, tcp, walk,
     },
-    tuple::Tuple,
 };
 
 use crate::{
     conntrack,
-    maps::{
-        EARLY, FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, asked_for_here, send, sighting_room,
-        tally,
-    },
+    early::remember,
+    first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
+    maps::{HANDSHAKES, LAYOUT, WATCHED, asked_for, send, sighting_room, tally},
     place::Place,
     skb::{Packet, Skb, Start, Version},
 };
-
-const IPV4: u32 = 0x0800u16.to_be() as u32;
-const IPV6: u32 = 0x86ddu16.to_be() as u32;
-const ETHERNET_LEN: u32 = 14;
-/// Bytes up to TCP's flags and beyond: Ethernet, IPv4 or IPv6, TCP.
-const V4_KNOWN: usize = 14 + 20 + 20;
-const V6_KNOWN: usize = 14 + 40 + 14;
-/// The same inside the longest of plain tunnels: IPv6, UDP, VXLAN, Ethernet. No offset that may be
-/// looked at is beyond this, so that the bounds need no other check: of one, the compiler makes
-/// comparisons that the verifier does not see through.
-const TUNNEL_KNOWN: usize = 14 + 40 + 8 + 8 + 14 + 40 + 14;
-/// Where the number of what IP carries is.
-const V4_PROTOCOL: u32 = ETHERNET_LEN + 9;
-const V6_PROTOCOL: u32 = ETHERNET_LEN + 6;
-/// Sightings behind the SYN-ACK that are sent: the last ACK and the first data, at a few hops each.
-/// A client that only listens acknowledges with the same sequence number for ever.
-const SETTLING_SIGHTINGS: u64 = 16;
 
 /// Looks at one packet. All but those of a handshake leave at the first look.
 #[inline(always)]
@@ -108,238 +79,6 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
     }
 }
 
-/// The first look, by one helper call. It is enough for all but tunnels.
-#[inline(never)]
-fn first_bytes(start: u64, linear: u32) -> FirstLook {
-    /// IPv4 and TCP, or IPv6 and TCP's flags.
-    const LENGTHS: [usize; 3] = [54, 40, 28];
-    if linear >= LENGTHS[0] as u32 {
-        first_of::<{ LENGTHS[0] }>(start)
-    } else if linear >= LENGTHS[1] as u32 {
-        first_of::<{ LENGTHS[1] }>(start)
-    } else if linear >= LENGTHS[2] as u32 {
-        first_of::<{ LENGTHS[2] }>(start)
-    } else {
-        FirstLook::Look
-    }
-}
-
-/// Of so many bytes. Where such looks share their end, the verifier of Linux 6.1 loses track of what
-/// each has found.
-#[inline(always)]
-fn first_of<const LEN: usize>(start: u64) -> FirstLook {
-    match Start::<LEN>::read(start) {
-        Some(start) => with_filter(glance(&start, 0)),
-        None => FirstLook::Look,
-    }
-}
-
-/// The first look, by a helper call for each load.
-#[inline(never)]
-fn look_inside(start: u64, linear: u32, version: Version) -> FirstLook {
-    let packet = Packet {
-        start,
-        linear,
-        version,
-    };
-    with_filter(glance(&packet, 0))
-}
-
-/// What [`glance`] comes to with the filter.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum FirstLook {
-    /// No part of a handshake that matches.
-    Nothing,
-    /// It may be one.
-    Look,
-    /// It settles one.
-    Settles,
-    /// More of the packet must be looked at.
-    Unclear,
-}
-
-/// Calls no helper, unless the packet's flow matches or an end of the filter goes by name.
-///
-/// A function of its own, so that its share of the stack is free again when the parser needs it.
-#[inline(never)]
-fn first_look(context: *mut __sk_buff) -> FirstLook {
-    // SAFETY: the verifier checks the context's fields.
-    let (protocol, start, end) =
-        unsafe { ((*context).protocol, (*context).data, (*context).data_end) };
-    if protocol != IPV4 && protocol != IPV6 {
-        return FirstLook::Nothing;
-    }
-    let frame = Frame {
-        start: start as usize,
-        end: end as usize,
-    };
-    // On a device without MAC header other bytes stand at its end.
-    if protocol == IPV4 {
-        let Some(known) = frame.known::<V4_KNOWN>(protocol as u16) else {
-            return FirstLook::Unclear;
-        };
-        if segment_ends_v4(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
-            return FirstLook::Nothing;
-        }
-        unless_tunnel(
-            with_filter(glance_v4(&known, ETHERNET_LEN)),
-            &known,
-            V4_PROTOCOL,
-        )
-    } else {
-        let Some(known) = frame.known::<V6_KNOWN>(protocol as u16) else {
-            return FirstLook::Unclear;
-        };
-        if segment_ends_v6(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
-            return FirstLook::Nothing;
-        }
-        unless_tunnel(
-            with_filter(glance_v6(&known, ETHERNET_LEN)),
-            &known,
-            V6_PROTOCOL,
-        )
-    }
-}
-
-/// Of a TCP segment the first look says all; anything else may be a tunnel, which it does not look
-/// into.
-#[inline(always)]
-fn unless_tunnel<B: Bytes>(first: FirstLook, bytes: &B, protocol_at: u32) -> FirstLook {
-    match bytes.load::<[u8; 4]>(protocol_at) {
-        Some([protocol::TCP, ..]) => first,
-        _ if first == FirstLook::Look => FirstLook::Unclear,
-        _ => first,
-    }
-}
-
-/// Looks into the plainest of tunnels.
-#[inline(never)]
-fn second_look(context: *mut __sk_buff) -> FirstLook {
-    // SAFETY: the verifier checks the context's fields.
-    let (protocol, start, end) =
-        unsafe { ((*context).protocol, (*context).data, (*context).data_end) };
-    let frame = Frame {
-        start: start as usize,
-        end: end as usize,
-    };
-    match frame.known::<TUNNEL_KNOWN>(protocol as u16) {
-        Some(known) => with_filter(glance(&known, ETHERNET_LEN)),
-        None => FirstLook::Unclear,
-    }
-}
-
-#[inline(always)]
-fn with_filter(glance: Glance) -> FirstLook {
-    match glance {
-        Glance::Nothing => FirstLook::Nothing,
-        Glance::Look => FirstLook::Look,
-        // NAT may hide it from the filter; but its SYN was seen.
-        Glance::Answer { tuple, isn } => {
-            if is_followed(isn) || asked_for_here(&tuple) {
-                FirstLook::Look
-            } else {
-                FirstLook::Nothing
-            }
-        }
-        Glance::Segment { tuple, seq } => {
-            if asked_for_here(&tuple) && settles(seq.wrapping_sub(1)) {
-                FirstLook::Settles
-            } else {
-                FirstLook::Nothing
-            }
-        }
-    }
-}
-
-/// The linear part of a frame, from where the context's `data` stands: the MAC header, or the IP
-/// header on a device without one.
-#[derive(Clone, Copy)]
-struct Frame {
-    start: usize,
-    end: usize,
-}
-
-impl Frame {
-    /// An Ethernet frame of at least so many bytes and this protocol: one check of the bounds is
-    /// enough for few and wide loads.
-    #[inline(always)]
-    fn known<const LEN: usize>(&self, protocol: u16) -> Option<Known<LEN>> {
-        if self.start + LEN > self.end {
-            return None;
-        }
-        let known = Known::<LEN>(self.start);
-        let [p0, p1, ..]: [u8; 4] = known.load(ETHERNET_LEN - 2)?;
-        (u16::from_ne_bytes([p0, p1]) == protocol).then_some(known)
-    }
-}
-
-/// A frame of at least so many bytes.
-struct Known<const LEN: usize>(usize);
-
-impl<const LEN: usize> Bytes for Known<LEN> {
-    #[inline(always)]
-    fn load<T: Plain>(&self, at: u32) -> Option<T> {
-        if at as usize + size_of::<T>() > LEN {
-            return None;
-        }
-        // SAFETY: within the bytes that are there; the verifier checks the same.
-        Some(unsafe { read_words(self.0 + at as usize) })
-    }
-}
-
-/// Reads by the widest words there are. For an unaligned read, the compiler would read byte by
-/// byte; the machines that the kernel lets read packets like this do not need that.
-///
-/// # Safety
-///
-/// As many bytes as `T` has can be read.
-#[inline(always)]
-unsafe fn read_words<T: Plain>(from: usize) -> T {
-    let mut value = MaybeUninit::<T>::uninit();
-    let to: *mut u8 = value.as_mut_ptr().cast();
-    let mut at = 0;
-    // SAFETY: as required of the caller, and `value` has room for as many. The loops are unrolled:
-    // all their bounds are constants.
-    unsafe {
-        while size_of::<T>() - at >= 4 {
-            let word = ((from + at) as *const u32).read_volatile();
-            to.add(at).cast::<u32>().write_unaligned(word);
-            at += 4;
-        }
-        if size_of::<T>() - at >= 2 {
-            let word = ((from + at) as *const u16).read_volatile();
-            to.add(at).cast::<u16>().write_unaligned(word);
-            at += 2;
-        }
-        if size_of::<T>() - at == 1 {
-            to.add(at).write(((from + at) as *const u8).read_volatile());
-        }
-        value.assume_init()
-    }
-}
-
-/// Whether a SYN with this sequence number matches the filter, here or at another hop.
-#[inline(always)]
-fn is_followed(isn: u32) -> bool {
-    let key = handshake_key(protocol::TCP, isn);
-    HANDSHAKES.get_ptr(key).is_some()
-}
-
-/// Whether a segment with the sequence number behind `isn` settles a handshake that matches, and
-/// may still be told.
-#[inline(always)]
-fn settles(isn: u32) -> bool {
-    let Some(handshake) = HANDSHAKES.get_ptr_mut(handshake_key(protocol::TCP, isn)) else {
-        return false;
-    };
-    // SAFETY: the verifier checked the pointer. A lost race tells one sighting more.
-    unsafe {
-        (*handshake).settling += 1;
-        (*handshake).settling <= SETTLING_SIGHTINGS
-    }
-}
-
 /// What a packet is to a handshake.
 struct Part {
     /// The handshake's key; 0 if it has none.
@@ -381,7 +120,7 @@ fn look(
     matches = matches || is_followed || asked_for(&room.event.original);
     if !matches {
         if part.opens {
-            remember(part.key, skb, &room.flow.tuple, direction);
+            remember(part.key, &room.flow.tuple, sighted(skb, direction)?);
         }
         return None;
     }
@@ -475,31 +214,6 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
         }
         _ => None,
     }
-}
-
-/// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
-#[inline(always)]
-fn remember(key: u64, skb: &Skb, flow: &Tuple, direction: u32) -> Option<()> {
-    let entry = EARLY.get_ptr_mut(EarlyHops::place(key))?;
-    let place = sighted(skb, direction)?;
-    // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
-    // cost one early hop.
-    unsafe {
-        let mut len = (*entry).len as usize;
-        if (*entry).hops[0].key != key {
-            len = 0;
-        }
-        if len >= EARLY_HOPS {
-            return None;
-        }
-        let hop = &mut (*entry).hops[len];
-        hop.key = key;
-        hop.at = bpf_ktime_get_ns();
-        hop.flow = *flow;
-        hop.place = place;
-        (*entry).len = len as u64 + 1;
-    }
-    Some(())
 }
 
 #[inline(always)]

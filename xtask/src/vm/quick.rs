@@ -5,7 +5,7 @@
 
 use super::results::Results;
 
-const QUICK: [(&str, &[&str]); 15] = [
+const QUICK: [(&str, &[&str]); 16] = [
     ("attempts_answers", &["closed_port_at_the_far_end"]),
     ("attempts_nat", &["filter_on_the_service"]),
     ("attempts_offnode", &["swallowed_inside_vxlan"]),
@@ -13,6 +13,7 @@ const QUICK: [(&str, &[&str]); 15] = [
     ("counting", &["a_storm_of_drops"]),
     ("dns", &["query_dropped"]),
     ("lifecycle", &["nothing_is_left_after_a_kill"]),
+    ("interfaces", &["a_node_with_many_interfaces"]),
     ("listener", &["accept_queue_full"]),
     (
         "netfilter",

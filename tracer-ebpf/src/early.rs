@@ -1,0 +1,33 @@
+//! Sightings of SYNs and DNS queries from before they match the filter.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use tracer_common::{
+    event::{EARLY_HOPS, EarlyHops, Sighted},
+    tuple::Tuple,
+};
+
+use crate::maps::EARLY;
+
+/// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
+#[inline(always)]
+pub(crate) fn remember(key: u64, flow: &Tuple, place: Sighted) -> Option<()> {
+    let entry = EARLY.get_ptr_mut(EarlyHops::place(key))?;
+    // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
+    // cost one early hop.
+    unsafe {
+        let mut len = (*entry).len as usize;
+        if (*entry).hops[0].key != key {
+            len = 0;
+        }
+        if len >= EARLY_HOPS {
+            return None;
+        }
+        let hop = &mut (*entry).hops[len];
+        hop.key = key;
+        hop.at = bpf_ktime_get_ns();
+        hop.flow = *flow;
+        hop.place = place;
+        (*entry).len = len as u64 + 1;
+    }
+    Some(())
+}
