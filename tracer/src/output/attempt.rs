@@ -4,7 +4,8 @@ use super::{
     Style,
     canvas::{Canvas, Paint, Piece, piece},
     ladder, packet,
-    text::{INDENT, draw_owners, draw_verdict, point, time},
+    units::{INDENT, time},
+    verdict::{draw_verdict, point},
 };
 use crate::record::{Attempt, Flow, Outcome, Point};
 
@@ -27,7 +28,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &Attempt, to
             canvas.labelled(INDENT, "addresses", &addresses, Paint::Dim);
         }
         let (src, dst) = (attempt.src_owner.as_ref(), attempt.dst_owner.as_ref());
-        draw_owners(canvas, &attempt.flow, src, dst);
+        packet::draw_owners(canvas, &attempt.flow, src, dst);
         ladder::draw(canvas, attempt);
     }
     if let Some(verdict) = &attempt.verdict {

@@ -234,6 +234,14 @@ fn elided(text: &str, width: usize) -> Cow<'_, str> {
     ))
 }
 
+/// Facts of less weight, with dots between them.
+pub(super) fn details(facts: &[String]) -> Vec<Piece> {
+    facts
+        .iter()
+        .map(|fact| piece(fact, Paint::Dim).after(" · ").elidable())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

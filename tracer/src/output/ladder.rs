@@ -6,7 +6,7 @@
 use super::{
     canvas::{Canvas, Paint, Piece, piece},
     packet,
-    text::INDENT,
+    units::INDENT,
 };
 use crate::record::{Attempt, Direction, Flow, Hop, Outcome};
 

@@ -7,7 +7,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::N
 use super::{
     Style,
     canvas::{Canvas, NARROWEST, Paint, piece, sanitized},
-    text::INDENT,
+    units::INDENT,
 };
 use crate::record::{LayerResult, LayerRow};
 

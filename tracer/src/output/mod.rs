@@ -5,6 +5,7 @@
 
 mod attempt;
 mod canvas;
+mod drop;
 #[cfg(test)]
 mod fixtures;
 mod json;
@@ -14,6 +15,8 @@ mod packet;
 mod summary;
 mod terminal;
 mod text;
+mod units;
+mod verdict;
 
 use std::io::{self, ErrorKind, Write};
 

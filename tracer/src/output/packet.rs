@@ -2,6 +2,10 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
+use super::{
+    canvas::{Canvas, Paint},
+    units::INDENT,
+};
 use crate::record::{Flow, Packet, Pod};
 
 /// An address, with its port where it has one. IPv6 gets brackets then.
@@ -120,6 +124,20 @@ fn icmp(v6: bool, kind: u8, code: u8) -> String {
         _ => return format!("type {kind} code {code}"),
     };
     name.to_owned()
+}
+
+/// Whose the addresses are that are no pod's.
+pub(super) fn draw_owners(
+    canvas: &mut Canvas<'_>,
+    flow: &Flow,
+    src: Option<&String>,
+    dst: Option<&String>,
+) {
+    for (ip, owner) in [(flow.src, src), (flow.dst, dst)] {
+        if let Some(owner) = owner {
+            canvas.labelled(INDENT, &ip.to_string(), owner, Paint::Dim);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use super::{
     Style,
     canvas::{Canvas, Paint, piece},
     layers,
-    text::{INDENT, alarm, blame, draw_remedy, grouped, time},
+    units::{INDENT, grouped, time},
+    verdict::{alarm, blame, draw_remedy},
 };
 use crate::record::{LayerResult, Outcome, Summary, VerdictCount};
 

@@ -403,39 +403,3 @@ proptest! {
         prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 }
-
-#[test]
-fn a_fix_and_what_takes_it_back_are_copied_one_by_one() {
-    let (apply, undo) = split_undo("in netns n: ip route del x (undo: ip route add x)");
-    assert_eq!(apply, "in netns n: ip route del x");
-    assert_eq!(undo.as_deref(), Some("in netns n: ip route add x"));
-    assert_eq!(split_undo("open (any) port"), ("open (any) port", None));
-}
-
-#[test]
-fn a_command_stays_in_one_piece_and_a_sentence_is_wrapped() {
-    let style = Style {
-        width: Some(60),
-        ..Style::plain()
-    };
-    let lines = |fix: &str| {
-        let mut canvas = Canvas::new(&style);
-        draw_remedy(&mut canvas, None, &[fix.to_owned()]);
-        canvas
-            .finish()
-            .lines()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let command = format!(
-        "in netns n: nft insert rule {}",
-        "word ".repeat(20).trim_end()
-    );
-    assert_eq!(lines(&command), [format!("    fix: {command}")]);
-    let sentence = format!("beyond this node, {}", "word ".repeat(20).trim_end());
-    let wrapped = lines(&sentence);
-    assert!(
-        wrapped.len() > 1 && wrapped.iter().all(|line| line.len() <= 60),
-        "{wrapped:?}"
-    );
-}
