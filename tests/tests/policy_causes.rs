@@ -84,7 +84,9 @@ impl Cluster {
         enforce(&lab.node, NODE, &cause.objects)?;
         ensure!(!converse(client, to, cause.dns)?, "the policy lets it pass");
         let drop = tracer
-            .wait_for("the refused packet", |record| record.as_drop().is_some())?
+            .wait_for("the refused packet", |record| {
+                record.as_drop().is_some_and(opens)
+            })?
             .as_drop()
             .context("a drop")?
             .clone();
@@ -249,9 +251,16 @@ fn proposed(drop: &Drop) -> Result<Vec<String>> {
     Ok(manifests)
 }
 
-/// All drops are the refused conversation's.
+/// Whether it is a conversation's first packet: the last ones of the admitted conversation may be on
+/// their way while the rules change.
+fn opens(drop: &Drop) -> bool {
+    let flags = drop.packet.as_ref().and_then(|it| it.tcp_flags.as_deref());
+    flags.is_none_or(|flags| flags == "S")
+}
+
+/// All refused conversations are the first one's.
 fn expect_nothing_else(trace: &Trace, first: &Drop) -> Result<()> {
-    for drop in trace.drops() {
+    for drop in trace.drops().filter(|drop| opens(drop)) {
         ensure!(drop.flow.sport == first.flow.sport, "and {drop}");
     }
     Ok(())
