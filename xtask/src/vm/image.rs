@@ -24,7 +24,7 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const MODULE_DIRECTORIES: [&str; 5] = ["net", "lib", "crypto", "arch/x86/crypto", "drivers/net"];
 
 /// What `init.sh` takes from busybox, and the tests' `true`.
-const APPLETS: [&str; 6] = ["cat", "mount", "poweroff", "stty", "sync", "true"];
+const APPLETS: [&str; 7] = ["cat", "mount", "poweroff", "sed", "stty", "sync", "true"];
 
 /// What the labs' tools go by besides, as far as it is here.
 const OTHER_NAMES: [&str; 7] = [
