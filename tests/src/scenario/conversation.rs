@@ -1,0 +1,200 @@
+//! The conversation of a scenario: held while all is well, begun once the fault is there.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::{
+    DEADLINE,
+    lab::{Family, Host},
+    traffic::{
+        Flow, Outcome, Protocol, TcpAttempt, TcpServer, UdpClient, UdpServer, upload,
+        wait_until_closed,
+    },
+};
+
+/// What the conversation consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// A TCP handshake and a few bytes.
+    Connect,
+    /// A TCP connection with this many bytes to be echoed.
+    Upload(usize),
+    /// One UDP datagram of this size, never fragmented.
+    Datagram(usize),
+    /// One UDP datagram while healthy, then this many of this size back to back.
+    Burst(usize, usize),
+}
+
+/// How the conversation ends once the fault is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nobody answers, or nobody is asked (UDP).
+    Silent,
+    /// The connection is refused.
+    Refused,
+    /// An ICMP error says that there is no way: the errno.
+    Unreachable(i32),
+    /// It works all the same, after the drop.
+    Recovers,
+}
+
+/// The server of a conversation.
+pub enum Server {
+    /// Takes connections.
+    Tcp(TcpServer),
+    /// Takes datagrams.
+    Udp(UdpServer),
+}
+
+impl AsRawFd for Server {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(server) => server.as_raw_fd(),
+            Self::Udp(server) => server.as_raw_fd(),
+        }
+    }
+}
+
+pub(super) fn serve(host: &Host, family: Family, traffic: Traffic, port: u16) -> Result<Server> {
+    let address = host.socket(family, port);
+    Ok(match traffic.protocol() {
+        Protocol::Tcp => Server::Tcp(TcpServer::echo(host, address)?),
+        Protocol::Udp => Server::Udp(UdpServer::echo(host, address)?),
+    })
+}
+
+impl Traffic {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Connect | Self::Upload(_) => Protocol::Tcp,
+            Self::Datagram(_) | Self::Burst(..) => Protocol::Udp,
+        }
+    }
+}
+
+pub(super) struct Conversation<'a> {
+    pub(super) client: &'a Host,
+    pub(super) server: &'a Host,
+    pub(super) peer: SocketAddr,
+    pub(super) traffic: Traffic,
+}
+
+impl Conversation<'_> {
+    /// Holds it to its end, which must be a good one.
+    pub(super) fn hold(&self) -> Result<()> {
+        match self.traffic {
+            Traffic::Connect => self.transfer(100),
+            Traffic::Upload(bytes) => self.transfer(bytes),
+            Traffic::Datagram(bytes) | Traffic::Burst(_, bytes) => {
+                let client = self.udp_client(None)?;
+                client.send(bytes)?;
+                ensure!(client.answered(DEADLINE)?, "no answer");
+                Ok(())
+            }
+        }
+    }
+
+    fn transfer(&self, bytes: usize) -> Result<()> {
+        let attempt = TcpAttempt::start(self.client, None, self.peer)?;
+        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+            bail!("no connection");
+        };
+        let port = connection.local_addr()?.port();
+        ensure!(upload(connection, bytes, DEADLINE)?, "the transfer stalled");
+        // Its last packets must be through before the fault strikes.
+        wait_until_closed(self.server, port)
+    }
+
+    fn udp_client(&self, source: Option<IpAddr>) -> Result<UdpClient> {
+        let client = UdpClient::connect(self.client, source, self.peer)?;
+        client.probe_mtu()?;
+        Ok(client)
+    }
+
+    /// Begins it, and leaves it to its fate.
+    pub(super) fn begin(&self, source: Option<IpAddr>) -> Result<Broken> {
+        match self.traffic {
+            Traffic::Connect => {
+                let attempt = TcpAttempt::start(self.client, source, self.peer)?;
+                Ok(Broken {
+                    flow: attempt.flow(),
+                    fate: Fate::Attempt(attempt),
+                })
+            }
+            Traffic::Upload(bytes) => {
+                let attempt = TcpAttempt::start(self.client, source, self.peer)?;
+                let flow = attempt.flow();
+                let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+                    bail!("no connection");
+                };
+                let transfer = thread::spawn(move || upload(connection, bytes, DEADLINE));
+                Ok(Broken {
+                    flow,
+                    fate: Fate::Transfer(transfer),
+                })
+            }
+            Traffic::Datagram(bytes) => self.send(source, 1, bytes),
+            Traffic::Burst(count, bytes) => self.send(source, count, bytes),
+        }
+    }
+
+    fn send(&self, source: Option<IpAddr>, count: usize, bytes: usize) -> Result<Broken> {
+        let client = self.udp_client(source)?;
+        for _ in 0..count {
+            // A local drop is an error here (EPERM, ENOBUFS); the record is what counts.
+            let _ = client.send(bytes);
+        }
+        Ok(Broken {
+            flow: client.flow(),
+            fate: Fate::Sent(client),
+        })
+    }
+}
+
+/// A conversation that the fault has struck.
+pub(super) struct Broken {
+    pub(super) flow: Flow,
+    fate: Fate,
+}
+
+enum Fate {
+    Attempt(TcpAttempt),
+    Transfer(JoinHandle<Result<bool>>),
+    /// Still open: what is answered all the same must not find a closed port.
+    Sent(#[expect(dead_code, reason = "held for its socket")] UdpClient),
+}
+
+impl Broken {
+    pub(super) fn expect(self, end: End) -> Result<()> {
+        match (self.fate, end) {
+            (Fate::Sent(_), End::Silent) => Ok(()),
+            // The drop has been seen; what can be said is that nothing has been said.
+            (Fate::Attempt(attempt), End::Silent) => {
+                match attempt.outcome(std::time::Duration::ZERO)? {
+                    Outcome::Silent => Ok(()),
+                    other => bail!("the client was to wait in vain, but: {other:?}"),
+                }
+            }
+            (Fate::Attempt(attempt), _) => match (attempt.outcome(DEADLINE)?, end) {
+                (Outcome::Refused, End::Refused) => Ok(()),
+                (Outcome::Unreachable(is), End::Unreachable(should)) if is == should => Ok(()),
+                (Outcome::Connected(_), End::Recovers) => Ok(()),
+                (other, _) => bail!("the client was to end with {end:?}, but: {other:?}"),
+            },
+            (Fate::Transfer(transfer), end) => {
+                let complete = transfer.join().expect("the transfer does not panic")?;
+                ensure!(
+                    complete == (end == End::Recovers),
+                    "the transfer was to end with {end:?}, complete: {complete}"
+                );
+                Ok(())
+            }
+            (Fate::Sent(_), end) => bail!("a datagram cannot end with {end:?}"),
+        }
+    }
+}
