@@ -1,17 +1,25 @@
 //! `cargo xtask dist`: whydrop as one file that runs on any distribution.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::{executables, run, setup, vm::alone};
+use crate::{
+    executables::{self, AARCH64, Target, X86_64},
+    run, setup,
+    vm::alone,
+};
 
 /// The kernels that it is started on: the newest of each of these.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
-/// The other architecture that Kubernetes nodes have.
-const AARCH64: &str = "aarch64-unknown-linux-gnu";
+/// What runs the other architecture's programs.
+const EMULATOR: &str = "qemu-aarch64-static";
 
 /// What is asked for.
 #[derive(Args)]
@@ -24,13 +32,24 @@ pub(crate) struct Options {
 /// Builds it, checks that it starts alone, and says how large it is.
 pub(crate) fn dist(options: &Options) -> Result<()> {
     setup::setup()?;
-    let built = executables::whydrop()?;
-    let name = format!("whydrop-{}", executables::TARGET);
+    let path = put(&X86_64, "strip")?;
+    if !options.unchecked {
+        setup::require_vm_tools()?;
+        for kernel in KERNELS {
+            starts_alone(&path, kernel)?;
+        }
+    }
+    aarch64(&path)
+}
+
+/// Builds it for an architecture, and puts it where releases are.
+fn put(target: &Target, strip: &str) -> Result<PathBuf> {
+    let built = executables::whydrop(target)?;
     let directory = run::workspace().join("target/dist");
     fs::create_dir_all(&directory)?;
-    let path = directory.join(name);
+    let path = directory.join(format!("whydrop-{}", target.triple));
     fs::copy(&built, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    run::run(Command::new("strip").arg(&path))?;
+    run::run(Command::new(strip).arg(&path))?;
     let size = fs::metadata(&path)?.len();
     println!(
         "dist: {} {}.{} MB",
@@ -38,13 +57,7 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
         size / 1_000_000,
         size / 100_000 % 10
     );
-    if !options.unchecked {
-        setup::require_vm_tools()?;
-        for kernel in KERNELS {
-            starts_alone(&path, kernel)?;
-        }
-    }
-    aarch64()
+    Ok(path)
 }
 
 /// `whydrop check` where there is no other file. It finds that nothing can be traced without /sys,
@@ -72,31 +85,75 @@ fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the userspace side compiles for it. What that needs is not on every machine, which is no
-/// failure of whydrop's.
-fn aarch64() -> Result<()> {
-    let Some(why) = lacking()? else {
-        return run::run(run::cargo().args(["check", "--package", "whydrop", "--target", AARCH64]))
-            .map(|()| println!("dist: whydrop compiles for {AARCH64}"));
-    };
-    println!("dist: not compiled for {AARCH64}: {why}");
+/// The same for the other architecture, as far as this machine can: what that takes is not to be had
+/// everywhere, which is no failure of whydrop's. The kernel programs are the same bytes for both.
+fn aarch64(here: &Path) -> Result<()> {
+    let triple = AARCH64.triple;
+    if let Some(why) = lacking()? {
+        println!("dist: not built for {triple}: {why}");
+        return Ok(());
+    }
+    let there = put(&AARCH64, "aarch64-linux-gnu-strip")?;
+    let alike = answer(&mut Command::new(here))? == answer(Command::new(EMULATOR).arg(&there))?;
+    ensure!(
+        alike,
+        "{} answers otherwise than {}",
+        there.display(),
+        here.display()
+    );
+    println!("dist: whydrop for {triple}, emulated, explains a flow of a real cluster as here");
     Ok(())
 }
 
-/// What is missing to compile for [`AARCH64`].
-fn lacking() -> Result<Option<String>> {
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", AARCH64])
+/// What `whydrop explain` answers: all of userspace but the probes.
+fn answer(whydrop: &mut Command) -> Result<Vec<u8>> {
+    let dump = run::workspace().join("tracer/testdata/cluster-dump.json");
+    whydrop
+        .args(["explain", "-o", "json", "--cluster"])
+        .arg(dump)
+        .args(["--from", "prod/client-ok", "--to", "prod/server:8080"]);
+    let output = whydrop
         .output()
-        .context("cannot run rustc")?;
-    if !output.status.success() {
-        bail!("rustc does not know {AARCH64}");
+        .with_context(|| format!("cannot run {whydrop:?}"))?;
+    ensure!(
+        output.status.success() && !output.stdout.is_empty(),
+        "{whydrop:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+/// What is missing to build for [`AARCH64`], after an attempt to get it.
+fn lacking() -> Result<Option<String>> {
+    if let Some(missing) = setup::offer_arm_tools() {
+        return Ok(Some(format!("without\n{missing}")));
     }
-    let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Ok((!Path::new(&libraries).is_dir()).then(|| {
+    if has_std()? {
+        return Ok(None);
+    }
+    let triple = AARCH64.triple;
+    // It says itself what goes wrong; there may be no rustup at all.
+    let _ = Command::new("rustup")
+        .args(["target", "add", triple])
+        .status();
+    Ok((!has_std()?).then(|| {
         format!(
-            "its standard library is not in {libraries}; `rustup target add {AARCH64}` gets it \
-             where rustup's server is reached, and no package of Debian's has it for this compiler"
+            "its standard library is not here; `rustup target add {triple}` gets it where rustup's \
+             server is reached, and no package of Debian's has it for this compiler"
         )
     }))
+}
+
+/// Whether the compiler has the standard library for [`AARCH64`].
+fn has_std() -> Result<bool> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", AARCH64.triple])
+        .output()
+        .context("cannot run rustc")?;
+    ensure!(
+        output.status.success(),
+        "rustc does not know {}",
+        AARCH64.triple
+    );
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }

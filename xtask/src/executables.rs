@@ -13,13 +13,32 @@ use crate::run;
 
 /// What is built for: said even where it is the compiler's own, because cargo then keeps flags for
 /// it away from build scripts and procedural macros.
-pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) struct Target {
+    pub(crate) triple: &'static str,
+    /// Where cargo looks for flags of this target alone.
+    flags: &'static str,
+    /// Where cargo looks for its linker, and which that is. `None`: the compiler knows one.
+    linker: Option<(&'static str, &'static str)>,
+}
 
-/// Only for this target.
-const STATIC: (&str, &str) = (
-    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-    "-C target-feature=+crt-static",
-);
+/// The machines that the tests run on.
+pub(crate) const X86_64: Target = Target {
+    triple: "x86_64-unknown-linux-gnu",
+    flags: "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+    linker: None,
+};
+
+/// The other architecture that Kubernetes nodes have.
+pub(crate) const AARCH64: Target = Target {
+    triple: "aarch64-unknown-linux-gnu",
+    flags: "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+    linker: Some((
+        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+        "aarch64-linux-gnu-gcc",
+    )),
+};
+
+const STATIC: &str = "-C target-feature=+crt-static";
 
 /// Where everything static is built, apart from what plain cargo builds, which has other flags.
 fn directory() -> PathBuf {
@@ -27,22 +46,27 @@ fn directory() -> PathBuf {
 }
 
 /// whydrop as it is given to people.
-pub(crate) fn whydrop() -> Result<PathBuf> {
+pub(crate) fn whydrop(target: &Target) -> Result<PathBuf> {
     let args = ["build", "--release", "--package", "whydrop"];
-    let built = build(&args, &[])?;
+    let built = build(target, &args, &[])?;
     let (_, path) = built.into_iter().next().context("cargo built nothing")?;
     Ok(path)
 }
 
 /// Runs cargo, and gives the names and paths of the executables that it built.
-pub(crate) fn build(args: &[&str], environment: &[(&str, &str)]) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn build(
+    target: &Target,
+    args: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Vec<(String, PathBuf)>> {
     let output = run::cargo()
         .args(args)
-        .args(["--quiet", "--target", TARGET])
+        .args(["--quiet", "--target", target.triple])
         .arg("--target-dir")
         .arg(directory())
         .arg("--message-format=json-render-diagnostics")
-        .envs([STATIC])
+        .env(target.flags, STATIC)
+        .envs(target.linker)
         // Twice the disk for builds that are rare.
         .env("CARGO_INCREMENTAL", "0")
         .envs(environment.iter().copied())

@@ -84,6 +84,12 @@ pub(crate) fn require_vm_tools() -> Result<()> {
     )
 }
 
+/// Installs what building for ARM needs besides, where it is to be had. Gives what is missing then.
+pub(crate) fn offer_arm_tools() -> Option<String> {
+    let missing = install_tools("builds for ARM", &tools::ARM_TOOLS);
+    (!missing.is_empty()).then(|| tools::list(&missing))
+}
+
 /// Installs what benchmarks compare with, where it is to be had.
 pub(crate) fn offer_bench_tools() {
     let missing = install_tools("the benchmarks", &tools::BENCH_TOOLS);

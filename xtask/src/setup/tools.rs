@@ -71,6 +71,20 @@ pub(super) const VM_TOOLS: [Tool; 5] = [
     tool("dpkg", "dpkg", "to unpack kernels"),
 ];
 
+/// What it takes to build for ARM besides, and to run what was built.
+pub(super) const ARM_TOOLS: [Tool; 2] = [
+    tool(
+        "aarch64-linux-gnu-gcc",
+        "gcc-aarch64-linux-gnu",
+        "a linker for aarch64",
+    ),
+    tool(
+        "qemu-aarch64-static",
+        "qemu-user-static",
+        "to run programs for aarch64",
+    ),
+];
+
 /// What the benchmarks compare with; they do without.
 pub(super) const BENCH_TOOLS: [Tool; 1] = [tool(
     "bpftrace",

@@ -38,7 +38,7 @@ pub(super) fn write(executables: &[&str]) -> Result<()> {
 fn differences() -> Result<String> {
     let package = ["build", "--package", "whydrop-tests"];
     let args = [&package[..], &["--bin", "kernel-differences"]].concat();
-    let built = executables::build(&args, &[])?;
+    let built = executables::build(&executables::X86_64, &args, &[])?;
     let (_, program) = built.into_iter().next().context("cargo built nothing")?;
     let output = Command::new(program).output()?;
     if !output.status.success() {

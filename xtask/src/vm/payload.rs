@@ -74,12 +74,12 @@ impl Payload {
     /// Builds those of the scenarios, and the units if they are selected.
     pub(super) fn build(selection: &Selection<'_>) -> Result<Self> {
         eprintln!("vm-test: building whydrop and its tests, statically");
-        let whydrop = executables::whydrop()?;
+        let whydrop = executables::whydrop(&executables::X86_64)?;
         let scenarios = ["test", "--no-run", "--package", "whydrop-tests", "--tests"];
-        let mut tests = executables::build(&scenarios, &ENVIRONMENT)?;
+        let mut tests = executables::build(&executables::X86_64, &scenarios, &ENVIRONMENT)?;
         if selection.has(UNITS) {
             let units = ["test", "--no-run", "--package", "whydrop", "--lib"];
-            for (_, path) in executables::build(&units, &ENVIRONMENT)? {
+            for (_, path) in executables::build(&executables::X86_64, &units, &ENVIRONMENT)? {
                 tests.push((UNITS.to_owned(), path));
             }
         }
