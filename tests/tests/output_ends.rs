@@ -1,15 +1,20 @@
 //! Nobody takes what whydrop says: the disk is full, or the reader of the pipe has gone.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{BufRead as _, BufReader, Read as _},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use whydrop_tests::{
     fault::{Chain, nft},
     holdings::{descriptors, value},
+    kernel,
     lab::{Family, topology::NodeLab},
     poll_until,
     tracer::{Reaped, binary, watching},
@@ -86,6 +91,35 @@ fn expect_quiet_end(mut child: Reaped) -> Result<()> {
     let status = child.wait("whydrop to end without a reader")?;
     let said = stderr(&mut child)?;
     ensure!(status.success() && said.is_empty(), "{status}: {said}");
+    Ok(())
+}
+
+/// Fills a pipe that nobody reads, and ends the trace.
+#[test]
+fn a_reader_that_stalls_holds_no_signal_up() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let mut child = Reaped(whydrop(&lab, "json")?.stdout(Stdio::piped()).spawn()?);
+    let mut stdout = BufReader::new(child.0.stdout.take().context("stdout is piped")?);
+    stdout.read_line(&mut String::new())?;
+    let pid = child.0.id();
+    poll_until("whydrop to wait for its reader", || {
+        // Every socket has a port of its own, so every packet is a record of its own.
+        send(&lab).ok()?;
+        fs::read_to_string(format!("/proc/{pid}/wchan"))
+            .ok()
+            .filter(|place| place.contains("pipe_write"))
+    })?;
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+    let status = child.wait("whydrop to end without being read")?;
+    let said = stderr(&mut child)?;
+    ensure!(
+        status.code() == Some(128 + libc::SIGTERM) && said.contains("nobody reads the output"),
+        "{status}: {said}"
+    );
+    drop(stdout);
+    if !kernel::KILLED.applies() {
+        no_filter_is_left(&lab)?;
+    }
     Ok(())
 }
 

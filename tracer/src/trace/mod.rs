@@ -2,6 +2,7 @@
 
 mod fates;
 mod inquiry;
+mod last_resort;
 mod named;
 #[cfg(test)]
 mod properties;
@@ -71,6 +72,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     // The terminal or the connection to the node is gone: without this, that would kill us.
     let mut hangup = signal(SignalKind::hangup())?;
+    last_resort::watch()?;
     let filter = filter::build(config)?;
     // They have all the time that loading the probes takes, and are not waited for.
     let mut sources = Sources::start(&config.cluster)?;

@@ -12,6 +12,7 @@ use tracer_common::event::{DropEvent, Event};
 use super::{
     fates::Fates,
     inquiry::{Answered, Inquiries, Waiting},
+    last_resort,
     scene::{self, Asked},
 };
 use crate::{
@@ -378,11 +379,8 @@ impl<'a> Session<'a> {
             Record::Attempt(attempt) => self.layers.attempted(attempt),
             Record::Started(_) | Record::Lost(_) | Record::Summary(_) => {}
         }
-        match self
-            .printer
-            .print(record)
-            .context("cannot write the output")?
-        {
+        let printer = &mut self.printer;
+        match last_resort::watched(|| printer.print(record)).context("cannot write the output")? {
             Delivery::Written => {}
             Delivery::ReaderGone => self.ended = true,
         }
