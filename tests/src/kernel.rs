@@ -54,6 +54,13 @@ pub const NO_TCX: Difference = Difference {
     why: "TCX came with 6.6 (kernel/bpf/tcx.c)",
 };
 
+/// The BPF programs that netfilter itself runs.
+pub const NO_BPF_NETFILTER: Difference = Difference {
+    before: (6, 4, 0),
+    what: What::Behaviour("there are no BPF programs at netfilter's hooks"),
+    why: "BPF_PROG_TYPE_NETFILTER came with 6.4 (net/netfilter/nf_bpf_link.c)",
+};
+
 /// What is said of a tunnel's drop that has no reason.
 pub const VXLAN_WITHOUT_REASONS: Difference = Difference {
     before: (6, 12, 0),
@@ -67,6 +74,7 @@ pub const VXLAN_WITHOUT_REASONS: Difference = Difference {
 pub const DIFFERENCES: &[Difference] = &[
     KILLED,
     NO_TCX,
+    NO_BPF_NETFILTER,
     VXLAN_WITHOUT_REASONS,
     Difference {
         before: (6, 12, 0),
@@ -83,6 +91,15 @@ pub const DIFFERENCES: &[Difference] = &[
             older: ("NOT_SPECIFIED", "vxlan_xmit"),
         },
         why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
+            newest: ("QDISC_DROP", "__dev_queue_xmit"),
+            older: ("QDISC_DROP", "kfree_skb_list_reason"),
+        },
+        why: "a list of skbs is freed by a call for each, which shows as the place: as seen on \
+              6.1.192 and 6.12.117 (net/core/skbuff.c)",
     },
     Difference {
         before: (6, 18, 0),
