@@ -19,7 +19,7 @@ use whydrop_tests::{
     traffic::{TcpAttempt, spoofed_syns},
 };
 
-/// A page: five drops, or a dozen sightings.
+/// A page: a dozen events.
 const TINY: [&str; 2] = ["--ring-size", "4K"];
 const PORT: u16 = 8080;
 
