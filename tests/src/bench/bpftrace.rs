@@ -120,6 +120,8 @@ impl Bpftrace {
             readers: vec![shown, said],
         };
         let pid = bpftrace.pid();
+        // Runs are counted only while somebody asks for it; afterwards it costs time.
+        let _stats = bpf::enable_stats().context("the kernel does not measure its programs")?;
         poll_until("bpftrace's program to run", || {
             nudge().ok()?;
             let stats = bpf::stats_of(pid).ok()?;
