@@ -102,7 +102,7 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn packet(&self) -> Option<Packet> {
         let version = self.version()?;
-        let head: u64 = self.scalar(&LAYOUT.skb_head).unwrap_or(0);
+        let head = self.pointer(&LAYOUT.skb_head);
         let network: u16 = self.scalar(&LAYOUT.skb_network_header)?;
         let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
         Some(Packet {
@@ -116,8 +116,8 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn packet_at_data(&self) -> Option<Packet> {
         let version = self.version()?;
-        let head: u64 = self.scalar(&LAYOUT.skb_head).unwrap_or(0);
-        let data: u64 = self.scalar(&LAYOUT.skb_data).unwrap_or(0);
+        let head = self.pointer(&LAYOUT.skb_head);
+        let data = self.pointer(&LAYOUT.skb_data);
         let tail: u32 = self.scalar(&LAYOUT.skb_tail)?;
         Some(Packet {
             start: data,
@@ -139,7 +139,7 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn len_from(&self, packet: &Packet) -> u32 {
         let len: u32 = self.scalar(&LAYOUT.skb_len).unwrap_or(0);
-        let data: u64 = self.scalar(&LAYOUT.skb_data).unwrap_or(0);
+        let data = self.pointer(&LAYOUT.skb_data);
         // `data` may stand at the MAC header or at the transport header.
         (u64::from(len) + data - packet.start) as u32
     }
@@ -147,7 +147,7 @@ impl Skb {
     /// TCP payload of each segment of a GSO packet; 0 otherwise.
     #[inline(always)]
     pub(crate) fn gso_size(&self) -> u32 {
-        let head: u64 = self.scalar(&LAYOUT.skb_head).unwrap_or(0);
+        let head = self.pointer(&LAYOUT.skb_head);
         let end: u32 = self.scalar(&LAYOUT.skb_end).unwrap_or(0);
         let size: Option<u16> = kernel::read(head + u64::from(end), &LAYOUT.gso_size);
         size.unwrap_or(0).into()
