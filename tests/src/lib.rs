@@ -37,6 +37,7 @@ pub mod lab;
 pub mod record;
 pub mod recording;
 pub mod runtime;
+mod said;
 pub mod scenario;
 pub mod sink;
 pub mod tracer;

@@ -10,7 +10,7 @@ use std::{
         OnceLock,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     lab::Namespace,
     poll_until,
     record::{Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
+    said::Said,
 };
 
 /// The binary under test: `WHYDROP_BIN`, or the one built beside the running executable.
@@ -75,14 +76,13 @@ pub fn run_to_end(command: &mut Command) -> Result<Output> {
             .stderr(Stdio::piped())
             .spawn()?,
     );
-    let stdout = collect(child.0.stdout.take());
-    let stderr = collect(child.0.stderr.take());
+    let stdout = Said::follow(child.0.stdout.take().context("stdout is piped")?);
+    let stderr = Said::follow(child.0.stderr.take().context("stderr is piped")?);
     let status = child.wait("whydrop to end by itself")?;
-    let joined = |thread: JoinHandle<String>| thread.join().unwrap_or_default().into_bytes();
     Ok(Output {
         status,
-        stdout: joined(stdout),
-        stderr: joined(stderr),
+        stdout: stdout.all().into_bytes(),
+        stderr: stderr.all().into_bytes(),
     })
 }
 
@@ -95,7 +95,7 @@ pub struct Tracer {
     arrivals: Vec<SystemTime>,
     /// Drops that discarded records stand for.
     discarded: u64,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<Said>,
 }
 
 impl Tracer {
@@ -126,14 +126,14 @@ impl Tracer {
                 .with_context(|| format!("cannot start {}", binary().display()))?,
         );
         let lines = follow(child.0.stdout.take().context("stdout is piped")?);
-        let stderr = Some(collect(child.0.stderr.take()));
+        let stderr = Said::follow(child.0.stderr.take().context("stderr is piped")?);
         let mut tracer = Self {
             child,
             lines,
             records: Vec::new(),
             arrivals: Vec::new(),
             discarded: 0,
-            stderr,
+            stderr: Some(stderr),
         };
         tracer.wait_for("the record `started`", |record| {
             matches!(record, Record::Started(_))
@@ -237,12 +237,17 @@ impl Tracer {
         }
     }
 
+    /// Waits until it has said this on stderr.
+    pub fn wait_for_note(&self, note: &str) -> Result<()> {
+        poll_until(&format!("the note `{note}`"), || {
+            let said = self.stderr.as_ref()?.so_far();
+            said.contains(note).then_some(())
+        })
+    }
+
     fn stderr(&mut self) -> String {
         // Ends when the process does.
-        self.stderr
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default()
+        self.stderr.take().map(Said::all).unwrap_or_default()
     }
 
     fn shown(&self) -> String {
@@ -367,13 +372,4 @@ fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<(SystemTime, Re
         }
     });
     receiver
-}
-
-fn collect(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = Vec::new();
-        // A broken pipe ends it as an ordinary end does.
-        let _ = stream.map(|mut stream| stream.read_to_end(&mut text));
-        String::from_utf8_lossy(&text).into_owned()
-    })
 }

@@ -255,6 +255,7 @@ fn a_runtime_that_says_nothing_holds_nobody_up() -> Result<()> {
     // It takes the connection, and is asked again once the first question was given up.
     let accepted = || poll_until("to be asked", || runtime.accept().ok());
     let _asked = [accepted()?, accepted()?];
+    tracer.wait_for_note("does not answer within")?;
     let trace = tracer.stop()?;
     let told = trace.stderr.matches("does not answer within").count();
     ensure!(told == 1, "{}", trace.stderr);
