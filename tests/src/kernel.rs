@@ -95,6 +95,15 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         before: (6, 12, 0),
         what: What::Drop {
+            newest: ("NOT_SPECIFIED", "nfqnl_reinject"),
+            older: ("NOT_SPECIFIED", "nf_reinject"),
+        },
+        why: "netfilter's core takes packets back for all queues (net/netfilter/nf_queue.c): as seen \
+              on 6.1.192 and 6.12.117",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
             newest: ("QDISC_DROP", "__dev_queue_xmit"),
             older: ("QDISC_DROP", "kfree_skb_list_reason"),
         },

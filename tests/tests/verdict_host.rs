@@ -123,6 +123,9 @@ fn xdp_program_behind_the_driver() -> Result<()> {
 
 /// A program by TCX, whose name tells who attached it.
 fn tcx(name: &str, judged: &Judged) -> Result<()> {
+    if kernel::NO_TCX.applies() {
+        return Ok(());
+    }
     let lab = NodeLab::build()?;
     let attached = RefCell::new(None);
     Family::each(|family| {

@@ -37,7 +37,7 @@ pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         .stack
         .iter()
         .take(3)
-        .any(|frame| frame == "nfqnl_reinject");
+        .any(|frame| REINJECT.contains(&frame.as_str()));
     asked.then(|| {
         // Made in the process' own context: the thread is the one that decided.
         let is_policy = facts.comm.contains("network-polic");
@@ -53,6 +53,9 @@ pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         )
     })?
 }
+
+/// What takes a packet back from a program: `nf_reinject` before that moved into nfnetlink_queue.
+const REINJECT: [&str; 2] = ["nfqnl_reinject", "nf_reinject"];
 
 /// How many candidates are listed.
 const LISTED: usize = 3;

@@ -98,7 +98,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "nfqueue",
         points: &[Point::Policy, Point::Firewall],
-        needs: "`nfqnl_reinject` at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: nobody was there to decide",
+        needs: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: nobody was there to decide",
         cannot_tell: "which policy it was",
         applies: firewall::nfqueue,
     },
