@@ -165,25 +165,26 @@ pub(super) struct Broken {
 enum Fate {
     Attempt(TcpAttempt),
     Transfer(JoinHandle<Result<bool>>),
-    /// Still open: what is answered all the same must not find a closed port.
-    Sent(#[expect(dead_code, reason = "held for its socket")] UdpClient),
+    Sent(UdpClient),
 }
 
 impl Broken {
-    pub(super) fn expect(self, end: End) -> Result<()> {
+    /// Waits for this end. Gives a socket that is to stay open until the trace has ended: what is
+    /// answered all the same, and late, must not find a closed port.
+    pub(super) fn expect(self, end: End) -> Result<Option<UdpClient>> {
         match (self.fate, end) {
-            (Fate::Sent(_), End::Silent) => Ok(()),
+            (Fate::Sent(client), End::Silent) => Ok(Some(client)),
             // The drop has been seen; what can be said is that nothing has been said.
             (Fate::Attempt(attempt), End::Silent) => {
                 match attempt.outcome(std::time::Duration::ZERO)? {
-                    Outcome::Silent => Ok(()),
+                    Outcome::Silent => Ok(None),
                     other => bail!("the client was to wait in vain, but: {other:?}"),
                 }
             }
             (Fate::Attempt(attempt), _) => match (attempt.outcome(DEADLINE)?, end) {
-                (Outcome::Refused, End::Refused) => Ok(()),
-                (Outcome::Unreachable(is), End::Unreachable(should)) if is == should => Ok(()),
-                (Outcome::Connected(_), End::Recovers) => Ok(()),
+                (Outcome::Refused, End::Refused) => Ok(None),
+                (Outcome::Unreachable(is), End::Unreachable(should)) if is == should => Ok(None),
+                (Outcome::Connected(_), End::Recovers) => Ok(None),
                 (other, _) => bail!("the client was to end with {end:?}, but: {other:?}"),
             },
             (Fate::Transfer(transfer), end) => {
@@ -192,7 +193,7 @@ impl Broken {
                     complete == (end == End::Recovers),
                     "the transfer was to end with {end:?}, complete: {complete}"
                 );
-                Ok(())
+                Ok(None)
             }
             (Fate::Sent(_), end) => bail!("a datagram cannot end with {end:?}"),
         }

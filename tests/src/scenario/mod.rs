@@ -179,7 +179,7 @@ impl<'a> Scenario<'a> {
                 })
                 .with_context(|| format!("expected {expected:?}"))?;
         }
-        broken.expect(self.end)?;
+        let _open = broken.expect(self.end)?;
 
         expect_only(&tracer.stop()?, expected, flow)
     }
