@@ -112,6 +112,15 @@ pub fn kernel_release() -> String {
         .into_owned()
 }
 
+/// How a fact stands that is there or not, and what is said of either.
+fn seen(is_there: bool, otherwise: State, [there, missing]: [&str; 2]) -> (State, String) {
+    if is_there {
+        (State::Present, there.to_owned())
+    } else {
+        (otherwise, missing.to_owned())
+    }
+}
+
 fn capabilities() -> Finding {
     /// Bit numbers of include/uapi/linux/capability.h.
     const NET_ADMIN: u32 = 12;
@@ -206,19 +215,15 @@ fn ring_buffer(btf: &KernelBtf) -> Finding {
         .enumerators("bpf_map_type")
         .values()
         .any(|name| name == "BPF_MAP_TYPE_RINGBUF");
+    let (state, found) = seen(
+        known,
+        State::Required,
+        ["known to this kernel", "not in this kernel"],
+    );
     Finding {
         name: "BPF ring buffer",
-        state: if known {
-            State::Present
-        } else {
-            State::Required
-        },
-        found: if known {
-            "known to this kernel"
-        } else {
-            "not in this kernel"
-        }
-        .to_owned(),
+        state,
+        found,
         cost: "no event can reach userspace",
         fix: "use a kernel of 5.8 or later",
         hides: true,
@@ -227,19 +232,15 @@ fn ring_buffer(btf: &KernelBtf) -> Finding {
 
 fn reasons(btf: &KernelBtf) -> Finding {
     let known = Reasons::read(btf).are_known();
+    let (state, found) = seen(
+        known,
+        State::Missing,
+        ["named in this kernel's BTF", "kernel before 5.17"],
+    );
     Finding {
         name: "drop reasons",
-        state: if known {
-            State::Present
-        } else {
-            State::Missing
-        },
-        found: if known {
-            "named in this kernel's BTF"
-        } else {
-            "kernel before 5.17"
-        }
-        .to_owned(),
+        state,
+        found,
         cost: "the kernel does not say why it drops; only the function tells",
         fix: "use a kernel of 5.17 or later",
         hides: false,
@@ -252,19 +253,15 @@ fn tunnel_reasons(btf: &KernelBtf) -> Finding {
         .enumerators("skb_drop_reason")
         .values()
         .any(|name| name == "SKB_DROP_REASON_VXLAN_VNI_NOT_FOUND");
+    let (state, found) = seen(
+        known,
+        State::Missing,
+        ["named in this kernel's BTF", "kernel before 6.12"],
+    );
     Finding {
         name: "tunnels' reasons",
-        state: if known {
-            State::Present
-        } else {
-            State::Missing
-        },
-        found: if known {
-            "named in this kernel's BTF"
-        } else {
-            "kernel before 6.12"
-        }
-        .to_owned(),
+        state,
+        found,
         cost: "VXLAN does not say why it drops; where the node's tables do not tell either, only \
                \"the tunnel code\" is named",
         fix: "use a kernel of 6.12 or later",
@@ -274,19 +271,15 @@ fn tunnel_reasons(btf: &KernelBtf) -> Finding {
 
 fn conntrack(btf: &KernelBtf) -> Finding {
     let known = btf.offset("sk_buff._nfct").is_some() && btf.offset("nf_conn.tuplehash").is_some();
+    let (state, found) = seen(
+        known,
+        State::Missing,
+        ["struct nf_conn is known", "struct nf_conn is unknown"],
+    );
     Finding {
         name: "conntrack's BTF",
-        state: if known {
-            State::Present
-        } else {
-            State::Missing
-        },
-        found: if known {
-            "struct nf_conn is known"
-        } else {
-            "struct nf_conn is unknown"
-        }
-        .to_owned(),
+        state,
+        found,
         cost: "destinations before NAT are not shown, and a filter on them does not match",
         fix: "if this node does NAT, load the module nf_conntrack before whydrop, on a kernel with \
               CONFIG_DEBUG_INFO_BTF_MODULES=y",
@@ -323,19 +316,15 @@ fn symbols() -> Finding {
             .take(2000)
             .any(|line| !line.starts_with("0000000000000000"))
     });
+    let (state, found) = seen(
+        shown,
+        State::Missing,
+        ["/proc/kallsyms", "/proc/kallsyms hides its addresses"],
+    );
     Finding {
         name: "kernel symbols",
-        state: if shown {
-            State::Present
-        } else {
-            State::Missing
-        },
-        found: if shown {
-            "/proc/kallsyms"
-        } else {
-            "/proc/kallsyms hides its addresses"
-        }
-        .to_owned(),
+        state,
+        found,
         cost: "neither the dropping function nor the netfilter hook can be named",
         fix: "run with CAP_SYSLOG and with kernel.kptr_restrict below 2",
         hides: false,
