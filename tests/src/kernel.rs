@@ -104,6 +104,15 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         before: (6, 12, 0),
         what: What::Drop {
+            newest: ("FRAG_REASM_TIMEOUT", "ip_expire"),
+            older: ("NOT_SPECIFIED", "ip_expire"),
+        },
+        why: "giving up on fragments has no reason yet: as seen on 6.1.192 and 6.12.117 \
+              (net/ipv4/ip_fragment.c)",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
             newest: ("QDISC_DROP", "__dev_queue_xmit"),
             older: ("QDISC_DROP", "kfree_skb_list_reason"),
         },
@@ -138,7 +147,7 @@ impl Difference {
 }
 
 /// How the running kernel shows a drop that the newest one shows like this.
-pub(crate) fn shown(newest: Place) -> Place {
+pub fn shown(newest: Place) -> Place {
     shown_by(running(), newest)
 }
 

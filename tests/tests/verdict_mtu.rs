@@ -5,6 +5,7 @@ use whydrop_tests::{
     DEADLINE,
     fault::{Chain, nft},
     judged::Judged,
+    kernel,
     lab::{
         Family, Namespace, Topology,
         topology::{NodeLab, OverlayLab, RouterLab, Underlay},
@@ -126,10 +127,9 @@ fn fragments_lost() -> Result<()> {
     // Behind the defragmentation that conntrack would do there are none.
     nft(&lab.router, chain, rule)?;
     client.send(4000)?;
+    let (expired, _) = kernel::shown(("FRAG_REASM_TIMEOUT", "ip_expire"));
     let record = tracer.wait_for("the end of patience with fragments", |record| {
-        record
-            .as_drop()
-            .is_some_and(|drop| drop.reason == "FRAG_REASM_TIMEOUT")
+        record.as_drop().is_some_and(|drop| drop.reason == expired)
     })?;
     let judged = Judged::new("mtu", "likely").why("in fragments, and not all of them");
     if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {

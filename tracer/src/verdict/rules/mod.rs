@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "fragments-lost",
         points: &[Point::Mtu],
-        needs: "the reason `FRAG_REASM_TIMEOUT`",
+        needs: "the reason `FRAG_REASM_TIMEOUT`, or none in `ip_expire` or `ip6frag_expire_frag_queue`",
         cannot_tell: "who lost the other fragments; a firewall that passes no fragments is as likely as a lossy link",
         applies: mtu::fragments_lost,
     },

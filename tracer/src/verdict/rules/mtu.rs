@@ -136,9 +136,14 @@ fn narrow_peer<'a>(
 }
 
 /// A packet of which not all fragments came in time.
+/// What gives up waiting for fragments: older kernels free them there without a reason.
+const EXPIRE: [&str; 2] = ["ip_expire", "ip6frag_expire_frag_queue"];
+
 pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref();
-    (facts.reason == "FRAG_REASM_TIMEOUT").then_some(())?;
+    let gave_up = facts.reason == "FRAG_REASM_TIMEOUT"
+        || (facts.reason == "NOT_SPECIFIED" && EXPIRE.contains(&function(facts)));
+    gave_up.then_some(())?;
     let mut finding = found(
         Point::Mtu,
         Likely,
