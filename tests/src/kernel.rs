@@ -137,6 +137,14 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "ip6_pkt_discard calls ip6_pkt_drop, which frees: inlined in 6.18 as seen, not in \
               Debian's 6.1.192 and 6.12.117 (net/ipv6/route.c)",
     },
+    Difference {
+        before: (6, 18, 0),
+        what: What::Drop {
+            newest: ("IP_INNOROUTES", "ip6_pkt_prohibit"),
+            older: ("IP_INNOROUTES", "ip6_pkt_drop"),
+        },
+        why: "likewise (net/ipv6/route.c)",
+    },
 ];
 
 impl Difference {
