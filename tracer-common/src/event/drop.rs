@@ -63,7 +63,7 @@ pub mod ct {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DropEvent {
-    /// [`kind::DROP`].
+    /// [`kind::DROP`](super::kind::DROP).
     pub kind: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,

@@ -28,7 +28,7 @@ pub struct EarlyHops {
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub struct EarlyHop {
-    /// The [`handshake_key`].
+    /// The [`handshake_key`](super::handshake_key).
     pub key: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,

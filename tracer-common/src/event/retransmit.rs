@@ -6,7 +6,7 @@ use crate::tuple::Tuple;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct RetransmitEvent {
-    /// [`kind::RETRANSMIT`].
+    /// [`kind::RETRANSMIT`](super::kind::RETRANSMIT).
     pub kind: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,

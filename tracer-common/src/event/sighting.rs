@@ -18,7 +18,7 @@ pub mod direction {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SightingEvent {
-    /// [`kind::SIGHTING`].
+    /// [`kind::SIGHTING`](super::kind::SIGHTING).
     pub kind: u64,
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
