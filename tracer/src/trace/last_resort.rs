@@ -43,13 +43,16 @@ pub(super) fn watch() -> io::Result<()> {
         .enable_all()
         .build()?;
     let watch = async {
-        let [mut interrupt, mut terminate] =
-            [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        if let (Ok(interrupt), Ok(terminate)) = (&mut interrupt, &mut terminate) {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+        use SignalKind as Kind;
+        let signals = [Kind::interrupt(), Kind::terminate(), Kind::hangup()].map(signal);
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
+            // Without a signal, a slow reader is nobody's business.
+            return;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         let mut before = 0;
         loop {
