@@ -5,12 +5,12 @@ use std::{io, process::ExitCode};
 use anyhow::Result;
 use clap::Parser as _;
 use whydrop::{
-    check,
-    cli::Cli,
-    config::{Config, Mode},
-    explain,
-    output::Terminal,
-    trace,
+    cli::{
+        Cli,
+        options::{Config, Mode},
+    },
+    command::{check, explain, trace},
+    sink::Terminal,
 };
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use super::{
     owner::Owner,
     policy::Protocol,
 };
-use crate::record;
+use crate::report::record;
 
 /// One end of a flow, and when it was seen.
 #[derive(Debug, Clone, Copy)]

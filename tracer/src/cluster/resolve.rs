@@ -17,7 +17,7 @@ use super::{
     policy::Protocol,
     view::{Kind, View},
 };
-use crate::endpoint::Endpoint;
+use crate::cli::endpoint::Endpoint;
 
 /// An address at a port; at any port if there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

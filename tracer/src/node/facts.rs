@@ -9,7 +9,7 @@ use super::{
     netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Hint, HookPacket, Ruleset, Suspects},
 };
-use crate::drops::{decode::DropFacts, tracked::Tracked};
+use crate::decode::{drop::DropFacts, tracked::Tracked};
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
 /// then a late verdict is better than a poor one.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{attempt, cluster, rules::RULES};
-use crate::record::Point;
+use super::{attempts, cluster, drops::RULES};
+use crate::report::record::Point;
 
 /// All points, in the order of the contract, each with what it means.
 const POINTS: &[(Point, &str)] = &[
@@ -75,7 +75,7 @@ pub fn markdown() -> String {
         &mut text,
         "Rules on connection attempts",
         FIRST,
-        attempt::RULES.iter().map(Row::of_attempt),
+        attempts::RULES.iter().map(Row::of_attempt),
     );
     text.push_str(
         "\nBefore all of them comes a drop of one of the attempt's own packets, recognised by its \
@@ -102,7 +102,7 @@ struct Row {
 }
 
 impl Row {
-    fn of_drop(rule: &super::rules::Rule) -> Self {
+    fn of_drop(rule: &super::drops::Rule) -> Self {
         Self {
             name: rule.name,
             points: rule.points,
@@ -120,7 +120,7 @@ impl Row {
         }
     }
 
-    fn of_attempt(rule: &attempt::Rule) -> Self {
+    fn of_attempt(rule: &attempts::Rule) -> Self {
         Self {
             name: rule.name,
             points: rule.points,
@@ -131,7 +131,7 @@ impl Row {
 }
 
 fn rows() -> impl Iterator<Item = Row> {
-    let of_attempts = attempt::RULES.iter().map(Row::of_attempt);
+    let of_attempts = attempts::RULES.iter().map(Row::of_attempt);
     let of_objects = cluster::RULES.iter().map(Row::of_cluster);
     RULES
         .iter()

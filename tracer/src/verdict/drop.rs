@@ -1,13 +1,13 @@
 //! The verdict on one dropped packet.
 
-use super::rules::{Finding, RULES, function, is_netfilter};
+use super::drops::{Finding, RULES, function, is_netfilter};
 use crate::{
-    drops::decode::DropFacts,
+    decode::drop::DropFacts,
     node::{
         facts::{NodeFacts, Wants},
         gather::Fact,
     },
-    record::{Confidence, Point, Verdict},
+    report::record::{Confidence, Point, Verdict},
 };
 
 /// Judges a drop by the first rule that applies. `node` is what the node says of it, as far as it

@@ -3,13 +3,13 @@
 //! - [`mod@drop`]: a dropped packet, by a table of rules
 //! - [`docs`][]: `docs/verdicts.md`
 //! - [`cluster`]: what Kubernetes objects add to either
-//! - [`attempt`]: a connection attempt, by its ladder, its drops and what surrounds it
+//! - [`attempts`]: a connection attempt, by its ladder, its drops and what surrounds it
 //!
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
 //! silence alone. What no rule explains stays `unknown`, with what is known as evidence.
 
-pub mod attempt;
+pub mod attempts;
 pub mod cluster;
 pub mod docs;
 pub mod drop;
-mod rules;
+mod drops;

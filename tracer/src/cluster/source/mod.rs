@@ -20,7 +20,7 @@ use self::{
     cri::Sockets,
 };
 use super::update::{Sink, Source, Update};
-use crate::config::ClusterConfig;
+use crate::cli::options::ClusterConfig;
 
 /// The sources of a trace, and what they tell.
 pub struct Sources {

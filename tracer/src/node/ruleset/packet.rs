@@ -6,7 +6,7 @@ use super::{
     condition::{Field, Version, protocol, state},
     model::Family,
 };
-use crate::drops::{decode::DropFacts, tracked::Tracked};
+use crate::decode::{drop::DropFacts, tracked::Tracked};
 
 /// A packet at a hook. What is `None` is not known.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use crate::{
         policy::Protocol,
         view::{Kind, View},
     },
-    record::{Confidence, Outcome, Point, Verdict},
+    report::record::{Confidence, Outcome, Point, Verdict},
 };
 
 /// The Service that the client asked for, by its own address or by a NodePort, and its port.

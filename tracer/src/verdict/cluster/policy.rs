@@ -4,7 +4,7 @@ use super::{Scene, lead};
 use crate::{
     cluster::{naming::Name, policy::Protocol},
     policy::{Answer, Flow, Party, Peer, Refusal, evaluate, traps},
-    record::{Confidence, Point, PolicyVerdict, Verdict},
+    report::record::{Confidence, Point, PolicyVerdict, Verdict},
 };
 
 /// What the policies make of the scene's flow; `None` where they cannot be asked: a flow of which

@@ -10,7 +10,7 @@ use crate::{
         update::{Change, Source, Update},
         view::Kind,
     },
-    record::Confidence,
+    report::record::Confidence,
 };
 
 const CLUSTER: &str = r#"

@@ -11,7 +11,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::config::ClusterConfig;
+use crate::cli::options::ClusterConfig;
 
 /// Where nodes keep a kubeconfig, the administrator's before the kubelet's, which may see little.
 const OF_NODES: [&str; 11] = [

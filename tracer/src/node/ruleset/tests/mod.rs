@@ -1,7 +1,7 @@
 //! Rulesets recorded from a two-node Kubernetes cluster, made-up ones, and the real kernel.
 
 use super::{HookPacket, Ruleset};
-use crate::drops::tracked::Tracked;
+use crate::decode::tracked::Tracked;
 
 mod live;
 mod made_up;

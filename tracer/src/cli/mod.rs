@@ -1,0 +1,440 @@
+//! The command line as clap reads it. What it means is decided in [`crate::cli::options`].
+
+pub mod endpoint;
+pub mod filter;
+pub mod options;
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    cli::endpoint::{Endpoint, EndpointError},
+    sink::{ColorChoice, Format},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  whydrop 10.244.3.17:443                       both directions of every connection to it
+  whydrop 10.244.3.17:443 --from 10.244.1.0/24  only those with this network
+  whydrop svc/shop/cart:80 --from shop/web      a pod's way to a Service, and to all behind it
+  whydrop :53 --proto udp --duration 30s        DNS, for half a minute
+  whydrop --all --count 20 -o json              the next 20 drops of this node, as JSON lines
+  whydrop check                                 what this node can and cannot show";
+
+const ENDPOINTS: &str = "\
+An ENDPOINT is one of:
+  10.244.3.17       an address             10.244.3.17:443    with a port
+  fd00::7           an IPv6 address        [fd00::7]:443      with a port
+  10.244.0.0/16     a prefix               10.244.0.0/16:443  with a port
+  :443              a port anywhere
+  shop/cart         a pod (namespace/name) shop/cart:8080     with a port
+  svc/shop/cart:80  a Service: its addresses and every endpoint behind it
+
+A filter matches both directions of a connection, its tuple before and after NAT, the inner
+tuple of VXLAN, Geneve and IP-in-IP, and the tuple quoted inside ICMP errors.
+
+Exit status: 0 it ran (also after Ctrl-C), 1 it failed, 2 wrong usage.";
+
+/// Who dropped my packet? Shows the packets that this node's kernel drops, and why
+///
+/// whydrop watches one connection on a Kubernetes node and shows each packet of it that the
+/// kernel drops: the kernel's reason, the function, the netfilter hook, the interface and the
+/// network namespace. It only reads, needs root (`whydrop check` says what exactly), and runs
+/// until Ctrl-C, which ends it with a summary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "whydrop",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{ENDPOINTS}"),
+)]
+pub struct Cli {
+    /// What to do instead of tracing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// What to do instead of tracing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what this node can and cannot show, and how to fix that
+    Check(CheckArgs),
+    /// Judge the NetworkPolicies for one flow, without tracing
+    Explain(ExplainArgs),
+}
+
+/// The arguments of a trace.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The connection's end to look at, such as 10.244.3.17:443
+    #[arg(value_name = "TO", value_parser = to)]
+    pub to: Option<Endpoint>,
+
+    /// The other end [default: any]
+    #[arg(long, value_name = "ENDPOINT", help_heading = "Filter")]
+    pub from: Option<Endpoint>,
+
+    /// The protocol
+    #[arg(
+        long,
+        value_name = "tcp|udp|icmp|any",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Filter"
+    )]
+    pub proto: Proto,
+
+    /// Trace without a filter: every connection of this node
+    #[arg(long, conflicts_with_all = ["to", "from"], help_heading = "Filter")]
+    pub all: bool,
+
+    /// Only what happens in this network namespace and on its interfaces (repeatable) [default:
+    /// the whole node]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Filter")]
+    pub netns: Vec<String>,
+
+    /// Show drops that healthy traffic makes too
+    #[arg(long, help_heading = "Filter")]
+    pub noise: bool,
+
+    /// How long a SYN (or a DNS query) may go unanswered, such as 500ms [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
+    pub timeout: Option<Duration>,
+
+    /// Stop after this time, such as 30s or 2m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
+    pub duration: Option<Duration>,
+
+    /// Stop after N drop records [default: never]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Time")]
+    pub count: Option<u64>,
+
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Show the kernel stack with each drop
+    #[arg(long, help_heading = "Output")]
+    pub stack: bool,
+
+    /// Say on stderr what whydrop itself does, its kernel side included
+    #[arg(short, long, help_heading = "Output")]
+    pub verbose: bool,
+
+    /// Kernel memory for events on their way here; more of it loses fewer in a storm [default: 4M]
+    #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]
+    pub ring_size: Option<u32>,
+
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// A protocol to filter for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP and ICMPv6.
+    Icmp,
+    /// Every protocol.
+    #[default]
+    Any,
+}
+
+impl Proto {
+    /// The protocol's name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// The arguments of `whydrop check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The arguments of `whydrop explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Who opens the connection: an address or a pod
+    #[arg(long, value_name = "ENDPOINT")]
+    pub from: Endpoint,
+
+    /// Who is to answer: an address or a pod; tcp and udp need a port
+    #[arg(long, value_name = "ENDPOINT")]
+    pub to: Endpoint,
+
+    /// The protocol
+    #[arg(
+        long,
+        value_name = "tcp|udp|icmp|any",
+        value_enum,
+        default_value_t = Proto::Tcp,
+        hide_possible_values = true
+    )]
+    pub proto: Proto,
+
+    /// Cluster objects from a file, as `kubectl get
+    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
+    /// (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Vec<PathBuf>,
+
+    /// How to reach the API server, which is asked without --cluster [default: found by itself]
+    #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// For people, or for programs: json is one object a line on stdout, and nothing else there
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "text|json",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Format,
+
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        value_name = "auto|always|never",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub color: ColorChoice,
+}
+
+/// Where the cluster's objects come from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster knowledge")]
+pub struct ClusterArgs {
+    /// Cluster objects from a file, as `kubectl get
+    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
+    /// (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Vec<PathBuf>,
+
+    /// How to reach the API server [default: found by itself]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How to reach the container runtime [default: found by itself]
+    #[arg(long, value_name = "PATH")]
+    pub cri_socket: Option<PathBuf>,
+
+    /// Ask neither the API server nor the container runtime
+    #[arg(long, conflicts_with_all = ["kubeconfig", "cri_socket"])]
+    pub no_kube: bool,
+}
+
+/// Bytes of the smallest and the largest ring buffer.
+const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
+
+/// Longer waits are typing errors, and would overflow a clock.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// After an option, clap takes a subcommand for the end of a connection.
+fn to(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|error: EndpointError| match text {
+        "check" | "explain" => {
+            format!("expected no option before a subcommand: whydrop {text} [OPTIONS]")
+        }
+        _ => error.to_string(),
+    })
+}
+
+fn at_least_one(text: &str) -> Result<u64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("expected a number from 1 on, for example 20")
+}
+
+/// What the kernel takes for a ring buffer, in bytes: a power of two, and whole pages.
+fn ring_size(text: &str) -> Result<u32, &'static str> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    number
+        .parse()
+        .ok()
+        .and_then(|number: u32| number.checked_mul(unit))
+        .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
+        .ok_or("expected a power of two from 4K to 1024M, for example 16M")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("expected more than nothing".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("expected a year at most".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("expected a number with its unit, for example 500ms, 3s or 2m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["whydrop"].iter().chain(args))
+    }
+
+    fn refused(args: &[&str]) -> String {
+        match parse(args) {
+            Ok(cli) => panic!("{args:?} was taken as {cli:?}"),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 2);
+                error
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            }
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("3s", 3_000),
+            ("2m", 120_000),
+            ("1m 30s", 90_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for text in [
+            "",
+            "5",
+            "s",
+            "-3s",
+            "0s",
+            "3 parsecs",
+            "900years",
+            "99999999999999999999s",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes_have_units_or_none() {
+        for (text, bytes) in [
+            ("4K", 4096),
+            ("4096", 4096),
+            ("16m", 16 << 20),
+            ("1024M", 1 << 30),
+        ] {
+            assert_eq!(ring_size(text), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_teaches() {
+        let help = Cli::command().term_width(80).render_long_help().to_string();
+        for word in [
+            "Examples:",
+            "Exit status:",
+            "svc/shop/cart:80",
+            "Cluster knowledge:",
+        ] {
+            assert!(help.contains(word), "{word} is missing in\n{help}");
+        }
+        // The commented examples are a little wider, and wrap.
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 95),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_status_2() {
+        let all = [
+            &["10.244.3.300"][..],
+            &["10.244.3.17:0"],
+            &["--proto", "sctp", "--all"],
+            &["--all", "10.0.0.1"],
+            &["--all", "--count", "0"],
+            &["--all", "--duration", "5"],
+            &["--all", "--timeout", "0s"],
+            &["--all", "--ring-size", "3M"],
+            &["--all", "--ring-size", "2K"],
+            &["--all", "--ring-size", "4096M"],
+            &["--all", "--ring-size", "M"],
+            &["--all", "-o", "yaml"],
+            &["--all", "check"],
+            &["--all", "--no-kube", "--kubeconfig", "a"],
+            &["chek"],
+            &["explain", "--from", "10.0.0.1"],
+        ]
+        .map(refused)
+        .join("\n");
+        insta::assert_snapshot!(all, @"
+        error: invalid value '10.244.3.300' for '[TO]': `300` is not a number from 0 to 255; expected an IPv4 address, for example 10.244.3.17
+        error: invalid value '10.244.3.17:0' for '[TO]': `0` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
+        error: invalid value 'sctp' for '--proto <tcp|udp|icmp|any>'
+        error: the argument '--all' cannot be used with '[TO]'
+        error: invalid value '0' for '--count <N>': expected a number from 1 on, for example 20
+        error: invalid value '5' for '--duration <DURATION>': expected a number with its unit, for example 500ms, 3s or 2m
+        error: invalid value '0s' for '--timeout <DURATION>': expected more than nothing
+        error: invalid value '3M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value '2K' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value '4096M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value 'M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value 'yaml' for '--output <text|json>'
+        error: invalid value 'check' for '[TO]': expected no option before a subcommand: whydrop check [OPTIONS]
+        error: the argument '--no-kube' cannot be used with '--kubeconfig <FILE>'
+        error: invalid value 'chek' for '[TO]': expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)
+        error: the following required arguments were not provided:
+        ");
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        let kind = |args: &[&str]| parse(args).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(kind(&["--help"]), Err(ErrorKind::DisplayHelp));
+        assert_eq!(kind(&["--version"]), Err(ErrorKind::DisplayVersion));
+    }
+}

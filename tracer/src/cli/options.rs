@@ -1,0 +1,341 @@
+//! The validated options: from the command line to what will be done, in one step.
+//!
+//! After this step no option contradicts another.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{CommandFactory, error::ErrorKind};
+
+pub use crate::cli::Proto;
+use crate::{
+    cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs, endpoint::Endpoint},
+    cluster::source::api::access,
+    sink::{Format, Style, Terminal},
+};
+
+/// What will be done.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What will be done.
+    pub mode: Mode,
+}
+
+/// What will be done.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Trace.
+    Trace(Box<TraceConfig>),
+    /// Say what this node can show.
+    Check(OutputConfig),
+    /// Judge the NetworkPolicies for one flow.
+    Explain(Box<ExplainConfig>),
+}
+
+/// How a trace is to run.
+#[derive(Debug, Clone)]
+pub struct TraceConfig {
+    /// One end of the connection.
+    pub to: Option<Endpoint>,
+    /// The other end.
+    pub from: Option<Endpoint>,
+    /// The protocol.
+    pub proto: Proto,
+    /// Whether there is no filter, by the user's will.
+    pub all: bool,
+    /// The network namespaces to look at; empty for the whole node.
+    pub netns: Vec<String>,
+    /// Whether to show what healthy traffic drops too.
+    pub noise: bool,
+    /// Whether to show the kernel stack.
+    pub stack: bool,
+    /// Whether to say what whydrop itself does.
+    pub verbose: bool,
+    /// How long a SYN or a DNS query may go unanswered.
+    pub timeout: Duration,
+    /// When to stop.
+    pub duration: Option<Duration>,
+    /// After how many drop records to stop; at least 1.
+    pub count: Option<u64>,
+    /// Bytes of the ring buffer: a power of two.
+    pub ring_bytes: u32,
+    /// Where the cluster's objects come from.
+    pub cluster: ClusterConfig,
+    /// How to print.
+    pub output: OutputConfig,
+}
+
+/// The flow that the policies are to judge.
+#[derive(Debug, Clone)]
+pub struct ExplainConfig {
+    /// Who opens the connection: an address or a pod.
+    pub from: Endpoint,
+    /// Who is to answer: an address or a pod.
+    pub to: Endpoint,
+    /// The protocol.
+    pub proto: Proto,
+    /// Files with cluster objects; without any, the API server is asked.
+    pub cluster: Vec<PathBuf>,
+    /// How to reach the API server; found by itself when absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// How to print.
+    pub output: OutputConfig,
+}
+
+/// Where the cluster's objects come from.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterConfig {
+    /// Files that `kubectl get -o json` wrote.
+    pub files: Vec<PathBuf>,
+    /// How to reach the API server; found by itself when absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// How to reach the container runtime; found by itself when absent.
+    pub cri_socket: Option<PathBuf>,
+    /// Ask nobody.
+    pub no_kube: bool,
+}
+
+/// How to print.
+#[derive(Debug, Clone)]
+pub struct OutputConfig {
+    /// For people or for programs.
+    pub format: Format,
+    /// What the terminal (or the lack of one) makes of text.
+    pub style: Style,
+}
+
+impl Config {
+    /// Makes sense of the command line. `terminal` is where the text will go.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage: `clap::Error::exit` prints it and ends with status 2.
+    pub fn new(cli: Cli, terminal: &Terminal) -> Result<Self, clap::Error> {
+        let mode = match cli.command {
+            None => Mode::Trace(Box::new(TraceConfig::new(cli.trace, terminal)?)),
+            Some(Command::Check(CheckArgs { output })) => {
+                Mode::Check(OutputConfig::new(&output, terminal))
+            }
+            Some(Command::Explain(args)) => {
+                Mode::Explain(Box::new(ExplainConfig::new(args, terminal)?))
+            }
+        };
+        Ok(Self { mode })
+    }
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Some four thousand events.
+const DEFAULT_RING_BYTES: u32 = 1 << 22;
+
+impl TraceConfig {
+    fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
+        let TraceArgs {
+            to,
+            from,
+            proto,
+            all,
+            netns,
+            noise,
+            stack,
+            verbose,
+            ..
+        } = args;
+        if to.is_none() && from.is_none() && !all {
+            return Err(usage(
+                None,
+                ErrorKind::MissingRequiredArgument,
+                "which connection? Give one of its ends, or --all for everything on this node\n\n  \
+                 whydrop 10.244.3.17:443\n  whydrop --from 10.244.1.0/24\n  whydrop --all",
+            ));
+        }
+        refuse_impossible_ends(None, to.as_ref(), from.as_ref(), proto)?;
+        if netns.iter().any(String::is_empty) {
+            return Err(usage(
+                None,
+                ErrorKind::InvalidValue,
+                "--netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net",
+            ));
+        }
+        Ok(Self {
+            to,
+            from,
+            proto,
+            all,
+            netns,
+            noise,
+            stack,
+            verbose,
+            timeout: args.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            duration: args.duration,
+            count: args.count,
+            ring_bytes: args.ring_size.unwrap_or(DEFAULT_RING_BYTES),
+            cluster: ClusterConfig {
+                files: args.cluster.cluster,
+                kubeconfig: args.cluster.kubeconfig,
+                cri_socket: args.cluster.cri_socket,
+                no_kube: args.cluster.no_kube,
+            },
+            output: OutputConfig::new(&args.output, terminal),
+        })
+    }
+
+    /// The filter in force, as a person would say it. `whereabouts` says where a name is.
+    #[must_use]
+    pub fn filter_description(&self, whereabouts: impl Fn(&Endpoint) -> Option<String>) -> String {
+        let proto = match self.proto {
+            Proto::Any => None,
+            proto => Some(proto.name()),
+        };
+        let mut text = if self.all {
+            proto.map_or("everything".to_owned(), |proto| {
+                format!("everything ({proto})")
+            })
+        } else {
+            let end = |endpoint: Option<&Endpoint>| {
+                let place = endpoint.and_then(&whereabouts);
+                let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+                format!("{}{place}", end(endpoint))
+            };
+            let ends = format!("{} → {}", end(self.from.as_ref()), end(self.to.as_ref()));
+            let proto = proto.map(|proto| format!(" ({proto})")).unwrap_or_default();
+            format!("{ends}{proto}, both directions")
+        };
+        if !self.netns.is_empty() {
+            text += &format!(", in netns {}", self.netns.join(", "));
+        }
+        text
+    }
+}
+
+/// An endpoint for reading. `fd00::7:443` is an address, and looks like one with a port: brackets
+/// and words make plain how it was taken.
+fn end(endpoint: Option<&Endpoint>) -> String {
+    match endpoint {
+        None => "any".to_owned(),
+        Some(Endpoint::Port(port)) => format!("any:{port}"),
+        Some(Endpoint::Net { net, port: None })
+            if net.addr().is_ipv6() && net.prefix_len() == 128 =>
+        {
+            format!("[{}], any port", net.addr())
+        }
+        Some(endpoint) => endpoint.to_string(),
+    }
+}
+
+impl ExplainConfig {
+    fn new(args: ExplainArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
+        let ExplainArgs {
+            from,
+            to,
+            proto,
+            cluster,
+            kubeconfig,
+            output,
+        } = args;
+        for (option, endpoint) in [("--from", &from), ("--to", &to)] {
+            let single = match endpoint {
+                Endpoint::Net { net, .. } => net.prefix_len() == net.max_prefix_len(),
+                Endpoint::Pod { .. } => true,
+                Endpoint::Port(_) | Endpoint::Service { .. } => false,
+            };
+            if !single {
+                return Err(usage(
+                    Some("explain"),
+                    ErrorKind::InvalidValue,
+                    &format!(
+                        "{option} {endpoint}: policies judge one address or pod, for example \
+                         10.244.3.17:443 or shop/cart:8080"
+                    ),
+                ));
+            }
+        }
+        refuse_impossible_ends(Some("explain"), Some(&to), Some(&from), proto)?;
+        if to.port().is_none() && matches!(proto, Proto::Tcp | Proto::Udp) {
+            return Err(usage(
+                Some("explain"),
+                ErrorKind::MissingRequiredArgument,
+                &format!(
+                    "--to needs a port for {}, for example --to {to}:443",
+                    proto.name()
+                ),
+            ));
+        }
+        let asked = ClusterConfig {
+            kubeconfig: kubeconfig.clone(),
+            ..ClusterConfig::default()
+        };
+        if cluster.is_empty() && access::places(&asked).is_empty() {
+            return Err(usage(
+                Some("explain"),
+                ErrorKind::MissingRequiredArgument,
+                "which cluster? No kubeconfig was found here: give one with --kubeconfig, or write \
+                 the cluster's objects to a file where there is one, and give that with \
+                 --cluster\n\n  \
+                 kubectl get pods,services,endpointslices,networkpolicies,namespaces,nodes -A \
+                 -o json > cluster.json",
+            ));
+        }
+        Ok(Self {
+            from,
+            to,
+            proto,
+            cluster,
+            kubeconfig,
+            output: OutputConfig::new(&output, terminal),
+        })
+    }
+}
+
+impl OutputConfig {
+    fn new(args: &OutputArgs, terminal: &Terminal) -> Self {
+        Self {
+            format: args.format,
+            style: Style::new(args.color, terminal),
+        }
+    }
+}
+
+/// A filter that no packet can match is a mistake, and a long wait for nothing.
+fn refuse_impossible_ends(
+    subcommand: Option<&str>,
+    to: Option<&Endpoint>,
+    from: Option<&Endpoint>,
+    proto: Proto,
+) -> Result<(), clap::Error> {
+    let ports = [to, from]
+        .into_iter()
+        .flatten()
+        .filter_map(|end| Some((end, end.port()?)));
+    if proto == Proto::Icmp
+        && let Some((end, port)) = ports.clone().next()
+    {
+        return Err(usage(
+            subcommand,
+            ErrorKind::ArgumentConflict,
+            &format!("icmp has no ports, but {end} names one: leave out :{port} or --proto icmp"),
+        ));
+    }
+    if let (Some(to), Some(from)) = (to, from)
+        && let (Some(to_net), Some(from_net)) = (to.net(), from.net())
+        && to_net.addr().is_ipv4() != from_net.addr().is_ipv4()
+    {
+        return Err(usage(
+            subcommand,
+            ErrorKind::ArgumentConflict,
+            &format!("{from} and {to} cannot be two ends of one connection: one is IPv4, one IPv6"),
+        ));
+    }
+    Ok(())
+}
+
+fn usage(subcommand: Option<&str>, kind: ErrorKind, message: &str) -> clap::Error {
+    let mut command = Cli::command();
+    command.build();
+    match subcommand.and_then(|name| command.find_subcommand_mut(name)) {
+        Some(subcommand) => subcommand.error(kind, message),
+        None => command.error(kind, message),
+    }
+}
+
+#[cfg(test)]
+mod tests;

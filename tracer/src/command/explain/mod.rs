@@ -1,0 +1,122 @@
+//! `whydrop explain`: what the NetworkPolicies make of one flow, without tracing.
+
+mod ask;
+mod report;
+mod service;
+mod text;
+
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+
+use self::report::Report;
+use crate::{
+    cli::{
+        endpoint::Endpoint,
+        options::{ExplainConfig, Proto},
+    },
+    cluster::{
+        dump,
+        objects::{ObjectName, Pod},
+        resolve::no_such,
+        view::{Kind, View},
+    },
+    policy::{Answer, Flow, Party, Peer, Protocol, evaluate},
+    sink::Format,
+};
+
+/// Judges the flow and prints the answer to `out`, and what could not be had to `notes`.
+///
+/// # Errors
+///
+/// The objects cannot be had, or do not hold a pod that was named; or `out` cannot be written
+/// to. A closed pipe is no error.
+pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig) -> Result<()> {
+    let report = if config.cluster.is_empty() {
+        let cluster = ask::ask(config.kubeconfig.as_deref(), notes)?;
+        explain(cluster.view(), config)?
+    } else {
+        let loaded = dump::load(&config.cluster)?;
+        for note in &loaded.notes {
+            writeln!(notes, "whydrop: {note}").ok();
+        }
+        explain(&loaded.view, config)?
+    };
+    let text = match config.output.format {
+        Format::Json => serde_json::to_string(&report)? + "\n",
+        Format::Text => text::render(&report, &config.output.style),
+    };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Judges the flow.
+fn explain(view: &View, config: &ExplainConfig) -> Result<Report> {
+    let mut warnings = Vec::new();
+    let src = peer(view, &config.from, &mut warnings)?;
+    let dst = peer(view, &config.to, &mut warnings)?;
+    // The question for every protocol has one answer only where all agree.
+    let protocols: &[Protocol] = match config.proto {
+        Proto::Tcp => &[Protocol::Tcp],
+        Proto::Udp => &[Protocol::Udp],
+        Proto::Icmp => &[Protocol::Icmp],
+        Proto::Any => &[Protocol::Tcp, Protocol::Udp],
+    };
+    let mut flows: Vec<Flow<'_>> = Vec::new();
+    for protocol in protocols {
+        let flow = Flow {
+            src: src.clone(),
+            dst: dst.clone(),
+            protocol: *protocol,
+            port: config.to.port(),
+        };
+        match &dst.party {
+            Party::Service(service) => {
+                flows.extend(service::behind(view, service, &flow, &mut warnings));
+            }
+            _ => flows.push(flow),
+        }
+    }
+    let judged: Vec<(Flow<'_>, Answer)> = flows
+        .into_iter()
+        .map(|flow| {
+            let answer = evaluate(view, &flow);
+            (flow, answer)
+        })
+        .collect();
+    Ok(Report::new(view, &judged, warnings))
+}
+
+fn peer<'v>(view: &'v View, end: &Endpoint, warnings: &mut Vec<String>) -> Result<Peer<'v>> {
+    match end {
+        Endpoint::Net { net, .. } => Ok(Peer::at(view, net.addr())),
+        Endpoint::Pod {
+            namespace, name, ..
+        } => {
+            let pod = pod(view, &ObjectName::new(namespace, name))?;
+            if pod.ended {
+                warnings.push(format!("{} has ended and has no address any more", pod.id));
+            }
+            Ok(Peer::pod(pod))
+        }
+        // The options are validated.
+        Endpoint::Port(_) | Endpoint::Service { .. } => {
+            bail!("{end}: policies judge one address or pod")
+        }
+    }
+}
+
+fn pod<'v>(view: &'v View, id: &ObjectName) -> Result<&'v Pod> {
+    if let Some(pod) = view.pod(id) {
+        return Ok(pod);
+    }
+    if !view.knows(Kind::Pod) {
+        bail!("pod {id} is not known: neither is any other pod");
+    }
+    bail!(no_such(view, Kind::Pod, id))
+}
+
+#[cfg(test)]
+mod tests;

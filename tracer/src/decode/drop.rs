@@ -1,0 +1,306 @@
+//! From a kernel event to the facts about one dropped packet.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use tracer_common::{
+    event::{DropEvent, DropKey},
+    packet::{DNS_PORT, Layer, Tcp, headers, protocol, tcp},
+    tuple::Tuple,
+};
+
+use super::tracked::Tracked;
+use crate::{
+    decode::sighting::Key,
+    kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
+    report::record::{Flow, Packet},
+};
+
+/// What was seen of one dropped packet. Nothing in it is a conclusion.
+#[derive(Debug, Clone)]
+pub struct DropFacts {
+    /// When it was dropped.
+    pub at: SystemTime,
+    /// What the kernel counts it under.
+    pub key: DropKey,
+    /// Its flow, inside of any tunnel.
+    pub flow: Flow,
+    /// Its destination before DNAT, if that was another.
+    pub original_dst: Option<(IpAddr, Option<u16>)>,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Flow>,
+    /// The flow that an ICMP error speaks of.
+    pub quoted: Option<Flow>,
+    /// Figures of the packet; `None` where only its count is known.
+    pub packet: Option<Packet>,
+    /// The kernel's name of the reason.
+    pub reason: String,
+    /// The function that freed the skb.
+    pub function: Option<String>,
+    /// The netfilter hook.
+    pub hook: Option<&'static str>,
+    /// The interface.
+    pub ifname: Option<String>,
+    /// MTU of that interface, in bytes from the network header up.
+    pub mtu: Option<u32>,
+    /// The network namespace's inode number.
+    pub netns: Option<u32>,
+    /// The kernel stack, innermost first, from the function that freed the skb outwards.
+    pub stack: Vec<String>,
+    /// The thread that the drop was made by; meaningful in process context only.
+    pub comm: String,
+    /// The firewall mark.
+    pub mark: u32,
+    /// What conntrack has said of it.
+    pub tracked: Tracked,
+    /// Index of the interface that it came in by; 0 for one that was sent from here.
+    pub iif: u32,
+    /// The TCP header; `None` where it is not TCP, or not known.
+    pub tcp: Option<Tcp>,
+    /// The DNS query or answer: its key, and whether it is an answer.
+    pub dns: Option<(Key, bool)>,
+    /// The tuple that an ICMP error speaks of.
+    pub quoted_tuple: Option<Tuple>,
+}
+
+/// Turns the kernel's numbers into names.
+#[derive(Debug)]
+pub struct Decoder {
+    reasons: Reasons,
+    symbols: Symbols,
+    clock: Clock,
+}
+
+impl Decoder {
+    /// A decoder for the running kernel.
+    pub fn new(reasons: Reasons, symbols: Symbols, clock: Clock) -> Self {
+        Self {
+            reasons,
+            symbols,
+            clock,
+        }
+    }
+
+    /// How kernel time becomes wall-clock time.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The facts of one event.
+    pub fn event(&self, event: &DropEvent) -> DropFacts {
+        let captured = event.captured();
+        let parsed = headers(&captured);
+        let stack = self.stack(event);
+        let mut facts = DropFacts {
+            at: self.clock.wall(event.at),
+            original_dst: original_destination(&event.key.flow, &event.original),
+            outer: parsed.and_then(|parsed| parsed.outer.as_ref().map(flow)),
+            quoted: parsed.and_then(|parsed| parsed.quoted.map(|layer| flow(&layer.tuple))),
+            hook: hook::from_stack(&stack),
+            ifname: text(&event.ifname),
+            mtu: (event.mtu != 0).then_some(event.mtu),
+            stack,
+            comm: text(&event.comm).unwrap_or_default(),
+            mark: event.mark,
+            tracked: Tracked::new(event.ct),
+            iif: event.iif,
+            tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
+            dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
+            quoted_tuple: parsed.and_then(|parsed| parsed.quoted.map(|layer| layer.tuple)),
+            ..self.key(&event.key, SystemTime::UNIX_EPOCH)
+        };
+        let tcp = facts.tcp;
+        let is_icmp = matches!(event.key.flow.proto, protocol::ICMP | protocol::ICMPV6);
+        facts.packet = Some(Packet {
+            len: event.len,
+            tcp_flags: tcp.map(|tcp| flags(tcp.flags)),
+            seq: tcp.map(|tcp| tcp.seq),
+            gso_size: (event.gso_size != 0).then_some(event.gso_size),
+            icmp: parsed
+                .filter(|_| is_icmp)
+                .map(|parsed| parsed.flow.icmp.into()),
+        });
+        facts
+    }
+
+    /// The facts of drops of which only the count is known: their events were lost.
+    pub fn key(&self, key: &DropKey, at: SystemTime) -> DropFacts {
+        DropFacts {
+            at,
+            key: *key,
+            flow: flow(&key.flow),
+            original_dst: None,
+            outer: None,
+            quoted: None,
+            packet: None,
+            reason: self.reasons.name(key.reason),
+            function: self.symbols.function(key.location).map(str::to_owned),
+            hook: None,
+            ifname: None,
+            mtu: None,
+            netns: (key.netns != 0).then_some(key.netns),
+            stack: Vec::new(),
+            comm: String::new(),
+            mark: 0,
+            tracked: Tracked::Unknown,
+            iif: 0,
+            tcp: None,
+            dns: None,
+            quoted_tuple: None,
+        }
+    }
+
+    /// Function names, without the frames of the tracepoint and of our own program.
+    fn stack(&self, event: &DropEvent) -> Vec<String> {
+        let names: Vec<_> = event
+            .frames()
+            .iter()
+            .map(|address| match self.symbols.function(*address) {
+                Some(name) => name.to_owned(),
+                None => format!("{address:#x}"),
+            })
+            .collect();
+        let dropper = self
+            .symbols
+            .function(event.key.location)
+            .unwrap_or_default();
+        let start = names
+            .iter()
+            .position(|name| name == dropper)
+            .or_else(|| names.iter().position(|name| !is_machinery(name)))
+            .unwrap_or(0);
+        names[start..].to_vec()
+    }
+}
+
+/// The key of a DNS message, and whether it is an answer.
+fn dns(captured: &[u8], flow: &Layer) -> Option<(Key, bool)> {
+    let is_dns = flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT;
+    if flow.tuple.proto != protocol::UDP || !is_dns {
+        return None;
+    }
+    let payload = captured.get(flow.transport_at as usize + 8..)?;
+    let message = crate::decode::dns::parse(payload)?;
+    Some((Key::Dns(message.id, message.question), message.is_answer))
+}
+
+/// Frames between the code that gives up an skb and our program.
+fn is_machinery(function: &str) -> bool {
+    [
+        "bpf_",
+        "__bpf_",
+        "__traceiter_",
+        "kfree_skb",
+        "__kfree_skb",
+        "sk_skb_reason_drop",
+    ]
+    .iter()
+    .any(|prefix| function.starts_with(prefix))
+}
+
+/// A tuple for people and JSON.
+pub fn flow(tuple: &Tuple) -> Flow {
+    let port = |port| tuple.has_ports().then_some(port);
+    Flow {
+        proto: protocol_name(tuple.proto),
+        src: tuple.src.into(),
+        sport: port(tuple.sport),
+        dst: tuple.dst.into(),
+        dport: port(tuple.dport),
+    }
+}
+
+fn protocol_name(proto: u8) -> String {
+    match proto {
+        protocol::TCP => "tcp".to_owned(),
+        protocol::UDP => "udp".to_owned(),
+        protocol::ICMP => "icmp".to_owned(),
+        protocol::ICMPV6 => "icmpv6".to_owned(),
+        protocol::SCTP => "sctp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The destination that the client asked for, where NAT changed it. Conntrack's original tuple is
+/// the client's view for both directions: a reply comes from the changed destination.
+pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, Option<u16>)> {
+    if *original == Tuple::default() || original.proto != flow.proto {
+        return None;
+    }
+    let asked_for = (original.dst, original.dport);
+    let unchanged = asked_for == (flow.dst, flow.dport) || asked_for == (flow.src, flow.sport);
+    let port = flow.has_ports().then_some(original.dport);
+    (!unchanged).then(|| (original.dst.into(), port))
+}
+
+/// TCP flags as tcpdump writes them, SYN first: `S`, `SA`, `PA`, `FA`, `R`.
+fn flags(flags: u8) -> String {
+    [
+        (Tcp::SYN, 'S'),
+        (Tcp::FIN, 'F'),
+        (Tcp::RST, 'R'),
+        (Tcp::PSH, 'P'),
+        (Tcp::URG, 'U'),
+        (Tcp::ACK, 'A'),
+    ]
+    .iter()
+    .filter(|(bit, _)| flags & bit != 0)
+    .map(|(_, letter)| letter)
+    .collect()
+}
+
+/// A NUL-padded name of the kernel's.
+fn text(bytes: &[u8]) -> Option<String> {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::address::Address;
+
+    use super::*;
+
+    fn tuple(src: [u8; 4], sport: u16, dst: [u8; 4], dport: u16) -> Tuple {
+        Tuple {
+            src: Address::v4(src),
+            dst: Address::v4(dst),
+            sport,
+            dport,
+            proto: protocol::TCP,
+            flags: Tuple::HAS_PORTS,
+            reserved: [0; 2],
+        }
+    }
+
+    #[test]
+    fn the_original_destination_is_told_only_where_nat_changed_it() {
+        let original = tuple([10, 0, 0, 1], 4000, [10, 96, 0, 10], 80);
+        let to_backend = tuple([10, 0, 0, 1], 4000, [10, 0, 1, 5], 8080);
+        let cluster_ip = Some(("10.96.0.10".parse().unwrap(), Some(80)));
+        assert_eq!(original_destination(&to_backend, &original), cluster_ip);
+        assert_eq!(
+            original_destination(&to_backend.reversed(), &original),
+            cluster_ip
+        );
+        assert_eq!(original_destination(&original, &original), None);
+        assert_eq!(original_destination(&original.reversed(), &original), None);
+        assert_eq!(original_destination(&original, &Tuple::default()), None);
+    }
+
+    #[test]
+    fn flags_read_as_tcpdump_writes_them() {
+        assert_eq!(flags(Tcp::SYN), "S");
+        assert_eq!(flags(Tcp::SYN | Tcp::ACK), "SA");
+        assert_eq!(flags(Tcp::PSH | Tcp::ACK), "PA");
+        assert_eq!(flags(0), "");
+    }
+
+    #[test]
+    fn names_end_at_the_first_nul() {
+        assert_eq!(text(b"cni0\0\0\0\0garbage."), Some("cni0".to_owned()));
+        assert_eq!(text(&[0; 16]), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! Drops that healthy traffic makes too.
+//!
+//! The kernel frees the last reference of many packets that have done their work through the same
+//! tracepoint: a pure ACK in a closing state, a FIN into TIME_WAIT, a queue at the end of its
+//! socket. They are counted apart, and shown with `--noise` only.
+
+use std::net::IpAddr;
+
+use tracer_common::packet::{Tcp, protocol};
+
+use super::drop::DropFacts;
+
+/// Why the drop says nothing about a failure; `None` if it may say something.
+pub fn explain(facts: &DropFacts) -> Option<&'static str> {
+    let function = facts.function.as_deref().unwrap_or_default();
+    let reason = facts.reason.as_str();
+    let flags = facts.key.tcp_flags;
+    let is_tcp = facts.key.flow.proto == protocol::TCP;
+    let handshake = flags & Tcp::SYN != 0;
+    let pure_ack = flags & (Tcp::SYN | Tcp::FIN | Tcp::RST) == 0 && facts.key.has_payload == 0;
+
+    match (reason, function) {
+        ("NOT_SPECIFIED", "tcp_rcv_state_process") if is_tcp && pure_ack => {
+            Some("an ACK that ends a state of the connection")
+        }
+        // The same with a SYN is a retransmission that meets a request socket: its SYN-ACK does
+        // not arrive, which is worth telling.
+        ("NOT_SPECIFIED", "tcp_v4_rcv" | "tcp_v6_rcv") if is_tcp && !handshake => {
+            Some("the last packet of a connection in TIME_WAIT")
+        }
+        ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
+        ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
+            Some("a duplicate, or a probe")
+        }
+        (
+            "TCP_FLAGS" | "TCP_CLOSE",
+            "tcp_v4_do_rcv" | "tcp_v6_do_rcv" | "tcp_rcv_state_process",
+        ) if !handshake => Some("a late packet of a closing connection"),
+        // The kernel answers questions about routes with a packet that it makes up; ours are among
+        // them.
+        (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => {
+            Some("no packet, but a question about a route")
+        }
+        // 6.1 has no such reason: only the function tells.
+        ("QUEUE_PURGE", _)
+        | ("NOT_SPECIFIED", "sk_stream_kill_queues" | "skb_queue_purge" | "inet_sock_destruct") => {
+            Some("a socket that closes with packets in its queue")
+        }
+        // In 6.1, the callers of `ping_rcv` free.
+        ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => {
+            Some("an echo reply, which the raw socket has a copy of")
+        }
+        // 6.1 ends every ICMPv6 message like this, neighbour discovery included; later kernels
+        // consume what they have received. Wrong checksums have a reason of their own.
+        ("NOT_SPECIFIED", "icmpv6_rcv") => Some("an ICMPv6 message that was received"),
+        ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
+        ("NOT_SPECIFIED", "ip6_mc_input") => Some("multicast for others"),
+        _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
+            Some("multicast that nobody wants")
+        }
+        _ => None,
+    }
+}
+
+fn is_for_many(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}
+
+fn is_unwanted_multicast(reason: &str, function: &str) -> bool {
+    matches!(
+        (reason, function),
+        (
+            "NOT_SPECIFIED",
+            "ip_rcv_finish_core" | "br_dev_xmit" | "vxlan_xmit" | "ip6_mc_input"
+        ) | (
+            "NO_TX_TARGET" | "IP_INNOROUTES" | "IP_INADDRERRORS" | "IP_OUTNOROUTES",
+            _
+        )
+    )
+}

@@ -1,0 +1,229 @@
+//! What one packet at one interface says.
+
+use std::net::IpAddr;
+
+use tracer_common::{
+    event::{EarlyHop, Sighted, SightingEvent, direction},
+    packet::{Bytes as _, Layer, Tcp, headers, protocol, tcp},
+    tuple::Tuple,
+};
+
+use super::{dns, tls::RecordStart};
+use crate::report::record::Direction;
+
+/// Bytes of a UDP header.
+const UDP_LEN: usize = 8;
+
+/// A packet of a handshake, seen at an interface.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// Where it was seen.
+    pub place: Place,
+    /// The flow, inside of any tunnel.
+    pub flow: Tuple,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Tuple>,
+    /// Conntrack's original tuple, where the packet had met conntrack already.
+    pub original: Option<Tuple>,
+    /// What it is to its attempt.
+    pub part: Part,
+}
+
+/// An interface and a direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Network namespace, as inode number.
+    pub netns: u32,
+    /// Interface, unique within `netns`.
+    pub ifindex: u32,
+    /// Name of the interface.
+    pub ifname: String,
+    /// MTU of the interface, in bytes.
+    pub mtu: u32,
+    /// Into the namespace, or out of it.
+    pub dir: Direction,
+}
+
+/// What ties the packets of one attempt together, through NAT and encapsulation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// The SYN's initial sequence number.
+    Tcp(u32),
+    /// A DNS query's id and question.
+    Dns(u16, String),
+}
+
+/// What a packet is to its attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// It opens the attempt: a SYN, or a DNS query with this question and type.
+    Opens(Key, Option<(String, String)>),
+    /// The SYN-ACK, or the DNS answer with this code.
+    Answers(Key, Option<String>),
+    /// A RST that answers the SYN, or what came after it; its sequence number.
+    Refuses(Key, u32),
+    /// An ICMP error about the SYN, or about a packet of this flow.
+    Rejects(Option<Key>, Rejection),
+    /// The client's last ACK, or its first data; behind a ClientHello, the same of the server.
+    Settles(Key, Segment),
+}
+
+/// A TCP segment behind a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Bytes of payload.
+    pub payload: u32,
+    /// What the payload starts with; zero where it is shorter.
+    pub start: RecordStart,
+}
+
+/// An ICMP or ICMPv6 error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Who sent it.
+    pub from: IpAddr,
+    /// ICMPv6 rather than ICMP.
+    pub v6: bool,
+    /// Type and code.
+    pub icmp: [u8; 2],
+    /// The flow it speaks of.
+    pub quoted: Tuple,
+}
+
+impl Rejection {
+    /// Whether it says "too big" (RFC 1191, RFC 4443), which rejects a packet and not a connection.
+    pub fn is_too_big(&self) -> bool {
+        if self.v6 {
+            self.icmp[0] == 2
+        } else {
+            self.icmp == [3, 4]
+        }
+    }
+}
+
+impl Place {
+    /// The same interface, passed the other way.
+    pub fn is_reverse_of(&self, other: &Self) -> bool {
+        self.is_at(other) && self.dir != other.dir
+    }
+
+    /// The same interface, whichever way.
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.netns, self.ifindex) == (other.netns, other.ifindex)
+    }
+}
+
+impl From<&Sighted> for Place {
+    fn from(place: &Sighted) -> Self {
+        let end = place
+            .ifname
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(place.ifname.len());
+        Self {
+            netns: place.netns,
+            ifindex: place.ifindex,
+            ifname: String::from_utf8_lossy(&place.ifname[..end]).into_owned(),
+            mtu: place.mtu,
+            dir: if place.direction == direction::IN {
+                Direction::In
+            } else {
+                Direction::Out
+            },
+        }
+    }
+}
+
+impl Sighting {
+    /// Reads an event; `None` if the packet tells of no attempt.
+    pub fn decode(event: &SightingEvent) -> Option<Self> {
+        let captured = event.captured();
+        let parsed = headers(&captured)?;
+        let part = match parsed.flow.tuple.proto {
+            protocol::TCP => of_tcp(captured, &parsed.flow, event.payload)?,
+            protocol::UDP => of_dns(captured, &parsed.flow)?,
+            _ => of_icmp(captured, &parsed.flow, parsed.quoted.as_ref()?),
+        };
+        Some(Self {
+            at: event.at,
+            place: Place::from(&event.place),
+            flow: parsed.flow.tuple,
+            outer: parsed.outer,
+            original: (event.original != Tuple::default()).then_some(event.original),
+            part,
+        })
+    }
+
+    /// A sighting from before the packet matched the filter.
+    pub fn early(hop: &EarlyHop, part: Part) -> Self {
+        Self {
+            at: hop.at,
+            place: Place::from(&hop.place),
+            flow: hop.flow,
+            outer: None,
+            original: None,
+            part,
+        }
+    }
+}
+
+fn of_tcp(captured: &[u8], flow: &Layer, payload: [u8; 8]) -> Option<Part> {
+    let tcp = tcp(&captured, flow)?;
+    let has = |flag| tcp.flags & flag != 0;
+    let behind_syn = Key::Tcp(tcp.seq.wrapping_sub(1));
+    let acknowledged = Key::Tcp(tcp.ack.wrapping_sub(1));
+    Some(match (has(Tcp::SYN), has(Tcp::RST), has(Tcp::ACK)) {
+        (true, _, false) => Part::Opens(Key::Tcp(tcp.seq), None),
+        (true, _, true) => Part::Answers(acknowledged, None),
+        (false, true, true) => Part::Refuses(acknowledged, tcp.seq),
+        (false, true, false) => Part::Refuses(behind_syn, tcp.seq),
+        (false, false, _) => {
+            let [start @ .., _, _] = payload;
+            let segment = Segment {
+                seq: tcp.seq,
+                ack: tcp.ack,
+                payload: tcp.payload,
+                start: RecordStart(start),
+            };
+            Part::Settles(behind_syn, segment)
+        }
+    })
+}
+
+fn of_dns(captured: &[u8], flow: &Layer) -> Option<Part> {
+    let message = dns::parse(captured.get(flow.transport_at as usize + UDP_LEN..)?)?;
+    let key = Key::Dns(message.id, message.question.clone());
+    Some(if message.is_answer {
+        Part::Answers(key, Some(message.rcode))
+    } else {
+        Part::Opens(key, Some((message.question, message.qtype)))
+    })
+}
+
+fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Part {
+    let key = match quoted.tuple.proto {
+        protocol::TCP => captured
+            .load::<[u8; 4]>(quoted.transport_at + 4)
+            .map(|seq| Key::Tcp(u32::from_be_bytes(seq))),
+        protocol::UDP => captured
+            .get(quoted.transport_at as usize + UDP_LEN..)
+            .and_then(dns::parse)
+            .map(|message| Key::Dns(message.id, message.question)),
+        _ => None,
+    };
+    Part::Rejects(
+        key,
+        Rejection {
+            from: flow.tuple.src.into(),
+            v6: flow.tuple.proto == protocol::ICMPV6,
+            icmp: flow.icmp,
+            quoted: quoted.tuple,
+        },
+    )
+}

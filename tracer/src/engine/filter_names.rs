@@ -1,0 +1,281 @@
+//! The ends of the filter that go by name: what belongs to them now, and what has changed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tracer_common::filter::Member;
+
+use crate::{
+    cli::{
+        endpoint::Endpoint,
+        filter,
+        options::{Proto, TraceConfig},
+    },
+    cluster::{
+        live::Cluster,
+        objects::ObjectName,
+        policy::Protocol,
+        resolve::{Resolved, Socket, no_such, not_taken, resolve},
+        update::Source,
+        view::Kind,
+    },
+};
+
+/// How many addresses are listed where all would be too many to read.
+const LISTED: usize = 4;
+
+/// The ends of the filter that go by name.
+pub(crate) struct Named<'a> {
+    ends: Vec<End<'a>>,
+    protocol: Option<Protocol>,
+}
+
+struct End<'a> {
+    name: &'a Endpoint,
+    id: ObjectName,
+    kind: Kind,
+    side: u16,
+    resolved: Resolved,
+    sockets: BTreeSet<Socket>,
+    entries: HashMap<Member, u32>,
+}
+
+/// What has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Entries that are new in the kernel's sets, or have another value.
+    pub(crate) put: Vec<(Member, u32)>,
+    /// Entries that are to go.
+    pub(crate) gone: Vec<Member>,
+    /// What to tell the user, a sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn of(config: &'a TraceConfig) -> Self {
+        let ends = [
+            (Member::TO, config.to.as_ref()),
+            (Member::FROM, config.from.as_ref()),
+        ];
+        Self {
+            ends: ends
+                .into_iter()
+                .filter_map(|(side, name)| End::new(side, name?))
+                .collect(),
+            protocol: match config.proto {
+                Proto::Tcp => Some(Protocol::Tcp),
+                Proto::Udp => Some(Protocol::Udp),
+                Proto::Icmp | Proto::Any => None,
+            },
+        }
+    }
+
+    /// Looks all names up.
+    pub(crate) fn look(&mut self, cluster: &Cluster) -> Changes {
+        let mut changes = Changes::default();
+        for end in &mut self.ends {
+            end.look(cluster, self.protocol, &mut changes);
+        }
+        changes
+    }
+
+    /// Whether every name has all its addresses, as far as can be told.
+    pub(crate) fn is_resolved(&self) -> bool {
+        let complete =
+            |end: &End<'_>| matches!(&end.resolved, Resolved::Members(members) if members.complete);
+        self.ends.iter().all(complete)
+    }
+
+    /// What one should know of the names at the start, a sentence each.
+    pub(crate) fn caveats(&self) -> impl Iterator<Item = String> + '_ {
+        self.ends.iter().flat_map(|end| match &end.resolved {
+            Resolved::Members(members) => members.notes.clone(),
+            Resolved::Nowhere(what) => vec![format!("{what}: the filter follows once it has one")],
+            Resolved::NoSuchPort(_) | Resolved::Unknown => Vec::new(),
+        })
+    }
+
+    /// The names, for reading.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<_> = self.ends.iter().map(|end| end.name.to_string()).collect();
+        names.join(" and ")
+    }
+
+    /// Where a name is, for reading; `None` if it is no name.
+    pub(crate) fn whereabouts(&self, name: &Endpoint) -> Option<String> {
+        let end = self.ends.iter().find(|end| end.name == name)?;
+        Some(match end.sockets.len() {
+            0 => "no address yet".to_owned(),
+            _ => list(&end.sockets),
+        })
+    }
+
+    /// Why a trace cannot start: a name that does not exist, or will never match. `silent` are the
+    /// sources that have not told all they know.
+    pub(crate) fn refusal(
+        &self,
+        cluster: &Cluster,
+        started: &[Source],
+        silent: &[Source],
+    ) -> Option<String> {
+        let mut ends = self.ends.iter();
+        ends.find_map(|end| end.refusal(cluster, started, silent))
+    }
+}
+
+impl<'a> End<'a> {
+    fn new(side: u16, name: &'a Endpoint) -> Option<Self> {
+        let (kind, id) = match name {
+            Endpoint::Net { .. } | Endpoint::Port(_) => return None,
+            Endpoint::Pod {
+                namespace, name, ..
+            } => (Kind::Pod, ObjectName::new(namespace, name)),
+            Endpoint::Service {
+                namespace, name, ..
+            } => (Kind::Service, ObjectName::new(namespace, name)),
+        };
+        Some(Self {
+            name,
+            id,
+            kind,
+            side,
+            resolved: Resolved::Unknown,
+            sockets: BTreeSet::new(),
+            entries: HashMap::new(),
+        })
+    }
+
+    fn look(&mut self, cluster: &Cluster, protocol: Option<Protocol>, changes: &mut Changes) {
+        let resolved = resolve(cluster.view(), self.name, protocol);
+        let sockets = match &resolved {
+            Resolved::Members(members) => members.sockets.clone(),
+            // What is sent to somebody who is gone is what such a trace is for.
+            _ if self.kind == Kind::Pod => not_taken(cluster, &self.id, &self.sockets),
+            _ => self.sockets.clone(),
+        };
+        self.tell(&resolved, &sockets, &mut changes.notes);
+        self.resolved = resolved;
+        if sockets == self.sockets {
+            return;
+        }
+        self.sockets = sockets;
+        let entries = filter::entries(self.side, &self.sockets);
+        let put = entries.iter().map(|(member, ports)| (*member, *ports));
+        let put = put.filter(|(member, ports)| self.entries.get(member) != Some(ports));
+        changes.put.extend(put);
+        let gone = self.entries.keys().copied();
+        changes
+            .gone
+            .extend(gone.filter(|member| !entries.contains_key(member)));
+        self.entries = entries;
+    }
+
+    fn tell(&self, resolved: &Resolved, sockets: &BTreeSet<Socket>, notes: &mut Vec<String>) {
+        let name = self.name;
+        let was_there = matches!(self.resolved, Resolved::Members(_));
+        let what = match resolved {
+            Resolved::Members(members) => {
+                let told: &[String] = match &self.resolved {
+                    Resolved::Members(before) => &before.notes,
+                    _ => &[],
+                };
+                let new = members.notes.iter().filter(|note| !told.contains(note));
+                notes.extend(new.cloned());
+                if *sockets != self.sockets {
+                    notes.push(self.moved(sockets));
+                }
+                return;
+            }
+            Resolved::Nowhere(what) | Resolved::NoSuchPort(what) => what.clone(),
+            Resolved::Unknown => format!("{name} is gone"),
+        };
+        if was_there && !sockets.is_empty() {
+            let last = list(sockets);
+            notes.push(format!(
+                "{what}; the filter keeps its last addresses: {last}"
+            ));
+        } else if !self.sockets.is_empty() && sockets.is_empty() {
+            notes.push(format!(
+                "{what}, and its addresses are others' now: nothing matches"
+            ));
+        } else if *resolved != self.resolved && *resolved != Resolved::Unknown {
+            notes.push(what);
+        }
+    }
+
+    fn moved(&self, sockets: &BTreeSet<Socket>) -> String {
+        let name = self.name;
+        let new: BTreeSet<_> = sockets.difference(&self.sockets).copied().collect();
+        let gone: BTreeSet<_> = self.sockets.difference(sockets).copied().collect();
+        if sockets.len() == new.len() {
+            return format!("{name} is now {}", list(sockets));
+        }
+        match (new.is_empty(), gone.is_empty()) {
+            (false, false) => format!(
+                "{name} is now also {}, no longer {}",
+                list(&new),
+                list(&gone)
+            ),
+            (false, true) => format!("{name} is now also {}", list(&new)),
+            _ => format!("{name} is no longer {}", list(&gone)),
+        }
+    }
+
+    fn refusal(&self, cluster: &Cluster, started: &[Source], silent: &[Source]) -> Option<String> {
+        let Self { name, id, kind, .. } = self;
+        let view = cluster.view();
+        let told = |sources: &[Source]| {
+            let names: Vec<_> = sources.iter().map(ToString::to_string).collect();
+            names.join(" and ")
+        };
+        match &self.resolved {
+            Resolved::Members(_) => None,
+            Resolved::NoSuchPort(what) => Some(what.clone()),
+            Resolved::Nowhere(_) if started.iter().any(|source| *source != Source::File) => None,
+            Resolved::Nowhere(what) => Some(format!(
+                "{what}, and {} cannot tell of a change",
+                told(started)
+            )),
+            Resolved::Unknown if started.is_empty() => Some(format!(
+                "nothing here knows {name}: give the cluster's objects in a file (--cluster FILE), \
+                 a way to the API server (--kubeconfig FILE) or to the container runtime \
+                 (--cri-socket PATH); or give an address"
+            )),
+            Resolved::Unknown if !silent.is_empty() => Some(format!(
+                "{name} is not known, and {} did not answer; give an address, or the cluster's \
+                 objects in a file (--cluster FILE)",
+                told(silent)
+            )),
+            Resolved::Unknown if view.knows(*kind) => Some(no_such(view, *kind, id)),
+            // The container runtime's, or what came before a source failed.
+            Resolved::Unknown if *kind == Kind::Pod && view.pods().next().is_some() => {
+                Some(format!(
+                    "{}; but {} did not tell of all pods",
+                    no_such(view, *kind, id),
+                    told(started)
+                ))
+            }
+            Resolved::Unknown => Some(format!(
+                "{name} is not known: {} told of no {kind}s; give an address, or the cluster's \
+                 objects in a file (--cluster FILE)",
+                told(started)
+            )),
+        }
+    }
+}
+
+/// Some of the addresses, and how many more there are.
+fn list(sockets: &BTreeSet<Socket>) -> String {
+    let some: Vec<_> = sockets
+        .iter()
+        .take(LISTED)
+        .map(ToString::to_string)
+        .collect();
+    let some = some.join(", ");
+    match sockets.len().saturating_sub(LISTED) {
+        0 => some,
+        more => format!("{some} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

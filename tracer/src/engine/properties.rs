@@ -1,0 +1,242 @@
+//! Whatever the kernel programs send: every record is decoded, followed, judged and shown, or
+//! refused, and nothing panics.
+
+use std::mem::offset_of;
+
+use proptest::{
+    collection::vec, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
+};
+use tracer_common::event::{
+    DropEvent, EARLY_HOPS, EarlyHop, EarlyHops, Event, RetransmitEvent, SightingEvent, kind,
+};
+
+use crate::{
+    decode::{
+        drop::Decoder,
+        noise,
+        sighting::{Key, Sighting},
+    },
+    engine::{
+        attempt::Attempt,
+        attempt_record::{self, Fate},
+        table::Table,
+    },
+    kernel::{clock::Clock, netns::NetnsNames},
+    node::facts::NodeFacts,
+    report::record::{Outcome, Record},
+    sink::{Format, Printer, Style},
+    verdict::{self, attempts::Surroundings},
+};
+
+/// A TCP segment of a handshake, so that some sightings find each other: the numbers are few.
+fn segment() -> impl Strategy<Value = Vec<u8>> {
+    let number = || select(vec![0u32, 1, 2, u32::MAX]);
+    let flags = select(vec![0x02u8, 0x12, 0x10, 0x18, 0x04, 0x14, 0xff]);
+    (number(), number(), flags, any::<bool>()).prop_map(|(seq, ack, flags, reversed)| {
+        let (src, dst) = if reversed { (2, 1) } else { (1, 2) };
+        let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0];
+        packet.extend([10, 0, 0, src, 10, 0, 0, dst]);
+        packet.extend([0, src, 0, dst]);
+        packet.extend(seq.to_be_bytes());
+        packet.extend(ack.to_be_bytes());
+        packet.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
+        packet
+    })
+}
+
+/// A DNS query or answer.
+fn dns() -> impl Strategy<Value = Vec<u8>> {
+    any::<[u8; 4]>().prop_map(|[id, flags, labels, rest]| {
+        let mut packet = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0];
+        packet.extend([10, 0, 0, 1, 10, 0, 0, 2, 0x80, 0, 0, 53, 0, 40, 0, 0]);
+        packet.extend([0, id % 4, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        packet.extend([labels % 4, b'a', b'b', b'c', 0, 0, 1, 0, rest]);
+        packet
+    })
+}
+
+/// An ICMP error about a packet.
+fn error(about: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (about, select(vec![[3u8, 4], [3, 1], [3, 13], [11, 0]])).prop_map(|(about, icmp)| {
+        let mut packet = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0];
+        packet.extend([10, 0, 0, 254, 10, 0, 0, 1]);
+        packet.extend(icmp);
+        packet.extend([0; 6]);
+        packet.extend(about);
+        packet
+    })
+}
+
+/// The bytes of a record: any, with a packet at the place of the capture or not.
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    let packet = prop_oneof![
+        4 => segment(),
+        2 => dns(),
+        2 => error(segment()),
+        1 => error(dns()),
+        1 => vec(any::<u8>(), 0..64),
+    ];
+    let fill = prop_oneof![Just(0u8), Just(0xff), any::<u8>()];
+    let at = prop_oneof![select(vec![0, 1, u64::MAX]), any::<u64>()];
+    let noise = prop_oneof![Just(Vec::new()), vec(any::<u8>(), 0..80)];
+    let kind = prop_oneof![2 => Just(kind::SIGHTING), 1 => 0..5u64];
+    (kind, at, fill, noise, packet, 0..8u8).prop_map(|(kind, at, fill, noise, packet, place)| {
+        let (len, capture_at) = match kind {
+            kind::DROP => (size_of::<DropEvent>(), offset_of!(DropEvent, capture)),
+            kind::SIGHTING => (
+                size_of::<SightingEvent>(),
+                offset_of!(SightingEvent, capture),
+            ),
+            kind::RETRANSMIT => (size_of::<RetransmitEvent>(), 0),
+            _ => (noise.len() + 16, 0),
+        };
+        let mut bytes = vec![fill; len];
+        let mut put = |at: usize, part: &[u8]| {
+            for (byte, value) in bytes[at..].iter_mut().zip(part) {
+                *byte = *value;
+            }
+        };
+        put(16, &noise);
+        if capture_at != 0 {
+            put(capture_at, &packet);
+            let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+            put(capture_at - 4, &len.to_ne_bytes());
+        }
+        // Few enough places that an answer comes back to where its question was seen.
+        if kind == kind::SIGHTING && place < 4 {
+            let words = [1, 1, u32::from(place % 2)].map(u32::to_ne_bytes);
+            put(offset_of!(SightingEvent, place), words.as_flattened());
+        }
+        put(0, &kind.to_ne_bytes());
+        put(8, &at.to_ne_bytes());
+        bytes
+    })
+}
+
+/// A trace without a kernel: what `Session` makes of events, as far as that is plain code.
+struct Rehearsal {
+    decoder: Decoder,
+    table: Table,
+    names: NetnsNames,
+    printers: [Printer<Vec<u8>>; 2],
+}
+
+impl Rehearsal {
+    fn new() -> Self {
+        let printer = |format| Printer::new(Vec::new(), format, Style::plain());
+        Self {
+            decoder: Decoder::new(Default::default(), Default::default(), Clock::now()),
+            table: Table::new(1_000_000_000),
+            names: NetnsNames::default(),
+            printers: [Format::Text, Format::Json].map(printer),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], early: Vec<EarlyHop>) {
+        let moved = match Event::from_bytes(bytes) {
+            None => None,
+            Some(Event::Drop(event)) => {
+                let facts = self.decoder.event(&event);
+                let _ = noise::explain(&facts);
+                let verdict = verdict::drop::judge(&facts, &NodeFacts::default());
+                self.table.dropped(&facts, &verdict)
+            }
+            Some(Event::Sighting(event)) => Sighting::decode(&event)
+                .and_then(|sighting| self.table.sighted(&sighting, 0, |_| early)),
+            Some(Event::Retransmit(event)) => self.table.retransmitted(&event),
+        };
+        if let Some(key) = moved {
+            self.tell(&key);
+        }
+    }
+
+    fn tell(&mut self, key: &Key) {
+        let Some(attempt) = self.table.get(key) else {
+            return;
+        };
+        let outcome = attempt.outcome().unwrap_or(Outcome::Unanswered);
+        let record = Record::Attempt(Box::new(told(
+            key,
+            attempt,
+            outcome,
+            &self.decoder,
+            &mut self.names,
+        )));
+        for printer in &mut self.printers {
+            let _ = printer.print(&record).expect("a vector takes everything");
+        }
+    }
+}
+
+fn told(
+    key: &Key,
+    attempt: &Attempt,
+    outcome: Outcome,
+    decoder: &Decoder,
+    names: &mut NetnsNames,
+) -> crate::report::record::Attempt {
+    let fate = Fate {
+        outcome,
+        by: verdict::attempts::sender(attempt),
+        verdict: verdict::attempts::judge(attempt, outcome, &Surroundings::default()),
+        at: attempt_record::decided_at(attempt),
+    };
+    attempt_record::record(key, attempt, fate, &decoder.clock(), names)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_record_of_the_ring_buffer_makes_it_panic(
+        records in vec(record(), 1..24),
+        now in any::<u64>(),
+    ) {
+        let mut rehearsal = Rehearsal::new();
+        for bytes in &records {
+            rehearsal.take(bytes, Vec::new());
+        }
+        let due = rehearsal.table.early(now).into_iter().chain(rehearsal.table.expired(now));
+        for key in due.collect::<Vec<_>>() {
+            rehearsal.tell(&key);
+        }
+    }
+
+    /// What the map of early hops holds is no better known.
+    #[test]
+    fn no_early_hop_makes_it_panic(packet in record(), len in any::<u64>(), fill in any::<u8>()) {
+        let mut hop = EarlyHop {
+            key: 1,
+            at: len,
+            ..EarlyHop::default()
+        };
+        hop.place.ifname = [fill; 16];
+        let hops = EarlyHops {
+            len,
+            hops: [hop; EARLY_HOPS],
+        };
+        Rehearsal::new().take(&packet, hops.of(1).copied().collect());
+    }
+}
+
+/// Records of which nothing comes would pass all of the above.
+#[test]
+fn the_records_make_attempts_of_many_fates() {
+    let mut runner = TestRunner::deterministic();
+    let mut text = String::new();
+    for _ in 0..200 {
+        let mut rehearsal = Rehearsal::new();
+        for bytes in vec(record(), 60)
+            .new_tree(&mut runner)
+            .expect("records")
+            .current()
+        {
+            rehearsal.take(&bytes, Vec::new());
+        }
+        let [printed, _] = rehearsal.printers.map(Printer::into_inner);
+        text += std::str::from_utf8(&printed).expect("text");
+    }
+    for fate in ["answered", "refused", "rejected", "unanswered"] {
+        assert!(text.contains(fate), "{fate}");
+    }
+}

@@ -1,0 +1,177 @@
+//! Which way attempts went lately, and how many of each got through: to which remote VTEP, or from
+//! one pod of this node to another.
+
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
+
+use super::attempt::Attempt;
+use crate::decode::sighting::Key;
+use crate::report::record::{Direction, Outcome};
+
+/// How long an attempt counts.
+pub const LATELY: Duration = Duration::from_mins(5);
+/// Attempts that are remembered.
+const CAPACITY: usize = 1 << 10;
+
+/// The way of an attempt's packets, as far as it matters to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through a tunnel, to or from this remote end.
+    Tunnel(IpAddr),
+    /// Neither through a tunnel nor off this node.
+    Here,
+}
+
+impl Way {
+    /// The way that an attempt took; `None` where it is neither. `leads_off` says of an interface,
+    /// by namespace and index, whether it leads off this node.
+    pub fn of(attempt: &Attempt, leads_off: impl Fn(u32, u32) -> bool) -> Option<Self> {
+        let tunnelled = attempt.hops.iter().rev().find_map(|hop| {
+            let outer = hop.outer?;
+            Some(match hop.place.dir {
+                Direction::Out => outer.dst,
+                Direction::In => outer.src,
+            })
+        });
+        if let Some(remote) = tunnelled {
+            return Some(Self::Tunnel(remote.into()));
+        }
+        // Dropped as soon as it was encapsulated.
+        let outer = attempt
+            .drops
+            .iter()
+            .find_map(|drop| drop.facts.outer.as_ref());
+        if let Some(outer) = outer {
+            return Some(Self::Tunnel(outer.dst));
+        }
+        let mut places = attempt.hops.iter().map(|hop| &hop.place);
+        let stayed = !places.any(|place| leads_off(place.netns, place.ifindex));
+        stayed.then_some(Self::Here)
+    }
+}
+
+/// How many attempts were lost, of how many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Those that got no answer.
+    pub lost: u64,
+    /// All, lost or answered.
+    pub all: u64,
+}
+
+/// What became of the other attempts, beside one that went through a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others {
+    /// The tunnel's remote end.
+    pub remote: IpAddr,
+    /// Those to or from the same remote end.
+    pub to_remote: Losses,
+    /// Those that stayed on this node.
+    pub here: Losses,
+}
+
+/// The attempts of late.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Oldest first.
+    recent: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    at: u64,
+    way: Way,
+    lost: bool,
+}
+
+impl Ways {
+    /// Takes an attempt whose fate was told at `at` (nanoseconds of `CLOCK_MONOTONIC`), in place of
+    /// what was told of it before. An error that somebody sent says nothing of the way.
+    pub fn told(&mut self, key: &Key, way: Way, outcome: Outcome, at: u64) {
+        self.recent.retain(|entry| entry.key != *key);
+        let lost = match outcome {
+            Outcome::Answered | Outcome::Refused => false,
+            Outcome::Unanswered => true,
+            Outcome::Rejected | Outcome::Stalled => return,
+        };
+        if self.recent.len() >= CAPACITY {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Entry {
+            key: key.clone(),
+            at,
+            way,
+            lost,
+        });
+    }
+
+    /// The others, beside the attempt with this key, which went through a tunnel to `remote`; none
+    /// where no other did.
+    pub fn others(&self, key: &Key, remote: IpAddr, now: u64) -> Option<Others> {
+        let lately = u64::try_from(LATELY.as_nanos()).unwrap_or(u64::MAX);
+        let others = || {
+            let recent = self.recent.iter().rev();
+            let recent = recent.take_while(move |entry| now.saturating_sub(entry.at) < lately);
+            recent.filter(|entry| entry.key != *key)
+        };
+        let losses = |way: Way| {
+            others()
+                .filter(|entry| entry.way == way)
+                .fold(Losses::default(), |losses, entry| Losses {
+                    lost: losses.lost + u64::from(entry.lost),
+                    all: losses.all + 1,
+                })
+        };
+        let to_remote = losses(Way::Tunnel(remote));
+        (to_remote.all > 0).then(|| Others {
+            remote,
+            to_remote,
+            here: losses(Way::Here),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const VTEP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn losses(ways: &Ways, of: u32, now: u64) -> Option<([u64; 2], [u64; 2])> {
+        let others = ways.others(&Key::Tcp(of), VTEP, now)?;
+        let pair = |losses: Losses| [losses.lost, losses.all];
+        Some((pair(others.to_remote), pair(others.here)))
+    }
+
+    #[test]
+    fn an_attempt_is_no_company_to_itself_and_a_correction_counts_once() {
+        let mut ways = Ways::default();
+        let mut told = |key, way, outcome| ways.told(&Key::Tcp(key), way, outcome, SECOND);
+        told(1, Way::Here, Outcome::Answered);
+        told(2, Way::Tunnel(VTEP), Outcome::Unanswered);
+        told(3, Way::Tunnel(VTEP), Outcome::Unanswered);
+        told(3, Way::Tunnel(VTEP), Outcome::Answered);
+        told(4, Way::Tunnel(VTEP), Outcome::Rejected);
+        assert_eq!(losses(&ways, 2, SECOND), Some(([0, 1], [0, 1])));
+        assert_eq!(losses(&ways, 9, SECOND), Some(([1, 2], [0, 1])));
+    }
+
+    #[test]
+    fn what_is_long_ago_does_not_count() {
+        let mut ways = Ways::default();
+        ways.told(&Key::Tcp(1), Way::Tunnel(VTEP), Outcome::Unanswered, 0);
+        let later = u64::try_from(LATELY.as_nanos()).unwrap();
+        assert_eq!(losses(&ways, 2, later - 1), Some(([1, 1], [0, 0])));
+        assert_eq!(losses(&ways, 2, later), None);
+    }
+
+    #[test]
+    fn it_stays_small() {
+        let mut ways = Ways::default();
+        for key in 0..2 * u32::try_from(CAPACITY).unwrap() {
+            ways.told(&Key::Tcp(key), Way::Here, Outcome::Answered, 0);
+        }
+        assert_eq!(ways.recent.len(), CAPACITY);
+    }
+}

@@ -1,0 +1,341 @@
+//! What a whole trace says of each layer, for the report at its end.
+//!
+//! - [`Layers`]: takes the records as they are printed, and keeps counts and examples only
+//! - `rows`: the table, from what was kept
+//!
+//! Invariant: `ok` rests on something that was seen to work, and is said only where no failed
+//! attempt can have failed at that layer; `failed` rests on a verdict that is more than possible.
+//! Everything else is `blocked` by a layer before it, or `not observed`.
+
+mod rows;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use crate::{
+    decode::tls::TlsCounts,
+    report::record::{Attempt, Confidence, Drop, Outcome, Point, Tls, Verdict},
+};
+
+/// Attempts whose fate can still be taken back: as many as are followed at once.
+const MAX_STANDING: usize = 1 << 14;
+/// Different verdicts that are kept.
+const MAX_BLAMED: usize = 256;
+
+/// What the records so far say.
+#[derive(Debug, Default)]
+pub struct Layers {
+    tcp: Tally,
+    dns: Tally,
+    tls: Hellos,
+    /// In order of appearance.
+    blamed: Vec<Blamed>,
+    /// The number of the next verdict.
+    next: u64,
+    standing: HashMap<Id, Share>,
+    /// The attempts of `standing`, oldest first.
+    order: VecDeque<Id>,
+}
+
+/// What tells an attempt from all others: a hash of its time, flow and number.
+type Id = u64;
+
+/// The attempts of one protocol.
+#[derive(Debug, Default)]
+struct Tally {
+    outcomes: BTreeMap<Outcome, u64>,
+    /// Failures that may be any layer's, by outcome and whether a tunnel was seen.
+    open: BTreeMap<(Outcome, bool), u64>,
+    /// Failures behind which nothing was reached, by point and whether a tunnel was seen.
+    blocks: BTreeMap<(Point, bool), u64>,
+    /// Those answered through a tunnel.
+    through_tunnel: u64,
+    /// Codes of DNS answers.
+    codes: BTreeMap<String, u64>,
+    answered: Option<(Id, String)>,
+    failed: Option<(Id, String)>,
+}
+
+/// ClientHellos.
+#[derive(Debug, Default)]
+struct Hellos {
+    /// What was seen of all of them.
+    counts: TlsCounts,
+    /// Those never acknowledged, of connections that have stalled.
+    unacknowledged: u64,
+    /// Those answered with a RST.
+    reset: u64,
+}
+
+/// A verdict, and how often it was given.
+#[derive(Debug)]
+struct Blamed {
+    number: u64,
+    verdict: Verdict,
+    tcp: u64,
+    dns: u64,
+    drops: u64,
+}
+
+/// What one attempt has added.
+#[derive(Debug)]
+struct Share {
+    is_dns: bool,
+    outcome: Outcome,
+    open: bool,
+    tunnel: bool,
+    blocks: Option<Point>,
+    code: Option<String>,
+    tls: Option<Tls>,
+    blamed: Option<u64>,
+}
+
+impl Layers {
+    /// Takes what was seen of TLS in the whole trace.
+    pub fn began_tls(&mut self, counts: TlsCounts) {
+        self.tls.counts = counts;
+    }
+
+    /// Takes a drop.
+    pub fn dropped(&mut self, drop: &Drop) {
+        let number = self.blame(&drop.verdict);
+        if let Some(blamed) = self.blamed(number) {
+            blamed.drops += drop.count;
+        }
+    }
+
+    /// Takes an attempt; one that corrects an earlier record takes its place.
+    pub fn attempted(&mut self, attempt: &Attempt) {
+        let id = id(attempt);
+        match (self.standing.remove(&id), attempt.corrects) {
+            (Some(share), _) => self.take_back(id, &share),
+            (None, Some(before)) => {
+                let tally = self.tally(attempt.dns.is_some());
+                if let Some(count) = tally.outcomes.get_mut(&before) {
+                    *count = count.saturating_sub(1);
+                }
+                self.remember(id);
+            }
+            (None, None) => self.remember(id),
+        }
+        let share = self.share(attempt);
+        self.tls.move_by(&share, |count| *count += 1);
+        let tally = self.tally(share.is_dns);
+        tally.move_by(&share, |count| *count += 1);
+        let example = if attempt.outcome == Outcome::Answered {
+            &mut tally.answered
+        } else {
+            &mut tally.failed
+        };
+        if example.is_none() {
+            *example = Some((id, rows::example(attempt)));
+        }
+        if let Some(number) = share.blamed {
+            self.move_blame(number, share.is_dns, |count| *count += 1);
+        }
+        self.standing.insert(id, share);
+    }
+
+    /// The most frequent verdict over the failed attempts that is more than possible, the first of
+    /// several; over the drops where no attempt failed.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        let failed = self.tcp.failures() + self.dns.failures() + self.tls.reset;
+        let weight = |blamed: &Blamed| match failed {
+            0 => blamed.drops,
+            _ => blamed.tcp + blamed.dns,
+        };
+        self.most_frequent(|blamed| weight(blamed) * u64::from(blamed.is_sure()))
+            .map(|blamed| &blamed.verdict)
+    }
+
+    /// The verdict with the most weight, the first of several; none where nothing has any.
+    fn most_frequent<W: Ord + Default>(&self, weight: impl Fn(&Blamed) -> W) -> Option<&Blamed> {
+        let all = self.blamed.iter().rev();
+        all.filter(|blamed| weight(blamed) > W::default())
+            .max_by_key(|blamed| weight(blamed))
+    }
+
+    fn share(&mut self, attempt: &Attempt) -> Share {
+        // The TCP handshake was done.
+        let outcome = match attempt.tls {
+            Some(Tls::Reset) => Outcome::Answered,
+            _ => attempt.outcome,
+        };
+        let verdict = attempt.verdict.as_ref();
+        let sure = verdict.filter(|verdict| is_sure(verdict));
+        // What came back and got lost has been beyond what lost it.
+        let reached = match outcome {
+            Outcome::Answered | Outcome::Stalled => true,
+            Outcome::Unanswered => !attempt.reply_hops.is_empty(),
+            Outcome::Refused | Outcome::Rejected => false,
+        };
+        let elsewhere = sure.filter(|verdict| verdict.point != Point::OffNode);
+        let mut hops = attempt.hops.iter().chain(&attempt.reply_hops);
+        Share {
+            is_dns: attempt.dns.is_some(),
+            outcome,
+            open: outcome != Outcome::Answered && elsewhere.is_none(),
+            tunnel: hops.any(|hop| hop.outer.is_some()),
+            blocks: elsewhere.filter(|_| !reached).map(|verdict| verdict.point),
+            tls: attempt.tls.filter(|tls| match tls {
+                Tls::Reset => true,
+                Tls::Sent => outcome == Outcome::Stalled,
+                Tls::Acknowledged | Tls::Answered => false,
+            }),
+            code: attempt.dns.as_ref().and_then(|dns| dns.rcode.clone()),
+            blamed: verdict.map(|verdict| self.blame(verdict)),
+        }
+    }
+
+    fn take_back(&mut self, id: Id, share: &Share) {
+        self.tls
+            .move_by(share, |count| *count = count.saturating_sub(1));
+        let tally = self.tally(share.is_dns);
+        tally.move_by(share, |count| *count = count.saturating_sub(1));
+        for example in [&mut tally.answered, &mut tally.failed] {
+            if example.as_ref().is_some_and(|(of, _)| *of == id) {
+                *example = None;
+            }
+        }
+        if let Some(number) = share.blamed {
+            self.move_blame(number, share.is_dns, |count| {
+                *count = count.saturating_sub(1);
+            });
+        }
+    }
+
+    fn remember(&mut self, id: Id) {
+        self.order.push_back(id);
+        if self.order.len() > MAX_STANDING
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.standing.remove(&oldest);
+        }
+    }
+
+    fn tally(&mut self, is_dns: bool) -> &mut Tally {
+        if is_dns { &mut self.dns } else { &mut self.tcp }
+    }
+
+    fn move_blame(&mut self, number: u64, is_dns: bool, by: impl Fn(&mut u64)) {
+        if let Some(blamed) = self.blamed(number) {
+            by(if is_dns {
+                &mut blamed.dns
+            } else {
+                &mut blamed.tcp
+            });
+        }
+    }
+
+    fn blamed(&mut self, number: u64) -> Option<&mut Blamed> {
+        self.blamed
+            .iter_mut()
+            .find(|blamed| blamed.number == number)
+    }
+
+    /// The number of a verdict. Where there are too many, the weakest and rarest one is forgotten.
+    fn blame(&mut self, verdict: &Verdict) -> u64 {
+        let same = |known: &&mut Blamed| {
+            known.verdict.point == verdict.point && known.verdict.why == verdict.why
+        };
+        if let Some(known) = self.blamed.iter_mut().find(same) {
+            if verdict.confidence > known.verdict.confidence {
+                known.verdict = verdict.clone();
+            }
+            return known.number;
+        }
+        if self.blamed.len() >= MAX_BLAMED {
+            let weight = |(_, known): &(usize, &Blamed)| {
+                (known.is_sure(), known.tcp + known.dns, known.drops)
+            };
+            if let Some((weakest, _)) = self.blamed.iter().enumerate().min_by_key(weight) {
+                self.blamed.remove(weakest);
+            }
+        }
+        let number = self.next;
+        self.next += 1;
+        self.blamed.push(Blamed {
+            number,
+            verdict: verdict.clone(),
+            tcp: 0,
+            dns: 0,
+            drops: 0,
+        });
+        number
+    }
+}
+
+impl Hellos {
+    fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
+        match share.tls {
+            Some(Tls::Reset) => by(&mut self.reset),
+            Some(_) => by(&mut self.unacknowledged),
+            None => {}
+        }
+    }
+}
+
+impl Tally {
+    fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
+        by(self.outcomes.entry(share.outcome).or_default());
+        if share.open {
+            let key = (share.outcome, share.tunnel);
+            by(self.open.entry(key).or_default());
+        }
+        if let Some(point) = share.blocks {
+            by(self.blocks.entry((point, share.tunnel)).or_default());
+        }
+        if share.tunnel && share.outcome == Outcome::Answered {
+            by(&mut self.through_tunnel);
+        }
+        if let Some(code) = &share.code {
+            by(self.codes.entry(code.clone()).or_default());
+        }
+    }
+
+    fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(&outcome).copied().unwrap_or_default()
+    }
+
+    fn all(&self) -> u64 {
+        self.outcomes.values().sum()
+    }
+
+    fn failures(&self) -> u64 {
+        self.all() - self.count(Outcome::Answered)
+    }
+
+    /// Handshakes that were done, whatever became of the data.
+    fn handshakes(&self) -> u64 {
+        self.count(Outcome::Answered) + self.count(Outcome::Stalled)
+    }
+
+    fn open(&self, of: impl Fn(Outcome, bool) -> bool) -> u64 {
+        let open = self.open.iter();
+        open.filter(|((outcome, tunnel), _)| of(*outcome, *tunnel))
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
+
+impl Blamed {
+    fn is_sure(&self) -> bool {
+        is_sure(&self.verdict)
+    }
+}
+
+fn id(attempt: &Attempt) -> Id {
+    let mut hasher = DefaultHasher::new();
+    (attempt.ts, &attempt.flow, attempt.isn).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a verdict may be acted on.
+fn is_sure(verdict: &Verdict) -> bool {
+    verdict.confidence >= Confidence::Likely && verdict.point != Point::Unknown
+}
+
+#[cfg(test)]
+mod tests;

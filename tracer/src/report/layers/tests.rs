@@ -1,0 +1,447 @@
+//! What the report says, and what it must not say.
+
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::report::record::{Direction, Dns, Flow, Hop, LayerResult, LayerRow};
+
+fn flow(proto: &str, dst: &str, dport: u16) -> Flow {
+    Flow {
+        proto: proto.to_owned(),
+        src: [10, 244, 1, 5].into(),
+        sport: Some(43_210),
+        dst: dst.parse().expect("an address"),
+        dport: Some(dport),
+    }
+}
+
+fn hop(outer: bool) -> Hop {
+    Hop {
+        ifname: "eth0".to_owned(),
+        netns: 1,
+        netns_name: None,
+        dir: Direction::Out,
+        at_us: 0,
+        times: 1,
+        flow: None,
+        outer: outer.then(|| flow("udp", "192.0.2.2", 8472)),
+        mtu: 1500,
+    }
+}
+
+/// The `n`th attempt.
+fn tcp(n: u64, outcome: Outcome) -> Attempt {
+    Attempt {
+        ts: SystemTime::UNIX_EPOCH + Duration::from_secs(n),
+        flow: flow("tcp", "10.244.3.17", 443),
+        original_dst: None,
+        translated: None,
+        src_pod: None,
+        dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
+        outcome,
+        corrects: None,
+        syns: 1,
+        waited_ms: 3,
+        isn: Some(7),
+        dns: None,
+        tls: None,
+        by: None,
+        hops: vec![hop(false)],
+        reply_hops: vec![],
+        verdict: None,
+    }
+}
+
+fn dns(n: u64, outcome: Outcome, rcode: Option<&str>) -> Attempt {
+    Attempt {
+        flow: flow("udp", "10.244.2.2", 53),
+        isn: None,
+        dns: Some(Dns {
+            question: "cart.shop".to_owned(),
+            qtype: "A".to_owned(),
+            rcode: rcode.map(str::to_owned),
+        }),
+        ..tcp(n, outcome)
+    }
+}
+
+fn verdict(point: Point, confidence: Confidence) -> Option<Verdict> {
+    Some(Verdict {
+        point,
+        confidence,
+        why: format!("it was the {}", point.name()),
+        evidence: vec![],
+        fix: vec![format!("mend the {}", point.name())],
+        policy: None,
+    })
+}
+
+fn failed(n: u64, point: Point, confidence: Confidence) -> Attempt {
+    Attempt {
+        verdict: verdict(point, confidence),
+        ..tcp(n, Outcome::Unanswered)
+    }
+}
+
+fn drop_at(point: Point, count: u64) -> Drop {
+    Drop {
+        ts: SystemTime::UNIX_EPOCH,
+        flow: flow("udp", "10.244.3.17", 514),
+        original_dst: None,
+        outer: None,
+        quoted: None,
+        packet: None,
+        reason: "NETFILTER_DROP".to_owned(),
+        function: None,
+        hook: None,
+        ifname: None,
+        netns: None,
+        netns_name: None,
+        count,
+        src_pod: None,
+        dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
+        stack: None,
+        verdict: verdict(point, Confidence::Confirmed).expect("a verdict"),
+    }
+}
+
+fn of(attempts: &[Attempt]) -> Layers {
+    let mut layers = Layers::default();
+    for attempt in attempts {
+        layers.attempted(attempt);
+    }
+    layers
+}
+
+fn lines(layers: &Layers) -> String {
+    text(&layers.rows(true))
+}
+
+fn text(rows: &[LayerRow]) -> String {
+    let line = |row: &LayerRow| {
+        let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let result = match row.result {
+            LayerResult::Ok => "ok",
+            LayerResult::Failed => "failed",
+            LayerResult::Blocked => "blocked",
+            LayerResult::NotObserved => "not observed",
+        };
+        let (evidence, verdict) = (optional(&row.evidence), optional(&row.verdict));
+        format!("{} | {result} | {evidence} | {verdict}\n", row.layer)
+    };
+    rows.iter().map(line).collect()
+}
+
+fn result_of(layers: &Layers, layer: &str) -> LayerResult {
+    let rows = layers.rows(true);
+    let row = rows.iter().find(|row| row.layer == layer);
+    row.expect("such a layer").result
+}
+
+#[test]
+fn where_nothing_was_seen_nothing_is_said() {
+    let layers = Layers::default();
+    assert_eq!(layers.verdict(), None);
+    for row in layers.rows(true) {
+        assert_eq!(row.result, LayerResult::NotObserved, "{row:?}");
+        assert_eq!((row.evidence, row.verdict), (None, None));
+    }
+}
+
+#[test]
+fn health_is_said_of_what_was_seen_to_work() {
+    let through_tunnel = Attempt {
+        hops: vec![hop(false), hop(true)],
+        ..tcp(2, Outcome::Answered)
+    };
+    let layers = of(&[tcp(1, Outcome::Answered), through_tunnel]);
+    assert_eq!(layers.verdict(), None);
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | not observed | - | -
+    TCP | ok | 2 answered: 10.244.1.5 → 10.244.3.17:443 after 3 ms | -
+    policy | not observed | - | -
+    firewall | ok | 2 attempts got through; no drop by netfilter, tc or XDP was seen, and 0 events were lost | -
+    overlay | ok | 1 attempt answered through a tunnel | -
+    MTU | not observed | - | -
+    listener | ok | 2 handshakes done | -
+    TLS | not observed | - | -
+    ");
+}
+
+#[test]
+fn without_a_tunnel_the_overlay_is_not_observed() {
+    let layers = of(&[tcp(1, Outcome::Answered)]);
+    assert_eq!(result_of(&layers, "overlay"), LayerResult::NotObserved);
+}
+
+#[test]
+fn a_drop_in_forward_blocks_what_is_behind_it() {
+    let layers = of(&[failed(1, Point::Firewall, Confidence::Confirmed)]);
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | not observed | - | -
+    TCP | failed | 1 unanswered: 10.244.1.5 → 10.244.3.17:443, 1 SYN in 3 ms | firewall (confirmed)
+    policy | not observed | - | -
+    firewall | failed | it was the firewall | firewall (confirmed), 1 attempt
+    overlay | blocked | - | blocked by firewall
+    MTU | blocked | - | blocked by firewall
+    listener | blocked | - | blocked by firewall
+    TLS | blocked | - | blocked by firewall
+    ");
+    let fix = layers.verdict().map(|verdict| verdict.fix.clone());
+    assert_eq!(fix, Some(vec!["mend the firewall".to_owned()]));
+}
+
+#[test]
+fn a_drop_of_the_answer_does_not_block_the_listener() {
+    let mut attempt = failed(1, Point::Firewall, Confidence::Confirmed);
+    attempt.reply_hops = vec![hop(false)];
+    let layers = of(&[attempt]);
+    assert_eq!(result_of(&layers, "listener"), LayerResult::NotObserved);
+    assert_eq!(result_of(&layers, "TLS"), LayerResult::Blocked);
+}
+
+#[test]
+fn what_was_lost_off_the_node_leaves_the_other_layers_open() {
+    let attempt = Attempt {
+        hops: vec![hop(true)],
+        syns: 3,
+        waited_ms: 1002,
+        ..failed(1, Point::OffNode, Confidence::Likely)
+    };
+    let mut layers = of(&[attempt]);
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | not observed | - | -
+    TCP | failed | 1 unanswered: 10.244.1.5 → 10.244.3.17:443, 3 SYNs in 1002 ms | off-node (likely)
+    policy | not observed | - | -
+    firewall | not observed | - | -
+    overlay | not observed | 1 attempt went into a tunnel, and where it ended was not seen | -
+    MTU | blocked | - | blocked by TCP
+    listener | not observed | - | -
+    TLS | blocked | - | blocked by TCP
+    ");
+    assert_eq!(layers.verdict().map(|v| v.point), Some(Point::OffNode));
+
+    layers.attempted(&Attempt {
+        hops: vec![hop(true)],
+        ..tcp(2, Outcome::Answered)
+    });
+    for layer in ["firewall", "overlay", "MTU", "listener"] {
+        assert_eq!(
+            result_of(&layers, layer),
+            LayerResult::NotObserved,
+            "{layer}"
+        );
+    }
+}
+
+#[test]
+fn names_resolve_and_the_connection_fails() {
+    let layers = of(&[
+        dns(1, Outcome::Answered, Some("NXDOMAIN")),
+        dns(2, Outcome::Answered, Some("NOERROR")),
+        failed(3, Point::Listener, Confidence::Confirmed),
+    ]);
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | ok | 2 answered (1 NXDOMAIN): A cart.shop after 3 ms | -
+    TCP | failed | 1 unanswered: 10.244.1.5 → 10.244.3.17:443, 1 SYN in 3 ms | listener (confirmed)
+    policy | not observed | - | -
+    firewall | not observed | - | -
+    overlay | not observed | - | -
+    MTU | blocked | - | blocked by listener
+    listener | failed | it was the listener | listener (confirmed), 1 attempt
+    TLS | blocked | - | blocked by listener
+    ");
+}
+
+#[test]
+fn without_names_nothing_is_tried() {
+    let query = Attempt {
+        verdict: verdict(Point::Policy, Confidence::Confirmed),
+        syns: 2,
+        ..dns(1, Outcome::Unanswered, None)
+    };
+    insta::assert_snapshot!(lines(&of(&[query])), @"
+    DNS | failed | 1 unanswered: A cart.shop, 2 queries in 3 ms | policy (confirmed)
+    TCP | blocked | - | blocked by DNS
+    policy | failed | it was the policy | policy (confirmed), 1 attempt
+    firewall | blocked | - | blocked by policy
+    overlay | blocked | - | blocked by policy
+    MTU | blocked | - | blocked by DNS
+    listener | blocked | - | blocked by DNS
+    TLS | blocked | - | blocked by DNS
+    ");
+    insta::assert_snapshot!(lines(&of(&[dns(1, Outcome::Answered, Some("SERVFAIL"))])), @"
+    DNS | failed | 1 answered (1 SERVFAIL): A cart.shop after 3 ms | the server says SERVFAIL
+    TCP | blocked | - | blocked by DNS
+    policy | not observed | - | -
+    firewall | ok | 1 attempt got through; no drop by netfilter, tc or XDP was seen, and 0 events were lost | -
+    overlay | not observed | - | -
+    MTU | blocked | - | blocked by DNS
+    listener | blocked | - | blocked by DNS
+    TLS | blocked | - | blocked by DNS
+    ");
+    let missing = of(&[dns(1, Outcome::Answered, Some("NXDOMAIN"))]);
+    assert_eq!(result_of(&missing, "DNS"), LayerResult::Ok);
+    assert_eq!(result_of(&missing, "TCP"), LayerResult::NotObserved);
+}
+
+#[test]
+fn a_stall_is_a_failure_behind_the_handshake() {
+    let attempt = Attempt {
+        verdict: verdict(Point::Mtu, Confidence::Possible),
+        ..tcp(1, Outcome::Stalled)
+    };
+    let layers = of(&[attempt]);
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | not observed | - | -
+    TCP | failed | 1 stalled: 10.244.1.5 → 10.244.3.17:443, handshake done, data does not get through | mtu (possible)
+    policy | not observed | - | -
+    firewall | not observed | - | -
+    overlay | not observed | - | -
+    MTU | failed | it was the mtu | mtu (possible), 1 attempt
+    listener | ok | 1 handshake done | -
+    TLS | not observed | - | -
+    ");
+    assert_eq!(layers.verdict(), None, "no more than possible");
+}
+
+#[test]
+fn a_closed_port_is_the_listeners() {
+    let refused = |confidence| {
+        of(&[Attempt {
+            outcome: Outcome::Refused,
+            reply_hops: vec![hop(false)],
+            ..failed(1, Point::Socket, confidence)
+        }])
+    };
+    insta::assert_snapshot!(lines(&refused(Confidence::Likely)), @"
+    DNS | not observed | - | -
+    TCP | failed | 1 refused: 10.244.1.5 → 10.244.3.17:443 after 3 ms | socket (likely)
+    policy | not observed | - | -
+    firewall | not observed | - | -
+    overlay | not observed | - | -
+    MTU | blocked | - | blocked by TCP
+    listener | failed | it was the socket | socket (likely), 1 attempt
+    TLS | blocked | - | blocked by TCP
+    ");
+    let unsure = refused(Confidence::Possible);
+    assert_eq!(result_of(&unsure, "listener"), LayerResult::NotObserved);
+    assert_eq!(result_of(&unsure, "TCP"), LayerResult::Failed);
+}
+
+#[test]
+fn a_correction_takes_the_place_of_what_it_corrects() {
+    let mut layers = of(&[failed(1, Point::Firewall, Confidence::Likely)]);
+    layers.attempted(&Attempt {
+        corrects: Some(Outcome::Unanswered),
+        ..tcp(1, Outcome::Answered)
+    });
+    assert_eq!(lines(&layers), lines(&of(&[tcp(1, Outcome::Answered)])));
+    assert_eq!(layers.verdict(), None);
+}
+
+#[test]
+fn an_absence_is_claimed_only_where_nothing_was_missed() {
+    let layers = of(&[tcp(1, Outcome::Answered)]);
+    assert_eq!(result_of(&layers, "firewall"), LayerResult::Ok);
+    let rows = layers.rows(false);
+    let firewall = rows.iter().find(|row| row.layer == "firewall");
+    assert_eq!(
+        firewall.map(|row| row.result),
+        Some(LayerResult::NotObserved)
+    );
+
+    let open = of(&[
+        tcp(1, Outcome::Answered),
+        failed(2, Point::Unknown, Confidence::Possible),
+    ]);
+    assert_eq!(result_of(&open, "firewall"), LayerResult::NotObserved);
+    assert_eq!(open.verdict(), None);
+}
+
+#[test]
+fn drops_speak_where_no_attempt_was_seen() {
+    let mut layers = Layers::default();
+    layers.dropped(&drop_at(Point::Firewall, 3));
+    layers.dropped(&drop_at(Point::Socket, 9));
+    insta::assert_snapshot!(lines(&layers), @"
+    DNS | not observed | - | -
+    TCP | not observed | - | -
+    policy | not observed | - | -
+    firewall | failed | it was the firewall | firewall (confirmed), 3 packets
+    overlay | not observed | - | -
+    MTU | not observed | - | -
+    listener | not observed | - | -
+    TLS | not observed | - | -
+    ");
+    assert_eq!(layers.verdict().map(|v| v.point), Some(Point::Socket));
+    // Of the attempts that fail, a drop of something else is no explanation.
+    layers.attempted(&failed(1, Point::Unknown, Confidence::Possible));
+    assert_eq!(layers.verdict(), None);
+}
+
+#[test]
+fn the_most_frequent_verdict_wins_and_the_first_of_equals() {
+    let listener = |n| failed(n, Point::Listener, Confidence::Confirmed);
+    let route = |n| failed(n, Point::Route, Confidence::Likely);
+    let point = |layers: &Layers| layers.verdict().map(|verdict| verdict.point);
+    let mut layers = of(&[listener(1), route(2)]);
+    assert_eq!(point(&layers), Some(Point::Listener));
+    layers.attempted(&route(3));
+    assert_eq!(point(&layers), Some(Point::Route));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut layers = of(&[failed(0, Point::Policy, Confidence::Confirmed)]);
+    for n in 1..=40_000 {
+        let mut attempt = failed(n, Point::Unknown, Confidence::Possible);
+        if let Some(verdict) = &mut attempt.verdict {
+            verdict.why = format!("nobody knows {n}");
+        }
+        layers.attempted(&attempt);
+    }
+    assert!(layers.blamed.len() <= MAX_BLAMED);
+    assert!(layers.standing.len() <= MAX_STANDING && layers.order.len() <= MAX_STANDING);
+    assert_eq!(layers.tcp.all(), 40_001);
+    assert_eq!(layers.verdict().map(|v| v.point), Some(Point::Policy));
+}
+
+/// What was seen of TLS makes a row of its own, and a RST behind the handshake is no failure of TCP.
+#[test]
+fn tls_by_its_client_hellos() {
+    let counts = |hellos, answered| TlsCounts { hellos, answered };
+    let row = |layers: &Layers| {
+        let rows = layers.rows(true);
+        let row = rows.iter().find(|row| row.layer == "TLS").unwrap();
+        (row.result, row.evidence.clone().unwrap_or_default())
+    };
+    let mut layers = Layers::default();
+    layers.attempted(&tcp(1, Outcome::Answered));
+    layers.began_tls(counts(1, 1));
+    assert_eq!(
+        row(&layers),
+        (LayerResult::Ok, "1 ClientHello, 1 answered".to_owned())
+    );
+    layers.began_tls(counts(2, 1));
+    assert_eq!(row(&layers).0, LayerResult::NotObserved);
+    layers.attempted(&Attempt {
+        corrects: Some(Outcome::Answered),
+        tls: Some(Tls::Reset),
+        ..tcp(2, Outcome::Refused)
+    });
+    assert_eq!(
+        row(&layers),
+        (
+            LayerResult::Failed,
+            "2 ClientHellos: 1 answered with a RST, 1 answered".to_owned()
+        )
+    );
+    let rows = layers.rows(true);
+    let tcp = rows.iter().find(|row| row.layer == "TCP").unwrap();
+    assert_eq!(tcp.result, LayerResult::Ok);
+}

@@ -1,0 +1,129 @@
+//! A connection attempt: its fate in one line and, unless it was answered, how far it came.
+
+use super::{
+    Style,
+    canvas::{Canvas, Paint, Piece, piece},
+    ladder, packet,
+    units::{INDENT, time},
+    verdict::{draw_verdict, point},
+};
+use crate::report::record::{Attempt, Flow, Outcome, Point};
+
+/// Draws an attempt. `told` says whether the record before had the same verdict.
+pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &Attempt, told: bool) {
+    let mut pieces = vec![piece(time(style, attempt.ts, "%H:%M:%S%.3f"), Paint::Dim)];
+    pieces.extend(ends(attempt));
+    pieces.push(kind(attempt));
+    pieces.extend(fate(attempt));
+    if let (Outcome::Answered, Some(flow)) = (attempt.outcome, backend(attempt)) {
+        let text = format!("at {}", packet::address(flow.dst, flow.dport));
+        pieces.push(piece(text, Paint::Dim));
+    }
+    pieces.extend(blame(attempt));
+    canvas.line(0, INDENT, &pieces);
+    // People trace for failures: of what works, one line is enough.
+    if attempt.outcome != Outcome::Answered {
+        if attempt.src_pod.is_some() || attempt.dst_pod.is_some() {
+            let addresses = packet::ends(&attempt.flow);
+            canvas.labelled(INDENT, "addresses", &addresses, Paint::Dim);
+        }
+        let (src, dst) = (attempt.src_owner.as_ref(), attempt.dst_owner.as_ref());
+        packet::draw_owners(canvas, &attempt.flow, src, dst);
+        ladder::draw(canvas, attempt);
+    }
+    if let Some(verdict) = &attempt.verdict {
+        draw_verdict(canvas, verdict, told);
+    }
+}
+
+/// The dropping point, where there is one.
+fn blame(attempt: &Attempt) -> Option<Piece> {
+    let verdict = attempt.verdict.as_ref()?;
+    match (attempt.outcome, verdict.point) {
+        (_, Point::Unknown) => None,
+        // A closed port did what it should: no alarm, however sure we are.
+        (Outcome::Refused, Point::Socket) => Some(point(verdict).painted(Paint::Warn)),
+        _ => Some(point(verdict)),
+    }
+}
+
+/// From where to where, and what for.
+fn ends(attempt: &Attempt) -> Vec<Piece> {
+    let Attempt { flow, .. } = attempt;
+    let src = packet::end(attempt.src_pod.as_ref(), flow.src, flow.sport);
+    let dst = packet::end(attempt.dst_pod.as_ref(), flow.dst, flow.dport);
+    let mut pieces = vec![
+        piece(format!("{src} →"), Paint::Plain),
+        piece(dst, Paint::Plain).after(" "),
+    ];
+    let asked_for = attempt
+        .original_dst
+        .filter(|asked_for| *asked_for != (flow.dst, flow.dport));
+    if let Some((ip, port)) = asked_for {
+        let text = format!("(for {})", packet::address(ip, port));
+        pieces.push(piece(text, Paint::Dim).after(" "));
+    }
+    pieces
+}
+
+/// The flow after NAT, where that led it to somebody else.
+fn backend(attempt: &Attempt) -> Option<&Flow> {
+    let ends = |flow: &Flow| (flow.dst, flow.dport);
+    let translated = attempt.translated.as_ref()?;
+    (ends(translated) != ends(&attempt.flow)).then_some(translated)
+}
+
+/// `tcp`, or the DNS question.
+fn kind(attempt: &Attempt) -> Piece {
+    match &attempt.dns {
+        Some(dns) => {
+            let text = format!("dns {} {}", dns.qtype, dns.question);
+            piece(text, Paint::Plain).elidable()
+        }
+        None => piece(packet::what(&attempt.flow, None), Paint::Plain),
+    }
+}
+
+/// What became of it, by whom, how late, and after how many tries.
+fn fate(attempt: &Attempt) -> Vec<Piece> {
+    let Attempt { outcome, dns, .. } = attempt;
+    // A refusal is an answer too, if not the one that was hoped for.
+    let (mark, paint) = match outcome {
+        Outcome::Answered => ("✓", Paint::Good),
+        Outcome::Refused | Outcome::Rejected => ("✗", Paint::Warn),
+        Outcome::Unanswered | Outcome::Stalled => ("✗", Paint::Bad),
+    };
+    let mut pieces = vec![piece(format!("{mark} {}", outcome.name()), paint)];
+    if let Some(rcode) = dns.as_ref().and_then(|dns| dns.rcode.as_ref()) {
+        let paint = match rcode.as_str() {
+            "NOERROR" => Paint::Good,
+            _ => Paint::Warn,
+        };
+        pieces.push(piece(rcode, paint).after(" "));
+    }
+    if let (Outcome::Refused | Outcome::Rejected, Some(by)) = (outcome, &attempt.by) {
+        let words = ["by"].into_iter().chain(by.split_whitespace());
+        pieces.extend(words.map(|word| piece(word, paint).after(" ")));
+    }
+    let waited = format!("after {} ms", attempt.waited_ms);
+    pieces.push(piece(waited, Paint::Plain).after(" "));
+    pieces.push(piece(tries(attempt), Paint::Plain));
+    if let Some(earlier) = attempt.corrects {
+        let text = format!("corrects: {}", earlier.name());
+        pieces.push(piece(text, Paint::Bold));
+    }
+    pieces
+}
+
+fn tries(attempt: &Attempt) -> String {
+    let number = attempt.syns;
+    match (attempt.dns.is_some(), number) {
+        (true, 1) => "1 query".to_owned(),
+        (true, _) => format!("{number} queries"),
+        (false, 1) => "1 SYN".to_owned(),
+        (false, _) => format!("{number} SYNs"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,434 @@
+//! Records as a trace would make them, for the tests of the renderers.
+
+pub(super) mod attempts;
+
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use crate::report::record::{
+    Confidence, Drop, Flow, LayerResult, LayerRow, Lost, Outcome, Packet, Pod, Point,
+    PolicyVerdict, Record, Started, Summary, Verdict, VerdictCount,
+};
+
+/// 2026-03-01 09:41:07.312 UTC.
+fn ts() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_772_358_067_312)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn flow(proto: &str, src: (&str, u16), dst: (&str, u16)) -> Flow {
+    // Port 0 stands for none.
+    let port = |port| Some(port).filter(|port| *port != 0);
+    Flow {
+        proto: proto.to_owned(),
+        src: ip(src.0),
+        sport: port(src.1),
+        dst: ip(dst.0),
+        dport: port(dst.1),
+    }
+}
+
+fn packet(len: u32) -> Packet {
+    Packet {
+        len,
+        tcp_flags: None,
+        seq: None,
+        gso_size: None,
+        icmp: None,
+    }
+}
+
+fn tcp(len: u32, flags: &str) -> Option<Packet> {
+    Some(Packet {
+        tcp_flags: Some(flags.to_owned()),
+        seq: Some(1_234_567_890),
+        ..packet(len)
+    })
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn unknown() -> Verdict {
+    Verdict {
+        point: Point::Unknown,
+        confidence: Confidence::Possible,
+        why: String::new(),
+        evidence: vec![],
+        fix: vec![],
+        policy: None,
+    }
+}
+
+fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> Drop {
+    Drop {
+        ts: ts(),
+        flow,
+        original_dst: None,
+        outer: None,
+        quoted: None,
+        packet,
+        reason: reason.to_owned(),
+        function: None,
+        hook: None,
+        ifname: None,
+        netns: None,
+        netns_name: None,
+        count: 1,
+        src_pod: None,
+        dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
+        stack: None,
+        verdict: unknown(),
+    }
+}
+
+fn pod(namespace: &str, name: &str) -> Option<Pod> {
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    Some(Pod {
+        namespace,
+        name,
+        node: None,
+        labels: [].into(),
+    })
+}
+
+fn record(drop: Drop) -> Record {
+    Record::Drop(Box::new(drop))
+}
+
+/// A SYN that an nft rule in FORWARD dropped.
+pub(super) fn syn() -> Record {
+    record(syn_drop())
+}
+
+fn syn_drop() -> Drop {
+    Drop {
+        function: Some("nf_hook_slow".to_owned()),
+        hook: Some("FORWARD".to_owned()),
+        ifname: Some("veth7a1c".to_owned()),
+        netns: Some(4_026_532_456),
+        netns_name: Some("node".to_owned()),
+        ..dropped(
+            flow("tcp", ("10.244.1.5", 43_210), ("10.244.3.17", 443)),
+            tcp(60, "S"),
+            "NETFILTER_DROP",
+        )
+    }
+}
+
+/// The same, judged: named pods, more evidence than fits, a policy and a manifest.
+pub(super) fn judged() -> Record {
+    record(Drop {
+        src_pod: pod("shop", "web-7d9f8b6c5-x2x4z"),
+        dst_pod: pod("shop", "cart-0"),
+        verdict: Verdict {
+            point: Point::Policy,
+            confidence: Confidence::Confirmed,
+            why: "the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on \
+                  port 443"
+                .to_owned(),
+            evidence: strings(&[
+                "1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ",
+                "10.244.3.17 belongs to shop/cart-0 since 08:12:44",
+                "the counter of the rule rose by 1",
+            ]),
+            fix: strings(&["kubectl -n shop apply -f - <<EOF\nkind: NetworkPolicy\nEOF"]),
+            policy: Some(PolicyVerdict {
+                direction: "ingress".to_owned(),
+                pod: "shop/cart-0".to_owned(),
+                policies: strings(&["shop/deny-all"]),
+                missing: "from pods with app=web, port 443/TCP".to_owned(),
+            }),
+        },
+        ..syn_drop()
+    })
+}
+
+/// A storm of UDP, folded.
+pub(super) fn storm() -> Record {
+    record(Drop {
+        function: Some("udp_queue_rcv_one_skb".to_owned()),
+        ifname: Some("eth0".to_owned()),
+        netns: Some(4_026_532_460),
+        count: 20_412,
+        verdict: Verdict {
+            point: Point::Socket,
+            confidence: Confidence::Likely,
+            why: "the receive buffer of port 514 is full".to_owned(),
+            evidence: strings(&["the socket holds 212,992 of 212,992 bytes"]),
+            fix: strings(&["sysctl -w net.core.rmem_max=8388608"]),
+            policy: None,
+        },
+        ..dropped(
+            flow("udp", ("10.244.1.9", 50_000), ("10.244.3.20", 514)),
+            Some(packet(1042)),
+            "SOCKET_RCVBUFF",
+        )
+    })
+}
+
+/// A packet within VXLAN whose network number nobody knows.
+pub(super) fn vxlan() -> Record {
+    record(Drop {
+        outer: Some(flow("udp", ("10.0.0.11", 53_211), ("10.0.0.12", 8472))),
+        function: Some("vxlan_rcv".to_owned()),
+        ifname: Some("eth0".to_owned()),
+        netns_name: Some("node".to_owned()),
+        netns: Some(4_026_531_840),
+        ..dropped(
+            flow("tcp", ("10.244.1.5", 43_210), ("10.244.3.17", 443)),
+            tcp(1500, "PA"),
+            "VXLAN_VNI_NOT_FOUND",
+        )
+    })
+}
+
+/// A DNS query to a ClusterIP, dropped after DNAT.
+pub(super) fn dnat() -> Record {
+    record(Drop {
+        original_dst: Some((ip("10.96.0.10"), Some(53))),
+        function: Some("ip_forward".to_owned()),
+        ifname: Some("cni0".to_owned()),
+        netns_name: Some("node".to_owned()),
+        stack: Some(strings(&[
+            "kfree_skb_reason",
+            "ip_forward",
+            "ip_rcv",
+            "__netif_receive_skb",
+        ])),
+        ..dropped(
+            flow("udp", ("10.244.1.5", 40_000), ("10.244.2.2", 53)),
+            Some(packet(71)),
+            "IP_OUTNOROUTES",
+        )
+    })
+}
+
+/// An ICMP error that would have told a sender to send less.
+pub(super) fn icmp() -> Record {
+    record(Drop {
+        quoted: Some(flow("tcp", ("10.244.3.17", 443), ("10.244.1.5", 43_210))),
+        hook: Some("INPUT".to_owned()),
+        function: Some("nf_hook_slow".to_owned()),
+        ..dropped(
+            flow("icmp", ("10.0.0.1", 0), ("10.244.3.17", 0)),
+            Some(Packet {
+                icmp: Some((3, 4)),
+                ..packet(576)
+            }),
+            "NETFILTER_DROP",
+        )
+    })
+}
+
+/// Long addresses.
+pub(super) fn ipv6() -> Record {
+    record(Drop {
+        function: Some("ip6_pkt_discard".to_owned()),
+        ..dropped(
+            flow(
+                "tcp",
+                ("fd00:10:244:1:a8bb:ccff:fedd:ee01", 43_210),
+                ("fd00:10:244:3:a8bb:ccff:fedd:ee17", 8443),
+            ),
+            tcp(80, "S"),
+            "IP_OUTNOROUTES",
+        )
+    })
+}
+
+/// A drop on an interface of this name.
+pub(super) fn drop_on(name: &str) -> Record {
+    record(Drop {
+        ifname: Some(name.to_owned()),
+        ..syn_drop()
+    })
+}
+
+/// The first record, on a kernel that lacks something.
+pub(super) fn started() -> Record {
+    Record::Started(Started {
+        ts: ts(),
+        kernel: "6.1.0-28-amd64".to_owned(),
+        interfaces: 12,
+        hooks: strings(&["kfree_skb", "tcp_retransmit_skb"]),
+        degraded: strings(&[
+            "this kernel does not label drops of VXLAN, bridge and veth: their reason is \
+             NOT_SPECIFIED",
+        ]),
+        filter: "any → 10.244.3.17:443 (tcp), both directions".to_owned(),
+    })
+}
+
+/// The first record of a trace of many namespaces.
+pub(super) fn started_in_namespaces() -> Record {
+    Record::Started(Started {
+        ts: ts(),
+        kernel: "6.12.9".to_owned(),
+        interfaces: 1,
+        hooks: vec![],
+        degraded: vec![],
+        filter: "everything, in netns node-a, node-b, cni-5c2f8a5e-1b7d, cni-91c0e7f2-88aa, \
+                 cni-3d5e6f70-0c1b"
+            .to_owned(),
+    })
+}
+
+/// A loss.
+pub(super) fn lost() -> Record {
+    Record::Lost(Lost {
+        ts: ts(),
+        events: 1024,
+        place: "the ring buffer".to_owned(),
+    })
+}
+
+/// The last record.
+pub(super) fn summary() -> Record {
+    let verdict = |point, count, why: &str| VerdictCount {
+        point,
+        count,
+        why: why.to_owned(),
+    };
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        drops: 204_331,
+        shown: 96,
+        lost: 1024,
+        noise: 12,
+        malformed: 1,
+        attempts: [(Outcome::Answered, 3), (Outcome::Unanswered, 1)].into(),
+        untracked: 0,
+        verdicts: vec![
+            verdict(
+                Point::Socket,
+                204_321,
+                "the receive buffer of port 514 is full",
+            ),
+            verdict(
+                Point::Policy,
+                10,
+                "the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on \
+                 port 443",
+            ),
+        ],
+        ..Summary::default()
+    })
+}
+
+/// The last record of a trace that saw names resolve and a firewall drop connections.
+pub(super) fn reported() -> Record {
+    let why = "a rule in the chain inet filter forward dropped the SYN";
+    let row = |layer, test, result, evidence: &str, verdict: &str| LayerRow {
+        layer,
+        test,
+        result,
+        evidence: Some(evidence.to_owned()).filter(|text| !text.is_empty()),
+        verdict: Some(verdict.to_owned()).filter(|text| !text.is_empty()),
+    };
+    let by = "blocked by firewall";
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        drops: 6,
+        shown: 6,
+        attempts: [(Outcome::Answered, 2), (Outcome::Unanswered, 3)].into(),
+        verdicts: vec![VerdictCount {
+            point: Point::Firewall,
+            count: 6,
+            why: why.to_owned(),
+        }],
+        layers: vec![
+            row(
+                "DNS",
+                "answer",
+                LayerResult::Ok,
+                "2 answered: A cart.shop.svc.cluster.local after 3 ms",
+                "",
+            ),
+            row(
+                "TCP",
+                "handshake",
+                LayerResult::Failed,
+                "3 unanswered: 10.244.1.5 → 10.244.3.17:443, 3 SYNs in 1002 ms",
+                "firewall (confirmed)",
+            ),
+            row("policy", "admitted", LayerResult::NotObserved, "", ""),
+            row(
+                "firewall",
+                "rules",
+                LayerResult::Failed,
+                why,
+                "firewall (confirmed), 3 attempts",
+            ),
+            row("overlay", "tunnel", LayerResult::Blocked, "", by),
+            row("MTU", "full size", LayerResult::Blocked, "", by),
+            row("listener", "accept", LayerResult::Blocked, "", by),
+            row("TLS", "handshake", LayerResult::Blocked, "", by),
+        ],
+        verdict: Some(Verdict {
+            point: Point::Firewall,
+            confidence: Confidence::Confirmed,
+            why: why.to_owned(),
+            evidence: vec![],
+            fix: strings(&["nft delete rule inet filter forward handle 12"]),
+            policy: None,
+        }),
+        ..Summary::default()
+    })
+}
+
+/// The last record of a trace amid a flood of SYNs.
+pub(super) fn flooded() -> Record {
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        attempts: [
+            (Outcome::Answered, 1_204),
+            (Outcome::Refused, 2),
+            (Outcome::Rejected, 1),
+            (Outcome::Unanswered, 16_384),
+            (Outcome::Stalled, 1),
+        ]
+        .into(),
+        untracked: 983_616,
+        ..Summary::default()
+    })
+}
+
+/// The last record of a trace that saw nothing.
+pub(super) fn nothing_seen() -> Record {
+    Record::Summary(Summary {
+        ts: Some(ts()),
+        noise: 4,
+        ..Summary::default()
+    })
+}
+
+/// One of each.
+pub(super) fn all() -> Vec<Record> {
+    let mut all = vec![
+        started(),
+        started_in_namespaces(),
+        syn(),
+        judged(),
+        storm(),
+        vxlan(),
+        dnat(),
+        icmp(),
+        ipv6(),
+        lost(),
+        summary(),
+        flooded(),
+        reported(),
+        nothing_seen(),
+    ];
+    all.extend(attempts::all());
+    all
+}

@@ -1,0 +1,71 @@
+//! Records for programs: one JSON object a line.
+
+use std::fmt::Write as _;
+
+use super::canvas::is_unsafe;
+use crate::report::record::Record;
+
+/// One line, with its newline.
+pub(super) fn render(record: &Record) -> serde_json::Result<String> {
+    let json = serde_json::to_string(record)?;
+    let mut line = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        // JSON allows DEL, C1 and bidirectional controls raw in strings (and these cannot stand
+        // elsewhere), but somebody may look at the lines in a terminal.
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(line, "\\u{unit:04x}").unwrap_or_default();
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures, *};
+
+    #[test]
+    fn each_record_is_one_line_that_says_its_kind() {
+        for record in fixtures::all() {
+            let line = render(&record).expect("serialisable");
+            assert_eq!(line.matches('\n').count(), 1);
+            let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert!(
+                value["kind"].is_string() && value["ts"].is_string(),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_record_has_the_names_of_the_contract() {
+        let line = render(&fixtures::lost()).expect("serialisable");
+        insta::assert_snapshot!(line.trim_end(), @r#"{"kind":"lost","ts":"2026-03-01T09:41:07.312000000Z","events":1024,"where":"the ring buffer"}"#);
+    }
+
+    #[test]
+    fn a_layer_is_said_in_the_words_of_the_table() {
+        let line = render(&fixtures::reported()).expect("serialisable");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let layer = |n: usize| value["layers"][n].to_string();
+        insta::assert_snapshot!(layer(2), @r#"{"layer":"policy","test":"admitted","result":"not observed","evidence":null,"verdict":null}"#);
+        insta::assert_snapshot!(layer(4), @r#"{"layer":"overlay","test":"tunnel","result":"blocked","evidence":null,"verdict":"blocked by firewall"}"#);
+        assert_eq!(value["verdict"]["point"], "firewall");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_and_come_back() {
+        let name = "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é\n";
+        let line = render(&fixtures::drop_on(name)).expect("serialisable");
+        assert!(
+            !line.trim_end_matches('\n').chars().any(is_unsafe),
+            "{line:?}"
+        );
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(value["ifname"], name);
+    }
+}

@@ -1,0 +1,169 @@
+//! A packet in words: `tcp SYN`, `udp 1042 B`, `icmp fragmentation needed`.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use super::{
+    canvas::{Canvas, Paint},
+    units::INDENT,
+};
+use crate::report::record::{Flow, Packet, Pod};
+
+/// An address, with its port where it has one. IPv6 gets brackets then.
+pub(super) fn address(ip: IpAddr, port: Option<u16>) -> String {
+    match (ip, port) {
+        (_, None) => ip.to_string(),
+        (IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
+        (IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
+    }
+}
+
+/// One end of a flow: the pod's name where it is known, the address otherwise.
+pub(super) fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
+    match (pod, port) {
+        (None, _) => address(ip, port),
+        (Some(pod), None) => format!("{}/{}", pod.namespace, pod.name),
+        (Some(pod), Some(port)) => format!("{}/{}:{port}", pod.namespace, pod.name),
+    }
+}
+
+/// Both ends of a flow, as addresses.
+pub(super) fn ends(flow: &Flow) -> String {
+    format!(
+        "{} → {}",
+        address(flow.src, flow.sport),
+        address(flow.dst, flow.dport)
+    )
+}
+
+/// The protocol, and what the packet is within it.
+pub(super) fn what(flow: &Flow, packet: Option<&Packet>) -> String {
+    let mut text = protocol(&flow.proto);
+    let Some(packet) = packet else { return text };
+    if let Some((kind, code)) = packet.icmp {
+        text.push(' ');
+        text += &icmp(flow.proto == "icmpv6", kind, code);
+    }
+    let mut carries_data = true;
+    if let Some(flags) = &packet.tcp_flags {
+        text.push(' ');
+        text += &tcp_flags(flags);
+        // The length of a SYN, FIN or RST says nothing, unless data rides on it.
+        carries_data = !flags.contains(['S', 'F', 'R']) || packet.len > 120;
+    }
+    if carries_data && packet.icmp.is_none() {
+        write!(text, " {} B", packet.len).unwrap_or_default();
+    }
+    if let Some(size) = packet.gso_size {
+        write!(text, " in segments of {size}").unwrap_or_default();
+    }
+    text
+}
+
+/// What an outer packet wraps its inner one in.
+pub(super) fn tunnel(outer: &Flow) -> &'static str {
+    match (outer.proto.as_str(), outer.dport) {
+        ("udp", Some(4789 | 8472)) => "VXLAN",
+        ("udp", Some(6081)) => "Geneve",
+        ("4" | "ipip" | "41", _) => "IP-in-IP",
+        ("47" | "gre", _) => "GRE",
+        _ => "a tunnel",
+    }
+}
+
+fn protocol(proto: &str) -> String {
+    match proto {
+        "132" => "sctp".to_owned(),
+        number if number.bytes().all(|b| b.is_ascii_digit()) => format!("IP protocol {number}"),
+        name => name.to_owned(),
+    }
+}
+
+fn tcp_flags(flags: &str) -> String {
+    let names: Option<Vec<_>> = flags
+        .chars()
+        .map(|flag| {
+            Some(match flag {
+                'S' => "SYN",
+                'A' => "ACK",
+                'F' => "FIN",
+                'R' => "RST",
+                'P' => "PSH",
+                'U' => "URG",
+                'E' => "ECE",
+                'C' | 'W' => "CWR",
+                _ => return None,
+            })
+        })
+        .collect();
+    match names {
+        Some(names) if !names.is_empty() => names.join("-"),
+        _ if flags.is_empty() => "without flags".to_owned(),
+        _ => flags.to_owned(),
+    }
+}
+
+/// The kinds that matter when something is lost; others by their numbers.
+fn icmp(v6: bool, kind: u8, code: u8) -> String {
+    let name = match (v6, kind, code) {
+        (false, 0, _) | (true, 129, _) => "echo reply",
+        (false, 8, _) | (true, 128, _) => "echo request",
+        (false, 3, 0) | (true, 1, 0) => "network unreachable",
+        (false, 3, 1) | (true, 1, 3) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 4) => "fragmentation needed",
+        (true, 2, _) => "packet too big",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "prohibited",
+        (false, 11, 0) | (true, 3, 0) => "time exceeded",
+        (false, 11, 1) | (true, 3, 1) => "reassembly time exceeded",
+        (false, 5, _) | (true, 137, _) => "redirect",
+        (true, 133, _) => "router solicitation",
+        (true, 134, _) => "router advertisement",
+        (true, 135, _) => "neighbour solicitation",
+        (true, 136, _) => "neighbour advertisement",
+        _ => return format!("type {kind} code {code}"),
+    };
+    name.to_owned()
+}
+
+/// Whose the addresses are that are no pod's.
+pub(super) fn draw_owners(
+    canvas: &mut Canvas<'_>,
+    flow: &Flow,
+    src: Option<&String>,
+    dst: Option<&String>,
+) {
+    for (ip, owner) in [(flow.src, src), (flow.dst, dst)] {
+        if let Some(owner) = owner {
+            canvas.labelled(INDENT, &ip.to_string(), owner, Paint::Dim);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_have_names() {
+        assert_eq!(tcp_flags("S"), "SYN");
+        assert_eq!(tcp_flags("SA"), "SYN-ACK");
+        assert_eq!(tcp_flags("SEW"), "SYN-ECE-CWR");
+        assert_eq!(tcp_flags("x?"), "x?");
+        assert_eq!(tcp_flags(""), "without flags");
+    }
+
+    #[test]
+    fn icmp_kinds_differ_between_the_families() {
+        assert_eq!(icmp(false, 3, 4), "fragmentation needed");
+        assert_eq!(icmp(true, 2, 0), "packet too big");
+        assert_eq!(icmp(true, 3, 4), "type 3 code 4");
+    }
+
+    #[test]
+    fn ipv6_with_a_port_has_brackets() {
+        let ip = "fd00::7".parse().expect("an address");
+        assert_eq!(address(ip, Some(443)), "[fd00::7]:443");
+        assert_eq!(address(ip, None), "fd00::7");
+    }
+}

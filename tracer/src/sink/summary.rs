@@ -1,0 +1,162 @@
+//! The end of a trace: how much was dropped, how much of it was shown, and by whom.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Style,
+    canvas::{Canvas, Paint, piece},
+    layers,
+    units::{INDENT, grouped, time},
+    verdict::{alarm, blame, draw_remedy},
+};
+use crate::report::record::{LayerResult, Outcome, Summary, VerdictCount};
+
+/// Draws the summary.
+pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
+    let Summary {
+        ts,
+        drops,
+        shown,
+        lost,
+        noise,
+        malformed,
+        attempts,
+        untracked,
+        verdicts,
+        layers: table,
+        verdict: _,
+    } = summary;
+    if style.interactive {
+        // The terminal has written `^C` where the cursor was.
+        canvas.line(0, 0, &[]);
+    }
+    let mut title = vec![];
+    if let Some(ts) = ts {
+        title.push(piece(time(style, *ts, "%H:%M:%S%.3f"), Paint::Dim));
+    }
+    title.push(piece("summary", Paint::Bold));
+    canvas.line(0, 0, &title);
+
+    let meaning = if *drops == 0 {
+        "no matching packet was dropped where this trace looked".to_owned()
+    } else {
+        format!("counted exactly; {} of them shown", grouped(*shown))
+    };
+    let mut rows = vec![("drops", *drops, meaning, Paint::Plain)];
+    if *noise > 0 {
+        let hint = "made by healthy traffic too, hidden; --noise shows them".to_owned();
+        rows.push(("noise", *noise, hint, Paint::Dim));
+    }
+    if *lost > 0 {
+        let hint = if *lost == 1 {
+            "event found the buffer full; its drop is counted"
+        } else {
+            "events found the buffer full; their drops are counted"
+        }
+        .to_owned();
+        rows.push(("lost", *lost, hint, Paint::Warn));
+    }
+    if *malformed > 0 {
+        let hint = "claimed to be IP and could not be parsed".to_owned();
+        rows.push(("malformed", *malformed, hint, Paint::Warn));
+    }
+    if !attempts.is_empty() {
+        let fates: Vec<_> = attempts
+            .iter()
+            .map(|(outcome, count)| format!("{} {}", grouped(*count), outcome.name()))
+            .collect();
+        let all = attempts.values().sum();
+        rows.push(("attempts", all, fates.join(", "), Paint::Plain));
+    }
+    if *untracked > 0 {
+        let hint = if *untracked == 1 {
+            "SYN found the table of attempts full, and was not followed"
+        } else {
+            "SYNs found the table of attempts full, and were not followed"
+        }
+        .to_owned();
+        rows.push(("untracked", *untracked, hint, Paint::Warn));
+    }
+    let label = rows
+        .iter()
+        .map(|(label, ..)| label.len())
+        .max()
+        .unwrap_or_default();
+    let number = rows
+        .iter()
+        .map(|(_, n, ..)| grouped(*n).len())
+        .max()
+        .unwrap_or_default();
+    for (name, count, meaning, paint) in &rows {
+        let head = format!("{name:label$}  {:>number$} ", grouped(*count));
+        canvas.labelled(INDENT, &head, meaning, *paint);
+    }
+    if !verdicts.is_empty() {
+        draw_verdicts(canvas, verdicts);
+    }
+    if !table.is_empty() {
+        canvas.line(0, 0, &[]);
+        layers::draw(canvas, style, table);
+    }
+    draw_conclusion(canvas, summary);
+}
+
+/// The main verdict, and what to do about it.
+fn draw_conclusion(canvas: &mut Canvas<'_>, summary: &Summary) {
+    let layers = &summary.layers;
+    let all: u64 = summary.attempts.values().sum();
+    let answered = summary.attempts.get(&Outcome::Answered).copied();
+    let failed = all - answered.unwrap_or_default();
+    let (text, paint) = if let Some(verdict) = &summary.verdict {
+        let text = format!("{}: {}", blame(verdict), verdict.why);
+        (text, alarm(verdict.confidence))
+    } else if failed > 0 {
+        let attempts = if failed == 1 { "attempt" } else { "attempts" };
+        let text = format!(
+            "unknown: {} {attempts} failed, and what was seen does not say where",
+            grouped(failed)
+        );
+        (text, Paint::Warn)
+    } else if summary.drops > 0 {
+        let text = "unknown: what was seen does not say who dropped it".to_owned();
+        (text, Paint::Warn)
+    } else if let Some(row) = layers.iter().find(|row| row.result == LayerResult::Failed) {
+        let how = row.verdict.as_deref().unwrap_or("failed");
+        (format!("{}: {how}", row.layer), Paint::Warn)
+    } else if all > 0 {
+        ("no failure seen".to_owned(), Paint::Good)
+    } else {
+        return;
+    };
+    canvas.line(0, 0, &[]);
+    canvas.labelled(INDENT, "verdict:", &text, paint);
+    if let Some(verdict) = &summary.verdict {
+        draw_remedy(canvas, verdict.policy.as_ref(), &verdict.fix);
+    }
+}
+
+/// A table: how often, where, why.
+fn draw_verdicts(canvas: &mut Canvas<'_>, verdicts: &[VerdictCount]) {
+    let rows: Vec<_> = verdicts
+        .iter()
+        .map(|v| (grouped(v.count), v.point.name(), v.why.as_str()))
+        .collect();
+    let header = ("count".to_owned(), "verdict", "why");
+    let all = || rows.iter().chain([&header]);
+    let count = all()
+        .map(|(count, ..)| count.width())
+        .max()
+        .unwrap_or_default();
+    let point = all()
+        .map(|(_, point, _)| point.width())
+        .max()
+        .unwrap_or_default();
+    canvas.line(0, 0, &[]);
+    for (row, paint) in [(&header, Paint::Dim)]
+        .into_iter()
+        .chain(rows.iter().map(|row| (row, Paint::Plain)))
+    {
+        let (n, name, why) = row;
+        canvas.labelled(INDENT, &format!("{n:>count$}  {name:point$} "), why, paint);
+    }
+}

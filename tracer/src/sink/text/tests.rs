@@ -1,0 +1,405 @@
+//! What the text looks like.
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use unicode_width::UnicodeWidthStr;
+
+use super::{super::fixtures, *};
+use crate::report::record::{LayerResult, LayerRow, Outcome, Summary};
+
+fn text(width: usize, record: &Record) -> String {
+    Text::new(Style {
+        width: Some(width),
+        ..Style::plain()
+    })
+    .render(record)
+}
+
+/// Colour, with `‹` for the escape character.
+fn coloured(record: &Record) -> String {
+    let style = Style {
+        width: Some(80),
+        color: true,
+        ..Style::plain()
+    };
+    Text::new(style).render(record).replace('\u{1b}', "‹")
+}
+
+#[test]
+fn a_syn_dropped_by_a_rule() {
+    insta::assert_snapshot!(text(120, &fixtures::syn()), @"
+    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    ");
+    insta::assert_snapshot!(text(80, &fixtures::syn()), @"
+    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    ");
+    insta::assert_snapshot!(text(60, &fixtures::syn()), @"
+    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN
+        NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    ");
+}
+
+#[test]
+fn a_judged_drop_says_why_and_what_to_do() {
+    insta::assert_snapshot!(text(120, &fixtures::judged()), @"
+    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN  policy (confirmed)  NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+        addresses 10.244.1.5:43210 → 10.244.3.17:443
+        why: the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on port 443
+        - 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ
+        - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
+        - the counter of the rule rose by 1
+        policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods with app=web, port 443/TCP
+        fix: kubectl -n shop apply -f - <<EOF
+             kind: NetworkPolicy
+             EOF
+    ");
+    insta::assert_snapshot!(text(80, &fixtures::judged()), @"
+    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN
+        policy (confirmed)  NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+        addresses 10.244.1.5:43210 → 10.244.3.17:443
+        why: the policy shop/deny-all isolates shop/cart-0, and no rule admits
+             shop/web on port 443
+        - 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ
+        - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
+        - the counter of the rule rose by 1
+        policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods
+                with app=web, port 443/TCP
+        fix: kubectl -n shop apply -f - <<EOF
+             kind: NetworkPolicy
+             EOF
+    ");
+    insta::assert_snapshot!(text(60, &fixtures::judged()), @"
+    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 →
+        shop/cart-0:443  tcp SYN  policy (confirmed)
+        NETFILTER_DROP
+        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+        addresses 10.244.1.5:43210 → 10.244.3.17:443
+        why: the policy shop/deny-all isolates shop/cart-0, and
+             no rule admits shop/web on port 443
+        - 1 packet was dropped in FORWARD by the chain
+          KUBE-POD-FW-XYZ
+        - 10.244.3.17 belongs to shop/cart-0 since 08:12:44
+        - the counter of the rule rose by 1
+        policy: shop/deny-all isolates shop/cart-0 for ingress;
+                missing: from pods with app=web, port 443/TCP
+        fix: kubectl -n shop apply -f - <<EOF
+             kind: NetworkPolicy
+             EOF
+    ");
+}
+
+#[test]
+fn a_storm_is_one_record() {
+    insta::assert_snapshot!(text(80, &fixtures::storm()), @"
+    09:41:07.312  10.244.1.9:50000 → 10.244.3.20:514  udp 1042 B  ×20,412
+        socket (likely)  SOCKET_RCVBUFF
+        udp_queue_rcv_one_skb · dev eth0 · netns 4026532460
+        why: the receive buffer of port 514 is full
+        - the socket holds 212,992 of 212,992 bytes
+        fix: sysctl -w net.core.rmem_max=8388608
+    ");
+}
+
+#[test]
+fn an_inner_packet_names_its_tunnel() {
+    insta::assert_snapshot!(text(80, &fixtures::vxlan()), @"
+    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp PSH-ACK 1500 B
+        VXLAN_VNI_NOT_FOUND
+        vxlan_rcv · dev eth0 · netns node
+        inside VXLAN 10.0.0.11:53211 → 10.0.0.12:8472
+    ");
+}
+
+#[test]
+fn a_translated_packet_names_its_first_destination_and_shows_its_stack() {
+    insta::assert_snapshot!(text(80, &fixtures::dnat()), @"
+    09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53  udp 71 B  IP_OUTNOROUTES
+        ip_forward · dev cni0 · netns node
+        sent to 10.96.0.10:53, before DNAT
+        stack kfree_skb_reason
+              ip_forward
+              ip_rcv
+              __netif_receive_skb
+    ");
+}
+
+#[test]
+fn an_icmp_error_names_the_connection_it_speaks_of() {
+    insta::assert_snapshot!(text(80, &fixtures::icmp()), @"
+    09:41:07.312  10.0.0.1 → 10.244.3.17  icmp fragmentation needed  NETFILTER_DROP
+        hook INPUT · nf_hook_slow
+        about tcp 10.244.3.17:443 → 10.244.1.5:43210
+    ");
+}
+
+#[test]
+fn ipv6_addresses_are_never_shortened() {
+    insta::assert_snapshot!(text(120, &fixtures::ipv6()), @"
+    09:41:07.312  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 → [fd00:10:244:3:a8bb:ccff:fedd:ee17]:8443  tcp SYN
+        IP_OUTNOROUTES
+        ip6_pkt_discard
+    ");
+    insta::assert_snapshot!(text(60, &fixtures::ipv6()), @"
+    09:41:07.312  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 →
+        [fd00:10:244:3:a8bb:ccff:fedd:ee17]:8443  tcp SYN
+        IP_OUTNOROUTES
+        ip6_pkt_discard
+    ");
+}
+
+#[test]
+fn the_start_says_what_is_watched_and_what_cannot_be_seen() {
+    insta::assert_snapshot!(text(80, &fixtures::started()), @"
+    2026-03-01 09:41:07 UTC  watching any → 10.244.3.17:443 (tcp), both directions
+        kernel 6.1.0-28-amd64 · kfree_skb, tcp_retransmit_skb · 12 interfaces
+    ! this kernel does not label drops of VXLAN, bridge and veth: their reason is
+      NOT_SPECIFIED
+    ");
+    let style = Style {
+        interactive: true,
+        ..Style::plain()
+    };
+    let lines = Text::new(style).render(&fixtures::started());
+    assert!(
+        lines.ends_with("\nwaiting for packets; Ctrl-C ends with a summary\n"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_long_list_of_namespaces_breaks_between_names() {
+    insta::assert_snapshot!(text(60, &fixtures::started_in_namespaces()), @"
+    2026-03-01 09:41:07 UTC  watching everything, in netns
+        node-a, node-b, cni-5c2f8a5e-1b7d, cni-91c0e7f2-88aa,
+        cni-3d5e6f70-0c1b · kernel 6.12.9 · 1 interface
+    ");
+}
+
+#[test]
+fn of_one_more_fact_the_fact_is_said() {
+    let mut record = fixtures::judged();
+    let shown = text(80, &record);
+    let Record::Drop(drop) = &mut record else {
+        panic!("not a drop");
+    };
+    assert_eq!(drop.verdict.evidence.len(), 3);
+    for fact in &drop.verdict.evidence {
+        assert!(shown.contains(&format!("- {fact}")), "{shown}");
+    }
+    drop.verdict.evidence.push("a fourth one".to_owned());
+    assert!(text(80, &record).contains("- 2 more facts with -o json"));
+}
+
+#[test]
+fn one_is_not_many() {
+    let summary = Record::Summary(Summary {
+        lost: 1,
+        untracked: 1,
+        ..Summary::default()
+    });
+    insta::assert_snapshot!(text(80, &summary), @"
+    summary
+        drops      0  no matching packet was dropped where this trace looked
+        lost       1  event found the buffer full; its drop is counted
+        untracked  1  SYN found the table of attempts full, and was not followed
+    ");
+}
+
+#[test]
+fn a_server_that_answers_and_fails_is_a_failure() {
+    let row = |result, verdict: Option<&str>| LayerRow {
+        layer: "DNS",
+        test: "answer",
+        result,
+        evidence: None,
+        verdict: verdict.map(str::to_owned),
+    };
+    let conclusion = |row| {
+        let summary = Record::Summary(Summary {
+            attempts: [(Outcome::Answered, 1)].into(),
+            layers: vec![row],
+            ..Summary::default()
+        });
+        let text = text(80, &summary);
+        let last = text.lines().last().map(str::trim_start);
+        last.unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        conclusion(row(LayerResult::Failed, Some("the server says SERVFAIL"))),
+        "verdict: DNS: the server says SERVFAIL"
+    );
+    assert_eq!(
+        conclusion(row(LayerResult::Ok, None)),
+        "verdict: no failure seen"
+    );
+}
+
+#[test]
+fn a_loss_is_a_warning() {
+    insta::assert_snapshot!(text(80, &fixtures::lost()), @"09:41:07.312  ! 1,024 events lost in the ring buffer: not every drop is shown");
+}
+
+#[test]
+fn the_summary_counts() {
+    insta::assert_snapshot!(text(80, &fixtures::summary()), @"
+    09:41:07.312  summary
+        drops      204,331  counted exactly; 96 of them shown
+        noise           12  made by healthy traffic too, hidden; --noise shows them
+        lost         1,024  events found the buffer full; their drops are counted
+        malformed        1  claimed to be IP and could not be parsed
+        attempts         4  3 answered, 1 unanswered
+
+          count  verdict  why
+        204,321  socket   the receive buffer of port 514 is full
+             10  policy   the policy shop/deny-all isolates shop/cart-0, and no rule
+                          admits shop/web on port 443
+
+        verdict: unknown: 1 attempt failed, and what was seen does not say where
+    ");
+    insta::assert_snapshot!(text(60, &fixtures::summary()), @"
+    09:41:07.312  summary
+        drops      204,331  counted exactly; 96 of them shown
+        noise           12  made by healthy traffic too, hidden;
+                            --noise shows them
+        lost         1,024  events found the buffer full; their
+                            drops are counted
+        malformed        1  claimed to be IP and could not be
+                            parsed
+        attempts         4  3 answered, 1 unanswered
+
+          count  verdict  why
+        204,321  socket   the receive buffer of port 514 is full
+             10  policy   the policy shop/deny-all isolates
+                          shop/cart-0, and no rule admits
+                          shop/web on port 443
+
+        verdict: unknown: 1 attempt failed, and what was seen
+                 does not say where
+    ");
+    insta::assert_snapshot!(text(80, &fixtures::flooded()), @"
+    09:41:07.312  summary
+        drops            0  no matching packet was dropped where this trace looked
+        attempts    17,592  1,204 answered, 2 refused, 1 rejected, 16,384
+                            unanswered, 1 stalled
+        untracked  983,616  SYNs found the table of attempts full, and were not
+                            followed
+
+        verdict: unknown: 16,388 attempts failed, and what was seen does not say
+                 where
+    ");
+    insta::assert_snapshot!(text(80, &fixtures::nothing_seen()), @"
+    09:41:07.312  summary
+        drops  0  no matching packet was dropped where this trace looked
+        noise  4  made by healthy traffic too, hidden; --noise shows them
+    ");
+}
+
+#[test]
+fn colour_marks_what_words_already_say() {
+    insta::assert_snapshot!(coloured(&fixtures::judged()), @"
+    ‹[2m09:41:07.312‹[0m  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN
+        ‹[1m‹[31mpolicy (confirmed)‹[0m  NETFILTER_DROP
+        ‹[2mhook FORWARD · nf_hook_slow · dev veth7a1c · netns node‹[0m
+        ‹[2maddresses 10.244.1.5:43210 → 10.244.3.17:443‹[0m
+        why: the policy shop/deny-all isolates shop/cart-0, and no rule admits
+             shop/web on port 443
+        ‹[2m- 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ‹[0m
+        ‹[2m- 10.244.3.17 belongs to shop/cart-0 since 08:12:44‹[0m
+        ‹[2m- the counter of the rule rose by 1‹[0m
+        policy: shop/deny-all isolates shop/cart-0 for ingress; missing: from pods
+                with app=web, port 443/TCP
+        ‹[36mfix: kubectl -n shop apply -f - <<EOF‹[0m
+        ‹[36m     kind: NetworkPolicy‹[0m
+        ‹[36m     EOF‹[0m
+    ");
+    insta::assert_snapshot!(coloured(&fixtures::syn()), @"
+    ‹[2m09:41:07.312‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  ‹[1m‹[31mNETFILTER_DROP‹[0m
+        ‹[2mhook FORWARD · nf_hook_slow · dev veth7a1c · netns node‹[0m
+    ");
+    insta::assert_snapshot!(coloured(&fixtures::started()), @"
+    ‹[2m2026-03-01 09:41:07 UTC‹[0m  watching ‹[1many → 10.244.3.17:443 (tcp), both directions‹[0m
+        ‹[2mkernel 6.1.0-28-amd64 · kfree_skb, tcp_retransmit_skb · 12 interfaces‹[0m
+    ‹[33m! this kernel does not label drops of VXLAN, bridge and veth: their reason is‹[0m
+      ‹[33mNOT_SPECIFIED‹[0m
+    ");
+    for record in fixtures::all() {
+        let style = Style {
+            width: Some(80),
+            color: true,
+            ..Style::plain()
+        };
+        let with = Text::new(style).render(&record);
+        assert_eq!(uncoloured(&with), text(80, &record));
+    }
+}
+
+fn uncoloured(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
+}
+
+#[test]
+fn what_was_said_just_before_is_not_said_again() {
+    let mut text = Text::new(Style::plain());
+    let first = text.render(&fixtures::storm());
+    let second = text.render(&fixtures::storm());
+    assert!(first.contains("fix: sysctl"));
+    assert!(
+        !second.contains("fix:") && second.contains("why: as above"),
+        "{second}"
+    );
+    text.render(&fixtures::judged());
+    assert_eq!(text.render(&fixtures::storm()), first);
+}
+
+#[test]
+fn a_pipe_gets_whole_lines() {
+    let mut text = Text::new(Style::plain());
+    let lines = text.render(&fixtures::ipv6());
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+}
+
+#[test]
+fn times_are_local() {
+    let zone = TimeZone::fixed(jiff::tz::offset(2));
+    let mut text = Text::new(Style {
+        zone,
+        ..Style::plain()
+    });
+    assert!(text.render(&fixtures::syn()).starts_with("11:41:07.312  "));
+    assert!(
+        text.render(&fixtures::started())
+            .starts_with("2026-03-01 11:41:07 +02  ")
+    );
+}
+
+#[test]
+fn lines_fit_except_for_what_is_to_be_copied() {
+    for width in [60, 80, 120] {
+        for record in fixtures::all() {
+            for line in text(width, &record).lines() {
+                assert!(
+                    line.width() <= width
+                        || ["fix:", "undo:"].iter().any(|label| line.contains(label)),
+                    "{width}: {line}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_name_reaches_the_terminal_as_a_command(name in ".*", width in 0..200usize) {
+        let text = text(width, &fixtures::drop_on(&name));
+        prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The verdict on a connection attempt.
+//!
+//! In order of how direct the evidence is: a drop of one of its own packets; what came back and who
+//! sent it; a listener that is seen to be full; and last the gap, which says something only where
+//! nothing could have been missed.
+
+mod company;
+mod listener;
+mod replies;
+mod silence;
+mod stall;
+mod tls;
+
+pub use self::replies::sender;
+use super::drops::Finding;
+use crate::{
+    engine::{attempt::Attempt, tunnel_stats::Others},
+    node::{listener::ListenerFacts, silent_hop::SilentHop},
+    report::record::{Direction, Outcome, Point, Verdict},
+    words,
+};
+
+/// What the ladder alone does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// What keeps probes from seeing everything in the watched namespaces, a sentence each.
+    pub blind_spots: Vec<String>,
+    /// Events lost since before the attempt's first packet.
+    pub lost: u64,
+    /// What is known of the interface of the last hop.
+    pub last_interface: Option<Interface>,
+    /// Whether the destination is an address of the last hop's namespace.
+    pub destination_is_local: bool,
+    /// The listeners that the SYN was for, where their namespace was found and looked at.
+    pub listener: Option<ListenerFacts>,
+    /// The next hop that the SYN waits for, where it came in and was not seen to leave.
+    pub silent_hop: Option<SilentHop>,
+    /// What became of other attempts by the same tunnel.
+    pub others: Option<Others>,
+}
+
+impl Surroundings {
+    /// Whether the SYN was seen to reach its destination's namespace, or the door to it: whoever
+    /// enforces something on the way has let it through.
+    #[must_use]
+    pub fn has_arrived(&self, attempt: &Attempt) -> bool {
+        let at_the_door = || {
+            let last_out = attempt
+                .last_hop()
+                .is_some_and(|hop| hop.place.dir == Direction::Out);
+            let leads_off = self.last_interface.as_ref().map(|last| last.leads_off);
+            last_out && leads_off == Some(false)
+        };
+        self.destination_is_local || at_the_door()
+    }
+}
+
+/// What is known of an interface.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// What it is: `physical`, `veth`, `tun`, …
+    pub kind: String,
+    /// Whether what goes out by it leaves this node.
+    pub leads_off: bool,
+}
+
+/// All that a rule looks at.
+pub(super) struct Case<'a> {
+    pub(super) attempt: &'a Attempt,
+    pub(super) outcome: Outcome,
+    pub(super) around: &'a Surroundings,
+}
+
+/// One rule on attempts.
+pub(super) struct Rule {
+    /// What documentation and tests call it.
+    pub(super) name: &'static str,
+    /// The points it can lead to.
+    pub(super) points: &'static [Point],
+    /// The evidence that it needs.
+    pub(super) needs: &'static str,
+    /// What it cannot tell apart.
+    pub(super) cannot_tell: &'static str,
+    /// The finding, if the rule applies.
+    pub(super) applies: fn(&Case<'_>) -> Option<Finding>,
+}
+
+/// All rules, in the order in which they are tried. Before them all comes a drop of one of the
+/// attempt's own packets, whose verdict is the attempt's.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "tls-reset",
+        points: &[Point::Socket],
+        needs: "a ClientHello behind a finished handshake, and a RST with the server's first sequence number: it has sent no data",
+        cannot_tell: "the server itself from a device on the way that looks into TLS",
+        applies: tls::reset,
+    },
+    Rule {
+        name: "refused",
+        points: &[Point::Socket],
+        needs: "a RST that answers the SYN, and whether it came in or was made here",
+        cannot_tell: "a closed port from a rule elsewhere that rejects with tcp reset",
+        applies: replies::refused,
+    },
+    Rule {
+        name: "rejected",
+        points: &[
+            Point::Firewall,
+            Point::Endpoint,
+            Point::Route,
+            Point::Socket,
+            Point::Unknown,
+        ],
+        needs: "an ICMP error that quotes the SYN or the query: its type, its code and its sender",
+        cannot_tell: "for TCP, \"port unreachable\" of a firewall from that of a Service without endpoints",
+        applies: replies::rejected,
+    },
+    Rule {
+        name: "stalled",
+        points: &[Point::Mtu, Point::Unknown],
+        needs: "a finished handshake, and a segment that is sent again and again over half a second; `mtu` for full segments and for a ClientHello that fills more than 1280 bytes",
+        cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
+        applies: stall::stalled,
+    },
+    Rule {
+        name: "reply-lost",
+        points: &[Point::OffNode, Point::Unknown],
+        needs: "an answer that was seen on its way back, and not where the first packet was first seen",
+        cannot_tell: "without a drop, who lost it on this node",
+        applies: silence::reply_lost,
+    },
+    Rule {
+        name: "listener-silence",
+        points: &[Point::Listener],
+        needs: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
+        cannot_tell: "several listeners that share the port",
+        applies: listener::silence,
+    },
+    Rule {
+        name: "silent-hop",
+        points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
+        needs: "a SYN that came in and was not seen to leave, and a neighbour entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
+        cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
+        applies: silence::silent_hop,
+    },
+    Rule {
+        name: "off-node",
+        points: &[Point::OffNode],
+        needs: "a last hop out by an interface that leads off this node, probes on all interfaces, no event lost, and no drop of it here",
+        cannot_tell: "a security group from a dead host or a lost answer; never `confirmed`",
+        applies: silence::off_node,
+    },
+    Rule {
+        name: "gap",
+        points: &[Point::Unknown],
+        needs: "the last place where it was seen",
+        cannot_tell: "what happened behind it: it says what would have to be known",
+        applies: silence::gap,
+    },
+];
+
+/// Judges an attempt whose outcome is known; `None` where there is nothing to judge.
+pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Option<Verdict> {
+    if outcome == Outcome::Answered {
+        return None;
+    }
+    let mut evidence = ladder(attempt);
+    let others = around.others.as_ref();
+    let company = |point| company::in_words(others?, outcome, point);
+    if let Some(drop) = attempt.deciding_drop(outcome) {
+        evidence.extend(company(drop.verdict.point));
+        evidence.extend(stalled_hello(attempt, outcome));
+        evidence.extend(drop.verdict.evidence.iter().cloned());
+        return Some(Verdict {
+            evidence,
+            ..drop.verdict.clone()
+        });
+    }
+    let case = Case {
+        attempt,
+        outcome,
+        around,
+    };
+    let finding = RULES.iter().find_map(|rule| (rule.applies)(&case))?;
+    evidence.extend(company(finding.point));
+    evidence.extend(stalled_hello(attempt, outcome));
+    evidence.extend(finding.evidence);
+    Some(Verdict {
+        point: finding.point,
+        confidence: finding.confidence,
+        why: finding.why,
+        evidence,
+        fix: finding.fix,
+        policy: None,
+    })
+}
+
+/// What of TLS an attempt has stalled at.
+fn stalled_hello(attempt: &Attempt, outcome: Outcome) -> Option<String> {
+    (outcome == Outcome::Stalled).then(|| tls::unanswered(attempt))?
+}
+
+/// Why a negative cannot be claimed.
+fn doubts(around: &Surroundings) -> Vec<String> {
+    let mut doubts = around.blind_spots.clone();
+    if around.lost > 0 {
+        let were = if around.lost == 1 { "was" } else { "were" };
+        let events = words::count(around.lost, "event");
+        doubts.push(format!("{events} {were} lost meanwhile"));
+    }
+    doubts
+}
+
+/// The ladder in words.
+fn ladder(attempt: &Attempt) -> Vec<String> {
+    let mut evidence = Vec::new();
+    let what = if attempt.dns.is_some() {
+        "query"
+    } else {
+        "SYN"
+    };
+    if let Some(last) = attempt.last_hop() {
+        let verb = match last.place.dir {
+            Direction::In => "in by",
+            Direction::Out => "out by",
+        };
+        let times = words::times(attempt.openings());
+        let places = match attempt.hops.len() {
+            1 => "one place".to_owned(),
+            places => format!("{places} places"),
+        };
+        evidence.push(format!(
+            "the {what} was seen {times}, at {places}, last {verb} {}",
+            last.place.ifname
+        ));
+    }
+    evidence
+}

@@ -1,0 +1,112 @@
+//! What came back, and who sent it.
+
+use super::{Case, tls::resetter};
+use crate::{
+    engine::attempt::{Attempt, Reply},
+    report::record::{
+        Confidence::{Likely, Possible},
+        Outcome, Point,
+    },
+    verdict::drops::{Finding, found},
+};
+
+/// Who sent what came back.
+pub fn sender(attempt: &Attempt) -> Option<String> {
+    if attempt.is_reset_in_tls() {
+        return attempt.tls.as_ref().map(resetter);
+    }
+    let first = attempt.reply_hops.first()?;
+    match attempt.reply.as_ref()? {
+        Reply::Answer(_) => None,
+        Reply::Rejection(rejection) => Some(if attempt.reply_is_local() {
+            format!("{} (this node)", rejection.from)
+        } else {
+            format!("{}", rejection.from)
+        }),
+        Reply::Reset if !attempt.reply_is_local() => {
+            Some(format!("the far end, in by {}", first.place.ifname))
+        }
+        Reply::Reset => Some("this node".to_owned()),
+    }
+}
+
+/// A RST came back.
+pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Refused).then_some(())?;
+    let attempt = case.attempt;
+    let who = sender(attempt).unwrap_or_else(|| "somebody".to_owned());
+    if attempt.reply_is_local() {
+        return found(
+            Point::Socket,
+            Possible,
+            "a RST was made in the last namespace that saw the SYN: nobody listens there, or a \
+             rule rejects with tcp reset"
+                .to_owned(),
+        );
+    }
+    found(
+        Point::Socket,
+        Likely,
+        format!("the connection was refused with a RST by {who}: most often a closed port"),
+    )
+}
+
+/// An ICMP error came back.
+pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Rejected).then_some(())?;
+    let attempt = case.attempt;
+    let Some(Reply::Rejection(rejection)) = &attempt.reply else {
+        return found(
+            Point::Unknown,
+            Possible,
+            "rejected, by whom was not seen".to_owned(),
+        );
+    };
+    let who = sender(attempt).unwrap_or_else(|| rejection.from.to_string());
+    let [kind, code] = rejection.icmp;
+    let (point, confidence, why) = match (rejection.v6, kind, code) {
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => (
+            Point::Firewall,
+            Likely,
+            format!("{who} says: administratively prohibited"),
+        ),
+        (false, 3, 1) | (true, 1, 3) => (
+            Point::Endpoint,
+            Likely,
+            format!("{who} says: host unreachable, nobody answers at that address"),
+        ),
+        (false, 3, 0) | (true, 1, 0) => (
+            Point::Route,
+            Likely,
+            format!("{who} says: no route to that network"),
+        ),
+        (false, 3, 3) | (true, 1, 4) if attempt.is_told_by_destination(rejection) => (
+            Point::Socket,
+            Likely,
+            format!(
+                "{who} says: port unreachable, nobody listens there (or a rule of that host rejects)"
+            ),
+        ),
+        // Closed TCP ports answer with a RST, so this is a rule's. A rule of whom cannot be seen from
+        // here: a firewall's, a policy's, or kube-proxy's for a Service without endpoints.
+        (false, 3, 3) | (true, 1, 4) => (
+            Point::Firewall,
+            Possible,
+            format!(
+                "{who} says: port unreachable, which is a rule there that rejects: a firewall's, a \
+                 policy's, or that of a Service without endpoints"
+            ),
+        ),
+        (false, 11, _) | (true, 3, _) => (
+            Point::Route,
+            Likely,
+            format!("{who} says: time exceeded, a routing loop"),
+        ),
+        _ => (
+            Point::Unknown,
+            Possible,
+            format!("{who} rejected it with ICMP type {kind} code {code}"),
+        ),
+    };
+    found(point, confidence, why)
+}

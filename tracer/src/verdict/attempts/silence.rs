@@ -1,0 +1,169 @@
+//! Nothing came back, or it did not come all the way: the gap, which says something only where
+//! nothing could have been missed.
+
+use std::net::IpAddr;
+
+use super::{Case, doubts};
+use crate::{
+    decode::drop::flow,
+    engine::attempt::{Reply, Step},
+    report::record::{
+        Confidence::{Likely, Possible},
+        Direction, Outcome, Point,
+    },
+    verdict::drops::{Finding, found, listener},
+    words,
+};
+
+/// An answer was seen, and did not arrive.
+pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered).then_some(())?;
+    let attempt = case.attempt;
+    let what = match attempt.reply.as_ref()? {
+        Reply::Answer(None) => "the SYN-ACK",
+        Reply::Answer(Some(_)) => "the DNS answer",
+        Reply::Reset => "a RST",
+        Reply::Rejection(_) => "an ICMP error",
+    };
+    let last = attempt.last_reply_hop();
+    let at = last.map_or("", |hop| &hop.place.ifname);
+    let first = attempt.hops.first().map_or("", |hop| &hop.place.ifname);
+    if let Some(left) = last.and_then(|last| left_this_node(case, last)) {
+        let why = format!(
+            "{what} left this node by {at}, and not by {first}, where the first packet was seen"
+        );
+        return Some(Finding {
+            evidence: left,
+            ..found(Point::OffNode, Likely, why)?
+        });
+    }
+    let why = format!(
+        "{what} was last seen at {at} and never arrived at {first}, where the first packet was seen"
+    );
+    Some(Finding {
+        evidence: doubts(case.around),
+        ..found(Point::Unknown, Possible, why)?
+    })
+}
+
+/// It waits here for a neighbour that does not answer.
+pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
+    let hop = case.around.silent_hop.as_ref()?;
+    let last = case.attempt.last_hop()?;
+    let is_endpoint = hop.address == IpAddr::from(last.flow.dst);
+    let (point, confidence) = match (is_endpoint, hop.is_tunnel) {
+        (_, true) => (Point::Overlay, Likely),
+        (true, _) => (Point::Endpoint, Likely),
+        // A router on the way: what is wrong with it cannot be said.
+        (false, _) => (Point::Unknown, Possible),
+    };
+    let whom = if is_endpoint { "" } else { "the next hop " };
+    let why = format!(
+        "nobody answers for {whom}{} (ARP or ND) at {}",
+        hop.address, hop.ifname
+    );
+    let evidence = format!(
+        "the neighbour entry of {} is {}: asked {} without an answer, and the packet waits for it",
+        hop.address,
+        hop.state,
+        words::times(hop.asked.into())
+    );
+    Some(Finding {
+        evidence: vec![evidence],
+        ..found(point, confidence, why)?
+    })
+}
+
+/// It left this node, and nothing came back: the honest negative.
+pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
+    let last = case.attempt.last_hop()?;
+    let mut evidence = left_this_node(case, last)?;
+    evidence.push("no drop of it was seen on this node".to_owned());
+    let inside = match &last.outer {
+        Some(outer) => format!(" inside a tunnel to {}", IpAddr::from(outer.dst)),
+        None => String::new(),
+    };
+    let why = format!(
+        "it left this node by {}{inside}, and nothing came back",
+        last.place.ifname
+    );
+    Some(Finding {
+        evidence,
+        fix: vec![what_to_open(last)],
+        ..found(Point::OffNode, Likely, why)?
+    })
+}
+
+/// It was last seen somewhere, and that is all.
+pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
+    let Some(last) = case.attempt.last_hop() else {
+        return found(
+            Point::Unknown,
+            Possible,
+            "nothing was seen of it".to_owned(),
+        );
+    };
+    let leads_off = case
+        .around
+        .last_interface
+        .as_ref()
+        .map(|interface| interface.leads_off);
+    let what = match (last.place.dir, leads_off) {
+        (_, None) => "what that interface leads to is not known",
+        (Direction::Out, Some(true)) => {
+            "it may have been lost behind it, but this node was not seen whole"
+        }
+        (Direction::Out, Some(false)) => {
+            "no answer from behind that interface was seen, and no drop of it"
+        }
+        (Direction::In, _) if case.around.destination_is_local => {
+            "that namespace has the destination's address, and no answer of it was seen"
+        }
+        (Direction::In, _) => "it was not seen to leave again, and no drop of it was seen",
+    };
+    let verb = match last.place.dir {
+        Direction::In => "came in by",
+        Direction::Out => "went out by",
+    };
+    let mut evidence = case
+        .around
+        .listener
+        .as_ref()
+        .map(listener::in_words)
+        .unwrap_or_default();
+    evidence.extend(doubts(case.around));
+    let why = format!("last seen when it {verb} {}: {what}", last.place.ifname);
+    Some(Finding {
+        evidence,
+        ..found(Point::Unknown, Possible, why)?
+    })
+}
+
+/// The evidence that what was last seen here left this node; `None` where that cannot be claimed.
+fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>> {
+    let interface = case.around.last_interface.as_ref()?;
+    let left = last.place.dir == Direction::Out && interface.leads_off;
+    (left && doubts(case.around).is_empty()).then(|| {
+        vec![format!(
+            "{} is a {} interface that leads off this node; probes were on all interfaces, and 0 \
+             events were lost",
+            last.place.ifname, interface.kind
+        )]
+    })
+}
+
+/// What somebody would have to let through beyond this node.
+fn what_to_open(last: &Step) -> String {
+    let flow = flow(last.outer.as_ref().unwrap_or(&last.flow));
+    let port = flow
+        .dport
+        .map(|port| format!(" port {port}"))
+        .unwrap_or_default();
+    format!(
+        "beyond this node (security group, router, the far end's firewall), let through {} from {} \
+         to {}{port}",
+        flow.proto, flow.src, flow.dst
+    )
+}

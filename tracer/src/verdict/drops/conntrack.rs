@@ -1,0 +1,73 @@
+//! Connection tracking itself dropped it.
+
+use super::{Finding, fix, found, is_netfilter};
+use crate::{
+    decode::{drop::DropFacts, tracked::Tracked},
+    node::{change::Change, conntrack::Conntrack, facts::NodeFacts, ruleset::Suspect},
+    report::record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
+    words,
+};
+
+/// Chains with a lower priority come before conntrack (`NF_IP_PRI_CONNTRACK` of
+/// include/uapi/linux/netfilter_ipv4.h).
+const CONNTRACK: i64 = -200;
+
+/// New connections find no room: conntrack itself drops them, where it first sees them.
+pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let is_first_seen = matches!(facts.hook, Some("PREROUTING" | "OUTPUT"));
+    let may_be_new = matches!(facts.tracked, Tracked::Nothing | Tracked::Unknown);
+    if !(is_netfilter(facts) && is_first_seen && may_be_new) {
+        return None;
+    }
+    let table = node.conntrack.as_ref().filter(|table| table.is_full())?;
+    let rules = node.suspects.as_ref().map(|suspects| &suspects.rules);
+    let comes_first = |rule: &Suspect| rule.priority < CONNTRACK;
+    if rules.is_some_and(|rules| rules.iter().any(comes_first)) {
+        return None;
+    }
+    let is_only = node
+        .suspects
+        .as_ref()
+        .is_some_and(|suspects| suspects.complete && suspects.rules.is_empty());
+    let refused = table.stats.get("drop").copied();
+    let is_seen = is_only && facts.tracked == Tracked::Nothing && refused != Some(0);
+    let mut finding = found(
+        Point::Conntrack,
+        if is_seen { Confirmed } else { Likely },
+        "the conntrack table is full: new connections are dropped".to_owned(),
+    )?;
+    finding.evidence.push(format!(
+        "{} of {} entries are in use",
+        table.count, table.max
+    ));
+    if let Some(refused) = refused {
+        finding.evidence.push(format!(
+            "conntrack has refused {} so far",
+            words::count(refused, "packet")
+        ));
+    }
+    finding.evidence.push(match rules.map(Vec::as_slice) {
+        Some([]) => "no rule at this hook can have dropped it".to_owned(),
+        Some([rule, ..]) => format!("it can also have been {}", rule.describe()),
+        None => "the ruleset was not read".to_owned(),
+    });
+    finding.fix.push(larger(table));
+    Some(finding)
+}
+
+/// A larger table. The limit of all namespaces is the host's.
+fn larger(table: &Conntrack) -> String {
+    let set = |value| format!("sysctl -w net.netfilter.nf_conntrack_max={value}");
+    let larger = fix(&Change {
+        apply: set(table.max * 2),
+        undo: set(table.max),
+    });
+    if table.is_settable {
+        larger
+    } else {
+        format!("on the host: {larger}")
+    }
+}

@@ -1,0 +1,214 @@
+//! Somebody's rule or program dropped it.
+
+use super::{Finding, fix, found, function, is_netfilter, place};
+use crate::{
+    decode::drop::DropFacts,
+    node::{
+        change::{Change, quoted},
+        facts::NodeFacts,
+        ruleset::{Meaning, Owner, Suspect},
+    },
+    report::record::{
+        Confidence::{Confirmed, Likely, Possible},
+        Point,
+    },
+    words,
+};
+
+/// A verdict that came back from userspace through NFQUEUE.
+pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if function(facts) == "nf_queue" {
+        let mut finding = found(
+            Point::Firewall,
+            Confirmed,
+            format!(
+                "a rule hands it to a program through NFQUEUE{}, and no program takes it",
+                place(facts)
+            ),
+        )?;
+        let rules = node.suspects.iter().flat_map(|suspects| &suspects.rules);
+        let rules = rules.take(LISTED);
+        finding
+            .evidence
+            .extend(rules.map(|rule| format!("candidate: {}", rule.describe())));
+        return Some(finding);
+    }
+    let asked = facts
+        .stack
+        .iter()
+        .take(3)
+        .any(|frame| REINJECT.contains(&frame.as_str()));
+    asked.then(|| {
+        // Made in the process' own context: the thread is the one that decided.
+        let is_policy = facts.comm.contains("network-polic");
+        let point = if is_policy {
+            Point::Policy
+        } else {
+            Point::Firewall
+        };
+        found(
+            point,
+            Confirmed,
+            format!("the process {} refused it through NFQUEUE", facts.comm),
+        )
+    })?
+}
+
+/// What takes a packet back from a program: `nf_reinject` before that moved into nfnetlink_queue.
+const REINJECT: [&str; 2] = ["nfqnl_reinject", "nf_reinject"];
+
+/// How many candidates are listed.
+const LISTED: usize = 3;
+
+/// That it was netfilter, the stack says. Which rule it was, the ruleset says where only one that
+/// can have dropped the packet is left; otherwise the candidates are listed.
+pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if !is_netfilter(facts) {
+        return None;
+    }
+    let hook = facts
+        .hook
+        .map(|hook| format!(" in {hook}"))
+        .unwrap_or_default();
+    let somebody = format!("a netfilter rule dropped it{hook}{}", place(facts));
+    let Some(suspects) = &node.suspects else {
+        return found(Point::Firewall, Likely, somebody);
+    };
+    match suspects.rules.as_slice() {
+        [] => no_suspect(suspects.complete, somebody),
+        [only] => one_suspect(node, only, suspects.certain),
+        several => several_suspects(several, somebody),
+    }
+}
+
+/// No rule that was read can have dropped it.
+fn no_suspect(complete: bool, somebody: String) -> Option<Finding> {
+    let mut finding = found(
+        Point::Firewall,
+        if complete { Possible } else { Likely },
+        somebody,
+    )?;
+    finding.evidence.push(if complete {
+        "no rule that is there now can have dropped it: it may have changed since, or be a BPF \
+         netfilter program"
+            .to_owned()
+    } else {
+        "the ruleset could not be read whole".to_owned()
+    });
+    Some(finding)
+}
+
+/// One rule is left.
+fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Finding> {
+    let by = match suspect.owner {
+        Owner::User => String::new(),
+        owner => format!(" of {}", owner.name()),
+    };
+    let rule = suspect.describe();
+    let why = match suspect.meaning {
+        Meaning::PolicyEnforcement => match &suspect.pod {
+            Some(pod) => format!("network policy enforcement{by} for the pod {pod}: {rule}"),
+            None => format!("network policy enforcement{by}: {rule}"),
+        },
+        Meaning::NoEndpoints => match &suspect.service {
+            Some(service) => format!("the Service {service} has no endpoints, says {rule}"),
+            None => format!("the Service has no endpoints, says {rule}"),
+        },
+        Meaning::NoSuchService => format!("no Service has this address and port, says {rule}"),
+        Meaning::Invalid => {
+            format!("conntrack calls the packet invalid, and a rule{by} drops that: {rule}")
+        }
+        Meaning::Plain if by.is_empty() => format!("dropped by {rule}"),
+        Meaning::Plain => format!("dropped by a rule{by}: {rule}"),
+    };
+    let mut finding = found(
+        point(suspect.meaning),
+        if certain { Confirmed } else { Likely },
+        why,
+    )?;
+    if let Some(counter) = suspect.counter {
+        let packets = words::count(counter.packets, "packet");
+        finding
+            .evidence
+            .push(format!("that rule has counted {packets}"));
+    }
+    if certain {
+        finding
+            .evidence
+            .push("no other rule at this hook can have dropped it".to_owned());
+    }
+    finding.fix.extend(node.fix.as_ref().map(fix));
+    Some(finding)
+}
+
+/// Several rules are left: what they have in common is likely, and no more.
+fn several_suspects(suspects: &[Suspect], somebody: String) -> Option<Finding> {
+    let meaning = suspects[0].meaning;
+    let agree = suspects.iter().all(|suspect| suspect.meaning == meaning);
+    let mut finding = if agree {
+        found(point(meaning), Likely, somebody)?
+    } else {
+        found(Point::Firewall, Possible, somebody)?
+    };
+    let rules = words::count(suspects.len() as u64, "rule");
+    finding
+        .evidence
+        .push(format!("{rules} can have dropped it"));
+    for suspect in suspects.iter().take(LISTED) {
+        finding.evidence.push(format!(
+            "candidate: {} ({})",
+            suspect.describe(),
+            suspect.owner.name()
+        ));
+    }
+    Some(finding)
+}
+
+fn point(meaning: Meaning) -> Point {
+    match meaning {
+        Meaning::PolicyEnforcement => Point::Policy,
+        Meaning::NoEndpoints | Meaning::NoSuchService => Point::Endpoint,
+        Meaning::Invalid => Point::Conntrack,
+        Meaning::Plain => Point::Firewall,
+    }
+}
+
+/// A policy of IPsec that blocks, or that asks for an encryption which the packet has not.
+pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    (facts.reason == "XFRM_POLICY").then(|| {
+        found(
+            Point::Firewall,
+            Confirmed,
+            format!(
+                "an IPsec policy refuses it{}: `ip xfrm policy` shows it",
+                place(facts)
+            ),
+        )
+    })?
+}
+
+/// A bridge that keeps some of its ports apart. The kernel gives no reason, and frees the packet in
+/// a function that does so for other reasons, too.
+pub(super) fn isolated_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let unsaid = facts.reason == "NOT_SPECIFIED" && function(facts) == "br_handle_frame_finish";
+    let port = node.around.link.as_ref().filter(|link| link.isolated)?;
+    if !unsaid {
+        return None;
+    }
+    let mut finding = found(
+        Point::Firewall,
+        Likely,
+        format!(
+            "the bridge port {} is isolated: the bridge passes nothing from it to other isolated \
+             ports",
+            port.name
+        ),
+    )?;
+    let name = quoted(&port.name);
+    let set = |value| format!("bridge link set dev {name} isolated {value}");
+    finding.fix.push(fix(&Change {
+        apply: set("off"),
+        undo: set("on"),
+    }));
+    Some(finding)
+}

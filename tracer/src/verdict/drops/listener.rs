@@ -1,0 +1,101 @@
+//! Listeners, and their queues in words.
+
+use std::net::SocketAddr;
+
+use super::{Finding, fix, found, function};
+use crate::{
+    decode::drop::DropFacts,
+    node::{
+        change::Change,
+        counters::name as counters,
+        facts::NodeFacts,
+        listener::{ListenerFacts, ListenerState},
+    },
+    report::record::{Confidence::Confirmed, Point},
+    words,
+};
+
+/// The last packet of a handshake finds the accept queue full.
+pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let by_cookie = matches!(function(facts), "cookie_v4_check" | "cookie_v6_check");
+    let full = facts.reason == "TCP_LISTEN_OVERFLOW" || (facts.reason == "NO_SOCKET" && by_cookie);
+    if !full {
+        return None;
+    }
+    let listener = match facts.flow.dport {
+        Some(port) => SocketAddr::new(facts.flow.dst, port).to_string(),
+        None => facts.flow.dst.to_string(),
+    };
+    let mut finding = found(
+        Point::Listener,
+        Confirmed,
+        format!("the accept queue of the listener at {listener} is full"),
+    )?;
+    if let Some(read) = &node.around.listener {
+        finding.evidence.extend(in_words(read));
+        let state = read.accept_queue_full();
+        let larger = state.and_then(|state| larger_backlog(read, state));
+        finding.fix.extend(larger.as_ref().map(fix));
+    }
+    Some(finding)
+}
+
+/// What was read of the listener, as evidence.
+pub(in crate::verdict) fn in_words(facts: &ListenerFacts) -> Vec<String> {
+    let Some(state) = facts.accept_queue_full().or(facts.listeners.first()) else {
+        return vec![format!(
+            "nobody listens on {} in that namespace",
+            facts.destination
+        )];
+    };
+    let mut evidence = vec![format!(
+        "{}: Recv-Q {}, backlog (Send-Q) {}, {} half-open",
+        name(state),
+        state.listener.accept_queue,
+        state.listener.backlog,
+        facts.syn_queue.len
+    )];
+    let overflows = facts.moved(counters::LISTEN_OVERFLOWS).unwrap_or(0);
+    let drops = facts.moved(counters::LISTEN_DROPS).unwrap_or(0);
+    if overflows + drops > 0 {
+        evidence.push(format!(
+            "in its namespace ListenOverflows moved by {overflows}, ListenDrops by {drops}"
+        ));
+    }
+    if let Some(own) = state.new_drops {
+        evidence.push(format!(
+            "the listener itself counted {} meanwhile",
+            words::count(own.into(), "drop")
+        ));
+    }
+    evidence
+}
+
+pub(in crate::verdict) fn name(state: &ListenerState) -> String {
+    let address = state.listener.address;
+    match &state.process {
+        Some(process) => {
+            format!(
+                "the listener {address} of {} (pid {})",
+                process.comm, process.pid
+            )
+        }
+        None => format!("the listener {address}"),
+    }
+}
+
+/// The application asked for as much as it may have: then the limit can be raised. Otherwise the
+/// backlog is the application's own, and only it can ask for more.
+pub(in crate::verdict) fn larger_backlog(
+    facts: &ListenerFacts,
+    state: &ListenerState,
+) -> Option<Change> {
+    let limit = facts.settings.somaxconn?;
+    (u64::from(state.listener.backlog) >= limit).then(|| Change {
+        apply: format!(
+            "sysctl -w net.core.somaxconn={}, then restart the application",
+            limit * 4
+        ),
+        undo: format!("sysctl -w net.core.somaxconn={limit}"),
+    })
+}

@@ -1,0 +1,182 @@
+//! A packet larger than a hop takes.
+
+use tracer_common::packet::protocol;
+
+use super::{Finding, fix, found, function, place};
+use crate::{
+    decode::drop::DropFacts,
+    node::{
+        change::Change,
+        facts::NodeFacts,
+        link::LinkFacts,
+        mtu::{Advice, Hop, advise, narrowest},
+    },
+    report::record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
+};
+
+/// The message that would make the sender use smaller packets was itself dropped.
+pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let too_big = match (facts.key.flow.proto, facts.packet.as_ref()?.icmp?) {
+        (protocol::ICMP, (3, 4)) => "\"fragmentation needed\"",
+        (protocol::ICMPV6, (2, _)) => "\"packet too big\"",
+        _ => return None,
+    };
+    let quoted = facts.quoted.as_ref()?;
+    found(
+        Point::Mtu,
+        Confirmed,
+        format!(
+            "the ICMP message {too_big} for {} was dropped{}: the sender does not learn to send \
+             smaller packets",
+            quoted.src,
+            place(facts)
+        ),
+    )
+}
+
+pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let packet = facts.packet.as_ref()?;
+    let silent = matches!(
+        function(facts),
+        "__dev_forward_skb2"
+            | "__dev_forward_skb"
+            | "br_dev_queue_push_xmit"
+            | "br_nf_dev_queue_xmit"
+            | "ip_fragment"
+            | "ip_do_fragment"
+            | "ip6_fragment"
+    );
+    let (len, mtu) = (packet.len, facts.mtu?);
+    let said = facts.reason == "PKT_TOO_BIG";
+    let unsaid = silent && facts.reason == "NOT_SPECIFIED";
+    if !(said || unsaid) {
+        return None;
+    }
+    let peer = narrow_peer(facts, node);
+    let is_seen = said || len > mtu || peer.is_some();
+    let mut finding = found(
+        Point::Mtu,
+        if is_seen { Confirmed } else { Likely },
+        format!(
+            "a packet of {len} bytes is larger than the next hop takes{}",
+            place(facts)
+        ),
+    )?;
+    finding.evidence.push(format!(
+        "{len} bytes from the network header up; MTU of {} is {mtu}",
+        facts.ifname.as_deref().unwrap_or("the interface")
+    ));
+    if let Some(segment) = packet.gso_size {
+        finding.evidence.push(format!(
+            "a GSO packet with segments of {segment} bytes of payload"
+        ));
+    }
+    if let Some((link, peer)) = peer {
+        finding.evidence.push(format!(
+            "the other end of {}, {}, takes {} bytes only",
+            link.name, peer.name, peer.mtu
+        ));
+        let hop = Hop {
+            ifname: peer.name.clone(),
+            mtu: peer.mtu,
+            overhead: 0,
+        };
+        // Both ends alike: then what is too large is told so, instead of dropped in silence.
+        if let Some(advice) = advise(facts.flow.dst, &hop, (&link.name, link.mtu)) {
+            let ping = advice.ping.map(|ping| format!("this proves it: {ping}"));
+            finding.evidence.extend(ping);
+            finding.fix.extend(advice.change.as_ref().map(fix));
+        }
+        return Some(finding);
+    }
+    if let Some((hop, advice)) = advice(facts, node) {
+        finding.evidence.push(if hop.overhead == 0 {
+            format!(
+                "the narrowest hop here is {}, with an MTU of {}",
+                hop.ifname, hop.mtu
+            )
+        } else {
+            format!(
+                "the narrowest hop here is {}, with an MTU of {}, of which the tunnel takes {}",
+                hop.ifname, hop.mtu, hop.overhead
+            )
+        });
+        if let Some(ping) = advice.ping {
+            finding.evidence.push(format!("this proves it: {ping}"));
+        }
+        let change = advice.change.or_else(|| widen(hop, node, packet.len));
+        finding.fix.extend(change.as_ref().map(fix));
+    }
+    Some(finding)
+}
+
+/// A narrow hop made as wide as the others here, if that is wide enough: its link may take more than
+/// it is set to.
+fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Change> {
+    let others = node.around.hops.iter().map(|hop| hop.mtu);
+    let wide = others
+        .max()
+        .filter(|wide| hop.overhead == 0 && *wide >= len)?;
+    Some(Change::mtu(&hop.ifname, hop.mtu, wide))
+}
+
+/// Both ends of the veth pair that dropped it, if the other one is too narrow for it.
+fn narrow_peer<'a>(
+    facts: &DropFacts,
+    node: &'a NodeFacts,
+) -> Option<(&'a LinkFacts, &'a LinkFacts)> {
+    let by_veth = matches!(function(facts), "__dev_forward_skb2" | "__dev_forward_skb");
+    let link = node.around.link.as_ref().filter(|_| by_veth)?;
+    let peer = node.around.peer.as_ref()?;
+    let len = facts.packet.as_ref()?.len;
+    (len > peer.mtu).then_some((link, peer))
+}
+
+/// A packet of which not all fragments came in time.
+/// What gives up waiting for fragments: older kernels free them there without a reason.
+const EXPIRE: [&str; 2] = ["ip_expire", "ip6frag_expire_frag_queue"];
+
+pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let packet = facts.packet.as_ref();
+    let gave_up = facts.reason == "FRAG_REASM_TIMEOUT"
+        || (facts.reason == "NOT_SPECIFIED" && EXPIRE.contains(&function(facts)));
+    gave_up.then_some(())?;
+    let mut finding = found(
+        Point::Mtu,
+        Likely,
+        format!(
+            "a packet came in fragments, and not all of them{}: what is cut up on its way gets lost",
+            place(facts)
+        ),
+    )?;
+    finding.evidence.extend(packet.map(|packet| {
+        format!(
+            "{} bytes of it were here when the kernel gave up waiting",
+            packet.len
+        )
+    }));
+    Some(finding)
+}
+
+/// What would get through, if one of the hops in this namespace is too narrow for the packet.
+fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice)> {
+    let hop = narrowest(&node.around.hops)?;
+    let packet = facts.packet.as_ref()?;
+    (packet.len > hop.inner_mtu()).then_some(())?;
+    // A narrower tunnel says what it takes. A narrower interface that packets come in by drops them
+    // itself, and says nothing: without a tunnel, the change belongs where they start.
+    let tunnel = match (&node.around.overlay, node.around.tunnels.as_slice()) {
+        _ if hop.overhead == 0 => None,
+        (Some(overlay), _) => Some(&overlay.device),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    let start = match tunnel {
+        Some(device) => (device.name.as_str(), device.mtu),
+        None => (hop.ifname.as_str(), 0),
+    };
+    Some((hop, advise(facts.flow.dst, hop, start)?))
+}

@@ -1,0 +1,175 @@
+//! The encapsulation, or the path between nodes under it.
+
+use super::{Finding, fix, found, function, is_tunnelled, place};
+use crate::{
+    decode::drop::DropFacts,
+    node::{change::quoted, facts::NodeFacts, link::LinkFacts, overlay::Missing},
+    report::record::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
+};
+
+pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let reason = facts.reason.as_str();
+    let in_tunnel_code = ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
+        .iter()
+        .any(|prefix| function(facts).starts_with(prefix));
+    let why = match reason {
+        "VXLAN_VNI_NOT_FOUND" => "no VXLAN device here has the packet's VNI".to_owned(),
+        "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => no_vtep(facts),
+        "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
+            if in_tunnel_code || is_tunnelled(facts) =>
+        {
+            format!("the tunnel refuses the packet ({reason})")
+        }
+        "NO_SOCKET" if is_tunnelled(facts) => {
+            "no tunnel device listens for the encapsulated packet here".to_owned()
+        }
+        "NETFILTER_DROP" if is_tunnelled(facts) => format!(
+            "a netfilter rule drops the overlay's own packets{}",
+            facts
+                .hook
+                .map(|hook| format!(" in {hook}"))
+                .unwrap_or_default()
+        ),
+        _ if lacks_neighbour(facts) && is_tunnelled(facts) => {
+            "the next hop to the remote VTEP does not answer".to_owned()
+        }
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" if is_tunnelled(facts) || in_tunnel_code => {
+            NO_ROUTE.to_owned()
+        }
+        "OTHERHOST" if at_tunnel(facts, node).is_some() => format!(
+            "the packet came out of the tunnel{} for another MAC address: the sender's neighbour or \
+             FDB entry for this VTEP is stale",
+            place(facts)
+        ),
+        _ if lacks_neighbour(facts) && at_tunnel(facts, node).is_some() => format!(
+            "the tunnel device {} does not know the MAC address of the next hop",
+            facts.ifname.as_deref().unwrap_or_default()
+        ),
+        _ if in_tunnel_code => without_reason(facts, node)
+            .unwrap_or_else(|| format!("the tunnel code dropped it ({reason})")),
+        _ => return None,
+    };
+    let mut finding = found(Point::Overlay, Confirmed, why)?;
+    finding.evidence = evidence(facts, node);
+    if without_reason(facts, node).is_some() {
+        finding.evidence.insert(
+            0,
+            "this kernel gives no reason here; the cause is what the node lacks now".to_owned(),
+        );
+    }
+    match reason {
+        "NETFILTER_DROP" => finding.fix.extend(node.fix.as_ref().map(fix)),
+        // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
+        "VXLAN_VNI_NOT_FOUND" => finding.fix.push(
+            "on both nodes: compare `ip -d link show type vxlan`; give them one VNI in the CNI's \
+             configuration, then delete the wrong device and restart the CNI's agent, which makes it \
+             anew"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    Some(finding)
+}
+
+/// The tunnel device is down, and the routes by it went with it.
+pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if facts.reason != "IP_INNOROUTES" {
+        return None;
+    }
+    let mut tunnels = node.around.tunnels.iter();
+    let device = tunnels.find(|tunnel| !tunnel.up)?;
+    let mut finding = found(
+        Point::Overlay,
+        Likely,
+        format!(
+            "no route to {}, and the tunnel device {} is down: its routes went with it",
+            facts.flow.dst, device.name
+        ),
+    )?;
+    let route = node.around.route.iter();
+    finding
+        .evidence
+        .extend(route.map(|route| format!("the kernel says now: {route}")));
+    let name = quoted(&device.name);
+    finding.fix.push(format!(
+        "ip link set dev {name} up, then have the CNI set its routes again (undo: ip link set dev \
+         {name} down)"
+    ));
+    Some(finding)
+}
+
+const NO_ROUTE: &str = "there is no route to the remote VTEP";
+
+fn no_vtep(facts: &DropFacts) -> String {
+    format!(
+        "the tunnel device {} knows no VTEP for the packet's MAC address",
+        facts.ifname.as_deref().unwrap_or_default()
+    )
+}
+
+/// Why the tunnel's sending side drops what an older kernel gives no reason for: what it would need
+/// is not there. `None` if there was a reason, or nothing is known to be missing.
+fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let sends = function(facts).contains("_xmit");
+    if !sends || facts.reason != "NOT_SPECIFIED" {
+        return None;
+    }
+    match node.around.overlay.as_ref()?.missing()? {
+        Missing::FdbEntry(_) => Some(no_vtep(facts)),
+        Missing::Route(..) => Some(NO_ROUTE.to_owned()),
+        Missing::DeviceDown | Missing::Neighbour(..) | Missing::Answer(..) => None,
+    }
+}
+
+/// The tunnel device that it was dropped at.
+fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a LinkFacts> {
+    let at = facts.ifname.as_deref()?;
+    let mut tunnels = node.around.tunnels.iter();
+    tunnels.find(|tunnel| tunnel.name == at)
+}
+
+/// Older kernels give no reason, nor do newer ones for IPv6.
+fn lacks_neighbour(facts: &DropFacts) -> bool {
+    facts.reason.starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
+}
+
+/// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.
+fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
+    let mut evidence = Vec::new();
+    let around = &node.around;
+    if let Some(suspects) = &node.suspects {
+        let rules = suspects.rules.iter().take(2);
+        evidence.extend(rules.map(|rule| format!("it can have been {}", rule.describe())));
+    }
+    if let Some(overlay) = &around.overlay {
+        evidence.extend(overlay.missing().map(|missing| format!("{missing}")));
+        let vni = overlay.device.vxlan.as_ref().map(|vxlan| vxlan.vni);
+        evidence.push(match vni {
+            Some(vni) => format!("the tunnel device is {}, VNI {vni}", overlay.device.name),
+            None => format!("the tunnel device is {}", overlay.device.name),
+        });
+    }
+    if let Some(remote) = &around.remote {
+        evidence.push(format!(
+            "the route to the VTEP {}: {}",
+            remote.vtep, remote.route
+        ));
+        let entries = remote.neighbours.iter();
+        evidence.extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+    }
+    if facts.reason == "VXLAN_VNI_NOT_FOUND" {
+        let known: Vec<_> = around
+            .tunnels
+            .iter()
+            .filter_map(|tunnel| Some(format!("{} on {}", tunnel.vxlan.as_ref()?.vni, tunnel.name)))
+            .collect();
+        evidence.push(match known.as_slice() {
+            [] => "this namespace has no VXLAN device".to_owned(),
+            known => format!("the VNIs here are {}", known.join(", ")),
+        });
+    }
+    evidence
+}

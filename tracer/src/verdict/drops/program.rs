@@ -1,0 +1,96 @@
+//! A BPF program, or a filter of tc, dropped it.
+
+use super::{Finding, fix, found, function, place};
+use crate::{
+    decode::drop::DropFacts,
+    kernel::probes::query::Direction,
+    node::{
+        facts::NodeFacts,
+        programs::{Place, Program, Removal},
+    },
+    report::record::{Confidence::Confirmed, Point},
+};
+
+/// The reason says what kind of program it was; what is attached there, which one.
+pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let program = match (facts.reason.as_str(), function(facts)) {
+        ("TC_INGRESS", _) => "a tc program or filter at ingress",
+        ("TC_EGRESS", _) => "a tc program or filter at egress",
+        ("XDP", _) | (_, "do_xdp_generic" | "veth_xdp_rcv_skb" | "veth_xdp_rcv_one") => {
+            "an XDP program"
+        }
+        ("BPF_CGROUP_EGRESS", _) => "a cgroup program at egress",
+        ("SOCKET_FILTER", _) => "a socket filter or a cgroup program at ingress",
+        _ => return None,
+    };
+    let programs = droppers(facts, node);
+    let owner = match programs.as_slice() {
+        [only] => only.owner(),
+        _ => None,
+    };
+    let point = match owner {
+        Some(owner) if owner.is_policy_engine => Point::Policy,
+        _ => Point::Firewall,
+    };
+    let whose = owner
+        .map(|owner| format!(" of {}", owner.name))
+        .unwrap_or_default();
+    let mut finding = found(
+        point,
+        Confirmed,
+        format!("{program}{whose} dropped it{}", place(facts)),
+    )?;
+    let attached = programs
+        .iter()
+        .map(|program| format!("attached there: {program}"));
+    finding.evidence.extend(attached);
+    if let [only] = programs.as_slice() {
+        let ifname = facts.ifname.as_deref();
+        finding
+            .fix
+            .extend(ifname.and_then(|ifname| removal(only, ifname)));
+    }
+    Some(finding)
+}
+
+/// How the one program that is left is taken away. One that an agent manages would come back: there
+/// the agent is to be told.
+fn removal(program: &Program, ifname: &str) -> Option<String> {
+    if let Some(owner) = program.owner() {
+        let rules = if owner.is_policy_engine {
+            "policies"
+        } else {
+            "settings"
+        };
+        return Some(format!(
+            "change the {rules} that {} enforces: its program, detached by hand, would come back",
+            owner.name
+        ));
+    }
+    Some(match program.removal(ifname)? {
+        Removal::Change(change) => fix(&change),
+        Removal::ForGood(command, warning) => format!("{command}  # {warning}"),
+    })
+}
+
+/// The programs at the place that the reason names.
+fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
+    let is_there = |program: &&Program| match (&program.place, facts.reason.as_str()) {
+        (Place::Tcx(direction) | Place::Clsact(direction), "TC_INGRESS") => {
+            *direction == Direction::Ingress
+        }
+        (Place::Tcx(direction) | Place::Clsact(direction), "TC_EGRESS") => {
+            *direction == Direction::Egress
+        }
+        (_, "TC_INGRESS" | "TC_EGRESS") => false,
+        (Place::Xdp(_), _) => true,
+        _ => false,
+    };
+    let around = &node.around;
+    let at_interface = around.programs.iter().filter(is_there);
+    let of_cgroups = around.cgroup_programs.iter();
+    at_interface
+        .chain(of_cgroups)
+        .filter(|program| program.may_drop())
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! Each reason and function, with the point that it must lead to.
+
+use std::{collections::HashSet, time::SystemTime};
+
+use tracer_common::{event::DropKey, packet::protocol, tuple::Tuple};
+
+use super::*;
+use crate::{
+    decode::drop::Decoder,
+    kernel::clock::Clock,
+    node::{overlay, route::Refusal},
+    report::record::Flow,
+    verdict::drop::judge,
+};
+
+fn facts(reason: &str, function: &str) -> DropFacts {
+    let key = DropKey {
+        flow: Tuple {
+            proto: protocol::TCP,
+            ..Tuple::default()
+        },
+        location: 0,
+        reason: 0,
+        netns: 0,
+        ifindex: 0,
+        tcp_flags: 0,
+        has_payload: 0,
+        icmp_type: 0,
+        reserved: 0,
+    };
+    DropFacts {
+        reason: reason.to_owned(),
+        function: Some(function.to_owned()),
+        ..Decoder::new(Default::default(), Default::default(), Clock::now())
+            .key(&key, SystemTime::UNIX_EPOCH)
+    }
+}
+
+fn tunnelled(reason: &str, function: &str) -> DropFacts {
+    let outer = Flow {
+        proto: "udp".to_owned(),
+        src: [192, 0, 2, 1].into(),
+        sport: Some(50000),
+        dst: [192, 0, 2, 2].into(),
+        dport: Some(8472),
+    };
+    DropFacts {
+        outer: Some(outer),
+        ..facts(reason, function)
+    }
+}
+
+#[test]
+fn each_rule_has_a_name_of_its_own() {
+    let names: HashSet<_> = RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), RULES.len());
+}
+
+#[test]
+fn reasons_and_functions_lead_to_points() {
+    for (reason, function, point) in [
+        ("NETFILTER_DROP", "nft_do_chain", Point::Firewall),
+        ("TC_EGRESS", "__dev_queue_xmit", Point::Firewall),
+        ("NOT_SPECIFIED", "do_xdp_generic", Point::Firewall),
+        ("IP_RPFILTER", "ip_rcv_finish_core", Point::Rpfilter),
+        ("NEIGH_FAILED", "neigh_invalidate", Point::Endpoint),
+        ("NOT_SPECIFIED", "neigh_invalidate", Point::Endpoint),
+        ("NOT_SPECIFIED", "ip_error", Point::Route),
+        ("IP_INNOROUTES", "ip6_pkt_discard", Point::Route),
+        ("QDISC_DROP", "__dev_queue_xmit", Point::Queue),
+        ("NO_SOCKET", "tcp_v4_rcv", Point::Socket),
+        ("NO_SOCKET", "cookie_v4_check", Point::Listener),
+        ("TCP_LISTEN_OVERFLOW", "tcp_v4_rcv", Point::Listener),
+        ("TCP_CSUM", "tcp_v4_rcv", Point::Checksum),
+        ("VXLAN_VNI_NOT_FOUND", "vxlan_rcv", Point::Overlay),
+        ("NOT_SPECIFIED", "some_driver", Point::Unknown),
+    ] {
+        assert_eq!(
+            judge(&facts(reason, function), &NodeFacts::default()).point,
+            point,
+            "{reason} @{function}"
+        );
+    }
+}
+
+#[test]
+fn the_overlays_own_packets_are_the_overlays() {
+    for (reason, function) in [
+        ("NETFILTER_DROP", "nf_hook_slow"),
+        ("NO_SOCKET", "__udp4_lib_rcv"),
+        ("NEIGH_FAILED", "neigh_invalidate"),
+        ("IP_OUTNOROUTES", "vxlan_xmit_one"),
+    ] {
+        assert_eq!(
+            judge(&tunnelled(reason, function), &NodeFacts::default()).point,
+            Point::Overlay,
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_that_gives_no_reason_is_judged_by_what_it_lacks() {
+    let said = |function: &str, overlay| {
+        let mut node = NodeFacts::default();
+        node.around.overlay = Some(overlay);
+        let facts = facts("NOT_SPECIFIED", function);
+        let verdict = judge(&facts, &node);
+        assert_eq!(verdict.point, Point::Overlay);
+        verdict.why
+    };
+    let mut lacks = overlay::tests::whole();
+    assert!(said("vxlan_xmit", lacks.clone()).contains("the tunnel code dropped it"));
+    lacks.remotes[0].route.answer = Err(Refusal::NoRoute);
+    assert!(said("vxlan_xmit_one", lacks.clone()).contains("no route to the remote VTEP"));
+    lacks.fdb.clear();
+    assert!(said("vxlan_xmit", lacks.clone()).contains("knows no VTEP"));
+    // What comes in needs none of that.
+    assert!(said("vxlan_rcv", lacks).contains("the tunnel code dropped it"));
+}
+
+#[test]
+fn what_no_rule_explains_is_said_with_what_is_known() {
+    let verdict = judge(
+        &facts("SOMETHING_NEW", "some_function"),
+        &NodeFacts::default(),
+    );
+    assert_eq!(verdict.point, Point::Unknown);
+    assert!(verdict.why.contains("some_function") && verdict.why.contains("SOMETHING_NEW"));
+}
