@@ -6,6 +6,7 @@
 //! kernel/probes ─► decode ─► engine (track, judge, name) ─► report ─► sink
 //! ```
 //!
+//! - [`model`]: the types that everything else speaks in
 //! - [`cli`]: what the user asks for
 //! - [`kernel`]: the running kernel's facts, and the probes in it
 //! - [`decode`]: from the kernel's bytes to typed facts
@@ -13,7 +14,7 @@
 //! - [`cluster`]: pods, Services and policies; [`policy`]: what the policies make of a flow
 //! - [`engine`]: what a running trace makes of each event
 //! - [`verdict`]: who dropped it
-//! - [`report`]: the records, and what a whole trace says of each layer
+//! - [`report`]: the JSON contract, and what a whole trace says of each layer
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
@@ -25,6 +26,7 @@ mod damage;
 pub mod decode;
 pub mod engine;
 pub mod kernel;
+pub mod model;
 pub mod node;
 pub mod policy;
 pub mod report;

@@ -9,7 +9,7 @@ use super::{
     owner::Owner,
     policy::Protocol,
 };
-use crate::report::record;
+use crate::model;
 
 /// One end of a flow, and when it was seen.
 #[derive(Debug, Clone, Copy)]
@@ -135,9 +135,9 @@ fn on_port<'p>(pods: &'p [&'p Pod], end: &End) -> impl Iterator<Item = &'p Pod> 
 impl Name {
     /// The pod, for a record. A hostNetwork pod only where it can be no other.
     #[must_use]
-    pub fn pod(&self) -> Option<record::Pod> {
+    pub fn pod(&self) -> Option<model::Pod> {
         match self {
-            Self::Pod(pod) => Some(record::Pod {
+            Self::Pod(pod) => Some(model::Pod {
                 namespace: pod.id.namespace.clone(),
                 name: pod.id.name.clone(),
                 node: pod.node.clone(),

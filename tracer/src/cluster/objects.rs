@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
+use crate::model;
+
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -62,13 +64,13 @@ impl Protocol {
 
     /// The protocol of a record's flow; `None` for those that no policy speaks of.
     #[must_use]
-    pub fn of_flow(proto: &str) -> Option<Self> {
-        match proto {
-            "tcp" => Some(Self::Tcp),
-            "udp" => Some(Self::Udp),
-            "132" => Some(Self::Sctp),
-            "icmp" | "icmpv6" => Some(Self::Icmp),
-            _ => None,
+    pub fn of_flow(protocol: model::Protocol) -> Option<Self> {
+        match protocol {
+            model::Protocol::Tcp => Some(Self::Tcp),
+            model::Protocol::Udp => Some(Self::Udp),
+            model::Protocol::Sctp => Some(Self::Sctp),
+            model::Protocol::Icmp | model::Protocol::Icmpv6 => Some(Self::Icmp),
+            model::Protocol::Other(_) => None,
         }
     }
 

@@ -6,35 +6,7 @@ use ipnet::IpNet;
 
 pub use super::objects::Protocol;
 use super::{objects::ObjectName, selector::Selector};
-
-/// Which traffic of a pod a policy is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// Connections that the pod opens.
-    Egress,
-    /// Connections to the pod.
-    Ingress,
-}
-
-impl Direction {
-    /// `ingress` or `egress`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Egress => "egress",
-            Self::Ingress => "ingress",
-        }
-    }
-
-    /// What the peer of a pod is in a connection of this direction.
-    #[must_use]
-    pub fn peer(self) -> &'static str {
-        match self {
-            Self::Egress => "server",
-            Self::Ingress => "client",
-        }
-    }
-}
+pub use crate::model::PolicyDirection as Direction;
 
 /// A NetworkPolicy.
 #[derive(Debug, Clone, PartialEq, Eq)]

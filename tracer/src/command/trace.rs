@@ -28,7 +28,7 @@ use crate::{
         reasons::Reasons,
         symbols,
     },
-    report::record::Started,
+    model::Started,
     sink::Printer,
 };
 

@@ -1,6 +1,6 @@
 //! From a kernel event to the facts about one dropped packet.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
 use tracer_common::{
     event::{DropEvent, DropKey},
@@ -12,7 +12,7 @@ use super::tracked::Tracked;
 use crate::{
     decode::sighting::Key,
     kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
-    report::record::{Flow, Packet},
+    model::{Flow, Hook, Packet, Protocol, Reason, SocketAddress, TcpFlags},
 };
 
 /// What was seen of one dropped packet. Nothing in it is a conclusion.
@@ -25,7 +25,7 @@ pub struct DropFacts {
     /// Its flow, inside of any tunnel.
     pub flow: Flow,
     /// Its destination before DNAT, if that was another.
-    pub original_dst: Option<(IpAddr, Option<u16>)>,
+    pub original_dst: Option<SocketAddress>,
     /// The flow of the encapsulating packet.
     pub outer: Option<Flow>,
     /// The flow that an ICMP error speaks of.
@@ -33,11 +33,11 @@ pub struct DropFacts {
     /// Figures of the packet; `None` where only its count is known.
     pub packet: Option<Packet>,
     /// The kernel's name of the reason.
-    pub reason: String,
+    pub reason: Reason,
     /// The function that freed the skb.
     pub function: Option<String>,
     /// The netfilter hook.
-    pub hook: Option<&'static str>,
+    pub hook: Option<Hook>,
     /// The interface.
     pub ifname: Option<String>,
     /// MTU of that interface, in bytes from the network header up.
@@ -70,6 +70,14 @@ pub struct Decoder {
     clock: Clock,
 }
 
+impl DropFacts {
+    /// Its TCP flags, of which the kernel's count knows too; `None` where it is not TCP.
+    pub fn tcp_flags(&self) -> Option<TcpFlags> {
+        let is_tcp = self.flow.proto == Protocol::Tcp;
+        is_tcp.then(|| TcpFlags::new(self.key.tcp_flags))
+    }
+}
+
 impl Decoder {
     /// A decoder for the running kernel.
     pub fn new(reasons: Reasons, symbols: Symbols, clock: Clock) -> Self {
@@ -93,8 +101,8 @@ impl Decoder {
         let mut facts = DropFacts {
             at: self.clock.wall(event.at),
             original_dst: original_destination(&event.key.flow, &event.original),
-            outer: parsed.and_then(|parsed| parsed.outer.as_ref().map(flow)),
-            quoted: parsed.and_then(|parsed| parsed.quoted.map(|layer| flow(&layer.tuple))),
+            outer: parsed.and_then(|parsed| parsed.outer.as_ref().map(Flow::from)),
+            quoted: parsed.and_then(|parsed| parsed.quoted.map(|layer| Flow::from(&layer.tuple))),
             hook: hook::from_stack(&stack),
             ifname: text(&event.ifname),
             mtu: (event.mtu != 0).then_some(event.mtu),
@@ -109,10 +117,10 @@ impl Decoder {
             ..self.key(&event.key, SystemTime::UNIX_EPOCH)
         };
         let tcp = facts.tcp;
-        let is_icmp = matches!(event.key.flow.proto, protocol::ICMP | protocol::ICMPV6);
+        let is_icmp = facts.flow.proto.is_icmp();
         facts.packet = Some(Packet {
             len: event.len,
-            tcp_flags: tcp.map(|tcp| flags(tcp.flags)),
+            tcp_flags: tcp.map(|tcp| TcpFlags::new(tcp.flags)),
             seq: tcp.map(|tcp| tcp.seq),
             gso_size: (event.gso_size != 0).then_some(event.gso_size),
             icmp: parsed
@@ -127,7 +135,7 @@ impl Decoder {
         DropFacts {
             at,
             key: *key,
-            flow: flow(&key.flow),
+            flow: Flow::from(&key.flow),
             original_dst: None,
             outer: None,
             quoted: None,
@@ -197,32 +205,9 @@ fn is_machinery(function: &str) -> bool {
     .any(|prefix| function.starts_with(prefix))
 }
 
-/// A tuple for people and JSON.
-pub fn flow(tuple: &Tuple) -> Flow {
-    let port = |port| tuple.has_ports().then_some(port);
-    Flow {
-        proto: protocol_name(tuple.proto),
-        src: tuple.src.into(),
-        sport: port(tuple.sport),
-        dst: tuple.dst.into(),
-        dport: port(tuple.dport),
-    }
-}
-
-fn protocol_name(proto: u8) -> String {
-    match proto {
-        protocol::TCP => "tcp".to_owned(),
-        protocol::UDP => "udp".to_owned(),
-        protocol::ICMP => "icmp".to_owned(),
-        protocol::ICMPV6 => "icmpv6".to_owned(),
-        protocol::SCTP => "sctp".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// The destination that the client asked for, where NAT changed it. Conntrack's original tuple is
 /// the client's view for both directions: a reply comes from the changed destination.
-pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, Option<u16>)> {
+pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<SocketAddress> {
     if *original == Tuple::default() || original.proto != flow.proto {
         return None;
     }
@@ -230,22 +215,6 @@ pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<(IpAddr, O
     let unchanged = asked_for == (flow.dst, flow.dport) || asked_for == (flow.src, flow.sport);
     let port = flow.has_ports().then_some(original.dport);
     (!unchanged).then(|| (original.dst.into(), port))
-}
-
-/// TCP flags as tcpdump writes them, SYN first: `S`, `SA`, `PA`, `FA`, `R`.
-fn flags(flags: u8) -> String {
-    [
-        (Tcp::SYN, 'S'),
-        (Tcp::FIN, 'F'),
-        (Tcp::RST, 'R'),
-        (Tcp::PSH, 'P'),
-        (Tcp::URG, 'U'),
-        (Tcp::ACK, 'A'),
-    ]
-    .iter()
-    .filter(|(bit, _)| flags & bit != 0)
-    .map(|(_, letter)| letter)
-    .collect()
 }
 
 /// A NUL-padded name of the kernel's.
@@ -288,14 +257,6 @@ mod tests {
         assert_eq!(original_destination(&original, &original), None);
         assert_eq!(original_destination(&original.reversed(), &original), None);
         assert_eq!(original_destination(&original, &Tuple::default()), None);
-    }
-
-    #[test]
-    fn flags_read_as_tcpdump_writes_them() {
-        assert_eq!(flags(Tcp::SYN), "S");
-        assert_eq!(flags(Tcp::SYN | Tcp::ACK), "SA");
-        assert_eq!(flags(Tcp::PSH | Tcp::ACK), "PA");
-        assert_eq!(flags(0), "");
     }
 
     #[test]

@@ -6,18 +6,17 @@
 
 use std::net::IpAddr;
 
-use tracer_common::packet::{Tcp, protocol};
-
 use super::drop::DropFacts;
 
 /// Why the drop says nothing about a failure; `None` if it may say something.
 pub fn explain(facts: &DropFacts) -> Option<&'static str> {
     let function = facts.function.as_deref().unwrap_or_default();
-    let reason = facts.reason.as_str();
-    let flags = facts.key.tcp_flags;
-    let is_tcp = facts.key.flow.proto == protocol::TCP;
-    let handshake = flags & Tcp::SYN != 0;
-    let pure_ack = flags & (Tcp::SYN | Tcp::FIN | Tcp::RST) == 0 && facts.key.has_payload == 0;
+    let reason = facts.reason.name();
+    let flags = facts.tcp_flags();
+    let is_tcp = flags.is_some();
+    let flags = flags.unwrap_or_default();
+    let handshake = flags.syn();
+    let pure_ack = !(flags.syn() || flags.fin() || flags.rst()) && facts.key.has_payload == 0;
 
     match (reason, function) {
         ("NOT_SPECIFIED", "tcp_rcv_state_process") if is_tcp && pure_ack => {

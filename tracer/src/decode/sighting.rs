@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use tracer_common::{
-    event::{EarlyHop, Sighted, SightingEvent, direction},
+    event::{EarlyHop, SightingEvent},
     packet::{Bytes as _, Layer, Tcp, headers, protocol, tcp},
     tuple::Tuple,
 };
 
 use super::{dns, tls::RecordStart};
-use crate::report::record::Direction;
+use crate::model::Place;
 
 /// Bytes of a UDP header.
 const UDP_LEN: usize = 8;
@@ -29,21 +29,6 @@ pub struct Sighting {
     pub original: Option<Tuple>,
     /// What it is to its attempt.
     pub part: Part,
-}
-
-/// An interface and a direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Network namespace, as inode number.
-    pub netns: u32,
-    /// Interface, unique within `netns`.
-    pub ifindex: u32,
-    /// Name of the interface.
-    pub ifname: String,
-    /// MTU of the interface, in bytes.
-    pub mtu: u32,
-    /// Into the namespace, or out of it.
-    pub dir: Direction,
 }
 
 /// What ties the packets of one attempt together, through NAT and encapsulation.
@@ -103,39 +88,6 @@ impl Rejection {
             self.icmp[0] == 2
         } else {
             self.icmp == [3, 4]
-        }
-    }
-}
-
-impl Place {
-    /// The same interface, passed the other way.
-    pub fn is_reverse_of(&self, other: &Self) -> bool {
-        self.is_at(other) && self.dir != other.dir
-    }
-
-    /// The same interface, whichever way.
-    pub fn is_at(&self, other: &Self) -> bool {
-        (self.netns, self.ifindex) == (other.netns, other.ifindex)
-    }
-}
-
-impl From<&Sighted> for Place {
-    fn from(place: &Sighted) -> Self {
-        let end = place
-            .ifname
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(place.ifname.len());
-        Self {
-            netns: place.netns,
-            ifindex: place.ifindex,
-            ifname: String::from_utf8_lossy(&place.ifname[..end]).into_owned(),
-            mtu: place.mtu,
-            dir: if place.direction == direction::IN {
-                Direction::In
-            } else {
-                Direction::Out
-            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How far TLS got, as far as its packets show it: the ClientHello and what came back.
 
-use super::sighting::{Place, Segment};
+use super::sighting::Segment;
+use crate::model::{Place, TlsStage};
 
 /// The start of a TLS record (RFC 8446, section 5.1): its type, the version, its length, and the
 /// type of the handshake message in it.
@@ -14,26 +15,13 @@ impl RecordStart {
     }
 }
 
-/// How far it got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The ClientHello was sent.
-    Sent,
-    /// The server has acknowledged it.
-    Acknowledged,
-    /// The server has sent data.
-    Answered,
-    /// A RST came instead.
-    Reset,
-}
-
 /// A connection whose client has begun TLS.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// Payload bytes of the packet that the ClientHello begins in.
     pub len: u32,
     /// How far it got.
-    pub stage: Stage,
+    pub stage: TlsStage,
     /// Where it was first seen.
     pub place: Place,
     /// How often it was seen there.
@@ -52,7 +40,7 @@ impl Tls {
     pub fn begin(place: &Place, at: u64, segment: &Segment) -> Option<Self> {
         segment.start.is_client_hello().then(|| Self {
             len: segment.payload,
-            stage: Stage::Sent,
+            stage: TlsStage::Sent,
             place: place.clone(),
             times: 1,
             span: (at, at),
@@ -75,8 +63,8 @@ impl Tls {
         let acknowledged = segment.ack.wrapping_sub(self.client_seq);
         let is_new = acknowledged > 0 && acknowledged < u32::MAX / 2;
         self.stage = match self.stage {
-            Stage::Sent | Stage::Acknowledged if segment.payload > 0 => Stage::Answered,
-            Stage::Sent if is_new => Stage::Acknowledged,
+            TlsStage::Sent | TlsStage::Acknowledged if segment.payload > 0 => TlsStage::Answered,
+            TlsStage::Sent if is_new => TlsStage::Acknowledged,
             stage => stage,
         };
     }
@@ -84,8 +72,8 @@ impl Tls {
     /// Takes a RST of the server's. It is an answer to the ClientHello if the server has sent no
     /// data before it, as its sequence number says.
     pub fn reset(&mut self, place: &Place, seq: u32) {
-        if seq == self.server_seq && matches!(self.stage, Stage::Sent | Stage::Acknowledged) {
-            self.stage = Stage::Reset;
+        if seq == self.server_seq && matches!(self.stage, TlsStage::Sent | TlsStage::Acknowledged) {
+            self.stage = TlsStage::Reset;
             self.reset_at = Some(place.clone());
         }
     }

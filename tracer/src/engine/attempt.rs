@@ -8,12 +8,12 @@ use std::{
 use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
 
 use crate::decode::{
-    sighting::{Place, Rejection, Sighting},
-    tls::{Stage, Tls},
+    sighting::{Rejection, Sighting},
+    tls::Tls,
 };
 use crate::{
     decode::drop::DropFacts,
-    report::record::{Direction, Outcome, Verdict},
+    model::{Direction, Outcome, Place, TlsStage, Verdict},
 };
 
 /// Hops that are kept, each way. Longer ladders are loops.
@@ -268,12 +268,12 @@ impl Attempt {
     /// Whether the handshake was done, and the ClientHello answered with a RST.
     pub fn is_reset_in_tls(&self) -> bool {
         let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| tls.stage == Stage::Reset)
+        tls.is_some_and(|tls| tls.stage == TlsStage::Reset)
     }
 
     /// The ClientHello that was sent, and never acknowledged.
     pub fn unanswered_hello(&self) -> Option<&Tls> {
-        self.tls.as_ref().filter(|tls| tls.stage == Stage::Sent)
+        self.tls.as_ref().filter(|tls| tls.stage == TlsStage::Sent)
     }
 
     /// Whether the handshake is done, and what follows it does not get through.

@@ -1,15 +1,13 @@
 //! An attempt as a record.
 
-use std::net::IpAddr;
-
 use tracer_common::tuple::Tuple;
 
 use super::attempt::{Attempt, Reply, Step};
-use crate::decode::{sighting::Key, tls::Stage};
+use crate::decode::sighting::Key;
 use crate::{
-    decode::drop::{flow, original_destination},
+    decode::drop::original_destination,
     kernel::{clock::Clock, netns::NetnsNames},
-    report::record::{self, Dns, Hop, Outcome, Verdict},
+    model::{AttemptReport, Dns, Flow, Hop, Outcome, SocketAddress, Verdict},
 };
 
 /// What a fate is told with.
@@ -32,15 +30,15 @@ pub fn record(
     fate: Fate,
     clock: &Clock,
     names: &mut NetnsNames,
-) -> record::Attempt {
+) -> AttemptReport {
     let last = attempt.hops.last().map(|hop| hop.flow);
-    record::Attempt {
+    AttemptReport {
         ts: clock.wall(attempt.first_at),
-        flow: flow(&attempt.flow),
+        flow: Flow::from(&attempt.flow),
         original_dst: original_dst(attempt),
         translated: last
             .filter(|last| *last != attempt.flow)
-            .map(|last| flow(&last)),
+            .map(|last| Flow::from(&last)),
         src_pod: None,
         dst_pod: None,
         src_owner: None,
@@ -61,12 +59,7 @@ pub fn record(
                 _ => None,
             },
         }),
-        tls: attempt.tls.as_ref().map(|tls| match tls.stage {
-            Stage::Sent => record::Tls::Sent,
-            Stage::Acknowledged => record::Tls::Acknowledged,
-            Stage::Answered => record::Tls::Answered,
-            Stage::Reset => record::Tls::Reset,
-        }),
+        tls: attempt.tls.as_ref().map(|tls| tls.stage),
         by: fate.by,
         hops: hops(&attempt.hops, attempt, attempt.flow, names),
         reply_hops: hops(&attempt.reply_hops, attempt, attempt.flow.reversed(), names),
@@ -76,7 +69,7 @@ pub fn record(
 
 /// The destination that the client asked for, where DNAT changed it on the way or before the first
 /// hop.
-fn original_dst(attempt: &Attempt) -> Option<(IpAddr, Option<u16>)> {
+fn original_dst(attempt: &Attempt) -> Option<SocketAddress> {
     let asked_for = &attempt.flow;
     let last = attempt.hops.last().map_or(asked_for, |hop| &hop.flow);
     if (last.dst, last.dport) != (asked_for.dst, asked_for.dport) {
@@ -96,8 +89,8 @@ fn hops(steps: &[Step], attempt: &Attempt, plain: Tuple, names: &mut NetnsNames)
             dir: step.place.dir,
             at_us: step.at.saturating_sub(attempt.first_at) / 1_000,
             times: step.times,
-            flow: (step.flow != plain).then(|| flow(&step.flow)),
-            outer: step.outer.as_ref().map(flow),
+            flow: (step.flow != plain).then(|| Flow::from(&step.flow)),
+            outer: step.outer.as_ref().map(Flow::from),
             mtu: step.place.mtu,
         })
         .collect()

@@ -9,7 +9,7 @@ use crate::{
         policy::Protocol,
     },
     decode::drop::DropFacts,
-    report::record::{Attempt, Flow, Outcome},
+    model::{AttemptReport, Flow, Outcome, TcpFlags},
     verdict::cluster::Scene,
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum Asked {
 impl Asked {
     /// Of a dropped packet.
     pub(crate) fn of_drop(facts: &DropFacts) -> Self {
-        match opened(&facts.flow, tcp_flags(facts)) {
+        match opened(&facts.flow, facts.tcp_flags()) {
             (_, false) => Self::Unknown,
             (flow, true) if flow == facts.flow => Self::Destination,
             (_, true) => Self::Source,
@@ -49,25 +49,20 @@ pub(crate) fn name(
     cluster.name(&End {
         ip,
         port,
-        protocol: Protocol::of_flow(&flow.proto),
+        protocol: Protocol::of_flow(flow.proto),
         at,
         asked,
     })
 }
 
-fn tcp_flags(facts: &DropFacts) -> Option<&str> {
-    let packet = facts.packet.as_ref()?;
-    packet.tcp_flags.as_deref()
-}
-
 /// The scene of a dropped packet.
 pub(crate) fn of_drop<'a>(cluster: &'a Cluster, facts: &DropFacts) -> Scene<'a> {
-    let (flow, is_opening) = opened(&facts.flow, tcp_flags(facts));
+    let (flow, is_opening) = opened(&facts.flow, facts.tcp_flags());
     let at = facts.at;
     Scene {
         cluster,
         is_opening,
-        outer: facts.outer.clone(),
+        outer: facts.outer,
         src: name(cluster, &flow, (flow.src, flow.sport), false, at),
         dst: name(cluster, &flow, (flow.dst, flow.dport), is_opening, at),
         // Of a reply, it is the client's address before SNAT was undone.
@@ -84,7 +79,7 @@ pub(crate) fn of_drop<'a>(cluster: &'a Cluster, facts: &DropFacts) -> Scene<'a> 
 /// The scene of an attempt. `arrived` says whether it was seen at its destination's door.
 pub(crate) fn of_attempt<'a>(
     cluster: &'a Cluster,
-    attempt: &Attempt,
+    attempt: &AttemptReport,
     outcome: Outcome,
     arrived: bool,
 ) -> Scene<'a> {
@@ -93,13 +88,13 @@ pub(crate) fn of_attempt<'a>(
     let flow = Flow {
         dst: behind.dst,
         dport: behind.dport,
-        ..attempt.flow.clone()
+        ..attempt.flow
     };
     let last = attempt.hops.last();
     Scene {
         cluster,
         is_opening: true,
-        outer: last.and_then(|hop| hop.outer.clone()),
+        outer: last.and_then(|hop| hop.outer),
         src: name(cluster, &flow, (flow.src, flow.sport), false, at),
         dst: name(cluster, &flow, (flow.dst, flow.dport), true, at),
         asked_for: attempt
@@ -113,24 +108,17 @@ pub(crate) fn of_attempt<'a>(
 
 /// The flow in the direction in which it was opened, and whether that is certain enough to ask
 /// policies about it: replies need no rule.
-fn opened(flow: &Flow, tcp_flags: Option<&str>) -> (Flow, bool) {
-    let reversed = || Flow {
-        proto: flow.proto.clone(),
-        src: flow.dst,
-        sport: flow.dport,
-        dst: flow.src,
-        dport: flow.sport,
-    };
+fn opened(flow: &Flow, tcp_flags: Option<TcpFlags>) -> (Flow, bool) {
     match tcp_flags {
-        Some(flags) if flags.contains('S') && flags.contains('A') => return (reversed(), true),
-        Some(flags) if flags.contains('S') => return (flow.clone(), true),
+        Some(flags) if flags.is_syn_ack() => return (flow.reversed(), true),
+        Some(flags) if flags.syn() => return (*flow, true),
         _ => {}
     }
     let is_client = |port: Option<u16>| port.is_some_and(|port| port >= FIRST_CLIENT_PORT);
     match (is_client(flow.sport), is_client(flow.dport)) {
-        (true, false) => (flow.clone(), flow.dport.is_some()),
-        (false, true) => (reversed(), flow.sport.is_some()),
-        _ => (flow.clone(), false),
+        (true, false) => (*flow, flow.dport.is_some()),
+        (false, true) => (flow.reversed(), flow.sport.is_some()),
+        _ => (*flow, false),
     }
 }
 
@@ -140,7 +128,7 @@ mod tests {
 
     fn flow(sport: u16, dport: u16) -> Flow {
         Flow {
-            proto: "tcp".to_owned(),
+            proto: crate::model::Protocol::Tcp,
             src: IpAddr::from([10, 0, 0, 1]),
             sport: Some(sport),
             dst: IpAddr::from([10, 0, 0, 2]),
@@ -148,16 +136,20 @@ mod tests {
         }
     }
 
+    fn flags(text: &str) -> Option<TcpFlags> {
+        text.parse().ok()
+    }
+
     #[test]
     fn a_reply_is_turned_round_and_what_could_be_either_is_not_judged() {
         let ends = |(flow, certain): (Flow, bool)| (flow.sport, flow.dport, certain);
-        let syn = ends(opened(&flow(1000, 2000), Some("S")));
+        let syn = ends(opened(&flow(1000, 2000), flags("S")));
         assert_eq!(syn, (Some(1000), Some(2000), true));
-        let syn_ack = ends(opened(&flow(443, 40000), Some("SA")));
+        let syn_ack = ends(opened(&flow(443, 40000), flags("SA")));
         assert_eq!(syn_ack, (Some(40000), Some(443), true));
-        let data = ends(opened(&flow(443, 40000), Some("PA")));
+        let data = ends(opened(&flow(443, 40000), flags("PA")));
         assert_eq!(data, (Some(40000), Some(443), true));
-        assert!(!opened(&flow(40000, 50000), Some("A")).1);
+        assert!(!opened(&flow(40000, 50000), flags("A")).1);
         assert!(!opened(&flow(1000, 2000), None).1);
     }
 }

@@ -14,12 +14,12 @@ use super::{
 use crate::{
     decode::sighting::Key,
     kernel::interfaces::{Interface, Inventory},
+    model::{Direction, Outcome},
     node::{
         listener::{Before, ListenerFacts, Reading},
         netns::NetnsRef,
         owner,
     },
-    report::record::{Direction, Outcome},
 };
 
 /// Questions to the node that may be open at once; further attempts are judged without.

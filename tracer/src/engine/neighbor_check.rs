@@ -10,8 +10,8 @@ use super::{
 use crate::{
     decode::sighting::Key,
     kernel::interfaces::Inventory,
+    model::{Direction, Outcome},
     node::{netns::NetnsRef, route::Packet, silent_hop::SilentHop},
-    report::record::{Direction, Outcome},
 };
 
 impl Fates {

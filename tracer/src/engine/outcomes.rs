@@ -15,7 +15,7 @@ use crate::{
         attempt_record::{self, Fate},
     },
     kernel::{clock::monotonic_nanos, interfaces::Inventory},
-    report::record::{self, Outcome, Record},
+    model::{AttemptReport, Outcome, Report},
     verdict::{attempts as judge, attempts::Surroundings, cluster::refine},
 };
 
@@ -158,11 +158,11 @@ impl Session<'_> {
         {
             self.tally(verdict, 1);
         }
-        self.print(&Record::Attempt(Box::new(record)))
+        self.print(&Report::Attempt(Box::new(record)))
     }
 
     /// Who opened it, and who was to answer: behind DNAT, if there was any.
-    fn name_ends(&self, record: &mut record::Attempt) {
+    fn name_ends(&self, record: &mut AttemptReport) {
         let (src, asked_for) = self.ends(&record.flow, Asked::Destination, record.ts);
         let behind = record.translated.as_ref().unwrap_or(&record.flow);
         let (_, dst) = self.ends(behind, Asked::Destination, record.ts);

@@ -22,8 +22,8 @@ use crate::{
         table::Table,
     },
     kernel::{clock::Clock, netns::NetnsNames},
+    model::{Outcome, Report},
     node::facts::NodeFacts,
-    report::record::{Outcome, Record},
     sink::{Format, Printer, Style},
     verdict::{self, attempts::Surroundings},
 };
@@ -155,7 +155,7 @@ impl Rehearsal {
             return;
         };
         let outcome = attempt.outcome().unwrap_or(Outcome::Unanswered);
-        let record = Record::Attempt(Box::new(told(
+        let record = Report::Attempt(Box::new(told(
             key,
             attempt,
             outcome,
@@ -174,7 +174,7 @@ fn told(
     outcome: Outcome,
     decoder: &Decoder,
     names: &mut NetnsNames,
-) -> crate::report::record::Attempt {
+) -> crate::model::AttemptReport {
     let fate = Fate {
         outcome,
         by: verdict::attempts::sender(attempt),

@@ -37,11 +37,9 @@ use crate::{
         netns::{self, NetnsNames},
         probes::{EventStream, Probes, Tallies},
     },
+    model::{DropReport, Flow, Lost, Report, Started, Summary, Verdict},
     node::facts::NodeFacts,
-    report::{
-        layers::Layers,
-        record::{Drop, Flow, Lost, Record, Started, Summary, Verdict},
-    },
+    report::layers::Layers,
     sink::{self, Delivery, Printer, Terminal},
     verdict,
 };
@@ -117,7 +115,7 @@ impl<'a> Session<'a> {
         started
             .degraded
             .extend(self.notes.take().into_iter().flatten());
-        self.print(&Record::Started(started))
+        self.print(&Report::Started(started))
     }
 
     /// Takes what a source of cluster knowledge tells.
@@ -286,7 +284,7 @@ impl<'a> Session<'a> {
     fn lost(&mut self, events: u64, place: &str) -> Result<()> {
         self.summary.lost += events;
         self.fates.lost += events;
-        self.print(&Record::Lost(Lost {
+        self.print(&Report::Lost(Lost {
             ts: SystemTime::now(),
             events,
             place: place.to_owned(),
@@ -324,7 +322,7 @@ impl<'a> Session<'a> {
         self.records += 1;
         let record = self.record(*facts, node, count);
         self.tally(&record.verdict, count);
-        self.print(&Record::Drop(Box::new(record)))?;
+        self.print(&Report::Drop(Box::new(record)))?;
         if self
             .config
             .count
@@ -335,14 +333,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> Drop {
+    fn record(&mut self, facts: DropFacts, node: &NodeFacts, count: u64) -> DropReport {
         let verdict = self.judge(&facts, node);
         let (src, dst) = self.ends(&facts.flow, Asked::of_drop(&facts), facts.at);
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))
             .map(str::to_owned);
-        Drop {
+        DropReport {
             ts: facts.at,
             flow: facts.flow,
             original_dst: facts.original_dst,
@@ -351,7 +349,7 @@ impl<'a> Session<'a> {
             packet: facts.packet,
             reason: facts.reason,
             function: facts.function,
-            hook: facts.hook.map(str::to_owned),
+            hook: facts.hook,
             ifname: facts.ifname,
             netns: facts.netns,
             netns_name,
@@ -378,11 +376,11 @@ impl<'a> Session<'a> {
         self.summary.tally(verdict, count);
     }
 
-    pub(crate) fn print(&mut self, record: &Record) -> Result<()> {
+    pub(crate) fn print(&mut self, record: &Report) -> Result<()> {
         match record {
-            Record::Drop(drop) => self.layers.dropped(drop),
-            Record::Attempt(attempt) => self.layers.attempted(attempt),
-            Record::Started(_) | Record::Lost(_) | Record::Summary(_) => {}
+            Report::Drop(drop) => self.layers.dropped(drop),
+            Report::Attempt(attempt) => self.layers.attempted(attempt),
+            Report::Started(_) | Report::Lost(_) | Report::Summary(_) => {}
         }
         let printer = &mut self.printer;
         match watchdog::watched(|| printer.print(record)).context("cannot write the output")? {
@@ -426,7 +424,7 @@ impl<'a> Session<'a> {
         self.layers.began_tls(self.fates.table.tls);
         summary.layers = self.layers.rows(complete);
         summary.verdict = self.layers.verdict().cloned();
-        self.print(&Record::Summary(summary))
+        self.print(&Report::Summary(summary))
     }
 }
 

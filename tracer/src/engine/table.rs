@@ -11,9 +11,12 @@ use tracer_common::{
 use super::attempt::{Attempt, Lost, OwnDrop, Reply};
 use crate::decode::{
     sighting::{Key, Part, Segment, Sighting},
-    tls::{Stage, Tls, TlsCounts},
+    tls::{Tls, TlsCounts},
 };
-use crate::{decode::drop::DropFacts, report::record::Verdict};
+use crate::{
+    decode::drop::DropFacts,
+    model::{TlsStage, Verdict},
+};
 
 /// How many attempts are followed at once. One takes about two kilobytes.
 const CAPACITY: usize = 1 << 14;
@@ -146,7 +149,7 @@ impl Table {
         let tls = self.attempts.get_mut(&key)?.tls.as_mut()?;
         let before = tls.stage;
         tls.server_sent(segment);
-        self.tls.answered += u64::from(before != tls.stage && tls.stage == Stage::Answered);
+        self.tls.answered += u64::from(before != tls.stage && tls.stage == TlsStage::Answered);
         Some(key)
     }
 
@@ -375,7 +378,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decode::sighting::Place, report::record::Direction};
+    use crate::model::{Direction, Place};
 
     fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
         Sighting {

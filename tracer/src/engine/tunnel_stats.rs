@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use super::attempt::Attempt;
 use crate::decode::sighting::Key;
-use crate::report::record::{Direction, Outcome};
+use crate::model::{Direction, Outcome};
 
 /// How long an attempt counts.
 pub const LATELY: Duration = Duration::from_mins(5);

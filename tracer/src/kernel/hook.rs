@@ -3,13 +3,15 @@
 //! No kernel object that a drop shows names the hook, but the caller of `nf_hook_slow` does: each
 //! hook is run from functions of its own (net/ipv4, net/ipv6, net/bridge, net/core/dev.c).
 
+use crate::model::Hook;
+
 /// The hook that a drop was made in; `None` if it was not made in a hook.
 ///
 /// `stack` holds function names, innermost first, from the function that freed the skb. That must
 /// be netfilter's own: with br_netfilter, a hook is further out on the stack of any bridged packet.
-/// Bridge hooks are `BRIDGE_` and the hook's name, netdev hooks `INGRESS` and `EGRESS`. IP hooks that br_netfilter runs on bridged packets are
-/// named like any IP hook, since it is the IP rules that decide.
-pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<&'static str> {
+/// IP hooks that br_netfilter runs on bridged packets are IP hooks, since it is the IP rules that
+/// decide.
+pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<Hook> {
     let dropper = stack.first()?.as_ref();
     let is_netfilter = [
         "nf_hook_slow",
@@ -31,7 +33,7 @@ pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<&'static str> {
         .find_map(|function| hook_run_by(function.as_ref()))
 }
 
-fn hook_run_by(function: &str) -> Option<&'static str> {
+fn hook_run_by(function: &str) -> Option<Hook> {
     Some(match function {
         "ip_rcv"
         | "ip_list_rcv"
@@ -40,10 +42,10 @@ fn hook_run_by(function: &str) -> Option<&'static str> {
         | "ipv6_list_rcv"
         | "ip6_sublist_rcv"
         | "br_nf_pre_routing"
-        | "br_nf_pre_routing_ipv6" => "PREROUTING",
-        "ip_local_deliver" | "ip6_input" => "INPUT",
+        | "br_nf_pre_routing_ipv6" => Hook::Prerouting,
+        "ip_local_deliver" | "ip6_input" => Hook::Input,
         "ip_forward" | "ip6_forward" | "ip_mr_forward" | "ip6mr_forward2" | "br_nf_forward_ip"
-        | "br_nf_forward" => "FORWARD",
+        | "br_nf_forward" => Hook::Forward,
         "__ip_local_out"
         | "ip_local_out"
         | "__ip6_local_out"
@@ -56,16 +58,16 @@ fn hook_run_by(function: &str) -> Option<&'static str> {
         | "ndisc_send_skb"
         | "mld_sendpack"
         | "igmp6_send"
-        | "ip_build_and_send_pkt" => "OUTPUT",
+        | "ip_build_and_send_pkt" => Hook::Output,
         "ip_output" | "ip_mc_output" | "ip6_output" | "ip6_finish_output"
-        | "br_nf_post_routing" | "xfrm4_output" | "xfrm6_output" => "POSTROUTING",
-        "br_handle_frame" | "nf_hook_bridge_pre" => "BRIDGE_PREROUTING",
-        "br_pass_frame_up" => "BRIDGE_INPUT",
-        "__br_forward" => "BRIDGE_FORWARD",
-        "br_forward_finish" => "BRIDGE_POSTROUTING",
-        "__br_deliver" | "br_dev_xmit" => "BRIDGE_OUTPUT",
-        "__netif_receive_skb_core" | "nf_hook_ingress" | "nf_ingress" => "INGRESS",
-        "__dev_queue_xmit" | "nf_hook_egress" => "EGRESS",
+        | "br_nf_post_routing" | "xfrm4_output" | "xfrm6_output" => Hook::Postrouting,
+        "br_handle_frame" | "nf_hook_bridge_pre" => Hook::BridgePrerouting,
+        "br_pass_frame_up" => Hook::BridgeInput,
+        "__br_forward" => Hook::BridgeForward,
+        "br_forward_finish" => Hook::BridgePostrouting,
+        "__br_deliver" | "br_dev_xmit" => Hook::BridgeOutput,
+        "__netif_receive_skb_core" | "nf_hook_ingress" | "nf_ingress" => Hook::Ingress,
+        "__dev_queue_xmit" | "nf_hook_egress" => Hook::Egress,
         _ => return None,
     })
 }
@@ -84,12 +86,12 @@ mod tests {
                     "nf_hook_slow",
                     "ip_forward",
                 ][..],
-                "FORWARD",
+                Hook::Forward,
             ),
-            (&["nf_hook_slow", "ip_local_deliver", "ip_rcv"], "INPUT"),
+            (&["nf_hook_slow", "ip_local_deliver", "ip_rcv"], Hook::Input),
             (
                 &["nf_hook_slow", "__ip_local_out", "ip_push_pending_frames"],
-                "OUTPUT",
+                Hook::Output,
             ),
             (
                 &[
@@ -99,7 +101,7 @@ mod tests {
                     "nf_hook_slow",
                     "__br_forward",
                 ],
-                "FORWARD",
+                Hook::Forward,
             ),
             (
                 &[
@@ -108,7 +110,7 @@ mod tests {
                     "nf_hook_slow",
                     "__br_forward",
                 ],
-                "BRIDGE_FORWARD",
+                Hook::BridgeForward,
             ),
         ] {
             assert_eq!(from_stack(stack), Some(hook), "{stack:?}");

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tracer_common::event::StackPolicy;
 
 use super::btf::KernelBtf;
+use crate::model::Reason;
 
 const CORE: &str = "skb_drop_reason";
 const PREFIX: &str = "SKB_DROP_REASON_";
@@ -27,7 +28,7 @@ const STACK_TELLS: [&str; 2] = ["NETFILTER_DROP", "NOT_SPECIFIED"];
 /// The running kernel's drop reasons.
 #[derive(Debug, Default)]
 pub struct Reasons {
-    names: BTreeMap<u32, String>,
+    names: BTreeMap<u32, Reason>,
     subsystems: BTreeMap<u32, String>,
 }
 
@@ -60,22 +61,25 @@ impl Reasons {
             .map(|(value, name)| (value, without("SKB_DROP_REASON_SUBSYS_", name)))
             .collect();
         Self {
-            names: names.chain(core).collect(),
+            names: names
+                .chain(core)
+                .map(|(value, name)| (value, name.into()))
+                .collect(),
             subsystems,
         }
     }
 
     /// The reason's name without the common prefix. One that this kernel's BTF does not name is its
     /// number, behind its subsystem if that has a name.
-    pub fn name(&self, reason: u32) -> String {
+    pub fn name(&self, reason: u32) -> Reason {
         if let Some(name) = self.names.get(&reason) {
             return name.clone();
         }
         let (subsystem, number) = (reason >> SUBSYSTEM_SHIFT, reason & 0xffff);
         match self.subsystems.get(&subsystem) {
-            Some(name) if subsystem != 0 => format!("{name}:{number}"),
-            _ if self.names.is_empty() => "NOT_SPECIFIED".to_owned(),
-            _ => reason.to_string(),
+            Some(name) if subsystem != 0 => format!("{name}:{number}").into(),
+            _ if self.names.is_empty() => Reason::NOT_SPECIFIED.into(),
+            _ => reason.to_string().into(),
         }
     }
 
@@ -90,7 +94,7 @@ impl Reasons {
         let telling = self
             .names
             .iter()
-            .filter(|(_, name)| STACK_TELLS.contains(&name.as_str()));
+            .filter(|(_, name)| STACK_TELLS.contains(&name.name()));
         for (wanted, (number, _)) in policy.reasons.iter_mut().zip(telling) {
             *wanted = *number;
         }
@@ -147,16 +151,16 @@ mod tests {
                 (3, "SKB_DROP_REASON_SUBSYS_OPENVSWITCH"),
             ]),
         );
-        assert_eq!(reasons.name(2), "NOT_SPECIFIED");
-        assert_eq!(reasons.name(0), "SKB_NOT_DROPPED_YET");
-        assert_eq!(reasons.name(0x3_0001), "OVS_DROP_EXPLICIT");
-        assert_eq!(reasons.name(0x3_0007), "OPENVSWITCH:7");
-        assert_eq!(reasons.name(0x9_0007), "589831");
-        assert_eq!(reasons.name(999), "999");
+        assert!(reasons.name(2).is("NOT_SPECIFIED"));
+        assert!(reasons.name(0).is("SKB_NOT_DROPPED_YET"));
+        assert!(reasons.name(0x3_0001).is("OVS_DROP_EXPLICIT"));
+        assert!(reasons.name(0x3_0007).is("OPENVSWITCH:7"));
+        assert!(reasons.name(0x9_0007).is("589831"));
+        assert!(reasons.name(999).is("999"));
     }
 
     #[test]
     fn a_kernel_without_reasons_specifies_none() {
-        assert_eq!(Reasons::default().name(0), "NOT_SPECIFIED");
+        assert!(!Reasons::default().name(0).is_specified());
     }
 }

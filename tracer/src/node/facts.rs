@@ -9,7 +9,10 @@ use super::{
     netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Hint, HookPacket, Ruleset, Suspects},
 };
-use crate::decode::{drop::DropFacts, tracked::Tracked};
+use crate::{
+    decode::{drop::DropFacts, tracked::Tracked},
+    model::{Hook, Protocol, Reason},
+};
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
 /// then a late verdict is better than a poor one.
@@ -19,14 +22,14 @@ const LIMIT: Duration = Duration::from_millis(800);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
     netns: u32,
-    reason: String,
+    reason: Reason,
     function: Option<String>,
-    hook: Option<&'static str>,
+    hook: Option<Hook>,
     ifname: Option<String>,
     src: IpAddr,
     dst: IpAddr,
     dport: Option<u16>,
-    proto: String,
+    proto: Protocol,
     tracked: Tracked,
 }
 
@@ -66,7 +69,7 @@ impl Subject {
             src: facts.flow.src,
             dst: facts.flow.dst,
             dport: facts.flow.dport,
-            proto: facts.flow.proto.clone(),
+            proto: facts.flow.proto,
             tracked: facts.tracked,
         })
     }

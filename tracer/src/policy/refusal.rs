@@ -2,7 +2,10 @@
 //! manifests that would.
 
 use super::{Answer, Flow, Outcome, Side, manifests};
-use crate::cluster::view::View;
+use crate::{
+    cluster::{policy::Direction, view::View},
+    model::PolicyVerdict,
+};
 
 /// Why the policies refuse a flow, and what would admit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,8 @@ pub struct Refusal {
     pub near_misses: Vec<String>,
     /// Manifests that admit just this flow, each with the command to apply and to remove it.
     pub fix: Vec<String>,
-    /// The side that refuses: `ingress` or `egress`; egress where both do.
-    pub direction: &'static str,
+    /// The side that refuses; egress where both do.
+    pub direction: Direction,
     /// The isolated pod, `namespace/name`.
     pub pod: String,
     /// The policies that isolate it, `namespace/name` each.
@@ -55,7 +58,7 @@ impl Refusal {
             why: why.join("; "),
             near_misses: refusing.iter().flat_map(|side| near_misses(side)).collect(),
             fix,
-            direction: first.direction.name(),
+            direction: first.direction,
             pod: pod(first),
             policies: first.policies.iter().map(ToString::to_string).collect(),
             missing: first.missing.clone().unwrap_or_default(),
@@ -83,4 +86,15 @@ fn pod(side: &Side) -> String {
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default()
+}
+
+impl From<&Refusal> for PolicyVerdict {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            direction: refusal.direction,
+            pod: refusal.pod.clone(),
+            policies: refusal.policies.clone(),
+            missing: refusal.missing.clone(),
+        }
+    }
 }

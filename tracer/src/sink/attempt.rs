@@ -7,10 +7,10 @@ use super::{
     units::{INDENT, time},
     verdict::{draw_verdict, point},
 };
-use crate::report::record::{Attempt, Flow, Outcome, Point};
+use crate::model::{AttemptReport, Flow, Outcome, Point};
 
 /// Draws an attempt. `told` says whether the record before had the same verdict.
-pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &Attempt, told: bool) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &AttemptReport, told: bool) {
     let mut pieces = vec![piece(time(style, attempt.ts, "%H:%M:%S%.3f"), Paint::Dim)];
     pieces.extend(ends(attempt));
     pieces.push(kind(attempt));
@@ -37,7 +37,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &Attempt, to
 }
 
 /// The dropping point, where there is one.
-fn blame(attempt: &Attempt) -> Option<Piece> {
+fn blame(attempt: &AttemptReport) -> Option<Piece> {
     let verdict = attempt.verdict.as_ref()?;
     match (attempt.outcome, verdict.point) {
         (_, Point::Unknown) => None,
@@ -48,8 +48,8 @@ fn blame(attempt: &Attempt) -> Option<Piece> {
 }
 
 /// From where to where, and what for.
-fn ends(attempt: &Attempt) -> Vec<Piece> {
-    let Attempt { flow, .. } = attempt;
+fn ends(attempt: &AttemptReport) -> Vec<Piece> {
+    let AttemptReport { flow, .. } = attempt;
     let src = packet::end(attempt.src_pod.as_ref(), flow.src, flow.sport);
     let dst = packet::end(attempt.dst_pod.as_ref(), flow.dst, flow.dport);
     let mut pieces = vec![
@@ -67,14 +67,14 @@ fn ends(attempt: &Attempt) -> Vec<Piece> {
 }
 
 /// The flow after NAT, where that led it to somebody else.
-fn backend(attempt: &Attempt) -> Option<&Flow> {
+fn backend(attempt: &AttemptReport) -> Option<&Flow> {
     let ends = |flow: &Flow| (flow.dst, flow.dport);
     let translated = attempt.translated.as_ref()?;
     (ends(translated) != ends(&attempt.flow)).then_some(translated)
 }
 
 /// `tcp`, or the DNS question.
-fn kind(attempt: &Attempt) -> Piece {
+fn kind(attempt: &AttemptReport) -> Piece {
     match &attempt.dns {
         Some(dns) => {
             let text = format!("dns {} {}", dns.qtype, dns.question);
@@ -85,8 +85,8 @@ fn kind(attempt: &Attempt) -> Piece {
 }
 
 /// What became of it, by whom, how late, and after how many tries.
-fn fate(attempt: &Attempt) -> Vec<Piece> {
-    let Attempt { outcome, dns, .. } = attempt;
+fn fate(attempt: &AttemptReport) -> Vec<Piece> {
+    let AttemptReport { outcome, dns, .. } = attempt;
     // A refusal is an answer too, if not the one that was hoped for.
     let (mark, paint) = match outcome {
         Outcome::Answered => ("✓", Paint::Good),
@@ -115,7 +115,7 @@ fn fate(attempt: &Attempt) -> Vec<Piece> {
     pieces
 }
 
-fn tries(attempt: &Attempt) -> String {
+fn tries(attempt: &AttemptReport) -> String {
     let number = attempt.syns;
     match (attempt.dns.is_some(), number) {
         (true, 1) => "1 query".to_owned(),

@@ -7,10 +7,10 @@ use super::{
     units::{INDENT, grouped, time},
     verdict::{draw_verdict, point},
 };
-use crate::report::record::{Drop, Point};
+use crate::model::{DropReport, Point};
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bool) {
-    let Drop { flow, verdict, .. } = drop;
+pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, drop: &DropReport, told: bool) {
+    let DropReport { flow, verdict, .. } = drop;
     let src = packet::end(drop.src_pod.as_ref(), flow.src, flow.sport);
     let dst = packet::end(drop.dst_pod.as_ref(), flow.dst, flow.dport);
     let mut pieces = vec![
@@ -28,7 +28,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bo
     }
     // Without a verdict, the kernel's reason is the news.
     pieces.push(piece(
-        &drop.reason,
+        drop.reason.name(),
         if known { Paint::Plain } else { Paint::Bad },
     ));
     canvas.line(0, INDENT, &pieces);
@@ -72,14 +72,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, drop: &Drop, told: bo
 }
 
 /// Where in the kernel it happened; only what is known.
-fn place(drop: &Drop) -> Vec<String> {
+fn place(drop: &DropReport) -> Vec<String> {
     let netns = match (&drop.netns_name, drop.netns) {
         (Some(name), _) => Some(format!("netns {name}")),
         (None, Some(inode)) => Some(format!("netns {inode}")),
         (None, None) => None,
     };
     let parts = [
-        drop.hook.as_ref().map(|hook| format!("hook {hook}")),
+        drop.hook.map(|hook| format!("hook {hook}")),
         drop.function.clone(),
         drop.ifname.as_ref().map(|name| format!("dev {name}")),
         netns,

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::report::record::{
-    Confidence, Drop, Flow, LayerResult, LayerRow, Lost, Outcome, Packet, Pod, Point,
-    PolicyVerdict, Record, Started, Summary, Verdict, VerdictCount,
+use crate::model::{
+    Confidence, DropReport, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet, Pod,
+    Point, PolicyDirection, PolicyVerdict, Report, Started, Summary, Verdict, VerdictCount,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -25,7 +25,7 @@ fn flow(proto: &str, src: (&str, u16), dst: (&str, u16)) -> Flow {
     // Port 0 stands for none.
     let port = |port| Some(port).filter(|port| *port != 0);
     Flow {
-        proto: proto.to_owned(),
+        proto: proto.parse().expect("a protocol"),
         src: ip(src.0),
         sport: port(src.1),
         dst: ip(dst.0),
@@ -45,7 +45,7 @@ fn packet(len: u32) -> Packet {
 
 fn tcp(len: u32, flags: &str) -> Option<Packet> {
     Some(Packet {
-        tcp_flags: Some(flags.to_owned()),
+        tcp_flags: Some(flags.parse().expect("flags")),
         seq: Some(1_234_567_890),
         ..packet(len)
     })
@@ -66,15 +66,15 @@ fn unknown() -> Verdict {
     }
 }
 
-fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> Drop {
-    Drop {
+fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> DropReport {
+    DropReport {
         ts: ts(),
         flow,
         original_dst: None,
         outer: None,
         quoted: None,
         packet,
-        reason: reason.to_owned(),
+        reason: reason.into(),
         function: None,
         hook: None,
         ifname: None,
@@ -100,19 +100,19 @@ fn pod(namespace: &str, name: &str) -> Option<Pod> {
     })
 }
 
-fn record(drop: Drop) -> Record {
-    Record::Drop(Box::new(drop))
+fn record(drop: DropReport) -> Report {
+    Report::Drop(Box::new(drop))
 }
 
 /// A SYN that an nft rule in FORWARD dropped.
-pub(super) fn syn() -> Record {
+pub(super) fn syn() -> Report {
     record(syn_drop())
 }
 
-fn syn_drop() -> Drop {
-    Drop {
+fn syn_drop() -> DropReport {
+    DropReport {
         function: Some("nf_hook_slow".to_owned()),
-        hook: Some("FORWARD".to_owned()),
+        hook: Some(Hook::Forward),
         ifname: Some("veth7a1c".to_owned()),
         netns: Some(4_026_532_456),
         netns_name: Some("node".to_owned()),
@@ -125,8 +125,8 @@ fn syn_drop() -> Drop {
 }
 
 /// The same, judged: named pods, more evidence than fits, a policy and a manifest.
-pub(super) fn judged() -> Record {
-    record(Drop {
+pub(super) fn judged() -> Report {
+    record(DropReport {
         src_pod: pod("shop", "web-7d9f8b6c5-x2x4z"),
         dst_pod: pod("shop", "cart-0"),
         verdict: Verdict {
@@ -142,7 +142,7 @@ pub(super) fn judged() -> Record {
             ]),
             fix: strings(&["kubectl -n shop apply -f - <<EOF\nkind: NetworkPolicy\nEOF"]),
             policy: Some(PolicyVerdict {
-                direction: "ingress".to_owned(),
+                direction: PolicyDirection::Ingress,
                 pod: "shop/cart-0".to_owned(),
                 policies: strings(&["shop/deny-all"]),
                 missing: "from pods with app=web, port 443/TCP".to_owned(),
@@ -153,8 +153,8 @@ pub(super) fn judged() -> Record {
 }
 
 /// A storm of UDP, folded.
-pub(super) fn storm() -> Record {
-    record(Drop {
+pub(super) fn storm() -> Report {
+    record(DropReport {
         function: Some("udp_queue_rcv_one_skb".to_owned()),
         ifname: Some("eth0".to_owned()),
         netns: Some(4_026_532_460),
@@ -176,8 +176,8 @@ pub(super) fn storm() -> Record {
 }
 
 /// A packet within VXLAN whose network number nobody knows.
-pub(super) fn vxlan() -> Record {
-    record(Drop {
+pub(super) fn vxlan() -> Report {
+    record(DropReport {
         outer: Some(flow("udp", ("10.0.0.11", 53_211), ("10.0.0.12", 8472))),
         function: Some("vxlan_rcv".to_owned()),
         ifname: Some("eth0".to_owned()),
@@ -192,8 +192,8 @@ pub(super) fn vxlan() -> Record {
 }
 
 /// A DNS query to a ClusterIP, dropped after DNAT.
-pub(super) fn dnat() -> Record {
-    record(Drop {
+pub(super) fn dnat() -> Report {
+    record(DropReport {
         original_dst: Some((ip("10.96.0.10"), Some(53))),
         function: Some("ip_forward".to_owned()),
         ifname: Some("cni0".to_owned()),
@@ -213,10 +213,10 @@ pub(super) fn dnat() -> Record {
 }
 
 /// An ICMP error that would have told a sender to send less.
-pub(super) fn icmp() -> Record {
-    record(Drop {
+pub(super) fn icmp() -> Report {
+    record(DropReport {
         quoted: Some(flow("tcp", ("10.244.3.17", 443), ("10.244.1.5", 43_210))),
-        hook: Some("INPUT".to_owned()),
+        hook: Some(Hook::Input),
         function: Some("nf_hook_slow".to_owned()),
         ..dropped(
             flow("icmp", ("10.0.0.1", 0), ("10.244.3.17", 0)),
@@ -230,8 +230,8 @@ pub(super) fn icmp() -> Record {
 }
 
 /// Long addresses.
-pub(super) fn ipv6() -> Record {
-    record(Drop {
+pub(super) fn ipv6() -> Report {
+    record(DropReport {
         function: Some("ip6_pkt_discard".to_owned()),
         ..dropped(
             flow(
@@ -246,16 +246,16 @@ pub(super) fn ipv6() -> Record {
 }
 
 /// A drop on an interface of this name.
-pub(super) fn drop_on(name: &str) -> Record {
-    record(Drop {
+pub(super) fn drop_on(name: &str) -> Report {
+    record(DropReport {
         ifname: Some(name.to_owned()),
         ..syn_drop()
     })
 }
 
 /// The first record, on a kernel that lacks something.
-pub(super) fn started() -> Record {
-    Record::Started(Started {
+pub(super) fn started() -> Report {
+    Report::Started(Started {
         ts: ts(),
         kernel: "6.1.0-28-amd64".to_owned(),
         interfaces: 12,
@@ -269,8 +269,8 @@ pub(super) fn started() -> Record {
 }
 
 /// The first record of a trace of many namespaces.
-pub(super) fn started_in_namespaces() -> Record {
-    Record::Started(Started {
+pub(super) fn started_in_namespaces() -> Report {
+    Report::Started(Started {
         ts: ts(),
         kernel: "6.12.9".to_owned(),
         interfaces: 1,
@@ -283,8 +283,8 @@ pub(super) fn started_in_namespaces() -> Record {
 }
 
 /// A loss.
-pub(super) fn lost() -> Record {
-    Record::Lost(Lost {
+pub(super) fn lost() -> Report {
+    Report::Lost(Lost {
         ts: ts(),
         events: 1024,
         place: "the ring buffer".to_owned(),
@@ -292,13 +292,13 @@ pub(super) fn lost() -> Record {
 }
 
 /// The last record.
-pub(super) fn summary() -> Record {
+pub(super) fn summary() -> Report {
     let verdict = |point, count, why: &str| VerdictCount {
         point,
         count,
         why: why.to_owned(),
     };
-    Record::Summary(Summary {
+    Report::Summary(Summary {
         ts: Some(ts()),
         drops: 204_331,
         shown: 96,
@@ -325,17 +325,17 @@ pub(super) fn summary() -> Record {
 }
 
 /// The last record of a trace that saw names resolve and a firewall drop connections.
-pub(super) fn reported() -> Record {
+pub(super) fn reported() -> Report {
     let why = "a rule in the chain inet filter forward dropped the SYN";
-    let row = |layer, test, result, evidence: &str, verdict: &str| LayerRow {
+    let row = |layer, test: &'static str, result, evidence: &str, verdict: &str| LayerRow {
         layer,
-        test,
+        test: test.into(),
         result,
         evidence: Some(evidence.to_owned()).filter(|text| !text.is_empty()),
         verdict: Some(verdict.to_owned()).filter(|text| !text.is_empty()),
     };
     let by = "blocked by firewall";
-    Record::Summary(Summary {
+    Report::Summary(Summary {
         ts: Some(ts()),
         drops: 6,
         shown: 6,
@@ -347,31 +347,31 @@ pub(super) fn reported() -> Record {
         }],
         layers: vec![
             row(
-                "DNS",
+                Layer::Dns,
                 "answer",
                 LayerResult::Ok,
                 "2 answered: A cart.shop.svc.cluster.local after 3 ms",
                 "",
             ),
             row(
-                "TCP",
+                Layer::Tcp,
                 "handshake",
                 LayerResult::Failed,
                 "3 unanswered: 10.244.1.5 → 10.244.3.17:443, 3 SYNs in 1002 ms",
                 "firewall (confirmed)",
             ),
-            row("policy", "admitted", LayerResult::NotObserved, "", ""),
+            row(Layer::Policy, "admitted", LayerResult::NotObserved, "", ""),
             row(
-                "firewall",
+                Layer::Firewall,
                 "rules",
                 LayerResult::Failed,
                 why,
                 "firewall (confirmed), 3 attempts",
             ),
-            row("overlay", "tunnel", LayerResult::Blocked, "", by),
-            row("MTU", "full size", LayerResult::Blocked, "", by),
-            row("listener", "accept", LayerResult::Blocked, "", by),
-            row("TLS", "handshake", LayerResult::Blocked, "", by),
+            row(Layer::Overlay, "tunnel", LayerResult::Blocked, "", by),
+            row(Layer::Mtu, "full size", LayerResult::Blocked, "", by),
+            row(Layer::Listener, "accept", LayerResult::Blocked, "", by),
+            row(Layer::Tls, "handshake", LayerResult::Blocked, "", by),
         ],
         verdict: Some(Verdict {
             point: Point::Firewall,
@@ -386,8 +386,8 @@ pub(super) fn reported() -> Record {
 }
 
 /// The last record of a trace amid a flood of SYNs.
-pub(super) fn flooded() -> Record {
-    Record::Summary(Summary {
+pub(super) fn flooded() -> Report {
+    Report::Summary(Summary {
         ts: Some(ts()),
         attempts: [
             (Outcome::Answered, 1_204),
@@ -403,8 +403,8 @@ pub(super) fn flooded() -> Record {
 }
 
 /// The last record of a trace that saw nothing.
-pub(super) fn nothing_seen() -> Record {
-    Record::Summary(Summary {
+pub(super) fn nothing_seen() -> Report {
+    Report::Summary(Summary {
         ts: Some(ts()),
         noise: 4,
         ..Summary::default()
@@ -412,7 +412,7 @@ pub(super) fn nothing_seen() -> Record {
 }
 
 /// One of each.
-pub(super) fn all() -> Vec<Record> {
+pub(crate) fn all() -> Vec<Report> {
     let mut all = vec![
         started(),
         started_in_namespaces(),

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::canvas::is_unsafe;
-use crate::report::record::Record;
+use crate::{model::Report, report::record};
 
 /// One line, with its newline.
-pub(super) fn render(record: &Record) -> serde_json::Result<String> {
-    let json = serde_json::to_string(record)?;
+pub(super) fn render(report: &Report) -> serde_json::Result<String> {
+    let json = record::write(report)?;
     let mut line = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         // JSON allows DEL, C1 and bidirectional controls raw in strings (and these cannot stand

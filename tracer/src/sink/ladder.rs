@@ -8,7 +8,7 @@ use super::{
     packet,
     units::INDENT,
 };
-use crate::report::record::{Attempt, Direction, Flow, Hop, Outcome};
+use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome};
 
 /// A row that breaks goes on below its interface, behind the mark and the direction.
 const HANG: usize = INDENT + 7;
@@ -17,8 +17,8 @@ const HANG: usize = INDENT + 7;
 const WIDEST: usize = 20;
 
 /// Draws the ladder.
-pub(super) fn draw(canvas: &mut Canvas<'_>, attempt: &Attempt) {
-    let Attempt {
+pub(super) fn draw(canvas: &mut Canvas<'_>, attempt: &AttemptReport) {
+    let AttemptReport {
         hops, reply_hops, ..
     } = attempt;
     let table = Table::new(attempt);
@@ -45,7 +45,7 @@ struct Table {
 }
 
 impl Table {
-    fn new(attempt: &Attempt) -> Self {
+    fn new(attempt: &AttemptReport) -> Self {
         let hops = || attempt.hops.iter().chain(&attempt.reply_hops);
         let widest = |text: fn(&Hop) -> String| {
             hops()
@@ -117,10 +117,10 @@ fn at(hop: &Hop) -> String {
 }
 
 /// What came back.
-fn reply(attempt: &Attempt) -> &'static str {
+fn reply(attempt: &AttemptReport) -> &'static str {
     let is_icmp = |hop: &Hop| {
         let flow = hop.flow.as_ref();
-        flow.is_some_and(|flow| flow.proto.starts_with("icmp"))
+        flow.is_some_and(|flow| flow.proto.is_icmp())
     };
     match attempt.outcome {
         Outcome::Refused => "RST",
@@ -132,7 +132,7 @@ fn reply(attempt: &Attempt) -> &'static str {
 }
 
 /// Where the trail ends too early; `None` where it leads all the way.
-fn gap(attempt: &Attempt) -> Option<String> {
+fn gap(attempt: &AttemptReport) -> Option<String> {
     match attempt.outcome {
         Outcome::Answered | Outcome::Refused | Outcome::Rejected => None,
         Outcome::Stalled => Some("data does not get through".to_owned()),
@@ -143,7 +143,7 @@ fn gap(attempt: &Attempt) -> Option<String> {
     }
 }
 
-fn gap_there(attempt: &Attempt) -> String {
+fn gap_there(attempt: &AttemptReport) -> String {
     let Some(last) = attempt.hops.last() else {
         return "seen at no interface".to_owned();
     };
@@ -154,7 +154,7 @@ fn gap_there(attempt: &Attempt) -> String {
     }
 }
 
-fn gap_back(attempt: &Attempt, last: &Hop) -> String {
+fn gap_back(attempt: &AttemptReport, last: &Hop) -> String {
     let what = reply(attempt);
     let seen = place(attempt, last);
     match next_on_the_way_back(attempt) {
@@ -167,7 +167,7 @@ fn gap_back(attempt: &Attempt, last: &Hop) -> String {
 }
 
 /// The interface, and its namespace where the ladder has several interfaces of that name.
-fn place(attempt: &Attempt, hop: &Hop) -> String {
+fn place(attempt: &AttemptReport, hop: &Hop) -> String {
     let mut hops = attempt.hops.iter().chain(&attempt.reply_hops);
     if hops.any(|other| other.ifname == hop.ifname && other.netns != hop.netns) {
         format!("{} of {}", hop.ifname, netns(hop))
@@ -177,8 +177,8 @@ fn place(attempt: &Attempt, hop: &Hop) -> String {
 }
 
 /// The hop that the reply had to pass next: the way back mirrors the way there.
-fn next_on_the_way_back(attempt: &Attempt) -> Option<&Hop> {
-    let Attempt {
+fn next_on_the_way_back(attempt: &AttemptReport) -> Option<&Hop> {
+    let AttemptReport {
         hops, reply_hops, ..
     } = attempt;
     let passed = |hop: &Hop| reply_hops.iter().any(|reply| mirrors(hop, reply));

@@ -9,7 +9,7 @@ use super::{
     canvas::{Canvas, NARROWEST, Paint, piece, sanitized},
     units::INDENT,
 };
-use crate::report::record::{LayerResult, LayerRow};
+use crate::model::{LayerResult, LayerRow};
 
 const HEADER: [&str; 5] = ["Layer", "Test", "Result", "Evidence", "Verdict"];
 /// Columns between columns.
@@ -69,7 +69,7 @@ fn layout(rows: &[LayerRow], width: Option<usize>) -> (Table, Range<usize>) {
         };
         let (evidence, verdict) = (text(&row.evidence), text(&row.verdict));
         let result = result(row.result);
-        table.add_row([row.layer, row.test, result, &evidence, &verdict]);
+        table.add_row([row.layer.name(), &row.test, result, &evidence, &verdict]);
     }
     let mut wide: Vec<_> = table.column_max_content_widths();
     if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {

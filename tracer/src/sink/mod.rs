@@ -7,7 +7,7 @@ mod attempt;
 mod canvas;
 mod drop;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod json;
 mod ladder;
 mod layers;
@@ -21,7 +21,7 @@ mod verdict;
 use std::io::{self, ErrorKind, Write};
 
 pub use self::terminal::{ColorChoice, Style, Terminal};
-use crate::report::record::Record;
+use crate::model::Report;
 
 /// For whom to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,10 +74,10 @@ impl<W: Write> Printer<W> {
     }
 
     /// Prints one record and flushes it.
-    pub fn print(&mut self, record: &Record) -> io::Result<Delivery> {
+    pub fn print(&mut self, report: &Report) -> io::Result<Delivery> {
         let rendered = match &mut self.renderer {
-            Renderer::Text(text) => text.render(record),
-            Renderer::Json => json::render(record)?,
+            Renderer::Text(text) => text.render(report),
+            Renderer::Json => json::render(report)?,
         };
         match self
             .out

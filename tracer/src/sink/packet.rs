@@ -2,11 +2,13 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
+use tracer_common::packet::protocol;
+
 use super::{
     canvas::{Canvas, Paint},
     units::INDENT,
 };
-use crate::report::record::{Flow, Packet, Pod};
+use crate::model::{Flow, Packet, Pod, Protocol, TcpFlags};
 
 /// An address, with its port where it has one. IPv6 gets brackets then.
 pub(super) fn address(ip: IpAddr, port: Option<u16>) -> String {
@@ -37,18 +39,18 @@ pub(super) fn ends(flow: &Flow) -> String {
 
 /// The protocol, and what the packet is within it.
 pub(super) fn what(flow: &Flow, packet: Option<&Packet>) -> String {
-    let mut text = protocol(&flow.proto);
+    let mut text = protocol_name(flow.proto);
     let Some(packet) = packet else { return text };
     if let Some((kind, code)) = packet.icmp {
         text.push(' ');
-        text += &icmp(flow.proto == "icmpv6", kind, code);
+        text += &icmp(flow.proto == Protocol::Icmpv6, kind, code);
     }
     let mut carries_data = true;
-    if let Some(flags) = &packet.tcp_flags {
+    if let Some(flags) = packet.tcp_flags {
         text.push(' ');
         text += &tcp_flags(flags);
         // The length of a SYN, FIN or RST says nothing, unless data rides on it.
-        carries_data = !flags.contains(['S', 'F', 'R']) || packet.len > 120;
+        carries_data = !(flags.syn() || flags.fin() || flags.rst()) || packet.len > 120;
     }
     if carries_data && packet.icmp.is_none() {
         write!(text, " {} B", packet.len).unwrap_or_default();
@@ -61,44 +63,38 @@ pub(super) fn what(flow: &Flow, packet: Option<&Packet>) -> String {
 
 /// What an outer packet wraps its inner one in.
 pub(super) fn tunnel(outer: &Flow) -> &'static str {
-    match (outer.proto.as_str(), outer.dport) {
-        ("udp", Some(4789 | 8472)) => "VXLAN",
-        ("udp", Some(6081)) => "Geneve",
-        ("4" | "ipip" | "41", _) => "IP-in-IP",
-        ("47" | "gre", _) => "GRE",
+    match (outer.proto, outer.dport) {
+        (Protocol::Udp, Some(4789 | 8472)) => "VXLAN",
+        (Protocol::Udp, Some(6081)) => "Geneve",
+        (Protocol::Other(protocol::IPIP | protocol::IPV6), _) => "IP-in-IP",
+        (Protocol::Other(protocol::GRE), _) => "GRE",
         _ => "a tunnel",
     }
 }
 
-fn protocol(proto: &str) -> String {
-    match proto {
-        "132" => "sctp".to_owned(),
-        number if number.bytes().all(|b| b.is_ascii_digit()) => format!("IP protocol {number}"),
-        name => name.to_owned(),
+fn protocol_name(protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Other(number) => format!("IP protocol {number}"),
+        named => named.to_string(),
     }
 }
 
-fn tcp_flags(flags: &str) -> String {
-    let names: Option<Vec<_>> = flags
-        .chars()
-        .map(|flag| {
-            Some(match flag {
-                'S' => "SYN",
-                'A' => "ACK",
-                'F' => "FIN",
-                'R' => "RST",
-                'P' => "PSH",
-                'U' => "URG",
-                'E' => "ECE",
-                'C' | 'W' => "CWR",
-                _ => return None,
-            })
-        })
-        .collect();
-    match names {
-        Some(names) if !names.is_empty() => names.join("-"),
-        _ if flags.is_empty() => "without flags".to_owned(),
-        _ => flags.to_owned(),
+fn tcp_flags(flags: TcpFlags) -> String {
+    let names: Vec<_> = [
+        (flags.syn(), "SYN"),
+        (flags.fin(), "FIN"),
+        (flags.rst(), "RST"),
+        (flags.psh(), "PSH"),
+        (flags.urg(), "URG"),
+        (flags.ack(), "ACK"),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, name)| is_set.then_some(name))
+    .collect();
+    if names.is_empty() {
+        "without flags".to_owned()
+    } else {
+        names.join("-")
     }
 }
 
@@ -146,11 +142,11 @@ mod tests {
 
     #[test]
     fn flags_have_names() {
-        assert_eq!(tcp_flags("S"), "SYN");
-        assert_eq!(tcp_flags("SA"), "SYN-ACK");
-        assert_eq!(tcp_flags("SEW"), "SYN-ECE-CWR");
-        assert_eq!(tcp_flags("x?"), "x?");
-        assert_eq!(tcp_flags(""), "without flags");
+        let names = |text: &str| tcp_flags(text.parse().expect("flags"));
+        assert_eq!(names("S"), "SYN");
+        assert_eq!(names("SA"), "SYN-ACK");
+        assert_eq!(names("PA"), "PSH-ACK");
+        assert_eq!(names(""), "without flags");
     }
 
     #[test]

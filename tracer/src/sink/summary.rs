@@ -9,7 +9,7 @@ use super::{
     units::{INDENT, grouped, time},
     verdict::{alarm, blame, draw_remedy},
 };
-use crate::report::record::{LayerResult, Outcome, Summary, VerdictCount};
+use crate::model::{LayerResult, Outcome, Summary, VerdictCount};
 
 /// Draws the summary.
 pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
@@ -122,7 +122,7 @@ fn draw_conclusion(canvas: &mut Canvas<'_>, summary: &Summary) {
         (text, Paint::Warn)
     } else if let Some(row) = layers.iter().find(|row| row.result == LayerResult::Failed) {
         let how = row.verdict.as_deref().unwrap_or("failed");
-        (format!("{}: {how}", row.layer), Paint::Warn)
+        (format!("{}: {how}", row.layer.name()), Paint::Warn)
     } else if all > 0 {
         ("no failure seen".to_owned(), Paint::Good)
     } else {

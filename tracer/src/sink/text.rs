@@ -7,7 +7,7 @@ use super::{
     units::{INDENT, grouped, time},
 };
 use crate::{
-    report::record::{Lost, Record, Started, Verdict},
+    model::{Lost, Report, Started, Verdict},
     words,
 };
 
@@ -38,16 +38,16 @@ impl Text {
     }
 
     /// The lines of one record.
-    pub(super) fn render(&mut self, record: &Record) -> String {
+    pub(super) fn render(&mut self, report: &Report) -> String {
         let mut canvas = Canvas::new(&self.style);
-        match record {
-            Record::Started(started) => draw_started(&mut canvas, &self.style, started),
-            Record::Drop(drop) => {
+        match report {
+            Report::Started(started) => draw_started(&mut canvas, &self.style, started),
+            Report::Drop(drop) => {
                 let known = self.was_told(&drop.verdict);
                 drop::draw(&mut canvas, &self.style, drop, known);
                 self.told = Some(drop.verdict.clone());
             }
-            Record::Attempt(attempt) => {
+            Report::Attempt(attempt) => {
                 let known = attempt
                     .verdict
                     .as_ref()
@@ -57,8 +57,8 @@ impl Text {
                     self.told.clone_from(&attempt.verdict);
                 }
             }
-            Record::Lost(lost) => draw_lost(&mut canvas, &self.style, lost),
-            Record::Summary(sums) => summary::draw(&mut canvas, &self.style, sums),
+            Report::Lost(lost) => draw_lost(&mut canvas, &self.style, lost),
+            Report::Summary(sums) => summary::draw(&mut canvas, &self.style, sums),
         }
         canvas.finish()
     }

@@ -4,7 +4,7 @@ use super::{
     canvas::{Canvas, Paint, Piece, piece},
     units::INDENT,
 };
-use crate::report::record::{Confidence, Point, PolicyVerdict, Verdict};
+use crate::model::{Confidence, Point, PolicyVerdict, Verdict};
 
 /// Facts shown with each drop. The others are in the JSON.
 const EVIDENCE_SHOWN: usize = 2;
@@ -69,7 +69,7 @@ pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict
             "{} isolates {} for {}; missing: {}",
             policy.policies.join(", "),
             policy.pod,
-            policy.direction,
+            policy.direction.name(),
             policy.missing
         );
         canvas.labelled(INDENT, "policy:", &text, Paint::Plain);

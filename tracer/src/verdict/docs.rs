@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{attempts, cluster, drops::RULES};
-use crate::report::record::Point;
+use crate::model::Point;
 
 /// All points, in the order of the contract, each with what it means.
 const POINTS: &[(Point, &str)] = &[

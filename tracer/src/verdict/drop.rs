@@ -3,11 +3,11 @@
 use super::drops::{Finding, RULES, function, is_netfilter};
 use crate::{
     decode::drop::DropFacts,
+    model::{Confidence, Point, Verdict},
     node::{
         facts::{NodeFacts, Wants},
         gather::Fact,
     },
-    report::record::{Confidence, Point, Verdict},
 };
 
 /// Judges a drop by the first rule that applies. `node` is what the node says of it, as far as it
@@ -55,11 +55,11 @@ pub fn wants(facts: &DropFacts) -> Wants {
         Point::Route => &[Fact::Route, Fact::Overlay],
         Point::Listener => &[Fact::Listener],
         Point::Queue => &[Fact::Qdisc],
-        Point::Firewall if !is_netfilter(facts) => match facts.reason.as_str() {
+        Point::Firewall if !is_netfilter(facts) => match facts.reason.name() {
             "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => &[Fact::CgroupPrograms],
             _ => &[Fact::Programs],
         },
-        Point::Unknown if facts.reason == "NOT_SPECIFIED" => &[Fact::Link],
+        Point::Unknown if !facts.reason.is_specified() => &[Fact::Link],
         _ => &[],
     };
     Wants {

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{
     cluster::view::View,
+    model::{Confidence, Point, PolicyVerdict, Verdict},
     policy::{Answer, Flow, Outcome, Refusal, Side, near_misses, traps},
-    report::record::{Confidence, Point, PolicyVerdict, Verdict},
 };
 
 /// The answer.

@@ -3,16 +3,19 @@
 use std::net::IpAddr;
 
 use super::{
-    condition::{Field, Version, protocol, state},
+    condition::{Field, Version, state},
     model::Family,
 };
-use crate::decode::{drop::DropFacts, tracked::Tracked};
+use crate::{
+    decode::{drop::DropFacts, tracked::Tracked},
+    model::Hook,
+};
 
 /// A packet at a hook. What is `None` is not known.
 #[derive(Clone, Debug)]
 pub struct HookPacket {
-    /// The hook as drops show it: `FORWARD`, `BRIDGE_FORWARD`, `INGRESS`.
-    pub hook: Option<String>,
+    /// The hook.
+    pub hook: Option<Hook>,
     /// Source address at the hook, after NAT that was done before.
     pub src: IpAddr,
     /// Destination address at the hook.
@@ -58,9 +61,9 @@ impl HookPacket {
         let device = facts.ifname.clone().filter(|_| !is_bridged);
         let goes_out = matches!(
             facts.hook,
-            Some("POSTROUTING" | "BRIDGE_POSTROUTING" | "EGRESS")
+            Some(Hook::Postrouting | Hook::BridgePostrouting | Hook::Egress)
         );
-        let is_either = facts.hook.is_none_or(|hook| hook.starts_with("BRIDGE_"));
+        let is_either = facts.hook.is_none_or(Hook::is_bridge);
         let (iifname, oifname) = match (device, goes_out) {
             (Some(_), _) if is_either => (None, None),
             (device, true) => (None, device),
@@ -68,7 +71,7 @@ impl HookPacket {
         };
         let icmp = facts.packet.as_ref().and_then(|packet| packet.icmp);
         let inner = Self {
-            hook: facts.hook.map(str::to_owned),
+            hook: facts.hook,
             src: tuple.src.into(),
             dst: tuple.dst.into(),
             proto: tuple.proto,
@@ -90,12 +93,12 @@ impl HookPacket {
         Self {
             src: outer.src,
             dst: outer.dst,
-            proto: protocol(&outer.proto).unwrap_or_default(),
+            proto: outer.proto.number(),
             sport: outer.sport,
             dport: outer.dport,
             tcp_flags: None,
             icmp_type: None,
-            iifname: inner.iifname.filter(|_| facts.hook != Some("OUTPUT")),
+            iifname: inner.iifname.filter(|_| facts.hook != Some(Hook::Output)),
             is_later_fragment: false,
             ..inner
         }
@@ -103,19 +106,17 @@ impl HookPacket {
 
     /// Whether chains of this family and hook see the packet.
     pub(super) fn meets(&self, family: Family, hook: &str) -> bool {
-        let of_hook = match &self.hook {
+        let of_hook = match self.hook {
             None => true,
             Some(own) => {
-                let is_bridge = own.starts_with("BRIDGE_");
-                let is_device = matches!(own.as_str(), "INGRESS" | "EGRESS");
-                let name = own.trim_start_matches("BRIDGE_").to_ascii_lowercase();
+                let (is_bridge, is_device) = (own.is_bridge(), own.is_device());
                 let kind = match family {
                     Family::Bridge => is_bridge,
                     Family::Netdev => is_device,
                     Family::Inet => !is_bridge,
                     Family::Ip | Family::Ip6 => !is_bridge && !is_device,
                 };
-                kind && name == hook
+                kind && own.name_in_family().eq_ignore_ascii_case(hook)
             }
         };
         let of_version = match family {
@@ -151,10 +152,10 @@ impl HookPacket {
             },
             Field::Family => Value::Number(if self.src.is_ipv4() { 2 } else { 10 }),
             Field::EtherType => Value::Number(if self.src.is_ipv4() { 0x0800 } else { 0x86dd }),
-            Field::Input => name(self.iifname.as_deref(), self.is_hook(&["OUTPUT"])),
+            Field::Input => name(self.iifname.as_deref(), self.is_hook(&[Hook::Output])),
             Field::Output => name(
                 self.oifname.as_deref(),
-                self.is_hook(&["PREROUTING", "INPUT", "INGRESS"]),
+                self.is_hook(&[Hook::Prerouting, Hook::Input, Hook::Ingress]),
             ),
             Field::IcmpType(proto) if proto != self.proto => Value::Absent,
             Field::IcmpType(_) => match self.icmp_type {
@@ -166,8 +167,8 @@ impl HookPacket {
         }
     }
 
-    fn is_hook(&self, hooks: &[&str]) -> bool {
-        self.hook.as_deref().is_some_and(|own| hooks.contains(&own))
+    fn is_hook(&self, hooks: &[Hook]) -> bool {
+        self.hook.is_some_and(|own| hooks.contains(&own))
     }
 
     fn port(&self, proto: Option<u8>, port: Option<u16>) -> Value<'_> {

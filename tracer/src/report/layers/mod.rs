@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     decode::tls::TlsCounts,
-    report::record::{Attempt, Confidence, Drop, Outcome, Point, Tls, Verdict},
+    model::{AttemptReport, Confidence, DropReport, Outcome, Point, TlsStage, Verdict},
 };
 
 /// Attempts whose fate can still be taken back: as many as are followed at once.
@@ -88,7 +88,7 @@ struct Share {
     tunnel: bool,
     blocks: Option<Point>,
     code: Option<String>,
-    tls: Option<Tls>,
+    tls: Option<TlsStage>,
     blamed: Option<u64>,
 }
 
@@ -99,7 +99,7 @@ impl Layers {
     }
 
     /// Takes a drop.
-    pub fn dropped(&mut self, drop: &Drop) {
+    pub fn dropped(&mut self, drop: &DropReport) {
         let number = self.blame(&drop.verdict);
         if let Some(blamed) = self.blamed(number) {
             blamed.drops += drop.count;
@@ -107,7 +107,7 @@ impl Layers {
     }
 
     /// Takes an attempt; one that corrects an earlier record takes its place.
-    pub fn attempted(&mut self, attempt: &Attempt) {
+    pub fn attempted(&mut self, attempt: &AttemptReport) {
         let id = id(attempt);
         match (self.standing.remove(&id), attempt.corrects) {
             (Some(share), _) => self.take_back(id, &share),
@@ -157,10 +157,10 @@ impl Layers {
             .max_by_key(|blamed| weight(blamed))
     }
 
-    fn share(&mut self, attempt: &Attempt) -> Share {
+    fn share(&mut self, attempt: &AttemptReport) -> Share {
         // The TCP handshake was done.
         let outcome = match attempt.tls {
-            Some(Tls::Reset) => Outcome::Answered,
+            Some(TlsStage::Reset) => Outcome::Answered,
             _ => attempt.outcome,
         };
         let verdict = attempt.verdict.as_ref();
@@ -180,9 +180,9 @@ impl Layers {
             tunnel: hops.any(|hop| hop.outer.is_some()),
             blocks: elsewhere.filter(|_| !reached).map(|verdict| verdict.point),
             tls: attempt.tls.filter(|tls| match tls {
-                Tls::Reset => true,
-                Tls::Sent => outcome == Outcome::Stalled,
-                Tls::Acknowledged | Tls::Answered => false,
+                TlsStage::Reset => true,
+                TlsStage::Sent => outcome == Outcome::Stalled,
+                TlsStage::Acknowledged | TlsStage::Answered => false,
             }),
             code: attempt.dns.as_ref().and_then(|dns| dns.rcode.clone()),
             blamed: verdict.map(|verdict| self.blame(verdict)),
@@ -270,7 +270,7 @@ impl Layers {
 impl Hellos {
     fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
         match share.tls {
-            Some(Tls::Reset) => by(&mut self.reset),
+            Some(TlsStage::Reset) => by(&mut self.reset),
             Some(_) => by(&mut self.unacknowledged),
             None => {}
         }
@@ -326,7 +326,7 @@ impl Blamed {
     }
 }
 
-fn id(attempt: &Attempt) -> Id {
+fn id(attempt: &AttemptReport) -> Id {
     let mut hasher = DefaultHasher::new();
     (attempt.ts, &attempt.flow, attempt.isn).hash(&mut hasher);
     hasher.finish()

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Blamed, Hellos, Layers, Tally};
 use crate::{
-    report::record::{
-        Attempt, LayerResult, LayerRow, Outcome, Pod,
+    model::{
+        AttemptReport, Layer, LayerResult, LayerRow, Outcome, Pod,
         Point::{self, Checksum, Conntrack, Endpoint, Firewall, Listener, Mtu, Overlay, Policy},
     },
     words,
@@ -31,7 +31,7 @@ impl Layers {
         vec![
             self.dns_row(),
             self.tcp_row(),
-            self.blamed_row(row("policy", "admitted"), |point| point == Policy),
+            self.blamed_row(row(Layer::Policy, "admitted"), |point| point == Policy),
             self.firewall_row(complete),
             self.overlay_row(),
             self.mtu_row(),
@@ -41,7 +41,7 @@ impl Layers {
     }
 
     fn dns_row(&self) -> LayerRow {
-        let row = row("DNS", "answer");
+        let row = row(Layer::Dns, "answer");
         let Self { dns, .. } = self;
         if dns.all() == 0 {
             return row;
@@ -68,7 +68,7 @@ impl Layers {
     }
 
     fn tcp_row(&self) -> LayerRow {
-        let row = row("TCP", "handshake");
+        let row = row(Layer::Tcp, "handshake");
         let Self { tcp, .. } = self;
         if tcp.all() == 0 {
             return if self.names_failed() {
@@ -92,7 +92,7 @@ impl Layers {
 
     /// Only an attempt that got through shows that no rule was in its way.
     fn firewall_row(&self, complete: bool) -> LayerRow {
-        let row = self.blamed_row(row("firewall", "rules"), |point| point == Firewall);
+        let row = self.blamed_row(row(Layer::Firewall, "rules"), |point| point == Firewall);
         if row.result == LayerResult::Failed {
             return row;
         }
@@ -121,7 +121,7 @@ impl Layers {
     }
 
     fn overlay_row(&self) -> LayerRow {
-        let row = self.blamed_row(row("overlay", "tunnel"), |point| point == Overlay);
+        let row = self.blamed_row(row(Layer::Overlay, "tunnel"), |point| point == Overlay);
         if row.result == LayerResult::Failed {
             return row;
         }
@@ -159,7 +159,7 @@ impl Layers {
 
     /// That full-size packets pass is not in the records: this layer is never `ok`.
     fn mtu_row(&self) -> LayerRow {
-        let row = self.blamed_row(row("MTU", "full size"), |point| point == Mtu);
+        let row = self.blamed_row(row(Layer::Mtu, "full size"), |point| point == Mtu);
         if row.result == LayerResult::Failed {
             return row;
         }
@@ -170,7 +170,7 @@ impl Layers {
         // A socket that a handshake was refused by. Other sockets have no row.
         let refused = self.tcp.count(Outcome::Refused) > 0;
         let own = |point| point == Listener || (refused && point == Point::Socket);
-        let row = self.blamed_row(row("listener", "accept"), own);
+        let row = self.blamed_row(row(Layer::Listener, "accept"), own);
         if row.result == LayerResult::Failed {
             return row;
         }
@@ -196,7 +196,7 @@ impl Layers {
     }
 
     fn tls_row(&self) -> LayerRow {
-        let row = row("TLS", "ClientHello");
+        let row = row(Layer::Tls, "ClientHello");
         let Hellos {
             counts,
             unacknowledged,
@@ -333,10 +333,10 @@ fn first_block(tally: &Tally, path: &[Point], tunnel: impl Fn(bool) -> bool) -> 
     path.iter().copied().find(lost)
 }
 
-fn row(layer: &'static str, test: &'static str) -> LayerRow {
+fn row(layer: Layer, test: &'static str) -> LayerRow {
     LayerRow {
         layer,
-        test,
+        test: test.into(),
         result: LayerResult::NotObserved,
         evidence: None,
         verdict: None,
@@ -393,8 +393,8 @@ fn summed_up(tally: &Tally) -> String {
 }
 
 /// An attempt in a few words.
-pub(super) fn example(attempt: &Attempt) -> String {
-    let Attempt {
+pub(super) fn example(attempt: &AttemptReport) -> String {
+    let AttemptReport {
         flow,
         outcome,
         waited_ms,

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::report::record::{Direction, Dns, Flow, Hop, LayerResult, LayerRow};
+use crate::model::{Direction, Dns, Flow, Hop, Layer, LayerResult, LayerRow};
 
 fn flow(proto: &str, dst: &str, dport: u16) -> Flow {
     Flow {
-        proto: proto.to_owned(),
+        proto: proto.parse().expect("a protocol"),
         src: [10, 244, 1, 5].into(),
         sport: Some(43_210),
         dst: dst.parse().expect("an address"),
@@ -30,8 +30,8 @@ fn hop(outer: bool) -> Hop {
 }
 
 /// The `n`th attempt.
-fn tcp(n: u64, outcome: Outcome) -> Attempt {
-    Attempt {
+fn tcp(n: u64, outcome: Outcome) -> AttemptReport {
+    AttemptReport {
         ts: SystemTime::UNIX_EPOCH + Duration::from_secs(n),
         flow: flow("tcp", "10.244.3.17", 443),
         original_dst: None,
@@ -54,8 +54,8 @@ fn tcp(n: u64, outcome: Outcome) -> Attempt {
     }
 }
 
-fn dns(n: u64, outcome: Outcome, rcode: Option<&str>) -> Attempt {
-    Attempt {
+fn dns(n: u64, outcome: Outcome, rcode: Option<&str>) -> AttemptReport {
+    AttemptReport {
         flow: flow("udp", "10.244.2.2", 53),
         isn: None,
         dns: Some(Dns {
@@ -78,22 +78,22 @@ fn verdict(point: Point, confidence: Confidence) -> Option<Verdict> {
     })
 }
 
-fn failed(n: u64, point: Point, confidence: Confidence) -> Attempt {
-    Attempt {
+fn failed(n: u64, point: Point, confidence: Confidence) -> AttemptReport {
+    AttemptReport {
         verdict: verdict(point, confidence),
         ..tcp(n, Outcome::Unanswered)
     }
 }
 
-fn drop_at(point: Point, count: u64) -> Drop {
-    Drop {
+fn drop_at(point: Point, count: u64) -> DropReport {
+    DropReport {
         ts: SystemTime::UNIX_EPOCH,
         flow: flow("udp", "10.244.3.17", 514),
         original_dst: None,
         outer: None,
         quoted: None,
         packet: None,
-        reason: "NETFILTER_DROP".to_owned(),
+        reason: "NETFILTER_DROP".into(),
         function: None,
         hook: None,
         ifname: None,
@@ -109,7 +109,7 @@ fn drop_at(point: Point, count: u64) -> Drop {
     }
 }
 
-fn of(attempts: &[Attempt]) -> Layers {
+fn of(attempts: &[AttemptReport]) -> Layers {
     let mut layers = Layers::default();
     for attempt in attempts {
         layers.attempted(attempt);
@@ -131,12 +131,12 @@ fn text(rows: &[LayerRow]) -> String {
             LayerResult::NotObserved => "not observed",
         };
         let (evidence, verdict) = (optional(&row.evidence), optional(&row.verdict));
-        format!("{} | {result} | {evidence} | {verdict}\n", row.layer)
+        format!("{} | {result} | {evidence} | {verdict}\n", row.layer.name())
     };
     rows.iter().map(line).collect()
 }
 
-fn result_of(layers: &Layers, layer: &str) -> LayerResult {
+fn result_of(layers: &Layers, layer: Layer) -> LayerResult {
     let rows = layers.rows(true);
     let row = rows.iter().find(|row| row.layer == layer);
     row.expect("such a layer").result
@@ -154,7 +154,7 @@ fn where_nothing_was_seen_nothing_is_said() {
 
 #[test]
 fn health_is_said_of_what_was_seen_to_work() {
-    let through_tunnel = Attempt {
+    let through_tunnel = AttemptReport {
         hops: vec![hop(false), hop(true)],
         ..tcp(2, Outcome::Answered)
     };
@@ -175,7 +175,7 @@ fn health_is_said_of_what_was_seen_to_work() {
 #[test]
 fn without_a_tunnel_the_overlay_is_not_observed() {
     let layers = of(&[tcp(1, Outcome::Answered)]);
-    assert_eq!(result_of(&layers, "overlay"), LayerResult::NotObserved);
+    assert_eq!(result_of(&layers, Layer::Overlay), LayerResult::NotObserved);
 }
 
 #[test]
@@ -200,13 +200,16 @@ fn a_drop_of_the_answer_does_not_block_the_listener() {
     let mut attempt = failed(1, Point::Firewall, Confidence::Confirmed);
     attempt.reply_hops = vec![hop(false)];
     let layers = of(&[attempt]);
-    assert_eq!(result_of(&layers, "listener"), LayerResult::NotObserved);
-    assert_eq!(result_of(&layers, "TLS"), LayerResult::Blocked);
+    assert_eq!(
+        result_of(&layers, Layer::Listener),
+        LayerResult::NotObserved
+    );
+    assert_eq!(result_of(&layers, Layer::Tls), LayerResult::Blocked);
 }
 
 #[test]
 fn what_was_lost_off_the_node_leaves_the_other_layers_open() {
-    let attempt = Attempt {
+    let attempt = AttemptReport {
         hops: vec![hop(true)],
         syns: 3,
         waited_ms: 1002,
@@ -225,15 +228,15 @@ fn what_was_lost_off_the_node_leaves_the_other_layers_open() {
     ");
     assert_eq!(layers.verdict().map(|v| v.point), Some(Point::OffNode));
 
-    layers.attempted(&Attempt {
+    layers.attempted(&AttemptReport {
         hops: vec![hop(true)],
         ..tcp(2, Outcome::Answered)
     });
-    for layer in ["firewall", "overlay", "MTU", "listener"] {
+    for layer in [Layer::Firewall, Layer::Overlay, Layer::Mtu, Layer::Listener] {
         assert_eq!(
             result_of(&layers, layer),
             LayerResult::NotObserved,
-            "{layer}"
+            "{layer:?}"
         );
     }
 }
@@ -259,7 +262,7 @@ fn names_resolve_and_the_connection_fails() {
 
 #[test]
 fn without_names_nothing_is_tried() {
-    let query = Attempt {
+    let query = AttemptReport {
         verdict: verdict(Point::Policy, Confidence::Confirmed),
         syns: 2,
         ..dns(1, Outcome::Unanswered, None)
@@ -285,13 +288,13 @@ fn without_names_nothing_is_tried() {
     TLS | blocked | - | blocked by DNS
     ");
     let missing = of(&[dns(1, Outcome::Answered, Some("NXDOMAIN"))]);
-    assert_eq!(result_of(&missing, "DNS"), LayerResult::Ok);
-    assert_eq!(result_of(&missing, "TCP"), LayerResult::NotObserved);
+    assert_eq!(result_of(&missing, Layer::Dns), LayerResult::Ok);
+    assert_eq!(result_of(&missing, Layer::Tcp), LayerResult::NotObserved);
 }
 
 #[test]
 fn a_stall_is_a_failure_behind_the_handshake() {
-    let attempt = Attempt {
+    let attempt = AttemptReport {
         verdict: verdict(Point::Mtu, Confidence::Possible),
         ..tcp(1, Outcome::Stalled)
     };
@@ -312,7 +315,7 @@ fn a_stall_is_a_failure_behind_the_handshake() {
 #[test]
 fn a_closed_port_is_the_listeners() {
     let refused = |confidence| {
-        of(&[Attempt {
+        of(&[AttemptReport {
             outcome: Outcome::Refused,
             reply_hops: vec![hop(false)],
             ..failed(1, Point::Socket, confidence)
@@ -329,14 +332,17 @@ fn a_closed_port_is_the_listeners() {
     TLS | blocked | - | blocked by TCP
     ");
     let unsure = refused(Confidence::Possible);
-    assert_eq!(result_of(&unsure, "listener"), LayerResult::NotObserved);
-    assert_eq!(result_of(&unsure, "TCP"), LayerResult::Failed);
+    assert_eq!(
+        result_of(&unsure, Layer::Listener),
+        LayerResult::NotObserved
+    );
+    assert_eq!(result_of(&unsure, Layer::Tcp), LayerResult::Failed);
 }
 
 #[test]
 fn a_correction_takes_the_place_of_what_it_corrects() {
     let mut layers = of(&[failed(1, Point::Firewall, Confidence::Likely)]);
-    layers.attempted(&Attempt {
+    layers.attempted(&AttemptReport {
         corrects: Some(Outcome::Unanswered),
         ..tcp(1, Outcome::Answered)
     });
@@ -347,9 +353,9 @@ fn a_correction_takes_the_place_of_what_it_corrects() {
 #[test]
 fn an_absence_is_claimed_only_where_nothing_was_missed() {
     let layers = of(&[tcp(1, Outcome::Answered)]);
-    assert_eq!(result_of(&layers, "firewall"), LayerResult::Ok);
+    assert_eq!(result_of(&layers, Layer::Firewall), LayerResult::Ok);
     let rows = layers.rows(false);
-    let firewall = rows.iter().find(|row| row.layer == "firewall");
+    let firewall = rows.iter().find(|row| row.layer == Layer::Firewall);
     assert_eq!(
         firewall.map(|row| row.result),
         Some(LayerResult::NotObserved)
@@ -359,7 +365,7 @@ fn an_absence_is_claimed_only_where_nothing_was_missed() {
         tcp(1, Outcome::Answered),
         failed(2, Point::Unknown, Confidence::Possible),
     ]);
-    assert_eq!(result_of(&open, "firewall"), LayerResult::NotObserved);
+    assert_eq!(result_of(&open, Layer::Firewall), LayerResult::NotObserved);
     assert_eq!(open.verdict(), None);
 }
 
@@ -417,7 +423,7 @@ fn tls_by_its_client_hellos() {
     let counts = |hellos, answered| TlsCounts { hellos, answered };
     let row = |layers: &Layers| {
         let rows = layers.rows(true);
-        let row = rows.iter().find(|row| row.layer == "TLS").unwrap();
+        let row = rows.iter().find(|row| row.layer == Layer::Tls).unwrap();
         (row.result, row.evidence.clone().unwrap_or_default())
     };
     let mut layers = Layers::default();
@@ -429,9 +435,9 @@ fn tls_by_its_client_hellos() {
     );
     layers.began_tls(counts(2, 1));
     assert_eq!(row(&layers).0, LayerResult::NotObserved);
-    layers.attempted(&Attempt {
+    layers.attempted(&AttemptReport {
         corrects: Some(Outcome::Answered),
-        tls: Some(Tls::Reset),
+        tls: Some(TlsStage::Reset),
         ..tcp(2, Outcome::Refused)
     });
     assert_eq!(
@@ -442,6 +448,6 @@ fn tls_by_its_client_hellos() {
         )
     );
     let rows = layers.rows(true);
-    let tcp = rows.iter().find(|row| row.layer == "TCP").unwrap();
+    let tcp = rows.iter().find(|row| row.layer == Layer::Tcp).unwrap();
     assert_eq!(tcp.result, LayerResult::Ok);
 }

@@ -1,72 +1,73 @@
-//! The records of a trace, as the JSON contract (schema 1) defines them.
+//! The JSON contract (schema 1): how each report is written as one line of JSON, and read again.
 //!
-//! A record is what reaches the user: one line of JSON, or one entry in the text stream. Whatever
-//! is not known is `None` and becomes `null`, never a guess. Addresses are strings in the JSON,
-//! ports are numbers in host byte order.
+//! The types are those of the model. Here is the shape that each of them has in JSON: a struct or an
+//! enum beside it, with the same fields, which the compiler holds against it. Whatever is not known
+//! is `null`, never a guess. Addresses are strings, ports are numbers in host byte order.
 
 mod attempt;
 mod drop;
-mod packet;
+mod flow;
 mod summary;
+mod time;
+mod trace;
 mod verdict;
-mod wire;
 
-use std::time::SystemTime;
+use crate::model::Report;
 
-use serde::Serialize;
-
-use self::wire::rfc3339;
-pub use self::{
-    attempt::{Attempt, Direction, Dns, Hop, Outcome, Tls},
-    drop::Drop,
-    packet::{Flow, Packet, Pod},
-    summary::{LayerResult, LayerRow, Summary, VerdictCount},
-    verdict::{Confidence, Point, PolicyVerdict, Verdict},
-};
-
-/// One line of output.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Record {
-    /// Everything is attached.
-    Started(Started),
-    /// One dropped packet, or several alike folded into one.
-    Drop(Box<Drop>),
-    /// One connection attempt whose fate is known.
-    Attempt(Box<Attempt>),
-    /// Events that could not be shown.
-    Lost(Lost),
-    /// The last record of a trace.
-    Summary(Summary),
+/// A report as JSON, without a newline.
+///
+/// # Errors
+///
+/// It holds a time that JSON cannot hold.
+pub fn write(report: &Report) -> serde_json::Result<String> {
+    serde_json::to_string(report)
 }
 
-/// Everything is attached; from here on nothing is missed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Started {
-    /// When the last probe was attached.
-    #[serde(serialize_with = "rfc3339")]
-    pub ts: SystemTime,
-    /// The running kernel's release, as `uname -r` prints it.
-    pub kernel: String,
-    /// How many interfaces carry tc probes.
-    pub interfaces: usize,
-    /// The kernel hooks that are attached.
-    pub hooks: Vec<String>,
-    /// What this kernel or node cannot show, a sentence each.
-    pub degraded: Vec<String>,
-    /// The filter in force, as a person would say it.
-    pub filter: String,
+/// A report from its JSON.
+///
+/// # Errors
+///
+/// The text is no report of this schema.
+pub fn read(line: &str) -> serde_json::Result<Report> {
+    serde_json::from_str(line)
 }
 
-/// Events that could not be shown, since the last such record.
-#[derive(Debug, Clone, Serialize)]
-pub struct Lost {
-    /// When the loss was noticed.
-    #[serde(serialize_with = "rfc3339")]
-    pub ts: SystemTime,
-    /// How many events.
-    pub events: u64,
-    /// Where they were lost.
-    #[serde(rename = "where")]
-    pub place: String,
+/// Makes types of the model take the JSON of their shapes.
+macro_rules! shaped {
+    ($($model:ty as $shape:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $model {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                <$shape>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $model {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                <$shape>::deserialize(from)
+            }
+        }
+    )+};
 }
+
+/// Makes types of the model take the JSON of their text.
+macro_rules! as_text {
+    ($($model:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $model {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $model {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+use {as_text, shaped};
+
+#[cfg(test)]
+mod tests;

@@ -1,109 +1,78 @@
-//! The last record of a trace.
+//! The end of a trace.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{
-    attempt::Outcome,
-    verdict::{Point, Verdict},
-    wire::rfc3339_or_null,
-};
+use super::{shaped, time::rfc3339_or_null};
+use crate::model::{Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount};
 
-/// The last record of a trace.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Summary {
-    /// When the trace ended.
-    #[serde(serialize_with = "rfc3339_or_null")]
-    pub ts: Option<SystemTime>,
-    /// Matching drops, counted in the kernel; exact. Noise is not among them.
-    pub drops: u64,
-    /// Those of `drops` that a `drop` record stood for.
-    pub shown: u64,
-    /// Events that found the ring buffer full. Their drops are counted in `drops` all the same.
-    pub lost: u64,
-    /// Matching drops that healthy traffic makes too, hidden without `--noise`.
-    pub noise: u64,
-    /// Packets that claimed to be IP but could not be parsed.
-    pub malformed: u64,
-    /// Connection attempts, by outcome; a corrected one counts under its last outcome.
-    pub attempts: BTreeMap<Outcome, u64>,
-    /// SYNs that found the table of attempts full, and were not followed.
-    pub untracked: u64,
-    /// The verdicts given, most frequent first.
-    pub verdicts: Vec<VerdictCount>,
-    /// What the trace says of each layer.
-    pub layers: Vec<LayerRow>,
-    /// The main verdict: the most frequent one over the failed attempts that is more than possible;
-    /// where no attempt failed, the most frequent one over the drops.
-    pub verdict: Option<Verdict>,
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Summary")]
+struct SummaryShape {
+    #[serde(with = "rfc3339_or_null", default)]
+    ts: Option<SystemTime>,
+    drops: u64,
+    shown: u64,
+    lost: u64,
+    noise: u64,
+    malformed: u64,
+    attempts: BTreeMap<Outcome, u64>,
+    untracked: u64,
+    verdicts: Vec<VerdictCount>,
+    layers: Vec<LayerRow>,
+    verdict: Option<Verdict>,
 }
 
-/// How many verdicts are told apart in a summary; a trace may run for days.
-const VERDICTS: usize = 1000;
-/// What stands for all others.
-const OTHERS: &str = "for other reasons, of which there were too many to list";
-
-impl Summary {
-    /// Counts a verdict; beyond the first thousand, under a common sentence for each point.
-    pub fn tally(&mut self, verdict: &Verdict, count: u64) {
-        let same =
-            |found: &&mut VerdictCount| found.point == verdict.point && found.why == verdict.why;
-        if let Some(found) = self.verdicts.iter_mut().find(same) {
-            found.count += count;
-            return;
-        }
-        let is_full = self.verdicts.len() >= VERDICTS;
-        let why = if is_full { OTHERS } else { &verdict.why };
-        let alike = |found: &&mut VerdictCount| found.point == verdict.point && found.why == why;
-        match self.verdicts.iter_mut().find(alike) {
-            Some(found) => found.count += count,
-            None => self.verdicts.push(VerdictCount {
-                point: verdict.point,
-                count,
-                why: why.to_owned(),
-            }),
-        }
-    }
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "VerdictCount")]
+struct VerdictCountShape {
+    point: Point,
+    count: u64,
+    why: String,
 }
 
-/// What a trace says of one layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerRow {
-    /// `DNS`, `TCP`, `policy`, `firewall`, `overlay`, `MTU`, `listener` or `TLS`.
-    pub layer: &'static str,
-    /// What would show that the layer works.
-    pub test: &'static str,
-    /// What was seen of that.
-    pub result: LayerResult,
-    /// What the result rests on.
-    pub evidence: Option<String>,
-    /// Who is to blame, or what the layer is blocked by.
-    pub verdict: Option<String>,
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LayerRow")]
+struct LayerRowShape {
+    layer: Layer,
+    test: Cow<'static, str>,
+    result: LayerResult,
+    evidence: Option<String>,
+    verdict: Option<String>,
 }
 
-/// What was seen of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LayerResult {
-    /// It was seen to work, and no failure can be its own.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Layer", rename_all = "lowercase")]
+enum LayerShape {
+    #[serde(rename = "DNS")]
+    Dns,
+    #[serde(rename = "TCP")]
+    Tcp,
+    Policy,
+    Firewall,
+    Overlay,
+    #[serde(rename = "MTU")]
+    Mtu,
+    Listener,
+    #[serde(rename = "TLS")]
+    Tls,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LayerResult", rename_all = "lowercase")]
+enum LayerResultShape {
     Ok,
-    /// It was seen to fail.
     Failed,
-    /// A layer before it failed, so that it was never reached.
     Blocked,
-    /// Nothing seen says anything of it.
     #[serde(rename = "not observed")]
     NotObserved,
 }
 
-/// How often one verdict was given.
-#[derive(Debug, Clone, Serialize)]
-pub struct VerdictCount {
-    /// The dropping point.
-    pub point: Point,
-    /// How many packets or attempts it explains.
-    pub count: u64,
-    /// One sentence.
-    pub why: String,
-}
+shaped!(
+    Summary as SummaryShape,
+    VerdictCount as VerdictCountShape,
+    LayerRow as LayerRowShape,
+    Layer as LayerShape,
+    LayerResult as LayerResultShape,
+);

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::super::{Style, canvas::is_unsafe, fixtures::attempts, text::Text};
-use crate::report::record::Record;
+use crate::model::Report;
 
-fn text(width: usize, record: &Record) -> String {
+fn text(width: usize, record: &Report) -> String {
     Text::new(Style {
         width: Some(width),
         ..Style::plain()
@@ -14,7 +14,7 @@ fn text(width: usize, record: &Record) -> String {
 }
 
 /// Colour, with `‹` for the escape character.
-fn coloured(record: &Record) -> String {
+fn coloured(record: &Report) -> String {
     let style = Style {
         width: Some(80),
         color: true,

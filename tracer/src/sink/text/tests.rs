@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::{super::fixtures, *};
-use crate::report::record::{LayerResult, LayerRow, Outcome, Summary};
+use crate::model::{Layer, LayerResult, LayerRow, Outcome, Summary};
 
-fn text(width: usize, record: &Record) -> String {
+fn text(width: usize, record: &Report) -> String {
     Text::new(Style {
         width: Some(width),
         ..Style::plain()
@@ -16,7 +16,7 @@ fn text(width: usize, record: &Record) -> String {
 }
 
 /// Colour, with `‹` for the escape character.
-fn coloured(record: &Record) -> String {
+fn coloured(record: &Report) -> String {
     let style = Style {
         width: Some(80),
         color: true,
@@ -184,7 +184,7 @@ fn a_long_list_of_namespaces_breaks_between_names() {
 fn of_one_more_fact_the_fact_is_said() {
     let mut record = fixtures::judged();
     let shown = text(80, &record);
-    let Record::Drop(drop) = &mut record else {
+    let Report::Drop(drop) = &mut record else {
         panic!("not a drop");
     };
     assert_eq!(drop.verdict.evidence.len(), 3);
@@ -197,7 +197,7 @@ fn of_one_more_fact_the_fact_is_said() {
 
 #[test]
 fn one_is_not_many() {
-    let summary = Record::Summary(Summary {
+    let summary = Report::Summary(Summary {
         lost: 1,
         untracked: 1,
         ..Summary::default()
@@ -213,14 +213,14 @@ fn one_is_not_many() {
 #[test]
 fn a_server_that_answers_and_fails_is_a_failure() {
     let row = |result, verdict: Option<&str>| LayerRow {
-        layer: "DNS",
-        test: "answer",
+        layer: Layer::Dns,
+        test: "answer".into(),
         result,
         evidence: None,
         verdict: verdict.map(str::to_owned),
     };
     let conclusion = |row| {
-        let summary = Record::Summary(Summary {
+        let summary = Report::Summary(Summary {
             attempts: [(Outcome::Answered, 1)].into(),
             layers: vec![row],
             ..Summary::default()

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::tunnel_stats::{LATELY, Losses, Others},
-    report::record::{Outcome, Point},
+    model::{Outcome, Point},
 };
 
 /// The numbers, where an attempt was lost in or behind a tunnel.

@@ -2,11 +2,11 @@
 
 use super::Case;
 use crate::{
-    node::syn_queue::Room,
-    report::record::{
+    model::{
         Confidence::{Confirmed, Likely},
         Outcome, Point,
     },
+    node::syn_queue::Room,
     verdict::drops::{
         Finding, fix, found,
         listener::{in_words, larger_backlog, name},

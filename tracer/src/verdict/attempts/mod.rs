@@ -15,8 +15,8 @@ pub use self::replies::sender;
 use super::drops::Finding;
 use crate::{
     engine::{attempt::Attempt, tunnel_stats::Others},
+    model::{Direction, Outcome, Point, Verdict},
     node::{listener::ListenerFacts, silent_hop::SilentHop},
-    report::record::{Direction, Outcome, Point, Verdict},
     words,
 };
 

@@ -3,7 +3,7 @@
 use super::{Case, tls::resetter};
 use crate::{
     engine::attempt::{Attempt, Reply},
-    report::record::{
+    model::{
         Confidence::{Likely, Possible},
         Outcome, Point,
     },

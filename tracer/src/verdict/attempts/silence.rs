@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use super::{Case, doubts};
 use crate::{
-    decode::drop::flow,
     engine::attempt::{Reply, Step},
-    report::record::{
+    model::{
         Confidence::{Likely, Possible},
-        Direction, Outcome, Point,
+        Direction, Flow, Outcome, Point,
     },
     verdict::drops::{Finding, found, listener},
     words,
@@ -156,7 +155,7 @@ fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>> {
 
 /// What somebody would have to let through beyond this node.
 fn what_to_open(last: &Step) -> String {
-    let flow = flow(last.outer.as_ref().unwrap_or(&last.flow));
+    let flow = Flow::from(last.outer.as_ref().unwrap_or(&last.flow));
     let port = flow
         .dport
         .map(|port| format!(" port {port}"))

@@ -2,7 +2,7 @@
 
 use super::{Case, tls};
 use crate::{
-    report::record::{Confidence::Possible, Outcome, Point},
+    model::{Confidence::Possible, Outcome, Point},
     verdict::drops::{Finding, found},
     words,
 };

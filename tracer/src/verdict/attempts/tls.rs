@@ -4,7 +4,7 @@ use super::Case;
 use crate::{
     decode::tls::Tls,
     engine::attempt::Attempt,
-    report::record::{Confidence::Likely, Direction, Outcome, Point},
+    model::{Confidence::Likely, Direction, Outcome, Point},
     verdict::drops::{Finding, found},
 };
 

@@ -6,7 +6,7 @@ use crate::{
         naming::{Name, Role},
         objects::{ObjectName, Pod},
     },
-    report::record::Verdict,
+    model::Verdict,
 };
 
 /// The port at which a kubelet serves the API server (logs, exec, metrics).

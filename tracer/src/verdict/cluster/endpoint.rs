@@ -8,7 +8,7 @@ use crate::{
         policy::Protocol,
         view::{Kind, View},
     },
-    report::record::{Confidence, Outcome, Point, Verdict},
+    model::{Confidence, Outcome, Point, Verdict},
 };
 
 /// The Service that the client asked for, by its own address or by a NodePort, and its port.
@@ -21,7 +21,7 @@ fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
         Name::Service { id, .. } => Some((scene.view().service(id)?, port)),
         Name::Node { door: Some(id), .. } => {
             let service = scene.view().service(id)?;
-            let protocol = Protocol::of_flow(&scene.flow.proto)?;
+            let protocol = Protocol::of_flow(scene.flow.proto)?;
             let mut ports = service.ports.iter();
             let own = ports.find(|known| known.protocol == protocol && known.node_port == port)?;
             Some((service, Some(own.port)))
@@ -40,7 +40,7 @@ fn ready(
     if !view.knows(Kind::EndpointSlice) {
         return None;
     }
-    let protocol = Protocol::of_flow(&scene.flow.proto)?;
+    let protocol = Protocol::of_flow(scene.flow.proto)?;
     let named = service
         .ports
         .iter()

@@ -12,7 +12,7 @@ mod policy;
 
 use crate::{
     cluster::{live::Cluster, naming::Name, view::View},
-    report::record::{Flow, Outcome, Point, Verdict},
+    model::{Flow, Outcome, Point, Verdict},
 };
 
 /// A verdict's flow among the cluster's objects.

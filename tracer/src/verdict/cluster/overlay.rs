@@ -1,7 +1,7 @@
 //! The far end of a tunnel by its node's name.
 
 use super::Scene;
-use crate::{cluster::owner::Owner, report::record::Verdict};
+use crate::{cluster::owner::Owner, model::Verdict};
 
 /// Which node the tunnel leads to.
 pub(super) fn vtep_node(scene: &Scene<'_>, verdict: &mut Verdict) {

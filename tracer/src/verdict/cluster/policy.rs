@@ -3,8 +3,8 @@
 use super::{Scene, lead};
 use crate::{
     cluster::{naming::Name, policy::Protocol},
+    model::{Confidence, Point, PolicyVerdict, Verdict},
     policy::{Answer, Flow, Party, Peer, Refusal, evaluate, traps},
-    report::record::{Confidence, Point, PolicyVerdict, Verdict},
 };
 
 /// What the policies make of the scene's flow; `None` where they cannot be asked: a flow of which
@@ -17,7 +17,7 @@ fn ask<'a>(scene: &'a Scene<'_>) -> Option<(Flow<'a>, Answer)> {
     let flow = Flow {
         src: peer(scene, &scene.src, scene.flow.src),
         dst: peer(scene, &scene.dst, scene.flow.dst),
-        protocol: Protocol::of_flow(&scene.flow.proto)?,
+        protocol: Protocol::of_flow(scene.flow.proto)?,
         port: scene.flow.dport,
     };
     let answer = evaluate(scene.view(), &flow);

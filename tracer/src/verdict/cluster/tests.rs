@@ -10,7 +10,7 @@ use crate::{
         update::{Change, Source, Update},
         view::Kind,
     },
-    report::record::Confidence,
+    model::Confidence,
 };
 
 const CLUSTER: &str = r#"
@@ -63,7 +63,7 @@ fn scene<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
         })
     };
     let flow = Flow {
-        proto: "tcp".to_owned(),
+        proto: crate::model::Protocol::Tcp,
         src: "10.244.1.3".parse().unwrap(),
         sport: Some(40000),
         dst: dst.parse().unwrap(),
@@ -111,7 +111,7 @@ fn an_enforced_drop_that_the_objects_want_names_policy_and_rule() {
     assert_eq!(verdict.confidence, Confidence::Confirmed);
     let policy = verdict.policy.expect("the policy");
     assert_eq!(
-        (policy.pod.as_str(), policy.direction.as_str()),
+        (policy.pod.as_str(), policy.direction.name()),
         ("shop/web", "ingress")
     );
     assert_eq!(policy.policies, ["shop/allow-api"]);
@@ -311,7 +311,7 @@ fn a_tunnel_s_far_end_is_named_by_its_node() {
     let cluster = cluster();
     let mut tunnelled = scene(&cluster, "10.244.1.4", 8080);
     tunnelled.outer = Some(Flow {
-        proto: "udp".to_owned(),
+        proto: crate::model::Protocol::Udp,
         src: "10.0.0.12".parse().unwrap(),
         sport: Some(50000),
         dst: "10.0.0.11".parse().unwrap(),

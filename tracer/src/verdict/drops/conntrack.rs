@@ -3,11 +3,11 @@
 use super::{Finding, fix, found, is_netfilter};
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
-    node::{change::Change, conntrack::Conntrack, facts::NodeFacts, ruleset::Suspect},
-    report::record::{
+    model::{
         Confidence::{Confirmed, Likely},
-        Point,
+        Hook, Point,
     },
+    node::{change::Change, conntrack::Conntrack, facts::NodeFacts, ruleset::Suspect},
     words,
 };
 
@@ -17,7 +17,7 @@ const CONNTRACK: i64 = -200;
 
 /// New connections find no room: conntrack itself drops them, where it first sees them.
 pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let is_first_seen = matches!(facts.hook, Some("PREROUTING" | "OUTPUT"));
+    let is_first_seen = matches!(facts.hook, Some(Hook::Prerouting | Hook::Output));
     let may_be_new = matches!(facts.tracked, Tracked::Nothing | Tracked::Unknown);
     if !(is_netfilter(facts) && is_first_seen && may_be_new) {
         return None;

@@ -3,14 +3,14 @@
 use super::{Finding, fix, found, function, is_netfilter, place};
 use crate::{
     decode::drop::DropFacts,
+    model::{
+        Confidence::{Confirmed, Likely, Possible},
+        Point,
+    },
     node::{
         change::{Change, quoted},
         facts::NodeFacts,
         ruleset::{Meaning, Owner, Suspect},
-    },
-    report::record::{
-        Confidence::{Confirmed, Likely, Possible},
-        Point,
     },
     words,
 };
@@ -175,7 +175,7 @@ fn point(meaning: Meaning) -> Point {
 
 /// A policy of IPsec that blocks, or that asks for an encryption which the packet has not.
 pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    (facts.reason == "XFRM_POLICY").then(|| {
+    (facts.reason.is("XFRM_POLICY")).then(|| {
         found(
             Point::Firewall,
             Confirmed,
@@ -190,7 +190,7 @@ pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
 /// A bridge that keeps some of its ports apart. The kernel gives no reason, and frees the packet in
 /// a function that does so for other reasons, too.
 pub(super) fn isolated_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let unsaid = facts.reason == "NOT_SPECIFIED" && function(facts) == "br_handle_frame_finish";
+    let unsaid = !facts.reason.is_specified() && function(facts) == "br_handle_frame_finish";
     let port = node.around.link.as_ref().filter(|link| link.isolated)?;
     if !unsaid {
         return None;

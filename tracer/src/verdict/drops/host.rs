@@ -3,12 +3,12 @@
 use super::{Finding, found, function, place};
 use crate::{
     decode::drop::DropFacts,
+    model::{Confidence::Confirmed, Point},
     node::facts::NodeFacts,
-    report::record::{Confidence::Confirmed, Point},
 };
 
 pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let bad = facts.reason.ends_with("_CSUM") || facts.reason == "SKB_CSUM";
+    let bad = facts.reason.name().ends_with("_CSUM") || facts.reason.is("SKB_CSUM");
     bad.then(|| {
         found(
             Point::Checksum,
@@ -19,7 +19,7 @@ pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
 }
 
 pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let reason = facts.reason.as_str();
+    let reason = facts.reason.name();
     let full = reason.starts_with("QDISC_")
         || matches!(reason, "CPU_BACKLOG" | "FULL_RING" | "DEV_READY")
         || function(facts) == "tbf_enqueue";
@@ -39,7 +39,7 @@ pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 }
 
 pub(super) fn socket(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let why = match facts.reason.as_str() {
+    let why = match facts.reason.name() {
         "NO_SOCKET" => match facts.flow.dport {
             Some(port) => format!(
                 "nobody listens on {} port {port} of {}",

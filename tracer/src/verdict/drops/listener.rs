@@ -5,20 +5,21 @@ use std::net::SocketAddr;
 use super::{Finding, fix, found, function};
 use crate::{
     decode::drop::DropFacts,
+    model::{Confidence::Confirmed, Point},
     node::{
         change::Change,
         counters::name as counters,
         facts::NodeFacts,
         listener::{ListenerFacts, ListenerState},
     },
-    report::record::{Confidence::Confirmed, Point},
     words,
 };
 
 /// The last packet of a handshake finds the accept queue full.
 pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let by_cookie = matches!(function(facts), "cookie_v4_check" | "cookie_v6_check");
-    let full = facts.reason == "TCP_LISTEN_OVERFLOW" || (facts.reason == "NO_SOCKET" && by_cookie);
+    let full =
+        facts.reason.is("TCP_LISTEN_OVERFLOW") || (facts.reason.is("NO_SOCKET") && by_cookie);
     if !full {
         return None;
     }

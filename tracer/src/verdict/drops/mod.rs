@@ -17,8 +17,8 @@ use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
 use crate::{
     decode::drop::DropFacts,
+    model::{Confidence, Point},
     node::{change::Change, facts::NodeFacts},
-    report::record::{Confidence, Point},
 };
 
 /// What a rule has found.
@@ -215,7 +215,7 @@ pub(super) fn function(facts: &DropFacts) -> &str {
 
 /// Whether a netfilter hook dropped it.
 pub(super) fn is_netfilter(facts: &DropFacts) -> bool {
-    facts.reason == "NETFILTER_DROP"
+    facts.reason.is("NETFILTER_DROP")
         || matches!(
             function(facts),
             "nf_hook_slow" | "nft_do_chain" | "nf_hook_slow_list" | "nf_queue"

@@ -5,15 +5,15 @@ use tracer_common::packet::protocol;
 use super::{Finding, fix, found, function, place};
 use crate::{
     decode::drop::DropFacts,
+    model::{
+        Confidence::{Confirmed, Likely},
+        Point,
+    },
     node::{
         change::Change,
         facts::NodeFacts,
         link::LinkFacts,
         mtu::{Advice, Hop, advise, narrowest},
-    },
-    report::record::{
-        Confidence::{Confirmed, Likely},
-        Point,
     },
 };
 
@@ -50,8 +50,8 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             | "ip6_fragment"
     );
     let (len, mtu) = (packet.len, facts.mtu?);
-    let said = facts.reason == "PKT_TOO_BIG";
-    let unsaid = silent && facts.reason == "NOT_SPECIFIED";
+    let said = facts.reason.is("PKT_TOO_BIG");
+    let unsaid = silent && !facts.reason.is_specified();
     if !(said || unsaid) {
         return None;
     }
@@ -141,8 +141,8 @@ const EXPIRE: [&str; 2] = ["ip_expire", "ip6frag_expire_frag_queue"];
 
 pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref();
-    let gave_up = facts.reason == "FRAG_REASM_TIMEOUT"
-        || (facts.reason == "NOT_SPECIFIED" && EXPIRE.contains(&function(facts)));
+    let gave_up = facts.reason.is("FRAG_REASM_TIMEOUT")
+        || (!facts.reason.is_specified() && EXPIRE.contains(&function(facts)));
     gave_up.then_some(())?;
     let mut finding = found(
         Point::Mtu,

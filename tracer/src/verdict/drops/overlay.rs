@@ -3,15 +3,15 @@
 use super::{Finding, fix, found, function, is_tunnelled, place};
 use crate::{
     decode::drop::DropFacts,
-    node::{change::quoted, facts::NodeFacts, link::LinkFacts, overlay::Missing},
-    report::record::{
+    model::{
         Confidence::{Confirmed, Likely},
         Point,
     },
+    node::{change::quoted, facts::NodeFacts, link::LinkFacts, overlay::Missing},
 };
 
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let reason = facts.reason.as_str();
+    let reason = facts.reason.name();
     let in_tunnel_code = ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
         .iter()
         .any(|prefix| function(facts).starts_with(prefix));
@@ -76,7 +76,7 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 
 /// The tunnel device is down, and the routes by it went with it.
 pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    if facts.reason != "IP_INNOROUTES" {
+    if !facts.reason.is("IP_INNOROUTES") {
         return None;
     }
     let mut tunnels = node.around.tunnels.iter();
@@ -114,7 +114,7 @@ fn no_vtep(facts: &DropFacts) -> String {
 /// is not there. `None` if there was a reason, or nothing is known to be missing.
 fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
     let sends = function(facts).contains("_xmit");
-    if !sends || facts.reason != "NOT_SPECIFIED" {
+    if !sends || facts.reason.is_specified() {
         return None;
     }
     match node.around.overlay.as_ref()?.missing()? {
@@ -133,7 +133,7 @@ fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a LinkFacts
 
 /// Older kernels give no reason, nor do newer ones for IPv6.
 fn lacks_neighbour(facts: &DropFacts) -> bool {
-    facts.reason.starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
+    facts.reason.name().starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
 }
 
 /// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.
@@ -160,7 +160,7 @@ fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
         let entries = remote.neighbours.iter();
         evidence.extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
     }
-    if facts.reason == "VXLAN_VNI_NOT_FOUND" {
+    if facts.reason.is("VXLAN_VNI_NOT_FOUND") {
         let known: Vec<_> = around
             .tunnels
             .iter()

@@ -3,15 +3,15 @@
 use super::{Finding, fix, found, function, place};
 use crate::{
     decode::drop::DropFacts,
-    node::facts::NodeFacts,
-    report::record::{
+    model::{
         Confidence::{Confirmed, Likely},
         Point,
     },
+    node::facts::NodeFacts,
 };
 
 pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match facts.reason.as_str() {
+    let why = match facts.reason.name() {
         "IP_RPFILTER" => format!(
             "the reverse-path filter: {} is not reached by the interface it came in by{}",
             facts.flow.src,
@@ -34,7 +34,7 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
 }
 
 pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match (facts.reason.as_str(), function(facts)) {
+    let why = match (facts.reason.name(), function(facts)) {
         ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
             format!(
                 "nobody answers for {} (ARP or ND){}",
@@ -62,7 +62,7 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     finding
         .evidence
         .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
-    if facts.reason == "OTHERHOST" {
+    if facts.reason.is("OTHERHOST") {
         finding.fix.push(format!(
             "at the sender: ip neighbour flush to {}  # who has the address is asked for again",
             facts.flow.dst
@@ -74,7 +74,7 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
 /// A packet for an address that its namespace does not have, and that is no router on the way to it:
 /// forwarded, it would only go back where it came from.
 pub(super) fn not_here(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    (facts.reason == "IP_INADDRERRORS").then_some(())?;
+    (facts.reason.is("IP_INADDRERRORS")).then_some(())?;
     let around = &node.around;
     let came_in = around.incoming.as_ref()?;
     let lookup = around.route.as_ref()?;
@@ -101,7 +101,7 @@ pub(super) fn not_here(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 
 pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let ran_out =
-        facts.reason == "IP_INHDR" && matches!(function(facts), "ip_forward" | "ip6_forward");
+        facts.reason.is("IP_INHDR") && matches!(function(facts), "ip_forward" | "ip6_forward");
     ran_out.then(|| {
         found(
             Point::Route,
@@ -116,7 +116,7 @@ pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> 
 }
 
 pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match (facts.reason.as_str(), function(facts)) {
+    let why = match (facts.reason.name(), function(facts)) {
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
         ("IP_INADDRERRORS", _) => format!(
             "{} is not an address of this namespace, and it does not forward",
@@ -146,7 +146,7 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
                 .push(format!("ip route del {route} (undo: ip route add {route})"));
         }
     }
-    if facts.reason == "IP_INADDRERRORS" {
+    if facts.reason.is("IP_INADDRERRORS") {
         let forwarding = node.around.forwarding.as_ref();
         finding.fix.extend(
             forwarding

@@ -4,16 +4,16 @@ use super::{Finding, fix, found, function, place};
 use crate::{
     decode::drop::DropFacts,
     kernel::probes::query::Direction,
+    model::{Confidence::Confirmed, Point},
     node::{
         facts::NodeFacts,
         programs::{Place, Program, Removal},
     },
-    report::record::{Confidence::Confirmed, Point},
 };
 
 /// The reason says what kind of program it was; what is attached there, which one.
 pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let program = match (facts.reason.as_str(), function(facts)) {
+    let program = match (facts.reason.name(), function(facts)) {
         ("TC_INGRESS", _) => "a tc program or filter at ingress",
         ("TC_EGRESS", _) => "a tc program or filter at egress",
         ("XDP", _) | (_, "do_xdp_generic" | "veth_xdp_rcv_skb" | "veth_xdp_rcv_one") => {
@@ -75,7 +75,7 @@ fn removal(program: &Program, ifname: &str) -> Option<String> {
 
 /// The programs at the place that the reason names.
 fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
-    let is_there = |program: &&Program| match (&program.place, facts.reason.as_str()) {
+    let is_there = |program: &&Program| match (&program.place, facts.reason.name()) {
         (Place::Tcx(direction) | Place::Clsact(direction), "TC_INGRESS") => {
             *direction == Direction::Ingress
         }

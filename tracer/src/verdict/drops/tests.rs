@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     decode::drop::Decoder,
     kernel::clock::Clock,
+    model::{Flow, Protocol},
     node::{overlay, route::Refusal},
-    report::record::Flow,
     verdict::drop::judge,
 };
 
@@ -29,7 +29,7 @@ fn facts(reason: &str, function: &str) -> DropFacts {
         reserved: 0,
     };
     DropFacts {
-        reason: reason.to_owned(),
+        reason: reason.into(),
         function: Some(function.to_owned()),
         ..Decoder::new(Default::default(), Default::default(), Clock::now())
             .key(&key, SystemTime::UNIX_EPOCH)
@@ -38,7 +38,7 @@ fn facts(reason: &str, function: &str) -> DropFacts {
 
 fn tunnelled(reason: &str, function: &str) -> DropFacts {
     let outer = Flow {
-        proto: "udp".to_owned(),
+        proto: Protocol::Udp,
         src: [192, 0, 2, 1].into(),
         sport: Some(50000),
         dst: [192, 0, 2, 2].into(),

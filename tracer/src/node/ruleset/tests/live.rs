@@ -105,9 +105,9 @@ impl Lab {
         .unwrap()
     }
 
-    fn packet(&self, hook: &str, port: u16) -> HookPacket {
+    fn packet(&self, hook: Hook, port: u16) -> HookPacket {
         HookPacket {
-            hook: Some(hook.to_owned()),
+            hook: Some(hook),
             ..syn("10.77.1.2", self.server, port)
         }
     }
@@ -178,7 +178,7 @@ fn nft_rules_and_sets() {
         let packet = HookPacket {
             iifname: Some("c".to_owned()),
             oifname: Some("s".to_owned()),
-            ..lab.packet("FORWARD", port)
+            ..lab.packet(Hook::Forward, port)
         };
         if port == 501 {
             // A reject says so at once; what matters here is who rejected.
@@ -191,7 +191,7 @@ fn nft_rules_and_sets() {
     assert!(lab.gets_through(555));
     let passing = HookPacket {
         iifname: Some("c".to_owned()),
-        ..lab.packet("FORWARD", 555)
+        ..lab.packet(Hook::Forward, 555)
     };
     assert!(lab.read().suspects(&passing, Hint::Nft).rules.is_empty());
 }
@@ -210,7 +210,7 @@ fn nft_policy() {
            }
          }",
     );
-    let packet = lab.packet("FORWARD", 81);
+    let packet = lab.packet(Hook::Forward, 81);
     let rule = lab.convict(&packet, Hint::Nft);
     assert_eq!(
         rule.describe(),
@@ -231,7 +231,7 @@ fn nft_netdev() {
     );
     let packet = HookPacket {
         iifname: Some("c".to_owned()),
-        ..lab.packet("INGRESS", 443)
+        ..lab.packet(Hook::Ingress, 443)
     };
     let rule = lab.convict(&packet, Hint::Nft);
     assert!(rule.text.contains("culprit"));
@@ -252,7 +252,7 @@ fn nft_bridge() {
          }
          table inet fw { chain forward { type filter hook forward priority 0; policy drop; }; }",
     );
-    let packet = lab.packet("BRIDGE_FORWARD", 443);
+    let packet = lab.packet(Hook::BridgeForward, 443);
     let rule = lab.convict(&packet, Hint::Nft);
     assert!(rule.text.contains("culprit"));
     lab.prove_fix(&packet, Hint::Nft);
@@ -272,17 +272,17 @@ fn iptables(tool: &str, hint: Hint) {
     ));
     let packet = HookPacket {
         iifname: Some("c".to_owned()),
-        ..lab.packet("FORWARD", 443)
+        ..lab.packet(Hook::Forward, 443)
     };
     let rule = lab.convict(&packet, hint);
     assert!(rule.text.contains("the culprit"), "{}", rule.describe());
     lab.prove_fix(&packet, hint);
-    let rule = lab.convict(&lab.packet("PREROUTING", 82), hint);
+    let rule = lab.convict(&lab.packet(Hook::Prerouting, 82), hint);
     assert_eq!((rule.table.as_str(), rule.number), ("mangle", Some(1)));
     lab.inside(&format!("{t} -P FORWARD DROP"));
     let packet = HookPacket {
         iifname: Some("c".to_owned()),
-        ..lab.packet("FORWARD", 83)
+        ..lab.packet(Hook::Forward, 83)
     };
     let rule = lab.convict(&packet, hint);
     assert!(rule.describe().starts_with("drop policy of chain FORWARD"));

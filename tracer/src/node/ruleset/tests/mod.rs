@@ -1,7 +1,7 @@
 //! Rulesets recorded from a two-node Kubernetes cluster, made-up ones, and the real kernel.
 
 use super::{HookPacket, Ruleset};
-use crate::decode::tracked::Tracked;
+use crate::{decode::tracked::Tracked, model::Hook};
 
 mod live;
 mod made_up;
@@ -11,7 +11,7 @@ mod recorded;
 /// A packet of TCP's that begins a connection, in FORWARD.
 fn syn(src: &str, dst: &str, dport: u16) -> HookPacket {
     HookPacket {
-        hook: Some("FORWARD".to_owned()),
+        hook: Some(Hook::Forward),
         src: src.parse().unwrap(),
         dst: dst.parse().unwrap(),
         proto: 6,

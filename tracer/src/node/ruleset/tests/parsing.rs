@@ -76,13 +76,13 @@ fn reading_and_walking_take_little_time() {
 fn walk(ruleset: &Ruleset) {
     for hook in [
         None,
-        Some("FORWARD"),
-        Some("OUTPUT"),
-        Some("BRIDGE_FORWARD"),
-        Some("EGRESS"),
+        Some(Hook::Forward),
+        Some(Hook::Output),
+        Some(Hook::BridgeForward),
+        Some(Hook::Egress),
     ] {
         let packet = HookPacket {
-            hook: hook.map(str::to_owned),
+            hook,
             mark: None,
             ..syn("10.244.2.3", "10.96.146.90", 80)
         };

@@ -1,0 +1,62 @@
+//! A flow.
+
+use std::net::IpAddr;
+
+use tracer_common::tuple::Tuple;
+
+use super::Protocol;
+
+/// An address, and a port where there is one.
+pub type SocketAddress = (IpAddr, Option<u16>);
+
+/// A flow as one packet of it shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// The IP protocol.
+    pub proto: Protocol,
+    /// Source address.
+    pub src: IpAddr,
+    /// Source port; `None` where the protocol has none, or the fragment does not carry it.
+    pub sport: Option<u16>,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Destination port.
+    pub dport: Option<u16>,
+}
+
+impl Flow {
+    /// The same flow seen from the other end.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self {
+            proto: self.proto,
+            src: self.dst,
+            sport: self.dport,
+            dst: self.src,
+            dport: self.sport,
+        }
+    }
+
+    /// The source.
+    pub fn source(&self) -> SocketAddress {
+        (self.src, self.sport)
+    }
+
+    /// The destination.
+    pub fn destination(&self) -> SocketAddress {
+        (self.dst, self.dport)
+    }
+}
+
+impl From<&Tuple> for Flow {
+    fn from(tuple: &Tuple) -> Self {
+        let port = |port| tuple.has_ports().then_some(port);
+        Self {
+            proto: tuple.proto.into(),
+            src: tuple.src.into(),
+            sport: port(tuple.sport),
+            dst: tuple.dst.into(),
+            dport: port(tuple.dport),
+        }
+    }
+}

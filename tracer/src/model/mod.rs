@@ -1,0 +1,40 @@
+//! The typed domain: what every other module speaks in.
+//!
+//! - [`flow`], [`protocol`], [`packet`], [`tcp_flags`]: a packet and its headers
+//! - [`place`], [`hook`], [`reason`]: where and why the kernel gave it up
+//! - [`outcome`], [`verdict`], [`point`]: what became of it, who lost it, and how sure that is
+//! - [`pod`]: whose an address is
+//! - [`report`], [`summary`]: what reaches the user
+//!
+//! Invariant: no I/O, no JSON, and nothing of this crate but `tracer-common`. How it is written as
+//! JSON is decided in `model`.
+
+mod flow;
+mod hook;
+mod outcome;
+mod packet;
+mod place;
+mod pod;
+mod point;
+mod protocol;
+mod reason;
+mod report;
+mod summary;
+mod tcp_flags;
+mod verdict;
+
+pub use self::{
+    flow::{Flow, SocketAddress},
+    hook::Hook,
+    outcome::{Outcome, TlsStage},
+    packet::Packet,
+    place::{Direction, Place},
+    pod::Pod,
+    point::{Confidence, Point},
+    protocol::Protocol,
+    reason::Reason,
+    report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Started},
+    summary::{Layer, LayerResult, LayerRow, Summary, VerdictCount},
+    tcp_flags::TcpFlags,
+    verdict::{PolicyDirection, PolicyVerdict, Verdict},
+};

@@ -1,0 +1,170 @@
+//! What a trace reports.
+
+use std::time::SystemTime;
+
+use super::{
+    Direction, Flow, Hook, Outcome, Packet, Pod, Reason, SocketAddress, Summary, TlsStage, Verdict,
+};
+
+/// One entry of a trace. Whatever is not known is `None`, never a guess.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// Everything is attached.
+    Started(Started),
+    /// One dropped packet, or several alike folded into one.
+    Drop(Box<DropReport>),
+    /// One connection attempt whose outcome is known.
+    Attempt(Box<AttemptReport>),
+    /// Events that could not be shown.
+    Lost(Lost),
+    /// The last entry of a trace.
+    Summary(Summary),
+}
+
+/// Everything is attached; from here on nothing is missed.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// When the last probe was attached.
+    pub ts: SystemTime,
+    /// The running kernel's release, as `uname -r` prints it.
+    pub kernel: String,
+    /// How many interfaces carry tc probes.
+    pub interfaces: usize,
+    /// The kernel hooks that are attached.
+    pub hooks: Vec<String>,
+    /// What this kernel or node cannot show, a sentence each.
+    pub degraded: Vec<String>,
+    /// The filter in force, as a person would say it.
+    pub filter: String,
+}
+
+/// Events that could not be shown, since the last such report.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// When the loss was noticed.
+    pub ts: SystemTime,
+    /// How many events.
+    pub events: u64,
+    /// Where they were lost.
+    pub place: String,
+}
+
+/// One dropped packet, or `count` alike ones.
+#[derive(Debug, Clone)]
+pub struct DropReport {
+    /// When the first of the packets was dropped.
+    pub ts: SystemTime,
+    /// The packet's flow; the inner one where the packet is encapsulated.
+    pub flow: Flow,
+    /// The destination before DNAT.
+    pub original_dst: Option<SocketAddress>,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Flow>,
+    /// The flow that a dropped ICMP error quotes.
+    pub quoted: Option<Flow>,
+    /// Figures of the packet; `None` where only the count is known.
+    pub packet: Option<Packet>,
+    /// The kernel's reason.
+    pub reason: Reason,
+    /// The kernel function that freed the skb.
+    pub function: Option<String>,
+    /// The netfilter hook.
+    pub hook: Option<Hook>,
+    /// The interface that the skb belonged to.
+    pub ifname: Option<String>,
+    /// The network namespace, as the inode number of `/proc/PID/ns/net`.
+    pub netns: Option<u32>,
+    /// The namespace's name: that of `ip netns`, or of a process in it.
+    pub netns_name: Option<String>,
+    /// How many packets this report stands for.
+    pub count: u64,
+    /// The pod that owns the source address.
+    pub src_pod: Option<Pod>,
+    /// The pod that owns the destination address.
+    pub dst_pod: Option<Pod>,
+    /// Whose the source address is, in words, where it is no pod's: a node's, say.
+    pub src_owner: Option<String>,
+    /// Whose the destination address is: a Service's, say, or that of a pod that is gone.
+    pub dst_owner: Option<String>,
+    /// The kernel stack, innermost frame first; only with `--stack`.
+    pub stack: Option<Vec<String>>,
+    /// Who dropped it, and how we know.
+    pub verdict: Verdict,
+}
+
+/// One connection attempt whose outcome is known: a TCP handshake, or a DNS query over UDP.
+#[derive(Debug, Clone)]
+pub struct AttemptReport {
+    /// When its first packet was seen.
+    pub ts: SystemTime,
+    /// The flow as the first hop saw it: the client's own view, before any NAT.
+    pub flow: Flow,
+    /// The destination before DNAT, where the first hop seen was already behind it.
+    pub original_dst: Option<SocketAddress>,
+    /// The flow as the last hop saw it, where NAT changed it on the way.
+    pub translated: Option<Flow>,
+    /// The pod that owns the source address.
+    pub src_pod: Option<Pod>,
+    /// The pod that owns the destination address, after DNAT.
+    pub dst_pod: Option<Pod>,
+    /// Whose the source address is, in words, where it is no pod's.
+    pub src_owner: Option<String>,
+    /// Whose the destination address that the client used is: a Service's, say.
+    pub dst_owner: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The outcome that an earlier report of the same attempt gave, and that this one corrects.
+    pub corrects: Option<Outcome>,
+    /// How many SYNs (or queries) were seen, retransmissions included.
+    pub syns: u64,
+    /// Milliseconds from the first packet to the outcome.
+    pub waited_ms: u64,
+    /// Initial sequence number of the SYN; `None` for DNS.
+    pub isn: Option<u32>,
+    /// The DNS question and its answer; `None` for TCP.
+    pub dns: Option<Dns>,
+    /// How far TLS had got by then; `None` where no ClientHello was seen.
+    pub tls: Option<TlsStage>,
+    /// What answered, refused or rejected: its address and, where that is known, what it is.
+    pub by: Option<String>,
+    /// The hops of the SYN (or query), in order of time.
+    pub hops: Vec<Hop>,
+    /// The hops of what came back: SYN-ACK, RST, ICMP error or DNS answer.
+    pub reply_hops: Vec<Hop>,
+    /// Who lost it, and how we know; `None` where it was answered.
+    pub verdict: Option<Verdict>,
+}
+
+/// One place on a packet's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The interface.
+    pub ifname: String,
+    /// The network namespace's inode number.
+    pub netns: u32,
+    /// The namespace's name.
+    pub netns_name: Option<String>,
+    /// Into or out of the namespace by that interface.
+    pub dir: Direction,
+    /// Microseconds since the attempt's first packet.
+    pub at_us: u64,
+    /// How often it was seen here; retransmissions count.
+    pub times: u64,
+    /// The flow as seen here, where it differs from the attempt's.
+    pub flow: Option<Flow>,
+    /// The flow of the encapsulating packet.
+    pub outer: Option<Flow>,
+    /// MTU of the interface, in bytes.
+    pub mtu: u32,
+}
+
+/// A DNS question and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// The name asked for.
+    pub question: String,
+    /// The type asked for (`A`, `AAAA`, …, or its number).
+    pub qtype: String,
+    /// The answer's code (`NOERROR`, `NXDOMAIN`, `SERVFAIL`, …, or its number).
+    pub rcode: Option<String>,
+}

@@ -1,0 +1,130 @@
+//! The end of a trace.
+
+use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
+
+use super::{Outcome, Point, Verdict};
+
+/// What a whole trace comes to.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// When the trace ended.
+    pub ts: Option<SystemTime>,
+    /// Matching drops, counted in the kernel; exact. Noise is not among them.
+    pub drops: u64,
+    /// Those of `drops` that a drop report stood for.
+    pub shown: u64,
+    /// Events that found the ring buffer full. Their drops are still counted in `drops`.
+    pub lost: u64,
+    /// Matching drops that healthy traffic makes too, hidden without `--noise`.
+    pub noise: u64,
+    /// Packets that claimed to be IP but could not be parsed.
+    pub malformed: u64,
+    /// Connection attempts, by outcome; a corrected one counts under its last outcome.
+    pub attempts: BTreeMap<Outcome, u64>,
+    /// SYNs that found the table of attempts full, and were not followed.
+    pub untracked: u64,
+    /// The verdicts given, most frequent first.
+    pub verdicts: Vec<VerdictCount>,
+    /// What the trace says of each layer.
+    pub layers: Vec<LayerRow>,
+    /// The main verdict: the most frequent one over the failed attempts that is more than possible;
+    /// where no attempt failed, the most frequent one over the drops.
+    pub verdict: Option<Verdict>,
+}
+
+/// How many verdicts are told apart in a summary; a trace may run for days.
+const VERDICTS: usize = 1000;
+/// What stands for all others.
+const OTHERS: &str = "for other reasons, of which there were too many to list";
+
+impl Summary {
+    /// Counts a verdict; beyond the first thousand, under a common sentence for each point.
+    pub fn tally(&mut self, verdict: &Verdict, count: u64) {
+        let same =
+            |found: &&mut VerdictCount| found.point == verdict.point && found.why == verdict.why;
+        if let Some(found) = self.verdicts.iter_mut().find(same) {
+            found.count += count;
+            return;
+        }
+        let is_full = self.verdicts.len() >= VERDICTS;
+        let why = if is_full { OTHERS } else { &verdict.why };
+        let alike = |found: &&mut VerdictCount| found.point == verdict.point && found.why == why;
+        match self.verdicts.iter_mut().find(alike) {
+            Some(found) => found.count += count,
+            None => self.verdicts.push(VerdictCount {
+                point: verdict.point,
+                count,
+                why: why.to_owned(),
+            }),
+        }
+    }
+}
+
+/// How often one verdict was given.
+#[derive(Debug, Clone)]
+pub struct VerdictCount {
+    /// Where the packets were lost.
+    pub point: Point,
+    /// How many packets or attempts it explains.
+    pub count: u64,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What a trace says of one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerRow {
+    /// The layer.
+    pub layer: Layer,
+    /// What would show that the layer works.
+    pub test: Cow<'static, str>,
+    /// What was seen of that.
+    pub result: LayerResult,
+    /// What the result rests on.
+    pub evidence: Option<String>,
+    /// Who is to blame, or what the layer is blocked by.
+    pub verdict: Option<String>,
+}
+
+/// What has to work for a connection, one on top of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Layer {
+    Dns,
+    Tcp,
+    Policy,
+    Firewall,
+    Overlay,
+    Mtu,
+    Listener,
+    Tls,
+}
+
+impl Layer {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "DNS",
+            Self::Tcp => "TCP",
+            Self::Policy => "policy",
+            Self::Firewall => "firewall",
+            Self::Overlay => "overlay",
+            Self::Mtu => "MTU",
+            Self::Listener => "listener",
+            Self::Tls => "TLS",
+        }
+    }
+}
+
+/// What was seen of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerResult {
+    /// It was seen to work, and no failure can be its own.
+    Ok,
+    /// It was seen to fail.
+    Failed,
+    /// A layer before it failed, so that it was never reached.
+    Blocked,
+    /// Nothing seen says anything of it.
+    NotObserved,
+}

@@ -1,0 +1,46 @@
+//! What a trace begins with, loses, and consists of.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{shaped, time::rfc3339};
+use crate::model::{AttemptReport, DropReport, Lost, Report, Started, Summary};
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
+enum ReportShape {
+    Started(Started),
+    Drop(Box<DropReport>),
+    Attempt(Box<AttemptReport>),
+    Lost(Lost),
+    Summary(Summary),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Started")]
+struct StartedShape {
+    #[serde(with = "rfc3339")]
+    ts: SystemTime,
+    kernel: String,
+    interfaces: usize,
+    hooks: Vec<String>,
+    degraded: Vec<String>,
+    filter: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Lost")]
+struct LostShape {
+    #[serde(with = "rfc3339")]
+    ts: SystemTime,
+    events: u64,
+    #[serde(rename = "where")]
+    place: String,
+}
+
+shaped!(
+    Report as ReportShape,
+    Started as StartedShape,
+    Lost as LostShape
+);
