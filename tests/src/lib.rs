@@ -26,6 +26,7 @@
 pub mod apiserver;
 pub mod attempt;
 pub mod bench;
+mod binary;
 pub mod bpf;
 pub mod fault;
 pub mod holdings;
@@ -44,5 +45,6 @@ pub mod tracer;
 pub mod traffic;
 mod wait;
 
+pub use binary::binary;
 pub use interrupt::on_interrupt;
 pub use wait::{DEADLINE, poll_until};

@@ -1,15 +1,10 @@
 //! Runs `whydrop` beside the lab and follows what it says.
 
 use std::{
-    env,
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{
-        OnceLock,
-        mpsc::{self, Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -21,43 +16,12 @@ use nix::{
 };
 
 use crate::{
-    DEADLINE,
+    DEADLINE, binary,
     lab::Namespace,
     poll_until,
     record::{Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
     said::Said,
 };
-
-/// The binary under test: `WHYDROP_BIN`, or the one built beside the running executable.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match env::var_os("WHYDROP_BIN") {
-        Some(path) => path.into(),
-        None => build().unwrap_or_else(|error| panic!("cannot build whydrop: {error:#}")),
-    })
-}
-
-/// Builds it as the running executable was built, so that plain `cargo test` needs no other step.
-fn build() -> Result<PathBuf> {
-    let executable = env::current_exe()?;
-    let mut directory = executable
-        .parent()
-        .context("an executable has a directory")?;
-    if directory.ends_with("deps") {
-        directory = directory.parent().context("deps is inside a profile")?;
-    }
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "-p", "whydrop", "--bin", "whydrop"])
-        .arg("--target-dir")
-        .arg(directory.parent().context("a profile is inside a target")?)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    if directory.ends_with("release") {
-        cargo.arg("--release");
-    }
-    ensure!(cargo.status()?.success(), "cargo build failed");
-    Ok(directory.join("whydrop"))
-}
 
 /// The options that limit a trace to some namespaces.
 pub fn watching(namespaces: &[&Namespace]) -> Vec<String> {

@@ -4,13 +4,13 @@ use std::{net::SocketAddr, os::unix::net::UnixListener, process::Command};
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    DEADLINE, binary,
     fault::{Chain, nft},
     lab::{Family, Lab, Namespace, Topology, topology::RouterLab},
     poll_until,
     record::{self, Drop as DropRecord, Record},
     runtime::{self, Containerd, Pod},
-    tracer::{Trace, Tracer, binary, run_to_end, watching},
+    tracer::{Trace, Tracer, run_to_end, watching},
     traffic::{Flow, Outcome, TcpAttempt, TcpServer},
 };
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use whydrop_tests::{
     apiserver::{ApiServer, Manner},
-    tracer::{binary, run_to_end},
+    binary,
+    tracer::run_to_end,
 };
 
 /// What kubectl wrote of a real cluster.

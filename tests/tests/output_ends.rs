@@ -12,12 +12,13 @@ use nix::{
     unistd::Pid,
 };
 use whydrop_tests::{
+    binary,
     fault::{Chain, nft},
     holdings::{descriptors, value},
     kernel,
     lab::{Family, topology::NodeLab},
     poll_until,
-    tracer::{Reaped, binary, watching},
+    tracer::{Reaped, watching},
     traffic::UdpClient,
 };
 

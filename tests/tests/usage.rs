@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use whydrop_tests::tracer::{binary, run_to_end};
+use whydrop_tests::{binary, tracer::run_to_end};
 
 const FAILED: i32 = 1;
 const WRONG_USAGE: i32 = 2;

@@ -16,7 +16,7 @@ use super::{
     Benchmark, Effort,
     figure::{Figure, Samples, Unit},
 };
-use crate::tracer::binary;
+use crate::binary;
 
 pub(super) const BENCHMARK: Benchmark = Benchmark {
     name: "cluster",

@@ -16,10 +16,11 @@ use super::{
     process::{peak_memory, resident_memory},
 };
 use crate::{
+    binary,
     fault::{Chain, nft},
     lab::{Family, topology::RouterLab},
     record::Flow,
-    tracer::{Tracer, binary, watching},
+    tracer::{Tracer, watching},
     traffic::TcpAttempt,
 };
 

@@ -13,7 +13,7 @@ use whydrop_tests::{
     traffic::TcpAttempt,
 };
 
-use crate::{Fault, pod, service, service_name, service_ports};
+use super::{Fault, pod, service, service_name, service_ports};
 
 /// An API server that has the objects, and the option that leads to it.
 fn api_server(objects: Vec<Value>) -> Result<(ApiServer, TempDir, [String; 2])> {

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use whydrop_tests::{
-    DEADLINE,
+    DEADLINE, binary,
     kube::{Objects, Pod, enforce},
     lab::{Family, Host, topology::NodeLab},
     record::{Drop, Policy},
-    tracer::{Trace, Tracer, binary, run_to_end, watching},
+    tracer::{Trace, Tracer, run_to_end, watching},
     traffic::{DnsQuery, DnsServer, Outcome, TcpAttempt, TcpServer},
 };
 

@@ -10,13 +10,10 @@ const CONTAINERD: (&str, [&str; 3]) = (
     ],
 );
 
-/// The arguments that leave them out of an executable's tests.
-pub(super) fn arguments(executable: &str) -> Vec<String> {
+/// Whether a test of a module is left out.
+pub(super) fn has(module: &str, test: &str) -> bool {
     let (name, tests) = CONTAINERD;
-    let tests = tests.iter().filter(|_| name == executable);
-    tests
-        .flat_map(|test| ["--skip".to_owned(), (*test).to_owned()])
-        .collect()
+    name == module && tests.contains(&test)
 }
 
 /// The sentence of the page.

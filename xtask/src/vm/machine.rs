@@ -47,7 +47,7 @@ pub(super) struct Machine<'a> {
 
 impl Machine<'_> {
     /// Boots it, follows its output to the end, and gives what came of each test. `ended` is told
-    /// of each executable that has ended by itself, with all results so far.
+    /// of each group of tests that has ended by itself, with all results so far.
     pub(super) fn run(&self, ended: impl Fn(&str, &Results) -> Result<()>) -> Result<Results> {
         let version = &self.kernel.version;
         let start = Instant::now();
@@ -124,7 +124,7 @@ impl Machine<'_> {
 /// Reads the marks, and the lines of Rust's test harness between them.
 struct Protocol {
     mark: String,
-    /// The executable that is running.
+    /// The group of tests that is running.
     running: Option<String>,
     /// The one that has just ended.
     ended: Option<String>,
@@ -201,6 +201,11 @@ impl Protocol {
         let result = match named {
             Some((name, result)) => {
                 self.named = true;
+                // The scenarios of a module have its name already, units do not.
+                let name = name
+                    .strip_prefix(running.as_str())
+                    .and_then(|name| name.strip_prefix("::"))
+                    .unwrap_or(name);
                 self.test = Some(format!("{running}::{name}"));
                 result
             }
@@ -225,4 +230,27 @@ fn nonce() -> String {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", time.as_nanos(), process::id())
+}
+
+#[test]
+fn tests_are_known_by_their_group() {
+    let mut protocol = Protocol::new("1");
+    for line in [
+        "@1 begin nat",
+        "running 1 test",
+        "test nat::cluster_ip ... ok",
+        "@1 end nat 0",
+        "@1 begin units",
+        "running 1 test",
+        "test node::links ... FAILED",
+        "@1 end units 101",
+    ] {
+        protocol.take(line);
+    }
+    let ended: Vec<_> = protocol.results.tests().collect();
+    let expected = [
+        ("nat::cluster_ip", Outcome::Passed),
+        ("units::node::links", Outcome::Failed),
+    ];
+    assert_eq!(ended, expected);
 }

@@ -62,8 +62,8 @@ const DEFAULT: [&str; 2] = ["6.1", "6.12"];
 pub(crate) struct Options {
     /// Kernels: a version, or the start of one (6.12.100, 6.1); the newest 6.1 and 6.12 by default
     kernels: Vec<String>,
-    /// Only this test executable, as in `cargo test --test`; may be given again
-    #[arg(long = "test", value_name = "NAME")]
+    /// Only the scenarios of this module, or `units`; may be given again
+    #[arg(long = "test", value_name = "MODULE")]
     tests: Vec<String>,
     /// Only one scenario of every kind, as continuous integration does
     #[arg(long, conflicts_with_all = ["tests", "args", "run"])]
@@ -77,7 +77,7 @@ pub(crate) struct Options {
     /// Use KVM instead of emulation; a /dev/kvm need not be able to boot these kernels
     #[arg(long)]
     kvm: bool,
-    /// Arguments of the test executables, such as a part of a test's name
+    /// A part of a test's name, or an option of the test executables, such as `--nocapture`
     #[arg(last = true)]
     args: Vec<OsString>,
 }
@@ -91,7 +91,7 @@ impl Options {
         }
     }
 
-    /// Whether all tests of the executables are run, so that their results are worth keeping.
+    /// Whether whole groups of tests are run, so that their results are worth keeping.
     fn whole(&self) -> bool {
         !self.quick && self.args.is_empty() && self.run.is_none()
     }
@@ -104,7 +104,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     let kernels = chosen(options, &directory().join("kernels"))?;
     let selection = options.selection();
     let payload = Payload::build(&selection)?;
-    let files = payload.files(&selection)?;
+    let files = payload.files();
     let command = match &options.run {
         Some(command) => command.clone(),
         None => payload.commands(&selection)?,
@@ -155,9 +155,9 @@ fn on(
         kvm: options.kvm,
         timeout: Duration::from_secs(60 * options.timeout),
     };
-    let mut results = machine.run(|executable, results| {
+    let mut results = machine.run(|group, results| {
         if options.whole() {
-            keep(&page::kept(), kernel, results, executable)?;
+            keep(&page::kept(), kernel, results, group)?;
         }
         Ok(())
     })?;
@@ -169,12 +169,12 @@ fn on(
     Ok(results)
 }
 
-/// Puts an executable's new results into those that are kept of a kernel.
-fn keep(directory: &Path, kernel: &Kernel, new: &Results, executable: &str) -> Result<()> {
+/// Puts the new results of a group of tests into those that are kept of a kernel.
+fn keep(directory: &Path, kernel: &Kernel, new: &Results, group: &str) -> Result<()> {
     let today = Command::new("date").args(["-u", "+%F"]).output()?;
     let today = String::from_utf8_lossy(&today.stdout);
     let mut results = Results::load(directory, &kernel.version);
-    results.replace(new, executable, today.trim());
+    results.replace(new, group, today.trim());
     results.save(directory, &kernel.version)
 }
 

@@ -1,4 +1,4 @@
-//! `docs/kernels.md`: kernel × scenario file, and what differs between kernels.
+//! `docs/kernels.md`: kernel × module of scenarios, and what differs between kernels.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -22,13 +22,13 @@ pub(super) fn kept() -> PathBuf {
 }
 
 /// Writes the page.
-pub(super) fn write(executables: &[&str]) -> Result<()> {
+pub(super) fn write(groups: &[&str]) -> Result<()> {
     let columns = KERNELS.map(|kernel| {
         let mut results = Results::load(&kept(), kernel);
-        results.keep(executables);
+        results.keep(groups);
         (kernel, results)
     });
-    let text = page(&columns, executables, &differences()?);
+    let text = page(&columns, groups, &differences()?);
     fs::write(run::workspace().join(PAGE), text).with_context(|| format!("cannot write {PAGE}"))?;
     eprintln!("vm-test: wrote {PAGE}");
     Ok(())
@@ -47,7 +47,7 @@ fn differences() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) -> String {
+fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> String {
     let quick = quick::count();
     let mut page = format!(
         "# Kernels\n\n\
@@ -66,7 +66,7 @@ fn page(columns: &[(&str, Results)], executables: &[&str], differences: &str) ->
     );
     row(&mut page, "", columns, |(kernel, _)| (*kernel).to_owned());
     row(&mut page, "---", columns, |_| "---".to_owned());
-    for name in executables {
+    for name in groups {
         row(&mut page, &format!("`{name}`"), columns, |(_, results)| {
             cell(results, Some(name))
         });
@@ -99,15 +99,15 @@ fn row<'a>(
     *page += "\n";
 }
 
-fn cell(results: &Results, executable: Option<&str>) -> String {
-    let has_run = match executable {
+fn cell(results: &Results, group: Option<&str>) -> String {
+    let has_run = match group {
         Some(name) => results.has_run(name),
         None => results.oldest_day().is_some(),
     };
     if !has_run {
         return "–".to_owned();
     }
-    let counts = Outcome::ALL.map(|outcome| results.count(executable, outcome).to_string());
+    let counts = Outcome::ALL.map(|outcome| results.count(group, outcome).to_string());
     counts.join(" / ")
 }
 

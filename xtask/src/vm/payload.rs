@@ -1,11 +1,13 @@
 //! What goes into every machine: whydrop and the test executables, with nothing to load.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{image::PAYLOAD, left_out, quick};
 use crate::executables;
@@ -18,6 +20,10 @@ const ENVIRONMENT: [(&str, &str); 3] = [
     ("WHYDROP_TEST_SLOW", "6"),
 ];
 
+/// The program of all scenarios; each of its modules is run by itself, so that a machine that stops
+/// costs the results of one of them.
+const SCENARIOS: &str = "scenarios";
+
 /// The library's own tests, of which those that need root are run.
 const UNITS: &str = "units";
 
@@ -29,7 +35,7 @@ pub(super) const PROGRAMS: [&str; 2] = [CHECK, "load"];
 
 /// Which tests are run.
 pub(super) enum Selection<'a> {
-    /// Of these executables, or of all if none is named, those that fit the arguments.
+    /// Of these modules, or of all if none is named, those that fit the arguments.
     Of(&'a [String], &'a [OsString]),
     /// One of every kind.
     Quick,
@@ -43,31 +49,40 @@ impl Selection<'_> {
         }
     }
 
-    fn arguments(&self, name: &str) -> Vec<String> {
-        let mut arguments = Vec::new();
-        if name == UNITS {
-            // Units change namespaces of their own, one after the other.
-            arguments.extend(["--ignored", "--test-threads=1"].map(str::to_owned));
-        }
-        match self {
-            Self::Of(_, args) => {
-                arguments.extend(left_out::arguments(name));
-                arguments.extend(args.iter().map(|arg| arg.to_string_lossy().into_owned()));
+    /// The tests of a module that are run, of all that it has.
+    fn tests<'t>(&self, module: &str, all: &'t [String]) -> Vec<&'t str> {
+        let words = self.arguments(|argument| !argument.starts_with('-'));
+        let is_wanted = |test: &&str| match self {
+            Self::Of(..) => {
+                let full = format!("{module}::{test}");
+                !left_out::has(module, test)
+                    && (words.is_empty() || words.iter().any(|word| full.contains(word.as_str())))
             }
-            Self::Quick => {
-                let tests = quick::of(name).unwrap_or_default();
-                arguments.extend(["--exact"].iter().chain(tests).map(ToString::to_string));
-            }
-        }
+            Self::Quick => quick::of(module).unwrap_or_default().contains(test),
+        };
+        all.iter().map(String::as_str).filter(is_wanted).collect()
+    }
+
+    /// The arguments that were given for the test executables, of one sort.
+    fn arguments(&self, sort: impl Fn(&str) -> bool) -> Vec<String> {
+        let Self::Of(_, arguments) = self else {
+            return Vec::new();
+        };
+        let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
         arguments
+            .filter(|argument| sort(argument))
+            .map(std::borrow::Cow::into_owned)
+            .collect()
     }
 }
 
 /// The executables.
 pub(super) struct Payload {
     whydrop: PathBuf,
-    /// The test executables, in order.
-    tests: Vec<(String, PathBuf)>,
+    scenarios: PathBuf,
+    units: Option<PathBuf>,
+    /// The modules of the scenarios, and the tests of each.
+    modules: BTreeMap<String, Vec<String>>,
 }
 
 impl Payload {
@@ -75,66 +90,127 @@ impl Payload {
     pub(super) fn build(selection: &Selection<'_>) -> Result<Self> {
         eprintln!("vm-test: building whydrop and its tests, statically");
         let whydrop = executables::whydrop(&executables::X86_64)?;
-        let scenarios = ["test", "--no-run", "--package", "whydrop-tests", "--tests"];
-        let mut tests = executables::build(&executables::X86_64, &scenarios, &ENVIRONMENT)?;
-        if selection.has(UNITS) {
-            let units = ["test", "--no-run", "--package", "whydrop", "--lib"];
-            for (_, path) in executables::build(&executables::X86_64, &units, &ENVIRONMENT)? {
-                tests.push((UNITS.to_owned(), path));
-            }
-        }
-        tests.sort();
-        Ok(Self { whydrop, tests })
+        let scenarios = build(&["--package", "whydrop-tests", "--test", SCENARIOS])?;
+        let units = selection
+            .has(UNITS)
+            .then(|| build(&["--package", "whydrop", "--lib"]))
+            .transpose()?;
+        Ok(Self {
+            whydrop,
+            modules: modules(&scenarios)?,
+            scenarios,
+            units,
+        })
     }
 
-    /// The names of all test executables that there are.
+    /// The names of everything whose tests are run apart.
     pub(super) fn names(&self) -> Vec<&str> {
-        let scenarios = self.tests.iter().map(|(name, _)| name.as_str());
-        scenarios
-            .filter(|name| *name != UNITS)
-            .chain([UNITS])
-            .collect()
+        let modules = self.modules.keys().map(String::as_str);
+        modules.chain([UNITS]).collect()
     }
 
-    /// Those that are selected. Fails if one is asked for that does not exist.
-    fn selected(&self, selection: &Selection<'_>) -> Result<Vec<&(String, PathBuf)>> {
+    /// Fails if something is asked for that does not exist.
+    fn require(&self, selection: &Selection<'_>) -> Result<()> {
         if let Selection::Of(only, _) = selection {
             let names = self.names();
             if let Some(unknown) = only.iter().find(|only| !names.contains(&only.as_str())) {
                 bail!("there is no test {unknown}; there are {}", names.join(" "));
             }
         }
-        let tests = self.tests.iter();
-        Ok(tests.filter(|(name, _)| selection.has(name)).collect())
+        Ok(())
     }
 
     /// The executables that a machine needs, with their names inside.
-    pub(super) fn files(&self, selection: &Selection<'_>) -> Result<Vec<(&str, &Path)>> {
-        let tests = self.selected(selection)?;
-        let mut files: Vec<(&str, &Path)> = tests
-            .into_iter()
-            .map(|(name, path)| (name.as_str(), path.as_path()))
-            .collect();
-        files.push(("whydrop", &self.whydrop));
-        Ok(files)
+    pub(super) fn files(&self) -> Vec<(&'static str, &Path)> {
+        let units = self.units.as_deref().map(|path| (UNITS, path));
+        [
+            ("whydrop", self.whydrop.as_path()),
+            (SCENARIOS, self.scenarios.as_path()),
+        ]
+        .into_iter()
+        .chain(units)
+        .collect()
     }
 
     /// The shell commands that run the selected tests.
     pub(super) fn commands(&self, selection: &Selection<'_>) -> Result<String> {
+        self.require(selection)?;
         let [check, load] = PROGRAMS;
         let mut commands = format!(
             "begin {check} /{PAYLOAD}/whydrop check\n\
              begin {load} /{PAYLOAD}/whydrop --all --no-kube --duration 2s\n"
         );
-        for (name, _) in self.selected(selection)? {
-            let arguments = selection.arguments(name);
-            let arguments: Vec<String> = arguments
-                .iter()
-                .map(|argument| format!("'{}'", argument.replace('\'', r"'\''")))
-                .collect();
-            let arguments = arguments.join(" ");
-            commands += &format!("begin {name} /{PAYLOAD}/{name} {arguments}\n");
+        let options = selection.arguments(|argument| argument.starts_with('-'));
+        for (module, all) in &self.modules {
+            let tests = selection.tests(module, all);
+            if !selection.has(module) || tests.is_empty() {
+                continue;
+            }
+            let tests = tests.iter().map(|test| format!("{module}::{test}"));
+            let arguments = ["--exact".to_owned()].into_iter().chain(tests);
+            let arguments = quoted(arguments.chain(options.clone()));
+            commands += &format!("begin {module} /{PAYLOAD}/{SCENARIOS} {arguments}\n");
+        }
+        if self.units.is_some() {
+            // Units change namespaces of their own, one after the other.
+            let fixed = ["--ignored", "--test-threads=1"].map(str::to_owned);
+            let given = selection.arguments(|_| true);
+            let arguments = quoted(fixed.into_iter().chain(given));
+            commands += &format!("begin {UNITS} /{PAYLOAD}/{UNITS} {arguments}\n");
         }
         Ok(commands)
     }
+}
+
+/// Builds the one test executable that cargo's arguments select.
+fn build(which: &[&str]) -> Result<PathBuf> {
+    let args = [&["test", "--no-run"], which].concat();
+    let built = executables::build(&executables::X86_64, &args, &ENVIRONMENT)?;
+    let (_, path) = built.into_iter().next().context("cargo built nothing")?;
+    Ok(path)
+}
+
+/// The modules of a test executable, which runs here too, and the tests of each.
+fn modules(scenarios: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut command = Command::new(scenarios);
+    let output = command.args(["--list", "--format", "terse"]).output()?;
+    if !output.status.success() {
+        bail!("{} does not list its tests", scenarios.display());
+    }
+    let mut modules = BTreeMap::<String, Vec<String>>::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let name = line.strip_suffix(": test");
+        let (module, test) = name
+            .and_then(|name| name.split_once("::"))
+            .with_context(|| format!("not a test of a module: {line}"))?;
+        let tests = modules.entry(module.to_owned()).or_default();
+        tests.push(test.to_owned());
+    }
+    Ok(modules)
+}
+
+/// Arguments as a shell takes them.
+fn quoted(arguments: impl Iterator<Item = String>) -> String {
+    arguments
+        .map(|argument| format!("'{}'", argument.replace('\'', r"'\''")))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn a_machine_runs_what_is_selected() {
+    let all = ["live::names_change", "node_port", "service"].map(str::to_owned);
+    let of = |words: &[&str]| {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Selection::Of(&[], &words).tests("by_name", &all).join(" ")
+    };
+    assert_eq!(of(&["--nocapture"]), all.join(" "));
+    assert_eq!(of(&["names", "service"]), "live::names_change service");
+    assert_eq!(of(&["by_name::node"]), "node_port");
+
+    let quick = ["iptables_forward", "iptables_input"].map(str::to_owned);
+    assert_eq!(
+        Selection::Quick.tests("netfilter", &quick),
+        ["iptables_forward"]
+    );
 }

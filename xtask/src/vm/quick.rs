@@ -30,10 +30,10 @@ const QUICK: [(&str, &[&str]); 16] = [
     ("verdict_path", &["no_route", "dead_neighbour_of_a_router"]),
 ];
 
-/// The tests of an executable that are run; `None` if there are none.
-pub(super) fn of(executable: &str) -> Option<&'static [&'static str]> {
+/// The tests of a module that are run; `None` if there are none.
+pub(super) fn of(module: &str) -> Option<&'static [&'static str]> {
     let mut all = QUICK.iter();
-    all.find(|(name, _)| *name == executable)
+    all.find(|(name, _)| *name == module)
         .map(|(_, tests)| *tests)
 }
 
@@ -44,10 +44,10 @@ pub(super) fn count() -> usize {
 
 /// A test that did not run, because it has another name by now, is no success.
 pub(super) fn require_all(results: &mut Results) {
-    for (executable, tests) in QUICK {
+    for (module, tests) in QUICK {
         for test in tests {
-            if results.of(&format!("{executable}::{test}")).is_none() {
-                results.trouble(format!("did not run {executable}::{test}"));
+            if results.of(&format!("{module}::{test}")).is_none() {
+                results.trouble(format!("did not run {module}::{test}"));
             }
         }
     }

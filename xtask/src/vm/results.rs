@@ -37,9 +37,9 @@ impl Outcome {
 /// What came of one machine, or of all on one kernel.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    /// By executable and test, `netfilter::nft_forward`; programs without tests go by their name.
+    /// By group and test, `netfilter::nft_forward`; programs without tests go by their name.
     tests: BTreeMap<String, Outcome>,
-    /// Days of the executables' last runs.
+    /// Days of the groups' last runs.
     days: BTreeMap<String, String>,
     /// What `whydrop check` said.
     findings: Vec<String>,
@@ -82,11 +82,11 @@ impl Results {
         self.tests.get(test).copied()
     }
 
-    /// How many tests of an executable ended like this; of all, without one.
-    pub(super) fn count(&self, executable: Option<&str>, wanted: Outcome) -> usize {
+    /// How many tests of a group ended like this; of all, without one.
+    pub(super) fn count(&self, group: Option<&str>, wanted: Outcome) -> usize {
         let ended = self.tests().filter(|(_, outcome)| *outcome == wanted);
         ended
-            .filter(|(test, _)| executable.is_none_or(|name| executable_of(test) == name))
+            .filter(|(test, _)| group.is_none_or(|name| group_of(test) == name))
             .count()
     }
 
@@ -95,28 +95,25 @@ impl Results {
         self.days.values().map(String::as_str).min()
     }
 
-    /// Whether there are results of all of an executable's tests.
-    pub(super) fn has_run(&self, executable: &str) -> bool {
-        self.days.contains_key(executable)
+    /// Whether there are results of all of a group's tests.
+    pub(super) fn has_run(&self, group: &str) -> bool {
+        self.days.contains_key(group)
     }
 
-    /// Takes over all tests of an executable that has run completely.
-    pub(super) fn replace(&mut self, new: &Results, executable: &str, day: &str) {
-        self.tests
-            .retain(|test, _| executable_of(test) != executable);
-        self.days.insert(executable.to_owned(), day.to_owned());
-        let of_it = new
-            .tests()
-            .filter(|(test, _)| executable_of(test) == executable);
+    /// Takes over all tests of a group that has run completely.
+    pub(super) fn replace(&mut self, new: &Results, group: &str, day: &str) {
+        self.tests.retain(|test, _| group_of(test) != group);
+        self.days.insert(group.to_owned(), day.to_owned());
+        let of_it = new.tests().filter(|(test, _)| group_of(test) == group);
         self.tests
             .extend(of_it.map(|(test, outcome)| (test.to_owned(), outcome)));
         self.findings.clone_from(&new.findings);
     }
 
-    /// Leaves only these executables: others are no more.
-    pub(super) fn keep(&mut self, executables: &[&str]) {
-        let known = |name: &str| executables.contains(&name);
-        self.tests.retain(|test, _| known(executable_of(test)));
+    /// Leaves only these groups: others are no more.
+    pub(super) fn keep(&mut self, groups: &[&str]) {
+        let known = |name: &str| groups.contains(&name);
+        self.tests.retain(|test, _| known(group_of(test)));
         self.days.retain(|name, _| known(name));
     }
 
@@ -159,7 +156,7 @@ fn file(directory: &Path, kernel: &str) -> PathBuf {
     directory.join(format!("{kernel}.json"))
 }
 
-/// The executable that a test belongs to.
-pub(super) fn executable_of(test: &str) -> &str {
+/// The group that a test belongs to.
+pub(super) fn group_of(test: &str) -> &str {
     test.split_once("::").map_or(test, |(name, _)| name)
 }

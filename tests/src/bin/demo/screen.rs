@@ -19,7 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, pipe},
 };
-use whydrop_tests::{DEADLINE, on_interrupt, tracer::binary};
+use whydrop_tests::{DEADLINE, binary, on_interrupt};
 
 /// How long whydrop must have said nothing for its last record to be complete. A record has
 /// several lines, and nothing marks the last one.

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use whydrop_tests::{
     attempt::{Expected, Lookout},
+    binary,
     fault::{Chain, counted_packets, nft},
     lab::{Family, Host, Namespace, topology::NodeLab},
     poll_until,
     record::Record,
-    tracer::{binary, run_to_end},
+    tracer::run_to_end,
     traffic::{TcpAttempt, TcpServer},
 };
 
