@@ -1,6 +1,6 @@
 //! What the node knows that a dropped packet does not say: gathered once for drops that are alike.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     change::Change,
@@ -8,6 +8,7 @@ use super::{
     gather::{DropContext, Fact, Question},
     netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Hint, HookPacket, Ruleset, Suspects},
+    world::{Part, World},
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
@@ -44,6 +45,8 @@ pub struct NodeFacts {
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub conntrack: Option<Conntrack>,
+    /// The whole node: all namespaces that can be entered.
+    pub world: Option<Arc<World>>,
     /// Why something is missing, a sentence each.
     pub gaps: Vec<String>,
 }
@@ -78,6 +81,18 @@ impl Subject {
 impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
     pub async fn gather(facts: DropFacts, wants: Wants) -> Self {
+        let wants_world = wants.around.contains(&Fact::World);
+        let (mut found, world) = tokio::join!(Self::gather_inside(facts, wants), async {
+            match wants_world {
+                true => Some(World::recent_async(Part::all(), LIMIT).await),
+                false => None,
+            }
+        });
+        found.world = world;
+        found
+    }
+
+    async fn gather_inside(facts: DropFacts, wants: Wants) -> Self {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };

@@ -46,6 +46,8 @@ pub enum Fact {
     Qdisc,
     /// MTUs on the packet's way through the namespace.
     Mtu,
+    /// All namespaces that can be entered: see [`super::world`].
+    World,
 }
 
 /// What is asked.

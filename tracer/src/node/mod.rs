@@ -11,6 +11,7 @@
 //! - [`conntrack`]: how full the table is
 //! - [`gather`]: what is around one dropped packet; made of [`link`], [`route`], [`rpfilter`],
 //!   [`neighbour`], [`fdb`], [`overlay`], [`programs`] and [`qdisc`]
+//! - [`world`]: all namespaces, and how they are tied to each other
 //! - [`ruleset`]: which rule of netfilter dropped a packet
 //! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
 
@@ -39,3 +40,4 @@ pub mod silent_hop;
 mod sock_diag;
 pub mod syn_queue;
 mod sysctl;
+pub mod world;

@@ -129,7 +129,7 @@ pub(super) fn read(
     })
 }
 
-fn entry(message: &Message) -> Option<Neighbour> {
+pub(super) fn entry(message: &Message) -> Option<Neighbour> {
     // A proxy entry says what is answered for others.
     let is_proxy = *message.bytes.get(10)? & libc::NTF_PROXY != 0;
     let all = message.attributes(FIXED);

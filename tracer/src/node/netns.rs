@@ -174,7 +174,7 @@ impl Drop for Place {
 }
 
 /// Moves this thread into the namespace.
-fn enter(netns: &NetnsRef, deadline: Instant) -> Result<Inside> {
+pub(super) fn enter(netns: &NetnsRef, deadline: Instant) -> Result<Inside> {
     const OWN: &str = "/proc/thread-self/ns/net";
     let namespace = match netns {
         NetnsRef::Own => open(Path::new(OWN))?,

@@ -51,8 +51,8 @@ pub fn wants(facts: &DropFacts) -> Wants {
         Point::Mtu => &[Fact::Mtu],
         Point::Overlay => &[Fact::Overlay],
         Point::Rpfilter => &[Fact::RpFilter],
-        Point::Endpoint => &[Fact::Neighbour, Fact::Overlay],
-        Point::Route => &[Fact::Route, Fact::Overlay],
+        Point::Endpoint => &[Fact::Neighbour, Fact::Overlay, Fact::World],
+        Point::Route => &[Fact::Route, Fact::Overlay, Fact::World],
         Point::Listener => &[Fact::Listener],
         Point::Queue => &[Fact::Qdisc],
         Point::Firewall if !is_netfilter(facts) => match facts.reason.name() {

@@ -7,7 +7,7 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Point,
     },
-    node::facts::NodeFacts,
+    node::{facts::NodeFacts, world::LinkId},
 };
 
 pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
@@ -62,6 +62,7 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     finding
         .evidence
         .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+    finding.evidence.extend(holders(facts, node));
     if facts.reason.is("OTHERHOST") {
         finding.fix.push(format!(
             "at the sender: ip neighbour flush to {}  # who has the address is asked for again",
@@ -69,6 +70,27 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         ));
     }
     Some(finding)
+}
+
+/// The namespaces of this node that have the address that was asked for, and what is in between.
+fn holders(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
+    let route = node.around.route.as_ref();
+    let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
+    let (Some(world), Some(netns), Some(route)) = (&node.world, facts.netns, route) else {
+        return Vec::new();
+    };
+    let Some(ifindex) = route.output else {
+        return Vec::new();
+    };
+    let asked = route.gateway.unwrap_or(facts.flow.dst);
+    let from = LinkId { netns, ifindex };
+    let holders = world.holders(asked);
+    let lines = holders.iter().flat_map(|holder| {
+        let held = format!("{asked} is an address of {}", world.holder_in_words(holder));
+        let between = world.between(from, holder);
+        [Some(held), world.between_in_words(from, &between)]
+    });
+    lines.flatten().collect()
 }
 
 /// A packet for an address that its namespace does not have, and that is no router on the way to it:

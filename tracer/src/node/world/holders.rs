@@ -1,0 +1,215 @@
+//! Who has an address, and what keeps others from reaching it.
+
+use std::net::IpAddr;
+
+use super::{
+    Namespace, World,
+    address::AddressFlags,
+    bridge::FdbKind,
+    link::{Detail, Link, LinkId},
+    rule::{Action, LOCAL},
+    segment::{Obstacle, Segment, Step, Trail},
+};
+use crate::node::neighbour::Mac;
+
+/// A namespace that has an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Inode number of the namespace.
+    pub netns: u32,
+    /// Name of the namespace.
+    pub netns_name: String,
+    /// The link that has the address.
+    pub link: LinkId,
+    /// The link's name.
+    pub ifname: String,
+    /// The link's own address.
+    pub mac: Option<Mac>,
+    /// Flags of the IP address.
+    pub flags: AddressFlags,
+    /// Whether the link is up.
+    pub is_up: bool,
+    /// Whether the link has a carrier.
+    pub has_carrier: bool,
+}
+
+/// What is between a link and a holder of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// The link's own namespace has the address.
+    Same,
+    /// Frames pass.
+    Nothing,
+    /// Frames would pass but for this.
+    Obstacles(Vec<Obstacle>),
+    /// The bridge takes frames to the holder's MAC address for its own.
+    TakenByBridge {
+        /// The bridge.
+        bridge: LinkId,
+        /// Whose address it is: the bridge, or one of its ports.
+        owner: LinkId,
+        /// The address.
+        mac: Mac,
+    },
+    /// A configured entry of the bridge sends frames to the holder's MAC address elsewhere.
+    SentElsewhere {
+        /// The bridge.
+        bridge: LinkId,
+        /// The port that the entry names.
+        port: LinkId,
+        /// The port that the holder is behind.
+        behind: LinkId,
+        /// The address.
+        mac: Mac,
+    },
+    /// Nothing connects them. The holder's frames come out here, at the link that is the last one
+    /// on its side.
+    Apart {
+        /// That link.
+        outer: LinkId,
+        /// The bridge that it is a port of, if it is one.
+        bridge: Option<LinkId>,
+    },
+    /// The holder's frames leave what can be seen by this link, and so do the questioner's: they may
+    /// meet there.
+    OutOfSight(LinkId),
+}
+
+impl World {
+    /// The namespaces that have an address, with the link in each; one with several links that
+    /// have it is there several times.
+    pub fn holders(&self, address: IpAddr) -> Vec<Holder> {
+        let namespaces = self.namespaces.values();
+        namespaces
+            .flat_map(|namespace| {
+                let held = namespace.addresses.iter();
+                held.filter_map(move |held| {
+                    let link = namespace.links.get(&held.ifindex)?;
+                    let is_loopback = link.detail == Detail::Loopback;
+                    held.covers(address, is_loopback)
+                        .then(|| holder(namespace, link, held.flags))
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a namespace has an address, and uses it. `None` if the namespace was not read.
+    pub fn is_local(&self, netns: u32, address: IpAddr) -> Option<bool> {
+        let namespace = self.namespace(netns)?;
+        Some(namespace.addresses.iter().any(|held| {
+            let link = namespace.links.get(&held.ifindex);
+            let is_loopback = link.is_some_and(|link| link.detail == Detail::Loopback);
+            held.flags.is_usable() && held.covers(address, is_loopback)
+        }))
+    }
+
+    /// Whether no policy rule of a namespace looks up the table of own addresses, so that packets
+    /// for the namespace itself are routed out again. `None` if the rules were not read.
+    pub fn lookup_local_missing(&self, netns: u32, is_ipv4: bool) -> Option<bool> {
+        let rules = self.namespace(netns)?.rules.as_ref()?;
+        let mut of_version = rules.iter().filter(|rule| rule.is_ipv4 == is_ipv4);
+        Some(!of_version.any(|rule| rule.action == Action::Lookup(LOCAL)))
+    }
+
+    /// What is between a link, by which a question for the address is sent, and a holder.
+    pub fn between(&self, from: LinkId, holder: &Holder) -> Between {
+        if holder.netns == from.netns {
+            return Between::Same;
+        }
+        let there = self.segment(from);
+        if let Some(trail) = there.taken.get(&holder.link) {
+            if !trail.obstacles.is_empty() {
+                return Between::Obstacles(trail.obstacles.clone());
+            }
+            let diverted = holder
+                .mac
+                .as_ref()
+                .and_then(|mac| self.diverted(trail, mac));
+            return diverted.unwrap_or(Between::Nothing);
+        }
+        let back = self.segment(holder.link);
+        if let Some(exit) = common_exit(&there, &back) {
+            return Between::OutOfSight(exit);
+        }
+        let outer = self.outermost(holder.link, &back);
+        let bridge = self.link(outer).filter(|link| link.port.is_some());
+        Between::Apart {
+            outer,
+            bridge: bridge.and_then(|link| Some(link.sibling(link.master?))),
+        }
+    }
+
+    /// The last link on the way of a link's frames before a namespace takes them: the other end of
+    /// its pair, mostly.
+    fn outermost(&self, link: LinkId, segment: &Segment) -> LinkId {
+        let other_end = self.link(link).and_then(Link::other_end);
+        let taken = segment.taken.iter().filter(|(taken, _)| **taken != link);
+        let first = taken.min_by_key(|(_, trail)| trail.steps.len());
+        other_end.or(first.map(|(taken, _)| *taken)).unwrap_or(link)
+    }
+
+    /// Whether a bridge on the way sends frames to this MAC address elsewhere, or keeps them.
+    fn diverted(&self, trail: &Trail, mac: &Mac) -> Option<Between> {
+        let hops = trail.steps.windows(2);
+        hops.filter_map(|hop| match *hop {
+            [Step::Bridge { bridge, from, vlan }, Step::Out(port, _)] => {
+                Some((bridge, from, vlan, port))
+            }
+            _ => None,
+        })
+        .find_map(|(bridge, from, vlan, port)| {
+            let fdb = self.namespace(bridge.netns)?.fdb.as_ref()?;
+            let fits = |entry: &&super::FdbEntry| {
+                entry.bridge == bridge.ifindex
+                    && entry.mac == *mac
+                    && (entry.vlan.is_none() || vlan.is_none() || entry.vlan == vlan)
+            };
+            let entry = fdb.iter().find(fits)?;
+            let at = LinkId {
+                ifindex: entry.ifindex,
+                ..bridge
+            };
+            match entry.kind {
+                FdbKind::Own if from.is_some() => Some(Between::TakenByBridge {
+                    bridge,
+                    owner: at,
+                    mac: mac.clone(),
+                }),
+                FdbKind::Own | FdbKind::Static if at != port => Some(Between::SentElsewhere {
+                    bridge,
+                    port: at,
+                    behind: port,
+                    mac: mac.clone(),
+                }),
+                _ => None,
+            }
+        })
+    }
+}
+
+fn holder(namespace: &Namespace, link: &Link, flags: AddressFlags) -> Holder {
+    Holder {
+        netns: namespace.inode,
+        netns_name: namespace.name.clone(),
+        link: link.id,
+        ifname: link.name.clone(),
+        mac: link.mac.clone(),
+        flags,
+        is_up: link.up,
+        has_carrier: link.carrier,
+    }
+}
+
+fn common_exit(one: &Segment, other: &Segment) -> Option<LinkId> {
+    let exits = one.exits.keys();
+    let common = exits.copied().find(|exit| other.exits.contains_key(exit));
+    // By different links they leave for networks that may be the same one.
+    common.or_else(|| {
+        other
+            .exits
+            .keys()
+            .next()
+            .copied()
+            .filter(|_| !one.exits.is_empty())
+    })
+}

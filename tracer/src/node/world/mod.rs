@@ -1,0 +1,97 @@
+//! The node as a model: every network namespace that can be entered, with its links and addresses,
+//! and whatever else a question needs.
+//!
+//! [`World::read`] reads, in parallel and within a time limit; the questions are pure methods.
+//! What could not be read is a gap and never a guess: a question that would need it is answered
+//! by `None`, or says so.
+//!
+//! - [`Namespace`]: a network namespace; [`discover`] finds them
+//! - [`link`], [`address`], [`bridge`]: what is in one
+//! - `read`: from the kernel's messages to these types, one file for each kind of message
+//! - [`holders`]: who has an address, and what keeps others from reaching it
+//! - [`segment`]: the link-layer paths between two links
+
+pub mod address;
+pub mod bridge;
+mod cache;
+pub mod discover;
+pub mod holders;
+pub mod link;
+mod read;
+pub mod rule;
+pub mod segment;
+mod sentence;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use self::{
+    address::Address,
+    bridge::{FdbEntry, Port, PortState, Vlan},
+    holders::{Between, Holder},
+    link::{Detail, Link, LinkId},
+    read::{Part, Parts},
+    rule::PolicyRule,
+    segment::Obstacle,
+    settings::Settings,
+};
+use super::{neighbour::Neighbour, netns::NetnsRef};
+
+/// All that was read of the node.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The namespaces, by inode number.
+    pub namespaces: BTreeMap<u32, Namespace>,
+    /// What could not be read, a sentence each, without its end.
+    pub gaps: Vec<String>,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// Inode number, its identity.
+    pub inode: u32,
+    /// Its name of `ip netns`, `host` for the one whydrop runs in, or a process in it.
+    pub name: String,
+    /// How to enter it.
+    pub reference: NetnsRef,
+    /// Its links, by number.
+    pub links: BTreeMap<u32, Link>,
+    /// Its own addresses.
+    pub addresses: Vec<Address>,
+    /// FDB entries of its bridges, if they were read.
+    pub fdb: Option<Vec<FdbEntry>>,
+    /// VLANs of its bridges and their ports, if they were read.
+    pub vlans: Option<Vec<Vlan>>,
+    /// Its ARP and ND entries, if they were read.
+    pub neighbors: Option<Vec<Neighbour>>,
+    /// Its policy rules in both families, if they were read.
+    pub rules: Option<Vec<PolicyRule>>,
+    /// Its settings, if they were read.
+    pub settings: Option<Settings>,
+}
+
+impl World {
+    /// The namespace with this inode number.
+    pub fn namespace(&self, netns: u32) -> Option<&Namespace> {
+        self.namespaces.get(&netns)
+    }
+
+    /// The link, if it was read.
+    pub fn link(&self, id: LinkId) -> Option<&Link> {
+        self.namespaces.get(&id.netns)?.links.get(&id.ifindex)
+    }
+
+    /// All links of all namespaces.
+    pub fn links(&self) -> impl Iterator<Item = &Link> + '_ {
+        self.namespaces.values().flat_map(|one| one.links.values())
+    }
+
+    /// The link with this name.
+    pub fn link_named(&self, netns: u32, name: &str) -> Option<&Link> {
+        let mut links = self.namespaces.get(&netns)?.links.values();
+        links.find(|link| link.name == name)
+    }
+}

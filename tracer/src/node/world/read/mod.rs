@@ -1,0 +1,254 @@
+//! Reads the node: all namespaces in parallel, one thread per processor, within a time limit.
+//!
+//! A thread enters one namespace after the other and lists what is wanted over rtnetlink. No list
+//! makes the kernel load a module. What is not read in time is a gap.
+
+mod address;
+mod conf;
+mod ends;
+mod fdb;
+mod link;
+mod neighbor;
+mod port;
+mod rule;
+mod settings;
+mod vlan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::ends::Raw;
+use super::{
+    Namespace, World,
+    discover::{self, Found},
+};
+use crate::node::{
+    netns,
+    rtnetlink::{Message, Rtnetlink},
+};
+
+/// What can be read besides links and addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Forwarding databases of bridges.
+    Fdb,
+    /// VLANs of bridges and their ports.
+    Vlans,
+    /// Entries of ARP and ND.
+    Neighbors,
+    /// Policy rules.
+    Rules,
+    /// Settings of each namespace as a whole.
+    Settings,
+}
+
+impl Part {
+    /// All of them: a few milliseconds for some dozens of namespaces.
+    pub fn all() -> Parts {
+        [
+            Self::Fdb,
+            Self::Vlans,
+            Self::Neighbors,
+            Self::Rules,
+            Self::Settings,
+        ]
+        .into()
+    }
+}
+
+/// What is to be read.
+pub type Parts = BTreeSet<Part>;
+
+/// More threads than these are not at work at the same time; if they are, they are stuck.
+const MOST_THREADS: usize = 64;
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+impl World {
+    /// Reads all namespaces that can be entered, within the limit.
+    pub fn read(parts: &Parts, limit: Duration) -> Self {
+        let deadline = Instant::now() + limit;
+        let job = Arc::new(Job {
+            found: discover::all(),
+            next: AtomicUsize::new(0),
+            parts: parts.clone(),
+            deadline,
+        });
+        let (sender, receiver) = mpsc::channel();
+        let mut world = Self::default();
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..threads.min(job.found.len()) {
+            if let Err(error) = start(&job, &sender) {
+                world.gaps.push(format!("{error:#}"));
+            }
+        }
+        drop(sender);
+        let mut visits = Vec::new();
+        let mut missing: BTreeSet<_> = (0..job.found.len()).collect();
+        while !missing.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (place, visit) = match receiver.recv_timeout(left) {
+                Ok(visit) => visit,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            };
+            missing.remove(&place);
+            match visit {
+                Ok(visit) => visits.push(visit),
+                Err(error) => world.gaps.push(format!(
+                    "the network namespace {} cannot be read: {error:#}",
+                    job.found[place].name
+                )),
+            }
+        }
+        world.gaps.extend(missing.into_iter().map(|place| {
+            let name = &job.found[place].name;
+            format!(
+                "the network namespace {name} was not read within {} ms",
+                limit.as_millis()
+            )
+        }));
+        ends::tie(&mut world, visits);
+        world
+    }
+}
+
+/// What the threads share.
+struct Job {
+    found: Vec<Found>,
+    next: AtomicUsize,
+    parts: Parts,
+    deadline: Instant,
+}
+
+/// What a visit to a namespace brought back. The socket goes on asking there.
+struct Visit {
+    namespace: Namespace,
+    rtnetlink: Rtnetlink,
+    ties: Vec<(u32, Raw)>,
+    gaps: Vec<String>,
+}
+
+type Visited = (usize, Result<Visit>);
+
+fn start(job: &Arc<Job>, sender: &Sender<Visited>) -> Result<()> {
+    let place = AtWork::take()?;
+    let (job, sender) = (Arc::clone(job), sender.clone());
+    let work = move || {
+        let _place = place;
+        while Instant::now() < job.deadline {
+            let next = job.next.fetch_add(1, Ordering::Relaxed);
+            let Some(found) = job.found.get(next) else {
+                break;
+            };
+            if sender.send((next, visit(found, &job))).is_err() {
+                break;
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("node-model".to_owned());
+    thread.spawn(work).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// One of the threads that may be at work at the same time.
+struct AtWork;
+
+impl AtWork {
+    fn take() -> Result<Self> {
+        let taken = Self;
+        let before = AT_WORK.fetch_add(1, Ordering::Relaxed);
+        ensure!(
+            before < MOST_THREADS,
+            "{MOST_THREADS} threads are still reading network namespaces"
+        );
+        Ok(taken)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn visit(found: &Found, job: &Job) -> Result<Visit> {
+    let inside = netns::enter(&found.reference, job.deadline)?;
+    ensure!(inside.inode == found.inode, "it has gone");
+    let rtnetlink = Rtnetlink::open()?;
+    let listed = rtnetlink.list(&link::all(), |message| link::read(found.inode, message))?;
+    let mut links = BTreeMap::new();
+    let mut ties = Vec::new();
+    for (link, tie) in listed {
+        ties.extend(tie.map(|tie| (link.id.ifindex, tie)));
+        links.insert(link.id.ifindex, link);
+    }
+    let mut visit = Visit {
+        namespace: Namespace {
+            inode: found.inode,
+            name: found.name.clone(),
+            reference: found.reference.clone(),
+            links,
+            addresses: rtnetlink.list(&address::all(), address::read)?,
+            fdb: None,
+            vlans: None,
+            neighbors: None,
+            rules: None,
+            settings: None,
+        },
+        rtnetlink,
+        ties,
+        gaps: Vec::new(),
+    };
+    for part in &job.parts {
+        visit.part(*part, job.deadline);
+    }
+    Ok(visit)
+}
+
+impl Visit {
+    fn part(&mut self, part: Part, deadline: Instant) {
+        if Instant::now() >= deadline {
+            let name = &self.namespace.name;
+            let gap = format!("no time was left for {part:?} of the network namespace {name}");
+            self.gaps.push(gap);
+            return;
+        }
+        let read = match part {
+            Part::Fdb => self
+                .list(&fdb::all(), fdb::read)
+                .map(|found| self.namespace.fdb = found),
+            Part::Vlans => self
+                .list(&vlan::all(), vlan::read)
+                .map(|found| self.namespace.vlans = found.map(|found| found.concat())),
+            Part::Neighbors => self
+                .list(&neighbor::all(), neighbor::read)
+                .map(|found| self.namespace.neighbors = found),
+            Part::Rules => self
+                .list(&rule::all(), rule::read)
+                .map(|found| self.namespace.rules = found),
+            Part::Settings => settings::read().map(|found| self.namespace.settings = Some(found)),
+        };
+        if let Err(error) = read {
+            let name = &self.namespace.name;
+            let gap = format!("{part:?} of the network namespace {name} cannot be read: {error:#}");
+            self.gaps.push(gap);
+        }
+    }
+
+    fn list<T>(
+        &self,
+        question: &Message,
+        read: impl Fn(&Message) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        self.rtnetlink.list(question, read).map(Some)
+    }
+}

@@ -1,0 +1,132 @@
+//! Makes a model by hand.
+
+use crate::node::{
+    neighbour::Mac,
+    netns::NetnsRef,
+    world::{
+        Address, Detail, FdbEntry, Link, LinkId, Namespace, Port, PortState, World,
+        address::AddressFlags, bridge::Bridge, link::Tie,
+    },
+};
+
+/// A model in the making. Namespaces are numbers, links have numbers in them.
+#[derive(Default)]
+pub(super) struct Build {
+    pub(super) world: World,
+}
+
+pub(super) fn id(netns: u32, ifindex: u32) -> LinkId {
+    LinkId { netns, ifindex }
+}
+
+impl Build {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    fn namespace(&mut self, inode: u32) -> &mut Namespace {
+        let new = || Namespace {
+            inode,
+            name: format!("n{inode}"),
+            reference: NetnsRef::Inode(inode),
+            links: Default::default(),
+            addresses: Vec::new(),
+            fdb: Some(Vec::new()),
+            vlans: Some(Vec::new()),
+            neighbors: Some(Vec::new()),
+            rules: Some(Vec::new()),
+            settings: None,
+        };
+        self.world.namespaces.entry(inode).or_insert_with(new)
+    }
+
+    pub(super) fn link(&mut self, id: LinkId, name: &str, detail: Detail) -> &mut Link {
+        let link = Link {
+            id,
+            name: name.to_owned(),
+            kind: String::new(),
+            detail,
+            mtu: 1500,
+            mac: Some(Mac(vec![2, 0, 0, id.netns as u8, 0, id.ifindex as u8])),
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            noarp: false,
+            master: None,
+            tie: Tie::None,
+            port: None,
+            ipv4: None,
+            ipv6: None,
+        };
+        let links = &mut self.namespace(id.netns).links;
+        links.insert(id.ifindex, link);
+        links.get_mut(&id.ifindex).unwrap()
+    }
+
+    pub(super) fn bridge(&mut self, id: LinkId, name: &str) {
+        self.link(id, name, Detail::Bridge(Bridge::default()));
+    }
+
+    pub(super) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
+        self.link(one.0, one.1, Detail::Pair).tie = Tie::To(other.0);
+        self.link(other.0, other.1, Detail::Pair).tie = Tie::To(one.0);
+    }
+
+    pub(super) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, detail: Detail) {
+        self.link(id, name, detail).tie = Tie::To(parent);
+    }
+
+    pub(super) fn at(&mut self, id: LinkId) -> &mut Link {
+        let namespace = self.world.namespaces.get_mut(&id.netns).unwrap();
+        namespace.links.get_mut(&id.ifindex).unwrap()
+    }
+
+    /// Makes a link a port that forwards.
+    pub(super) fn port(&mut self, id: LinkId, bridge: u32) -> &mut Port {
+        let link = self.at(id);
+        link.master = Some(bridge);
+        link.port.insert(Port {
+            state: PortState::Forwarding,
+            hairpin: false,
+            isolated: false,
+            learning: true,
+            unicast_flood: true,
+            broadcast_flood: true,
+            multicast_flood: true,
+            neigh_suppress: false,
+            locked: false,
+            forward_delay_timer: 0,
+        })
+    }
+
+    pub(super) fn address(&mut self, id: LinkId, address: &str) -> &mut AddressFlags {
+        let addresses = &mut self.namespace(id.netns).addresses;
+        addresses.push(Address {
+            address: address.parse().unwrap(),
+            prefix_len: 24,
+            ifindex: id.ifindex,
+            scope: 0,
+            flags: AddressFlags::default(),
+        });
+        &mut addresses.last_mut().unwrap().flags
+    }
+
+    pub(super) fn fdb(&mut self, netns: u32, entry: FdbEntry) {
+        self.namespace(netns).fdb.as_mut().unwrap().push(entry);
+    }
+
+    /// Two pods behind a bridge: namespaces 2 and 3, and namespace 1 with the bridge 1 and its ports
+    /// 2 and 3.
+    pub(super) fn two_pods() -> Self {
+        let mut build = Self::new();
+        build.bridge(id(1, 1), "cni0");
+        for pod in [2, 3] {
+            let port = (id(1, pod), if pod == 2 { "va" } else { "vb" });
+            build.pair(port, (id(pod, 2), "eth0"));
+            build.port(port.0, 1);
+            build.address(id(pod, 2), &format!("10.0.1.{pod}"));
+        }
+        build.address(id(1, 1), "10.0.1.1");
+        build
+    }
+}

@@ -1,0 +1,5 @@
+//! Models of small nodes, and what they answer.
+
+mod build;
+mod holders;
+mod live;
