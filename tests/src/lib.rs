@@ -18,6 +18,8 @@
 //! | [`runtime`] | containerd in a lab, and pods that run in it |
 //! | [`apiserver`] | an API server that replays what a real one has sent |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
+//! | [`expected`] | what the records of a trace must say |
+//! | [`incident`] | failures that were reported in public, rebuilt in a few lines |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
 //! All but [`apiserver`] needs root, and everything happens inside namespaces that the lab made
@@ -28,8 +30,10 @@ pub mod attempt;
 pub mod bench;
 mod binary;
 pub mod bpf;
+pub mod expected;
 pub mod fault;
 pub mod holdings;
+pub mod incident;
 mod interrupt;
 pub mod judged;
 pub mod kernel;

@@ -144,6 +144,12 @@ impl Tracer {
         }
     }
 
+    /// Whether there is such a record by now.
+    pub fn has_seen(&mut self, wanted: impl FnMut(&Record) -> bool) -> Result<bool> {
+        while let Next::Record = self.next(Duration::ZERO)? {}
+        Ok(self.records.iter().any(wanted))
+    }
+
     /// Forgets the records that came so far, but for the first, and says how many they were: for
     /// traces that last.
     pub fn discard(&mut self) -> Result<usize> {

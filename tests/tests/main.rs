@@ -17,6 +17,7 @@ mod dns;
 mod event_loss;
 mod explain;
 mod flood;
+mod incidents;
 mod interfaces;
 mod lab;
 mod lifecycle;

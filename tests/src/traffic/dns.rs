@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-use super::{Flow, Protocol};
+use super::{Flow, Protocol, tcp::any_address};
 use crate::lab::Namespace;
 
 /// Bytes of a message before its question (RFC 1035, section 4.1.1).
@@ -90,8 +90,22 @@ pub struct DnsQuery {
 impl DnsQuery {
     /// Asks for the address (type A) of a name.
     pub fn send(namespace: &Namespace, server: SocketAddr, name: &str) -> Result<Self> {
+        Self::send_from(namespace, 0, server, name)
+    }
+
+    /// The same from this port, or from any if it is 0.
+    pub fn send_from(
+        namespace: &Namespace,
+        port: u16,
+        server: SocketAddr,
+        name: &str,
+    ) -> Result<Self> {
         let socket = namespace.enter(|| -> io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None)?;
+            if let Some(source) = any_address(port, server) {
+                socket.set_reuse_address(true)?;
+                socket.bind(&source.into())?;
+            }
             socket.connect(&server.into())?;
             Ok(socket)
         })?;

@@ -7,6 +7,7 @@ mod ping;
 mod tcp;
 pub mod tls;
 mod udp;
+mod wire;
 
 pub use dns::{DnsQuery, DnsServer};
 pub use flood::spoofed_syns;
@@ -14,3 +15,4 @@ pub use flow::{Flow, Protocol};
 pub use ping::ping;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
 pub use udp::{UdpClient, UdpServer};
+pub use wire::{Wire, WireEnd};

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::{AsFd, AsRawFd, RawFd},
     thread::{self, JoinHandle},
     time::Duration,
@@ -34,24 +34,47 @@ impl TcpServer {
         address: SocketAddr,
         serve: impl Fn(TcpStream) + Copy + Send + 'static,
     ) -> Result<Self> {
-        let mut server = Self::deaf(namespace, address, 1024)?;
-        let listener = server.listener.try_clone()?;
-        server.acceptor = Some(thread::spawn(move || {
+        Self::set_up(namespace, address, |_| Ok(()))?.accepting(serve)
+    }
+
+    /// Listens and never accepts: its queue fills up after `backlog` connections.
+    pub fn deaf(namespace: &Namespace, address: SocketAddr, backlog: i32) -> Result<Self> {
+        Self::listen(namespace, address, backlog, |_| Ok(()))
+    }
+
+    /// Listens with a socket that is set up by the caller before it is bound.
+    pub fn set_up(
+        namespace: &Namespace,
+        address: SocketAddr,
+        set_up: impl FnOnce(&Socket) -> io::Result<()> + Send,
+    ) -> Result<Self> {
+        Self::listen(namespace, address, 1024, set_up)
+    }
+
+    /// From now on, accepts every connection and leaves it to `serve`.
+    pub fn accepting(mut self, serve: impl Fn(TcpStream) + Copy + Send + 'static) -> Result<Self> {
+        let listener = self.listener.try_clone()?;
+        self.acceptor = Some(thread::spawn(move || {
             // `accept` fails when `drop` shuts the listener down.
             while let Ok((connection, _)) = listener.accept() {
                 thread::spawn(move || serve(connection.into()));
             }
         }));
-        Ok(server)
+        Ok(self)
     }
 
-    /// Listens and never accepts: its queue fills up after `backlog` connections.
-    pub fn deaf(namespace: &Namespace, address: SocketAddr, backlog: i32) -> Result<Self> {
+    fn listen(
+        namespace: &Namespace,
+        address: SocketAddr,
+        backlog: i32,
+        set_up: impl FnOnce(&Socket) -> io::Result<()> + Send,
+    ) -> Result<Self> {
         let listener = namespace.enter(|| -> io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
             // An address that is about to appear, or a Service's that never does, will do.
             set_freebind(&socket, address)?;
+            set_up(&socket)?;
             socket.bind(&address.into())?;
             socket.listen(backlog)?;
             Ok(socket)
@@ -77,6 +100,15 @@ impl Drop for TcpServer {
             let _ = acceptor.join();
         }
     }
+}
+
+/// Any address of the peer's family, with this port; none if that may be any, too.
+pub(super) fn any_address(port: u16, peer: SocketAddr) -> Option<SocketAddr> {
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    (port != 0).then(|| SocketAddr::new(any, port))
 }
 
 pub(super) fn set_freebind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
@@ -120,15 +152,30 @@ pub struct TcpAttempt {
 impl TcpAttempt {
     /// Sends the SYN, from `source` or whatever the routing table chooses.
     pub fn start(namespace: &Namespace, source: Option<IpAddr>, peer: SocketAddr) -> Result<Self> {
+        let source = source.map(|source| SocketAddr::new(source, 0));
+        Self::start_at(namespace, source, peer)
+    }
+
+    /// Sends the SYN from this port, or from any if it is 0.
+    pub fn start_from(namespace: &Namespace, port: u16, peer: SocketAddr) -> Result<Self> {
+        Self::start_at(namespace, any_address(port, peer), peer)
+    }
+
+    fn start_at(
+        namespace: &Namespace,
+        source: Option<SocketAddr>,
+        peer: SocketAddr,
+    ) -> Result<Self> {
         namespace
             .enter(|| Self::start_here(source, peer))
             .with_context(|| format!("cannot connect to {peer} from {}", namespace.name()))
     }
 
-    fn start_here(source: Option<IpAddr>, peer: SocketAddr) -> io::Result<Self> {
+    fn start_here(source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(peer), Type::STREAM, None)?;
         if let Some(source) = source {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&source.into())?;
         }
         socket.set_nonblocking(true)?;
         let failed = match socket.connect(&peer.into()) {
@@ -152,11 +199,16 @@ impl TcpAttempt {
         self.flow
     }
 
-    /// Waits for an end, at most as long as told.
-    pub fn outcome(self, timeout: Duration) -> Result<Outcome> {
+    /// Whether it has ended, or ends within the time.
+    pub fn has_ended(&self, timeout: Duration) -> Result<bool> {
         let timeout = PollTimeout::try_from(timeout).context("too long for poll")?;
         let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
-        if self.failed.is_none() && poll(&mut ready, timeout)? == 0 {
+        Ok(self.failed.is_some() || poll(&mut ready, timeout)? > 0)
+    }
+
+    /// Waits for an end, at most as long as told.
+    pub fn outcome(self, timeout: Duration) -> Result<Outcome> {
+        if !self.has_ended(timeout)? {
             return Ok(Outcome::Silent);
         }
         let error = match self.failed {

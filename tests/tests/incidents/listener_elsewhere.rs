@@ -1,0 +1,75 @@
+//! Connection refused though `ss -l` shows a listener: it is bound to another device or to another
+//! address (FRRouting/frr#2174, kubernetes/website#7281).
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Report, Stage},
+};
+
+fn open(mut connection: TcpStream) {
+    // A client that has gone is none of this server's business.
+    let _ = connection.read(&mut [0; 10]);
+    let _ = connection.write_all(b"open");
+}
+
+/// A router with a listener that takes connections by `eth1` only, and one on the loopback.
+fn router() -> Result<Stage> {
+    let stage = Stage::new(["c1", "c2", "router"])?;
+    stage.veth(("c1", "eth0"), ("router", "eth0"))?;
+    stage.veth(("c2", "eth0"), ("router", "eth1"))?;
+    stage.ip(
+        "router",
+        "addr add 10.20.1.1/24 dev eth0; addr add 10.20.2.1/24 dev eth1",
+    )?;
+    stage.ip(
+        "c1",
+        "addr add 10.20.1.2/24 dev eth0; route add default via 10.20.1.1",
+    )?;
+    stage.ip(
+        "c2",
+        "addr add 10.20.2.2/24 dev eth0; route add default via 10.20.2.1",
+    )?;
+    let bind = |socket: &socket2::Socket| socket.bind_device(Some(b"eth1"));
+    stage.serve_with("router", "0.0.0.0:179", bind, open)?;
+    stage.serve("router", "127.0.0.1:8081")?;
+    Ok(stage)
+}
+
+fn trace(client: &str, peer: &str, end: End) -> Result<Report> {
+    router()?.trace(["router"], peer, |watch| {
+        watch.dial(client, peer)?.ends(end)
+    })
+}
+
+fn closed() -> ExpectedVerdict {
+    ExpectedVerdict::any_of(["socket"])
+        .at_least("confirmed")
+        .names("10.20.1.1")
+}
+
+#[test]
+fn listener_of_another_device() -> Result<()> {
+    let report = trace("c1", "10.20.1.1:179", End::Refused)?;
+    report.outcome("refused")?.verdict(&closed())?;
+    Ok(())
+}
+
+#[test]
+fn listener_of_another_address() -> Result<()> {
+    let report = trace("c1", "10.20.1.1:8081", End::Refused)?;
+    report.outcome("refused")?.verdict(&closed())?;
+    Ok(())
+}
+
+#[test]
+fn healthy_by_its_own_device() -> Result<()> {
+    trace("c2", "10.20.2.1:179", End::Answered)?
+        .silent()
+        .map(drop)
+}

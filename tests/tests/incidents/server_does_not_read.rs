@@ -1,0 +1,78 @@
+//! A transfer hangs because the server's process does not read. No packet is lost: nothing may be
+//! reported.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use whydrop_tests::{
+    DEADLINE,
+    incident::{Report, Stage},
+};
+
+const SERVER: &str = "10.20.2.3:8080";
+const BYTES: usize = 300_000;
+
+/// For how long the client waits in vain: longer than a retransmission takes to be called a stall.
+const HANGS: Duration = Duration::from_secs(4);
+
+fn read_nothing(connection: TcpStream) {
+    thread::park_timeout(DEADLINE);
+    drop(connection);
+}
+
+fn read_all(mut connection: TcpStream) {
+    let mut received = 0;
+    let mut buffer = [0; 1 << 16];
+    while received < BYTES {
+        match connection.read(&mut buffer) {
+            Ok(count @ 1..) => received += count,
+            _ => return,
+        }
+    }
+    // The client may have given up.
+    let _ = connection.write_all(b"thanks");
+}
+
+/// Sends everything, and returns whether it was thanked for within the time.
+fn upload(stage: &Stage, patience: Duration) -> Result<bool> {
+    let server: SocketAddr = SERVER.parse()?;
+    stage.enter("a", || {
+        let mut connection = TcpStream::connect(server)?;
+        connection.set_write_timeout(Some(patience))?;
+        connection.set_read_timeout(Some(patience))?;
+        match connection.write_all(&vec![b'y'; BYTES]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            sent => sent?,
+        }
+        Ok(connection.read(&mut [0; 99])? > 0)
+    })
+}
+
+fn trace(serve: fn(TcpStream), patience: Duration, thanked: bool) -> Result<Report> {
+    let stage = Stage::routed_pods()?;
+    let small = |socket: &socket2::Socket| socket.set_recv_buffer_size(4096);
+    stage.serve_with("b", SERVER, small, serve)?;
+    stage.trace(["node", "a", "b"], SERVER, |_| {
+        ensure!(
+            upload(&stage, patience)? == thanked,
+            "thanked: {}",
+            !thanked
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn full_window() -> Result<()> {
+    trace(read_nothing, HANGS, false)?.silent().map(drop)
+}
+
+#[test]
+fn healthy() -> Result<()> {
+    trace(read_all, DEADLINE, true)?.silent().map(drop)
+}
