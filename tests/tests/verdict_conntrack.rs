@@ -84,7 +84,8 @@ fn full_table() -> Result<()> {
                         .evidence(format!("{limit} of {limit} entries are in use"))
                         .evidence("conntrack has refused")
                         .evidence("no rule at this hook can have dropped it")
-                        .fix("on the host: sysctl -w net.netfilter.nf_conntrack_max="),
+                        .fix("sysctl -w net.netfilter.nf_conntrack_max=")
+                        .fix("  # on the host"),
                 ),
         )
 }

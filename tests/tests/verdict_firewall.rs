@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     DEADLINE,
     fault::{Chain, Iptables, nft},
-    judged::{Judged, offered},
+    judged::{Judged, offered, paste},
     lab::{Family, topology::NodeLab},
     record::Record,
     scenario::{Expected, Scenario},
@@ -146,13 +146,13 @@ fn fix_helps(fault: impl Fn(&NodeLab, Family, u16) -> Result<()>) -> Result<()> 
         let _waits = connect()?;
         let (apply, undo) = offered(&mut tracer)?;
         let undo = undo.context("an undo")?;
-        lab.node.run_with_input("sh -e", &apply)?;
+        paste(&apply)?;
         let outcome = connect()?.outcome(DEADLINE)?;
         ensure!(
             matches!(outcome, Outcome::Connected(_)),
             "{outcome:?} in spite of {apply}"
         );
-        lab.node.run_with_input("sh -e", &undo)?;
+        paste(&undo)?;
         let again = connect()?;
         let sport = Some(again.flow().src.port());
         tracer.wait_for("a drop after the undo", |record| match record {

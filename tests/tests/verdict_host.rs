@@ -9,7 +9,7 @@ use whydrop_tests::{
         CgroupDrop, Direction, Iptables, NetfilterDrop, Position, Refuser, TcxDrop, XdpDrop,
         XdpMode, drop_in_tc,
     },
-    judged::{Judged, offered},
+    judged::{Judged, offered, paste},
     kernel,
     lab::{
         Family,
@@ -205,7 +205,7 @@ fn helps(lab: &NodeLab, server: SocketAddr) -> Result<()> {
     let _waits = TcpAttempt::start(&lab.outside, None, server)?;
     let (apply, undo) = offered(&mut tracer)?;
     ensure!(undo.is_none() && apply.contains("  # no undo"), "{apply}");
-    lab.node.run_with_input("sh -e", &apply)?;
+    paste(&apply)?;
     let outcome = TcpAttempt::start(&lab.outside, None, server)?.outcome(DEADLINE)?;
     ensure!(
         matches!(outcome, Outcome::Connected(_)),

@@ -46,7 +46,8 @@ fn router_takes_less() -> Result<()> {
                         mtu(family)
                             .evidence("the narrowest hop here is right, with an MTU of 1300")
                             .evidence(ping(family, 1300, &lab))
-                            .fix("ip link set dev right mtu 1500 (undo: ip link set dev right mtu 1300)"),
+                            .fix("ip link set dev right mtu 1500 (undo: ")
+                            .fix("ip link set dev right mtu 1300)"),
                     ),
             )
     })
@@ -68,7 +69,8 @@ fn veth_peer_takes_less() -> Result<()> {
                             .evidence("MTU of right is 1500")
                             .evidence("the other end of right, eth0, takes 1300 bytes only")
                             .evidence(ping(family, 1300, &lab))
-                            .fix("ip link set dev right mtu 1300 (undo: ip link set dev right mtu 1500)"),
+                            .fix("ip link set dev right mtu 1300 (undo: ")
+                            .fix("ip link set dev right mtu 1500)"),
                     ),
             )
     })
@@ -87,9 +89,12 @@ fn bridge_port(family: Family, hooks: &str, function: &'static str) -> Result<()
         .drops(
             &Expected::new("NOT_SPECIFIED", function)
                 .at(&lab.node, "veth-b")
-                .judged(mtu(family).evidence("MTU of veth-b is 1300").fix(
-                    "ip link set dev veth-b mtu 1500 (undo: ip link set dev veth-b mtu 1300)",
-                )),
+                .judged(
+                    mtu(family)
+                        .evidence("MTU of veth-b is 1300")
+                        .fix("ip link set dev veth-b mtu 1500 (undo: ")
+                        .fix("ip link set dev veth-b mtu 1300)"),
+                ),
         )
 }
 

@@ -300,7 +300,8 @@ fn stale_neighbour_entry() -> Result<()> {
                     .judged(
                         Judged::new("endpoint", "likely")
                             .why("a stale neighbour entry")
-                            .fix("at the sender: ip neighbour flush to "),
+                            .fix("ip neighbour flush to ")
+                            .fix("  # at the sender"),
                     ),
             )
     })

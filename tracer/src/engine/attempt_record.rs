@@ -85,7 +85,7 @@ fn hops(steps: &[Step], attempt: &Attempt, plain: Tuple, names: &mut NetnsNames)
         .map(|step| Hop {
             ifname: step.place.ifname.clone(),
             netns: step.place.netns,
-            netns_name: names.find(step.place.netns).map(str::to_owned),
+            netns_name: names.find(step.place.netns).map(ToString::to_string),
             dir: step.place.dir,
             at_us: step.at.saturating_sub(attempt.first_at) / 1_000,
             times: step.times,

@@ -124,10 +124,18 @@ impl Session<'_> {
             Outcome::Unanswered | Outcome::Stalled => monotonic_nanos(),
             _ => attempt_record::decided_at(attempt),
         };
+        let mut verdict = judge::judge(attempt, outcome, &around);
+        // What the node was asked about it is of the last namespace that it reached.
+        let netns = self
+            .names
+            .place(attempt.last_hop().map(|hop| hop.place.netns));
+        for fix in verdict.iter_mut().flat_map(|verdict| &mut verdict.fix) {
+            fix.resolve(&netns);
+        }
         let fate = Fate {
             outcome,
             by: judge::sender(attempt),
-            verdict: judge::judge(attempt, outcome, &around),
+            verdict,
             at,
         };
         let mut record =

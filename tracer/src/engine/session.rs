@@ -34,7 +34,7 @@ use crate::{
     kernel::{
         clock::monotonic_nanos,
         interfaces::Inventory,
-        netns::{self, NetnsNames},
+        netns::NetnsNames,
         probes::{EventStream, Probes, Tallies},
     },
     model::{DropReport, Flow, Lost, Report, Started, Summary, Verdict},
@@ -49,8 +49,6 @@ pub(crate) struct Session<'a> {
     config: &'a TraceConfig,
     decoder: Decoder,
     pub(crate) names: NetnsNames,
-    /// The namespace that whydrop runs in, as inode number.
-    own_netns: Option<u32>,
     folds: Folds,
     pub(crate) fates: Fates,
     pub(crate) inquiries: Inquiries,
@@ -72,18 +70,6 @@ pub(crate) struct Session<'a> {
     pub(crate) ended: bool,
 }
 
-/// How fixes begin that say themselves where they belong: elsewhere than where the packet was dropped.
-const ELSEWHERE: [&str; 4] = [
-    "on the host: ",
-    "on both nodes: ",
-    "at the sender: ",
-    "change the ",
-];
-
-fn is_elsewhere(fix: &str) -> bool {
-    ELSEWHERE.iter().any(|place| fix.starts_with(place))
-}
-
 impl<'a> Session<'a> {
     pub(crate) fn new(
         config: &'a TraceConfig,
@@ -96,7 +82,6 @@ impl<'a> Session<'a> {
             fates: Fates::new(config.timeout, decoder.clock()),
             decoder,
             names,
-            own_netns: netns::resolve("/proc/self/ns/net").ok(),
             folds: Folds::default(),
             inquiries: Inquiries::default(),
             cluster: Cluster::default(),
@@ -186,16 +171,11 @@ impl<'a> Session<'a> {
         self.fates.table.dropped(facts, &verdict)
     }
 
-    /// The verdict on a drop. A fix says in which namespace it is to be made, if not in this one.
+    /// The verdict on a drop.
     fn judge(&mut self, facts: &DropFacts, node: &NodeFacts) -> Verdict {
         let mut verdict = verdict::drop::judge(facts, node);
-        let elsewhere = facts.netns.filter(|inode| Some(*inode) != self.own_netns);
-        if let Some(name) = elsewhere.and_then(|inode| self.names.find(inode)) {
-            let inside = verdict.fix.iter_mut();
-            for fix in inside.filter(|fix| !is_elsewhere(fix)) {
-                *fix = format!("in netns {name}: {fix}");
-            }
-        }
+        let netns = self.names.place(facts.netns);
+        verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
         verdict::cluster::refine(verdict, &cluster_context::of_drop(&self.cluster, facts))
     }
 
@@ -339,7 +319,7 @@ impl<'a> Session<'a> {
         let netns_name = facts
             .netns
             .and_then(|inode| self.names.find(inode))
-            .map(str::to_owned);
+            .map(ToString::to_string);
         DropReport {
             ts: facts.at,
             flow: facts.flow,

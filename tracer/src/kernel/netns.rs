@@ -5,7 +5,7 @@
 //! within minutes, so a name found later replaces an older one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -13,12 +13,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::model::{Netns, NetnsName};
+
 const NAMED: &str = "/run/netns";
 
 /// Names of namespaces, as far as they were ever seen.
 #[derive(Debug, Default)]
 pub struct NetnsNames {
-    names: HashMap<u32, String>,
+    names: HashMap<u32, NetnsName>,
+    /// Namespaces without a name: a storm of drops in one that has gone must not search all
+    /// processes again and again.
+    nameless: HashSet<u32>,
 }
 
 impl NetnsNames {
@@ -36,7 +41,7 @@ impl NetnsNames {
         }
         // whydrop runs in the host's namespace; so do many processes that say less.
         if let Ok(own) = inode(Path::new("/proc/self/ns/net")) {
-            self.names.insert(own, "host".to_owned());
+            self.names.insert(own, NetnsName::Own);
         }
         self.refresh_named();
     }
@@ -44,24 +49,26 @@ impl NetnsNames {
     /// Looks at the named ones only, which is quick.
     pub fn refresh_named(&mut self) {
         for (inode, name) in named() {
-            self.names.insert(inode, name);
+            self.names.insert(inode, NetnsName::Named(name));
         }
     }
 
-    /// The namespace's name, if it was ever seen.
-    pub fn get(&self, inode: u32) -> Option<&str> {
-        self.names.get(&inode).map(String::as_str)
-    }
-
-    /// Like [`NetnsNames::get`], but an unknown one is looked for once more, and once only.
-    pub fn find(&mut self, inode: u32) -> Option<&str> {
-        if !self.names.contains_key(&inode) {
+    /// The namespace's name, if it was ever seen. An unknown one is looked for once more, and once
+    /// only.
+    pub fn find(&mut self, inode: u32) -> Option<&NetnsName> {
+        if !self.names.contains_key(&inode) && self.nameless.insert(inode) {
             self.refresh();
-            // An empty name remembers that there is none, so that a storm of drops in a namespace
-            // that has gone does not search all processes again and again.
-            self.names.entry(inode).or_default();
         }
-        self.get(inode).filter(|name| !name.is_empty())
+        self.names.get(&inode)
+    }
+
+    /// The namespace, as a fix has it.
+    pub fn place(&mut self, inode: Option<u32>) -> Netns {
+        let Some(inode) = inode else {
+            return Netns::Unresolved;
+        };
+        self.find(inode)
+            .map_or(Netns::Nameless(inode), |name| Netns::Known(name.clone()))
     }
 }
 
@@ -126,8 +133,8 @@ fn named() -> impl Iterator<Item = (u32, String)> {
     })
 }
 
-/// One process of each namespace, as `comm[pid]`.
-fn processes() -> HashMap<u32, String> {
+/// One process of each namespace.
+fn processes() -> HashMap<u32, NetnsName> {
     let mut found = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -142,7 +149,10 @@ fn processes() -> HashMap<u32, String> {
         };
         found.entry(inode).or_insert_with(|| {
             let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            format!("{}[{pid}]", comm.trim_end())
+            NetnsName::Process {
+                comm: comm.trim_end().to_owned(),
+                pid,
+            }
         });
     }
     found

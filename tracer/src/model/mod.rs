@@ -3,14 +3,17 @@
 //! - [`flow`], [`protocol`], [`packet`], [`tcp_flags`]: a packet and its headers
 //! - [`place`], [`hook`], [`reason`]: where and why the kernel gave it up
 //! - [`outcome`], [`verdict`], [`point`]: what became of it, who lost it, and how sure that is
+//! - [`fix`], [`shell`], [`netns`]: what would let it through, and how that is done where
 //! - [`pod`]: whose an address is
 //! - [`report`], [`summary`]: what reaches the user
 //!
 //! Invariant: no I/O, no JSON, and nothing of this crate but `tracer-common`. How it is written as
 //! JSON is decided in `model`.
 
+mod fix;
 mod flow;
 mod hook;
+mod netns;
 mod outcome;
 mod packet;
 mod place;
@@ -19,13 +22,16 @@ mod point;
 mod protocol;
 mod reason;
 mod report;
+pub mod shell;
 mod summary;
 mod tcp_flags;
 mod verdict;
 
 pub use self::{
+    fix::{Apply, Fix, Manifest, Netns, Site},
     flow::{Flow, SocketAddress},
     hook::Hook,
+    netns::NetnsName,
     outcome::{Outcome, TlsStage},
     packet::Packet,
     place::{Direction, Place},

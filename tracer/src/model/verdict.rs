@@ -1,6 +1,6 @@
 //! Who lost a packet, how sure that is, and what to do.
 
-use super::{Confidence, Point};
+use super::{Confidence, Fix, Point};
 
 /// Who lost a packet, how sure that is, and how it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +13,8 @@ pub struct Verdict {
     pub why: String,
     /// Each a fact with its figure.
     pub evidence: Vec<String>,
-    /// Commands or manifests; may be empty.
-    pub fix: Vec<String>,
+    /// What would let the packets through; may be empty.
+    pub fix: Vec<Fix>,
     /// The NetworkPolicy that refused the flow.
     pub policy: Option<PolicyVerdict>,
 }

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
-    change::Change,
     conntrack::Conntrack,
     gather::{DropContext, Fact, Question},
     netns::{Inside, NetnsRef, in_netns_async},
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
-    model::{Hook, Protocol, Reason},
+    model::{Fix, Hook, Protocol, Reason},
 };
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
@@ -40,7 +39,7 @@ pub struct NodeFacts {
     /// The netfilter rules that can have dropped it.
     pub suspects: Option<Suspects>,
     /// What would let it pass, where one rule is left.
-    pub fix: Option<Change>,
+    pub fix: Option<Fix>,
     /// Routes, neighbours, tunnels, programs and queues around it.
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.

@@ -3,7 +3,8 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::change::Change;
+use super::change;
+use crate::model::Fix;
 
 /// A way of carrying packets inside others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +118,7 @@ pub struct Advice {
     pub ping: Option<String>,
     /// The command that sets it where the packets start from: the interface and its MTU now. `None`
     /// if it is small enough there, so that the packets come from elsewhere.
-    pub change: Option<Change>,
+    pub change: Option<Fix>,
 }
 
 /// What would work for packets to `dst` that start out at an interface (name and MTU) and pass this
@@ -129,7 +130,7 @@ pub fn advise(dst: IpAddr, hop: &Hop, start: (&str, u32)) -> Option<Advice> {
     (mtu >= least).then(|| Advice {
         mtu,
         ping: ping(dst, mtu),
-        change: (now > mtu).then(|| Change::mtu(ifname, now, mtu)),
+        change: (now > mtu).then(|| change::mtu(ifname, now, mtu)),
     })
 }
 
@@ -197,8 +198,9 @@ mod tests {
             Some("ping -M do -s 1422 10.244.1.7")
         );
         let change = advice.change.unwrap();
-        assert_eq!(change.apply, "ip link set dev vxlan10 mtu 1450");
-        assert_eq!(change.undo, "ip link set dev vxlan10 mtu 1500");
+        assert_eq!(change.line(), "ip link set dev vxlan10 mtu 1450");
+        let undo = change.undo_line();
+        assert_eq!(undo.as_deref(), Some("ip link set dev vxlan10 mtu 1500"));
         assert_eq!(
             ping("fd00::7".parse().unwrap(), 1450).as_deref(),
             Some("ping -M do -s 1402 fd00::7")

@@ -11,7 +11,7 @@ use std::fmt;
 
 use anyhow::Result;
 
-pub use self::{filters::FilterId, owner::Owner, removal::Removal};
+pub use self::{filters::FilterId, owner::Owner};
 use super::{
     link::{LinkFacts, XdpMode},
     rtnetlink::Rtnetlink,

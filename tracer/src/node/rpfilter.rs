@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use anyhow::Result;
 
 use super::{
-    change::Change,
+    change,
     route::{Lookup, Packet, RouteKind},
     rtnetlink::Rtnetlink,
     sysctl,
 };
+use crate::model::Fix;
 
 /// How strict it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,12 +131,12 @@ impl RpFilter {
     }
 
     /// Makes the filter loose, if that helps: there is a way back, by another interface.
-    pub fn fix(&self) -> Option<Change> {
+    pub fn fix(&self) -> Option<Fix> {
         let elsewhere = matches!(&self.back.answer, Ok(route) if route.kind != RouteKind::Local);
         let helps = self.mode() == Mode::Strict && self.refuses() && elsewhere;
         helps.then(|| {
             let path = format!("net/ipv4/conf/{}/rp_filter", self.ifname);
-            Change::sysctl(&path, self.interface, 2)
+            change::sysctl(&path, self.interface, 2)
         })
     }
 }
@@ -173,8 +174,12 @@ mod tests {
              eth0)"
         );
         let fix = strict.fix().unwrap();
-        assert_eq!(fix.apply, "sysctl -w net.ipv4.conf.eth1.rp_filter=2");
-        assert_eq!(fix.undo, "sysctl -w net.ipv4.conf.eth1.rp_filter=1");
+        assert_eq!(fix.line(), "sysctl -w net.ipv4.conf.eth1.rp_filter=2");
+        let undo = fix.undo_line();
+        assert_eq!(
+            undo.as_deref(),
+            Some("sysctl -w net.ipv4.conf.eth1.rp_filter=1")
+        );
         let mut same = strict;
         same.ifindex = 2;
         assert_eq!((same.contradiction(), same.fix()), (None, None));
@@ -184,8 +189,8 @@ mod tests {
     fn the_larger_setting_holds() {
         assert_eq!(filter(1, 0, by_eth0()).mode(), Mode::Strict);
         assert_eq!(
-            filter(1, 0, by_eth0()).fix().unwrap().undo,
-            "sysctl -w net.ipv4.conf.eth1.rp_filter=0"
+            filter(1, 0, by_eth0()).fix().unwrap().undo_line(),
+            Some("sysctl -w net.ipv4.conf.eth1.rp_filter=0".to_owned())
         );
         assert!(!filter(1, 2, by_eth0()).refuses());
         assert!(!filter(2, 1, by_eth0()).refuses());

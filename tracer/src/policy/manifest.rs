@@ -6,37 +6,14 @@ use super::{
     Answer, Flow, Outcome,
     peer::{Party, Peer},
 };
-use crate::cluster::{
-    objects::{Labels, NAMESPACE_NAME, ObjectName, Pod},
-    policy::{Direction, Protocol},
-    view::View,
+use crate::{
+    cluster::{
+        objects::{Labels, NAMESPACE_NAME, ObjectName, Pod},
+        policy::{Direction, Protocol},
+        view::View,
+    },
+    model::{Fix, Manifest, shell::Command},
 };
-
-/// A manifest, ready to apply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
-    /// The policy's name.
-    pub id: ObjectName,
-    /// It, as YAML.
-    pub yaml: String,
-}
-
-impl Manifest {
-    /// The command that applies it, saved under its name.
-    #[must_use]
-    pub fn apply(&self) -> String {
-        format!("kubectl apply -f {}.yaml", self.id.name)
-    }
-
-    /// The command that removes it again.
-    #[must_use]
-    pub fn remove(&self) -> String {
-        format!(
-            "kubectl delete networkpolicy -n {} {}",
-            self.id.namespace, self.id.name
-        )
-    }
-}
 
 /// Labels that every rollout, or every pod of a workload, has anew: a policy that asks for them
 /// stops to work by itself.
@@ -60,7 +37,7 @@ pub(super) fn lasting(labels: &Labels) -> impl Iterator<Item = (&String, &String
 
 /// The policies that admit a refused flow: one for each side that refuses it.
 #[must_use]
-pub fn manifests(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<Manifest> {
+pub fn manifests(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<Fix> {
     [&answer.egress, &answer.ingress]
         .into_iter()
         .filter(|side| side.outcome == Outcome::NotAdmitted)
@@ -80,7 +57,7 @@ fn manifest(
     pod: &Pod,
     peer: &Peer<'_>,
     direction: Direction,
-) -> Option<Manifest> {
+) -> Option<Fix> {
     if flow.protocol == Protocol::Icmp {
         return None;
     }
@@ -123,7 +100,18 @@ fn manifest(
     if let Some(port) = flow.port {
         yaml += &format!("      port: {port}\n");
     }
-    Some(Manifest { id, yaml })
+    let file = format!("{}.yaml", id.name);
+    let remove = Command::new("kubectl delete networkpolicy -n")
+        .arg(&id.namespace)
+        .arg(&id.name);
+    Some(Fix::manifest(
+        Manifest {
+            command: Command::new("kubectl apply -f").arg(&file),
+            file,
+            yaml,
+        },
+        remove,
+    ))
 }
 
 /// Selects the pod and its like: all its labels, and none that others have on top of them.

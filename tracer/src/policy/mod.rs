@@ -15,7 +15,7 @@ mod side;
 pub mod traps;
 
 pub use self::{
-    manifest::{Manifest, manifests},
+    manifest::manifests,
     peer::{Party, Peer},
     refusal::{Refusal, near_misses},
     side::{Miss, Outcome, Side},

@@ -4,7 +4,7 @@
 use super::{Answer, Flow, Outcome, Side, manifests};
 use crate::{
     cluster::{policy::Direction, view::View},
-    model::PolicyVerdict,
+    model::{Fix, PolicyVerdict},
 };
 
 /// Why the policies refuse a flow, and what would admit it.
@@ -14,8 +14,8 @@ pub struct Refusal {
     pub why: String,
     /// How near each rule comes to admitting the flow, the nearest first.
     pub near_misses: Vec<String>,
-    /// Manifests that admit just this flow, each with the command to apply and to remove it.
-    pub fix: Vec<String>,
+    /// Manifests that admit just this flow.
+    pub fix: Vec<Fix>,
     /// The side that refuses; egress where both do.
     pub direction: Direction,
     /// The isolated pod, `namespace/name`.
@@ -36,14 +36,6 @@ impl Refusal {
             .filter(|side| side.outcome == Outcome::NotAdmitted)
             .collect();
         let first = refusing.first()?;
-        let mut fix = Vec::new();
-        for manifest in manifests(view, flow, answer) {
-            fix.extend([
-                format!("# {}.yaml\n{}", manifest.id.name, manifest.yaml),
-                manifest.apply(),
-                manifest.remove(),
-            ]);
-        }
         let why: Vec<_> = refusing
             .iter()
             .map(|side| {
@@ -57,7 +49,7 @@ impl Refusal {
         Some(Self {
             why: why.join("; "),
             near_misses: refusing.iter().flat_map(|side| near_misses(side)).collect(),
-            fix,
+            fix: manifests(view, flow, answer),
             direction: first.direction,
             pod: pod(first),
             policies: first.policies.iter().map(ToString::to_string).collect(),

@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::model::{
-    Confidence, DropReport, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet, Pod,
-    Point, PolicyDirection, PolicyVerdict, Report, Started, Summary, Verdict, VerdictCount,
+    Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet,
+    Pod, Point, PolicyDirection, PolicyVerdict, Report, Started, Summary, Verdict, VerdictCount,
+    shell::Command,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -140,7 +141,9 @@ pub(super) fn judged() -> Report {
                 "10.244.3.17 belongs to shop/cart-0 since 08:12:44",
                 "the counter of the rule rose by 1",
             ]),
-            fix: strings(&["kubectl -n shop apply -f - <<EOF\nkind: NetworkPolicy\nEOF"]),
+            fix: vec![Fix::recorded(
+                "kubectl -n shop apply -f - <<EOF\nkind: NetworkPolicy\nEOF".to_owned(),
+            )],
             policy: Some(PolicyVerdict {
                 direction: PolicyDirection::Ingress,
                 pod: "shop/cart-0".to_owned(),
@@ -164,7 +167,9 @@ pub(super) fn storm() -> Report {
             confidence: Confidence::Likely,
             why: "the receive buffer of port 514 is full".to_owned(),
             evidence: strings(&["the socket holds 212,992 of 212,992 bytes"]),
-            fix: strings(&["sysctl -w net.core.rmem_max=8388608"]),
+            fix: vec![Fix::command(Command::new(
+                "sysctl -w net.core.rmem_max=8388608",
+            ))],
             policy: None,
         },
         ..dropped(
@@ -378,7 +383,9 @@ pub(super) fn reported() -> Report {
             confidence: Confidence::Confirmed,
             why: why.to_owned(),
             evidence: vec![],
-            fix: strings(&["nft delete rule inet filter forward handle 12"]),
+            fix: vec![Fix::command(Command::new(
+                "nft delete rule inet filter forward handle 12",
+            ))],
             policy: None,
         }),
         ..Summary::default()

@@ -4,7 +4,7 @@ use super::{
     canvas::{Canvas, Paint, Piece, piece},
     units::INDENT,
 };
-use crate::model::{Confidence, Point, PolicyVerdict, Verdict};
+use crate::model::{Apply, Confidence, Fix, Point, PolicyVerdict, Verdict};
 
 /// Facts shown with each drop. The others are in the JSON.
 const EVIDENCE_SHOWN: usize = 2;
@@ -63,7 +63,7 @@ pub(super) fn draw_verdict(canvas: &mut Canvas<'_>, verdict: &Verdict, told: boo
 }
 
 /// What a policy misses, and what to do.
-pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict>, fix: &[String]) {
+pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict>, fixes: &[Fix]) {
     if let Some(policy) = policy {
         let text = format!(
             "{} isolates {} for {}; missing: {}",
@@ -74,80 +74,71 @@ pub(super) fn draw_remedy(canvas: &mut Canvas<'_>, policy: Option<&PolicyVerdict
         );
         canvas.labelled(INDENT, "policy:", &text, Paint::Plain);
     }
-    for command in fix {
-        let (apply, undo) = split_undo(command);
-        if is_sentence(apply) {
-            canvas.labelled(INDENT, "fix:", apply, Paint::Act);
-        } else {
-            canvas.verbatim(INDENT, "fix:", apply, Paint::Act);
-        }
-        if let Some(undo) = undo {
-            canvas.verbatim(INDENT, "undo:", &undo, Paint::Dim);
-        }
+    for fix in fixes {
+        draw_fix(canvas, fix);
     }
 }
 
-/// How fixes begin that are no command: they are read, not copied, and may be wrapped.
-const SENTENCES: [&str; 3] = ["beyond this node", "change the ", "on both nodes: "];
-
-fn is_sentence(fix: &str) -> bool {
-    SENTENCES.iter().any(|start| fix.starts_with(start))
-}
-
-/// What to do, and what takes it back in the same namespace: to be copied one by one.
-fn split_undo(fix: &str) -> (&str, Option<String>) {
-    let parts = fix
-        .strip_suffix(')')
-        .and_then(|fix| fix.split_once(" (undo: "));
-    let Some((apply, undo)) = parts else {
-        return (fix, None);
-    };
-    let place = apply
-        .starts_with("in netns ")
-        .then(|| apply.split_once(": "))
-        .flatten();
-    let undo = match place {
-        Some((place, _)) => format!("{place}: {undo}"),
-        None => undo.to_owned(),
-    };
-    (apply, Some(undo))
+/// What to do, and what takes it back: commands are copied one by one, sentences are read.
+fn draw_fix(canvas: &mut Canvas<'_>, fix: &Fix) {
+    match &fix.apply {
+        Apply::Advice(_) => canvas.labelled(INDENT, "fix:", &fix.line(), Paint::Act),
+        Apply::Command(_) | Apply::Recorded(_) => {
+            canvas.verbatim(INDENT, "fix:", &fix.line(), Paint::Act);
+        }
+        Apply::Manifest(manifest) => {
+            canvas.verbatim(INDENT, "fix:", &manifest.text(), Paint::Act);
+            canvas.verbatim(INDENT, "apply:", &fix.line(), Paint::Act);
+        }
+    }
+    if let Some(undo) = fix.undo_line() {
+        canvas.verbatim(INDENT, "undo:", &undo, Paint::Dim);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::Style;
+    use crate::{
+        model::{Netns, NetnsName, shell::Command},
+        sink::Style,
+    };
 
-    #[test]
-    fn a_fix_and_what_takes_it_back_are_copied_one_by_one() {
-        let (apply, undo) = split_undo("in netns n: ip route del x (undo: ip route add x)");
-        assert_eq!(apply, "in netns n: ip route del x");
-        assert_eq!(undo.as_deref(), Some("in netns n: ip route add x"));
-        assert_eq!(split_undo("open (any) port"), ("open (any) port", None));
-    }
-
-    #[test]
-    fn a_command_stays_in_one_piece_and_a_sentence_is_wrapped() {
+    fn lines(fix: &Fix) -> Vec<String> {
         let style = Style {
             width: Some(60),
             ..Style::plain()
         };
-        let lines = |fix: &str| {
-            let mut canvas = Canvas::new(&style);
-            draw_remedy(&mut canvas, None, &[fix.to_owned()]);
-            canvas
-                .finish()
-                .lines()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let command = format!(
-            "in netns n: nft insert rule {}",
-            "word ".repeat(20).trim_end()
+        let mut canvas = Canvas::new(&style);
+        draw_fix(&mut canvas, fix);
+        canvas.finish().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_fix_and_what_takes_it_back_are_copied_one_by_one() {
+        let [apply, undo] = ["ip route del", "ip route add"];
+        let route = |words| Command::new(words).arg("x");
+        let mut fix = Fix::change(route(apply), route(undo));
+        fix.resolve(&Netns::Known(NetnsName::Named("n".to_owned())));
+        assert_eq!(
+            lines(&fix),
+            [
+                "    fix: ip netns exec n ip route del x",
+                "    undo: ip netns exec n ip route add x"
+            ]
         );
-        assert_eq!(lines(&command), [format!("    fix: {command}")]);
-        let sentence = format!("beyond this node, {}", "word ".repeat(20).trim_end());
-        let wrapped = lines(&sentence);
+    }
+
+    #[test]
+    fn a_command_stays_in_one_piece_and_a_sentence_is_wrapped() {
+        let text = "word ".repeat(20);
+        let text = text.trim_end();
+        let command = Command::new("echo").arg(text);
+        assert_eq!(
+            lines(&Fix::command(command)),
+            [format!("    fix: echo '{text}'")]
+        );
+        let wrapped = lines(&Fix::advice(text));
         assert!(
             wrapped.len() > 1 && wrapped.iter().all(|line| line.len() <= 60),
             "{wrapped:?}"

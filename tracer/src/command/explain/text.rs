@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use super::report::{Report, SideReport};
-use crate::sink::Style;
+use crate::{model::Fix, sink::Style};
 
 /// Rules shown of a side; all are in the JSON.
 const MISSES_SHOWN: usize = 4;
@@ -35,23 +35,21 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
     for warning in &report.warnings {
         page.sentence("! ", warning, YELLOW);
     }
-    let fix = report.verdict.iter().flat_map(|verdict| &verdict.fix);
-    for (n, step) in fix.enumerate() {
-        // A manifest, the command that applies it, the command that removes it.
-        let title = match n % 3 {
-            0 => "\nto admit this flow and nothing else, save:",
-            1 => "then apply it:",
-            _ => "to remove it again:",
-        };
-        page.text += title;
-        page.text.push('\n');
-        for line in step.lines() {
-            let painted = page.painted(line, CYAN);
-            page.text += &painted;
-            page.text.push('\n');
-        }
+    for fix in report.verdict.iter().flat_map(|verdict| &verdict.fix) {
+        draw_fix(&mut page, fix);
     }
     page.text
+}
+
+fn draw_fix(page: &mut Page<'_>, fix: &Fix) {
+    if let Some(manifest) = fix.as_manifest() {
+        let title = "\nto admit this flow and nothing else, save:";
+        page.copied(title, &manifest.text());
+    }
+    page.copied("then apply it:", &fix.line());
+    if let Some(undo) = fix.undo_line() {
+        page.copied("to remove it again:", &undo);
+    }
 }
 
 fn draw_side(page: &mut Page<'_>, name: &str, side: &SideReport) {
@@ -124,6 +122,17 @@ impl Page<'_> {
         let painted = self.painted(&words, color);
         self.text += &painted;
         self.text.push('\n');
+    }
+
+    /// Lines to copy, below a title.
+    fn copied(&mut self, title: &str, text: &str) {
+        self.text += title;
+        self.text.push('\n');
+        for line in text.lines() {
+            let painted = self.painted(line, CYAN);
+            self.text += &painted;
+            self.text.push('\n');
+        }
     }
 
     fn painted(&self, text: &str, color: &str) -> String {

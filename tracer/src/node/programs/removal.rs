@@ -3,19 +3,11 @@
 use super::{Place, Program, filters::FilterId};
 use crate::{
     kernel::probes::query::Direction,
-    node::{change::Change, change::quoted, link::XdpMode},
+    model::{Fix, shell::Command},
+    node::link::XdpMode,
 };
 
-/// How a program or filter is taken away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
-    /// By a command that another one takes back.
-    Change(Change),
-    /// By a command that nobody but who attached it can take back; and what to know before.
-    ForGood(String, &'static str),
-}
-
-/// Who attached a program by a link, has the program too.
+/// Whoever attached a program by a link has the program, too.
 const BY_ITS_OWNER: &str = "no undo: who attached it has to do so again";
 /// The filter's rule is not read in full.
 const NOTED_BEFORE: &str = "no undo but by what `tc filter show` says of it before";
@@ -25,23 +17,30 @@ fn held(id: u32) -> String {
     format!("/sys/fs/bpf/held-{id}")
 }
 
+fn hold(id: u32) -> Command {
+    Command::new("bpftool prog pin id").arg(id).arg(held(id))
+}
+
+fn release(id: u32) -> Command {
+    Command::new("rm").arg(held(id))
+}
+
 impl Program {
     /// How it is taken from its interface. `None` where that cannot be said: it is a control
     /// group's, sorts packets into queues, or is attached by several links.
-    pub fn removal(&self, ifname: &str) -> Option<Removal> {
-        let dev = quoted(ifname);
+    pub fn removal(&self, ifname: &str) -> Option<Fix> {
         match (self.links.as_slice(), &self.place) {
-            ([], Place::Xdp(mode)) => Some(Removal::Change(unlinked_xdp(self.id?, *mode, &dev))),
-            ([], Place::Clsact(direction)) => self.filter_removal(*direction, &dev),
-            ([link], Place::Xdp(_) | Place::Tcx(_)) => Some(Removal::ForGood(
-                format!("bpftool link detach id {link}"),
-                BY_ITS_OWNER,
-            )),
+            ([], Place::Xdp(mode)) => Some(unlinked_xdp(self.id?, *mode, ifname)),
+            ([], Place::Clsact(direction)) => self.filter_removal(*direction, ifname),
+            ([link], Place::Xdp(_) | Place::Tcx(_)) => {
+                let detach = Command::new("bpftool link detach id").arg(link);
+                Some(Fix::command(detach).noting(BY_ITS_OWNER))
+            }
             _ => None,
         }
     }
 
-    fn filter_removal(&self, direction: Direction, dev: &str) -> Option<Removal> {
+    fn filter_removal(&self, direction: Direction, ifname: &str) -> Option<Fix> {
         let FilterId {
             priority,
             protocol,
@@ -53,37 +52,51 @@ impl Program {
         if !matches!(kind, "bpf" | "flower" | "matchall" | "basic") {
             return None;
         }
-        let way = match direction {
-            Direction::Ingress => "ingress",
-            Direction::Egress => "egress",
+        let filter = |what| {
+            let way = match direction {
+                Direction::Ingress => "ingress",
+                Direction::Egress => "egress",
+            };
+            Command::new("tc filter")
+                .arg(what)
+                .words("dev")
+                .arg(ifname)
+                .arg(way)
+                .words("pref")
+                .arg(priority)
+                .words("handle")
+                .arg(format!("{handle:#x}"))
         };
-        let at = format!("dev {dev} {way} pref {priority} handle {handle:#x} {kind}");
-        let delete = format!("tc filter del {at}");
+        let delete = filter("del").arg(kind);
         let Some(id) = self.id.filter(|_| is_direct) else {
-            return Some(Removal::ForGood(delete, NOTED_BEFORE));
+            return Some(Fix::command(delete).noting(NOTED_BEFORE));
         };
-        let (held, protocol) = (held(id), ether_type(protocol));
-        Some(Removal::Change(Change {
-            apply: format!("bpftool prog pin id {id} {held} && {delete}"),
-            undo: format!(
-                "tc filter add dev {dev} {way} pref {priority} handle {handle:#x} protocol \
-                 {protocol} bpf direct-action object-pinned {held} && rm {held}"
-            ),
-        }))
+        let add = filter("add")
+            .words("protocol")
+            .arg(ether_type(protocol))
+            .words("bpf direct-action object-pinned")
+            .arg(held(id));
+        Some(Fix::change(hold(id).and(delete), add.and(release(id))))
     }
 }
 
-fn unlinked_xdp(id: u32, mode: XdpMode, dev: &str) -> Change {
+fn unlinked_xdp(id: u32, mode: XdpMode, ifname: &str) -> Fix {
     let kind = match mode {
         XdpMode::Native => "xdpdrv",
         XdpMode::Generic => "xdpgeneric",
         XdpMode::Offloaded => "xdpoffload",
     };
-    let held = held(id);
-    Change {
-        apply: format!("bpftool prog pin id {id} {held} && bpftool net detach {kind} dev {dev}"),
-        undo: format!("bpftool net attach {kind} pinned {held} dev {dev} && rm {held}"),
-    }
+    let detach = Command::new("bpftool net detach")
+        .arg(kind)
+        .words("dev")
+        .arg(ifname);
+    let attach = Command::new("bpftool net attach")
+        .arg(kind)
+        .words("pinned")
+        .arg(held(id))
+        .words("dev")
+        .arg(ifname);
+    Fix::change(hold(id).and(detach), attach.and(release(id)))
 }
 
 /// As tc(8) takes it.
@@ -130,25 +143,29 @@ mod tests {
     #[test]
     fn an_xdp_program_is_held_while_it_is_away() {
         let xdp = program(Place::Xdp(XdpMode::Generic), &[]);
-        let Some(Removal::Change(change)) = xdp.removal("eth0") else {
-            panic!("a change");
-        };
+        let fix = xdp.removal("eth0").expect("a fix");
         assert_eq!(
-            change.apply,
+            fix.line(),
             "bpftool prog pin id 42 /sys/fs/bpf/held-42 && bpftool net detach xdpgeneric dev eth0"
         );
-        assert!(
-            change
-                .undo
-                .starts_with("bpftool net attach xdpgeneric pinned /sys/fs/bpf/held-42")
+        assert_eq!(
+            fix.undo_line().as_deref(),
+            Some(
+                "bpftool net attach xdpgeneric pinned /sys/fs/bpf/held-42 dev eth0 && rm \
+                 /sys/fs/bpf/held-42"
+            )
         );
     }
 
     #[test]
     fn a_link_is_detached_for_good_and_only_the_right_one() {
         let tcx = |links| program(Place::Tcx(Direction::Egress), links).removal("eth0");
-        let detach = "bpftool link detach id 7".to_owned();
-        assert_eq!(tcx(&[7]), Some(Removal::ForGood(detach, BY_ITS_OWNER)));
+        let detach = tcx(&[7]).expect("a fix");
+        assert_eq!(
+            detach.line(),
+            format!("bpftool link detach id 7  # {BY_ITS_OWNER}")
+        );
+        assert_eq!(detach.undo, None);
         assert_eq!(tcx(&[7, 8]), None);
         assert_eq!(tcx(&[]), None);
         let group = Place::Cgroup(Direction::Egress, "/x".to_owned());
@@ -158,21 +175,17 @@ mod tests {
     #[test]
     fn a_filter_is_deleted_by_its_number_and_put_back_where_it_is_a_program() {
         let delete = "tc filter del dev eth0 ingress pref 4 handle 0x1";
-        let Some(Removal::Change(change)) = filter("bpf drop_all", Some(9)).removal("eth0") else {
-            panic!("a change");
-        };
+        let fix = filter("bpf drop_all", Some(9))
+            .removal("eth0")
+            .expect("a fix");
+        assert!(fix.line().ends_with(&format!("{delete} bpf")), "{fix:?}");
         assert!(
-            change.apply.ends_with(&format!("{delete} bpf")),
-            "{change:?}"
-        );
-        assert!(
-            change
-                .undo
+            fix.undo_line()
+                .expect("an undo")
                 .contains("protocol ip bpf direct-action object-pinned")
         );
-        let flower = filter("flower", None).removal("eth0");
-        let delete = format!("{delete} flower");
-        assert_eq!(flower, Some(Removal::ForGood(delete, NOTED_BEFORE)));
+        let flower = filter("flower", None).removal("eth0").expect("a fix");
+        assert_eq!(flower.line(), format!("{delete} flower  # {NOTED_BEFORE}"));
         assert_eq!(filter("u32", None).removal("eth0"), None);
     }
 }

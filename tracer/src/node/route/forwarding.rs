@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::node::{change::Change, sysctl};
+use crate::{
+    model::Fix,
+    node::{change, sysctl},
+};
 
 /// The settings, 0 is off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +54,13 @@ impl Forwarding {
     }
 
     /// Turns it on, if it is off.
-    pub fn fix(&self) -> Option<Change> {
+    pub fn fix(&self) -> Option<Fix> {
         let one = || format!("net/ipv4/conf/{}/forwarding", self.ifname);
         match (self.is_on(), self.version, self.all) {
             (true, ..) => None,
-            (false, 4, 0) => Some(Change::sysctl("net/ipv4/ip_forward", 0, 1)),
-            (false, 4, _) => Some(Change::sysctl(&one(), 0, 1)),
-            (false, ..) => Some(Change::sysctl("net/ipv6/conf/all/forwarding", 0, 1)),
+            (false, 4, 0) => Some(change::sysctl("net/ipv4/ip_forward", 0, 1)),
+            (false, 4, _) => Some(change::sysctl(&one(), 0, 1)),
+            (false, ..) => Some(change::sysctl("net/ipv6/conf/all/forwarding", 0, 1)),
         }
     }
 }
@@ -73,7 +76,7 @@ mod tests {
             all,
             interface,
         };
-        Some(forwarding.fix()?.apply)
+        Some(forwarding.fix()?.line())
     }
 
     #[test]

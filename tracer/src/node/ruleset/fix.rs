@@ -1,17 +1,16 @@
 //! The smallest change that lets a packet pass a user's rule.
 
 use super::{
-    condition::protocol,
     model::{Backend, Family, Verdict},
     owner::Owner,
     packet::HookPacket,
     suspects::{Suspect, Suspects},
 };
-use crate::node::change::{Change, quoted};
+use crate::model::{self, Protocol, shell::Command};
 
 impl Suspects {
     /// The fix, where one rule of the user's is left. What others made they would make again.
-    pub fn fix(&self, packet: &HookPacket) -> Option<Change> {
+    pub fn fix(&self, packet: &HookPacket) -> Option<model::Fix> {
         match self.rules.as_slice() {
             [suspect] if self.certain && suspect.owner == Owner::User => fix(suspect, packet),
             _ => None,
@@ -19,7 +18,7 @@ impl Suspects {
     }
 }
 
-fn fix(suspect: &Suspect, packet: &HookPacket) -> Option<Change> {
+fn fix(suspect: &Suspect, packet: &HookPacket) -> Option<model::Fix> {
     if suspect.verdict == Verdict::Queue {
         return None;
     }
@@ -34,7 +33,7 @@ fn fix(suspect: &Suspect, packet: &HookPacket) -> Option<Change> {
 /// What the new rule is to match: the server's port only, so that new connections of the same
 /// client match as well.
 struct Flow {
-    proto: Option<&'static str>,
+    proto: Option<Protocol>,
     src: String,
     dst: String,
     port: Option<(&'static str, u16)>,
@@ -42,10 +41,8 @@ struct Flow {
 
 impl Flow {
     fn of(packet: &HookPacket) -> Self {
-        let names = ["tcp", "udp", "sctp"];
-        let proto = names
-            .into_iter()
-            .find(|name| protocol(name) == Some(packet.proto));
+        let with_ports = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+        let proto = Some(Protocol::from(packet.proto)).filter(|proto| with_ports.contains(proto));
         // An answer's source is the server: SYN-ACK, or from a well-known port to an ephemeral one.
         let is_answer = packet.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x12)
             || matches!((packet.sport, packet.dport), (Some(..1024), Some(32768..)));
@@ -62,36 +59,44 @@ impl Flow {
     }
 }
 
-fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<Change> {
+fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<model::Fix> {
     let version = if packet.src.is_ipv4() { "ip" } else { "ip6" };
-    let transport = match (flow.proto, flow.port) {
-        (Some(proto), Some((side, port))) => format!("{proto} {side} {port}"),
-        _ => format!("meta l4proto {}", packet.proto),
+    let chain = |command: Command| {
+        command
+            .arg(suspect.family)
+            .arg(&suspect.table)
+            .arg(&suspect.chain)
     };
-    let Flow { src, dst, .. } = flow;
-    let matches = format!("{version} saddr {src} {version} daddr {dst} {transport}");
-    let (family, table, chain) = (
-        suspect.family,
-        quoted(&suspect.table),
-        quoted(&suspect.chain),
-    );
-    let place = format!("{family} {table} {chain}");
-    let command = match (suspect.number, suspect.handle) {
-        (None, _) => format!("add rule {place}"),
-        (Some(_), Some(handle)) => format!("insert rule {place} position {handle}"),
+    let place = match (suspect.number, suspect.handle) {
+        (None, _) => chain(Command::new("nft add rule")),
+        (Some(_), Some(handle)) => chain(Command::new("nft insert rule"))
+            .words("position")
+            .arg(handle),
         (Some(_), None) => return None,
     };
-    Some(Change {
-        // By its comment, the rule is found again: only the kernel knows the handle it gets.
-        apply: format!("nft {command} {matches} accept comment whydrop"),
-        undo: format!(
-            "nft delete rule {place} handle $(nft -a list chain {place} | sed -n \
-             's/.* comment \"whydrop\" # handle //p')"
-        ),
-    })
+    let addresses = place
+        .arg(version)
+        .words("saddr")
+        .arg(&flow.src)
+        .arg(version)
+        .words("daddr")
+        .arg(&flow.dst);
+    let transport = match (flow.proto, flow.port) {
+        (Some(proto), Some((side, port))) => addresses.arg(proto).arg(side).arg(port),
+        _ => addresses.words("meta l4proto").arg(packet.proto),
+    };
+    // By its comment, the rule is found again: only the kernel knows the handle it gets.
+    let handle = chain(Command::new("nft -a list chain"))
+        .pipe(Command::new("sed -n").arg(r#"s/.* comment "whydrop" # handle //p"#));
+    Some(model::Fix::change(
+        transport.words("accept comment whydrop"),
+        chain(Command::new("nft delete rule"))
+            .words("handle")
+            .output_of(handle),
+    ))
 }
 
-fn iptables(suspect: &Suspect, flow: &Flow) -> Option<Change> {
+fn iptables(suspect: &Suspect, flow: &Flow) -> Option<model::Fix> {
     let tool = match (suspect.family, suspect.backend) {
         (Family::Ip, Backend::Nft) => "iptables-nft",
         (Family::Ip, Backend::Legacy) => "iptables-legacy",
@@ -99,20 +104,30 @@ fn iptables(suspect: &Suspect, flow: &Flow) -> Option<Change> {
         (Family::Ip6, Backend::Legacy) => "ip6tables-legacy",
         _ => return None,
     };
-    let mut matches = format!("-s {} -d {}", flow.src, flow.dst);
-    if let Some(proto) = flow.proto {
-        matches.push_str(&format!(" -p {proto}"));
-        if let Some((side, port)) = flow.port {
-            matches.push_str(&format!(" --{side} {port}"));
-        }
-    }
-    let (table, chain) = (quoted(&suspect.table), quoted(&suspect.chain));
-    let command = match suspect.number {
-        Some(number) => format!("-I {chain} {number}"),
-        None => format!("-A {chain}"),
+    let at = |action| {
+        Command::new(tool)
+            .words("-t")
+            .arg(&suspect.table)
+            .arg(action)
+            .arg(&suspect.chain)
     };
-    Some(Change {
-        apply: format!("{tool} -t {table} {command} {matches} -j ACCEPT"),
-        undo: format!("{tool} -t {table} -D {chain} {matches} -j ACCEPT"),
-    })
+    let rule = |command: Command| {
+        let mut command = command
+            .words("-s")
+            .arg(&flow.src)
+            .words("-d")
+            .arg(&flow.dst);
+        if let Some(proto) = flow.proto {
+            command = command.words("-p").arg(proto);
+            if let Some((side, port)) = flow.port {
+                command = command.arg(format!("--{side}")).arg(port);
+            }
+        }
+        command.words("-j ACCEPT")
+    };
+    let apply = match suspect.number {
+        Some(number) => at("-I").arg(number),
+        None => at("-A"),
+    };
+    Some(model::Fix::change(rule(apply), rule(at("-D"))))
 }

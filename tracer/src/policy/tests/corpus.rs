@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::*;
-use crate::cluster::dump::Loaded;
+use crate::{cluster::dump::Loaded, model::Fix};
 
 #[derive(Deserialize)]
 struct Case {
@@ -42,12 +42,12 @@ fn cases() -> Vec<Case> {
         .expect("the corpus is JSON")
 }
 
-fn view(cluster: &Value, more: &[Manifest]) -> View {
+fn view(cluster: &Value, more: &[Fix]) -> View {
     let mut loaded = Loaded::default();
     let mut read = |text: &str| loaded.read(Path::new("corpus"), text).expect("readable");
     read(&cluster.to_string());
     for manifest in more {
-        read(&manifest.yaml);
+        read(&manifest.as_manifest().expect("a manifest").yaml);
     }
     assert_eq!(loaded.notes, Vec::<String>::new());
     loaded.view

@@ -109,7 +109,8 @@ proptest! {
         if answer.allowed == Some(false) {
             let mut loaded = crate::cluster::dump::Loaded { view: view.clone(), notes: Vec::new() };
             for manifest in manifests(&view, &flow, &answer) {
-                loaded.read(std::path::Path::new("m"), &manifest.yaml).expect("YAML");
+                let yaml = &manifest.as_manifest().expect("a manifest").yaml;
+                loaded.read(std::path::Path::new("m"), yaml).expect("YAML");
             }
             let now = ask(&loaded.view, ENDS[src], ENDS[dst], Protocol::Tcp, 80);
             // The other side may be one that cannot be told.

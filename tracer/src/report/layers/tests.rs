@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::model::{Direction, Dns, Flow, Hop, Layer, LayerResult, LayerRow};
+use crate::model::{Direction, Dns, Fix, Flow, Hop, Layer, LayerResult, LayerRow};
 
 fn flow(proto: &str, dst: &str, dport: u16) -> Flow {
     Flow {
@@ -73,7 +73,7 @@ fn verdict(point: Point, confidence: Confidence) -> Option<Verdict> {
         confidence,
         why: format!("it was the {}", point.name()),
         evidence: vec![],
-        fix: vec![format!("mend the {}", point.name())],
+        fix: vec![Fix::advice(format!("mend the {}", point.name()))],
         policy: None,
     })
 }
@@ -192,7 +192,7 @@ fn a_drop_in_forward_blocks_what_is_behind_it() {
     TLS | blocked | - | blocked by firewall
     ");
     let fix = layers.verdict().map(|verdict| verdict.fix.clone());
-    assert_eq!(fix, Some(vec!["mend the firewall".to_owned()]));
+    assert_eq!(fix, Some(vec![Fix::advice("mend the firewall")]));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod drop;
+mod fix;
 mod flow;
 mod summary;
 mod time;

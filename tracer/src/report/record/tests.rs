@@ -10,7 +10,6 @@ fn each_report_comes_back_from_its_json() {
     for report in fixtures::all() {
         let line = write(&report).expect("JSON");
         let back = read(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert_eq!(format!("{back:?}"), format!("{report:?}"));
         assert_eq!(write(&back).expect("JSON"), line);
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shaped;
-use crate::model::{Confidence, Point, PolicyDirection, PolicyVerdict, Verdict};
+use super::{fix::fixes, shaped};
+use crate::model::{Confidence, Fix, Point, PolicyDirection, PolicyVerdict, Verdict};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Verdict")]
@@ -12,7 +12,8 @@ struct VerdictShape {
     confidence: Confidence,
     why: String,
     evidence: Vec<String>,
-    fix: Vec<String>,
+    #[serde(with = "fixes")]
+    fix: Vec<Fix>,
     policy: Option<PolicyVerdict>,
 }
 

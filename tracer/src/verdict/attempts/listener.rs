@@ -8,7 +8,7 @@ use crate::{
     },
     node::syn_queue::Room,
     verdict::drops::{
-        Finding, fix, found,
+        Finding, found,
         listener::{in_words, larger_backlog, name},
     },
 };
@@ -35,11 +35,7 @@ pub(super) fn silence(case: &Case<'_>) -> Option<Finding> {
     )?;
     Some(Finding {
         evidence: in_words(facts),
-        fix: larger_backlog(facts, state)
-            .as_ref()
-            .map(fix)
-            .into_iter()
-            .collect(),
+        fix: larger_backlog(facts, state).into_iter().collect(),
         ..finding
     })
 }

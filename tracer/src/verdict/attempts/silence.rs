@@ -8,7 +8,7 @@ use crate::{
     engine::attempt::{Reply, Step},
     model::{
         Confidence::{Likely, Possible},
-        Direction, Flow, Outcome, Point,
+        Direction, Fix, Flow, Outcome, Point, Site,
     },
     verdict::drops::{Finding, found, listener},
     words,
@@ -154,15 +154,15 @@ fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>> {
 }
 
 /// What somebody would have to let through beyond this node.
-fn what_to_open(last: &Step) -> String {
+fn what_to_open(last: &Step) -> Fix {
     let flow = Flow::from(last.outer.as_ref().unwrap_or(&last.flow));
     let port = flow
         .dport
         .map(|port| format!(" port {port}"))
         .unwrap_or_default();
-    format!(
-        "beyond this node (security group, router, the far end's firewall), let through {} from {} \
-         to {}{port}",
+    Fix::advice(format!(
+        "let through {} from {} to {}{port} (security group, router, the far end's firewall)",
         flow.proto, flow.src, flow.dst
-    )
+    ))
+    .at(Site::Beyond)
 }

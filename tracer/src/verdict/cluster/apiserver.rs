@@ -6,7 +6,7 @@ use crate::{
         naming::{Name, Role},
         objects::{ObjectName, Pod},
     },
-    model::Verdict,
+    model::{Fix, Site, Verdict},
 };
 
 /// The port at which a kubelet serves the API server (logs, exec, metrics).
@@ -28,10 +28,10 @@ pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) {
         Destination::ApiServer => (
             "the destination is the cluster's API server".to_owned(),
             vec![
-                "beyond this node: the API server's authorised IP ranges must hold the address \
+                "the API server's authorized IP ranges must contain the address \
                  that this node's traffic leaves with"
                     .to_owned(),
-                "beyond this node: the control plane's security group must let in tcp 443 (6443) \
+                "the control plane's security group must let in tcp 443 (6443) \
                  from the nodes"
                     .to_owned(),
             ],
@@ -39,7 +39,7 @@ pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) {
         Destination::Kubelet(node) => (
             format!("the destination is the kubelet of node {node}"),
             vec![format!(
-                "beyond this node: the security group of node {node} must let in tcp {KUBELET} \
+                "the security group of node {node} must let in tcp {KUBELET} \
                  from the control plane"
             )],
         ),
@@ -47,7 +47,8 @@ pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) {
     lead(verdict, [name]);
     if silent {
         verdict.evidence.extend(konnectivity(scene));
-        verdict.fix.extend(gates);
+        let gates = gates.into_iter().map(Fix::advice);
+        verdict.fix.extend(gates.map(|gate| gate.at(Site::Beyond)));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         policy::Protocol,
         view::{Kind, View},
     },
-    model::{Confidence, Outcome, Point, Verdict},
+    model::{Confidence, Fix, Outcome, Point, Site, Verdict, shell::Command},
 };
 
 /// The Service that the client asked for, by its own address or by a NodePort, and its port.
@@ -74,7 +74,7 @@ pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict
         return;
     }
     let id = &service.id;
-    let (pods, hint) = behind(view, service);
+    let (pods, hints) = behind(view, service);
     if rejected || scene.is_silence(verdict) {
         let seen = std::mem::replace(
             &mut verdict.why,
@@ -86,20 +86,20 @@ pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict
         verdict.fix.clear();
     }
     lead(verdict, [pods]);
-    verdict.fix.extend(hint);
+    verdict.fix.extend(hints);
 }
 
 /// Why nobody stands behind a Service, in words, and what to look at.
-fn behind(view: &View, service: &Service) -> (String, Option<String>) {
+fn behind(view: &View, service: &Service) -> (String, Vec<Fix>) {
     let ObjectName { namespace, name } = &service.id;
     if service.selector.is_empty() {
         let fact = format!(
             "Service {namespace}/{name} has no selector, and no EndpointSlice with a ready address"
         );
-        let look = format!(
-            "kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}"
-        );
-        return (fact, Some(look));
+        let look = kubectl(namespace)
+            .words("get endpointslices -l")
+            .arg(format!("kubernetes.io/service-name={name}"));
+        return (fact, vec![in_cluster(look)]);
     }
     let pairs: Vec<_> = service
         .selector
@@ -126,13 +126,13 @@ fn behind(view: &View, service: &Service) -> (String, Option<String>) {
             all.len(),
             if all.len() == 1 { "" } else { "s" }
         );
-        let look = format!("kubectl -n {namespace} describe pods -l {selector}");
-        return (fact, Some(look));
+        let look = kubectl(namespace).words("describe pods -l").arg(selector);
+        return (fact, vec![in_cluster(look)]);
     }
     if !view.knows(Kind::Pod) {
         return (
             format!("Service {namespace}/{name} selects {selector}"),
-            None,
+            Vec::new(),
         );
     }
     // The labels of a pod that comes near, for the one word that is wrong.
@@ -161,10 +161,17 @@ fn behind(view: &View, service: &Service) -> (String, Option<String>) {
         "Service {namespace}/{name} selects {selector}, which matches no pod in {namespace}{}",
         other.unwrap_or_default()
     );
-    let look = format!(
-        "kubectl -n {namespace} get pods --show-labels  # then: kubectl -n {namespace} edit service {name}"
-    );
-    (fact, Some(look))
+    let look = kubectl(namespace).words("get pods --show-labels");
+    let edit = kubectl(namespace).words("edit service").arg(name);
+    (fact, vec![in_cluster(look), in_cluster(edit)])
+}
+
+fn in_cluster(command: Command) -> Fix {
+    Fix::command(command).at(Site::Cluster)
+}
+
+fn kubectl(namespace: &str) -> Command {
+    Command::new("kubectl -n").arg(namespace)
 }
 
 /// Whether one word may have been meant for the other: most labels of the same key are just others.

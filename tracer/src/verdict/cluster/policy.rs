@@ -58,7 +58,7 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
         verdict.confidence = Confidence::Confirmed;
         verdict.policy = Some(PolicyVerdict::from(&refusal));
         // The policy is the cause: to change the engine's rules would not last.
-        verdict.fix = fix(refusal.fix);
+        verdict.fix = refusal.fix;
         return;
     }
     if answer.allowed.is_none() {
@@ -104,15 +104,6 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
          objects (stale rules, or a rule that is made from no NetworkPolicy)",
         verdict.why
     );
-}
-
-/// The command that takes a manifest back says so, where it stands among others.
-fn fix(commands: Vec<String>) -> Vec<String> {
-    let marked = |command: String| match command.starts_with("kubectl delete ") {
-        true => format!("{command}  # undo"),
-        false => command,
-    };
-    commands.into_iter().map(marked).collect()
 }
 
 /// Nothing but silence, where a policy would refuse the flow.
@@ -165,5 +156,5 @@ pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) {
     verdict.point = Point::Policy;
     verdict.confidence = Confidence::Possible;
     verdict.policy = Some(PolicyVerdict::from(&refusal));
-    verdict.fix = fix(refusal.fix);
+    verdict.fix = refusal.fix;
 }

@@ -121,18 +121,13 @@ fn an_enforced_drop_that_the_objects_want_names_policy_and_rule() {
         verdict.evidence
     );
     assert!(verdict.evidence.contains(&"what the node shows".to_owned()));
-    assert!(
-        verdict
-            .fix
-            .iter()
-            .any(|fix| fix.contains("kind: NetworkPolicy"))
-    );
-    assert!(
-        verdict
-            .fix
-            .iter()
-            .any(|fix| fix.starts_with("kubectl delete"))
-    );
+    let [fix] = verdict.fix.as_slice() else {
+        panic!("{:?}", verdict.fix);
+    };
+    let manifest = fix.as_manifest().expect("a manifest");
+    assert!(manifest.yaml.contains("kind: NetworkPolicy"));
+    let undo = fix.undo_line().expect("an undo");
+    assert!(undo.starts_with("kubectl delete"), "{undo}");
 }
 
 #[test]
@@ -298,7 +293,7 @@ fn the_api_server_and_the_kubelets_are_named_with_their_gates() {
     assert!(
         api.fix
             .iter()
-            .any(|fix| fix.contains("authorised IP ranges"))
+            .any(|fix| fix.line().contains("authorized IP ranges"))
     );
     let kubelet = refined(Point::OffNode, &silence(&cluster, "10.0.0.11", 10250));
     assert!(kubelet.evidence[0].contains("kubelet of node n1"));

@@ -1,13 +1,13 @@
 //! Connection tracking itself dropped it.
 
-use super::{Finding, fix, found, is_netfilter};
+use super::{Finding, found, is_netfilter};
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{
         Confidence::{Confirmed, Likely},
-        Hook, Point,
+        Fix, Hook, Point, Site,
     },
-    node::{change::Change, conntrack::Conntrack, facts::NodeFacts, ruleset::Suspect},
+    node::{change, conntrack::Conntrack, facts::NodeFacts, ruleset::Suspect},
     words,
 };
 
@@ -59,15 +59,12 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
 }
 
 /// A larger table. The limit of all namespaces is the host's.
-fn larger(table: &Conntrack) -> String {
-    let set = |value| format!("sysctl -w net.netfilter.nf_conntrack_max={value}");
-    let larger = fix(&Change {
-        apply: set(table.max * 2),
-        undo: set(table.max),
-    });
+fn larger(table: &Conntrack) -> Fix {
+    let path = "net/netfilter/nf_conntrack_max";
+    let larger = change::sysctl(path, table.max, table.max * 2);
     if table.is_settable {
         larger
     } else {
-        format!("on the host: {larger}")
+        larger.at(Site::Host)
     }
 }

@@ -1,14 +1,14 @@
 //! Somebody's rule or program dropped it.
 
-use super::{Finding, fix, found, function, is_netfilter, place};
+use super::{Finding, found, function, is_netfilter, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely, Possible},
-        Point,
+        Fix, Point,
+        shell::Command,
     },
     node::{
-        change::{Change, quoted},
         facts::NodeFacts,
         ruleset::{Meaning, Owner, Suspect},
     },
@@ -137,7 +137,7 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Option<Fin
             .evidence
             .push("no other rule at this hook can have dropped it".to_owned());
     }
-    finding.fix.extend(node.fix.as_ref().map(fix));
+    finding.fix.extend(node.fix.clone());
     Some(finding)
 }
 
@@ -204,11 +204,12 @@ pub(super) fn isolated_port(facts: &DropFacts, node: &NodeFacts) -> Option<Findi
             port.name
         ),
     )?;
-    let name = quoted(&port.name);
-    let set = |value| format!("bridge link set dev {name} isolated {value}");
-    finding.fix.push(fix(&Change {
-        apply: set("off"),
-        undo: set("on"),
-    }));
+    let set = |value: &str| {
+        Command::new("bridge link set dev")
+            .arg(&port.name)
+            .words("isolated")
+            .arg(value)
+    };
+    finding.fix.push(Fix::change(set("off"), set("on")));
     Some(finding)
 }

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{Finding, fix, found, function};
+use super::{Finding, found, function};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Confirmed, Point},
+    model::{Confidence::Confirmed, Fix, Point},
     node::{
-        change::Change,
+        change,
         counters::name as counters,
         facts::NodeFacts,
         listener::{ListenerFacts, ListenerState},
@@ -36,7 +36,7 @@ pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Find
         finding.evidence.extend(in_words(read));
         let state = read.accept_queue_full();
         let larger = state.and_then(|state| larger_backlog(read, state));
-        finding.fix.extend(larger.as_ref().map(fix));
+        finding.fix.extend(larger);
     }
     Some(finding)
 }
@@ -90,13 +90,10 @@ pub(in crate::verdict) fn name(state: &ListenerState) -> String {
 pub(in crate::verdict) fn larger_backlog(
     facts: &ListenerFacts,
     state: &ListenerState,
-) -> Option<Change> {
+) -> Option<Fix> {
     let limit = facts.settings.somaxconn?;
-    (u64::from(state.listener.backlog) >= limit).then(|| Change {
-        apply: format!(
-            "sysctl -w net.core.somaxconn={}, then restart the application",
-            limit * 4
-        ),
-        undo: format!("sysctl -w net.core.somaxconn={limit}"),
+    (u64::from(state.listener.backlog) >= limit).then(|| {
+        change::sysctl("net/core/somaxconn", limit, limit * 4)
+            .noting("then restart the application")
     })
 }

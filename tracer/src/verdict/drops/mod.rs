@@ -17,8 +17,8 @@ use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence, Point},
-    node::{change::Change, facts::NodeFacts},
+    model::{Confidence, Fix, Point},
+    node::facts::NodeFacts,
 };
 
 /// What a rule has found.
@@ -27,7 +27,7 @@ pub(super) struct Finding {
     pub(super) confidence: Confidence,
     pub(super) why: String,
     pub(super) evidence: Vec<String>,
-    pub(super) fix: Vec<String>,
+    pub(super) fix: Vec<Fix>,
 }
 
 /// One rule.
@@ -201,11 +201,6 @@ pub(super) fn found(point: Point, confidence: Confidence, why: String) -> Option
         evidence: Vec::new(),
         fix: Vec::new(),
     })
-}
-
-/// A proposed change, with how to undo it.
-pub(super) fn fix(change: &Change) -> String {
-    format!("{} (undo: {})", change.apply, change.undo)
 }
 
 /// The function that freed the skb.

@@ -2,15 +2,15 @@
 
 use tracer_common::packet::protocol;
 
-use super::{Finding, fix, found, function, place};
+use super::{Finding, found, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Point,
+        Fix, Point,
     },
     node::{
-        change::Change,
+        change,
         facts::NodeFacts,
         link::LinkFacts,
         mtu::{Advice, Hop, advise, narrowest},
@@ -88,7 +88,7 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         if let Some(advice) = advise(facts.flow.dst, &hop, (&link.name, link.mtu)) {
             let ping = advice.ping.map(|ping| format!("this proves it: {ping}"));
             finding.evidence.extend(ping);
-            finding.fix.extend(advice.change.as_ref().map(fix));
+            finding.fix.extend(advice.change);
         }
         return Some(finding);
     }
@@ -108,19 +108,19 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             finding.evidence.push(format!("this proves it: {ping}"));
         }
         let change = advice.change.or_else(|| widen(hop, node, packet.len));
-        finding.fix.extend(change.as_ref().map(fix));
+        finding.fix.extend(change);
     }
     Some(finding)
 }
 
 /// A narrow hop made as wide as the others here, if that is wide enough: its link may take more than
 /// it is set to.
-fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Change> {
+fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Fix> {
     let others = node.around.hops.iter().map(|hop| hop.mtu);
     let wide = others
         .max()
         .filter(|wide| hop.overhead == 0 && *wide >= len)?;
-    Some(Change::mtu(&hop.ifname, hop.mtu, wide))
+    Some(change::mtu(&hop.ifname, hop.mtu, wide))
 }
 
 /// Both ends of the veth pair that dropped it, if the other one is too narrow for it.

@@ -1,13 +1,14 @@
 //! The encapsulation, or the path between nodes under it.
 
-use super::{Finding, fix, found, function, is_tunnelled, place};
+use super::{Finding, found, function, is_tunnelled, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Point,
+        Fix, Point, Site,
+        shell::Command,
     },
-    node::{change::quoted, facts::NodeFacts, link::LinkFacts, overlay::Missing},
+    node::{facts::NodeFacts, link::LinkFacts, overlay::Missing},
 };
 
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
@@ -61,13 +62,15 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         );
     }
     match reason {
-        "NETFILTER_DROP" => finding.fix.extend(node.fix.as_ref().map(fix)),
+        "NETFILTER_DROP" => finding.fix.extend(node.fix.clone()),
         // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
         "VXLAN_VNI_NOT_FOUND" => finding.fix.push(
-            "on both nodes: compare `ip -d link show type vxlan`; give them one VNI in the CNI's \
-             configuration, then delete the wrong device and restart the CNI's agent, which makes it \
-             anew"
-                .to_owned(),
+            Fix::advice(
+                "compare `ip -d link show type vxlan`; give them one VNI in the CNI's \
+                 configuration, then delete the wrong device and restart the CNI's agent, which \
+                 creates it again",
+            )
+            .at(Site::BothNodes),
         ),
         _ => {}
     }
@@ -93,11 +96,10 @@ pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     finding
         .evidence
         .extend(route.map(|route| format!("the kernel says now: {route}")));
-    let name = quoted(&device.name);
-    finding.fix.push(format!(
-        "ip link set dev {name} up, then have the CNI set its routes again (undo: ip link set dev \
-         {name} down)"
-    ));
+    let set = |state: &str| Command::new("ip link set dev").arg(&device.name).arg(state);
+    finding
+        .fix
+        .push(Fix::change(set("up"), set("down")).noting("then have the CNI set its routes again"));
     Some(finding)
 }
 

@@ -1,11 +1,12 @@
 //! Routes, neighbours and source checks: where the packet should have gone.
 
-use super::{Finding, fix, found, function, place};
+use super::{Finding, found, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Point,
+        Fix, Point, Site,
+        shell::Command,
     },
     node::{facts::NodeFacts, world::LinkId},
 };
@@ -28,7 +29,7 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     let mut finding = found(Point::Rpfilter, Confirmed, why)?;
     if let Some(filter) = &node.around.rpfilter {
         finding.evidence.extend(filter.contradiction());
-        finding.fix.extend(filter.fix().as_ref().map(fix));
+        finding.fix.extend(filter.fix());
     }
     Some(finding)
 }
@@ -64,10 +65,12 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
     finding.evidence.extend(holders(facts, node));
     if facts.reason.is("OTHERHOST") {
-        finding.fix.push(format!(
-            "at the sender: ip neighbour flush to {}  # who has the address is asked for again",
-            facts.flow.dst
-        ));
+        let flush = Command::new("ip neighbour flush to").arg(facts.flow.dst);
+        finding.fix.push(
+            Fix::command(flush)
+                .at(Site::Sender)
+                .noting("it asks for the address again"),
+        );
     }
     Some(finding)
 }
@@ -163,19 +166,21 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             .push(format!("the kernel says now: {lookup}"));
         if let Some(route) = lookup.culprit() {
             finding.why = format!("the route {route} refuses it");
-            finding
-                .fix
-                .push(format!("ip route del {route} (undo: ip route add {route})"));
+            let whole = |command| {
+                let words = route.to_string();
+                words.split(' ').fold(command, Command::arg)
+            };
+            finding.fix.push(Fix::change(
+                whole(Command::new("ip route del")),
+                whole(Command::new("ip route add")),
+            ));
         }
     }
     if facts.reason.is("IP_INADDRERRORS") {
         let forwarding = node.around.forwarding.as_ref();
-        finding.fix.extend(
-            forwarding
-                .and_then(|forwarding| forwarding.fix())
-                .as_ref()
-                .map(fix),
-        );
+        finding
+            .fix
+            .extend(forwarding.and_then(|forwarding| forwarding.fix()));
     }
     Some(finding)
 }

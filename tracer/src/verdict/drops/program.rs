@@ -1,13 +1,13 @@
 //! A BPF program, or a filter of tc, dropped it.
 
-use super::{Finding, fix, found, function, place};
+use super::{Finding, found, function, place};
 use crate::{
     decode::drop::DropFacts,
     kernel::probes::query::Direction,
-    model::{Confidence::Confirmed, Point},
+    model::{Confidence::Confirmed, Fix, Point},
     node::{
         facts::NodeFacts,
-        programs::{Place, Program, Removal},
+        programs::{Place, Program},
     },
 };
 
@@ -55,22 +55,19 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
 
 /// How the one program that is left is taken away. One that an agent manages would come back: there
 /// the agent is to be told.
-fn removal(program: &Program, ifname: &str) -> Option<String> {
+fn removal(program: &Program, ifname: &str) -> Option<Fix> {
     if let Some(owner) = program.owner() {
         let rules = if owner.is_policy_engine {
             "policies"
         } else {
             "settings"
         };
-        return Some(format!(
+        return Some(Fix::advice(format!(
             "change the {rules} that {} enforces: its program, detached by hand, would come back",
             owner.name
-        ));
+        )));
     }
-    Some(match program.removal(ifname)? {
-        Removal::Change(change) => fix(&change),
-        Removal::ForGood(command, warning) => format!("{command}  # {warning}"),
-    })
+    program.removal(ifname)
 }
 
 /// The programs at the place that the reason names.

@@ -131,10 +131,14 @@ impl Lab {
     fn prove_fix(&self, packet: &HookPacket, hint: Hint) {
         let fix = self.read().suspects(packet, hint).fix(packet).unwrap();
         println!("{fix:#?}");
-        self.inside(&fix.apply);
-        assert!(self.gets_through(packet.dport.unwrap()), "{}", fix.apply);
-        self.inside(&fix.undo);
-        assert!(!self.gets_through(packet.dport.unwrap()), "{}", fix.undo);
+        self.inside(&fix.line());
+        assert!(self.gets_through(packet.dport.unwrap()), "{}", fix.line());
+        self.inside(&fix.undo_line().unwrap());
+        assert!(
+            !self.gets_through(packet.dport.unwrap()),
+            "{}",
+            fix.undo_line().unwrap()
+        );
     }
 }
 

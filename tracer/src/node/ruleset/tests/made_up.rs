@@ -49,7 +49,7 @@ fn one_rule_or_the_policy() {
     );
     let fix = suspects.fix(&packet).unwrap();
     assert_eq!(
-        fix.apply,
+        fix.line(),
         "iptables-legacy -t filter -I mine 1 -s 10.1.2.3 -d 192.0.2.7 -p tcp --dport 8050 -j \
          ACCEPT"
     );
@@ -61,7 +61,7 @@ fn one_rule_or_the_policy() {
     );
     let fix = suspects.fix(&elsewhere).unwrap();
     assert_eq!(
-        fix.undo,
+        fix.undo_line().unwrap(),
         "iptables-legacy -t filter -D FORWARD -s 10.1.2.3 -d 192.0.2.8 -p tcp --dport 8050 -j \
          ACCEPT"
     );

@@ -1,0 +1,37 @@
+//! Fixes are texts in JSON: one for a command or a sentence, three for a manifest.
+
+use crate::model::Fix;
+
+/// The texts of one fix.
+fn texts(fix: &Fix) -> Vec<String> {
+    let (line, undo) = (fix.line(), fix.undo_line());
+    match (fix.as_manifest(), undo) {
+        (Some(manifest), undo) => {
+            let undo = undo.map(|undo| format!("{undo}  # undo"));
+            [manifest.text(), line].into_iter().chain(undo).collect()
+        }
+        (_, Some(undo)) => vec![format!("{line} (undo: {undo})")],
+        (_, None) => vec![line],
+    }
+}
+
+pub(super) mod fixes {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::texts;
+    use crate::model::Fix;
+
+    pub(in crate::report::record) fn serialize<S: Serializer>(
+        fixes: &[Fix],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(fixes.iter().flat_map(texts))
+    }
+
+    pub(in crate::report::record) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Fix>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        Ok(texts.into_iter().map(Fix::recorded).collect())
+    }
+}
