@@ -5,16 +5,20 @@
 //! with a note: the rest is still of use.
 
 mod json;
+mod text;
 mod yaml;
 
 use std::{
-    fs,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use super::{
-    item::{Item, printable},
+    foreign::{ForeignKind, selects_pods},
+    item::{Head, Item, printable},
+    objects::Labels,
     view::{Kind, View},
+    workload::{Workload, WorkloadKind},
 };
 
 /// Why a file is of no use.
@@ -57,6 +61,23 @@ pub struct Loaded {
     pub view: View,
     /// What was left out.
     pub notes: Vec<String>,
+    /// What answers depend on that no file says.
+    pub assumptions: Vec<String>,
+    /// The kinds in each list of the file that is being read, by the list's number.
+    lists: BTreeMap<usize, BTreeSet<Kind>>,
+    /// A file that looks like a whole cluster without policies.
+    without_policies: Option<PathBuf>,
+}
+
+/// Numbers things.
+#[derive(Default)]
+struct Numbered(usize);
+
+impl Numbered {
+    fn next(&mut self) -> usize {
+        self.0 += 1;
+        self.0
+    }
 }
 
 /// What is wrong in a text, and at which line.
@@ -76,6 +97,7 @@ pub fn load(paths: &[impl AsRef<Path>]) -> Result<Loaded, DumpError> {
     for path in paths.iter().map(AsRef::as_ref) {
         loaded.read_file(path)?;
     }
+    loaded.finish();
     Ok(loaded)
 }
 
@@ -87,12 +109,10 @@ impl Loaded {
     /// It cannot be read or parsed, or holds nothing of a cluster. What came before the mistake is
     /// taken.
     pub fn read_file(&mut self, path: &Path) -> Result<(), DumpError> {
-        let bytes = fs::read(path).map_err(|error| DumpError::Read {
+        let text = text::read(path).map_err(|error| DumpError::Read {
             path: path.to_owned(),
             error,
         })?;
-        // What is not UTF-8 is in no field that is read, or makes it improper.
-        let text = String::from_utf8_lossy(&bytes);
         self.read(path, &text)
     }
 
@@ -103,20 +123,26 @@ impl Loaded {
     /// It cannot be parsed, or holds nothing of a cluster.
     pub fn read(&mut self, path: &Path, text: &str) -> Result<(), DumpError> {
         let text = text.trim_start_matches('\u{feff}');
+        let (text, skipped) = text::behind_warnings(text);
         let mut found = 0;
-        let mut sink = |item: Item<'_>| {
+        self.lists.clear();
+        let mut sink = |mut item: Item<'_>| {
             found += 1;
+            item.line += skipped;
             self.take(path, &item);
         };
         let result = match text.trim_start().as_bytes().first() {
             Some(b'{' | b'[') => json::read(text, &mut sink),
             _ => yaml::read(text, &mut sink),
         };
+        if self.lists.values().any(is_whole_cluster) {
+            self.without_policies = Some(path.to_owned());
+        }
         match result {
             Err(SyntaxError { line, message }) => Err(DumpError::Syntax {
                 path: path.to_owned(),
-                line,
-                message,
+                line: line + skipped,
+                message: printable(&message),
             }),
             Ok(()) if found == 0 => Err(DumpError::Empty {
                 path: path.to_owned(),
@@ -125,11 +151,36 @@ impl Loaded {
         }
     }
 
+    /// After the last file: tells "there is none" from "it was not asked for", as far as that can
+    /// be told.
+    pub fn finish(&mut self) {
+        let Some(path) = self.without_policies.take() else {
+            return;
+        };
+        if self.view.knows(Kind::NetworkPolicy) {
+            return;
+        }
+        self.view.declare(Kind::NetworkPolicy);
+        self.assumptions.push(format!(
+            "{} holds no NetworkPolicy: taken for a cluster without any, as it looks like the \
+             output of the documented command; if networkpolicies were not asked for, this answer \
+             is wrong",
+            path.display()
+        ));
+    }
+
     fn take(&mut self, path: &Path, item: &Item<'_>) {
         let Some(head) = item.head() else {
             let place = format!("{}:{}", path.display(), item.line);
-            self.notes
-                .push(format!("{place}: left out, as it is no Kubernetes object"));
+            self.notes.push(format!(
+                "{place}: left out, as it is not a Kubernetes object"
+            ));
+            // It may have been one.
+            if item.tree().is_some_and(|tree| tree.is_object()) {
+                let remnant = item.remnant(Kind::Pod);
+                self.view
+                    .add_unreadable(Kind::Pod, remnant.id, remnant.ips);
+            }
             return;
         };
         let (group, _) = head.api_version.rsplit_once('/').unwrap_or_default();
@@ -140,43 +191,84 @@ impl Loaded {
             }
             return;
         }
-        let Some(kind) = Kind::from_api(&head.kind).filter(|kind| kind.group() == group) else {
-            if is_foreign_policy(&head.kind, group) {
-                self.view
-                    .add_foreign_policy(&format!("{} ({group})", head.kind));
-            }
-            return;
-        };
+        if let Some(kind) = Kind::from_api(&head.kind).filter(|kind| kind.group() == group) {
+            return self.take_object(path, item, kind);
+        }
+        if head.kind == "NetworkPolicy" && group == "extensions" {
+            let why = "extensions/v1beta1 was removed in Kubernetes 1.16: write \
+                       networking.k8s.io/v1";
+            return self.leave_out(path, item, Kind::NetworkPolicy, item.line, why);
+        }
+        self.take_other(item, &head, group);
+    }
+
+    fn take_object(&mut self, path: &Path, item: &Item<'_>, kind: Kind) {
+        self.count_in_list(item, kind);
         match item.object(kind) {
             Ok(object) => self.view.insert(object),
             Err(wrong) => {
-                let id = head.id();
                 let line = wrong.line.unwrap_or(item.line);
-                self.notes.push(format!(
-                    "{}:{line}: {kind} {} is left out: {}",
-                    path.display(),
-                    printable(&id.to_string()),
-                    printable(&wrong.message),
-                ));
-                self.view.declare(kind);
-                if kind == Kind::NetworkPolicy {
-                    self.view.add_unreadable_policy(id);
-                }
+                self.leave_out(path, item, kind, line, &wrong.message);
             }
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, item: &Item<'_>, kind: Kind, line: usize, why: &str) {
+        self.count_in_list(item, kind);
+        let remnant = item.remnant(kind);
+        self.notes.push(format!(
+            "{}:{line}: {kind} {} is left out: {}",
+            path.display(),
+            remnant.id,
+            printable(why),
+        ));
+        self.view.declare(kind);
+        self.view.add_unreadable(kind, remnant.id, remnant.ips);
+    }
+
+    fn count_in_list(&mut self, item: &Item<'_>, kind: Kind) {
+        if let Some(list) = item.mixed_list {
+            self.lists.entry(list).or_default().insert(kind);
+        }
+    }
+
+    /// An object of another kind, which may say how pods are selected, or decide about traffic.
+    fn take_other(&mut self, item: &Item<'_>, head: &Head, group: &str) {
+        let workload = WorkloadKind::from_api(&head.kind);
+        if let Some(kind) = workload.filter(|_| group == WorkloadKind::GROUP) {
+            let tree = item.tree().unwrap_or_default();
+            let labels = &tree["spec"]["selector"]["matchLabels"];
+            if let Ok(labels) = serde_json::from_value::<Labels>(labels.clone())
+                && let Ok(labels) = super::convert::labels(Some(labels))
+            {
+                let id = head.id();
+                self.view.add_workload(Workload { kind, id }, labels);
+            }
+            return;
+        }
+        let suspected = || {
+            ForeignKind::suspected(&head.kind, group)
+                .filter(|_| item.tree().is_some_and(|tree| selects_pods(&tree)))
+        };
+        if let Some(foreign) = ForeignKind::known(&head.kind, group).or_else(suspected) {
+            self.view.add_foreign_policy(foreign);
         }
     }
 }
 
-/// Whether it is a kind that decides about traffic as well: the CNI plugins' own, and the
-/// cluster-wide ones.
-pub(super) fn is_foreign_policy(kind: &str, group: &str) -> bool {
-    let known = [
-        "cilium.io",
-        "projectcalico.org",
-        "antrea.io",
-        "policy.networking.k8s.io",
-    ];
-    kind.ends_with("NetworkPolicy") && known.iter().any(|known| group.ends_with(known))
+/// Whether a list has what every cluster has, and no policies: the command that lists all six
+/// kinds writes that where there are none.
+fn is_whole_cluster(kinds: &BTreeSet<Kind>) -> bool {
+    let has = |kind| kinds.contains(&kind);
+    [Kind::Pod, Kind::Namespace, Kind::Node].into_iter().all(has)
+        && (has(Kind::EndpointSlice) || has(Kind::Service))
+        && !has(Kind::NetworkPolicy)
+}
+
+/// The documents of a YAML text.
+#[cfg(test)]
+pub(crate) fn trees(text: &str) -> Vec<serde_json::Value> {
+    yaml::trees(text)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One object as JSON or YAML has it, before it is known what it is.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as net};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -16,6 +18,8 @@ pub(super) struct Item<'a> {
     pub(super) line: usize,
     /// The kind that its list gives it, where it does not say one itself.
     pub(super) listed: Option<(String, String)>,
+    /// Which list of kinds of all sorts it stands in.
+    pub(super) mixed_list: Option<usize>,
     /// The object.
     pub(super) body: Body<'a>,
 }
@@ -45,26 +49,48 @@ struct Metadata {
 }
 
 impl Head {
-    /// The object's name, `default` being the namespace of one that names none.
+    /// The object's name, `default` being the namespace of one that names none. Safe to print.
     pub(super) fn id(&self) -> ObjectName {
         let Metadata { name, namespace } = &self.metadata;
         ObjectName::new(
-            namespace.as_deref().unwrap_or("default"),
-            name.as_deref().unwrap_or("(without a name)"),
+            printable(namespace.as_deref().unwrap_or("default")),
+            printable(name.as_deref().unwrap_or("(without a name)")),
         )
+    }
+
+    /// What an object says of itself where some of it is not what it should be.
+    fn salvage(tree: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let metadata = &tree["metadata"];
+        Some(Self {
+            api_version: text(&tree["apiVersion"]).unwrap_or_default(),
+            kind: text(&tree["kind"]).unwrap_or_default(),
+            metadata: Metadata {
+                name: text(&metadata["name"]),
+                namespace: text(&metadata["namespace"]),
+            },
+        })
+        .filter(|_| tree.is_object())
     }
 }
 
-/// Why an object makes no sense.
-pub(super) struct Senseless {
+/// Why an object is left out.
+pub(super) struct Malformed {
     pub(super) line: Option<usize>,
     pub(super) message: String,
+}
+
+/// What can be said of an object that is left out: without this, what depends on it would be taken
+/// for known.
+pub(super) struct Remnant {
+    pub(super) id: ObjectName,
+    pub(super) ips: Vec<IpAddr>,
 }
 
 impl Item<'_> {
     /// What it says of itself; `None` if it is no object of an API.
     pub(super) fn head(&self) -> Option<Head> {
-        let mut head: Head = self.parse().ok()?;
+        let mut head = self.parse().ok().or_else(|| Head::salvage(&self.tree()?))?;
         if let (true, Some((version, kind))) = (head.kind.is_empty(), &self.listed) {
             head.api_version.clone_from(version);
             head.kind.clone_from(kind);
@@ -73,7 +99,7 @@ impl Item<'_> {
     }
 
     /// It, as an object of this kind.
-    pub(super) fn object(&self, kind: Kind) -> Result<Object, Senseless> {
+    pub(super) fn object(&self, kind: Kind) -> Result<Object, Malformed> {
         let converted = match kind {
             Kind::Pod => convert::pod(self.parse::<core::Pod>()?).map(Object::Pod),
             Kind::Namespace => convert::namespace(self.parse::<core::Namespace>()?)
@@ -88,19 +114,57 @@ impl Item<'_> {
                 convert::policy(self.parse::<net::NetworkPolicy>()?).map(Object::Policy)
             }
         };
-        converted.map_err(|message| Senseless {
+        converted.map_err(|message| Malformed {
             line: None,
             message,
         })
     }
 
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, Senseless> {
+    /// What can be said of it although it could not be read.
+    pub(super) fn remnant(&self, kind: Kind) -> Remnant {
+        let tree = self.tree().unwrap_or_default();
+        let mut id = Head::salvage(&tree).unwrap_or_default().id();
+        if matches!(kind, Kind::Node | Kind::Namespace) {
+            id.namespace.clear();
+        }
+        let mut texts = Vec::new();
+        for list in [
+            &tree["status"]["podIPs"],
+            &tree["status"]["addresses"],
+            &tree["status"]["loadBalancer"]["ingress"],
+        ] {
+            let entries = list.as_array().into_iter().flatten();
+            texts.extend(entries.flat_map(|entry| [&entry["ip"], &entry["address"]]));
+        }
+        for list in [&tree["spec"]["clusterIPs"], &tree["spec"]["externalIPs"]] {
+            texts.extend(list.as_array().into_iter().flatten());
+        }
+        texts.extend([&tree["status"]["podIP"], &tree["spec"]["clusterIP"]]);
+        let ips = texts.into_iter().filter_map(|text| {
+            let ip: IpAddr = text.as_str()?.parse().ok()?;
+            Some(ip.to_canonical())
+        });
+        Remnant {
+            id,
+            ips: ips.collect(),
+        }
+    }
+
+    /// All that it says, however odd.
+    pub(super) fn tree(&self) -> Option<Value> {
         match &self.body {
-            Body::Text(text) => serde_json::from_str(text.get()).map_err(|error| Senseless {
+            Body::Text(text) => serde_json::from_str(text.get()).ok(),
+            Body::Tree(tree) => Some(tree.clone()),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
+        match &self.body {
+            Body::Text(text) => serde_json::from_str(text.get()).map_err(|error| Malformed {
                 line: Some(self.line + error.line().saturating_sub(1)),
                 message: without_place(&error),
             }),
-            Body::Tree(tree) => T::deserialize(tree).map_err(|error| Senseless {
+            Body::Tree(tree) => T::deserialize(tree).map_err(|error| Malformed {
                 line: None,
                 message: error.to_string(),
             }),
@@ -118,11 +182,19 @@ pub(super) fn without_place(error: &serde_json::Error) -> String {
         .unwrap_or(message)
 }
 
-/// A foreign text, without what a terminal would take for a command.
+/// How many characters of a foreign text are shown.
+const SHOWN: usize = 200;
+
+/// A foreign text, without what a terminal would take for a command, and not at any length.
 pub(super) fn printable(text: &str) -> String {
     let escaped = |c: char| match c {
         ' '..='~' => c.to_string(),
         _ => c.escape_debug().to_string(),
     };
-    text.chars().map(escaped).collect()
+    let mut chars = text.chars();
+    let mut shown: String = chars.by_ref().take(SHOWN).map(escaped).collect();
+    if chars.next().is_some() {
+        shown += " …";
+    }
+    shown
 }

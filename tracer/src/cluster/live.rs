@@ -83,9 +83,11 @@ impl Cluster {
             Change::Gone(_, id) if source == Source::Cri => self.gone_here(&id, now),
             Change::Put(object) if self.hears(source, object.kind()) => self.put(*object, now),
             Change::Gone(kind, id) if self.hears(source, kind) => self.gone(kind, &id, now),
-            Change::UnreadablePolicy(id) if self.hears(source, Kind::NetworkPolicy) => {
-                self.view.add_unreadable_policy(id);
+            Change::Unreadable(kind, id, ips) if self.hears(source, kind) => {
+                self.gone(kind, &id, now);
+                self.view.add_unreadable(kind, id, ips);
             }
+            Change::Workload(workload, labels) => self.view.add_workload(workload, labels),
             Change::ForeignPolicies(kind, count) => self.view.set_foreign_policies(kind, count),
             _ => {}
         }

@@ -5,7 +5,8 @@
 //! - [`convert`]: from the API's types, checked; `item`: from one object's text
 //! - [`dump`]: from files, as kubectl writes them
 //! - [`source`]: from wherever a trace can have them, told as [`update`]s
-//! - [`view`]: all of them together; [`owner`]: whose an address is
+//! - [`view`]: all of them together; [`owner`]: whose an address is; [`workload`]: what makes pods;
+//!   `unreadable`: what exists and could not be read
 //! - [`resolve`]: the addresses and ports behind a name
 //! - [`live`]: a view that follows its sources; [`history`]: whose an address was; [`naming`]: who
 //!   is at an end of a flow
@@ -15,8 +16,8 @@
 //! would take (control characters among them) never get further.
 
 pub mod convert;
-mod convert_policy;
 pub mod dump;
+pub mod foreign;
 pub mod history;
 mod item;
 mod kind;
@@ -28,5 +29,7 @@ pub mod policy;
 pub mod resolve;
 pub mod selector;
 pub mod source;
+mod unreadable;
 pub mod update;
 pub mod view;
+pub mod workload;

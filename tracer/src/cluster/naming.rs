@@ -88,6 +88,9 @@ impl Cluster {
     /// Who was at one end of a flow.
     #[must_use]
     pub fn name(&self, end: &End) -> Name {
+        if self.view().unreadable_at(end.ip).is_some() {
+            return Name::Unknown;
+        }
         match self.holder(end.ip, end.at) {
             Some(Holder::Pod(pod)) => return Name::Pod(pod),
             Some(Holder::Former(pod, until)) => return Name::Former(pod, until),
@@ -107,7 +110,7 @@ impl Cluster {
             },
             Owner::Gone(node) => Name::Vacant(node.to_owned()),
             Owner::Outside => Name::Outside,
-            Owner::Unknown => Name::Unknown,
+            Owner::Unreadable(..) | Owner::Unknown => Name::Unknown,
         }
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
+use super::workload::Controller;
 use crate::model;
 
 /// Labels of an object.
@@ -99,6 +100,8 @@ pub struct Pod {
     pub id: ObjectName,
     /// Its UID, which tells it from a namesake before or after it; `None` where it is not known.
     pub uid: Option<String>,
+    /// What made it, and makes it anew.
+    pub controller: Option<Controller>,
     /// Its labels.
     pub labels: Labels,
     /// Its addresses; none before it has a sandbox.
@@ -117,12 +120,16 @@ pub struct Pod {
     pub created: Option<i64>,
     /// The ports that its containers name.
     pub ports: Vec<NamedPort>,
-    /// All ports that its containers say they listen at.
+    /// All ports that its containers say they listen at. They need not say so.
     pub container_ports: Vec<(Protocol, u16)>,
+    /// The ports at which the kubelet probes it.
+    pub probe_ports: Vec<u16>,
     /// The images of its containers.
     pub images: Vec<String>,
-    /// Whether it is ready for traffic; `None` where nobody told.
+    /// Whether it is ready for traffic; `None` where that is not known.
     pub ready: Option<bool>,
+    /// What keeps one of its containers from running.
+    pub trouble: Option<ContainerTrouble>,
     /// What runs of it on this node; `None` for pods of other nodes, and where the container
     /// runtime was not asked.
     pub sandbox: Option<Sandbox>,
@@ -138,6 +145,19 @@ pub struct Sandbox {
     pub pid: Option<u32>,
     /// Its cgroup, below `/sys/fs/cgroup`.
     pub cgroup: Option<String>,
+}
+
+/// What keeps a container from running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerTrouble {
+    /// The container's name.
+    pub container: String,
+    /// The kubelet's word for it, such as `CrashLoopBackOff`.
+    pub reason: String,
+    /// When it ended last, in seconds since the epoch.
+    pub since: Option<i64>,
+    /// How often it has been restarted.
+    pub restarts: u32,
 }
 
 /// A port that has a name.
@@ -167,18 +187,33 @@ pub struct Node {
 pub struct Service {
     /// Its name.
     pub id: ObjectName,
-    /// ClusterIPs, external IPs and those of load balancers.
-    pub ips: Vec<IpAddr>,
+    /// Its ClusterIPs.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its external IPs and those of load balancers.
+    pub external_ips: Vec<IpAddr>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
-    /// Which pods stand behind it; empty where somebody else says so.
+    /// Which pods stand behind it; empty where something else says so.
     pub selector: Labels,
+    /// Whether traffic from outside goes to endpoints of the node it comes to alone
+    /// (`externalTrafficPolicy: Local`).
+    pub external_local: bool,
+    /// Whether traffic from inside goes to endpoints of its own node alone
+    /// (`internalTrafficPolicy: Local`).
+    pub internal_local: bool,
+}
+
+impl Service {
+    /// All its addresses.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.cluster_ips.iter().chain(&self.external_ips).copied()
+    }
 }
 
 /// A port of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Its name, by which an EndpointSlice tells where it leads; empty where it has none.
+    /// Its name, by which an EndpointSlice says where it leads; empty where it has none.
     pub name: String,
     /// The protocol.
     pub protocol: Protocol,
@@ -186,6 +221,17 @@ pub struct ServicePort {
     pub port: u16,
     /// The port at every node's addresses that leads there, too.
     pub node_port: Option<u16>,
+    /// The port of the pods behind it.
+    pub target: TargetPort,
+}
+
+/// The port at which the pods behind a Service listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetPort {
+    /// This one.
+    Number(u16),
+    /// The one that each pod calls so.
+    Named(String),
 }
 
 /// Some of the endpoints of a Service.
@@ -197,8 +243,24 @@ pub struct EndpointSlice {
     pub service: Option<String>,
     /// Where the Service's ports lead, by name.
     pub ports: Vec<ServicePort>,
+    /// The addresses behind it.
+    pub backends: Vec<Backend>,
+}
+
+impl EndpointSlice {
     /// The addresses that take connections.
-    pub ready: Vec<IpAddr>,
-    /// The addresses that take no new connections (now).
-    pub unready: Vec<IpAddr>,
+    pub fn ready(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().filter(|backend| backend.ready)
+    }
+}
+
+/// One address behind a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The address.
+    pub ip: IpAddr,
+    /// Whether it takes new connections now.
+    pub ready: bool,
+    /// The node it is on.
+    pub node: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    objects::{Pod, Service},
+    objects::{ObjectName, Pod, Service},
     view::{Kind, View},
 };
 
@@ -25,6 +25,8 @@ pub enum Owner<'v> {
     Gone(&'v str),
     /// Something's outside the cluster.
     Outside,
+    /// This object's, or perhaps this object's: it could not be read.
+    Unreadable(Kind, &'v ObjectName),
     /// Pods are not known, so it could be anybody's.
     Unknown,
 }
@@ -33,6 +35,9 @@ impl View {
     /// Whose an address is.
     #[must_use]
     pub fn owner(&self, ip: IpAddr) -> Owner<'_> {
+        if let Some((kind, id)) = self.unreadable_at(ip) {
+            return Owner::Unreadable(kind, id);
+        }
         let (hosts, pods): (Vec<_>, Vec<_>) = self.claimants(ip).partition(|pod| pod.host_network);
         // Who is leaving, or was there before, has given the address up or is about to.
         if let Some(pod) = pods
@@ -67,9 +72,10 @@ impl View {
         let range = self
             .nodes()
             .find(|node| node.pod_nets.iter().any(|net| net.contains(&ip)));
-        match range {
-            Some(node) => Owner::Gone(&node.name),
-            None => Owner::Outside,
+        match (range, self.unreadable_anywhere()) {
+            (Some(node), _) => Owner::Gone(&node.name),
+            (None, Some((kind, id))) => Owner::Unreadable(kind, id),
+            (None, None) => Owner::Outside,
         }
     }
 }

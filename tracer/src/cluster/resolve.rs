@@ -155,7 +155,7 @@ fn service(
     if asked.is_empty() && (port.is_some() || !service.ports.is_empty()) {
         return Resolved::NoSuchPort(no_such_port(service, port, protocol));
     }
-    let own = service.ips.iter().map(|ip| Socket { ip: *ip, port });
+    let own = service.ips().map(|ip| Socket { ip, port });
     let mut sockets: BTreeSet<Socket> = own.collect();
     let mut notes = Vec::new();
 
@@ -212,8 +212,8 @@ fn endpoints<'v>(
     let mut found = BTreeSet::new();
     for slice in view.slices_of(id) {
         for target in slice.ports.iter().filter(behind) {
-            let ips = slice.ready.iter().chain(&slice.unready);
-            found.extend(ips.map(|ip| (*ip, target.port)));
+            let backends = slice.backends.iter();
+            found.extend(backends.map(|backend| (backend.ip, target.port)));
         }
     }
     found

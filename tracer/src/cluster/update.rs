@@ -4,11 +4,13 @@
 //! go. Whatever goes wrong is a [`Change::Note`], said once: a source that fails takes nothing
 //! away that was known before.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use super::{
-    objects::ObjectName,
+    foreign::ForeignKind,
+    objects::{Labels, ObjectName},
     view::{Kind, Object, Parts, View},
+    workload::Workload,
 };
 
 /// Where knowledge of the cluster comes from. A later one knows better: the API server knows all of
@@ -53,10 +55,12 @@ pub enum Change {
     Put(Box<Object>),
     /// An object that is gone.
     Gone(Kind, ObjectName),
-    /// A NetworkPolicy that exists and cannot be read.
-    UnreadablePolicy(ObjectName),
+    /// An object that exists and cannot be read, and those of its addresses that can.
+    Unreadable(Kind, ObjectName, Vec<IpAddr>),
+    /// By which labels a workload selects its pods.
+    Workload(Workload, Labels),
     /// Objects of a kind that also decides about traffic, and is not judged here.
-    ForeignPolicies(String, usize),
+    ForeignPolicies(ForeignKind, usize),
     /// What could not be had, and how to mend that: one sentence, said once to the user.
     Note(String),
     /// The source has told all it can tell for now, or has given up: whoever waits for a name need
@@ -70,12 +74,22 @@ impl Change {
         let Parts {
             objects,
             unreadable,
+            workload_labels,
             foreign,
         } = view.into_parts();
         objects
             .into_iter()
             .map(|(kind, objects)| Self::All(kind, objects))
-            .chain(unreadable.into_iter().map(Self::UnreadablePolicy))
+            .chain(
+                unreadable
+                    .into_objects()
+                    .map(|(kind, id, ips)| Self::Unreadable(kind, id, ips)),
+            )
+            .chain(
+                workload_labels
+                    .into_iter()
+                    .map(|(workload, labels)| Self::Workload(workload, labels)),
+            )
             .chain(
                 foreign
                     .into_iter()

@@ -7,9 +7,12 @@ use std::{
 
 pub use super::kind::{Kind, Object};
 use super::{
+    foreign::ForeignKind,
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     policy::Policy,
     selector::Known,
+    unreadable::Unreadable,
+    workload::Workload,
 };
 
 /// What is known of a cluster.
@@ -27,23 +30,28 @@ pub struct View {
     service_ips: BTreeSet<(IpAddr, ObjectName)>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     policies: BTreeMap<ObjectName, Policy>,
-    unreadable: BTreeSet<ObjectName>,
-    foreign: BTreeMap<String, usize>,
+    unreadable: Unreadable,
+    /// The labels by which workloads select their pods.
+    pub(super) workload_labels: BTreeMap<Workload, Labels>,
+    foreign: BTreeMap<ForeignKind, usize>,
 }
 
 /// A view, taken apart.
 pub(super) struct Parts {
     /// The objects of each kind that is known.
     pub(super) objects: BTreeMap<Kind, Vec<Object>>,
-    /// NetworkPolicies that exist and could not be read.
-    pub(super) unreadable: BTreeSet<ObjectName>,
+    /// Objects that exist and could not be read.
+    pub(super) unreadable: Unreadable,
+    /// The labels by which workloads select their pods.
+    pub(super) workload_labels: BTreeMap<Workload, Labels>,
     /// How many objects there are of each kind that also decides about traffic.
-    pub(super) foreign: BTreeMap<String, usize>,
+    pub(super) foreign: BTreeMap<ForeignKind, usize>,
 }
 
 impl View {
     /// Adds an object, or replaces the one of its name. Its kind is known from then on.
     pub fn insert(&mut self, object: Object) {
+        self.unreadable.remove(object.kind(), &object.id());
         match object {
             Object::Pod(pod) => {
                 self.declare(Kind::Pod);
@@ -60,7 +68,7 @@ impl View {
             Object::Service(service) => {
                 self.declare(Kind::Service);
                 self.remove_service(&service.id);
-                let ips = service.ips.iter().map(|ip| (*ip, service.id.clone()));
+                let ips = service.ips().map(|ip| (ip, service.id.clone()));
                 self.service_ips.extend(ips);
                 self.services.insert(service.id.clone(), service);
             }
@@ -70,7 +78,6 @@ impl View {
             }
             Object::Policy(policy) => {
                 self.declare(Kind::NetworkPolicy);
-                self.unreadable.remove(&policy.id);
                 self.policies.insert(policy.id.clone(), policy);
             }
         }
@@ -78,6 +85,11 @@ impl View {
 
     /// Removes an object. Its kind stays known.
     pub fn remove(&mut self, kind: Kind, id: &ObjectName) {
+        self.unreadable.remove(kind, id);
+        self.remove_readable(kind, id);
+    }
+
+    fn remove_readable(&mut self, kind: Kind, id: &ObjectName) {
         match kind {
             Kind::Pod => self.remove_pod(id),
             Kind::Namespace => {
@@ -92,7 +104,6 @@ impl View {
             }
             Kind::NetworkPolicy => {
                 self.policies.remove(id);
-                self.unreadable.remove(id);
             }
         }
     }
@@ -101,17 +112,16 @@ impl View {
     #[must_use]
     pub fn names(&self, kind: Kind) -> Vec<ObjectName> {
         let cluster_wide = |name: &String| ObjectName::new("", name);
-        match kind {
+        let mut names: Vec<ObjectName> = match kind {
             Kind::Pod => self.pods.keys().cloned().collect(),
             Kind::Namespace => self.namespaces.keys().map(cluster_wide).collect(),
             Kind::Node => self.nodes.keys().map(cluster_wide).collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::EndpointSlice => self.slices.keys().cloned().collect(),
-            Kind::NetworkPolicy => {
-                let both = self.policies.keys().chain(&self.unreadable);
-                both.cloned().collect()
-            }
-        }
+            Kind::NetworkPolicy => self.policies.keys().cloned().collect(),
+        };
+        names.extend(self.unreadable.of(kind).cloned());
+        names
     }
 
     /// All of it, taken apart.
@@ -131,6 +141,7 @@ impl View {
         Parts {
             objects,
             unreadable: self.unreadable,
+            workload_labels: self.workload_labels,
             foreign: self.foreign,
         }
     }
@@ -148,7 +159,7 @@ impl View {
 
     fn remove_service(&mut self, id: &ObjectName) {
         if let Some(old) = self.services.remove(id) {
-            for ip in old.ips {
+            for ip in old.ips() {
                 self.service_ips.remove(&(ip, old.id.clone()));
             }
         }
@@ -182,26 +193,31 @@ impl View {
         self.known.contains(&kind)
     }
 
-    /// Remembers a NetworkPolicy that exists and could not be read.
-    pub fn add_unreadable_policy(&mut self, id: ObjectName) {
-        self.declare(Kind::NetworkPolicy);
-        self.policies.remove(&id);
-        self.unreadable.insert(id);
+    /// Remembers an object that exists and could not be read, and those of its addresses that
+    /// could.
+    pub fn add_unreadable(&mut self, kind: Kind, id: ObjectName, ips: Vec<IpAddr>) {
+        self.remove_readable(kind, &id);
+        self.unreadable.add(kind, id, ips);
+    }
+
+    /// Remembers by which labels a workload selects its pods.
+    pub fn add_workload(&mut self, workload: Workload, labels: Labels) {
+        self.workload_labels.insert(workload, labels);
     }
 
     /// Remembers an object of a kind that also decides about traffic, and is not judged here.
-    pub fn add_foreign_policy(&mut self, kind: &str) {
-        *self.foreign.entry(kind.to_owned()).or_default() += 1;
+    pub fn add_foreign_policy(&mut self, kind: ForeignKind) {
+        *self.foreign.entry(kind).or_default() += 1;
     }
 
     /// Says how many objects there are of a kind that also decides about traffic.
-    pub fn set_foreign_policies(&mut self, kind: String, count: usize) {
+    pub fn set_foreign_policies(&mut self, kind: ForeignKind, count: usize) {
         self.foreign.insert(kind, count);
     }
 
     /// How many objects there are of each kind that also decides about traffic.
     #[must_use]
-    pub fn foreign_policies(&self) -> &BTreeMap<String, usize> {
+    pub fn foreign_policies(&self) -> &BTreeMap<ForeignKind, usize> {
         &self.foreign
     }
 
@@ -278,11 +294,38 @@ impl View {
         in_namespace(&self.policies, namespace)
     }
 
-    /// The NetworkPolicies of a namespace that could not be read.
-    pub fn unreadable_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a ObjectName> {
-        self.unreadable
-            .iter()
-            .filter(move |id| id.namespace == namespace)
+    /// A NetworkPolicy by name.
+    #[must_use]
+    pub fn policy(&self, id: &ObjectName) -> Option<&Policy> {
+        self.policies.get(id)
+    }
+
+    /// The objects of a kind and a namespace that could not be read.
+    pub fn unreadable_in<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a ObjectName> {
+        let all = self.unreadable.of(kind);
+        all.filter(move |id| id.namespace == namespace)
+    }
+
+    /// An object that has this address, and could not be read.
+    #[must_use]
+    pub fn unreadable_at(&self, ip: IpAddr) -> Option<(Kind, &ObjectName)> {
+        self.unreadable.at(ip)
+    }
+
+    /// An object that may have any address, as it could not be read.
+    #[must_use]
+    pub fn unreadable_anywhere(&self) -> Option<(Kind, &ObjectName)> {
+        self.unreadable.anywhere()
+    }
+
+    /// Whether an object of this name exists and could not be read.
+    #[must_use]
+    pub fn is_unreadable(&self, kind: Kind, id: &ObjectName) -> bool {
+        self.unreadable_in(kind, &id.namespace).any(|one| one == id)
     }
 
     /// The pods whose names are most like this one, best first.

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use crate::cluster::{
-    objects::{Pod, Service},
+    objects::{ObjectName, Pod, Service},
     owner::Owner,
     view::View,
 };
@@ -56,6 +56,14 @@ impl<'v> Peer<'v> {
             Owner::Gone(node) => Party::Unknown(format!(
                 "{address} is in the range of {node}'s pods, and no known pod has it"
             )),
+            Owner::Unreadable(kind, id) => {
+                Party::Unknown(match view.unreadable_at(address).is_some() {
+                    true => format!("{address} belongs to {kind} {id}, which could not be read"),
+                    false => format!(
+                        "{kind} {id} could not be read, and {address} may belong to it"
+                    ),
+                })
+            }
             Owner::Unknown => Party::Unknown(format!("whose {address} is: no pods are known")),
         };
         Self {
@@ -79,6 +87,15 @@ impl<'v> Peer<'v> {
         Self {
             address: None,
             party,
+        }
+    }
+
+    /// A pod that exists and could not be read.
+    #[must_use]
+    pub fn unreadable(id: &ObjectName) -> Self {
+        Self {
+            address: None,
+            party: Party::Unknown(format!("Pod {id} could not be read")),
         }
     }
 

@@ -124,7 +124,9 @@ pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side 
         }
     };
     let policies = isolating(view, pod, direction);
-    let unreadable = view.unreadable_in(&pod.id.namespace).next();
+    let unreadable = view
+        .unreadable_in(Kind::NetworkPolicy, &pod.id.namespace)
+        .next();
     let doubt = match unreadable {
         _ if !view.knows(Kind::NetworkPolicy) => Some(
             "no NetworkPolicies are known: the sources hold none, not even an empty list".into(),

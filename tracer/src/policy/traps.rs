@@ -2,10 +2,11 @@
 
 mod cni;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answer, Flow, Outcome, Peer, Protocol, Side, evaluate};
 use crate::cluster::{
+    foreign::HeededBy,
     objects::{ObjectName, Pod},
     policy::{Direction, Element, Policy, PortSpec},
     selector::Known,
@@ -39,18 +40,28 @@ fn policies_of<'v>(view: &'v View, side: &'v Side) -> impl Iterator<Item = &'v P
 }
 
 /// Other kinds of policies decide, too.
-fn foreign(view: &View) -> Option<String> {
-    let kinds = view.foreign_policies();
-    (!kinds.is_empty()).then(|| {
-        let kinds: Vec<_> = kinds
-            .iter()
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        format!(
-            "not judged, though the CNI plugin heeds them: {}",
-            kinds.join(", ")
-        )
-    })
+fn foreign(view: &View) -> Vec<String> {
+    let mut by_heeder: BTreeMap<HeededBy, Vec<String>> = BTreeMap::new();
+    for (kind, count) in view.foreign_policies() {
+        let found = by_heeder.entry(kind.heeded_by).or_default();
+        found.push(format!("{count} {kind}"));
+    }
+    let sentence = |(heeded_by, kinds): (HeededBy, Vec<String>)| {
+        let kinds = kinds.join(", ");
+        match heeded_by {
+            HeededBy::Cni => {
+                format!("not judged, though the CNI plugin heeds them: {kinds}")
+            }
+            HeededBy::Mesh => {
+                format!("not judged, though the proxies of a service mesh heed them: {kinds}")
+            }
+            HeededBy::Something => format!(
+                "not judged, as whydrop does not know what they mean, though they select pods: \
+                 {kinds}"
+            ),
+        }
+    };
+    by_heeder.into_iter().map(sentence).collect()
 }
 
 /// A pod that is isolated for egress needs DNS before anything else.

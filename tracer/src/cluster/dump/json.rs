@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::SyntaxError;
+use super::{Numbered, SyntaxError};
 use crate::cluster::item::{Body, Item, without_place};
 
 /// How deep lists may be in lists. kubectl nests none, and every level takes its share of the stack.
@@ -23,6 +23,7 @@ struct Outer<'a> {
 /// Gives each object of the text, and each list.
 pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {
     let mut lines = Lines::new(text);
+    let mut lists = Numbered::default();
     let documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     for document in documents {
         let document = document.map_err(|error| SyntaxError {
@@ -33,44 +34,59 @@ pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), Syn
                 without_place(&error)
             },
         })?;
-        unfold(document, None, 0, &mut lines, sink)?;
+        let mut walk = Walk {
+            lines: &mut lines,
+            lists: &mut lists,
+            sink: &mut *sink,
+        };
+        walk.unfold(document, None, None, 0)?;
     }
     Ok(())
 }
 
-fn unfold<'a>(
-    document: &'a RawValue,
-    listed: Option<(String, String)>,
-    depth: usize,
-    lines: &mut Lines<'a>,
-    sink: &mut dyn FnMut(Item<'_>),
-) -> Result<(), SyntaxError> {
-    let line = lines.of(document.get());
-    if depth > DEEPEST {
-        return Err(SyntaxError {
-            line,
-            message: "lists are nested too deeply".to_owned(),
-        });
-    }
-    if let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(document.get()) {
-        for element in array {
-            unfold(element, None, depth + 1, lines, sink)?;
+struct Walk<'w, 'a> {
+    lines: &'w mut Lines<'a>,
+    lists: &'w mut Numbered,
+    sink: &'w mut dyn FnMut(Item<'_>),
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn unfold(
+        &mut self,
+        document: &'a RawValue,
+        listed: Option<(String, String)>,
+        mixed_list: Option<usize>,
+        depth: usize,
+    ) -> Result<(), SyntaxError> {
+        let line = self.lines.of(document.get());
+        if depth > DEEPEST {
+            return Err(SyntaxError {
+                line,
+                message: "lists are nested too deeply".to_owned(),
+            });
         }
-        return Ok(());
+        if let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(document.get()) {
+            for element in array {
+                self.unfold(element, None, None, depth + 1)?;
+            }
+            return Ok(());
+        }
+        let outer = serde_json::from_str::<Outer<'_>>(document.get()).ok();
+        let list = outer.filter(|outer| outer.kind.ends_with("List"));
+        (self.sink)(Item {
+            line,
+            listed,
+            mixed_list,
+            body: Body::Text(document),
+        });
+        let Some(list) = list else { return Ok(()) };
+        let listed = inner_kind(&list.api_version, &list.kind);
+        let mixed_list = (list.kind == "List").then(|| self.lists.next());
+        for item in list.items.into_iter().flatten() {
+            self.unfold(item, listed.clone(), mixed_list, depth + 1)?;
+        }
+        Ok(())
     }
-    let outer = serde_json::from_str::<Outer<'_>>(document.get()).ok();
-    let items = outer.filter(|outer| outer.kind.ends_with("List"));
-    sink(Item {
-        line,
-        listed,
-        body: Body::Text(document),
-    });
-    let Some(outer) = items else { return Ok(()) };
-    let listed = inner_kind(&outer.api_version, &outer.kind);
-    for item in outer.items.into_iter().flatten() {
-        unfold(item, listed.clone(), depth + 1, lines, sink)?;
-    }
-    Ok(())
 }
 
 /// The kind of a list's items: those of a `PodList` need not say that they are pods.

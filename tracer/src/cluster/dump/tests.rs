@@ -24,7 +24,7 @@ fn read(texts: &[&str]) -> Result<Loaded, String> {
 
 #[test]
 fn kubectl_writes_a_list() {
-    let Loaded { view, notes } = read(&[DUMP]).expect("readable");
+    let Loaded { view, notes, .. } = read(&[DUMP]).expect("readable");
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(view.pods().count(), 2);
     assert_eq!(view.policies_in("prod").count(), 3);
@@ -64,7 +64,7 @@ items:
     ingress:
     - ports: [{port: 80, endPort: 90}, {port: http}]
 ";
-    let Loaded { view, notes } = read(&[yaml]).expect("readable");
+    let Loaded { view, notes, .. } = read(&[yaml]).expect("readable");
     assert_eq!(notes, Vec::<String>::new());
     assert!(view.knows(Kind::Pod) && view.knows(Kind::NetworkPolicy));
     assert!(!view.knows(Kind::Namespace));
@@ -105,15 +105,15 @@ fn an_object_that_makes_no_sense_is_left_out_and_named() {
  7,
  {"apiVersion":"cilium.io/v2","kind":"CiliumNetworkPolicy","metadata":{"name":"c"}}
 ]}"#;
-    let Loaded { view, notes } = read(&[text]).expect("readable");
+    let Loaded { view, notes, .. } = read(&[text]).expect("readable");
     insta::assert_snapshot!(notes.join("\n"), @r#"
     f:4: Pod default/bad is left out: invalid type: integer `7`, expected a sequence
     f:5: NetworkPolicy shop/odd is left out: "Near" is no operator of a selector
     f:7: Pod default/evil\u{1b}[2J is left out: "evil\u{1b}[2J" is no object's name
-    f:8: left out, as it is no Kubernetes object
+    f:8: left out, as it is not a Kubernetes object
     "#);
     assert_eq!(view.pods().count(), 1);
-    assert_eq!(view.unreadable_in("shop").count(), 1);
+    assert_eq!(view.unreadable_in(Kind::NetworkPolicy, "shop").count(), 1);
     assert_eq!(view.foreign_policies().len(), 1);
 }
 

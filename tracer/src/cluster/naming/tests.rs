@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::cluster::{
     dump::Loaded,
-    objects::{Node, ServicePort},
+    objects::{Node, ServicePort, TargetPort},
     update::{Change, Source, Update},
     view::{Kind, Object},
 };
@@ -44,7 +44,7 @@ fn services_with_a_role_are_recognised() {
     let cluster = recorded();
     let ip_of = |namespace: &str, name: &str| {
         let service = cluster.view().service(&ObjectName::new(namespace, name));
-        service.expect("a Service").ips[0].to_string()
+        service.expect("a Service").cluster_ips[0].to_string()
     };
     let api = words(&cluster, &ip_of("default", "kubernetes"), 443);
     assert_eq!(api, "Service default/kubernetes, the API server");
@@ -85,6 +85,7 @@ fn a_node_is_a_service_s_door_at_its_node_port() {
         protocol: Protocol::Tcp,
         port: 80,
         node_port: Some(30080),
+        target: TargetPort::Number(80),
     };
     let service = Service {
         id: ObjectName::new("shop", "web"),

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::objects::{EndpointSlice, Node};
+
+use crate::cluster::objects::{Backend, EndpointSlice, Node, TargetPort};
 use crate::cluster::update::{Change, Source, Update};
 use crate::cluster::view::Object;
 
@@ -27,7 +28,20 @@ fn port(name: &str, protocol: Protocol, port: u16, node_port: Option<u16>) -> Se
         protocol,
         port,
         node_port,
+        target: TargetPort::Number(port),
     }
+}
+
+fn backends(ready: &[IpAddr], unready: &[IpAddr]) -> Vec<Backend> {
+    let backend = |ready| {
+        move |ip: &IpAddr| Backend {
+            ip: *ip,
+            ready,
+            node: None,
+        }
+    };
+    let unready = unready.iter().map(backend(false));
+    ready.iter().map(backend(true)).chain(unready).collect()
 }
 
 fn slice(name: &str, ports: Vec<ServicePort>, ready: &[&str], unready: &[&str]) -> Object {
@@ -35,8 +49,7 @@ fn slice(name: &str, ports: Vec<ServicePort>, ready: &[&str], unready: &[&str]) 
         id: ObjectName::new("shop", name),
         service: Some("cart".to_owned()),
         ports,
-        ready: ips(ready),
-        unready: ips(unready),
+        backends: backends(&ips(ready), &ips(unready)),
     })
 }
 
@@ -45,7 +58,7 @@ fn shop() -> View {
     let mut view = View::default();
     view.insert(Object::Service(Service {
         id: ObjectName::new("shop", "cart"),
-        ips: ips(&["10.96.0.7", "192.0.2.7"]),
+        cluster_ips: ips(&["10.96.0.7", "192.0.2.7"]),
         ports: vec![
             port("web", Protocol::Tcp, 80, Some(30080)),
             port("dns", Protocol::Udp, 53, None),
@@ -143,7 +156,7 @@ fn a_headless_service_is_its_endpoints() {
         .service(&ObjectName::new("shop", "cart"))
         .unwrap()
         .clone();
-    headless.ips.clear();
+    headless.cluster_ips.clear();
     headless.ports[0].node_port = None;
     view.insert(Object::Service(headless.clone()));
     assert_eq!(
@@ -164,7 +177,7 @@ fn what_cannot_be_known_is_said() {
     let mut view = View::default();
     view.insert(Object::Service(Service {
         id: ObjectName::new("shop", "cart"),
-        ips: ips(&["10.96.0.7"]),
+        cluster_ips: ips(&["10.96.0.7"]),
         ports: vec![port("", Protocol::Tcp, 80, Some(30080))],
         ..Service::default()
     }));
@@ -268,7 +281,7 @@ proptest! {
         let asked = port("", Protocol::Tcp, front, None);
         view.insert(Object::Service(Service {
             id: ObjectName::new("shop", "cart"),
-            ips: vec![own.into()],
+            cluster_ips: vec![own.into()],
             ports: vec![asked],
             ..Service::default()
         }));
@@ -278,8 +291,7 @@ proptest! {
                 id: ObjectName::new("shop", target.to_string()),
                 service: Some("cart".to_owned()),
                 ports: vec![port("", Protocol::Tcp, *target, None)],
-                ready: all.clone(),
-                unready: Vec::new(),
+                backends: backends(&all, &[]),
             }));
         }
         view.declare(Kind::EndpointSlice);

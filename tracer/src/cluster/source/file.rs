@@ -16,7 +16,8 @@ pub(super) fn run(files: &[PathBuf], sink: &Sink) {
             sink.tell(Change::Note(format!("--cluster {error}")));
         }
     }
-    for note in loaded.notes {
+    loaded.finish();
+    for note in loaded.notes.into_iter().chain(loaded.assumptions) {
         sink.tell(Change::Note(note));
     }
     for change in Change::all_of(loaded.view) {

@@ -34,13 +34,13 @@ use crate::{
 pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig) -> Result<()> {
     let report = if config.cluster.is_empty() {
         let cluster = ask::ask(config.kubeconfig.as_deref(), notes)?;
-        explain(cluster.view(), config)?
+        explain(cluster.view(), config, Vec::new())?
     } else {
         let loaded = dump::load(&config.cluster)?;
         for note in &loaded.notes {
             writeln!(notes, "whydrop: {note}").ok();
         }
-        explain(&loaded.view, config)?
+        explain(&loaded.view, config, loaded.assumptions)?
     };
     let text = match config.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
@@ -53,8 +53,7 @@ pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig)
 }
 
 /// Judges the flow.
-fn explain(view: &View, config: &ExplainConfig) -> Result<Report> {
-    let mut warnings = Vec::new();
+fn explain(view: &View, config: &ExplainConfig, mut warnings: Vec<String>) -> Result<Report> {
     let src = peer(view, &config.from, &mut warnings)?;
     let dst = peer(view, &config.to, &mut warnings)?;
     // The question for every protocol has one answer only where all agree.
@@ -95,7 +94,11 @@ fn peer<'v>(view: &'v View, end: &Endpoint, warnings: &mut Vec<String>) -> Resul
         Endpoint::Pod {
             namespace, name, ..
         } => {
-            let pod = pod(view, &ObjectName::new(namespace, name))?;
+            let id = ObjectName::new(namespace, name);
+            if view.is_unreadable(Kind::Pod, &id) {
+                return Ok(Peer::unreadable(&id));
+            }
+            let pod = pod(view, &id)?;
             if pod.ended {
                 warnings.push(format!("{} has ended and has no address any more", pod.id));
             }

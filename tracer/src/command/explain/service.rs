@@ -43,11 +43,11 @@ pub(super) fn behind<'v>(
             .find(|target| target.name == port.name && target.protocol == port.protocol);
         let Some(target) = target else { continue };
         for address in slice
-            .ready
-            .iter()
+            .ready()
+            .map(|backend| backend.ip)
             .filter(|address| address.is_ipv6() == wants_ipv6)
         {
-            let dst = Peer::at(view, *address);
+            let dst = Peer::at(view, address);
             names.push(format!("{dst} port {}", target.port));
             found.push(Flow {
                 dst,

@@ -1,4 +1,8 @@
-//! Answers on the recorded cluster.
+//! Answers on the recorded cluster, and on small ones.
+
+mod asked;
+mod files;
+mod unread;
 
 use std::path::PathBuf;
 

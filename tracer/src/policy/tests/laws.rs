@@ -107,7 +107,8 @@ proptest! {
         };
         let answer = evaluate(&view, &flow);
         if answer.allowed == Some(false) {
-            let mut loaded = crate::cluster::dump::Loaded { view: view.clone(), notes: Vec::new() };
+            let mut loaded = crate::cluster::dump::Loaded::default();
+            loaded.view = view.clone();
             for manifest in manifests(&view, &flow, &answer) {
                 let yaml = &manifest.as_manifest().expect("a manifest").yaml;
                 loaded.read(std::path::Path::new("m"), yaml).expect("YAML");

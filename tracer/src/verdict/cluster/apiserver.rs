@@ -72,7 +72,7 @@ fn find(scene: &Scene<'_>) -> Option<Destination> {
             .ports
             .iter()
             .any(|port| Some(port.port) == scene.flow.dport);
-        port && slice.ready.contains(&scene.flow.dst)
+        port && slice.ready().any(|backend| backend.ip == scene.flow.dst)
     });
     if behind_it {
         return Some(Destination::ApiServer);

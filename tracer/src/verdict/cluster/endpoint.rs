@@ -53,7 +53,7 @@ fn ready(
     });
     Some(
         slices
-            .flat_map(|slice| slice.ready.iter().copied())
+            .flat_map(|slice| slice.ready().map(|backend| backend.ip))
             .collect(),
     )
 }

@@ -40,8 +40,7 @@ pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         .any(|frame| REINJECT.contains(&frame.as_str()));
     asked.then(|| {
         // Made in the process' own context: the thread is the one that decided.
-        let is_policy = facts.comm.contains("network-polic");
-        let point = if is_policy {
+        let point = if is_enforcer(&facts.comm) {
             Point::Policy
         } else {
             Point::Firewall
@@ -52,6 +51,18 @@ pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             format!("the process {} refused it through NFQUEUE", facts.comm),
         )
     })?
+}
+
+/// The programs that enforce NetworkPolicies through NFQUEUE: kube-network-policies, by the name of
+/// its project and by that of the binary in its image, and kindnet.
+const ENFORCERS: [&str; 3] = ["kube-network-policies", "netpol", "kindnetd"];
+
+/// Whether a thread of this name belongs to one of them. The kernel keeps the first 15 bytes of a
+/// program's name.
+fn is_enforcer(comm: &str) -> bool {
+    const KEPT: usize = 15;
+    let kept = |name: &&str| name.get(..KEPT).unwrap_or(name) == comm;
+    ENFORCERS.iter().any(|name| kept(&name))
 }
 
 /// What takes a packet back from a program: `nf_reinject` before that moved into nfnetlink_queue.

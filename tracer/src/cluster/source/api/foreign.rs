@@ -1,4 +1,4 @@
-//! Policies of kinds that only a CNI plugin knows: that there are any, and how many.
+//! Policies of kinds that are not judged here: that there are any, and how many.
 
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use tokio::{
 };
 
 use crate::cluster::{
-    dump::is_foreign_policy,
+    foreign::{ForeignKind, HeededBy, selects_pods},
+    item::printable,
     update::{Change, Sink},
 };
 
-/// A list of which only the length matters.
+/// A list of which only the length and the first object matter.
 #[derive(Deserialize)]
 struct Count {
     #[serde(default)]
@@ -28,6 +29,8 @@ struct Count {
     items: Vec<Value>,
 }
 
+/// How many API groups are looked through. A cluster with every operator there is has fewer.
+const GROUPS: usize = 300;
 /// How long all of it may take, and how long to wait before asking again.
 const ANSWER: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(30);
@@ -52,43 +55,59 @@ pub(super) async fn run(client: Client, sink: Sink, tried: oneshot::Sender<()>) 
 
 async fn tell(client: &Client, sink: &Sink) -> kube::Result<()> {
     let groups = client.list_api_groups().await?;
-    for group in groups.groups {
+    // Kubernetes' own groups have no dot, or its domain.
+    let has_foreign_kinds = |group: &str| {
+        ForeignKind::known("NetworkPolicy", group).is_some()
+            || ForeignKind::suspected("Policy", group).is_some()
+    };
+    let groups = groups.groups.into_iter();
+    for group in groups
+        .filter(|group| has_foreign_kinds(&group.name))
+        .take(GROUPS)
+    {
         let version = group.preferred_version.as_ref();
-        let version = version.or(group.versions.first());
-        let Some(version) = version.filter(|_| is_foreign_policy("NetworkPolicy", &group.name))
-        else {
+        let Some(version) = version.or(group.versions.first()) else {
             continue;
         };
         let version = &version.group_version;
         let resources = client.list_api_group_resources(version).await?;
         for resource in resources.resources {
             // `pods/log` and its like are no kinds of their own.
-            if !is_foreign_policy(&resource.kind, &group.name) || resource.name.contains('/') {
+            if resource.name.contains('/') {
                 continue;
             }
-            let kind = format!("{} ({})", resource.kind, group.name);
-            match count(client, &format!("/apis/{version}/{}", resource.name)).await {
-                Ok(0) => {}
-                Ok(count) => {
-                    sink.tell(Change::ForeignPolicies(kind, count));
-                }
-                Err(_) => {
-                    sink.tell(Change::Note(format!(
-                        "this cluster can have policies of the kind {kind}, which whydrop does \
-                         not judge and may not count"
-                    )));
-                }
+            let known = ForeignKind::known(&resource.kind, &group.name);
+            let kind = known.or_else(|| ForeignKind::suspected(&resource.kind, &group.name));
+            let Some(kind) = kind else { continue };
+            let path = format!("/apis/{version}/{}", resource.name);
+            if let Some(change) = count(client, &path, kind).await {
+                sink.tell(change);
             }
         }
     }
     Ok(())
 }
 
-async fn count(client: &Client, path: &str) -> kube::Result<usize> {
-    let request = Request::new(path)
-        .list(&ListParams::default().limit(1))
-        .map_err(kube::Error::BuildRequest)?;
-    let list: Count = client.request(request).await?;
+/// How many objects there are of a kind, if there are any and they decide about traffic.
+async fn count(client: &Client, path: &str, kind: ForeignKind) -> Option<Change> {
+    let request = Request::new(path).list(&ListParams::default().limit(1));
+    let is_suspect = kind.heeded_by == HeededBy::Something;
+    let list: Count = match client.request(request.ok()?).await {
+        Ok(list) => list,
+        Err(_) if is_suspect => return None,
+        Err(_) => {
+            return Some(Change::Note(format!(
+                "this cluster can have policies of the kind {}, which whydrop does not judge and \
+                 may not count",
+                printable(&kind.to_string())
+            )));
+        }
+    };
+    let first = list.items.first()?;
+    if is_suspect && !selects_pods(first) {
+        return None;
+    }
     let more = list.metadata.remaining_item_count.unwrap_or_default();
-    Ok(list.items.len() + usize::try_from(more).unwrap_or_default())
+    let count = list.items.len() + usize::try_from(more).unwrap_or_default();
+    Some(Change::ForeignPolicies(kind, count))
 }

@@ -93,7 +93,7 @@ async fn follow_all(mut config: Config, server: &str, sink: &Sink, patience: Dur
             kind,
             sink: sink.clone(),
             states: states.clone(),
-            senseless: HashSet::new(),
+            malformed: HashSet::new(),
         };
         tasks.spawn(reflector.run());
     }

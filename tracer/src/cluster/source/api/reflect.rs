@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{failure::Failure, resource};
 use crate::cluster::{
-    item::{Body, Item, printable},
+    item::{Body, Item, Remnant, printable},
     objects::ObjectName,
     update::{Change, Sink},
     view::{Kind, Object},
@@ -57,8 +57,8 @@ pub(super) struct Reflector {
     pub(super) sink: Sink,
     /// Hears how it stands.
     pub(super) states: UnboundedSender<(Kind, State)>,
-    /// The objects of which it was said that they make no sense.
-    pub(super) senseless: HashSet<ObjectName>,
+    /// The objects of which it was said that they are left out.
+    pub(super) malformed: HashSet<ObjectName>,
 }
 
 /// One page of a list.
@@ -112,7 +112,7 @@ impl Reflector {
             for text in page.items.unwrap_or_default() {
                 match self.read(Body::Text(text), Some(&listed)) {
                     Ok(object) => objects.push(object),
-                    Err(id) => unreadable.push(id),
+                    Err(remnant) => unreadable.push(remnant),
                 }
             }
             match page.metadata.next.filter(|next| !next.is_empty()) {
@@ -121,8 +121,8 @@ impl Reflector {
             }
         };
         self.sink.tell(Change::All(self.kind, objects));
-        for id in unreadable {
-            self.tell_unreadable(id);
+        for remnant in unreadable {
+            self.tell_unreadable(remnant);
         }
         Ok(version)
     }
@@ -186,14 +186,11 @@ impl Reflector {
     fn put(&mut self, object: Value) {
         match self.read(Body::Tree(object), None) {
             Ok(object) => {
-                self.senseless.remove(&object.id());
+                self.malformed.remove(&object.id());
                 self.sink.tell(Change::Put(Box::new(object)));
             }
-            Err(id) => {
-                // What it was before, it is no longer.
-                self.sink.tell(Change::Gone(self.kind, id.clone()));
-                self.tell_unreadable(id);
-            }
+            // What it was before, it is no longer.
+            Err(remnant) => self.tell_unreadable(remnant),
         }
     }
 
@@ -201,41 +198,41 @@ impl Reflector {
         let metadata = &object["metadata"];
         let text = |key: &str| metadata[key].as_str().unwrap_or_default();
         let id = ObjectName::new(text("namespace"), text("name"));
-        self.senseless.remove(&id);
+        self.malformed.remove(&id);
         self.sink.tell(Change::Gone(self.kind, id));
     }
 
-    /// Makes sense of an object, or says once that it makes none, and gives its name.
+    /// Reads an object, or says once that it is left out.
     fn read(
         &mut self,
         body: Body<'_>,
         listed: Option<&(String, String)>,
-    ) -> Result<Object, ObjectName> {
+    ) -> Result<Object, Remnant> {
         let item = Item {
             line: 0,
             listed: listed.cloned(),
+            mixed_list: None,
             body,
         };
-        let senseless = match item.object(self.kind) {
+        let malformed = match item.object(self.kind) {
             Ok(object) => return Ok(object),
-            Err(senseless) => senseless,
+            Err(malformed) => malformed,
         };
-        let id = item.head().unwrap_or_default().id();
-        if self.senseless.insert(id.clone()) {
+        let remnant = item.remnant(self.kind);
+        if self.malformed.insert(remnant.id.clone()) {
             self.sink.tell(Change::Note(format!(
                 "{} {} of the API server is left out: {}",
                 self.kind,
-                printable(&id.to_string()),
-                printable(&senseless.message),
+                remnant.id,
+                printable(&malformed.message),
             )));
         }
-        Err(id)
+        Err(remnant)
     }
 
-    fn tell_unreadable(&self, id: ObjectName) {
-        if self.kind == Kind::NetworkPolicy {
-            self.sink.tell(Change::UnreadablePolicy(id));
-        }
+    fn tell_unreadable(&self, remnant: Remnant) {
+        let Remnant { id, ips } = remnant;
+        self.sink.tell(Change::Unreadable(self.kind, id, ips));
     }
 
     fn tell_state(&self, state: State) {

@@ -38,7 +38,7 @@ pub(super) fn pod(answer: PodSandboxStatusResponse) -> Result<(Pod, Option<PathB
         uid,
         labels: convert::labels(Some(labels))?,
         // None of its own is an empty text.
-        ips: convert::addresses(std::iter::once(network.ip).chain(others)),
+        ips: convert::addresses(std::iter::once(network.ip).chain(others))?,
         host_network,
         created: Some(created),
         sandbox: Some(Sandbox {

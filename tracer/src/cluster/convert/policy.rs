@@ -10,8 +10,8 @@ use k8s_openapi::{
     },
 };
 
-use super::{
-    convert::{Wrong, is_label_value, is_proper, namespaced},
+use super::{Wrong, is_label_value, is_proper, namespaced};
+use crate::cluster::{
     policy::{Direction, Element, Policy, PortRule, PortSpec, Protocol, Rule},
     selector::{Operator, Requirement, Selector},
 };
