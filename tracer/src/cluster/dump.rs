@@ -178,8 +178,7 @@ impl Loaded {
             // It may have been one.
             if item.tree().is_some_and(|tree| tree.is_object()) {
                 let remnant = item.remnant(Kind::Pod);
-                self.view
-                    .add_unreadable(Kind::Pod, remnant.id, remnant.ips);
+                self.view.add_unreadable(Kind::Pod, remnant.id, remnant.ips);
             }
             return;
         };
@@ -260,7 +259,9 @@ impl Loaded {
 /// kinds writes that where there are none.
 fn is_whole_cluster(kinds: &BTreeSet<Kind>) -> bool {
     let has = |kind| kinds.contains(&kind);
-    [Kind::Pod, Kind::Namespace, Kind::Node].into_iter().all(has)
+    [Kind::Pod, Kind::Namespace, Kind::Node]
+        .into_iter()
+        .all(has)
         && (has(Kind::EndpointSlice) || has(Kind::Service))
         && !has(Kind::NetworkPolicy)
 }

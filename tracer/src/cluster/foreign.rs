@@ -88,8 +88,7 @@ impl ForeignKind {
         let is_called_so = kind.contains("Policy") || kind.contains("Firewall");
         // Groups that are known have been looked through.
         let is_known = CNI.iter().any(|known| group.ends_with(known));
-        (!is_own && is_called_so && !is_known)
-            .then(|| Self::new(HeededBy::Something, kind, group))
+        (!is_own && is_called_so && !is_known).then(|| Self::new(HeededBy::Something, kind, group))
     }
 
     fn new(heeded_by: HeededBy, kind: &str, group: &str) -> Self {
@@ -172,7 +171,9 @@ mod tests {
             assert!(ForeignKind::suspected(kind, group).is_none(), "{kind}");
         }
         assert!(selects_pods(&json!({"spec": {"podSelector": {}}})));
-        assert!(selects_pods(&json!({"spec": {"subject": {"podSelector": {}}}})));
+        assert!(selects_pods(
+            &json!({"spec": {"subject": {"podSelector": {}}}})
+        ));
         // Kyverno's say which objects they are about, at the depth of a rule.
         let rules = json!({"spec": {"rules": [{"match": {"resources": {"selector": {}}}}]}});
         assert!(!selects_pods(&rules));

@@ -59,9 +59,9 @@ impl<'v> Peer<'v> {
             Owner::Unreadable(kind, id) => {
                 Party::Unknown(match view.unreadable_at(address).is_some() {
                     true => format!("{address} belongs to {kind} {id}, which could not be read"),
-                    false => format!(
-                        "{kind} {id} could not be read, and {address} may belong to it"
-                    ),
+                    false => {
+                        format!("{kind} {id} could not be read, and {address} may belong to it")
+                    }
                 })
             }
             Owner::Unknown => Party::Unknown(format!("whose {address} is: no pods are known")),

@@ -30,7 +30,11 @@ pub fn service(service: core::Service) -> Result<Service, Wrong> {
         .flatten()
         .filter_map(|ingress| ingress.ip);
     // `None` stands in place of the address of a headless Service.
-    let own = spec.cluster_ips.into_iter().flatten().chain(spec.cluster_ip);
+    let own = spec
+        .cluster_ips
+        .into_iter()
+        .flatten()
+        .chain(spec.cluster_ip);
     let mut cluster_ips = addresses(own.filter(|ip| ip != "None"))?;
     let outside = spec.external_ips.into_iter().flatten().chain(balanced);
     let mut external_ips = addresses(outside)?;

@@ -26,10 +26,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(wrong(format!(
-            "it is larger than {} GiB",
-            LARGEST >> 30
-        )));
+        return Err(wrong(format!("it is larger than {} GiB", LARGEST >> 30)));
     }
     decode(bytes)
 }
@@ -52,7 +49,10 @@ fn refuse_device(metadata: &Metadata) -> io::Result<()> {
 }
 
 fn decode(bytes: Vec<u8>) -> io::Result<String> {
-    if let Some((_, tool)) = COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+    if let Some((_, tool)) = COMPRESSED
+        .iter()
+        .find(|(magic, _)| bytes.starts_with(magic))
+    {
         return Err(wrong(format!("it is compressed: {tool} it first")));
     }
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {

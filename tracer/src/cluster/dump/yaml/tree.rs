@@ -12,10 +12,7 @@ use crate::cluster::dump::SyntaxError;
 const FREE_COPIES: usize = 100_000;
 
 /// Gives the tree of each document, with the line at which it begins.
-pub(super) fn documents(
-    text: &str,
-    sink: &mut dyn FnMut(usize, Value),
-) -> Result<(), SyntaxError> {
+pub(super) fn documents(text: &str, sink: &mut dyn FnMut(usize, Value)) -> Result<(), SyntaxError> {
     let parser = Parser::new_from_str_with_options(text, options! { emit_comments: false });
     let mut builder = Builder::default();
     let mut begin = 1;

@@ -73,7 +73,10 @@ fn what_may_have_left_policies_out_says_nothing_about_them() {
     let answer = Files::of(&[])
         .and(empty)
         .answer("--from blue/ask --to blue/reply:8080");
-    assert_eq!((&answer["allowed"], warnings(&answer).as_str()), (&json!(true), ""));
+    assert_eq!(
+        (&answer["allowed"], warnings(&answer).as_str()),
+        (&json!(true), "")
+    );
 }
 
 #[test]
@@ -90,8 +93,10 @@ fn a_policy_of_a_removed_version_could_not_be_read() {
     loaded.read("old.yaml".as_ref(), &old).unwrap();
     assert_eq!(
         loaded.notes,
-        ["old.yaml:1: NetworkPolicy blue/shut is left out: extensions/v1beta1 was removed in \
-          Kubernetes 1.16: write networking.k8s.io/v1"]
+        [
+            "old.yaml:1: NetworkPolicy blue/shut is left out: extensions/v1beta1 was removed in \
+          Kubernetes 1.16: write networking.k8s.io/v1"
+        ]
     );
 }
 
@@ -113,7 +118,10 @@ fn kubectl_s_warnings_and_powershell_s_text_are_read() {
         .and(b"\x1f\x8b\x08\x00")
         .print("--from blue/ask --to blue/reply:8080")
         .unwrap_err();
-    assert!(error.ends_with("it is compressed: gunzip it first"), "{error}");
+    assert!(
+        error.ends_with("it is compressed: gunzip it first"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -126,8 +134,8 @@ fn keys_that_yaml_1_1_takes_for_others_are_those_of_kubectl() {
     let files = Files::of(&["keys-policy.json"]).and(&quoted);
     assert_eq!(files.allowed("blue/ask", "blue/odd:80"), Some(true));
     let octal = include_str!("../../../../testdata/policies/keys.yaml").replace("{y:", "{010:");
-    let policy = include_str!("../../../../testdata/policies/keys-policy.json")
-        .replace("\"true\"", "\"8\"");
+    let policy =
+        include_str!("../../../../testdata/policies/keys-policy.json").replace("\"true\"", "\"8\"");
     let files = Files::of(&[]).and(&octal).and(&policy);
     assert_eq!(files.allowed("blue/ask", "blue/odd:80"), Some(false));
 }
@@ -161,7 +169,12 @@ fn aliases_that_make_a_file_much_larger_are_refused() {
     let mut text = "a: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let one = format!("*a{}", level - 1);
-        writeln!(text, "b{level}: &a{level} [{}]", [one.as_str(); 9].join(", ")).unwrap();
+        writeln!(
+            text,
+            "b{level}: &a{level} [{}]",
+            [one.as_str(); 9].join(", ")
+        )
+        .unwrap();
     }
     let error = Loaded::default().read("f".as_ref(), &text).unwrap_err();
     assert_eq!(
@@ -184,7 +197,10 @@ metadata: {name: a, namespace: b, labels: {<<: *labels, tier: t}}
 
 #[test]
 fn devices_and_directories_are_refused() {
-    for (path, why) in [("/dev/zero", "it is a device"), ("/proc", "it is a directory")] {
+    for (path, why) in [
+        ("/dev/zero", "it is a device"),
+        ("/proc", "it is a directory"),
+    ] {
         let error = crate::cluster::dump::load(&[path]).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
