@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use whydrop::cluster::{history::Holder, objects::ObjectName, view::Kind};
+use whydrop::cluster::{foreign::ForeignKind, history::Holder, objects::ObjectName, view::Kind};
 use whydrop_tests::apiserver::{ApiServer, Asked, Manner};
 
 use self::listener::{Listener, without_place};
@@ -313,7 +313,7 @@ async fn an_object_that_makes_no_sense_is_left_out_by_name() -> Result<()> {
         .until(|now| {
             now.cluster
                 .view()
-                .unreadable_in("prod")
+                .unreadable_in(Kind::NetworkPolicy, "prod")
                 .any(|id| *id == unreadable)
         })
         .await
@@ -349,7 +349,8 @@ async fn policies_of_other_kinds_are_counted() -> Result<()> {
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
     let foreign = listener.cluster.view().foreign_policies();
-    let counted = foreign.get("CiliumNetworkPolicy (cilium.io)");
+    let kind = ForeignKind::known("CiliumNetworkPolicy", "cilium.io").context("a known kind")?;
+    let counted = foreign.get(&kind);
     assert_eq!(counted.copied().context("not counted")?, 42);
     assert_eq!(foreign.len(), 1, "{foreign:?}");
     // The list of the other is not to be had (404 here; 403 with a narrow role).

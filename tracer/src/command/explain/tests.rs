@@ -2,6 +2,7 @@
 
 mod asked;
 mod files;
+mod ports;
 mod unread;
 
 use std::path::PathBuf;

@@ -128,3 +128,23 @@ fn what_no_rule_explains_is_said_with_what_is_known() {
     assert_eq!(verdict.point, Point::Unknown);
     assert!(verdict.why.contains("some_function") && verdict.why.contains("SOMETHING_NEW"));
 }
+
+#[test]
+fn an_enforcer_behind_nfqueue_is_known_by_what_the_kernel_keeps_of_its_name() {
+    let refused_by = |comm: &str| {
+        // What a comm can hold: an enforcer whose name does not fit is known by a part of it.
+        assert!(comm.len() <= 15, "{comm}");
+        let mut facts = facts("NOT_SPECIFIED", "nfqnl_reinject");
+        facts.stack = ["nfqnl_reinject", "nfqnl_recv_verdict", "nfnetlink_rcv_msg"]
+            .map(str::to_owned)
+            .into();
+        facts.comm = comm.to_owned();
+        judge(&facts, &NodeFacts::default()).point
+    };
+    for comm in ["kube-network-po", "netpol", "kindnetd"] {
+        assert_eq!(refused_by(comm), Point::Policy, "{comm}");
+    }
+    for comm in ["suricata", "kube-network", "netpolicy", "kindnet", ""] {
+        assert_eq!(refused_by(comm), Point::Firewall, "{comm}");
+    }
+}
