@@ -101,7 +101,7 @@ impl Item<'_> {
     /// It, as an object of this kind.
     pub(super) fn object(&self, kind: Kind) -> Result<Object, Malformed> {
         let converted = match kind {
-            Kind::Pod => convert::pod(self.parse::<core::Pod>()?).map(Object::Pod),
+            Kind::Pod => convert::pod(self.parse::<core::Pod>()?).map(Object::from),
             Kind::Namespace => convert::namespace(self.parse::<core::Namespace>()?)
                 .map(|(name, labels)| Object::Namespace(name, labels)),
             Kind::Node => convert::node(self.parse::<core::Node>()?).map(Object::Node),

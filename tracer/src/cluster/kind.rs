@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub enum Object {
     /// A pod.
-    Pod(Pod),
+    Pod(Box<Pod>),
     /// A namespace's name and labels.
     Namespace(String, Labels),
     /// A node.
@@ -71,6 +71,12 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A NetworkPolicy.
     Policy(Policy),
+}
+
+impl From<Pod> for Object {
+    fn from(pod: Pod) -> Self {
+        Self::Pod(Box::new(pod))
+    }
 }
 
 impl Object {

@@ -102,8 +102,8 @@ impl Cluster {
             Object::Pod(pod) => {
                 self.only_here.remove(&pod.id);
                 let pod = match self.here.get(&pod.id) {
-                    Some(here) => merged(pod, here),
-                    None => pod,
+                    Some(here) => merged(*pod, here),
+                    None => *pod,
                 };
                 self.put_pod(pod, now);
             }
@@ -114,7 +114,7 @@ impl Cluster {
     fn put_pod(&mut self, pod: Pod, now: SystemTime) {
         self.history.put(&pod, now);
         let knew_pods = self.view.knows(Kind::Pod);
-        self.view.insert(Object::Pod(pod));
+        self.view.insert(Object::from(pod));
         // The pods of one node are not the cluster's.
         if !knew_pods && !self.best.contains_key(&Kind::Pod) {
             self.view.forget_kind(Kind::Pod);
@@ -134,6 +134,7 @@ impl Cluster {
         let Object::Pod(here) = object else {
             return;
         };
+        let here = *here;
         self.here.insert(here.id.clone(), here.clone());
         match self.view.pod(&here.id) {
             Some(known) if !self.only_here.contains(&here.id) && !supersedes(&here, known) => {

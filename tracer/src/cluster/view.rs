@@ -55,7 +55,7 @@ impl View {
         match object {
             Object::Pod(pod) => {
                 self.declare(Kind::Pod);
-                self.insert_pod(pod);
+                self.insert_pod(*pod);
             }
             Object::Namespace(name, labels) => {
                 self.declare(Kind::Namespace);
@@ -129,7 +129,7 @@ impl View {
         let mut objects: BTreeMap<Kind, Vec<Object>> =
             self.known.iter().map(|kind| (*kind, Vec::new())).collect();
         let namespaces = self.namespaces.into_iter();
-        let all = (self.pods.into_values().map(Object::Pod))
+        let all = (self.pods.into_values().map(Object::from))
             .chain(namespaces.map(|(name, labels)| Object::Namespace(name, labels)))
             .chain(self.nodes.into_values().map(Object::Node))
             .chain(self.services.into_values().map(Object::Service))

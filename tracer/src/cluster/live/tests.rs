@@ -34,7 +34,7 @@ const IP: [u8; 4] = [10, 244, 1, 5];
 #[test]
 fn pods_of_one_node_do_not_make_all_pods_known() {
     let mut cluster = Cluster::default();
-    let web = Object::Pod(here("web", "a", 1, IP, 77));
+    let web = Object::from(here("web", "a", 1, IP, 77));
     tell(
         &mut cluster,
         Source::Cri,
@@ -66,8 +66,8 @@ fn pods_of_one_node_do_not_make_all_pods_known() {
 #[test]
 fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
     let id = ObjectName::new("shop", "web");
-    let from_api = || Change::All(Kind::Pod, vec![Object::Pod(pod("web", "a", 1, IP))]);
-    let from_cri = || Change::Put(Box::new(Object::Pod(here("web", "a", 1, IP, 77))));
+    let from_api = || Change::All(Kind::Pod, vec![Object::from(pod("web", "a", 1, IP))]);
+    let from_cri = || Change::Put(Box::new(Object::from(here("web", "a", 1, IP, 77))));
     for cri_first in [true, false] {
         let mut cluster = Cluster::default();
         if cri_first {
@@ -99,13 +99,13 @@ fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
 #[test]
 fn a_lesser_source_does_not_take_back_what_a_better_one_says() {
     let mut cluster = Cluster::default();
-    let live = Object::Pod(pod("web", "new", 9, IP));
+    let live = Object::from(pod("web", "new", 9, IP));
     tell(
         &mut cluster,
         Source::Api,
         Change::All(Kind::Pod, vec![live]),
     );
-    let old = Object::Pod(pod("cart", "old", 1, [10, 244, 1, 6]));
+    let old = Object::from(pod("cart", "old", 1, [10, 244, 1, 6]));
     tell(
         &mut cluster,
         Source::File,
@@ -118,13 +118,13 @@ fn a_lesser_source_does_not_take_back_what_a_better_one_says() {
 #[test]
 fn a_better_source_replaces_a_lesser_one() {
     let mut cluster = Cluster::default();
-    let old = Object::Pod(pod("cart", "old", 1, IP));
+    let old = Object::from(pod("cart", "old", 1, IP));
     tell(
         &mut cluster,
         Source::File,
         Change::All(Kind::Pod, vec![old]),
     );
-    let live = Object::Pod(pod("web", "new", 9, [10, 244, 1, 6]));
+    let live = Object::from(pod("web", "new", 9, [10, 244, 1, 6]));
     tell(
         &mut cluster,
         Source::Api,
@@ -139,9 +139,9 @@ fn a_better_source_replaces_a_lesser_one() {
 #[test]
 fn the_runtime_knows_first_of_a_younger_namesake() {
     let mut cluster = Cluster::default();
-    let old = Object::Pod(pod("db-0", "old", 1, IP));
+    let old = Object::from(pod("db-0", "old", 1, IP));
     tell(&mut cluster, Source::Api, Change::All(Kind::Pod, vec![old]));
-    let young = Object::Pod(here("db-0", "young", 5, [10, 244, 1, 9], 88));
+    let young = Object::from(here("db-0", "young", 5, [10, 244, 1, 9], 88));
     tell(&mut cluster, Source::Cri, Change::Put(Box::new(young)));
     let known = cluster
         .view()

@@ -80,7 +80,7 @@ fn shop() -> View {
         ips: ips(&["172.18.0.3"]),
         ..Node::default()
     }));
-    view.insert(Object::Pod(pod("cart-0", &["10.244.1.5", "fd00::5"])));
+    view.insert(Object::from(pod("cart-0", &["10.244.1.5", "fd00::5"])));
     view
 }
 
@@ -205,7 +205,7 @@ fn a_host_network_pod_is_where_its_node_is() {
     agent.host_network = true;
     agent.host_ips = ips(&["172.18.0.3"]);
     agent.node = Some("node-1".to_owned());
-    view.insert(Object::Pod(agent));
+    view.insert(Object::from(agent));
     assert_eq!(
         sockets(&view, "shop/agent:9100", None),
         "172.18.0.3:9100 shop/agent has the address of node-1: whoever has this port there matches"
@@ -216,14 +216,14 @@ fn a_host_network_pod_is_where_its_node_is() {
 #[test]
 fn a_pod_may_have_no_address_yet_or_any_more() {
     let mut view = shop();
-    view.insert(Object::Pod(pod("new", &[])));
+    view.insert(Object::from(pod("new", &[])));
     assert_eq!(
         sockets(&view, "shop/new", None),
         "Nowhere(\"shop/new has no address yet\")"
     );
     let mut job = pod("job", &["10.244.1.5"]);
     job.ended = true;
-    view.insert(Object::Pod(job));
+    view.insert(Object::from(job));
     assert!(sockets(&view, "shop/job", None).contains("has ended"));
 }
 
@@ -231,7 +231,7 @@ fn a_pod_may_have_no_address_yet_or_any_more() {
 fn a_former_address_is_kept_until_it_is_another_s() {
     let mut cluster = Cluster::default();
     let source = Source::Api;
-    let other = Change::Put(Box::new(Object::Pod(pod("other", &["10.244.1.9"]))));
+    let other = Change::Put(Box::new(Object::from(pod("other", &["10.244.1.9"]))));
     let former: BTreeSet<_> = ips(&["10.244.1.8", "10.244.1.9"])
         .into_iter()
         .map(|ip| Socket { ip, port: None })

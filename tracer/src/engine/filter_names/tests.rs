@@ -31,7 +31,7 @@ fn put(cluster: &mut Cluster, name: &str, ips: &[&str]) {
         ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
         ..Pod::default()
     };
-    tell(cluster, Change::Put(Box::new(Object::Pod(pod))));
+    tell(cluster, Change::Put(Box::new(Object::from(pod))));
 }
 
 fn tell(cluster: &mut Cluster, change: Change) {

@@ -84,7 +84,7 @@ fn what_is_not_known_is_not_taken_for_empty() {
     let answer = evaluate(&view, &flow);
     assert_eq!((answer.allowed, answer.egress.isolated), (None, None));
     // Pods alone are not enough either.
-    view.insert(crate::cluster::view::Object::Pod(
+    view.insert(crate::cluster::view::Object::from(
         crate::cluster::objects::Pod {
             ips: vec!["10.0.0.1".parse().expect("address")],
             ..Default::default()

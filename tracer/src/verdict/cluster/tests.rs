@@ -154,7 +154,7 @@ fn an_enforcer_that_drops_what_is_admitted_disagrees() {
     probe.labels.insert("app".to_owned(), "api".to_owned());
     tell(
         &mut cluster,
-        Change::Put(Box::new(crate::cluster::view::Object::Pod(probe))),
+        Change::Put(Box::new(crate::cluster::view::Object::from(probe))),
     );
     let verdict = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
     assert_eq!((verdict.point, verdict.policy), (Point::Policy, None));

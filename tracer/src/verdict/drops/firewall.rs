@@ -62,7 +62,7 @@ const ENFORCERS: [&str; 3] = ["kube-network-policies", "netpol", "kindnetd"];
 fn is_enforcer(comm: &str) -> bool {
     const KEPT: usize = 15;
     let kept = |name: &&str| name.get(..KEPT).unwrap_or(name) == comm;
-    ENFORCERS.iter().any(|name| kept(&name))
+    ENFORCERS.iter().any(kept)
 }
 
 /// What takes a packet back from a program: `nf_reinject` before that moved into nfnetlink_queue.

@@ -54,7 +54,7 @@ impl Known {
     pub(super) fn all(&mut self) -> Change {
         self.told = self.current();
         let pods = self.told.values().filter_map(|id| self.ready.get(id));
-        let objects = pods.map(|ready| Object::Pod(ready.pod.clone()));
+        let objects = pods.map(|ready| Object::from(ready.pod.clone()));
         Change::AllHere(Kind::Pod, objects.collect())
     }
 
@@ -73,7 +73,7 @@ impl Known {
             if before.get(name) != Some(id)
                 && let Some(ready) = self.ready.get(id)
             {
-                changes.push(Change::Put(Box::new(Object::Pod(ready.pod.clone()))));
+                changes.push(Change::Put(Box::new(Object::from(ready.pod.clone()))));
             }
         }
         changes
