@@ -111,7 +111,7 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
 
     node.break_port()?;
     let mut verbose = Vec::from(node.cri_socket());
-    verbose.push("--verbose".to_owned());
+    verbose.push("--debug".to_owned());
     let mut tracer = node.trace(&[&pod], &verbose)?;
     for family in Family::BOTH {
         let cart = named(&pod);

@@ -45,6 +45,17 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is a port of one address, pod or Service: a filter so narrow that a person wants
+    /// to see each of its connections.
+    #[must_use]
+    pub fn is_port_of_one(&self) -> bool {
+        match self {
+            Self::Net { net, port } => port.is_some() && net.prefix_len() == net.max_prefix_len(),
+            Self::Pod { port, .. } | Self::Service { port, .. } => port.is_some(),
+            Self::Port(_) => false,
+        }
+    }
+
     /// An address or prefix. A full-length one that is an IPv4 address in IPv6 clothes is taken
     /// as IPv4, which is what such a packet is on the wire.
     #[must_use]

@@ -124,9 +124,18 @@ pub struct TraceArgs {
     #[arg(long, help_heading = "Output")]
     pub stack: bool,
 
-    /// Say on stderr what whydrop itself does, its kernel side included
+    /// Show all facts of each verdict, instead of the nearest ones
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
+
+    /// Show answered attempts too [default: only if the filter names both ends, or a port of one
+    /// address]
+    #[arg(long, help_heading = "Output")]
+    pub answered: bool,
+
+    /// Log debug output to stderr, including from the eBPF programs
+    #[arg(long, help_heading = "Output")]
+    pub debug: bool,
 
     /// Kernel memory for events on their way here; more of it loses fewer in a storm [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]

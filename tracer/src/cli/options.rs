@@ -10,7 +10,7 @@ pub use crate::cli::Proto;
 use crate::{
     cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs, endpoint::Endpoint},
     cluster::source::api::access,
-    sink::{Format, Style, Terminal},
+    sink::{Detail, Format, Style, Terminal},
 };
 
 /// What will be done.
@@ -48,8 +48,10 @@ pub struct TraceConfig {
     pub noise: bool,
     /// Whether to show the kernel stack.
     pub stack: bool,
-    /// Whether to say what whydrop itself does.
-    pub verbose: bool,
+    /// How much to show as text.
+    pub detail: Detail,
+    /// Whether to log what whydrop itself does.
+    pub debug: bool,
     /// How long a SYN or a DNS query may go unanswered.
     pub timeout: Duration,
     /// When to stop.
@@ -138,6 +140,8 @@ impl TraceConfig {
             noise,
             stack,
             verbose,
+            answered,
+            debug,
             ..
         } = args;
         if to.is_none() && from.is_none() && !all {
@@ -156,6 +160,12 @@ impl TraceConfig {
                 "--netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net",
             ));
         }
+        let is_narrow = (to.is_some() && from.is_some())
+            || to.iter().chain(&from).any(Endpoint::is_port_of_one);
+        let detail = Detail {
+            verbose,
+            answered: answered || is_narrow,
+        };
         Ok(Self {
             to,
             from,
@@ -164,7 +174,8 @@ impl TraceConfig {
             netns,
             noise,
             stack,
-            verbose,
+            detail,
+            debug,
             timeout: args.timeout.unwrap_or(DEFAULT_TIMEOUT),
             duration: args.duration,
             count: args.count,

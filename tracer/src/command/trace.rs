@@ -51,7 +51,7 @@ pub fn run(config: &TraceConfig) -> Result<()> {
 }
 
 async fn trace(config: &TraceConfig) -> Result<()> {
-    if config.verbose {
+    if config.debug {
         stderrlog();
     }
     // Signals first: from here on, Ctrl-C ends the trace in order.
@@ -85,12 +85,12 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             watched: watched(&namespaces),
             ring_bytes: config.ring_bytes,
             stacks: reasons.stacks(config.stack),
-            debug: config.verbose,
+            debug: config.debug,
         },
         &btf,
     )?;
     let mut events = probes.events()?;
-    let mut log = if config.verbose {
+    let mut log = if config.debug {
         Some(probes.log()?)
     } else {
         None
@@ -113,6 +113,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         io::stdout(),
         config.output.format,
         config.output.style.clone(),
+        config.detail,
     );
     let mut session = Session::new(config, decoder, names, printer);
     let mut named = Named::of(config);

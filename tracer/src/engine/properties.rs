@@ -24,7 +24,7 @@ use crate::{
     kernel::{clock::Clock, netns::NetnsNames},
     model::{Outcome, Report},
     node::facts::NodeFacts,
-    sink::{Format, Printer, Style},
+    sink::{Detail, Format, Printer, Style},
     verdict::{self, attempts::Surroundings},
 };
 
@@ -123,7 +123,17 @@ struct Rehearsal {
 
 impl Rehearsal {
     fn new() -> Self {
-        let printer = |format| Printer::new(Vec::new(), format, Style::plain());
+        let printer = |format| {
+            Printer::new(
+                Vec::new(),
+                format,
+                Style::plain(),
+                Detail {
+                    verbose: true,
+                    answered: true,
+                },
+            )
+        };
         Self {
             decoder: Decoder::new(Default::default(), Default::default(), Clock::now()),
             table: Table::new(1_000_000_000),

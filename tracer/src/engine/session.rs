@@ -216,6 +216,9 @@ impl<'a> Session<'a> {
     pub(crate) fn tick(&mut self, probes: &mut Probes) -> Result<()> {
         self.names.refresh_named();
         self.printer.resize(Terminal::stdout_width());
+        let printer = &mut self.printer;
+        let due = watchdog::watched(|| printer.tick(SystemTime::now()));
+        self.delivered(due.context("cannot write the output")?);
         self.ended |= Terminal::stdout_has_no_reader();
         for folded in self.folds.expire(Instant::now(), |key| probes.count(key)) {
             self.present(folded)?;
@@ -363,11 +366,13 @@ impl<'a> Session<'a> {
             Report::Started(_) | Report::Lost(_) | Report::Summary(_) => {}
         }
         let printer = &mut self.printer;
-        match watchdog::watched(|| printer.print(record)).context("cannot write the output")? {
-            Delivery::Written => {}
-            Delivery::ReaderGone => self.ended = true,
-        }
+        let printed = watchdog::watched(|| printer.print(record));
+        self.delivered(printed.context("cannot write the output")?);
         Ok(())
+    }
+
+    fn delivered(&mut self, delivery: Delivery) {
+        self.ended |= delivery == Delivery::ReaderGone;
     }
 
     /// Stops the programs, reads what is left, and accounts for everything.

@@ -1,13 +1,23 @@
 //! Records for programs: one JSON object a line.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
 
-use super::canvas::is_unsafe;
+use super::{Sink, text::is_unsafe};
 use crate::{model::Report, report::record};
 
+/// Renders records as JSON lines.
+#[derive(Debug)]
+pub(super) struct Json;
+
+impl Sink for Json {
+    fn report(&mut self, record: &Report) -> io::Result<String> {
+        Ok(render(record)?)
+    }
+}
+
 /// One line, with its newline.
-pub(super) fn render(report: &Report) -> serde_json::Result<String> {
-    let json = record::write(report)?;
+fn render(record: &Report) -> serde_json::Result<String> {
+    let json = record::write(record)?;
     let mut line = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         // JSON allows DEL, C1 and bidirectional controls raw in strings (and these cannot stand

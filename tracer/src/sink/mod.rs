@@ -1,24 +1,19 @@
 //! The only writer to the terminal: records in, bytes out.
 //!
-//! Rendering is plain code: the terminal's width, colour and time zone are given to it in a
-//! [`Style`], so that a test needs neither a terminal nor a kernel.
+//! A [`Sink`] is one way to show a trace; [`Printer`] holds the one that was asked for. Rendering is
+//! plain code: the terminal's width, color and time zone are given to it in a [`Style`], so that a
+//! test needs neither a terminal nor a kernel.
 
-mod attempt;
-mod canvas;
-mod drop;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod json;
-mod ladder;
-mod layers;
-mod packet;
-mod summary;
 mod terminal;
 mod text;
-mod units;
-mod verdict;
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    io::{self, ErrorKind, Write},
+    time::SystemTime,
+};
 
 pub use self::terminal::{ColorChoice, Style, Terminal};
 use crate::model::Report;
@@ -39,51 +34,91 @@ pub enum Format {
 pub enum Delivery {
     /// It is out, and flushed.
     Written,
-    /// Nobody reads any more (`whydrop … | head`): time to end, and no error.
+    /// The reader is gone (`whydrop … | head`): time to end, and no error.
     ReaderGone,
 }
 
-/// Says something that belongs to no record, on stderr: programs read stdout.
+/// How much of a trace to show as text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// All facts of a verdict, instead of the nearest ones.
+    pub verbose: bool,
+    /// Attempts that were answered, too.
+    pub answered: bool,
+}
+
+/// One way to show a trace.
+trait Sink: std::fmt::Debug {
+    /// The bytes of a record; empty where it is not shown, or only later.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be written in this format.
+    fn report(&mut self, record: &Report) -> io::Result<String>;
+
+    /// What is due by now, such as the count of what repeats.
+    fn tick(&mut self, _now: SystemTime) -> String {
+        String::new()
+    }
+
+    /// Follows a terminal that was resized; `None` for lines of any length.
+    fn resize(&mut self, _columns: Option<usize>) {}
+}
+
+/// Writes a message that belongs to no record to stderr: programs read stdout.
 pub fn note(text: &str) {
-    use std::io::Write as _;
-    // A closed stderr is nobody's loss.
-    let _ = writeln!(io::stderr(), "whydrop: {text}");
+    // If stderr is closed, no one can be warned of that.
+    let _ = writeln!(io::stderr(), "whydrop: {}", text::sanitized(text));
 }
 
 /// Prints records, each at once.
 #[derive(Debug)]
 pub struct Printer<W> {
     out: W,
-    renderer: Renderer,
-}
-
-#[derive(Debug)]
-enum Renderer {
-    Text(Box<text::Text>),
-    Json,
+    sink: Box<dyn Sink>,
 }
 
 impl<W: Write> Printer<W> {
-    /// A printer to `out`. `style` matters for text only.
-    pub fn new(out: W, format: Format, style: Style) -> Self {
-        let renderer = match format {
-            Format::Text => Renderer::Text(Box::new(text::Text::new(style))),
-            Format::Json => Renderer::Json,
+    /// Prints to `out`. `style` and `detail` matter for text only.
+    pub fn new(out: W, format: Format, style: Style, detail: Detail) -> Self {
+        let sink: Box<dyn Sink> = match format {
+            Format::Text => Box::new(text::Text::new(style, detail)),
+            Format::Json => Box::new(json::Json),
         };
-        Self { out, renderer }
+        Self { out, sink }
     }
 
     /// Prints one record and flushes it.
-    pub fn print(&mut self, report: &Report) -> io::Result<Delivery> {
-        let rendered = match &mut self.renderer {
-            Renderer::Text(text) => text.render(report),
-            Renderer::Json => json::render(report)?,
-        };
-        match self
-            .out
-            .write_all(rendered.as_bytes())
-            .and_then(|()| self.out.flush())
-        {
+    ///
+    /// # Errors
+    ///
+    /// `out` cannot be written to. A closed pipe is a [`Delivery`], not an error.
+    pub fn print(&mut self, record: &Report) -> io::Result<Delivery> {
+        let rendered = self.sink.report(record)?;
+        self.write(&rendered)
+    }
+
+    /// Prints what is due by now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Printer::print`].
+    pub fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
+        let rendered = self.sink.tick(now);
+        self.write(&rendered)
+    }
+
+    /// Follows a terminal that was resized.
+    pub fn resize(&mut self, columns: Option<usize>) {
+        self.sink.resize(columns);
+    }
+
+    fn write(&mut self, rendered: &str) -> io::Result<Delivery> {
+        if rendered.is_empty() {
+            return Ok(Delivery::Written);
+        }
+        let written = self.out.write_all(rendered.as_bytes());
+        match written.and_then(|()| self.out.flush()) {
             Ok(()) => Ok(Delivery::Written),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Delivery::ReaderGone),
             Err(error) => Err(error),
@@ -94,13 +129,6 @@ impl<W: Write> Printer<W> {
     #[cfg(test)]
     pub(crate) fn into_inner(self) -> W {
         self.out
-    }
-
-    /// Follows a terminal that was resized.
-    pub fn resize(&mut self, width: Option<usize>) {
-        if let Renderer::Text(text) = &mut self.renderer {
-            text.resize(width);
-        }
     }
 }
 
@@ -124,7 +152,9 @@ mod tests {
     fn a_closed_pipe_is_an_end_and_a_full_disk_an_error() {
         for format in [Format::Text, Format::Json] {
             let record = fixtures::lost();
-            let print = |kind| Printer::new(Fails(kind), format, Style::plain()).print(&record);
+            let output =
+                |kind| Printer::new(Fails(kind), format, Style::plain(), Detail::default());
+            let print = |kind| output(kind).print(&record);
             assert!(matches!(
                 print(ErrorKind::BrokenPipe),
                 Ok(Delivery::ReaderGone)

@@ -1,4 +1,4 @@
-//! What the text has to fit: a terminal of some width, with or without colour, or a pipe.
+//! What the text has to fit: a terminal of some width, with or without color, or a pipe.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// When to use colour.
+/// When to use color.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -28,7 +28,7 @@ pub struct Terminal {
     pub interactive: bool,
     /// Its columns, where it has some.
     pub width: Option<usize>,
-    /// Whether the environment asks for text without colour, or the terminal knows none.
+    /// Whether the environment asks for text without color, or the terminal knows none.
     pub no_color: bool,
     /// The zone of the times in the text.
     pub zone: TimeZone,
@@ -93,7 +93,7 @@ impl Terminal {
 pub struct Style {
     /// Columns to fit in; `None` for lines of any length, as a pipe wants them.
     pub width: Option<usize>,
-    /// Whether to colour.
+    /// Whether to color.
     pub color: bool,
     /// Whether a person is waiting for the next line.
     pub interactive: bool,
@@ -117,7 +117,7 @@ impl Style {
         }
     }
 
-    /// For a pipe: no colour, no width, UTC.
+    /// For a pipe: no color, no width, UTC.
     #[must_use]
     pub fn plain() -> Self {
         Self::new(ColorChoice::Never, &Terminal::none())
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colour_is_for_terminals_unless_somebody_objects() {
+    fn color_is_for_terminals_unless_somebody_objects() {
         let color = |choice, interactive, no_color| {
             let terminal = Terminal {
                 interactive,

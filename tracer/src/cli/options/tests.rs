@@ -38,7 +38,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((trace.duration, trace.count), (None, None));
     assert_eq!(trace.output.format, Format::Text);
     assert!(trace.netns.is_empty());
-    assert!(!(trace.all || trace.noise || trace.stack || trace.verbose));
+    assert!(!(trace.all || trace.noise || trace.stack || trace.debug));
+    assert!(!trace.detail.verbose && trace.detail.answered);
 }
 
 #[test]
@@ -56,6 +57,7 @@ fn all_options_of_a_trace_arrive() {
         "--noise",
         "--stack",
         "-v",
+        "--debug",
         "--no-kube",
         ":53",
     ]);
@@ -66,7 +68,21 @@ fn all_options_of_a_trace_arrive() {
     assert_eq!(trace.count, Some(7));
     assert_eq!(trace.output.format, Format::Json);
     assert_eq!(trace.netns, ["a", "/run/netns/b"]);
-    assert!(trace.noise && trace.stack && trace.verbose && trace.cluster.no_kube);
+    assert!(trace.noise && trace.stack && trace.debug && trace.cluster.no_kube);
+    assert!(trace.detail.verbose && trace.detail.answered);
+}
+
+#[test]
+fn a_broad_filter_hides_what_was_answered() {
+    let answered = |args: &[&str]| trace(args).detail.answered;
+    assert!(!answered(&["--all"]));
+    assert!(!answered(&["10.244.3.17"]));
+    assert!(!answered(&["10.244.3.0/24:443"]));
+    assert!(!answered(&[":53"]));
+    assert!(answered(&["10.244.3.17:443"]));
+    assert!(answered(&["svc/shop/cart:80"]));
+    assert!(answered(&["10.244.3.17", "--from", "10.244.1.0/24"]));
+    assert!(answered(&["--all", "--answered"]));
 }
 
 #[test]

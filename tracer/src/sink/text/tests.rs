@@ -7,37 +7,46 @@ use unicode_width::UnicodeWidthStr;
 use super::{super::fixtures, *};
 use crate::model::{Layer, LayerResult, LayerRow, Outcome, Summary};
 
+/// Everything there is to show.
+pub(super) const ALL: Detail = Detail {
+    verbose: true,
+    answered: true,
+};
+
 fn text(width: usize, record: &Report) -> String {
-    Text::new(Style {
-        width: Some(width),
-        ..Style::plain()
-    })
+    Text::new(
+        Style {
+            width: Some(width),
+            ..Style::plain()
+        },
+        ALL,
+    )
     .render(record)
 }
 
-/// Colour, with `‹` for the escape character.
-fn coloured(record: &Report) -> String {
+/// Color, with `‹` for the escape character.
+fn colored(record: &Report) -> String {
     let style = Style {
         width: Some(80),
         color: true,
         ..Style::plain()
     };
-    Text::new(style).render(record).replace('\u{1b}', "‹")
+    Text::new(style, ALL).render(record).replace('\u{1b}', "‹")
 }
 
 #[test]
 fn a_syn_dropped_by_a_rule() {
     insta::assert_snapshot!(text(120, &fixtures::syn()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  NETFILTER_DROP
+    09:41:07.312  NETFILTER_DROP  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN
         hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
     ");
     insta::assert_snapshot!(text(80, &fixtures::syn()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  NETFILTER_DROP
+    09:41:07.312  NETFILTER_DROP  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN
         hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
     ");
     insta::assert_snapshot!(text(60, &fixtures::syn()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN
-        NETFILTER_DROP
+    09:41:07.312  NETFILTER_DROP  10.244.1.5:43210 →
+        10.244.3.17:443  tcp SYN
         hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
     ");
 }
@@ -45,8 +54,7 @@ fn a_syn_dropped_by_a_rule() {
 #[test]
 fn a_judged_drop_says_why_and_what_to_do() {
     insta::assert_snapshot!(text(120, &fixtures::judged()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN  policy (confirmed)  NETFILTER_DROP
-        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    09:41:07.312  policy (confirmed)  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN
         addresses 10.244.1.5:43210 → 10.244.3.17:443
         why: the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on port 443
         - 1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ
@@ -56,11 +64,11 @@ fn a_judged_drop_says_why_and_what_to_do() {
         fix: kubectl -n shop apply -f - <<EOF
              kind: NetworkPolicy
              EOF
+        NETFILTER_DROP · hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
     ");
     insta::assert_snapshot!(text(80, &fixtures::judged()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN
-        policy (confirmed)  NETFILTER_DROP
-        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    09:41:07.312  policy (confirmed)  shop/web-7d9f8b6c5-x2x4z:43210 →
+        shop/cart-0:443  tcp SYN
         addresses 10.244.1.5:43210 → 10.244.3.17:443
         why: the policy shop/deny-all isolates shop/cart-0, and no rule admits
              shop/web on port 443
@@ -72,12 +80,12 @@ fn a_judged_drop_says_why_and_what_to_do() {
         fix: kubectl -n shop apply -f - <<EOF
              kind: NetworkPolicy
              EOF
+        NETFILTER_DROP · hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
     ");
     insta::assert_snapshot!(text(60, &fixtures::judged()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 →
-        shop/cart-0:443  tcp SYN  policy (confirmed)
-        NETFILTER_DROP
-        hook FORWARD · nf_hook_slow · dev veth7a1c · netns node
+    09:41:07.312  policy (confirmed)
+        shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443
+        tcp SYN
         addresses 10.244.1.5:43210 → 10.244.3.17:443
         why: the policy shop/deny-all isolates shop/cart-0, and
              no rule admits shop/web on port 443
@@ -90,37 +98,39 @@ fn a_judged_drop_says_why_and_what_to_do() {
         fix: kubectl -n shop apply -f - <<EOF
              kind: NetworkPolicy
              EOF
+        NETFILTER_DROP · hook FORWARD · nf_hook_slow
+        dev veth7a1c · netns node
     ");
 }
 
 #[test]
 fn a_storm_is_one_record() {
     insta::assert_snapshot!(text(80, &fixtures::storm()), @"
-    09:41:07.312  10.244.1.9:50000 → 10.244.3.20:514  udp 1042 B  ×20,412
-        socket (likely)  SOCKET_RCVBUFF
-        udp_queue_rcv_one_skb · dev eth0 · netns 4026532460
+    09:41:07.312  socket (likely)  10.244.1.9:50000 → 10.244.3.20:514  udp 1042 B
+        ×20,412
         why: the receive buffer of port 514 is full
         - the socket holds 212,992 of 212,992 bytes
         fix: sysctl -w net.core.rmem_max=8388608
+        SOCKET_RCVBUFF · udp_queue_rcv_one_skb · dev eth0 · netns 4026532460
     ");
 }
 
 #[test]
 fn an_inner_packet_names_its_tunnel() {
     insta::assert_snapshot!(text(80, &fixtures::vxlan()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp PSH-ACK 1500 B
-        VXLAN_VNI_NOT_FOUND
-        vxlan_rcv · dev eth0 · netns node
+    09:41:07.312  VXLAN_VNI_NOT_FOUND  10.244.1.5:43210 → 10.244.3.17:443
+        tcp PSH-ACK 1500 B
         inside VXLAN 10.0.0.11:53211 → 10.0.0.12:8472
+        vxlan_rcv · dev eth0 · netns node
     ");
 }
 
 #[test]
 fn a_translated_packet_names_its_first_destination_and_shows_its_stack() {
     insta::assert_snapshot!(text(80, &fixtures::dnat()), @"
-    09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53  udp 71 B  IP_OUTNOROUTES
-        ip_forward · dev cni0 · netns node
+    09:41:07.312  IP_OUTNOROUTES  10.244.1.5:40000 → 10.244.2.2:53  udp 71 B
         sent to 10.96.0.10:53, before DNAT
+        ip_forward · dev cni0 · netns node
         stack kfree_skb_reason
               ip_forward
               ip_rcv
@@ -131,23 +141,23 @@ fn a_translated_packet_names_its_first_destination_and_shows_its_stack() {
 #[test]
 fn an_icmp_error_names_the_connection_it_speaks_of() {
     insta::assert_snapshot!(text(80, &fixtures::icmp()), @"
-    09:41:07.312  10.0.0.1 → 10.244.3.17  icmp fragmentation needed  NETFILTER_DROP
-        hook INPUT · nf_hook_slow
+    09:41:07.312  NETFILTER_DROP  10.0.0.1 → 10.244.3.17  icmp fragmentation needed
         about tcp 10.244.3.17:443 → 10.244.1.5:43210
+        hook INPUT · nf_hook_slow
     ");
 }
 
 #[test]
 fn ipv6_addresses_are_never_shortened() {
     insta::assert_snapshot!(text(120, &fixtures::ipv6()), @"
-    09:41:07.312  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 → [fd00:10:244:3:a8bb:ccff:fedd:ee17]:8443  tcp SYN
-        IP_OUTNOROUTES
+    09:41:07.312  IP_OUTNOROUTES  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 → [fd00:10:244:3:a8bb:ccff:fedd:ee17]:8443
+        tcp SYN
         ip6_pkt_discard
     ");
     insta::assert_snapshot!(text(60, &fixtures::ipv6()), @"
-    09:41:07.312  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 →
+    09:41:07.312  IP_OUTNOROUTES
+        [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 →
         [fd00:10:244:3:a8bb:ccff:fedd:ee17]:8443  tcp SYN
-        IP_OUTNOROUTES
         ip6_pkt_discard
     ");
 }
@@ -164,7 +174,7 @@ fn the_start_says_what_is_watched_and_what_cannot_be_seen() {
         interactive: true,
         ..Style::plain()
     };
-    let lines = Text::new(style).render(&fixtures::started());
+    let lines = Text::new(style, ALL).render(&fixtures::started());
     assert!(
         lines.ends_with("\nwaiting for packets; Ctrl-C ends with a summary\n"),
         "{lines}"
@@ -182,8 +192,15 @@ fn a_long_list_of_namespaces_breaks_between_names() {
 
 #[test]
 fn of_one_more_fact_the_fact_is_said() {
+    let brief = |record: &Report| {
+        let style = Style {
+            width: Some(80),
+            ..Style::plain()
+        };
+        Text::new(style, Detail::default()).render(record)
+    };
     let mut record = fixtures::judged();
-    let shown = text(80, &record);
+    let shown = brief(&record);
     let Report::Drop(drop) = &mut record else {
         panic!("not a drop");
     };
@@ -192,7 +209,8 @@ fn of_one_more_fact_the_fact_is_said() {
         assert!(shown.contains(&format!("- {fact}")), "{shown}");
     }
     drop.verdict.evidence.push("a fourth one".to_owned());
-    assert!(text(80, &record).contains("- 2 more facts with -o json"));
+    assert!(brief(&record).contains("- 2 more facts with -v"));
+    assert!(text(80, &record).contains("- a fourth one"));
 }
 
 #[test]
@@ -300,11 +318,10 @@ fn the_summary_counts() {
 }
 
 #[test]
-fn colour_marks_what_words_already_say() {
-    insta::assert_snapshot!(coloured(&fixtures::judged()), @"
-    ‹[2m09:41:07.312‹[0m  shop/web-7d9f8b6c5-x2x4z:43210 → shop/cart-0:443  tcp SYN
-        ‹[1m‹[31mpolicy (confirmed)‹[0m  NETFILTER_DROP
-        ‹[2mhook FORWARD · nf_hook_slow · dev veth7a1c · netns node‹[0m
+fn color_marks_what_words_already_say() {
+    insta::assert_snapshot!(colored(&fixtures::judged()), @"
+    ‹[2m09:41:07.312‹[0m  ‹[1m‹[31mpolicy (confirmed)‹[0m  shop/web-7d9f8b6c5-x2x4z:43210 →
+        shop/cart-0:443  tcp SYN
         ‹[2maddresses 10.244.1.5:43210 → 10.244.3.17:443‹[0m
         why: the policy shop/deny-all isolates shop/cart-0, and no rule admits
              shop/web on port 443
@@ -316,12 +333,13 @@ fn colour_marks_what_words_already_say() {
         ‹[36mfix: kubectl -n shop apply -f - <<EOF‹[0m
         ‹[36m     kind: NetworkPolicy‹[0m
         ‹[36m     EOF‹[0m
+        ‹[2mNETFILTER_DROP · hook FORWARD · nf_hook_slow · dev veth7a1c · netns node‹[0m
     ");
-    insta::assert_snapshot!(coloured(&fixtures::syn()), @"
-    ‹[2m09:41:07.312‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN  ‹[1m‹[31mNETFILTER_DROP‹[0m
+    insta::assert_snapshot!(colored(&fixtures::syn()), @"
+    ‹[2m09:41:07.312‹[0m  ‹[1m‹[31mNETFILTER_DROP‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp SYN
         ‹[2mhook FORWARD · nf_hook_slow · dev veth7a1c · netns node‹[0m
     ");
-    insta::assert_snapshot!(coloured(&fixtures::started()), @"
+    insta::assert_snapshot!(colored(&fixtures::started()), @"
     ‹[2m2026-03-01 09:41:07 UTC‹[0m  watching ‹[1many → 10.244.3.17:443 (tcp), both directions‹[0m
         ‹[2mkernel 6.1.0-28-amd64 · kfree_skb, tcp_retransmit_skb · 12 interfaces‹[0m
     ‹[33m! this kernel does not label drops of VXLAN, bridge and veth: their reason is‹[0m
@@ -333,12 +351,12 @@ fn colour_marks_what_words_already_say() {
             color: true,
             ..Style::plain()
         };
-        let with = Text::new(style).render(&record);
-        assert_eq!(uncoloured(&with), text(80, &record));
+        let with = Text::new(style, ALL).render(&record);
+        assert_eq!(uncolored(&with), text(80, &record));
     }
 }
 
-fn uncoloured(text: &str) -> String {
+fn uncolored(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
@@ -347,22 +365,8 @@ fn uncoloured(text: &str) -> String {
 }
 
 #[test]
-fn what_was_said_just_before_is_not_said_again() {
-    let mut text = Text::new(Style::plain());
-    let first = text.render(&fixtures::storm());
-    let second = text.render(&fixtures::storm());
-    assert!(first.contains("fix: sysctl"));
-    assert!(
-        !second.contains("fix:") && second.contains("why: as above"),
-        "{second}"
-    );
-    text.render(&fixtures::judged());
-    assert_eq!(text.render(&fixtures::storm()), first);
-}
-
-#[test]
 fn a_pipe_gets_whole_lines() {
-    let mut text = Text::new(Style::plain());
+    let mut text = Text::new(Style::plain(), ALL);
     let lines = text.render(&fixtures::ipv6());
     assert_eq!(lines.lines().count(), 2, "{lines}");
 }
@@ -370,10 +374,13 @@ fn a_pipe_gets_whole_lines() {
 #[test]
 fn times_are_local() {
     let zone = TimeZone::fixed(jiff::tz::offset(2));
-    let mut text = Text::new(Style {
-        zone,
-        ..Style::plain()
-    });
+    let mut text = Text::new(
+        Style {
+            zone,
+            ..Style::plain()
+        },
+        ALL,
+    );
     assert!(text.render(&fixtures::syn()).starts_with("11:41:07.312  "));
     assert!(
         text.render(&fixtures::started())

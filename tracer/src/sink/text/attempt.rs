@@ -1,39 +1,69 @@
-//! A connection attempt: its fate in one line and, unless it was answered, how far it came.
+//! A connection attempt: its outcome in one line and, unless it was answered, why, and how far it
+//! came.
+
+use std::time::SystemTime;
 
 use super::{
-    Style,
-    canvas::{Canvas, Paint, Piece, piece},
+    Page,
+    canvas::{Paint, Piece, piece},
     ladder, packet,
-    units::{INDENT, time},
+    units::INDENT,
     verdict::{draw_verdict, point},
 };
 use crate::model::{AttemptReport, Flow, Outcome, Point};
 
-/// Draws an attempt. `told` says whether the record before had the same verdict.
-pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, attempt: &AttemptReport, told: bool) {
-    let mut pieces = vec![piece(time(style, attempt.ts, "%H:%M:%S%.3f"), Paint::Dim)];
+/// Draws an attempt as an entry of its own.
+pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
+    let mut pieces = vec![piece(page.clock(attempt.ts), Paint::Dim)];
+    pieces.extend(blame(attempt));
     pieces.extend(ends(attempt));
     pieces.push(kind(attempt));
-    pieces.extend(fate(attempt));
+    pieces.extend(outcome(attempt));
     if let (Outcome::Answered, Some(flow)) = (attempt.outcome, backend(attempt)) {
         let text = format!("at {}", packet::address(flow.dst, flow.dport));
         pieces.push(piece(text, Paint::Dim));
     }
-    pieces.extend(blame(attempt));
-    canvas.line(0, INDENT, &pieces);
+    page.canvas.line(0, INDENT, &pieces);
     // People trace for failures: of what works, one line is enough.
     if attempt.outcome != Outcome::Answered {
         if attempt.src_pod.is_some() || attempt.dst_pod.is_some() {
             let addresses = packet::ends(&attempt.flow);
-            canvas.labelled(INDENT, "addresses", &addresses, Paint::Dim);
+            page.canvas
+                .labelled(INDENT, "addresses", &addresses, Paint::Dim);
         }
-        let (src, dst) = (attempt.src_owner.as_ref(), attempt.dst_owner.as_ref());
-        packet::draw_owners(canvas, &attempt.flow, src, dst);
-        ladder::draw(canvas, attempt);
+        let owners = (attempt.src_owner.as_ref(), attempt.dst_owner.as_ref());
+        packet::draw_owners(&mut page.canvas, &attempt.flow, owners);
     }
     if let Some(verdict) = &attempt.verdict {
-        draw_verdict(canvas, verdict, told);
+        draw_verdict(page, verdict);
     }
+    if attempt.outcome != Outcome::Answered {
+        ladder::draw(&mut page.canvas, attempt);
+    }
+}
+
+/// Draws how an attempt ended whose drop stands above: right above where it is `adjacent`, and at
+/// the time `of` otherwise.
+pub(super) fn draw_ending(
+    page: &mut Page<'_>,
+    attempt: &AttemptReport,
+    of: SystemTime,
+    adjacent: bool,
+) {
+    let mut pieces = Vec::new();
+    if !adjacent {
+        pieces.push(piece(page.clock(attempt.ts), Paint::Dim));
+        pieces.extend(blame(attempt));
+        pieces.extend(ends(attempt));
+        pieces.push(kind(attempt));
+    }
+    pieces.extend(outcome(attempt));
+    if !adjacent {
+        pieces.push(piece(format!("as at {}", page.clock(of)), Paint::Dim));
+    }
+    let indent = if adjacent { INDENT } else { 0 };
+    page.canvas.line(indent, INDENT, &pieces);
+    ladder::draw(&mut page.canvas, attempt);
 }
 
 /// The dropping point, where there is one.
@@ -84,8 +114,8 @@ fn kind(attempt: &AttemptReport) -> Piece {
     }
 }
 
-/// What became of it, by whom, how late, and after how many tries.
-fn fate(attempt: &AttemptReport) -> Vec<Piece> {
+/// The outcome, who caused it, how late, and after how many tries.
+fn outcome(attempt: &AttemptReport) -> Vec<Piece> {
     let AttemptReport { outcome, dns, .. } = attempt;
     // A refusal is an answer too, if not the one that was hoped for.
     let (mark, paint) = match outcome {

@@ -3,9 +3,10 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    super::{fixtures, text::Text},
+    super::{Text, tests::ALL},
     *,
 };
+use crate::sink::fixtures;
 
 fn text(width: Option<usize>, color: bool) -> String {
     let style = Style {
@@ -13,7 +14,7 @@ fn text(width: Option<usize>, color: bool) -> String {
         color,
         ..Style::plain()
     };
-    Text::new(style).render(&fixtures::reported())
+    Text::new(style, ALL).render(&fixtures::reported())
 }
 
 #[test]

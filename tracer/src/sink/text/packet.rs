@@ -115,19 +115,18 @@ fn icmp(v6: bool, kind: u8, code: u8) -> String {
         (false, 5, _) | (true, 137, _) => "redirect",
         (true, 133, _) => "router solicitation",
         (true, 134, _) => "router advertisement",
-        (true, 135, _) => "neighbour solicitation",
-        (true, 136, _) => "neighbour advertisement",
+        (true, 135, _) => "neighbor solicitation",
+        (true, 136, _) => "neighbor advertisement",
         _ => return format!("type {kind} code {code}"),
     };
     name.to_owned()
 }
 
-/// Whose the addresses are that are no pod's.
+/// The owners of addresses that belong to no pod.
 pub(super) fn draw_owners(
     canvas: &mut Canvas<'_>,
     flow: &Flow,
-    src: Option<&String>,
-    dst: Option<&String>,
+    (src, dst): (Option<&String>, Option<&String>),
 ) {
     for (ip, owner) in [(flow.src, src), (flow.dst, dst)] {
         if let Some(owner) = owner {

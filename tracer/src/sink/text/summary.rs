@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Style,
+    Page,
     canvas::{Canvas, Paint, piece},
     layers,
     units::{INDENT, grouped, time},
@@ -12,7 +12,20 @@ use super::{
 use crate::model::{LayerResult, Outcome, Summary, VerdictCount};
 
 /// Draws the summary.
-pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
+pub(super) fn draw(page: &mut Page<'_>, summary: &Summary) {
+    draw_counts(page, summary);
+    if !summary.verdicts.is_empty() {
+        draw_verdicts(&mut page.canvas, &summary.verdicts);
+    }
+    if !summary.layers.is_empty() {
+        page.canvas.line(0, 0, &[]);
+        layers::draw(&mut page.canvas, page.style, &summary.layers);
+    }
+    draw_conclusion(page, summary);
+}
+
+/// How much was dropped, shown, lost, and how the attempts ended.
+fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
     let Summary {
         ts,
         drops,
@@ -22,10 +35,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         malformed,
         attempts,
         untracked,
-        verdicts,
-        layers: table,
-        verdict: _,
+        ..
     } = summary;
+    let (canvas, style) = (&mut page.canvas, page.style);
     if style.interactive {
         // The terminal has written `^C` where the cursor was.
         canvas.line(0, 0, &[]);
@@ -61,12 +73,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         rows.push(("malformed", *malformed, hint, Paint::Warn));
     }
     if !attempts.is_empty() {
-        let fates: Vec<_> = attempts
+        let outcomes: Vec<_> = attempts
             .iter()
             .map(|(outcome, count)| format!("{} {}", grouped(*count), outcome.name()))
             .collect();
         let all = attempts.values().sum();
-        rows.push(("attempts", all, fates.join(", "), Paint::Plain));
+        rows.push(("attempts", all, outcomes.join(", "), Paint::Plain));
     }
     if *untracked > 0 {
         let hint = if *untracked == 1 {
@@ -91,18 +103,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, summary: &Summary) {
         let head = format!("{name:label$}  {:>number$} ", grouped(*count));
         canvas.labelled(INDENT, &head, meaning, *paint);
     }
-    if !verdicts.is_empty() {
-        draw_verdicts(canvas, verdicts);
-    }
-    if !table.is_empty() {
-        canvas.line(0, 0, &[]);
-        layers::draw(canvas, style, table);
-    }
-    draw_conclusion(canvas, summary);
 }
 
 /// The main verdict, and what to do about it.
-fn draw_conclusion(canvas: &mut Canvas<'_>, summary: &Summary) {
+fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
     let layers = &summary.layers;
     let all: u64 = summary.attempts.values().sum();
     let answered = summary.attempts.get(&Outcome::Answered).copied();
@@ -128,10 +132,10 @@ fn draw_conclusion(canvas: &mut Canvas<'_>, summary: &Summary) {
     } else {
         return;
     };
-    canvas.line(0, 0, &[]);
-    canvas.labelled(INDENT, "verdict:", &text, paint);
+    page.canvas.line(0, 0, &[]);
+    page.canvas.labelled(INDENT, "verdict:", &text, paint);
     if let Some(verdict) = &summary.verdict {
-        draw_remedy(canvas, verdict.policy.as_ref(), &verdict.fix);
+        draw_remedy(page, verdict.policy.as_ref(), &verdict.fix);
     }
 }
 

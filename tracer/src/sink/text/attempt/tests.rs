@@ -2,105 +2,114 @@
 
 use proptest::prelude::*;
 
-use super::super::{Style, canvas::is_unsafe, fixtures::attempts, text::Text};
-use crate::model::Report;
+use super::super::{Text, canvas::is_unsafe, tests::ALL};
+use crate::{
+    model::Report,
+    sink::{Style, fixtures::attempts},
+};
 
 fn text(width: usize, record: &Report) -> String {
-    Text::new(Style {
-        width: Some(width),
-        ..Style::plain()
-    })
+    Text::new(
+        Style {
+            width: Some(width),
+            ..Style::plain()
+        },
+        ALL,
+    )
     .render(record)
 }
 
-/// Colour, with `‹` for the escape character.
-fn coloured(record: &Report) -> String {
+/// Color, with `‹` for the escape character.
+fn colored(record: &Report) -> String {
     let style = Style {
         width: Some(80),
         color: true,
         ..Style::plain()
     };
-    Text::new(style).render(record).replace('\u{1b}', "‹")
+    Text::new(style, ALL).render(record).replace('\u{1b}', "‹")
 }
 
 #[test]
 fn a_syn_that_leaves_in_vxlan_and_never_returns() {
     insta::assert_snapshot!(text(120, &attempts::off_node()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → 10.244.3.17:443  tcp  ✗ unanswered after 1002 ms  3 SYNs
-        off-node (likely)
+    09:41:07.312  off-node (likely)  shop/web-7d9f8b6c5-x2x4z:43210 → 10.244.3.17:443  tcp  ✗ unanswered after 1002 ms
+        3 SYNs
         addresses 10.244.1.5:43210 → 10.244.3.17:443
-        ✓ in   veth1a2b  node  +0.000 ms  ×3
-        ✓ out  vxlan.1   node  +0.031 ms  ×3
-        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 → 192.0.2.2:8472
-        ✗ left by eth0, and nothing came back
         why: 3 SYNs left this node by eth0 inside VXLAN to 192.0.2.2, and nothing came back
         - no packet of this connection was dropped on this node, and 0 events were lost
         - every interface of the node is watched
         - the underlay answered ARP for 192.0.2.2
-    ");
-    insta::assert_snapshot!(text(80, &attempts::off_node()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 → 10.244.3.17:443  tcp
-        ✗ unanswered after 1002 ms  3 SYNs  off-node (likely)
-        addresses 10.244.1.5:43210 → 10.244.3.17:443
         ✓ in   veth1a2b  node  +0.000 ms  ×3
         ✓ out  vxlan.1   node  +0.031 ms  ×3
-        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 →
-               192.0.2.2:8472
+        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 → 192.0.2.2:8472
         ✗ left by eth0, and nothing came back
+    ");
+    insta::assert_snapshot!(text(80, &attempts::off_node()), @"
+    09:41:07.312  off-node (likely)  shop/web-7d9f8b6c5-x2x4z:43210 →
+        10.244.3.17:443  tcp  ✗ unanswered after 1002 ms  3 SYNs
+        addresses 10.244.1.5:43210 → 10.244.3.17:443
         why: 3 SYNs left this node by eth0 inside VXLAN to 192.0.2.2, and nothing
              came back
         - no packet of this connection was dropped on this node, and 0 events were
           lost
         - every interface of the node is watched
         - the underlay answered ARP for 192.0.2.2
-    ");
-    insta::assert_snapshot!(text(60, &attempts::off_node()), @"
-    09:41:07.312  shop/web-7d9f8b6c5-x2x4z:43210 →
-        10.244.3.17:443  tcp  ✗ unanswered after 1002 ms  3 SYNs
-        off-node (likely)
-        addresses 10.244.1.5:43210 → 10.244.3.17:443
         ✓ in   veth1a2b  node  +0.000 ms  ×3
         ✓ out  vxlan.1   node  +0.031 ms  ×3
-        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN
-               192.0.2.1:50000 → 192.0.2.2:8472
+        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 →
+               192.0.2.2:8472
         ✗ left by eth0, and nothing came back
+    ");
+    insta::assert_snapshot!(text(60, &attempts::off_node()), @"
+    09:41:07.312  off-node (likely)
+        shop/web-7d9f8b6c5-x2x4z:43210 → 10.244.3.17:443  tcp
+        ✗ unanswered after 1002 ms  3 SYNs
+        addresses 10.244.1.5:43210 → 10.244.3.17:443
         why: 3 SYNs left this node by eth0 inside VXLAN to
              192.0.2.2, and nothing came back
         - no packet of this connection was dropped on this node,
           and 0 events were lost
         - every interface of the node is watched
         - the underlay answered ARP for 192.0.2.2
+        ✓ in   veth1a2b  node  +0.000 ms  ×3
+        ✓ out  vxlan.1   node  +0.031 ms  ×3
+        ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN
+               192.0.2.1:50000 → 192.0.2.2:8472
+        ✗ left by eth0, and nothing came back
     ");
 }
 
 #[test]
 fn a_syn_dropped_on_this_node() {
     insta::assert_snapshot!(text(80, &attempts::dropped()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ unanswered
-        after 1001 ms  1 SYN  firewall (confirmed)
-        ✓ in   veth7a1c  node  +0.000 ms
-        ✗ not seen beyond veth7a1c
+    09:41:07.312  firewall (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ✗ unanswered after 1001 ms  1 SYN
         why: a rule in the chain inet filter forward dropped the SYN
         - nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in by veth7a1c
         fix: nft delete rule inet filter forward handle 12
+        ✓ in   veth7a1c  node  +0.000 ms
+        ✗ not seen beyond veth7a1c
     ");
 }
 
 #[test]
 fn a_syn_ack_lost_on_the_way_back() {
     insta::assert_snapshot!(text(120, &attempts::lost_on_the_way_back()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ unanswered after 1003 ms  1 SYN  rpfilter (likely)
+    09:41:07.312  rpfilter (likely)  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ unanswered after 1003 ms  1 SYN
+        why: the reverse-path check of eth0 refused the SYN-ACK
+        - rp_filter of eth0 is 1, and the route to 10.244.3.17 leads to eth1
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms  as 192.0.2.1:61002 → 10.244.3.17:443
         ← SYN-ACK
         ✓ in   eth0      node  +1.214 ms  ×2  as 10.244.3.17:443 → 192.0.2.1:61002
         ✗ the SYN-ACK was seen at eth0 and not at veth1a2b
-        why: the reverse-path check of eth0 refused the SYN-ACK
-        - rp_filter of eth0 is 1, and the route to 10.244.3.17 leads to eth1
     ");
     insta::assert_snapshot!(text(60, &attempts::lost_on_the_way_back()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp
-        ✗ unanswered after 1003 ms  1 SYN  rpfilter (likely)
+    09:41:07.312  rpfilter (likely)  10.244.1.5:43210 →
+        10.244.3.17:443  tcp  ✗ unanswered after 1003 ms  1 SYN
+        why: the reverse-path check of eth0 refused the SYN-ACK
+        - rp_filter of eth0 is 1, and the route to 10.244.3.17
+          leads to eth1
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms  as 192.0.2.1:61002 →
                10.244.3.17:443
@@ -108,9 +117,6 @@ fn a_syn_ack_lost_on_the_way_back() {
         ✓ in   eth0      node  +1.214 ms  ×2  as
                10.244.3.17:443 → 192.0.2.1:61002
         ✗ the SYN-ACK was seen at eth0 and not at veth1a2b
-        why: the reverse-path check of eth0 refused the SYN-ACK
-        - rp_filter of eth0 is 1, and the route to 10.244.3.17
-          leads to eth1
     ");
 }
 
@@ -131,40 +137,40 @@ fn a_syn_ack_that_came_another_way() {
 #[test]
 fn refused_by_the_far_end() {
     insta::assert_snapshot!(text(120, &attempts::refused()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ refused by 10.244.3.17 (the far end) after 1 ms  1 SYN
-        socket (confirmed)
+    09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ refused by 10.244.3.17 (the far end)
+        after 1 ms  1 SYN
+        why: nobody listens on 10.244.3.17:443
+        - the RST came in by eth0 0.588 ms after the SYN had left by it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
         ← RST
         ✓ in   eth0      node  +0.610 ms
         ✓ out  veth1a2b  node  +0.633 ms
-        why: nobody listens on 10.244.3.17:443
-        - the RST came in by eth0 0.588 ms after the SYN had left by it
     ");
     insta::assert_snapshot!(text(80, &attempts::refused()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ refused by 10.244.3.17
-        (the far end) after 1 ms  1 SYN  socket (confirmed)
+    09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ✗ refused by 10.244.3.17 (the far end) after 1 ms  1 SYN
+        why: nobody listens on 10.244.3.17:443
+        - the RST came in by eth0 0.588 ms after the SYN had left by it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
         ← RST
         ✓ in   eth0      node  +0.610 ms
         ✓ out  veth1a2b  node  +0.633 ms
-        why: nobody listens on 10.244.3.17:443
-        - the RST came in by eth0 0.588 ms after the SYN had left by it
     ");
 }
 
 #[test]
 fn rejected_by_a_router() {
     insta::assert_snapshot!(text(80, &attempts::rejected()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ rejected by 10.0.0.1 (a
-        router) after 3061 ms  3 SYNs  route (confirmed)
+    09:41:07.312  route (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ✗ rejected by 10.0.0.1 (a router) after 3061 ms  3 SYNs
+        why: the router 10.0.0.1 cannot reach 10.244.3.17: host unreachable
         ✓ in   veth1a2b  node     +0.000 ms
         ✓ out  eth0      node     +0.022 ms
         ← ICMP error
         ✓ in   eth0      node  +3061.400 ms  as 10.0.0.1 → 10.244.1.5
         ✓ out  veth1a2b  node  +3061.418 ms  as 10.0.0.1 → 10.244.1.5
-        why: the router 10.0.0.1 cannot reach 10.244.3.17: host unreachable
     ");
 }
 
@@ -181,37 +187,37 @@ fn what_was_answered_is_one_line() {
 #[test]
 fn a_stall_shows_what_each_hop_takes() {
     insta::assert_snapshot!(text(80, &attempts::stalled()), @"
-    09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ stalled after 6400 ms
-        1 SYN  corrects: answered  mtu (likely)
+    09:41:07.312  mtu (likely)  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ stalled
+        after 6400 ms  1 SYN  corrects: answered
+        why: segments of 1448 bytes are retransmitted while small ones pass
+        - 5 retransmissions of 1500 bytes, and vxlan.1 takes 1450
         ✓ in   veth1a2b  node  +0.000 ms  mtu 1500
         ✓ out  vxlan.1   node  +0.031 ms  mtu 1450
         ← SYN-ACK
         ✓ in   vxlan.1   node  +0.402 ms  mtu 1450
         ✓ out  veth1a2b  node  +0.420 ms  mtu 1500
         ✗ data does not get through
-        why: segments of 1448 bytes are retransmitted while small ones pass
-        - 5 retransmissions of 1500 bytes, and vxlan.1 takes 1450
     ");
 }
 
 #[test]
 fn a_dns_query_is_an_attempt_and_nxdomain_an_answer() {
     insta::assert_snapshot!(text(120, &attempts::dns_unanswered()), @"
-    09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53 (for 10.96.0.10:53)  dns A cart.shop.svc.cluster.local  ✗ unanswered
-        after 1000 ms  2 queries  off-node (likely)
+    09:41:07.312  off-node (likely)  10.244.1.5:40000 → 10.244.2.2:53 (for 10.96.0.10:53)  dns A cart.shop.svc.cluster.local
+        ✗ unanswered after 1000 ms  2 queries
+        why: 2 queries left this node by eth0, and nothing came back
         ✓ in   veth1a2b  node  +0.000 ms  ×2
         ✓ out  eth0      node  +0.025 ms  ×2
         ✗ left by eth0, and nothing came back
-        why: 2 queries left this node by eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(80, &attempts::dns_unanswered()), @"
-    09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53 (for 10.96.0.10:53)
-        dns A cart.shop.svc.cluster.local  ✗ unanswered after 1000 ms  2 queries
-        off-node (likely)
+    09:41:07.312  off-node (likely)  10.244.1.5:40000 → 10.244.2.2:53
+        (for 10.96.0.10:53)  dns A cart.shop.svc.cluster.local  ✗ unanswered
+        after 1000 ms  2 queries
+        why: 2 queries left this node by eth0, and nothing came back
         ✓ in   veth1a2b  node  +0.000 ms  ×2
         ✓ out  eth0      node  +0.025 ms  ×2
         ✗ left by eth0, and nothing came back
-        why: 2 queries left this node by eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(120, &attempts::dns_nxdomain()), @"
     09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53 (for 10.96.0.10:53)  dns A cart.shop.svc.cluster.local  ✓ answered
@@ -242,32 +248,32 @@ fn ipv6_addresses_are_never_shortened() {
 }
 
 #[test]
-fn colour_follows_the_marks() {
-    insta::assert_snapshot!(coloured(&attempts::dropped()), @"
-    ‹[2m09:41:07.312‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp  ‹[1m‹[31m✗ unanswered‹[0m
-        after 1001 ms  1 SYN  ‹[1m‹[31mfirewall (confirmed)‹[0m
-        ‹[32m✓‹[0m in   veth7a1c  ‹[2mnode‹[0m  +0.000 ms
-        ‹[1m‹[31m✗ not seen beyond veth7a1c‹[0m
+fn color_follows_the_marks() {
+    insta::assert_snapshot!(colored(&attempts::dropped()), @"
+    ‹[2m09:41:07.312‹[0m  ‹[1m‹[31mfirewall (confirmed)‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ‹[1m‹[31m✗ unanswered‹[0m after 1001 ms  1 SYN
         why: a rule in the chain inet filter forward dropped the SYN
         ‹[2m- nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in by veth7a1c‹[0m
         ‹[36mfix: nft delete rule inet filter forward handle 12‹[0m
+        ‹[32m✓‹[0m in   veth7a1c  ‹[2mnode‹[0m  +0.000 ms
+        ‹[1m‹[31m✗ not seen beyond veth7a1c‹[0m
     ");
-    insta::assert_snapshot!(coloured(&attempts::refused()), @"
-    ‹[2m09:41:07.312‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp  ‹[33m✗ refused by 10.244.3.17‹[0m
-        ‹[33m(the far end)‹[0m after 1 ms  1 SYN  ‹[33msocket (confirmed)‹[0m
+    insta::assert_snapshot!(colored(&attempts::refused()), @"
+    ‹[2m09:41:07.312‹[0m  ‹[33msocket (confirmed)‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ‹[33m✗ refused by 10.244.3.17 (the far end)‹[0m after 1 ms  1 SYN
+        why: nobody listens on 10.244.3.17:443
+        ‹[2m- the RST came in by eth0 0.588 ms after the SYN had left by it‹[0m
         ‹[32m✓‹[0m in   veth1a2b  ‹[2mnode‹[0m  +0.000 ms
         ‹[32m✓‹[0m out  eth0      ‹[2mnode‹[0m  +0.022 ms
         ‹[1m← RST‹[0m
         ‹[32m✓‹[0m in   eth0      ‹[2mnode‹[0m  +0.610 ms
         ‹[32m✓‹[0m out  veth1a2b  ‹[2mnode‹[0m  +0.633 ms
-        why: nobody listens on 10.244.3.17:443
-        ‹[2m- the RST came in by eth0 0.588 ms after the SYN had left by it‹[0m
     ");
-    insta::assert_snapshot!(coloured(&attempts::answered()), @"
+    insta::assert_snapshot!(colored(&attempts::answered()), @"
     ‹[2m09:41:07.312‹[0m  shop/web-0:43210 → 10.96.7.7:443  tcp  ‹[32m✓ answered‹[0m after 2 ms
         1 SYN  ‹[2mat 10.244.3.17:443‹[0m
     ");
-    insta::assert_snapshot!(coloured(&attempts::dns_nxdomain()), @"
+    insta::assert_snapshot!(colored(&attempts::dns_nxdomain()), @"
     ‹[2m09:41:07.312‹[0m  10.244.1.5:40000 → 10.244.2.2:53 ‹[2m(for 10.96.0.10:53)‹[0m
         dns A cart.shop.svc.cluster.local  ‹[32m✓ answered‹[0m ‹[33mNXDOMAIN‹[0m after 3 ms  1 query
     ");
@@ -275,21 +281,8 @@ fn colour_follows_the_marks() {
 
 #[test]
 fn a_pipe_gets_whole_lines() {
-    let lines = Text::new(Style::plain()).render(&attempts::ipv6());
+    let lines = Text::new(Style::plain(), ALL).render(&attempts::ipv6());
     assert_eq!(lines.lines().count(), 4, "{lines}");
-}
-
-#[test]
-fn a_verdict_told_just_before_is_not_told_again() {
-    let mut text = Text::new(Style::plain());
-    let first = text.render(&attempts::dropped());
-    text.render(&attempts::answered());
-    let second = text.render(&attempts::dropped());
-    assert!(first.contains("fix: nft"));
-    assert!(
-        !second.contains("fix:") && second.contains("why: as above"),
-        "{second}"
-    );
 }
 
 proptest! {

@@ -1,18 +1,18 @@
-//! Lines that fit: wrapping, eliding, colour, and no control character from a foreign name.
+//! Lines that fit: wrapping, eliding, color, and no control character from a foreign name.
 
 use std::{borrow::Cow, iter};
 
 use anstyle::{AnsiColor, Style as Ansi};
 use unicode_width::UnicodeWidthStr;
 
-use super::Style;
+use crate::sink::Style;
 
 /// Below this, wrapping would make matters worse.
 pub(super) const NARROWEST: usize = 40;
 
-/// What a piece of text means; colour is added to the words, never instead of them.
+/// What a piece of text means; color is added to the words, never instead of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(crate) enum Paint {
     /// Nothing special.
     Plain,
     /// Detail that may be skipped.
@@ -45,7 +45,7 @@ impl Paint {
 
 /// A piece of text that is not broken.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     text: String,
     paint: Paint,
     gap: &'static str,
@@ -53,7 +53,7 @@ pub(super) struct Piece {
 }
 
 /// A piece, two blanks after the one before.
-pub(super) fn piece(text: impl AsRef<str>, paint: Paint) -> Piece {
+pub(crate) fn piece(text: impl AsRef<str>, paint: Paint) -> Piece {
     Piece {
         text: sanitized(text.as_ref()).into_owned(),
         paint,
@@ -64,31 +64,31 @@ pub(super) fn piece(text: impl AsRef<str>, paint: Paint) -> Piece {
 
 impl Piece {
     /// Another gap to the piece before it.
-    pub(super) fn after(mut self, gap: &'static str) -> Self {
+    pub(crate) fn after(mut self, gap: &'static str) -> Self {
         self.gap = gap;
         self
     }
 
     /// Another paint.
-    pub(super) fn painted(mut self, paint: Paint) -> Self {
+    pub(crate) fn painted(mut self, paint: Paint) -> Self {
         self.paint = paint;
         self
     }
 
     /// Blanks up to this many columns, for what stands in a table.
-    pub(super) fn padded(mut self, columns: usize) -> Self {
+    pub(crate) fn padded(mut self, columns: usize) -> Self {
         let blanks = columns.saturating_sub(self.text.width());
         self.text.extend(iter::repeat_n(' ', blanks));
         self
     }
 
     /// How many columns it takes.
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.text.width()
     }
 
     /// Its middle may be left out where it is too wide.
-    pub(super) fn elidable(mut self) -> Self {
+    pub(crate) fn elidable(mut self) -> Self {
         self.elidable = true;
         self
     }
@@ -96,25 +96,25 @@ impl Piece {
 
 /// Collects lines.
 #[derive(Debug)]
-pub(super) struct Canvas<'a> {
+pub(crate) struct Canvas<'a> {
     style: &'a Style,
     out: String,
 }
 
 impl<'a> Canvas<'a> {
-    pub(super) fn new(style: &'a Style) -> Self {
+    pub(crate) fn new(style: &'a Style) -> Self {
         Self {
             style,
             out: String::new(),
         }
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.out
     }
 
     /// A line that breaks between pieces, and goes on indented by `hang`.
-    pub(super) fn line(&mut self, indent: usize, hang: usize, pieces: &[Piece]) {
+    pub(crate) fn line(&mut self, indent: usize, hang: usize, pieces: &[Piece]) {
         let width = self.style.width.map(|width| width.max(NARROWEST));
         let mut brush = Paint::Plain;
         let mut column = indent;
@@ -134,7 +134,7 @@ impl<'a> Canvas<'a> {
                 _ => Cow::Borrowed(piece.text.as_str()),
             };
             if !fresh {
-                // A gap between equals keeps their colour, so that a sentence is painted once.
+                // A gap between equals keeps their color, so that a sentence is painted once.
                 if brush != piece.paint {
                     self.paint(&mut brush, Paint::Plain);
                 }
@@ -151,7 +151,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// A label and a sentence that wraps beside it.
-    pub(super) fn labelled(&mut self, indent: usize, label: &str, text: &str, paint: Paint) {
+    pub(crate) fn labelled(&mut self, indent: usize, label: &str, text: &str, paint: Paint) {
         let hang = indent + label.width() + 1;
         let words = text
             .split_whitespace()
@@ -164,7 +164,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Lines to copy: neither wrapped nor shortened.
-    pub(super) fn verbatim(&mut self, indent: usize, label: &str, text: &str, paint: Paint) {
+    pub(crate) fn verbatim(&mut self, indent: usize, label: &str, text: &str, paint: Paint) {
         let mut label = Cow::Borrowed(label);
         for line in text.lines() {
             let mut brush = Paint::Plain;
@@ -194,13 +194,13 @@ impl<'a> Canvas<'a> {
 }
 
 /// Whether a terminal could take it for a command, or show other text than is there.
-pub(super) fn is_unsafe(c: char) -> bool {
+pub(in crate::sink) fn is_unsafe(c: char) -> bool {
     let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}');
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || reorders
 }
 
-pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
+pub(in crate::sink) fn sanitized(text: &str) -> Cow<'_, str> {
     if text.contains(is_unsafe) {
         Cow::Owned(text.replace(is_unsafe, "\u{fffd}"))
     } else {

@@ -5,11 +5,11 @@ use std::ops::Range;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
 
 use super::{
-    Style,
     canvas::{Canvas, NARROWEST, Paint, piece, sanitized},
     units::INDENT,
 };
 use crate::model::{LayerResult, LayerRow};
+use crate::sink::Style;
 
 const HEADER: [&str; 5] = ["Layer", "Test", "Result", "Evidence", "Verdict"];
 /// Columns between columns.
@@ -69,7 +69,13 @@ fn layout(rows: &[LayerRow], width: Option<usize>) -> (Table, Range<usize>) {
         };
         let (evidence, verdict) = (text(&row.evidence), text(&row.verdict));
         let result = result(row.result);
-        table.add_row([row.layer.name(), &row.test, result, &evidence, &verdict]);
+        table.add_row([
+            row.layer.name(),
+            row.test.as_ref(),
+            result,
+            &evidence,
+            &verdict,
+        ]);
     }
     let mut wide: Vec<_> = table.column_max_content_widths();
     if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use super::Style;
+use crate::sink::Style;
 
 /// How far the lines below a record's first one are indented.
 pub(super) const INDENT: usize = 4;

@@ -1,0 +1,159 @@
+//! Records for people: each entry begins with its verdict, and the trace reads as one story.
+
+mod attempt;
+mod canvas;
+mod drop;
+mod ladder;
+mod layers;
+mod packet;
+mod repeats;
+mod started;
+mod story;
+mod summary;
+mod units;
+mod verdict;
+
+use std::{collections::HashSet, io, time::SystemTime};
+
+pub(super) use self::canvas::{is_unsafe, sanitized};
+use self::{
+    canvas::{Canvas, Paint},
+    story::{Showing, Story},
+    units::{grouped, time},
+};
+use super::{Detail, Sink, Style};
+use crate::model::{Lost, Report};
+
+/// Renders records as text.
+#[derive(Debug)]
+pub(super) struct Text {
+    style: Style,
+    detail: Detail,
+    story: Story,
+    manifests: Manifests,
+}
+
+/// The manifests shown so far: each is long, and is shown once in a trace.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    shown: HashSet<String>,
+}
+
+/// Manifests that are remembered. One beyond that is shown each time.
+const MAX_MANIFESTS: usize = 256;
+
+impl Manifests {
+    /// Whether this manifest stands further up already.
+    fn is_known(&mut self, manifest: &str) -> bool {
+        if self.shown.contains(manifest) {
+            return true;
+        }
+        if self.shown.len() < MAX_MANIFESTS {
+            self.shown.insert(manifest.to_owned());
+        }
+        false
+    }
+}
+
+impl Text {
+    pub(super) fn new(style: Style, detail: Detail) -> Self {
+        Self {
+            style,
+            detail,
+            story: Story::default(),
+            manifests: Manifests::default(),
+        }
+    }
+
+    /// The lines of one record.
+    pub(super) fn render(&mut self, record: &Report) -> String {
+        let mut page = Page {
+            canvas: Canvas::new(&self.style),
+            style: &self.style,
+            verbose: self.detail.verbose,
+            manifests: &mut self.manifests,
+        };
+        match record {
+            Report::Started(started) => started::draw(&mut page, started),
+            Report::Drop(drop) => {
+                if self.story.drop(drop) == Showing::Entry {
+                    drop::draw(&mut page, drop);
+                }
+            }
+            Report::Attempt(attempt) => match self.story.attempt(attempt, self.detail.answered) {
+                Showing::Entry => attempt::draw(&mut page, attempt),
+                Showing::Ending { of, adjacent } => {
+                    attempt::draw_ending(&mut page, attempt, of, adjacent);
+                }
+                Showing::Counted | Showing::Hidden => {}
+            },
+            Report::Lost(lost) => {
+                self.story.interrupted();
+                draw_lost(&mut page, lost);
+            }
+            Report::Summary(summary) => {
+                let end = summary.ts.unwrap_or_else(SystemTime::now);
+                for repeats in self.story.due(end, true) {
+                    repeats::draw(&mut page, &repeats);
+                }
+                summary::draw(&mut page, summary);
+            }
+        }
+        page.canvas.finish()
+    }
+}
+
+impl Sink for Text {
+    fn report(&mut self, record: &Report) -> io::Result<String> {
+        Ok(self.render(record))
+    }
+
+    fn tick(&mut self, now: SystemTime) -> String {
+        let mut page = Page {
+            canvas: Canvas::new(&self.style),
+            style: &self.style,
+            verbose: self.detail.verbose,
+            manifests: &mut self.manifests,
+        };
+        for repeats in self.story.due(now, false) {
+            repeats::draw(&mut page, &repeats);
+        }
+        page.canvas.finish()
+    }
+
+    fn resize(&mut self, columns: Option<usize>) {
+        self.style.width = columns;
+    }
+}
+
+/// What an entry is drawn on, and with.
+#[derive(Debug)]
+struct Page<'a> {
+    canvas: Canvas<'a>,
+    style: &'a Style,
+    /// Whether all facts are shown.
+    verbose: bool,
+    manifests: &'a mut Manifests,
+}
+
+impl Page<'_> {
+    /// The time of day, for the beginning of an entry.
+    fn clock(&self, at: SystemTime) -> String {
+        time(self.style, at, "%H:%M:%S%.3f")
+    }
+}
+
+fn draw_lost(page: &mut Page<'_>, lost: &Lost) {
+    let Lost { ts, events, place } = lost;
+    let stamp = page.clock(*ts);
+    let text = format!(
+        "{} event{} lost in {place}: not every drop is shown",
+        grouped(*events),
+        if *events == 1 { "" } else { "s" },
+    );
+    page.canvas
+        .labelled(0, &format!("{stamp}  !"), &text, Paint::Warn);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! What has happened again: one line with the count, instead of an entry each.
+
+use super::{
+    Page,
+    canvas::{Paint, piece},
+    packet,
+    story::Repeats,
+    units::{INDENT, grouped},
+};
+use crate::words;
+
+pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
+    let (server, port) = repeats.server;
+    let mut counts = Vec::new();
+    if repeats.packets > 0 {
+        counts.push(format!("×{}", grouped(repeats.packets)));
+    }
+    if repeats.attempts > 0 {
+        counts.push(words::count(repeats.attempts, "more attempt"));
+    }
+    let seconds = repeats.span.as_secs_f64();
+    let span = if seconds < 1.0 {
+        format!("in {:.0} ms", seconds * 1000.0)
+    } else {
+        format!("in {seconds:.0} s")
+    };
+    let ends = format!(
+        "{} → {}",
+        packet::address(repeats.client, None),
+        packet::address(server, port)
+    );
+    page.canvas.line(
+        0,
+        INDENT,
+        &[
+            piece(page.clock(repeats.until), Paint::Dim),
+            piece(counts.join(", "), Paint::Bold),
+            piece(span, Paint::Plain).after(" "),
+            piece(repeats.point.name(), Paint::Warn),
+            piece(ends, Paint::Plain).elidable(),
+            piece(format!("as at {}", page.clock(repeats.of)), Paint::Dim),
+        ],
+    );
+}
