@@ -9,6 +9,7 @@
 //! - [`model`]: the types that everything else speaks in
 //! - [`cli`]: what the user asks for
 //! - [`kernel`]: the running kernel's facts, and the probes in it
+//! - [`net`]: the kernel's network: links, routes, neighbors, namespaces
 //! - [`decode`]: from the kernel's bytes to typed facts
 //! - [`node`]: facts of the node, read on demand
 //! - [`cluster`]: pods, Services and policies; [`policy`]: what the policies make of a flow
@@ -27,6 +28,7 @@ pub mod decode;
 pub mod engine;
 pub mod kernel;
 pub mod model;
+pub mod net;
 pub mod node;
 pub mod policy;
 pub mod report;

@@ -18,7 +18,7 @@ use crate::{
         options::{Proto, TraceConfig},
     },
     cluster::resolve::Socket,
-    kernel::netns,
+    net::netns,
 };
 
 /// Builds the filter that the kernel programs match packets with.

@@ -21,14 +21,16 @@ use crate::{
     kernel::{
         btf::KernelBtf,
         clock::Clock,
-        interfaces::{Namespace, Watch},
-        netns::NetnsNames,
         preflight::Preflight,
         probes::{Attachment, Probes, RETRANSMIT, Settings, TRACEPOINT, TcProbes},
         reasons::Reasons,
         symbols,
     },
     model::Started,
+    net::{
+        Watch,
+        netns::{Namespace, NetnsNames},
+    },
     sink::Printer,
 };
 

@@ -6,8 +6,9 @@ use super::attempt::{Attempt, Reply, Step};
 use crate::decode::sighting::Key;
 use crate::{
     decode::drop::original_destination,
-    kernel::{clock::Clock, netns::NetnsNames},
+    kernel::clock::Clock,
     model::{AttemptReport, Dns, Flow, Hop, Outcome, SocketAddress, Verdict},
+    net::netns::NetnsNames,
 };
 
 /// What a fate is told with.

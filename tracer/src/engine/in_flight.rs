@@ -18,12 +18,11 @@ use crate::{
     },
     kernel::{
         clock::{Clock, monotonic_nanos},
-        interfaces::{Inventory, Kind},
         probes::Probes,
     },
+    net::{Inventory, Kind, netns::NetnsRef},
     node::{
         listener::{ListenerFacts, Reading},
-        netns::NetnsRef,
         silent_hop::SilentHop,
     },
     verdict::{attempts as judge, attempts::Surroundings},
@@ -129,7 +128,7 @@ impl Fates {
                 .collect(),
             lost: self.lost - attempt.lost_before,
             last_interface: interface.map(|interface| judge::Interface {
-                kind: kind_name(&interface.kind).to_owned(),
+                kind: kind_name(&interface.link.kind).to_owned(),
                 leads_off: interface.is_uplink,
             }),
             destination_is_local: last.is_some_and(|hop| {
@@ -170,16 +169,20 @@ fn kind_name(kind: &Kind) -> &str {
         Kind::Physical => "physical",
         Kind::Loopback => "loopback",
         Kind::Veth => "veth",
-        Kind::Bridge => "bridge",
+        Kind::Bridge(_) => "bridge",
         Kind::Vxlan(_) => "VXLAN",
-        Kind::Geneve { .. } => "Geneve",
+        Kind::Geneve(_) => "Geneve",
         Kind::Ipip => "IP-in-IP",
         Kind::Gre => "GRE",
         Kind::Tun => "tun",
-        Kind::Vlan => "VLAN",
+        Kind::Vlan { .. } => "VLAN",
         Kind::Bond => "bond",
         Kind::Wireguard => "WireGuard",
         Kind::Dummy => "dummy",
+        Kind::Netkit => "netkit",
+        Kind::Macvlan(_) => "macvlan",
+        Kind::Ipvlan => "ipvlan",
+        Kind::Vrf { .. } => "vrf",
         Kind::Other(name) => name,
     }
 }

@@ -13,11 +13,10 @@ use super::{
 };
 use crate::{
     decode::sighting::Key,
-    kernel::interfaces::{Interface, Inventory},
     model::{Direction, Outcome},
+    net::{Interface, Inventory, netns::NetnsRef},
     node::{
         listener::{Before, ListenerFacts, Reading},
-        netns::NetnsRef,
         owner,
     },
 };
@@ -85,7 +84,7 @@ impl Fates {
 
 /// The index of the other end of a veth; `None` for interfaces that are none, such as a bridge.
 fn behind(interface: &Interface) -> Option<u32> {
-    interface.peer().map(|peer| peer.ifindex)
+    interface.link.peer().map(|peer| peer.ifindex)
 }
 
 impl Session<'_> {

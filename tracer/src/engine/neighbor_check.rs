@@ -9,14 +9,14 @@ use super::{
 };
 use crate::{
     decode::sighting::Key,
-    kernel::interfaces::Inventory,
     model::{Direction, Outcome},
-    node::{netns::NetnsRef, route::Packet, silent_hop::SilentHop},
+    net::{Inventory, RouteKey, netns::NetnsRef},
+    node::silent_hop::SilentHop,
 };
 
 impl Fates {
     /// A packet that came in and was not seen to leave: its namespace, and how it would go on.
-    fn waiting(&self, key: &Key, inventory: &Inventory) -> Option<(NetnsRef, Packet)> {
+    fn waiting(&self, key: &Key, inventory: &Inventory) -> Option<(NetnsRef, RouteKey)> {
         let attempt = self.table.get(key)?;
         let last = attempt.last_hop()?;
         let destination = IpAddr::from(last.flow.dst);
@@ -25,11 +25,11 @@ impl Fates {
         let waits =
             last.place.dir == Direction::In && !is_local(inventory, last.place.netns, destination);
         (is_silent && waits).then(|| {
-            let packet = Packet {
+            let packet = RouteKey {
                 src: Some(last.flow.src.into()),
                 iif: Some(last.place.ifindex),
                 proto: Some(last.flow.proto),
-                ..Packet::to(destination)
+                ..RouteKey::to(destination)
             };
             (NetnsRef::Inode(last.place.netns), packet)
         })

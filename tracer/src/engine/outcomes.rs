@@ -14,8 +14,9 @@ use crate::{
         attempt::Attempt,
         attempt_record::{self, Fate},
     },
-    kernel::{clock::monotonic_nanos, interfaces::Inventory},
+    kernel::clock::monotonic_nanos,
     model::{AttemptReport, Outcome, Report},
+    net::Inventory,
     verdict::{attempts as judge, attempts::Surroundings, cluster::refine},
 };
 

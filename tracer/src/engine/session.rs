@@ -33,11 +33,10 @@ use crate::{
     },
     kernel::{
         clock::monotonic_nanos,
-        interfaces::Inventory,
-        netns::NetnsNames,
         probes::{EventStream, Probes, Tallies},
     },
     model::{DropReport, Flow, Lost, Report, Started, Summary, Verdict},
+    net::{Inventory, netns::NetnsNames},
     node::facts::NodeFacts,
     report::layers::Layers,
     sink::{self, Delivery, Printer, Terminal},

@@ -2,15 +2,12 @@
 //!
 //! - [`btf`]: the only reader of BTF
 //! - [`probes`]: the only user of aya
-//! - [`interfaces`]: the network interfaces, and what changes about them
-//! - [`reasons`], [`symbols`], [`hook`], [`netns`], [`clock`]: numbers to names
+//! - [`reasons`], [`symbols`], [`hook`], [`clock`]: numbers to names
 //! - [`preflight`]: what this kernel and this process can and cannot do
 
 pub mod btf;
 pub mod clock;
 pub mod hook;
-pub mod interfaces;
-pub mod netns;
 pub mod preflight;
 pub mod probes;
 pub mod reasons;

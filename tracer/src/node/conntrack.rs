@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
 
-use super::{netns::read_if_there, sysctl};
+use super::sysctl::{self, read_if_there};
 
 /// The connection tracking table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::netns::read_if_there;
+use super::sysctl::read_if_there;
 
 /// Names of counters that say why packets went.
 pub mod name {

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use super::{
     conntrack::Conntrack,
     gather::{DropContext, Fact, Question},
-    netns::{Inside, NetnsRef, in_netns_async},
     ruleset::{Hint, HookPacket, Ruleset, Suspects},
     world::{Part, World},
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{Fix, Hook, Protocol, Reason},
+    net::netns::{Inside, NetnsRef, in_netns_async},
 };
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;

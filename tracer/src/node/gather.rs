@@ -6,22 +6,17 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{
-    fdb,
-    link::{self, LinkFacts},
     listener::{Before, ListenerFacts},
     mtu::{Encapsulation, Hop},
-    neighbour::{self, Neighbour},
-    netns::Inside,
     overlay::{Overlay, Remote},
     programs::{self, Program},
-    qdisc::{self, Qdisc},
-    route::{Forwarding, Lookup, Packet, RouteKind},
+    route::{Forwarding, Lookup},
     rpfilter::RpFilter,
-    rtnetlink::Rtnetlink,
 };
+use crate::net::{FdbEntry, Link, Neighbor, Qdisc, RouteKey, RouteKind, Rtnetlink, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +28,7 @@ pub enum Fact {
     /// The reverse-path filter.
     RpFilter,
     /// Entries for the next hop, and for the destination.
-    Neighbour,
+    Neighbor,
     /// Tunnels, and what is missing on the way through one.
     Overlay,
     /// Programs and filters at the interface.
@@ -80,11 +75,11 @@ pub struct Question {
 #[derive(Clone, Debug, Default)]
 pub struct DropContext {
     /// The interface that the packet was dropped at.
-    pub link: Option<LinkFacts>,
+    pub link: Option<Link>,
     /// The interface that it came in by.
-    pub incoming: Option<LinkFacts>,
+    pub incoming: Option<Link>,
     /// The other end of the veth pair that it was dropped at.
-    pub peer: Option<LinkFacts>,
+    pub peer: Option<Link>,
     /// Its route.
     pub route: Option<Lookup>,
     /// Whether the interface it came in by forwards.
@@ -92,13 +87,13 @@ pub struct DropContext {
     /// The reverse-path filter of the interface it came in by.
     pub rpfilter: Option<RpFilter>,
     /// Entries for the next hop and for the destination, on all interfaces.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbors: Vec<Neighbor>,
     /// The way through the tunnel that it takes, or was dropped at.
     pub overlay: Option<Overlay>,
     /// The way to the remote VTEP, of a packet that was in a tunnel.
     pub remote: Option<Remote>,
     /// All VXLAN devices of the namespace.
-    pub tunnels: Vec<LinkFacts>,
+    pub tunnels: Vec<Link>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each
     /// kind, those at ingress first.
     pub programs: Vec<Program>,
@@ -123,7 +118,7 @@ impl DropContext {
     /// The kernel cannot be asked at all. Anything less is a gap.
     pub fn read(inside: Inside, question: &Question) -> Result<Self> {
         let mut reader = Reader {
-            rtnetlink: Rtnetlink::open()?,
+            rtnetlink: Rtnetlink::open().context("cannot open an rtnetlink socket")?,
             inside,
             question,
             found: Self::default(),
@@ -150,15 +145,14 @@ impl Reader<'_> {
             Some(iif) => self.link(iif),
             None => None,
         };
-        if wants(Fact::Route) || wants(Fact::Neighbour) || wants(Fact::Overlay) || wants(Fact::Mtu)
-        {
+        if wants(Fact::Route) || wants(Fact::Neighbor) || wants(Fact::Overlay) || wants(Fact::Mtu) {
             self.route();
         }
         if wants(Fact::RpFilter) {
             self.rpfilter();
         }
-        if wants(Fact::Neighbour) {
-            self.neighbours();
+        if wants(Fact::Neighbor) {
+            self.neighbors();
         }
         if wants(Fact::Overlay) || wants(Fact::Mtu) {
             self.overlay();
@@ -174,7 +168,7 @@ impl Reader<'_> {
             }
             if wants(Fact::Qdisc) {
                 let found = self.step("the interface's queues", |reader| {
-                    qdisc::read(&reader.rtnetlink, link.ifindex)
+                    Ok(reader.rtnetlink.qdiscs(link.ifindex)?)
                 });
                 self.found.qdiscs = found.unwrap_or_default();
             }
@@ -209,12 +203,12 @@ impl Reader<'_> {
         }
     }
 
-    fn link(&mut self, ifindex: u32) -> Option<LinkFacts> {
+    fn link(&mut self, ifindex: u32) -> Option<Link> {
         if ifindex == 0 {
             return None;
         }
         let what = format!("interface {ifindex}");
-        let found = self.step(&what, |reader| link::by_index(&reader.rtnetlink, ifindex))?;
+        let found = self.step(&what, |reader| Ok(reader.rtnetlink.link(ifindex)?))?;
         if found.is_none() {
             self.found.gaps.push(format!("{what} has gone"));
         }
@@ -223,16 +217,16 @@ impl Reader<'_> {
 
     fn route(&mut self) {
         let question = self.question;
-        let packet = Packet {
-            dst: question.dst,
+        let packet = RouteKey {
             // For one that is sent from here, the source is not always an address of the namespace.
             src: question.iif.and(Some(question.src)),
             iif: question.iif.filter(|iif| *iif != 0),
             mark: question.mark,
             proto: Some(question.proto),
+            ..RouteKey::to(question.dst)
         };
         self.found.route = self.step("the packet's route", |reader| {
-            Lookup::read(&reader.rtnetlink, packet)
+            Ok(Lookup::read(&reader.rtnetlink, packet)?)
         });
         if let Some(name) = self.found.incoming.as_ref().map(|link| link.name.clone()) {
             let version = if question.dst.is_ipv4() { 4 } else { 6 };
@@ -267,22 +261,24 @@ impl Reader<'_> {
         self.found.rpfilter = found.flatten();
     }
 
-    fn neighbours(&mut self) {
+    fn neighbors(&mut self) {
         let dst = self.question.dst;
         let route = self.found.route.as_ref();
         let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
         let gateway = route.and_then(|route| route.gateway);
         let addresses: BTreeSet<_> = gateway.into_iter().chain([dst]).collect();
         for address in addresses {
-            let found = self.step("the neighbour entries", |reader| {
-                neighbour::read(&reader.rtnetlink, address, None)
+            let found = self.step("the neighbor entries", |reader| {
+                Ok(reader.rtnetlink.neighbors_of(address, None)?)
             });
-            self.found.neighbours.extend(found.unwrap_or_default());
+            self.found.neighbors.extend(found.unwrap_or_default());
         }
     }
 
     fn overlay(&mut self) {
-        let found = self.step("the tunnels", |reader| link::tunnels(&reader.rtnetlink));
+        let found = self.step("the tunnels", |reader| {
+            Ok(reader.rtnetlink.vxlan_links()?)
+        });
         self.found.tunnels = found.unwrap_or_default();
         let output = self.found.route.as_ref();
         let output = output.and_then(|lookup| lookup.answer.as_ref().ok()?.output);
@@ -305,11 +301,11 @@ impl Reader<'_> {
 
     /// In by an interface, out by another, and if that is a tunnel, out again below it.
     fn hops(&mut self) {
-        let mut links: Vec<(LinkFacts, u32)> = Vec::new();
+        let mut links: Vec<(Link, u32)> = Vec::new();
         links.extend(self.found.link.clone().map(|link| (link, 0)));
         if let Some(link) = self.found.link.clone() {
             let peer = self.step("the other end of the veth", |reader| {
-                link::peer(&reader.rtnetlink, &link)
+                Ok(reader.rtnetlink.peer(&link)?)
             });
             self.found.peer = peer.flatten();
         }
@@ -334,7 +330,7 @@ impl Reader<'_> {
 }
 
 /// Each interface once; below a tunnel, its packets are the larger ones.
-fn hops(links: &[(LinkFacts, u32)]) -> Vec<Hop> {
+fn hops(links: &[(Link, u32)]) -> Vec<Hop> {
     let mut found: Vec<Hop> = Vec::new();
     for (link, overhead) in links {
         match found.iter_mut().find(|hop| hop.ifname == link.name) {
@@ -351,14 +347,16 @@ fn hops(links: &[(LinkFacts, u32)]) -> Vec<Hop> {
 
 impl DropContext {
     /// The VXLAN devices with this network identifier.
-    pub fn with_vni(&self, vni: u32) -> impl Iterator<Item = &LinkFacts> {
+    pub fn with_vni(&self, vni: u32) -> impl Iterator<Item = &Link> {
         self.tunnels.iter().filter(move |tunnel| {
-            tunnel.external || tunnel.vxlan.as_ref().is_some_and(|vxlan| vxlan.vni == vni)
+            tunnel
+                .vxlan()
+                .is_some_and(|vxlan| vxlan.external || vxlan.vni == vni)
         })
     }
 
     /// The FDB entries that were read.
-    pub fn fdb(&self) -> &[fdb::FdbEntry] {
+    pub fn fdb(&self) -> &[FdbEntry] {
         self.overlay.as_ref().map_or(&[], |overlay| &overlay.fdb)
     }
 }
@@ -368,7 +366,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::node::netns::{NetnsRef, in_netns};
+    use crate::net::netns::{NetnsRef, in_netns};
 
     fn question() -> Question {
         let own = IpAddr::from([127, 0, 0, 1]);
@@ -382,7 +380,7 @@ mod tests {
             iif: None,
             mark: 0,
             vtep: None,
-            wanted: [Fact::Route, Fact::Neighbour, Fact::Qdisc, Fact::Mtu].into(),
+            wanted: [Fact::Route, Fact::Neighbor, Fact::Qdisc, Fact::Mtu].into(),
         }
     }
 
@@ -399,10 +397,10 @@ mod tests {
 
     #[test]
     fn an_interface_is_one_hop_with_its_largest_packets() {
-        let link = |name: &str| LinkFacts {
+        let link = |name: &str| Link {
             name: name.to_owned(),
             mtu: 1500,
-            ..LinkFacts::default()
+            ..Link::default()
         };
         let found = hops(&[(link("eth0"), 0), (link("vxlan10"), 0), (link("eth0"), 50)]);
         let inner: Vec<_> = found.iter().map(Hop::inner_mtu).collect();

@@ -17,10 +17,10 @@ use anyhow::Result;
 use super::{
     counters::{Counters, name},
     listeners::{self, Listener, listeners_for},
-    netns::{Inside, NetnsRef, in_netns_async},
     process::{self, Process},
     syn_queue::{self, Room, Settings, SynQueue},
 };
+use crate::net::netns::{Inside, NetnsRef, in_netns_async};
 
 /// One reading of a network namespace: its counters and listeners. One serves for all attempts to
 /// that namespace that begin later.

@@ -3,12 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
-use netlink_packet_sock_diag::{
-    constants::AF_INET6,
-    inet::{InetResponse, StateFlags, nlas::Nla},
-};
 
-use super::sock_diag;
+use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
 
 /// A socket that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,28 +61,17 @@ impl Listener {
         address.is_ipv4() && self.dual_stack
     }
 
-    fn new(socket: &InetResponse) -> Self {
-        let header = &socket.header;
-        let id = &header.socket_id;
-        let mut drops = None;
-        let mut ipv6_only = false;
-        for attribute in &socket.nlas {
-            match attribute {
-                Nla::MemInfo(memory) => drops = Some(memory.drops),
-                Nla::SkV6Only(only) => ipv6_only = *only,
-                _ => {}
-            }
-        }
+    fn new(socket: TcpSocket) -> Self {
         Self {
-            address: sock_diag::addresses(id).0,
-            dual_stack: header.family == AF_INET6 && !ipv6_only,
-            ifindex: Some(id.interface_id).filter(|&ifindex| ifindex != 0),
-            accept_queue: header.recv_queue,
-            backlog: header.send_queue,
-            drops,
-            uid: header.uid,
-            inode: header.inode,
-            cookie: u64::from_ne_bytes(id.cookie),
+            address: socket.local,
+            dual_stack: socket.is_ipv6 && !socket.ipv6_only,
+            ifindex: socket.ifindex,
+            accept_queue: socket.recv_queue,
+            backlog: socket.send_queue,
+            drops: socket.drops,
+            uid: socket.uid,
+            inode: socket.inode,
+            cookie: socket.cookie,
         }
     }
 }
@@ -97,8 +82,8 @@ impl Listener {
 ///
 /// The kernel has no sock_diag for TCP.
 pub fn read() -> Result<Vec<Listener>> {
-    let sockets = sock_diag::tcp_sockets(&StateFlags::LISTEN, None)?;
-    Ok(sockets.iter().map(Listener::new).collect())
+    let sockets = tcp_sockets(TcpState::Listen, None)?;
+    Ok(sockets.into_iter().map(Listener::new).collect())
 }
 
 /// The listeners that a SYN to this address may go to, as seen inside their namespace: those that

@@ -3,14 +3,13 @@
 //! Everything here only reads, in the network namespace it is asked about, within a time limit,
 //! and on a thread of its own: never on the path of events.
 //!
-//! - [`netns`]: work inside a network namespace
 //! - [`listener`]: why a listener may have said nothing to a SYN; made of
 //!   [`counters`], [`listeners`], [`syn_queue`] and [`process`]
 //! - [`owner`]: the namespace that has an address
 //! - [`facts`]: what is asked about a drop
 //! - [`conntrack`]: how full the table is
-//! - [`gather`]: what is around one dropped packet; made of [`link`], [`route`], [`rpfilter`],
-//!   [`neighbour`], [`fdb`], [`overlay`], [`programs`] and [`qdisc`]
+//! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
+//!   [`overlay`] and [`programs`]
 //! - [`world`]: all namespaces, and how they are tied to each other
 //! - [`ruleset`]: which rule of netfilter dropped a packet
 //! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
@@ -19,25 +18,18 @@ pub mod change;
 pub mod conntrack;
 pub mod counters;
 pub mod facts;
-pub mod fdb;
 pub mod gather;
-pub mod link;
 pub mod listener;
 pub mod listeners;
 pub mod mtu;
-pub mod neighbour;
-pub mod netns;
 pub mod overlay;
 pub mod owner;
 pub mod process;
 pub mod programs;
-pub mod qdisc;
 pub mod route;
 pub mod rpfilter;
-mod rtnetlink;
 pub mod ruleset;
 pub mod silent_hop;
-mod sock_diag;
 pub mod syn_queue;
 mod sysctl;
 pub mod world;

@@ -1,29 +1,26 @@
-//! The pieces that a packet needs to get from a VXLAN device to the remote node: a neighbour, an
+//! The pieces that a packet needs to get from a VXLAN device to the remote node: a neighbor, an
 //! FDB entry, a route to the VTEP, and somebody who answers there.
 
 use std::{fmt, net::IpAddr};
 
 use anyhow::Result;
 
-use super::{
-    fdb::{self, FdbEntry, matching},
-    link::LinkFacts,
-    neighbour::{self, Mac, Neighbour, State},
-    route::{Lookup, Packet},
-    rtnetlink::Rtnetlink,
+use super::route::Lookup;
+use crate::net::{
+    FdbEntry, Link, Mac, Neighbor, NeighborState, RouteKey, Rtnetlink, matching_entries,
 };
 
 /// What was read of the way through a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// The tunnel device.
-    pub device: LinkFacts,
+    pub device: Link,
     /// Whom the inner packet is for on the tunnel: a gateway, or its destination itself. `None` if
     /// the packet's route does not lead there, as when the tunnel is a bridge's port.
     pub next_hop: Option<IpAddr>,
     /// The entries for it on the tunnel.
-    pub neighbours: Vec<Neighbour>,
-    /// The entries of the tunnel's FDB that apply: those for that neighbour's MAC address. All of
+    pub neighbors: Vec<Neighbor>,
+    /// The entries of the tunnel's FDB that apply: those for that neighbor's MAC address. All of
     /// them, if no MAC address is known.
     pub fdb: Vec<FdbEntry>,
     /// How many entries the FDB has.
@@ -40,7 +37,7 @@ pub struct Remote {
     /// The route that tunnel packets to it take.
     pub route: Lookup,
     /// The entries for the next hop of that route, or for itself if it is on the link.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbors: Vec<Neighbor>,
 }
 
 /// A piece that is not there.
@@ -50,7 +47,7 @@ pub enum Missing {
     DeviceDown,
     /// Nothing says which MAC address the next hop on the tunnel has: its entry's state, if it has
     /// one.
-    Neighbour(IpAddr, Option<State>),
+    Neighbor(IpAddr, Option<NeighborState>),
     /// No VTEP is known for this MAC address, and no default one.
     FdbEntry(Mac),
     /// There is no route to the VTEP, and why.
@@ -64,13 +61,13 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeviceDown => write!(f, "the tunnel device is down"),
-            Self::Neighbour(hop, None) => {
-                write!(f, "the tunnel device has no neighbour entry for {hop}")
+            Self::Neighbor(hop, None) => {
+                write!(f, "the tunnel device has no neighbor entry for {hop}")
             }
-            Self::Neighbour(hop, Some(state)) => {
+            Self::Neighbor(hop, Some(state)) => {
                 write!(
                     f,
-                    "the neighbour entry for {hop} on the tunnel device is {state}"
+                    "the neighbor entry for {hop} on the tunnel device is {state}"
                 )
             }
             Self::FdbEntry(mac) => write!(f, "the FDB has no VTEP for {mac}, and no default one"),
@@ -92,21 +89,21 @@ impl Overlay {
     /// Reads the way of a packet to `dst` through a tunnel. `route` is that of the inner packet.
     pub(super) fn read(
         rtnetlink: &Rtnetlink,
-        device: LinkFacts,
+        device: Link,
         dst: IpAddr,
         route: Option<&Lookup>,
     ) -> Result<Self> {
         let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
         let here = route.filter(|route| route.output == Some(device.ifindex));
         let next_hop = here.map(|route| route.gateway.unwrap_or(dst));
-        let neighbours = match next_hop {
-            Some(hop) => neighbour::read(rtnetlink, hop, Some(device.ifindex))?,
+        let neighbors = match next_hop {
+            Some(hop) => rtnetlink.neighbors_of(hop, Some(device.ifindex))?,
             None => Vec::new(),
         };
-        let all = fdb::read(rtnetlink, device.ifindex)?;
+        let all = rtnetlink.fdb(device.ifindex)?;
         let fdb_len = all.len();
-        let fdb = match usable_mac(&neighbours) {
-            Some(mac) => matching(&all, mac).into_iter().cloned().collect(),
+        let fdb = match usable_mac(&neighbors) {
+            Some(mac) => matching_entries(&all, mac).into_iter().cloned().collect(),
             None => all,
         };
         let mut vteps: Vec<_> = fdb.iter().filter_map(|entry| entry.remote).collect();
@@ -114,7 +111,7 @@ impl Overlay {
         vteps.dedup();
         let mut remotes = Vec::new();
         // Without a MAC address these are all VTEPs there are: thousands, perhaps.
-        if usable_mac(&neighbours).is_some() {
+        if usable_mac(&neighbors).is_some() {
             for vtep in vteps {
                 remotes.push(Remote::read(rtnetlink, vtep)?);
             }
@@ -122,7 +119,7 @@ impl Overlay {
         Ok(Self {
             device,
             next_hop,
-            neighbours,
+            neighbors,
             fdb,
             fdb_len,
             remotes,
@@ -137,12 +134,12 @@ impl Overlay {
         }
         let hop = self.next_hop?;
         // Each packet says itself where it goes.
-        if self.device.external {
+        if self.device.vxlan().is_some_and(|vxlan| vxlan.external) {
             return None;
         }
-        let Some(mac) = usable_mac(&self.neighbours) else {
-            let state = self.neighbours.first().map(|found| found.state);
-            return Some(Missing::Neighbour(hop, state));
+        let Some(mac) = usable_mac(&self.neighbors) else {
+            let state = self.neighbors.first().map(|found| found.state);
+            return Some(Missing::Neighbor(hop, state));
         };
         if self.fdb.is_empty() {
             return Some(Missing::FdbEntry(mac.clone()));
@@ -156,18 +153,18 @@ impl Overlay {
 impl Remote {
     /// Reads the way to a VTEP.
     pub(super) fn read(rtnetlink: &Rtnetlink, vtep: IpAddr) -> Result<Self> {
-        let route = Lookup::read(rtnetlink, Packet::to(vtep))?;
-        let neighbours = match &route.answer {
+        let route = Lookup::read(rtnetlink, RouteKey::to(vtep))?;
+        let neighbors = match &route.answer {
             Ok(route) => {
                 let hop = route.gateway.unwrap_or(vtep);
-                neighbour::read(rtnetlink, hop, route.output)?
+                rtnetlink.neighbors_of(hop, route.output)?
             }
             Err(_) => Vec::new(),
         };
         Ok(Self {
             vtep,
             route,
-            neighbours,
+            neighbors,
         })
     }
 
@@ -177,31 +174,34 @@ impl Remote {
             Ok(route) => route,
         };
         // No entry means that nobody has asked lately.
-        let silent = self.neighbours.iter().any(|found| !found.state.is_usable());
+        let silent = self.neighbors.iter().any(|found| !found.state.is_usable());
         let hop = route.gateway.unwrap_or(self.vtep);
         silent.then_some(Missing::Answer(self.vtep, hop))
     }
 }
 
-fn usable_mac(neighbours: &[Neighbour]) -> Option<&Mac> {
-    let mut usable = neighbours.iter().filter(|found| found.state.is_usable());
+fn usable_mac(neighbors: &[Neighbor]) -> Option<&Mac> {
+    let mut usable = neighbors.iter().filter(|found| found.state.is_usable());
     usable.find_map(|found| found.lladdr.as_ref())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::node::{
-        fdb::tests::to,
-        route::{Refusal, tests::route},
+    use crate::{
+        net::{
+            Kind, Vxlan,
+            tests::{fdb_entry, route},
+        },
+        node::route::Refusal,
     };
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    fn neighbour(of: &str, state: State) -> Neighbour {
-        Neighbour {
+    fn neighbor(of: &str, state: NeighborState) -> Neighbor {
+        Neighbor {
             address: address(of),
             ifindex: 9,
             state,
@@ -212,23 +212,23 @@ pub(crate) mod tests {
 
     pub(crate) fn whole() -> Overlay {
         Overlay {
-            device: LinkFacts {
+            device: Link {
                 up: true,
-                ..LinkFacts::default()
+                ..Link::default()
             },
             next_hop: Some(address("10.244.1.0")),
-            neighbours: vec![neighbour("10.244.1.0", State::Permanent)],
-            fdb: vec![to(1, "192.0.2.2")],
+            neighbors: vec![neighbor("10.244.1.0", NeighborState::Permanent)],
+            fdb: vec![fdb_entry(1, "192.0.2.2")],
             fdb_len: 1,
             remotes: vec![Remote {
                 vtep: address("192.0.2.2"),
                 route: Lookup {
-                    packet: Packet::to(address("192.0.2.2")),
+                    packet: RouteKey::to(address("192.0.2.2")),
                     answer: Ok(route("192.0.2.2/32", "eth0")),
                     matched: None,
                     blocking: Vec::new(),
                 },
-                neighbours: Vec::new(),
+                neighbors: Vec::new(),
             }],
         }
     }
@@ -238,7 +238,7 @@ pub(crate) mod tests {
         let said = |overlay: &Overlay| overlay.missing().map(|missing| missing.to_string());
         let mut overlay = whole();
         assert_eq!(overlay.missing(), None);
-        overlay.remotes[0].neighbours = vec![neighbour("192.0.2.2", State::Failed)];
+        overlay.remotes[0].neighbors = vec![neighbor("192.0.2.2", NeighborState::Failed)];
         assert_eq!(
             said(&overlay).unwrap(),
             "the VTEP 192.0.2.2 does not answer ARP or ND"
@@ -253,15 +253,15 @@ pub(crate) mod tests {
             said(&overlay).unwrap(),
             "the FDB has no VTEP for 01:01:01:01:01:01, and no default one"
         );
-        overlay.neighbours = vec![neighbour("10.244.1.0", State::Incomplete)];
+        overlay.neighbors = vec![neighbor("10.244.1.0", NeighborState::Incomplete)];
         assert_eq!(
             said(&overlay).unwrap(),
-            "the neighbour entry for 10.244.1.0 on the tunnel device is INCOMPLETE"
+            "the neighbor entry for 10.244.1.0 on the tunnel device is INCOMPLETE"
         );
-        overlay.neighbours.clear();
+        overlay.neighbors.clear();
         assert_eq!(
             said(&overlay).unwrap(),
-            "the tunnel device has no neighbour entry for 10.244.1.0"
+            "the tunnel device has no neighbor entry for 10.244.1.0"
         );
         overlay.device.up = false;
         assert_eq!(said(&overlay).unwrap(), "the tunnel device is down");
@@ -273,7 +273,7 @@ pub(crate) mod tests {
         let remote = &mut overlay.remotes[0];
         let by_router = remote.route.answer.as_mut().unwrap();
         by_router.gateway = Some(address("192.0.2.254"));
-        remote.neighbours = vec![neighbour("192.0.2.254", State::Incomplete)];
+        remote.neighbors = vec![neighbor("192.0.2.254", NeighborState::Incomplete)];
         assert_eq!(
             overlay.missing(),
             Some(Missing::Answer(
@@ -287,7 +287,7 @@ pub(crate) mod tests {
     fn one_of_several_vteps_that_is_silent_proves_nothing() {
         let mut overlay = whole();
         let mut silent = overlay.remotes[0].clone();
-        silent.neighbours = vec![neighbour("192.0.2.2", State::Failed)];
+        silent.neighbors = vec![neighbor("192.0.2.2", NeighborState::Failed)];
         overlay.remotes.push(silent.clone());
         assert_eq!(overlay.missing(), None);
         overlay.remotes[0] = silent;
@@ -297,8 +297,11 @@ pub(crate) mod tests {
     #[test]
     fn packets_that_bring_their_vtep_need_no_fdb() {
         let mut overlay = whole();
-        overlay.device.external = true;
-        overlay.neighbours.clear();
+        overlay.device.kind = Kind::Vxlan(Vxlan {
+            external: true,
+            ..Vxlan::default()
+        });
+        overlay.neighbors.clear();
         overlay.fdb.clear();
         assert_eq!(overlay.missing(), None);
     }

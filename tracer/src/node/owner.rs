@@ -1,17 +1,14 @@
 //! Whose address is it: the network namespace behind a veth, which is a pod's.
 
 use std::{
-    collections::BTreeSet,
-    fs,
     net::IpAddr,
-    os::unix::fs::MetadataExt as _,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use nix::ifaddrs::getifaddrs;
 
-use super::netns::{NetnsRef, in_netns};
+use crate::net::netns::{self, NetnsRef, in_netns};
 
 /// The namespace that has the address; `None` if none has, or several have and cannot be told
 /// apart.
@@ -25,7 +22,7 @@ use super::netns::{NetnsRef, in_netns};
 pub fn of_address(address: IpAddr, peer: Option<u32>, limit: Duration) -> Result<Option<NetnsRef>> {
     let deadline = Instant::now() + limit;
     let mut found = Vec::new();
-    for inode in all() {
+    for inode in netns::all() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -57,25 +54,4 @@ fn has(address: IpAddr, peer: Option<u32>) -> Result<bool> {
         }
     }
     Ok(has_address && has_peer)
-}
-
-/// Inode numbers of all network namespaces that have a name or a process.
-fn all() -> BTreeSet<u32> {
-    let named = fs::read_dir("/run/netns")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let processes = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let is_process = entry.file_name().to_str()?.parse::<u32>().is_ok();
-            is_process.then(|| entry.path().join("ns/net"))
-        });
-    named
-        .chain(processes)
-        .filter_map(|path| u32::try_from(fs::metadata(path).ok()?.ino()).ok())
-        .collect()
 }

@@ -11,12 +11,11 @@ use std::fmt;
 
 use anyhow::Result;
 
-pub use self::{filters::FilterId, owner::Owner};
-use super::{
-    link::{LinkFacts, XdpMode},
-    rtnetlink::Rtnetlink,
+pub use self::owner::Owner;
+use crate::{
+    kernel::probes::query::{self, Direction, LoadedProgram},
+    net::{FilterAction, FilterId, Link, Rtnetlink, XdpMode, netns::Inside},
 };
-use crate::kernel::probes::query::{self, Direction, LoadedProgram};
 
 /// Where a program or filter sits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +30,6 @@ pub enum Place {
     Root,
     /// A control group, by its path.
     Cgroup(Direction, String),
-}
-
-/// What a filter does with a packet that it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Drops it.
-    Drop,
-    /// Drops what is above a rate.
-    Police,
-    /// Whatever a classic BPF program says, which has no number and no name.
-    Classic,
-    /// Something else.
-    Other,
 }
 
 /// A program, or a filter without one.
@@ -62,7 +48,7 @@ pub struct Program {
     /// The links by which the program is attached, here or elsewhere; none where it needs no link.
     pub links: Vec<u32>,
     /// Of a filter without a program: what it does.
-    pub action: Option<Action>,
+    pub action: Option<FilterAction>,
     /// Packets that the filter's action dropped so far.
     pub drops: Option<u32>,
 }
@@ -76,7 +62,7 @@ impl Program {
 
     /// Whether it could drop packets: filters that only sort or police say that they do.
     pub fn may_drop(&self) -> bool {
-        self.id.is_some() || !matches!(self.action, None | Some(Action::Other))
+        self.id.is_some() || !matches!(self.action, None | Some(FilterAction::Other))
     }
 }
 
@@ -111,10 +97,12 @@ impl fmt::Display for Program {
             _ => {}
         }
         match self.action {
-            Some(Action::Drop) => write!(f, " action drop")?,
-            Some(Action::Police) => write!(f, " action police")?,
-            Some(Action::Classic) => write!(f, ", a classic BPF program that decides itself")?,
-            Some(Action::Other) | None => {}
+            Some(FilterAction::Drop) => write!(f, " action drop")?,
+            Some(FilterAction::Police) => write!(f, " action police")?,
+            Some(FilterAction::Classic) => {
+                write!(f, ", a classic BPF program that decides itself")?;
+            }
+            Some(FilterAction::Other) | None => {}
         }
         if let Some(drops) = self.drops.filter(|drops| *drops > 0) {
             write!(f, ", {drops} dropped")?;
@@ -130,7 +118,7 @@ impl fmt::Display for Program {
 /// told by sentences in `gaps`.
 pub(super) fn at_interface(
     rtnetlink: &Rtnetlink,
-    link: &LinkFacts,
+    link: &Link,
     gaps: &mut Vec<String>,
 ) -> Vec<Program> {
     let mut found = Vec::new();
@@ -170,7 +158,7 @@ pub(super) fn at_interface(
 /// # Errors
 ///
 /// The processes, or the programs of all their groups, cannot be seen.
-pub(super) fn of_cgroups(inside: super::netns::Inside) -> Result<Vec<Program>> {
+pub(super) fn of_cgroups(inside: Inside) -> Result<Vec<Program>> {
     cgroups::read(inside)
 }
 
@@ -219,7 +207,7 @@ mod tests {
             filter: Some("matchall".to_owned()),
             filter_id: None,
             links: Vec::new(),
-            action: Some(Action::Drop),
+            action: Some(FilterAction::Drop),
             drops: Some(3),
         };
         assert_eq!(
@@ -227,7 +215,7 @@ mod tests {
             "tc egress: filter matchall action drop, 3 dropped"
         );
         assert!(program.may_drop());
-        program.action = Some(Action::Other);
+        program.action = Some(FilterAction::Other);
         assert!(!program.may_drop());
     }
 }

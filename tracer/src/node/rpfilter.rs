@@ -5,13 +5,11 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 
-use super::{
-    change,
-    route::{Lookup, Packet, RouteKind},
-    rtnetlink::Rtnetlink,
-    sysctl,
+use super::{change, route::Lookup, sysctl};
+use crate::{
+    model::Fix,
+    net::{RouteKey, RouteKind, Rtnetlink},
 };
-use crate::model::Fix;
 
 /// How strict it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,9 +70,9 @@ impl RpFilter {
             read(ifname, "src_valid_mark")?,
         ];
         let takes_mark = marked.into_iter().flatten().any(|setting| setting != 0);
-        let back = Packet {
+        let back = RouteKey {
             mark: if takes_mark { mark } else { 0 },
-            ..Packet::to(src)
+            ..RouteKey::to(src)
         };
         Ok(Some(Self {
             ifname: ifname.to_owned(),
@@ -144,7 +142,10 @@ impl RpFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::route::{Refusal, Route, tests::route};
+    use crate::{
+        net::{Route, tests::route},
+        node::route::Refusal,
+    };
 
     fn filter(all: u64, interface: u64, answer: Result<Route, Refusal>) -> RpFilter {
         RpFilter {
@@ -153,7 +154,7 @@ mod tests {
             all,
             interface,
             back: Lookup {
-                packet: Packet::to("10.1.2.3".parse().unwrap()),
+                packet: RouteKey::to("10.1.2.3".parse().unwrap()),
                 matched: answer.is_ok().then(|| route("10.1.0.0/16", "eth0")),
                 answer,
                 blocking: Vec::new(),

@@ -4,20 +4,17 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
 
-use super::{
-    link,
-    neighbour::{self, Neighbour, State},
+use super::{route::Lookup, sysctl};
+use crate::net::{
+    Neighbor, NeighborState, RouteKey, RouteKind, Rtnetlink,
     netns::{NetnsRef, in_netns_async},
-    route::{Lookup, Packet, RouteKind},
-    rtnetlink::Rtnetlink,
-    sysctl,
 };
 
 /// Questions without an answer before anything is said: they are a second apart, and who is slow
 /// has answered the first by then.
 const ENOUGH: u32 = 2;
 
-/// The neighbour that a packet waits for.
+/// The neighbor that a packet waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SilentHop {
     /// Whom the kernel asks for: the packet's destination, or a router on the way.
@@ -27,7 +24,7 @@ pub struct SilentHop {
     /// That interface is a tunnel.
     pub is_tunnel: bool,
     /// `INCOMPLETE` while it is asked, `FAILED` when that was given up.
-    pub state: State,
+    pub state: NeighborState,
     /// How often it was asked in vain, while that goes on.
     pub asked: u32,
 }
@@ -39,11 +36,11 @@ impl SilentHop {
     /// # Errors
     ///
     /// As of [`in_netns_async`]; or the kernel cannot be asked.
-    pub async fn of(netns: &NetnsRef, packet: Packet, limit: Duration) -> Result<Option<Self>> {
+    pub async fn of(netns: &NetnsRef, packet: RouteKey, limit: Duration) -> Result<Option<Self>> {
         in_netns_async(netns, limit, move |_| Self::read(packet)).await
     }
 
-    fn read(packet: Packet) -> Result<Option<Self>> {
+    fn read(packet: RouteKey) -> Result<Option<Self>> {
         let rtnetlink = Rtnetlink::open()?;
         let Ok(route) = Lookup::read(&rtnetlink, packet)?.answer else {
             return Ok(None);
@@ -52,9 +49,8 @@ impl SilentHop {
             return Ok(None);
         };
         let address = route.gateway.unwrap_or(packet.dst);
-        let entries = neighbour::read(&rtnetlink, address, Some(output))?;
-        let (Some(entry), Some(link)) = (entries.first(), link::by_index(&rtnetlink, output)?)
-        else {
+        let entries = rtnetlink.neighbors_of(address, Some(output))?;
+        let (Some(entry), Some(link)) = (entries.first(), rtnetlink.link(output)?) else {
             return Ok(None);
         };
         let version = if address.is_ipv4() { 4 } else { 6 };
@@ -66,21 +62,21 @@ impl SilentHop {
         let asked = asked(entry, to_it_alone);
         Ok(asked.map(|asked| Self {
             address,
+            is_tunnel: link.vxlan().is_some(),
             ifname: link.name,
-            is_tunnel: link.vxlan.is_some(),
             state: entry.state,
             asked,
         }))
     }
 }
 
-/// How often a neighbour was asked in vain, if that is enough.
-fn asked(entry: &Neighbour, to_it_alone: u64) -> Option<u32> {
+/// How often a neighbor was asked in vain, if that is enough.
+fn asked(entry: &Neighbor, to_it_alone: u64) -> Option<u32> {
     let asked = u64::from(entry.probes).saturating_sub(to_it_alone);
     let asked = u32::try_from(asked).ok()?;
     match entry.state {
-        State::Failed => Some(asked),
-        State::Incomplete => (asked >= ENOUGH).then_some(asked),
+        NeighborState::Failed => Some(asked),
+        NeighborState::Incomplete => (asked >= ENOUGH).then_some(asked),
         _ => None,
     }
 }
@@ -91,17 +87,22 @@ mod tests {
 
     #[test]
     fn one_question_is_not_enough() {
-        let entry = |state, probes| Neighbour {
+        let entry = |state, probes| Neighbor {
             address: IpAddr::from([10, 0, 0, 9]),
             ifindex: 2,
             state,
             lladdr: None,
             probes,
         };
-        assert_eq!(asked(&entry(State::Incomplete, 4), 3), None);
-        assert_eq!(asked(&entry(State::Incomplete, 5), 3), Some(2));
-        assert_eq!(asked(&entry(State::Failed, 6), 3), Some(3));
-        for living in [State::Reachable, State::Stale, State::Delay, State::Probe] {
+        assert_eq!(asked(&entry(NeighborState::Incomplete, 4), 3), None);
+        assert_eq!(asked(&entry(NeighborState::Incomplete, 5), 3), Some(2));
+        assert_eq!(asked(&entry(NeighborState::Failed, 6), 3), Some(3));
+        for living in [
+            NeighborState::Reachable,
+            NeighborState::Stale,
+            NeighborState::Delay,
+            NeighborState::Probe,
+        ] {
             assert_eq!(asked(&entry(living, 6), 3), None);
         }
     }

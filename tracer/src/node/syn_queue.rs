@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use netlink_packet_sock_diag::inet::{InetResponse, StateFlags, Timer};
 
 use super::{
     listeners::{Listener, listeners_for},
-    sock_diag, sysctl,
+    sysctl,
 };
+use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
 
 /// A handshake that waits for its last ACK (state `SYN-RECV`): the SYN came, and was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,11 @@ pub struct Pending {
 }
 
 impl Pending {
-    fn new(socket: &InetResponse) -> Self {
-        let (local, remote) = sock_diag::addresses(&socket.header.socket_id);
-        let retransmits = match socket.header.timer {
-            Some(Timer::Retransmit(_, retransmits)) => retransmits,
-            _ => 0,
-        };
+    fn new(socket: &TcpSocket) -> Self {
         Self {
-            local,
-            remote,
-            retransmits,
+            local: socket.local,
+            remote: socket.remote,
+            retransmits: socket.retransmits,
         }
     }
 }
@@ -42,7 +37,7 @@ impl Pending {
 ///
 /// The kernel has no sock_diag for TCP.
 pub fn pending(port: u16) -> Result<Vec<Pending>> {
-    let sockets = sock_diag::tcp_sockets(&StateFlags::SYN_RECV, Some(port))?;
+    let sockets = tcp_sockets(TcpState::SynReceived, Some(port))?;
     Ok(sockets.iter().map(Pending::new).collect())
 }
 

@@ -1,8 +1,8 @@
 //! Numbers from `/proc/sys`, of the network namespace the thread is in.
 
-use anyhow::{Context as _, Result};
+use std::{fs, io};
 
-use super::netns::read_if_there;
+use anyhow::{Context as _, Result, anyhow};
 
 /// A number, or `None` if this kernel has no such setting (or its module is not loaded).
 pub(super) fn number(path: &str) -> Result<Option<u64>> {
@@ -14,4 +14,13 @@ pub(super) fn number(path: &str) -> Result<Option<u64>> {
         .parse()
         .with_context(|| format!("{path} says '{text}', which is not a number"))?;
     Ok(Some(number))
+}
+
+/// Reads a file; one that is not there is not an error.
+pub(super) fn read_if_there(path: &str) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(anyhow!(error).context(format!("cannot read {path}"))),
+    }
 }

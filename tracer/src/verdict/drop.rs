@@ -51,7 +51,7 @@ pub fn wants(facts: &DropFacts) -> Wants {
         Point::Mtu => &[Fact::Mtu],
         Point::Overlay => &[Fact::Overlay],
         Point::Rpfilter => &[Fact::RpFilter],
-        Point::Endpoint => &[Fact::Neighbour, Fact::Overlay, Fact::World],
+        Point::Endpoint => &[Fact::Neighbor, Fact::Overlay, Fact::World],
         Point::Route => &[Fact::Route, Fact::Overlay, Fact::World],
         Point::Listener => &[Fact::Listener],
         Point::Queue => &[Fact::Qdisc],

@@ -26,15 +26,14 @@ use tracer_common::{
     layout::Layout,
 };
 
+pub(crate) use self::tc::OUR_FILTER;
 pub use self::{
     events::EventStream,
     log::LogStream,
     tc::{Attachment, TcProbes},
 };
-use super::{
-    btf::KernelBtf,
-    interfaces::{Change, Interface},
-};
+use super::btf::KernelBtf;
+use crate::net::{Change, Interface};
 
 /// The tracepoint that every dropped skb passes.
 pub const TRACEPOINT: &str = "kfree_skb";

@@ -31,9 +31,10 @@ use aya::{
 };
 
 use self::clsact::Clsact;
+pub(crate) use self::clsact::NAME as OUR_FILTER;
 use super::{EVERYWHERE, TC_EGRESS, TC_INGRESS, tracepoint};
 use crate::{
-    kernel::interfaces::{Change, Interface, Namespace},
+    net::{Change, Interface, netns::Namespace},
     words,
 };
 
@@ -140,7 +141,7 @@ impl TcProbes {
         }
         let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
         for interface in interfaces {
-            let key = (interface.netns, interface.ifindex);
+            let key = (interface.netns, interface.link.ifindex);
             if !self.held.contains_key(&key) {
                 wanted.entry(interface.netns).or_default().push(interface);
             }
@@ -180,7 +181,7 @@ impl TcProbes {
         for change in changes {
             match change {
                 Change::Appeared(interface) | Change::Changed(interface) => {
-                    present.insert((interface.netns, interface.ifindex), interface);
+                    present.insert((interface.netns, interface.link.ifindex), interface);
                 }
                 Change::Gone { netns, ifindex } => {
                     let key = (*netns, *ifindex);
@@ -259,7 +260,7 @@ impl TcProbes {
                 filters.entry(netns).or_default().push((ifindex, held));
             }
         }
-        for (netns, mut clsact) in std::mem::take(&mut self.clsact) {
+        for (netns, clsact) in std::mem::take(&mut self.clsact) {
             // Inside already: its socket was opened there.
             for (ifindex, filters) in filters.remove(&netns).unwrap_or_default() {
                 clsact.detach(ifindex, &filters);
@@ -289,7 +290,7 @@ impl TcProbes {
             return Ok(Held::Everywhere);
         }
         if self.attachment != Attachment::Clsact {
-            match tcx(ebpf, interface.ifindex) {
+            match tcx(ebpf, interface.link.ifindex) {
                 Ok(links) => {
                     self.attachment = Attachment::Tcx;
                     return Ok(Held::Tcx { _links: links });
@@ -308,11 +309,11 @@ impl TcProbes {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => unknown.insert(Clsact::open()?),
         };
-        Ok(Held::Clsact(clsact.attach(interface.ifindex, fds)?))
+        Ok(Held::Clsact(clsact.attach(interface.link.ifindex, fds)?))
     }
 
     fn account(&mut self, interface: &Interface, result: io::Result<Held>) {
-        let key = (interface.netns, interface.ifindex);
+        let key = (interface.netns, interface.link.ifindex);
         match result {
             Ok(held) => {
                 self.failed.remove(&key);
@@ -321,7 +322,7 @@ impl TcProbes {
             // It has gone between the message and now; another message will say so.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {}
             Err(error) => {
-                let named = (interface.name.clone(), error.to_string());
+                let named = (interface.link.name.clone(), error.to_string());
                 self.failed.insert(key, named);
             }
         }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Place, Program};
 use crate::{
     kernel::probes::query::{self, Direction},
-    node::netns::Inside,
+    net::netns::Inside,
 };
 
 /// Where version 2 is, alone or beside version 1.

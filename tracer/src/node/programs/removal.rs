@@ -1,10 +1,10 @@
 //! How to take a program or filter away, and to put it back.
 
-use super::{Place, Program, filters::FilterId};
+use super::{Place, Program};
 use crate::{
     kernel::probes::query::Direction,
     model::{Fix, shell::Command},
-    node::link::XdpMode,
+    net::{FilterId, XdpMode},
 };
 
 /// Whoever attached a program by a link has the program, too.

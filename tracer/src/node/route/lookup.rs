@@ -2,47 +2,7 @@
 
 use std::{fmt, io, net::IpAddr};
 
-use anyhow::Result;
-
-use super::{
-    Route, RouteKind,
-    read::{self, FIXED},
-};
-use crate::node::{
-    link,
-    rtnetlink::{Message, Rtnetlink, family},
-};
-
-/// `RTA_IP_PROTO` (include/uapi/linux/rtnetlink.h).
-const IP_PROTO: u16 = 27;
-
-/// The packet that a route is looked up for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Where it goes.
-    pub dst: IpAddr,
-    /// Where it comes from, if that is to be taken into account.
-    pub src: Option<IpAddr>,
-    /// The interface it came in by; `None` for one that is sent from here.
-    pub iif: Option<u32>,
-    /// Its mark, which rules may ask for.
-    pub mark: u32,
-    /// Its protocol, which rules may ask for.
-    pub proto: Option<u8>,
-}
-
-impl Packet {
-    /// Just to an address, sent from here.
-    pub fn to(dst: IpAddr) -> Self {
-        Self {
-            dst,
-            src: None,
-            iif: None,
-            mark: 0,
-            proto: None,
-        }
-    }
-}
+use crate::net::{Route, RouteKey, RouteKind, Rtnetlink};
 
 /// Why there is no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +44,7 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// The packet.
-    pub packet: Packet,
+    pub packet: RouteKey,
     /// What would happen to it.
     pub answer: Result<Route, Refusal>,
     /// The route that decides, with the addresses it is for; `None` where nothing matches, or the
@@ -101,18 +61,14 @@ impl Lookup {
     /// # Errors
     ///
     /// It cannot be asked. That it knows no route is no error.
-    pub(in crate::node) fn read(rtnetlink: &Rtnetlink, packet: Packet) -> Result<Self> {
-        let mut answer = ask(rtnetlink, packet, 0)?;
+    pub(in crate::node) fn read(rtnetlink: &Rtnetlink, packet: RouteKey) -> io::Result<Self> {
+        let mut answer = ask(rtnetlink, packet)?;
         if let Err(refusal) = answer
             && packet.iif.is_some()
         {
             // The same errors mean something else for a packet that came in.
-            let from_here = Packet {
-                src: None,
-                iif: None,
-                ..packet
-            };
-            let exists = ask(rtnetlink, from_here, 0)?.is_ok_and(|route| !route.kind.is_blocking());
+            let exists =
+                ask(rtnetlink, packet.from_here())?.is_ok_and(|route| !route.kind.is_blocking());
             answer = Err(of_incoming(refusal, exists, packet.src.is_some()));
         }
         if let Ok(route) = &mut answer {
@@ -125,17 +81,12 @@ impl Lookup {
                 });
             }
         }
-        // Kernels before 4.13 do not know the flag, and answer as without it.
         let whole = if answer.is_ok() {
             packet
         } else {
-            Packet {
-                src: None,
-                iif: None,
-                ..packet
-            }
+            packet.from_here()
         };
-        let matched = ask(rtnetlink, whole, libc::RTM_F_FIB_MATCH)?.ok();
+        let matched = rtnetlink.matching_route(whole)?.ok().flatten();
         let matched = matched.map(|mut route| {
             name(rtnetlink, &mut route);
             route
@@ -215,66 +166,16 @@ fn refusal(errno: i32) -> Refusal {
     }
 }
 
-fn ask(rtnetlink: &Rtnetlink, packet: Packet, flags: u32) -> Result<Result<Route, Refusal>> {
-    Ok(match rtnetlink.ask(&question(packet, flags))? {
-        Ok(message) => {
-            let route = message.as_ref().and_then(read::route);
-            route.ok_or(Refusal::NoRoute)
-        }
+fn ask(rtnetlink: &Rtnetlink, packet: RouteKey) -> io::Result<Result<Route, Refusal>> {
+    Ok(match rtnetlink.route(packet)? {
+        Ok(route) => route.ok_or(Refusal::NoRoute),
         Err(error) => Err(refusal(error.raw_os_error().unwrap_or(libc::EIO))),
     })
 }
 
-fn question(packet: Packet, flags: u32) -> Message {
-    let length = if packet.dst.is_ipv4() { 32 } else { 128 };
-    let src = packet
-        .src
-        .filter(|src| src.is_ipv4() == packet.dst.is_ipv4());
-    let mut fixed = [0; FIXED];
-    fixed[0] = family(packet.dst);
-    fixed[1] = length;
-    fixed[2] = if src.is_some() { length } else { 0 };
-    // IPv6 always tells the table, and refuses the flag.
-    let flags = if packet.dst.is_ipv4() {
-        flags | libc::RTM_F_LOOKUP_TABLE
-    } else {
-        flags
-    };
-    fixed[8..].copy_from_slice(&flags.to_ne_bytes());
-    let mut message =
-        Message::new(libc::RTM_GETROUTE, &fixed).with_address(libc::RTA_DST, packet.dst);
-    if let Some(src) = src {
-        message = message.with_address(libc::RTA_SRC, src);
-    }
-    // Other protocols are not accepted here.
-    const TCP_UDP_ICMP: [u8; 4] = [6, 17, 1, 58];
-    if let Some(proto) = packet.proto.filter(|proto| TCP_UDP_ICMP.contains(proto)) {
-        message = message.with(IP_PROTO, &[proto]);
-    }
-    message
-        .with_u32(libc::RTA_IIF, packet.iif)
-        .with_u32(libc::RTA_MARK, (packet.mark != 0).then_some(packet.mark))
-}
-
-/// The routes that refuse packets to an address, in all tables, the most exact first.
-fn blocking(rtnetlink: &Rtnetlink, dst: IpAddr) -> Result<Vec<Route>> {
-    let mut found = Vec::new();
-    for kind in [
-        libc::RTN_BLACKHOLE,
-        libc::RTN_UNREACHABLE,
-        libc::RTN_PROHIBIT,
-    ] {
-        let mut fixed = [0; FIXED];
-        fixed[0] = family(dst);
-        // The kernel lists only these, so that many other routes cost nothing.
-        fixed[7] = kind;
-        let question = Message::new(libc::RTM_GETROUTE, &fixed);
-        found.extend(rtnetlink.list(&question, |message| {
-            let route = read::route(message)?;
-            let concerns = route.kind.is_blocking() && route.to.contains(&dst);
-            (concerns && message.bytes.get(7) == Some(&kind)).then_some(route)
-        })?);
-    }
+/// The routes that refuse packets to an address, the most exact first.
+fn blocking(rtnetlink: &Rtnetlink, dst: IpAddr) -> io::Result<Vec<Route>> {
+    let mut found = rtnetlink.blocking_routes(dst)?;
     for route in &mut found {
         name(rtnetlink, route);
     }
@@ -284,16 +185,14 @@ fn blocking(rtnetlink: &Rtnetlink, dst: IpAddr) -> Result<Vec<Route>> {
 
 /// A name says more than a number, but is not worth failing for.
 fn name(rtnetlink: &Rtnetlink, route: &mut Route) {
-    let link = route
-        .output
-        .and_then(|output| link::by_index(rtnetlink, output).ok()?);
+    let link = route.output.and_then(|output| rtnetlink.link(output).ok()?);
     route.ifname = link.map(|link| link.name);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::route::tests::route;
+    use crate::net::tests::route;
 
     #[test]
     fn errors_mean_something_else_for_packets_that_came_in() {
@@ -322,24 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn the_question_says_all_that_rules_ask_for() {
-        let packet = Packet {
-            src: Some("10.0.0.2".parse().unwrap()),
-            iif: Some(3),
-            mark: 0x4000,
-            proto: Some(6),
-            ..Packet::to("10.1.2.3".parse().unwrap())
-        };
-        let question = question(packet, 0);
-        assert_eq!(&question.bytes[..3], [2, 32, 32]);
-        let all = question.attributes(FIXED);
-        assert_eq!(all.address(libc::RTA_SRC), packet.src);
-        assert_eq!(all.u32(libc::RTA_IIF), Some(3));
-        assert_eq!(all.u32(libc::RTA_MARK), Some(0x4000));
-        assert_eq!(all.get(IP_PROTO), Some([6].as_slice()));
-    }
-
-    #[test]
     fn the_refusing_route_is_named() {
         let dst = "10.1.2.3".parse().unwrap();
         let refusing = |to: &str, kind| Route {
@@ -349,7 +230,7 @@ mod tests {
             ..route(to, "")
         };
         let lookup = Lookup {
-            packet: Packet::to(dst),
+            packet: RouteKey::to(dst),
             answer: Err(Refusal::Prohibit),
             matched: None,
             blocking: vec![
@@ -366,7 +247,7 @@ mod tests {
     #[test]
     fn the_kernel_knows_its_own_address() {
         let rtnetlink = Rtnetlink::open().unwrap();
-        let packet = Packet::to("127.0.0.1".parse().unwrap());
+        let packet = RouteKey::to("127.0.0.1".parse().unwrap());
         let lookup = Lookup::read(&rtnetlink, packet).unwrap();
         if let Ok(route) = &lookup.answer {
             assert_eq!(route.kind, RouteKind::Local);

@@ -16,7 +16,7 @@ use super::{
     model::{Backend, Family, Rule, Statement},
     nft,
 };
-use crate::node::netns::Inside;
+use crate::net::netns::Inside;
 
 /// What is kept of the time for turning text into rules.
 const FOR_PARSING: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::node::netns::NetnsRef;
+use crate::net::netns::NetnsRef;
 
 /// Names of `ip netns` are there.
 const NAMED: &str = "/run/netns";

@@ -3,14 +3,11 @@
 use std::net::IpAddr;
 
 use super::{
-    Namespace, World,
-    address::AddressFlags,
-    bridge::FdbKind,
+    AddressFlags, FdbKind, Mac, Namespace, RuleAction, World,
     link::{Detail, Link, LinkId},
-    rule::{Action, LOCAL},
     segment::{Obstacle, Segment, Step, Trail},
 };
-use crate::node::neighbour::Mac;
+use crate::net::LOCAL_TABLE;
 
 /// A namespace that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +105,7 @@ impl World {
     pub fn lookup_local_missing(&self, netns: u32, is_ipv4: bool) -> Option<bool> {
         let rules = self.namespace(netns)?.rules.as_ref()?;
         let mut of_version = rules.iter().filter(|rule| rule.is_ipv4 == is_ipv4);
-        Some(!of_version.any(|rule| rule.action == Action::Lookup(LOCAL)))
+        Some(!of_version.any(|rule| rule.action == RuleAction::Lookup(LOCAL_TABLE)))
     }
 
     /// What is between a link, by which a question for the address is sent, and a holder.

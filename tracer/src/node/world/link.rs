@@ -1,12 +1,7 @@
 //! A link of a network namespace: what it is, and what it is tied to.
 
-use crate::{
-    kernel::interfaces::Vxlan,
-    node::{
-        neighbour::Mac,
-        world::{Port, bridge::Bridge},
-    },
-};
+use crate::net::{Bridge, BridgePort, Mac, Vxlan};
+pub use crate::net::{Ipv4Settings, Ipv6Settings, MacvlanMode};
 
 /// A link, anywhere on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +40,7 @@ pub struct Link {
     /// The other end of a pair, or the link below.
     pub tie: Tie,
     /// What it is as a port of a bridge.
-    pub port: Option<Port>,
+    pub port: Option<BridgePort>,
     /// Its own settings of IPv4; `None` if the kernel did not report them.
     pub ipv4: Option<Ipv4Settings>,
     /// Its own settings of IPv6; `None` if it has none.
@@ -98,59 +93,6 @@ pub enum Detail {
     Vrf(u32),
     /// The other end is a process.
     Tun,
-}
-
-/// How macvlan links of the same parent treat each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MacvlanMode {
-    /// They do not exchange frames.
-    Private,
-    /// They exchange frames by way of the network outside only.
-    Vepa,
-    /// They exchange frames.
-    Bridge,
-    /// It is the only one.
-    Passthru,
-    /// It takes frames from listed addresses only.
-    Source,
-    /// Another mode.
-    Other(u32),
-}
-
-/// A link's own settings of IPv4 (`net.ipv4.conf.LINK`), 0 is off. Those of `all` apply, too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ipv4Settings {
-    /// `forwarding`
-    pub forwarding: u32,
-    /// `rp_filter`
-    pub rp_filter: u32,
-    /// `route_localnet`
-    pub route_localnet: u32,
-    /// `proxy_arp`
-    pub proxy_arp: u32,
-    /// `proxy_arp_pvlan`
-    pub proxy_arp_pvlan: u32,
-    /// `arp_ignore`
-    pub arp_ignore: u32,
-    /// `arp_filter`
-    pub arp_filter: u32,
-    /// `accept_local`
-    pub accept_local: u32,
-    /// `src_valid_mark`
-    pub src_valid_mark: u32,
-}
-
-/// A link's own settings of IPv6 (`net.ipv6.conf.LINK`), 0 is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ipv6Settings {
-    /// `forwarding`
-    pub forwarding: u32,
-    /// `accept_ra`
-    pub accept_ra: u32,
-    /// `proxy_ndp`
-    pub proxy_ndp: u32,
-    /// `disable_ipv6`
-    pub disable_ipv6: u32,
 }
 
 impl Link {

@@ -6,19 +6,16 @@
 //! by `None`, or says so.
 //!
 //! - [`Namespace`]: a network namespace; [`discover`] finds them
-//! - [`link`], [`address`], [`bridge`]: what is in one
-//! - `read`: from the kernel's messages to these types, one file for each kind of message
+//! - [`link`]: what is in one
+//! - `read`: visits them
 //! - [`holders`]: who has an address, and what keeps others from reaching it
 //! - [`segment`]: the link-layer paths between two links
 
-pub mod address;
-pub mod bridge;
 mod cache;
 pub mod discover;
 pub mod holders;
 pub mod link;
 mod read;
-pub mod rule;
 pub mod segment;
 mod sentence;
 pub mod settings;
@@ -28,16 +25,17 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use self::{
-    address::Address,
-    bridge::{FdbEntry, Port, PortState, Vlan},
     holders::{Between, Holder},
     link::{Detail, Link, LinkId},
     read::{Part, Parts},
-    rule::PolicyRule,
     segment::Obstacle,
     settings::Settings,
 };
-use super::{neighbour::Neighbour, netns::NetnsRef};
+pub use crate::net::{
+    Address, AddressFlags, Bridge, BridgeFdbEntry as FdbEntry, BridgePort as Port, FdbKind, Mac,
+    PortState, Rule, RuleAction, Vlan,
+};
+use crate::net::{Neighbor, netns::NetnsRef};
 
 /// All that was read of the node.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +64,9 @@ pub struct Namespace {
     /// VLANs of its bridges and their ports, if they were read.
     pub vlans: Option<Vec<Vlan>>,
     /// Its ARP and ND entries, if they were read.
-    pub neighbors: Option<Vec<Neighbour>>,
+    pub neighbors: Option<Vec<Neighbor>>,
     /// Its policy rules in both families, if they were read.
-    pub rules: Option<Vec<PolicyRule>>,
+    pub rules: Option<Vec<Rule>>,
     /// Its settings, if they were read.
     pub settings: Option<Settings>,
 }

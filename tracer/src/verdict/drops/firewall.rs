@@ -202,7 +202,11 @@ pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
 /// a function that does so for other reasons, too.
 pub(super) fn isolated_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let unsaid = !facts.reason.is_specified() && function(facts) == "br_handle_frame_finish";
-    let port = node.around.link.as_ref().filter(|link| link.isolated)?;
+    let port = node
+        .around
+        .link
+        .as_ref()
+        .filter(|link| link.is_isolated())?;
     if !unsaid {
         return None;
     }

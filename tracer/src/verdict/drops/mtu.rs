@@ -9,10 +9,10 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Fix, Point,
     },
+    net::Link,
     node::{
         change,
         facts::NodeFacts,
-        link::LinkFacts,
         mtu::{Advice, Hop, advise, narrowest},
     },
 };
@@ -124,10 +124,7 @@ fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Fix> {
 }
 
 /// Both ends of the veth pair that dropped it, if the other one is too narrow for it.
-fn narrow_peer<'a>(
-    facts: &DropFacts,
-    node: &'a NodeFacts,
-) -> Option<(&'a LinkFacts, &'a LinkFacts)> {
+fn narrow_peer<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Link, &'a Link)> {
     let by_veth = matches!(function(facts), "__dev_forward_skb2" | "__dev_forward_skb");
     let link = node.around.link.as_ref().filter(|_| by_veth)?;
     let peer = node.around.peer.as_ref()?;

@@ -8,7 +8,8 @@ use crate::{
         Fix, Point, Site,
         shell::Command,
     },
-    node::{facts::NodeFacts, link::LinkFacts, overlay::Missing},
+    net::Link,
+    node::{facts::NodeFacts, overlay::Missing},
 };
 
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
@@ -122,12 +123,12 @@ fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
     match node.around.overlay.as_ref()?.missing()? {
         Missing::FdbEntry(_) => Some(no_vtep(facts)),
         Missing::Route(..) => Some(NO_ROUTE.to_owned()),
-        Missing::DeviceDown | Missing::Neighbour(..) | Missing::Answer(..) => None,
+        Missing::DeviceDown | Missing::Neighbor(..) | Missing::Answer(..) => None,
     }
 }
 
 /// The tunnel device that it was dropped at.
-fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a LinkFacts> {
+fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Link> {
     let at = facts.ifname.as_deref()?;
     let mut tunnels = node.around.tunnels.iter();
     tunnels.find(|tunnel| tunnel.name == at)
@@ -148,7 +149,7 @@ fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     }
     if let Some(overlay) = &around.overlay {
         evidence.extend(overlay.missing().map(|missing| format!("{missing}")));
-        let vni = overlay.device.vxlan.as_ref().map(|vxlan| vxlan.vni);
+        let vni = overlay.device.vxlan().map(|vxlan| vxlan.vni);
         evidence.push(match vni {
             Some(vni) => format!("the tunnel device is {}, VNI {vni}", overlay.device.name),
             None => format!("the tunnel device is {}", overlay.device.name),
@@ -159,14 +160,14 @@ fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
             "the route to the VTEP {}: {}",
             remote.vtep, remote.route
         ));
-        let entries = remote.neighbours.iter();
+        let entries = remote.neighbors.iter();
         evidence.extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
     }
     if facts.reason.is("VXLAN_VNI_NOT_FOUND") {
         let known: Vec<_> = around
             .tunnels
             .iter()
-            .filter_map(|tunnel| Some(format!("{} on {}", tunnel.vxlan.as_ref()?.vni, tunnel.name)))
+            .filter_map(|tunnel| Some(format!("{} on {}", tunnel.vxlan()?.vni, tunnel.name)))
             .collect();
         evidence.push(match known.as_slice() {
             [] => "this namespace has no VXLAN device".to_owned(),

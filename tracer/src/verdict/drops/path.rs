@@ -59,7 +59,7 @@ pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     if let Some(route) = &node.around.route {
         finding.evidence.push(format!("the route: {route}"));
     }
-    let entries = node.around.neighbours.iter();
+    let entries = node.around.neighbors.iter();
     finding
         .evidence
         .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));

@@ -30,7 +30,7 @@ use crate::{
         objects::{ObjectName, Sandbox},
         update::{Change, Sink},
     },
-    kernel::netns,
+    net::netns,
 };
 
 /// How often to look where the runtime tells of no events (CRI-O does only if told to).

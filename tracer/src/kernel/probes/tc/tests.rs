@@ -13,10 +13,12 @@ use tracer_common::{
 };
 
 use super::*;
-use crate::kernel::{
-    btf::KernelBtf,
-    interfaces::{Kind, Watch},
-    probes::{Probes, Settings},
+use crate::{
+    kernel::{
+        btf::KernelBtf,
+        probes::{Probes, Settings},
+    },
+    net::{Kind, Watch},
 };
 
 /// A namespace that goes with its test.
@@ -152,11 +154,11 @@ async fn follow_a_storm(attachment: Attachment) {
     let some = watch
         .inventory()
         .iter()
-        .find(|interface| interface.name == "a7")
+        .find(|interface| interface.link.name == "a7")
         .unwrap();
-    assert_eq!(some.kind, Kind::Veth);
-    assert!(some.peer().is_some_and(|peer| peer.nsid.is_none()));
-    assert!(tc.covers(netns, some.ifindex));
+    assert_eq!(some.link.kind, Kind::Veth);
+    assert!(some.link.peer().is_some_and(|peer| peer.nsid.is_none()));
+    assert!(tc.covers(netns, some.link.ifindex));
 
     lab.batch(pairs("link del a#", PAIRS));
     settle(&mut watch, &mut tc, &mut probes).await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{super::*, *};
-use crate::node::netns::{NetnsRef, in_netns};
+use crate::net::netns::{NetnsRef, in_netns};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

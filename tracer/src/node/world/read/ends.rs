@@ -7,32 +7,17 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
 };
 
 use super::Visit;
-use crate::node::{
-    netns::NetnsRef,
-    rtnetlink::{Message, Rtnetlink},
-    world::{
+use crate::{
+    net::{OtherLink, Rtnetlink, netns::NetnsRef},
+    node::world::{
         World,
         link::{Detail, LinkId, Tie},
     },
 };
-
-/// `NETNSA_…` of include/uapi/linux/net_namespace.h.
-mod netnsa {
-    pub(super) const NSID: u16 = 1;
-    pub(super) const FD: u16 = 3;
-}
-
-/// What the kernel says of the other link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Raw {
-    pub(super) ifindex: u32,
-    /// The namespace's id in this namespace, if it is another one.
-    pub(super) nsid: Option<i32>,
-}
 
 /// Puts the namespaces together, and ties their links to each other.
 pub(super) fn tie(world: &mut World, visits: Vec<Visit>) {
@@ -73,7 +58,7 @@ pub(super) fn tie(world: &mut World, visits: Vec<Visit>) {
 /// The link with this number in the namespace that has this id in the link's namespace.
 fn find(
     world: &World,
-    raw: &HashMap<LinkId, Raw>,
+    raw: &HashMap<LinkId, OtherLink>,
     asked: &mut Asked,
     id: LinkId,
     ifindex: u32,
@@ -128,12 +113,8 @@ impl Asked {
             .files
             .entry(netns)
             .or_insert_with(|| open(reference, netns));
-        let descriptor = file.as_ref()?.as_raw_fd().cast_unsigned();
-        let question =
-            Message::new(libc::RTM_GETNSID, &[0; 4]).with_u32(netnsa::FD, Some(descriptor));
-        let answer = self.sockets.get(&within)?.ask(&question).ok()?.ok()??;
-        let id = answer.attributes(4).u32(netnsa::NSID)?.cast_signed();
-        (id >= 0).then_some(id)
+        let namespace = file.as_ref()?;
+        self.sockets.get(&within)?.nsid_of(namespace).ok()?
     }
 }
 

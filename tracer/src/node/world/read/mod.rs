@@ -3,16 +3,9 @@
 //! A thread enters one namespace after the other and lists what is wanted over rtnetlink. No list
 //! makes the kernel load a module. What is not read in time is a gap.
 
-mod address;
-mod conf;
 mod ends;
-mod fdb;
 mod link;
-mod neighbor;
-mod port;
-mod rule;
 mod settings;
-mod vlan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,15 +20,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::ends::Raw;
 use super::{
     Namespace, World,
     discover::{self, Found},
 };
-use crate::node::{
-    netns,
-    rtnetlink::{Message, Rtnetlink},
-};
+use crate::net::{OtherLink, Rtnetlink, netns};
 
 /// What can be read besides links and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +122,7 @@ struct Job {
 struct Visit {
     namespace: Namespace,
     rtnetlink: Rtnetlink,
-    ties: Vec<(u32, Raw)>,
+    ties: Vec<(u32, OtherLink)>,
     gaps: Vec<String>,
 }
 
@@ -184,12 +173,12 @@ fn visit(found: &Found, job: &Job) -> Result<Visit> {
     let inside = netns::enter(&found.reference, job.deadline)?;
     ensure!(inside.inode == found.inode, "it has gone");
     let rtnetlink = Rtnetlink::open()?;
-    let listed = rtnetlink.list(&link::all(), |message| link::read(found.inode, message))?;
     let mut links = BTreeMap::new();
     let mut ties = Vec::new();
-    for (link, tie) in listed {
-        ties.extend(tie.map(|tie| (link.id.ifindex, tie)));
-        links.insert(link.id.ifindex, link);
+    for link in rtnetlink.links()? {
+        let ifindex = link.ifindex;
+        ties.extend(link.other.map(|other| (ifindex, other)));
+        links.insert(ifindex, link::link(found.inode, link));
     }
     let mut visit = Visit {
         namespace: Namespace {
@@ -197,7 +186,7 @@ fn visit(found: &Found, job: &Job) -> Result<Visit> {
             name: found.name.clone(),
             reference: found.reference.clone(),
             links,
-            addresses: rtnetlink.list(&address::all(), address::read)?,
+            addresses: rtnetlink.addresses()?,
             fdb: None,
             vlans: None,
             neighbors: None,
@@ -222,20 +211,13 @@ impl Visit {
             self.gaps.push(gap);
             return;
         }
+        let namespace = &mut self.namespace;
         let read = match part {
-            Part::Fdb => self
-                .list(&fdb::all(), fdb::read)
-                .map(|found| self.namespace.fdb = found),
-            Part::Vlans => self
-                .list(&vlan::all(), vlan::read)
-                .map(|found| self.namespace.vlans = found.map(|found| found.concat())),
-            Part::Neighbors => self
-                .list(&neighbor::all(), neighbor::read)
-                .map(|found| self.namespace.neighbors = found),
-            Part::Rules => self
-                .list(&rule::all(), rule::read)
-                .map(|found| self.namespace.rules = found),
-            Part::Settings => settings::read().map(|found| self.namespace.settings = Some(found)),
+            Part::Fdb => keep(&mut namespace.fdb, self.rtnetlink.bridge_fdb()),
+            Part::Vlans => keep(&mut namespace.vlans, self.rtnetlink.vlans()),
+            Part::Neighbors => keep(&mut namespace.neighbors, self.rtnetlink.neighbors()),
+            Part::Rules => keep(&mut namespace.rules, self.rtnetlink.rules()),
+            Part::Settings => keep(&mut namespace.settings, settings::read()),
         };
         if let Err(error) = read {
             let name = &self.namespace.name;
@@ -243,12 +225,9 @@ impl Visit {
             self.gaps.push(gap);
         }
     }
+}
 
-    fn list<T>(
-        &self,
-        question: &Message,
-        read: impl Fn(&Message) -> Option<T>,
-    ) -> Result<Option<Vec<T>>> {
-        self.rtnetlink.list(question, read).map(Some)
-    }
+fn keep<T, E: Into<anyhow::Error>>(place: &mut Option<T>, read: Result<T, E>) -> Result<()> {
+    *place = Some(read.map_err(Into::into)?);
+    Ok(())
 }

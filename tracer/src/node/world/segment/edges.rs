@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Obstacle, Step};
 use crate::node::world::{
-    PortState, World,
-    bridge::Vlan,
+    PortState, Vlan, World,
     link::{Detail, Link, LinkId, MacvlanMode},
 };
 

@@ -1,11 +1,10 @@
 //! Makes a model by hand.
 
-use crate::node::{
-    neighbour::Mac,
-    netns::NetnsRef,
-    world::{
-        Address, Detail, FdbEntry, Link, LinkId, Namespace, Port, PortState, World,
-        address::AddressFlags, bridge::Bridge, link::Tie,
+use crate::{
+    net::netns::NetnsRef,
+    node::world::{
+        Address, AddressFlags, Bridge, Detail, FdbEntry, Link, LinkId, Mac, Namespace, Port,
+        PortState, World, link::Tie,
     },
 };
 

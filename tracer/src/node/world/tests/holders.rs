@@ -1,11 +1,12 @@
 //! Who has an address, and what is in between.
 
 use super::build::{Build, id};
-use crate::node::world::{
-    Between, Detail, FdbEntry, Obstacle, PortState, Vlan, World,
-    bridge::{Bridge, FdbKind},
-    link::MacvlanMode,
-    rule::{Action, PolicyRule},
+use crate::{
+    net::tests::rule,
+    node::world::{
+        Between, Bridge, Detail, FdbEntry, FdbKind, Obstacle, PortState, Vlan, World,
+        link::MacvlanMode,
+    },
 };
 
 /// What is between pod 2 and the holder of pod 3's address, and how that reads on the node.
@@ -233,18 +234,6 @@ fn what_leaves_the_node_may_meet_there() {
 
 #[test]
 fn the_rule_for_own_addresses_may_be_missing() {
-    let rule = |table| PolicyRule {
-        is_ipv4: true,
-        priority: 0,
-        from: None,
-        to: None,
-        input: None,
-        output: None,
-        mark: None,
-        inverted: false,
-        asks_more: false,
-        action: Action::Lookup(table),
-    };
     let mut build = Build::two_pods();
     let rules = |build: &mut Build, rules| {
         build.world.namespaces.get_mut(&1).unwrap().rules = rules;

@@ -1,0 +1,147 @@
+//! What an interface is.
+
+use std::net::IpAddr;
+
+/// What an interface is, with what that kind is set up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A device with a driver: a NIC, virtio, an SR-IOV function.
+    #[default]
+    Physical,
+    /// `lo`
+    Loopback,
+    /// One end of a pair, mostly a pod's.
+    Veth,
+    /// One end of a pair that runs BPF programs (Cilium).
+    Netkit,
+    /// A bridge: see [`super::Link::master`] of its members.
+    Bridge(Bridge),
+    /// VXLAN tunnel.
+    Vxlan(Vxlan),
+    /// Geneve tunnel.
+    Geneve(Geneve),
+    /// IP in IP, any of the two versions in any.
+    Ipip,
+    /// GRE, with or without Ethernet.
+    Gre,
+    /// Tun or tap: a process is at the other end.
+    Tun,
+    /// 802.1Q or 802.1ad on another interface.
+    Vlan {
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// Another MAC address on an interface.
+    Macvlan(MacvlanMode),
+    /// Other IP addresses on an interface.
+    Ipvlan,
+    /// Several interfaces as one.
+    Bond,
+    /// Interfaces with a routing table of their own.
+    Vrf {
+        /// That table.
+        table: u32,
+    },
+    /// WireGuard, which encrypts.
+    Wireguard,
+    /// Takes every packet and forgets it; mostly carries addresses.
+    Dummy,
+    /// Any other, by the kernel's name for it.
+    Other(String),
+}
+
+impl Kind {
+    /// The kernel's name for it; empty for what has none.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Physical | Self::Loopback => "",
+            Self::Veth => "veth",
+            Self::Netkit => "netkit",
+            Self::Bridge(_) => "bridge",
+            Self::Vxlan(_) => "vxlan",
+            Self::Geneve(_) => "geneve",
+            Self::Ipip => "ipip",
+            Self::Gre => "gre",
+            Self::Tun => "tun",
+            Self::Vlan { .. } => "vlan",
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan => "ipvlan",
+            Self::Bond => "bond",
+            Self::Vrf { .. } => "vrf",
+            Self::Wireguard => "wireguard",
+            Self::Dummy => "dummy",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// Whether it is one end of a pair.
+    pub fn is_pair(&self) -> bool {
+        matches!(self, Self::Veth | Self::Netkit)
+    }
+}
+
+/// What a VXLAN tunnel is set up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vxlan {
+    /// Network identifier; 0 if each packet has its own.
+    pub vni: u32,
+    /// Address that tunnel packets come from, if it is fixed.
+    pub local: Option<IpAddr>,
+    /// Where packets go that have no FDB entry: the only remote, or a multicast group.
+    pub remote: Option<IpAddr>,
+    /// UDP destination port.
+    pub port: u16,
+    /// The interface that tunnel packets leave by, if it is fixed.
+    pub underlying: Option<u32>,
+    /// Whether the FDB learns from packets that come in.
+    pub learning: bool,
+    /// Whether each packet brings its own network identifier and remote (`external`, as of Cilium).
+    pub external: bool,
+}
+
+/// What a Geneve tunnel is set up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Geneve {
+    /// Network identifier; 0 if each packet has its own.
+    pub vni: u32,
+    /// The only remote.
+    pub remote: Option<IpAddr>,
+    /// UDP destination port.
+    pub port: u16,
+    /// Whether each packet brings its own network identifier and remote (`external`, as of Cilium).
+    pub external: bool,
+}
+
+/// What a bridge is set up with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// Spanning tree is on.
+    pub stp: bool,
+    /// How long a port listens, and then learns, in hundredths of a second.
+    pub forward_delay: u32,
+    /// Frames are kept to the VLANs of the ports.
+    pub vlan_filtering: bool,
+    /// IPv4 packets that it forwards meet iptables, by a setting of the bridge itself.
+    pub nf_call_iptables: bool,
+    /// The same for IPv6.
+    pub nf_call_ip6tables: bool,
+    /// Questions of ARP meet arptables.
+    pub nf_call_arptables: bool,
+}
+
+/// How macvlan links of the same parent treat each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MacvlanMode {
+    /// They do not exchange frames.
+    Private,
+    /// They exchange frames by way of the network outside only.
+    Vepa,
+    /// They exchange frames.
+    Bridge,
+    /// It is the only one.
+    Passthru,
+    /// It takes frames from listed addresses only.
+    Source,
+    /// Another mode.
+    Other(u32),
+}

@@ -1,0 +1,112 @@
+//! A network interface, as rtnetlink shows it.
+
+mod conf;
+mod kind;
+mod port;
+mod query;
+mod read;
+mod xdp;
+
+pub use self::{
+    conf::{Ipv4Settings, Ipv6Settings},
+    kind::{Bridge, Geneve, Kind, MacvlanMode, Vxlan},
+    port::{BridgePort, PortState},
+    xdp::XdpMode,
+};
+pub(super) use read::{LinkEvent, event};
+
+use super::Mac;
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Number, unique within the namespace.
+    pub ifindex: u32,
+    /// Name, which may change.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Largest packet it takes, in bytes from the network header up.
+    pub mtu: u32,
+    /// Link-layer address.
+    pub mac: Option<Mac>,
+    /// The bridge, bond or VRF that it is a member of.
+    pub master: Option<u32>,
+    /// Of a veth or netkit: the other end. Of a VLAN, macvlan and the like: the interface below.
+    pub other: Option<OtherLink>,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether it can carry packets: up, and with a carrier.
+    pub running: bool,
+    /// Whether it has a carrier: a signal, a peer or whatever it takes to carry packets.
+    pub carrier: bool,
+    /// Operational state (RFC 2863).
+    pub operstate: OperState,
+    /// Whether it takes frames for any address.
+    pub promiscuous: bool,
+    /// Whether it resolves no addresses (`NOARP`).
+    pub noarp: bool,
+    /// What it is as a port of a bridge.
+    pub port: Option<BridgePort>,
+    /// XDP programs: where they run, and their numbers.
+    pub xdp: Vec<(XdpMode, u32)>,
+    /// Its own settings of IPv4; `None` if the kernel did not report them.
+    pub ipv4: Option<Ipv4Settings>,
+    /// Its own settings of IPv6; `None` if it has none.
+    pub ipv6: Option<Ipv6Settings>,
+}
+
+/// Another interface that one is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherLink {
+    /// Its number, in its own namespace.
+    pub ifindex: u32,
+    /// The namespace's id in the interface's namespace (`ip netns list-id`), if it is another one.
+    pub nsid: Option<i32>,
+}
+
+/// Operational state of an interface (RFC 2863, `IF_OPER_…`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OperState {
+    /// The driver does not say: loopback, tun, most tunnels.
+    #[default]
+    Unknown,
+    /// A part of it is not there.
+    NotPresent,
+    /// It does not carry packets.
+    Down,
+    /// It is up, but the interface below is not.
+    LowerLayerDown,
+    /// It is being tested.
+    Testing,
+    /// It waits for something outside, such as 802.1X.
+    Dormant,
+    /// It carries packets.
+    Up,
+}
+
+impl Link {
+    /// The other end of a veth or netkit.
+    pub fn peer(&self) -> Option<OtherLink> {
+        self.other.filter(|_| self.kind.is_pair())
+    }
+
+    /// The interface that this one sends through, if it is in the same namespace.
+    pub fn lower(&self) -> Option<u32> {
+        let other = self.other.filter(|_| !self.kind.is_pair())?;
+        other.nsid.is_none().then_some(other.ifindex)
+    }
+
+    /// What a VXLAN tunnel is set up with.
+    pub fn vxlan(&self) -> Option<&Vxlan> {
+        match &self.kind {
+            Kind::Vxlan(vxlan) => Some(vxlan),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the port of a bridge that exchanges no packets with others like it.
+    pub fn is_isolated(&self) -> bool {
+        self.port.is_some_and(|port| port.isolated)
+    }
+}

@@ -1,0 +1,84 @@
+//! The kernel's network, as netlink shows it: the only user of netlink, and the only way into a
+//! network namespace.
+//!
+//! ```text
+//! kernel ─► netlink ─► link, address, route ─► inventory ─► watch ─► Change
+//! ```
+//!
+//! - [`netns`]: network namespaces, and work inside of them
+//! - [`Rtnetlink`]: asks for links, addresses, neighbors, FDB entries, routes, rules and queues
+//! - [`sock_diag`]: asks for sockets
+//! - [`Inventory`]: the interfaces that are known, to be looked up
+//! - [`Watch`]: keeps it current, by rtnetlink's multicast groups
+
+mod address;
+mod bridge_fdb;
+mod fdb;
+mod inventory;
+mod link;
+mod message;
+mod neighbor;
+mod netlink;
+pub mod netns;
+mod nsid;
+mod qdisc;
+mod route;
+mod rule;
+pub mod sock_diag;
+mod tc;
+mod uplink;
+mod vlan;
+mod watch;
+
+use std::net::IpAddr;
+
+pub use self::{
+    address::{Address, AddressFlags},
+    bridge_fdb::{BridgeFdbEntry, FdbKind},
+    fdb::{FdbEntry, matching_entries},
+    inventory::Inventory,
+    link::{
+        Bridge, BridgePort, Geneve, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode, OperState,
+        OtherLink, PortState, Vxlan, XdpMode,
+    },
+    neighbor::{Mac, Neighbor, NeighborState},
+    netlink::Rtnetlink,
+    qdisc::{Limits, Qdisc},
+    route::{Route, RouteKey, RouteKind},
+    rule::{LOCAL_TABLE, Rule, RuleAction},
+    tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterActions, FilterId, TcFilter},
+    vlan::Vlan,
+    watch::Watch,
+};
+
+/// An interface of a watched namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// What the kernel says of it.
+    pub link: Link,
+    /// Own addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    /// Whether packets that it sends leave what can be seen of this node: a NIC, but no pod's veth.
+    pub is_uplink: bool,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An interface is new, or has come from another namespace.
+    Appeared(Interface),
+    /// Something about an interface has changed, its name perhaps.
+    Changed(Interface),
+    /// An interface has been deleted, has moved to another namespace, or went with its own.
+    Gone {
+        /// Inode number of its namespace.
+        netns: u32,
+        /// Its number, which may be used again.
+        ifindex: u32,
+    },
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

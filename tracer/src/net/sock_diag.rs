@@ -1,0 +1,181 @@
+//! TCP sockets of a network namespace (`NETLINK_SOCK_DIAG`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    message::{Message, Request, u32_at},
+    netlink::Netlink,
+};
+
+/// Numbers and lengths of include/uapi/linux/{sock_diag,inet_diag}.h.
+mod diag {
+    pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    /// Length of `struct inet_diag_req_v2`.
+    pub(super) const REQUEST: usize = 56;
+    /// Length of `struct inet_diag_msg`.
+    pub(super) const FIXED: usize = 72;
+    pub(super) const SKMEMINFO: u16 = 7;
+    pub(super) const SKV6ONLY: u16 = 11;
+    /// The place of `SK_MEMINFO_DROPS` among the numbers of `SKMEMINFO`.
+    pub(super) const DROPS: usize = 8;
+    /// `idiag_timer` of a packet that waits to be sent again.
+    pub(super) const RETRANSMIT: u8 = 1;
+}
+
+/// The state of TCP sockets that are asked for (`TCP_…` of include/net/tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TcpState {
+    /// A SYN came and was answered.
+    SynReceived = 3,
+    /// It takes connections.
+    Listen = 10,
+}
+
+/// A TCP socket. An IPv4 address that is mapped to IPv6 is shown as an IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Its own address.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Whether it is a socket of IPv6.
+    pub is_ipv6: bool,
+    /// Whether it takes IPv6 only.
+    pub ipv6_only: bool,
+    /// The interface that it is bound to.
+    pub ifindex: Option<u32>,
+    /// How often its last packet was sent again so far; 0 if it does not wait for an answer.
+    pub retransmits: u8,
+    /// Of a listener: connections that wait to be accepted.
+    pub recv_queue: u32,
+    /// Of a listener: its backlog.
+    pub send_queue: u32,
+    /// Packets that it dropped so far; `None` if the kernel does not say.
+    pub drops: Option<u32>,
+    /// User id of its owner.
+    pub uid: u32,
+    /// Its inode number, as in `/proc/PID/fd`.
+    pub inode: u32,
+    /// The kernel's number for it, never used twice in its namespace.
+    pub cookie: u64,
+}
+
+/// The TCP sockets in this state, of the namespace that this thread is in, IPv4 and IPv6; if a port
+/// is given, only those of that local port.
+///
+/// # Errors
+///
+/// The kernel has no sock_diag for TCP.
+pub fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<TcpSocket>> {
+    let netlink = Netlink::sock_diag().context("cannot open a sock_diag socket")?;
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let sockets = netlink
+            .dump(&request(family, state, port), socket)
+            .context("cannot list TCP sockets with sock_diag (kernel module tcp_diag)")?;
+        found.extend(sockets);
+    }
+    Ok(found)
+}
+
+/// `struct inet_diag_req_v2`
+fn request(family: i32, state: TcpState, port: Option<u16>) -> Request {
+    let mut fixed = [0; diag::REQUEST];
+    fixed[0] = family as u8;
+    fixed[1] = libc::IPPROTO_TCP as u8;
+    fixed[2] = 1 << (diag::SKMEMINFO - 1);
+    fixed[4..8].copy_from_slice(&(1_u32 << state as u8).to_ne_bytes());
+    fixed[8..10].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
+    Request::new(diag::SOCK_DIAG_BY_FAMILY, &fixed)
+}
+
+/// `struct inet_diag_msg`
+fn socket(message: &Message<'_>) -> Option<TcpSocket> {
+    if message.kind != diag::SOCK_DIAG_BY_FAMILY {
+        return None;
+    }
+    let family = i32::from(message.u8_at(0)?);
+    let end = |port_at, address_at| -> Option<SocketAddr> {
+        let port = message.u16_at(port_at).map(u16::from_be)?;
+        let address = address(message.payload.get(address_at..address_at + 16)?, family)?;
+        Some(SocketAddr::new(address, port))
+    };
+    let all = message.attributes(diag::FIXED);
+    let memory = all.get(diag::SKMEMINFO);
+    let cookie = message.payload.get(44..52)?;
+    Some(TcpSocket {
+        local: end(4, 8)?,
+        remote: end(6, 24)?,
+        is_ipv6: family == libc::AF_INET6,
+        ipv6_only: all.is_set(diag::SKV6ONLY),
+        ifindex: message.u32_at(40).filter(|ifindex| *ifindex != 0),
+        retransmits: match message.u8_at(2)? {
+            diag::RETRANSMIT => message.u8_at(3)?,
+            _ => 0,
+        },
+        recv_queue: message.u32_at(56)?,
+        send_queue: message.u32_at(60)?,
+        drops: memory.and_then(|memory| u32_at(memory, 4 * diag::DROPS)),
+        uid: message.u32_at(64)?,
+        inode: message.u32_at(68)?,
+        cookie: u64::from_ne_bytes(cookie.try_into().ok()?),
+    })
+}
+
+fn address(bytes: &[u8], family: i32) -> Option<IpAddr> {
+    match family {
+        libc::AF_INET => {
+            let octets = <[u8; 4]>::try_from(bytes.get(..4)?).ok()?;
+            Some(Ipv4Addr::from(octets).into())
+        }
+        libc::AF_INET6 => {
+            let octets = <[u8; 16]>::try_from(bytes).ok()?;
+            Some(Ipv6Addr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn lists_only_the_port_asked_for() {
+        let one = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = one.local_addr().unwrap();
+        let found = tcp_sockets(TcpState::Listen, Some(address.port())).unwrap();
+        let [found] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert_eq!(found.local, address);
+        assert!(found.send_queue > 0 && found.inode > 0);
+        assert_eq!(found.drops, Some(0));
+        assert!(!found.is_ipv6);
+    }
+
+    #[test]
+    fn a_mapped_ipv4_address_is_ipv4() {
+        let mapped = "::ffff:10.0.0.1".parse::<Ipv6Addr>().unwrap();
+        let shown = address(&mapped.octets(), libc::AF_INET6);
+        assert_eq!(shown, Some(IpAddr::from([10, 0, 0, 1])));
+    }
+
+    #[test]
+    fn a_short_message_is_no_socket() {
+        let mut fixed = [0; diag::FIXED];
+        fixed[0] = libc::AF_INET as u8;
+        for length in 0..diag::FIXED {
+            let request = Request::new(diag::SOCK_DIAG_BY_FAMILY, &fixed[..length]);
+            // A request is padded to a multiple of four.
+            let is_whole = length.next_multiple_of(4) == diag::FIXED;
+            assert_eq!(socket(&request.message()).is_some(), is_whole, "{length}");
+        }
+    }
+}
