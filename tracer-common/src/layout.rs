@@ -77,6 +77,8 @@ layout! {
     skb_len: "sk_buff.len" Required;
     /// Network header, from `head`.
     skb_network_header: "sk_buff.network_header" Required;
+    /// MAC header, from `head`; all ones where there is none.
+    skb_mac_header: "sk_buff.mac_header" Optional;
     /// EtherType, network byte order.
     skb_protocol: "sk_buff.protocol" Required;
     /// The device; NULL in local output and at the sockets.
@@ -133,6 +135,8 @@ layout! {
     ct_status: "nf_conn.status" Optional;
     /// Conntrack's original tuple.
     ct_original: "nf_conn.tuplehash.tuple" Optional;
+    /// Conntrack's tuple of the answers.
+    ct_reply: "nf_conn.tuplehash[1].tuple" Optional;
     /// Source address, in the tuple.
     tuple_src_address: "nf_conntrack_tuple.src.u3" Optional;
     /// Source port, in the tuple.

@@ -13,10 +13,21 @@ const AF_INET: u16 = 2;
 /// Conntrack keeps one tuple per direction; the original one is the first, as the client sent it.
 #[inline(never)]
 pub(crate) fn original_tuple(skb: &Skb, tuple: &mut Tuple) {
+    entry_tuple(skb, &LAYOUT.ct_original, tuple);
+}
+
+/// The same for the tuple of the answers.
+#[inline(never)]
+pub(crate) fn reply_tuple(skb: &Skb, tuple: &mut Tuple) {
+    entry_tuple(skb, &LAYOUT.ct_reply, tuple);
+}
+
+#[inline(always)]
+fn entry_tuple(skb: &Skb, which: &Field, tuple: &mut Tuple) {
     *tuple = Tuple::default();
     let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct).unwrap_or(0);
     let entry = nfct & !u64::from(ct::INFO);
-    let (Some(offset), true) = (LAYOUT.ct_original.offset(), entry != 0) else {
+    let (Some(offset), true) = (which.offset(), entry != 0) else {
         return;
     };
     let Some(found) = TupleCopy::read(entry + offset as u64) else {
@@ -89,8 +100,15 @@ pub(crate) fn state(skb: &Skb) -> u32 {
         return 0;
     };
     let info = nfct as u32 & ct::INFO;
-    let has_entry = nfct & !u64::from(ct::INFO) != 0;
-    ct::READ | info | if has_entry { ct::ENTRY } else { 0 }
+    let entry = nfct & !u64::from(ct::INFO);
+    if entry == 0 {
+        return ct::READ | info;
+    }
+    let status = match kernel::read::<u32>(entry, &LAYOUT.ct_status) {
+        Some(status) => ct::STATUS | status << ct::STATUS_SHIFT,
+        None => 0,
+    };
+    ct::READ | ct::ENTRY | info | status
 }
 
 /// Whether NAT may have changed the packet, so that its tuple is not the original one nor that of

@@ -194,6 +194,9 @@ fn describe(event: &mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
     event.ifname = place.ifname(skb);
     event.netns_from = place.netns_from;
     event.ct = conntrack::state(skb);
-    event.reserved = 0;
+    conntrack::reply_tuple(skb, &mut event.reply);
+    event.oif = Place::route(skb);
+    event.src_mac = skb.source_mac(packet);
+    event.reserved = [0; 2];
     event.capture_len = packet.capture(&mut event.capture);
 }

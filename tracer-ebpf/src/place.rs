@@ -46,15 +46,19 @@ impl Place {
         if let Some(place) = at_device {
             return place;
         }
-        let refdst: u64 = skb.scalar(&LAYOUT.skb_refdst).unwrap_or(0);
-        let dst_dev = kernel::read(refdst & !REFDST_NOREF, &LAYOUT.dst_dev).unwrap_or(0);
-        if let Some(place) = Self::device(dst_dev, netns_from::ROUTE) {
+        if let Some(place) = Self::device(route_device(skb), netns_from::ROUTE) {
             return place;
         }
         if let Some(place) = Self::socket(skb.pointer(&LAYOUT.skb_sk), netns_from::SOCKET) {
             return place;
         }
         Self::socket(rx_sk, netns_from::RECEIVER).unwrap_or(Self::UNKNOWN)
+    }
+
+    /// The index of the interface that the skb's route leads to; 0 if it has no route.
+    #[inline(always)]
+    pub(crate) fn route(skb: &Skb) -> u32 {
+        kernel::read(route_device(skb), &LAYOUT.dev_ifindex).unwrap_or(0)
     }
 
     /// The device that an skb stands at, where that is certain: at a tc hook.
@@ -127,6 +131,13 @@ impl Place {
         }
         kernel::read(self.device, &LAYOUT.dev_mtu).unwrap_or(0)
     }
+}
+
+/// The device of the skb's route; 0 if it has no route.
+#[inline(always)]
+fn route_device(skb: &Skb) -> u64 {
+    let refdst: u64 = skb.scalar(&LAYOUT.skb_refdst).unwrap_or(0);
+    kernel::read(refdst & !REFDST_NOREF, &LAYOUT.dst_dev).unwrap_or(0)
 }
 
 /// The inode number of a `struct net *`; `None` if the pointer does not lead to a namespace.

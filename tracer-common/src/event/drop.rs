@@ -57,6 +57,16 @@ pub mod ct {
     pub const DST_NAT: u32 = 1 << 5;
     /// `skb->_nfct` could be read; without this bit nothing is known.
     pub const READ: u32 = 16;
+    /// The entry's own status could be read; its lower bits are behind [`STATUS_SHIFT`].
+    pub const STATUS: u32 = 32;
+    /// Where the entry's status begins.
+    pub const STATUS_SHIFT: u32 = 8;
+    /// `IPS_CONFIRMED`: the entry is in the table, so that other packets may have made it.
+    pub const CONFIRMED: u32 = 1 << 3;
+    /// `IPS_SRC_NAT_DONE`: the translation of the source was decided on, be it to none.
+    pub const SRC_NAT_DONE: u32 = 1 << 7;
+    /// `IPS_DST_NAT_DONE`, likewise.
+    pub const DST_NAT_DONE: u32 = 1 << 8;
 }
 
 /// One dropped packet, as sent through the ring buffer: what is not in use at its end is left out.
@@ -73,6 +83,8 @@ pub struct DropEvent {
     pub count: u64,
     /// Conntrack's original tuple; all zero if the packet has no conntrack entry.
     pub original: Tuple,
+    /// Conntrack's tuple of the answers, as they come in; all zero likewise.
+    pub reply: Tuple,
     /// Bytes of `stack` in use; negative is the error of `bpf_get_stack`.
     pub stack_bytes: i64,
     /// Bytes from the network header to the end, paged ones included; all segments of a GSO packet.
@@ -95,8 +107,12 @@ pub struct DropEvent {
     pub netns_from: u32,
     /// What conntrack has said of it, as [`ct`] has it.
     pub ct: u32,
+    /// Ifindex of the interface that its route leads to; 0 if it has no route yet.
+    pub oif: u32,
+    /// Source MAC address; all zero where it is not known.
+    pub src_mac: [u8; 6],
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 2],
     /// Bytes of `capture` in use.
     pub capture_len: u32,
     /// The packet, from the network header up.

@@ -1,6 +1,6 @@
 //! From a kernel event to the facts about one dropped packet.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use tracer_common::{
     event::{DropEvent, DropKey},
@@ -60,6 +60,25 @@ pub struct DropFacts {
     pub dns: Option<(Key, bool)>,
     /// The tuple that an ICMP error speaks of.
     pub quoted_tuple: Option<Tuple>,
+    /// What only rules look at; `None` where only the packet's count is known.
+    pub wire: Option<Arc<Wire>>,
+}
+
+/// What an event says of a packet that rules can ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// The packet from the network header up, as far as it was captured.
+    pub bytes: Vec<u8>,
+    /// Where the transport header of the flow is.
+    pub transport_at: usize,
+    /// Source MAC address.
+    pub src_mac: Option<[u8; 6]>,
+    /// Index of the interface that its route leads to.
+    pub oif: Option<u32>,
+    /// Conntrack's tuple of the connection's first packet, and that of its answers.
+    pub entry: Option<(Tuple, Tuple)>,
+    /// What conntrack has said of it, as [`tracer_common::event::ct`] has it.
+    pub ct: u32,
 }
 
 /// Turns the kernel's numbers into names.
@@ -114,6 +133,17 @@ impl Decoder {
             tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
             dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
             quoted_tuple: parsed.and_then(|parsed| parsed.quoted.map(|layer| layer.tuple)),
+            wire: Some(Arc::new(Wire {
+                bytes: captured.to_vec(),
+                transport_at: parsed.map_or(0, |parsed| parsed.flow.transport_at as usize),
+                src_mac: (event.src_mac != [0; 6]).then_some(event.src_mac),
+                oif: (event.oif != 0).then_some(event.oif),
+                entry: [event.original, event.reply]
+                    .iter()
+                    .all(|tuple| *tuple != Tuple::default())
+                    .then_some((event.original, event.reply)),
+                ct: event.ct,
+            })),
             ..self.key(&event.key, SystemTime::UNIX_EPOCH)
         };
         let tcp = facts.tcp;
@@ -154,6 +184,7 @@ impl Decoder {
             tcp: None,
             dns: None,
             quoted_tuple: None,
+            wire: None,
         }
     }
 

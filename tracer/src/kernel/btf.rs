@@ -38,7 +38,7 @@ impl KernelBtf {
     }
 
     /// Byte offset of `struct.field.field…`. Anonymous members are looked into, an array stands for
-    /// its first element. `None` if the kernel has no such field, or it is a bitfield.
+    /// its first element unless it is `field[N]`. `None` if the kernel has no such field, or it is a bitfield.
     pub fn offset(&self, path: &str) -> Option<u32> {
         self.all().find_map(|btf| offset(btf, path))
     }
@@ -84,9 +84,18 @@ fn offset(btf: &Btf, path: &str) -> Option<u32> {
         let mut ty = Type::Struct(start);
         let mut bits = 0;
         for field in fields.split('.') {
+            let (field, index) = match field.split_once('[') {
+                Some((field, index)) => (field, index.strip_suffix(']')?.parse().ok()?),
+                None => (field, 0),
+            };
             let (offset, member) = member(btf, &aggregate(btf, ty)?, field)?;
             bits += offset;
             ty = member;
+            if index > 0 {
+                // As a reference to an element, it is of the array's own type.
+                let size = u32::try_from(aggregate(btf, ty.clone())?.size()).ok()?;
+                bits += 8 * size * index;
+            }
         }
         (bits % 8 == 0).then_some(bits / 8)
     })

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use super::{
     conntrack::Conntrack,
     gather::{DropContext, Fact, Question},
-    ruleset::{Hint, HookPacket, Ruleset, Suspects},
+    ruleset::{Hint, HookPacket, Ruleset, Survey, Suspects},
     world::{Part, World},
 };
 use crate::{
@@ -142,7 +142,9 @@ impl NodeFacts {
     /// Which rules can have dropped it. Read after the drop: the dropping rule has counted it.
     fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts) {
         let ruleset = Ruleset::read(inside);
-        let packet = HookPacket::of(facts);
+        let survey = Survey::of(facts);
+        let host = Arc::new(survey.host.clone());
+        let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
         let mut suspects = ruleset.suspects(&packet, Hint::of_stack(&facts.stack));
         if suspects.rules.is_empty() {
             // Up to some 6.1, nf_hook_slow frees what nf_tables drops, too.

@@ -1,7 +1,7 @@
 //! Conditions of rules, as far as they are understood.
 
 /// The address family that a field belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// IPv4.
     V4,
@@ -10,7 +10,7 @@ pub enum Version {
 }
 
 /// What of a packet is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     /// Source address.
     Source(Version),
@@ -30,10 +30,95 @@ pub enum Field {
     Input,
     /// Name of the interface it goes out by.
     Output,
+    /// Name of the bridge port that it came in by.
+    InputPort,
+    /// Name of the bridge port that it goes out by.
+    OutputPort,
     /// The ICMP type, of this protocol.
     IcmpType(u8),
-    /// Something that is not known of the packet.
-    Unknown,
+    /// The ICMP code, of this protocol.
+    IcmpCode(u8),
+    /// Bits of a header.
+    Header(Bits),
+    /// Bytes from the network header up.
+    Length,
+    /// Source MAC address, as a number.
+    SourceMac,
+    /// Whether the frame was for this host, for all, or for a group.
+    PacketType,
+    /// What the routes call the source address: `local`, `unicast`, …
+    SourceType,
+    /// What the routes call the destination address.
+    DestinationType,
+    /// Whether the source is routed back by the interface that the packet came in by.
+    ReversePath,
+    /// The firewall mark, or the connection's.
+    Mark(Mark),
+    /// The state that conntrack gives the packet, as a [`state`] bit.
+    State,
+    /// 0 in the direction of the connection's first packet, 1 in that of its answers.
+    Direction,
+    /// An end of the connection, as its entry in conntrack has it.
+    Entry(EntryEnd),
+    /// Something that is not known of the packet, and that only some packets have.
+    Unknown(Guard),
+}
+
+/// Which packets have a field at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// All of them.
+    Any,
+    /// Those of one address family.
+    Version(Version),
+    /// Those of one transport protocol, unless they are later fragments.
+    Transport(u8),
+    /// No IP packet.
+    Never,
+}
+
+/// Bits of a header, counted from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bits {
+    /// Where they are.
+    pub layer: Layer,
+    /// The first bit.
+    pub at: u16,
+    /// How many.
+    pub count: u16,
+}
+
+/// A header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// That of one IP version.
+    Network(Version),
+    /// Any IP version's.
+    AnyNetwork,
+    /// That of one transport protocol.
+    Transport(u8),
+    /// Any transport protocol's.
+    AnyTransport,
+}
+
+/// Which mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The packet's.
+    Packet,
+    /// The connection's.
+    Connection,
+}
+
+/// A part of a connection's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EntryEnd {
+    /// Of the tuple of its answers.
+    pub is_reply: bool,
+    /// The source's.
+    pub is_source: bool,
+    /// The port, and not the address.
+    pub is_port: bool,
 }
 
 /// A condition.
@@ -48,8 +133,21 @@ pub enum Condition {
         /// The values.
         values: Values,
     },
+    /// The field, as far as the mask goes, is among the values.
+    Masked {
+        /// The field.
+        field: Field,
+        /// The bits looked at.
+        mask: u128,
+        /// It is not among the values.
+        negated: bool,
+        /// The values.
+        values: Vec<Element>,
+    },
     /// `mark & mask == value`.
     Mark {
+        /// Which mark.
+        of: Mark,
         /// The bits looked at.
         mask: u32,
         /// What they must be.
@@ -61,8 +159,8 @@ pub enum Condition {
     State {
         /// The states that match, as [`state`] bits.
         states: u8,
-        /// Other things match as well (`DNAT`, `SNAT`).
-        more: bool,
+        /// A connection whose destination or source was translated matches as well.
+        translated: Translated,
         /// These states do not match.
         negated: bool,
     },
@@ -80,8 +178,17 @@ pub enum Condition {
         /// Not one.
         negated: bool,
     },
-    /// May hold or not.
-    Unknown,
+    /// May hold or not, for packets that have what it asks for.
+    Unknown(Guard),
+}
+
+/// Which translations a condition asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Translated {
+    /// That of the source.
+    pub source: bool,
+    /// That of the destination.
+    pub destination: bool,
 }
 
 /// Where the values are.
@@ -107,6 +214,22 @@ pub struct Element {
     pub parts: Vec<Part>,
     /// Its comment.
     pub comment: Option<String>,
+    /// How it stands with the time at which the packet was dropped.
+    pub since: Since,
+    /// What it holds is not in the set, although a wider element of it is (`nomatch`).
+    pub is_exception: bool,
+}
+
+/// Whether an element that is in a set now was there when the packet was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Since {
+    /// It stays until somebody takes it out.
+    #[default]
+    Forever,
+    /// It was put in this many seconds ago, and goes by itself.
+    Seconds(u64),
+    /// It may be younger than the drop, or match some packets only.
+    Unknown,
 }
 
 /// A part of a value.
@@ -116,8 +239,20 @@ pub enum Part {
     Range(u128, u128),
     /// A name; a `*` at its end stands for any rest.
     Name(String),
+    /// Anything.
+    Any,
     /// Not understood.
     Unknown,
+}
+
+impl Element {
+    /// A value of one part.
+    pub fn of(part: Part) -> Self {
+        Self {
+            parts: vec![part],
+            ..Self::default()
+        }
+    }
 }
 
 impl Part {

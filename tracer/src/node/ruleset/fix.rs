@@ -12,7 +12,11 @@ impl Suspects {
     /// The fix, where one rule of the user's is left. What others made they would make again.
     pub fn fix(&self, packet: &HookPacket) -> Option<model::Fix> {
         match self.rules.as_slice() {
-            [suspect] if self.certain && suspect.owner == Owner::User => fix(suspect, packet),
+            [suspect] if self.certain && suspect.owner == Owner::User => {
+                // What fits no connection is refused for good reason: the connection is to be
+                // mended, not the rule.
+                (!packet.is_invalid()).then(|| fix(suspect, packet))?
+            }
             _ => None,
         }
     }
@@ -45,22 +49,29 @@ impl Flow {
         let proto = Some(Protocol::from(packet.proto)).filter(|proto| with_ports.contains(proto));
         // An answer's source is the server: SYN-ACK, or from a well-known port to an ephemeral one.
         let is_answer = packet.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x12)
-            || matches!((packet.sport, packet.dport), (Some(..1024), Some(32768..)));
+            || matches!(
+                (packet.ends.sport, packet.ends.dport),
+                (Some(..1024), Some(32768..))
+            );
         let port = match is_answer {
-            true => packet.sport.map(|port| ("sport", port)),
-            false => packet.dport.map(|port| ("dport", port)),
+            true => packet.ends.sport.map(|port| ("sport", port)),
+            false => packet.ends.dport.map(|port| ("dport", port)),
         };
         Self {
             proto,
-            src: packet.src.to_string(),
-            dst: packet.dst.to_string(),
+            src: packet.ends.src.to_string(),
+            dst: packet.ends.dst.to_string(),
             port: port.filter(|_| proto.is_some()),
         }
     }
 }
 
 fn nft(suspect: &Suspect, flow: &Flow, packet: &HookPacket) -> Option<model::Fix> {
-    let version = if packet.src.is_ipv4() { "ip" } else { "ip6" };
+    let version = if packet.ends.src.is_ipv4() {
+        "ip"
+    } else {
+        "ip6"
+    };
     let chain = |command: Command| {
         command
             .arg(suspect.family)

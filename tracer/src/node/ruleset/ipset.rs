@@ -3,8 +3,9 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use super::{
-    condition::{Element, Field, Part, Version, protocol},
+    condition::{Element, Field, Guard, Mark, Part, Since, Version, protocol},
     model::Set,
+    names,
     nft_value::{address_number, prefix_range},
 };
 
@@ -13,10 +14,18 @@ use super::{
 pub struct IpSet {
     /// What its entries are made of: `ip`, `net`, `port`, …
     pub parts: Vec<String>,
-    /// Its members; a port is two parts, protocol and number.
+    /// Its members; the port of a set that hashes is two parts, protocol and number.
     pub set: Set,
+    /// The sets of a `list:set`.
+    pub lists: Vec<String>,
     /// The family of its addresses.
     pub is_v6: bool,
+    /// It holds bare numbers: a `bitmap`.
+    is_bitmap: bool,
+    /// How many bits of an address count.
+    netmask: Option<u64>,
+    /// How long a member stays, in seconds, that says nothing of its own.
+    timeout: Option<u64>,
 }
 
 impl IpSet {
@@ -31,16 +40,93 @@ impl IpSet {
                 ("ip" | "net", Some(true)) => key.push(Field::Source(version)),
                 ("ip" | "net", Some(false)) => key.push(Field::Destination(version)),
                 ("port", Some(is_source)) => {
-                    key.push(Field::Protocol(None));
+                    if !self.is_bitmap {
+                        key.push(Field::Protocol(None));
+                    }
                     key.push(match is_source {
                         true => Field::SourcePort(None),
                         false => Field::DestinationPort(None),
                     });
                 }
-                _ => key.push(Field::Unknown),
+                ("iface", Some(true)) => key.push(Field::Input),
+                ("iface", Some(false)) => key.push(Field::Output),
+                ("mac", Some(true)) => key.push(Field::SourceMac),
+                ("mark", _) => key.push(Field::Mark(Mark::Packet)),
+                _ => key.push(Field::Unknown(Guard::Any)),
             }
         }
         key
+    }
+
+    fn header(&mut self, header: &str) {
+        let mut words = header.split(' ');
+        while let Some(word) = words.next() {
+            match word {
+                "family" => self.is_v6 = words.next() == Some("inet6"),
+                "netmask" => self.netmask = words.next().and_then(|bits| bits.parse().ok()),
+                // A mask with holes.
+                "bitmask" => self.netmask = Some(0),
+                "timeout" => self.timeout = words.next().and_then(|time| time.parse().ok()),
+                _ => {}
+            }
+        }
+    }
+
+    fn member(&mut self, line: &str) {
+        let (entry, options) = line.split_once(' ').unwrap_or((line, ""));
+        // A comment is anything, and the last option.
+        let options = options.split(" comment ").next().unwrap_or_default();
+        let options: Vec<_> = options.split(' ').collect();
+        if self.parts.first().is_some_and(|part| part == "set") {
+            self.lists.push(entry.to_owned());
+            return;
+        }
+        let left = options
+            .windows(2)
+            .find(|pair| pair[0] == "timeout")
+            .map(|pair| pair[1].parse().unwrap_or(0));
+        let since = match (left, self.timeout) {
+            (None | Some(0), _) => Since::Forever,
+            (Some(left), Some(whole)) if left <= whole => Since::Seconds(whole - left),
+            _ => Since::Unknown,
+        };
+        let mut parts = Vec::new();
+        for (kind, text) in self.parts.iter().zip(entry.split(',')) {
+            match kind.as_str() {
+                "ip" | "net" => parts.push(match self.netmask {
+                    Some(0) => Part::Unknown,
+                    Some(bits) => network(text, bits),
+                    None => addresses(text),
+                }),
+                "port" if self.is_bitmap => parts.push(ports(text, '-')),
+                "port" => {
+                    let (name, port) = text.split_once(':').unwrap_or(("tcp", text));
+                    parts.push(protocol(name).map_or(Part::Unknown, Part::number));
+                    parts.push(ports(port, '-'));
+                }
+                "iface" => parts.push(match text.strip_prefix("physdev:") {
+                    Some(_) => Part::Unknown,
+                    None => Part::Name(text.to_owned()),
+                }),
+                "mac" => parts.push(names::mac(text).map_or(Part::Unknown, Part::number)),
+                "mark" => parts.push(
+                    text.strip_prefix("0x")
+                        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+                        .map_or(Part::Unknown, Part::number),
+                ),
+                _ => parts.push(Part::Unknown),
+            }
+        }
+        // A `bitmap:ip,mac` may hold an address whose MAC address any will do.
+        if parts.len() < self.parts.len() {
+            parts.resize(self.parts.len(), Part::Any);
+        }
+        self.set.elements.push(Element {
+            parts,
+            since,
+            is_exception: options.contains(&"nomatch"),
+            ..Element::default()
+        });
     }
 }
 
@@ -57,44 +143,26 @@ pub fn parse(text: &str) -> HashMap<String, IpSet> {
             }
             is_member = false;
         } else if let Some(kind) = line.strip_prefix("Type: ") {
-            let (_, parts) = kind.split_once(':').unwrap_or_default();
+            let (method, parts) = kind.split_once(':').unwrap_or_default();
+            set.is_bitmap = method == "bitmap";
             set.parts = parts.split(',').map(str::to_owned).collect();
         } else if let Some(header) = line.strip_prefix("Header: ") {
-            set.is_v6 = header.contains("family inet6");
+            set.header(header);
         } else if line == "Members:" {
             is_member = true;
         } else if is_member && !line.is_empty() {
-            member(&mut set, line);
+            set.member(line);
         }
     }
     sets
 }
 
-fn member(set: &mut IpSet, line: &str) {
-    let mut words = line.split(' ');
-    let entry = words.next().unwrap_or_default();
-    let options: Vec<_> = words.collect();
-    // Exceptions, and members that go by themselves, make what was read no proof.
-    set.set.is_volatile |= options.contains(&"nomatch");
-    set.set.is_volatile |= options
-        .windows(2)
-        .any(|pair| pair[0] == "timeout" && pair[1] != "0");
-    let mut parts = Vec::new();
-    for (kind, text) in set.parts.iter().zip(entry.split(',')) {
-        match kind.as_str() {
-            "ip" | "net" => parts.push(addresses(text)),
-            "port" => {
-                let (name, port) = text.split_once(':').unwrap_or(("tcp", text));
-                parts.push(protocol(name).map_or(Part::Unknown, Part::number));
-                parts.push(ports(port, '-'));
-            }
-            _ => parts.push(Part::Unknown),
-        }
+/// All addresses of the network that an address stands for.
+fn network(text: &str, bits: u64) -> Part {
+    match text.parse() {
+        Ok(address) => prefix_range(address, bits),
+        Err(_) => addresses(text),
     }
-    set.set.elements.push(Element {
-        parts,
-        comment: None,
-    });
 }
 
 /// Addresses, as `A`, `A/BITS`, `A/MASK` or `A-B`.

@@ -1,9 +1,13 @@
 //! From the words of one iptables rule to its statements.
 
 use super::{
-    condition::{Condition, Element, Field, Part, Values, Version, protocol, state, tcp_flag},
+    condition::{
+        Bits, Condition, Element, EntryEnd, Field, Guard, Layer, Mark, Part, Translated, Values,
+        Version, protocol, state, tcp_flag,
+    },
     ipset::{addresses, ports},
-    model::{Family, Statement, Verdict},
+    iptables_target::target,
+    model::{Family, Statement},
 };
 
 /// A rule's statements and comment.
@@ -14,7 +18,7 @@ pub(super) struct Parsed {
 }
 
 /// Matches whose options are understood, or that say nothing by themselves.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 23] = [
     "tcp",
     "udp",
     "sctp",
@@ -26,10 +30,18 @@ const KNOWN: [&str; 15] = [
     "conntrack",
     "state",
     "mark",
+    "connmark",
     "set",
     "multiport",
     "iprange",
     "nfacct",
+    "addrtype",
+    "physdev",
+    "mac",
+    "ttl",
+    "hl",
+    "length",
+    "pkttype",
 ];
 
 /// Parses what follows `-A CHAIN`.
@@ -50,16 +62,19 @@ pub(super) fn parse(words: &[String], family: Family) -> Parsed {
         match option {
             "-m" => {
                 parser.module = parser.value();
-                if !KNOWN.contains(&parser.module) {
-                    parsed.statements.push(Statement::Match(Condition::Unknown));
+                if parser.module == "rpfilter" {
+                    let condition = parser.rpfilter();
+                    parsed.statements.push(Statement::Match(condition));
+                } else if !KNOWN.contains(&parser.module) {
+                    let unknown = Condition::Unknown(Guard::Any);
+                    parsed.statements.push(Statement::Match(unknown));
                 }
             }
             "--comment" => parsed.comment = Some(parser.value().to_owned()),
             "-j" | "-g" => {
                 let target = parser.value();
-                parsed
-                    .statements
-                    .extend(self::target(option, target, parser.words));
+                let statement = self::target(option, target, parser.words);
+                parsed.statements.extend(statement);
                 break;
             }
             // The name of a counter, which every packet passes.
@@ -67,7 +82,7 @@ pub(super) fn parse(words: &[String], family: Family) -> Parsed {
             option => {
                 let condition = parser.condition(option, negated);
                 parser.skip();
-                let condition = condition.unwrap_or(Condition::Unknown);
+                let condition = condition.unwrap_or(Condition::Unknown(Guard::Any));
                 parsed.statements.push(Statement::Match(condition));
             }
         }
@@ -118,10 +133,7 @@ impl<'a> Parser<'a> {
 
     fn condition(&mut self, option: &str, negated: bool) -> Option<Condition> {
         let among = |field: Field, parts: Vec<Part>| {
-            let elements = parts.into_iter().map(|part| Element {
-                parts: vec![part],
-                comment: None,
-            });
+            let elements = parts.into_iter().map(Element::of);
             Some(Condition::In {
                 key: vec![field],
                 negated,
@@ -159,14 +171,48 @@ impl<'a> Parser<'a> {
                 negated,
             }),
             "--ctstate" | "--state" => states(self.value(), negated),
-            "--mark" if self.module == "mark" => {
-                let (value, mask) = masked(self.value())?;
-                Some(Condition::Mark {
-                    mask,
-                    value,
-                    negated,
-                })
+            "--mark" if self.module == "mark" => self.mark(Mark::Packet, negated),
+            "--mark" if self.module == "connmark" => self.mark(Mark::Connection, negated),
+            "--ctdir" => among(
+                Field::Direction,
+                vec![Part::Name(self.value().to_ascii_lowercase())],
+            ),
+            "--ctorigsrc" => among(entry(false, true, false), vec![addresses(self.value())]),
+            "--ctorigdst" => among(entry(false, false, false), vec![addresses(self.value())]),
+            "--ctreplsrc" => among(entry(true, true, false), vec![addresses(self.value())]),
+            "--ctrepldst" => among(entry(true, false, false), vec![addresses(self.value())]),
+            "--ctorigsrcport" => among(entry(false, true, true), vec![ports(self.value(), ':')]),
+            "--ctorigdstport" => among(entry(false, false, true), vec![ports(self.value(), ':')]),
+            "--src-type" => among(Field::SourceType, address_types(self.value())),
+            "--dst-type" => among(Field::DestinationType, address_types(self.value())),
+            "--mac-source" => among(Field::SourceMac, vec![Part::Name(self.value().to_owned())]),
+            // A packet that no bridge hands over has no port, and then only a negated question holds:
+            // that one is left as it is not understood.
+            "--physdev-in" | "--physdev-out" if negated => None,
+            "--physdev-in" => among(Field::InputPort, vec![interface(self.value())]),
+            "--physdev-out" => among(Field::OutputPort, vec![interface(self.value())]),
+            "--physdev-is-bridged" | "--physdev-is-in" | "--physdev-is-out" => {
+                among(Field::InputPort, vec![Part::Name("*".to_owned())])
             }
+            "--ttl-eq" | "--hl-eq" => among(self.ttl(), vec![number(self.value())?]),
+            "--ttl-lt" | "--hl-lt" => {
+                let bound = self.value().parse::<u128>().ok()?.checked_sub(1)?;
+                among(self.ttl(), vec![Part::Range(0, bound)])
+            }
+            "--ttl-gt" | "--hl-gt" => {
+                let bound = self.value().parse::<u128>().ok()? + 1;
+                among(self.ttl(), vec![Part::Range(bound, u128::MAX)])
+            }
+            "--length" if self.module == "length" => {
+                among(Field::Length, vec![ports(self.value(), ':')])
+            }
+            "--pkt-type" => among(
+                Field::PacketType,
+                vec![Part::Name(match self.value() {
+                    "unicast" => "host".to_owned(),
+                    other => other.to_owned(),
+                })],
+            ),
             "--match-set" => {
                 let name = self.value().to_owned();
                 let sources = self.value().split(',').map(|word| word == "src").collect();
@@ -180,17 +226,84 @@ impl<'a> Parser<'a> {
                 let proto = if version == Version::V4 { 1 } else { 58 };
                 let kind = self.value();
                 match kind.split_once('/') {
-                    // A code is more than is looked at here.
-                    Some(_) => None,
-                    None => among(
-                        Field::IcmpType(proto),
-                        vec![Part::number(kind.parse::<u8>().ok()?)],
-                    ),
+                    Some((kind, code)) => Some(Condition::In {
+                        key: vec![Field::IcmpType(proto), Field::IcmpCode(proto)],
+                        negated,
+                        values: Values::Inline(vec![Element {
+                            parts: vec![number(kind)?, number(code)?],
+                            ..Element::default()
+                        }]),
+                    }),
+                    None if kind == "any" => among(Field::IcmpType(proto), vec![Part::Any]),
+                    None => among(Field::IcmpType(proto), vec![Part::Name(kind.to_owned())]),
                 }
             }
             _ => None,
         }
     }
+
+    fn mark(&mut self, of: Mark, negated: bool) -> Option<Condition> {
+        let (value, mask) = masked(self.value())?;
+        Some(Condition::Mark {
+            of,
+            mask,
+            value,
+            negated,
+        })
+    }
+
+    fn ttl(&self) -> Field {
+        let (at, count) = match self.version {
+            Version::V4 => (64, 8),
+            Version::V6 => (56, 8),
+        };
+        Field::Header(Bits {
+            layer: Layer::Network(self.version),
+            at,
+            count,
+        })
+    }
+
+    /// `-m rpfilter --invert` holds where the source is not routed back by the interface.
+    fn rpfilter(&mut self) -> Condition {
+        let mut inverted = false;
+        let mut is_plain = true;
+        while let [option, rest @ ..] = self.words {
+            match option.as_str() {
+                "--invert" => inverted = true,
+                "--validmark" => {}
+                // These ask other questions.
+                "--loose" | "--accept-local" => is_plain = false,
+                _ => break,
+            }
+            self.words = rest;
+        }
+        if !is_plain {
+            return Condition::Unknown(Guard::Any);
+        }
+        Condition::In {
+            key: vec![Field::ReversePath],
+            negated: false,
+            values: Values::Inline(vec![Element::of(Part::number(u8::from(!inverted)))]),
+        }
+    }
+}
+
+fn entry(is_reply: bool, is_source: bool, is_port: bool) -> Field {
+    Field::Entry(EntryEnd {
+        is_reply,
+        is_source,
+        is_port,
+    })
+}
+
+fn address_types(list: &str) -> Vec<Part> {
+    let names = list.split(',').map(str::to_ascii_lowercase);
+    names.map(Part::Name).collect()
+}
+
+fn number(text: &str) -> Option<Part> {
+    text.parse::<u32>().ok().map(Part::number)
 }
 
 fn interface(name: &str) -> Part {
@@ -211,23 +324,24 @@ fn flags(list: &str) -> Option<u8> {
 
 fn states(list: &str, negated: bool) -> Option<Condition> {
     let mut states = 0;
-    let mut more = false;
+    let mut translated = Translated::default();
     for name in list.split(',') {
         match (name, state::from_name(name)) {
             (_, Some(bit)) => states |= bit,
-            ("DNAT" | "SNAT", None) => more = true,
+            ("DNAT", None) => translated.destination = true,
+            ("SNAT", None) => translated.source = true,
             _ => return None,
         }
     }
     Some(Condition::State {
         states,
-        more,
+        translated,
         negated,
     })
 }
 
 /// `VALUE` or `VALUE/MASK`.
-fn masked(text: &str) -> Option<(u32, u32)> {
+pub(super) fn masked(text: &str) -> Option<(u32, u32)> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
@@ -235,53 +349,5 @@ fn masked(text: &str) -> Option<(u32, u32)> {
     match text.split_once('/') {
         Some((value, mask)) => Some((number(value)?, number(mask)?)),
         None => Some((number(text)?, u32::MAX)),
-    }
-}
-
-/// The statement of a target; `None` for one that lets the rules go on.
-fn target(option: &str, name: &str, options: &[String]) -> Option<Statement> {
-    Some(Statement::Verdict(match name {
-        "DROP" => Verdict::Drop,
-        "REJECT" => Verdict::Reject,
-        "ACCEPT" | "MASQUERADE" | "DNAT" | "SNAT" | "REDIRECT" | "NETMAP" | "TPROXY" => {
-            Verdict::Accept
-        }
-        "RETURN" => Verdict::Return,
-        "QUEUE" | "NFQUEUE" => Verdict::Queue,
-        "SYNPROXY" => Verdict::Unknown,
-        "MARK" => return Some(mark(options)),
-        // It may write the connection's mark into the packet's.
-        "CONNMARK" if options.iter().any(|word| word == "--restore-mark") => {
-            return Some(Statement::Mark {
-                and: 0,
-                xor: 0,
-                known: 0,
-            });
-        }
-        "LOG" | "NFLOG" | "ULOG" | "CT" | "NOTRACK" | "TRACE" | "CONNMARK" | "TCPMSS" | "TTL"
-        | "HL" | "TOS" | "DSCP" | "CLASSIFY" | "CHECKSUM" | "SET" | "AUDIT" | "TEE" | "SECMARK"
-        | "CONNSECMARK" | "TCPOPTSTRIP" | "RATEEST" | "ECN" | "" => return None,
-        chain if option == "-g" => Verdict::Goto(chain.to_owned()),
-        chain => Verdict::Jump(chain.to_owned()),
-    }))
-}
-
-fn mark(options: &[String]) -> Statement {
-    // `--set-xmark VALUE/MASK` clears the mask's bits, then turns the value's over.
-    let change = match options {
-        [option, value, ..] if option == "--set-xmark" => masked(value),
-        _ => None,
-    };
-    match change {
-        Some((value, mask)) => Statement::Mark {
-            and: !mask,
-            xor: value,
-            known: u32::MAX,
-        },
-        None => Statement::Mark {
-            and: 0,
-            xor: 0,
-            known: 0,
-        },
     }
 }

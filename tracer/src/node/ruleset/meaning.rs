@@ -3,7 +3,6 @@
 use super::{
     model::{Chain, Rule},
     owner::Owner,
-    walk::asks_for_invalid,
 };
 
 /// What a rule is there for.
@@ -33,14 +32,20 @@ impl Meaning {
     }
 
     /// The meaning of a rule; `map` is the verdict map that led to it.
-    pub(super) fn of(owner: Owner, chain: &Chain, rule: Option<&Rule>, map: Option<&str>) -> Self {
+    pub(super) fn of(
+        owner: Owner,
+        chain: &Chain,
+        rule: Option<&Rule>,
+        map: Option<&str>,
+        as_invalid: bool,
+    ) -> Self {
         let comment = rule
             .and_then(|rule| rule.comment.as_deref())
             .unwrap_or_default();
         let is_about_endpoints = comment.contains("has no endpoints")
             || comment.contains("has no local endpoints")
             || map.is_some_and(|map| map.starts_with("no-endpoint"));
-        if rule.is_some_and(|rule| asks_for_invalid(&rule.statements)) {
+        if as_invalid {
             Self::Invalid
         } else if owner == Owner::KubeProxy && is_about_endpoints {
             Self::NoEndpoints

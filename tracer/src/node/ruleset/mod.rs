@@ -7,37 +7,49 @@
 //!
 //! - Reading: `read` runs the tools by `command`; [`nft`], [`iptables`] and [`ipset`] turn
 //!   what they print into the [`model`]
-//! - Deciding: [`packet`] at the hook, [`truth`] of conditions, `walk` through the chains
-//! - Telling: [`suspects`], their [`owner`] and [`meaning`], and a fix for a
-//!   user's
+//! - Deciding: [`packet`] at the hook, what its [`host`] says, [`truth`] of conditions, `walk`
+//!   through the chains
+//! - Telling: who can have dropped a packet ([`suspects`]), their [`owner`] and [`meaning`], and a
+//!   fix for a user's; or what becomes of a packet that comes to a hook ([`passage`])
 
 use std::collections::HashMap;
 
 mod command;
 pub mod condition;
+mod dropped;
 mod fix;
+pub mod host;
 pub mod ipset;
 pub mod iptables;
 mod iptables_rule;
+mod iptables_target;
 pub mod meaning;
 pub mod model;
+mod names;
 pub mod nft;
+mod nft_field;
 mod nft_rule;
 mod nft_text;
 mod nft_value;
 pub mod owner;
 pub mod packet;
+pub mod passage;
 mod read;
 mod state;
+mod survey;
 pub mod suspects;
 #[cfg(test)]
 mod tests;
+mod translation;
 pub mod truth;
+mod value;
 mod walk;
 
 pub use meaning::Meaning;
 pub use owner::Owner;
 pub use packet::HookPacket;
+pub use passage::Passage;
+pub use survey::Survey;
 pub use suspects::{Hint, Suspect, Suspects};
 
 /// The netfilter rules of one network namespace.
@@ -53,4 +65,6 @@ pub struct Ruleset {
     pub nft_read: bool,
     /// All of iptables' own tables were read.
     pub legacy_read: bool,
+    /// Some chain, at whichever hook, translates addresses; then the kernel has NAT at all hooks.
+    pub translates: bool,
 }

@@ -1,8 +1,8 @@
 //! What a ruleset is made of, whichever tool it was read with.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, net::IpAddr};
 
-use super::condition::{Condition, Element, Field};
+use super::condition::{Condition, Element, Field, Mark};
 
 /// Which of the kernel's two engines a rule is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,7 +138,8 @@ pub struct Rule {
     pub handle: Option<u64>,
     /// What it does, in order.
     pub statements: Vec<Statement>,
-    /// Packets counted behind all its conditions (`exact`), or somewhere before.
+    /// Packets counted in front of its verdict. One that stands behind the verdict counts none of
+    /// those that it dropped, and is not kept.
     pub counter: Option<Counter>,
     /// Its comment.
     pub comment: Option<String>,
@@ -160,15 +161,8 @@ pub struct Counter {
 pub enum Statement {
     /// Go on only if this holds.
     Match(Condition),
-    /// Change the firewall mark: `(mark & and) ^ xor`; bits outside `known` become anything.
-    Mark {
-        /// Bits that are kept.
-        and: u32,
-        /// Bits that are then turned over.
-        xor: u32,
-        /// Bits of which this tells the truth.
-        known: u32,
-    },
+    /// Change a mark.
+    Mark(MarkChange),
     /// What becomes of the packet.
     Verdict(Verdict),
     /// A verdict for each key.
@@ -180,6 +174,73 @@ pub enum Statement {
         /// Its entries, where it has no name.
         entries: Vec<Entry>,
     },
+    /// Translate the connection's addresses; the packet leaves the chain.
+    Nat(Nat),
+    /// Exempt the packet from tracking.
+    Untrack,
+    /// Write into a header.
+    Rewrite(Field),
+}
+
+/// `to = (to & keep) ^ (from & mask) ^ xor`; bits outside `known` become anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkChange {
+    /// The mark that is changed.
+    pub to: Mark,
+    /// Bits of it that are kept.
+    pub keep: u32,
+    /// The other mark whose bits are taken.
+    pub from: Option<Mark>,
+    /// Which of them.
+    pub mask: u32,
+    /// Bits that are then turned over.
+    pub xor: u32,
+    /// Bits of which this tells the truth.
+    pub known: u32,
+}
+
+impl MarkChange {
+    /// The mark becomes anything.
+    pub fn to_anything(to: Mark) -> Self {
+        Self {
+            known: 0,
+            ..Self::kept(to, 0, 0)
+        }
+    }
+
+    /// `(mark & keep) ^ xor`.
+    pub fn kept(to: Mark, keep: u32, xor: u32) -> Self {
+        Self {
+            to,
+            keep,
+            from: None,
+            mask: 0,
+            xor,
+            known: u32::MAX,
+        }
+    }
+}
+
+/// A translation that a rule sets up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// The destination is translated; otherwise the source.
+    pub is_destination: bool,
+    /// To which address; `None` where that is found out elsewhere.
+    pub address: Option<IpAddr>,
+    /// What becomes of the port.
+    pub port: NatPort,
+}
+
+/// What a translation makes of the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatPort {
+    /// It stays.
+    Kept,
+    /// It becomes this one.
+    To(u16),
+    /// It becomes one that is not known here.
+    Unknown,
 }
 
 /// An entry of a verdict map.
@@ -196,8 +257,8 @@ pub struct Entry {
 pub enum Verdict {
     /// Dropped in silence.
     Drop,
-    /// Dropped, and the sender told.
-    Reject,
+    /// Dropped, and the sender gets an answer.
+    Reject(Answer),
     /// This base chain lets it pass.
     Accept,
     /// On with the chain, and back.
@@ -208,10 +269,32 @@ pub enum Verdict {
     Return,
     /// A process decides.
     Queue,
+    /// To the proxy's socket; dropped where there is none.
+    Proxy(Proxy),
     /// On with the next rule.
     Continue,
     /// May end the walk here, or not.
     Unknown,
+}
+
+/// What a rule answers that rejects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A TCP segment with RST.
+    Reset,
+    /// ICMP type 3 with the first code, or ICMPv6 type 1 with the second.
+    Unreachable(u8, u8),
+    /// It is not known.
+    Unknown,
+}
+
+/// Where `TPROXY` sends a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The address; `None` for the packet's own or the interface's.
+    pub address: Option<IpAddr>,
+    /// The port; `None` for the packet's own.
+    pub port: Option<u16>,
 }
 
 /// A named set.
@@ -219,6 +302,6 @@ pub enum Verdict {
 pub struct Set {
     /// Its elements.
     pub elements: Vec<Element>,
-    /// Elements come and go by themselves, so what is read now proves little.
-    pub is_volatile: bool,
+    /// Elements may have gone between the drop and the reading.
+    pub loses: bool,
 }

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{
+    condition::Since,
     model::{Backend, Base, Chain, Entry, Family, Rule, Set, Table},
     nft_rule, nft_text, nft_value,
 };
@@ -128,15 +129,31 @@ fn strings(values: &[Value]) -> Vec<String> {
 }
 
 fn set(set: &Value) -> Set {
+    /// An element that lives shorter than this may have gone before the set was read, in seconds.
+    const SHORT: u64 = 10;
     let has_flag = |flag: &str| {
         set["flags"] == flag
             || set["flags"]
                 .as_array()
                 .is_some_and(|f| f.iter().any(|f| f == flag))
     };
+    let timeout = set["timeout"].as_u64();
+    let mut elements = nft_value::elements(&set["elem"]);
+    // An element without a time of its own has the set's.
+    if let Some(whole) = timeout {
+        let own = set["elem"].as_array().into_iter().flatten();
+        for (element, own) in elements.iter_mut().zip(own) {
+            if let (true, Some(left)) = (
+                own["elem"]["timeout"].is_null(),
+                own["elem"]["expires"].as_u64(),
+            ) {
+                element.since = Since::Seconds(whole.saturating_sub(left));
+            }
+        }
+    }
     Set {
-        elements: nft_value::elements(&set["elem"]),
-        is_volatile: has_flag("dynamic") || has_flag("timeout"),
+        elements,
+        loses: has_flag("dynamic") || timeout.is_some_and(|timeout| timeout < SHORT),
     }
 }
 

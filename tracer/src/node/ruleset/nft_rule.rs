@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    condition::{Condition, Field, Part, Values, Version, state, tcp_flag},
-    model::{Counter, Statement, Verdict},
-    nft, nft_value,
+    condition::{
+        Condition, Element, Field, Guard, Mark, Part, Translated, Values, state, tcp_flag,
+    },
+    model::{Answer, Counter, MarkChange, Nat, NatPort, Proxy, Statement, Verdict},
+    names, nft, nft_field, nft_value,
 };
 
 /// The statements of a rule, and its counter.
@@ -17,14 +19,23 @@ pub(super) fn statements(expressions: &[Value]) -> (Vec<Statement>, Option<Count
             .as_object()
             .and_then(|object| object.iter().next())
         else {
-            statements.push(Statement::Match(Condition::Unknown));
+            statements.push(Statement::Match(Condition::Unknown(Guard::Any)));
             continue;
         };
         if kind == "counter" {
-            counter = value["packets"].as_u64().map(|packets| Counter {
-                packets,
-                exact: true,
-            });
+            // Behind a verdict it counts only what that one let go on.
+            let decides = |statement: &Statement| {
+                matches!(
+                    statement,
+                    Statement::Verdict(_) | Statement::VerdictMap { .. }
+                )
+            };
+            if !statements.iter().any(decides) {
+                counter = value["packets"].as_u64().map(|packets| Counter {
+                    packets,
+                    exact: true,
+                });
+            }
             continue;
         }
         let Some(statement) = statement(kind, value, expression) else {
@@ -54,33 +65,98 @@ fn statement(kind: &str, value: &Value, whole: &Value) -> Option<Statement> {
                 .as_str()
                 .map(|name| name.trim_start_matches('@').to_owned());
             Statement::VerdictMap {
-                key: key(&value["key"]),
+                key: nft_field::key(&value["key"]),
                 entries: nft::entries(&value["data"]["set"]),
                 name,
             }
         }
-        "mangle" if value["key"]["meta"]["key"] == "mark" => mark(&value["value"]),
-        "xt" => match (value["type"].as_str(), value["name"].as_str()) {
-            (Some("match"), Some("comment")) => return None,
-            (Some("target"), Some("REJECT")) => Statement::Verdict(Verdict::Reject),
-            (Some("target"), Some("MASQUERADE" | "DNAT" | "SNAT" | "REDIRECT")) => {
-                Statement::Verdict(Verdict::Accept)
-            }
-            (Some("target"), Some("MARK" | "CONNMARK")) => ANY_MARK,
-            (Some("target"), Some("LOG" | "NFLOG" | "CT" | "TCPMSS" | "CLASSIFY")) => return None,
-            (Some("target"), Some("NFQUEUE")) => Statement::Verdict(Verdict::Queue),
-            (Some("target"), _) => Statement::Verdict(Verdict::Unknown),
-            _ => Statement::Match(Condition::Unknown),
-        },
-        "masquerade" | "dnat" | "snat" | "redirect" | "fwd" | "tproxy" => {
-            Statement::Verdict(Verdict::Accept)
-        }
+        "mangle" => return mangle(&value["key"], &value["value"]),
+        "notrack" => Statement::Untrack,
+        "xt" => return xt(value),
+        "masquerade" | "dnat" | "snat" | "redirect" => Statement::Nat(nat(kind, value)),
+        "fwd" => Statement::Verdict(Verdict::Accept),
         "synproxy" => Statement::Verdict(Verdict::Unknown),
-        "log" | "mangle" | "notrack" | "ct helper" | "ct timeout" | "ct expectation" | "dup"
-        | "flow" | "secmark" | "last" => return None,
+        // Where there is no socket, the rule ends without a verdict.
+        "tproxy" => return None,
+        "log" | "ct helper" | "ct timeout" | "ct expectation" | "dup" | "flow" | "secmark"
+        | "last" => return None,
         // Limits, quotas, sets that are filled, and what is not known.
-        _ => Statement::Match(Condition::Unknown),
+        _ => Statement::Match(Condition::Unknown(Guard::Any)),
     })
+}
+
+/// A statement that writes into the packet or its connection.
+fn mangle(key: &Value, value: &Value) -> Option<Statement> {
+    let to = match (key["meta"]["key"].as_str(), key["ct"]["key"].as_str()) {
+        (Some("mark"), _) => Mark::Packet,
+        (_, Some("mark")) => Mark::Connection,
+        _ => {
+            let field = nft_field::field(key);
+            return (key["payload"].is_object()).then_some(Statement::Rewrite(field));
+        }
+    };
+    Some(Statement::Mark(mark(to, value)))
+}
+
+/// What iptables' own matches and targets are, where nft cannot tell their details.
+fn xt(value: &Value) -> Option<Statement> {
+    Some(match (value["type"].as_str(), value["name"].as_str()) {
+        (Some("match"), Some("comment")) => return None,
+        (Some("match"), Some("tcp")) => guarded(6),
+        (Some("match"), Some("udp")) => guarded(17),
+        (Some("match"), Some("icmp")) => guarded(1),
+        (Some("match"), Some("icmp6")) => guarded(58),
+        (Some("match"), Some("sctp")) => guarded(132),
+        (Some("target"), Some("REJECT")) => Statement::Verdict(Verdict::Reject(Answer::Unknown)),
+        (Some("target"), Some(name @ ("MASQUERADE" | "DNAT" | "SNAT" | "REDIRECT"))) => {
+            Statement::Nat(Nat {
+                is_destination: matches!(name, "DNAT" | "REDIRECT"),
+                address: None,
+                port: NatPort::Unknown,
+            })
+        }
+        (Some("target"), Some("TPROXY")) => Statement::Verdict(Verdict::Proxy(Proxy {
+            address: None,
+            port: None,
+        })),
+        (Some("target"), Some("MARK")) => Statement::Mark(MarkChange::to_anything(Mark::Packet)),
+        // It may write the one into the other.
+        (Some("target"), Some("CONNMARK")) => {
+            Statement::Mark(MarkChange::to_anything(Mark::Packet))
+        }
+        (Some("target"), Some("NOTRACK")) => Statement::Untrack,
+        (Some("target"), Some("LOG" | "NFLOG" | "CT" | "TCPMSS" | "CLASSIFY")) => return None,
+        (Some("target"), Some("NFQUEUE")) => Statement::Verdict(Verdict::Queue),
+        // ebtables ends a rule so that has no other target.
+        (Some("target"), Some("standard")) => return None,
+        (Some("target"), _) => Statement::Verdict(Verdict::Unknown),
+        _ => Statement::Match(Condition::Unknown(Guard::Any)),
+    })
+}
+
+fn guarded(proto: u8) -> Statement {
+    Statement::Match(Condition::Unknown(Guard::Transport(proto)))
+}
+
+fn nat(kind: &str, value: &Value) -> Nat {
+    let port = match value["port"]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok())
+    {
+        Some(port) => NatPort::To(port),
+        // The kernel looks for another one where the connection's is taken.
+        None if !value["port"].is_null() || matches!(kind, "snat" | "masquerade") => {
+            NatPort::Unknown
+        }
+        None => NatPort::Kept,
+    };
+    Nat {
+        is_destination: matches!(kind, "dnat" | "redirect"),
+        address: value["addr"]
+            .as_str()
+            .and_then(|address| address.parse().ok()),
+        port,
+    }
 }
 
 /// The verdict that a statement, or the right side of a map, is.
@@ -89,7 +165,7 @@ pub(super) fn verdict(value: &Value) -> Option<Verdict> {
     let target = || value["target"].as_str().unwrap_or_default().to_owned();
     Some(match kind.as_str() {
         "drop" => Verdict::Drop,
-        "reject" => Verdict::Reject,
+        "reject" => Verdict::Reject(answer(value)),
         "accept" => Verdict::Accept,
         "return" => Verdict::Return,
         "continue" => Verdict::Continue,
@@ -100,39 +176,72 @@ pub(super) fn verdict(value: &Value) -> Option<Verdict> {
     })
 }
 
-const ANY_MARK: Statement = Statement::Mark {
-    and: 0,
-    xor: 0,
-    known: 0,
-};
+fn answer(reject: &Value) -> Answer {
+    let code = reject["expr"].as_str();
+    match (reject["type"].as_str(), code) {
+        (Some("tcp reset"), _) => Answer::Reset,
+        (Some("icmp" | "icmpv6" | "icmpx") | None, None) => Answer::Unreachable(3, 4),
+        // `icmpx` has names of its own for what both versions have.
+        (Some("icmpx"), Some("no-route")) => Answer::Unreachable(0, 0),
+        (Some("icmpx"), Some("host-unreachable")) => Answer::Unreachable(1, 3),
+        (Some("icmpx"), Some("admin-prohibited")) => Answer::Unreachable(13, 1),
+        (_, Some(code)) => match (names::icmp_code(code), names::icmpv6_code(code)) {
+            (None, None) => Answer::Unknown,
+            (v4, v6) => Answer::Unreachable(v4.unwrap_or(u8::MAX), v6.unwrap_or(u8::MAX)),
+        },
+        _ => Answer::Unknown,
+    }
+}
 
-/// `meta mark set VALUE`, where the value may be made of the mark itself.
-fn mark(value: &Value) -> Statement {
-    fn changed(value: &Value) -> Option<(u32, u32)> {
+/// `meta mark set VALUE`, where the value may be made of either mark.
+fn mark(to: Mark, value: &Value) -> MarkChange {
+    fn changed(to: Mark, value: &Value) -> Option<MarkChange> {
         if let Some(number) = value.as_u64() {
-            return Some((0, number as u32));
+            return Some(MarkChange::kept(to, 0, number as u32));
         }
-        if value["meta"]["key"] == "mark" {
-            return Some((u32::MAX, 0));
+        let of = match (value["meta"]["key"].as_str(), value["ct"]["key"].as_str()) {
+            (Some("mark"), _) => Some(Mark::Packet),
+            (_, Some("mark")) => Some(Mark::Connection),
+            _ => None,
+        };
+        match of {
+            Some(own) if own == to => return Some(MarkChange::kept(to, u32::MAX, 0)),
+            Some(other) => {
+                return Some(MarkChange {
+                    from: Some(other),
+                    mask: u32::MAX,
+                    ..MarkChange::kept(to, 0, 0)
+                });
+            }
+            None => {}
         }
         let (operator, operands) = value.as_object()?.iter().next()?;
-        let (and, xor) = changed(operands.get(0)?)?;
+        let change = changed(to, operands.get(0)?)?;
         let operand = operands.get(1)?.as_u64()? as u32;
+        let MarkChange {
+            keep, mask, xor, ..
+        } = change;
         Some(match operator.as_str() {
-            "&" => (and & operand, xor & operand),
-            "|" => (and & !operand, xor & !operand | operand),
-            "^" => (and, xor ^ operand),
+            "&" => MarkChange {
+                keep: keep & operand,
+                mask: mask & operand,
+                xor: xor & operand,
+                ..change
+            },
+            "|" => MarkChange {
+                keep: keep & !operand,
+                mask: mask & !operand,
+                xor: xor & !operand | operand,
+                ..change
+            },
+            "^" => MarkChange {
+                xor: xor ^ operand,
+                ..change
+            },
             _ => return None,
         })
     }
-    match changed(value) {
-        Some((and, xor)) => Statement::Mark {
-            and,
-            xor,
-            known: u32::MAX,
-        },
-        None => ANY_MARK,
-    }
+    changed(to, value).unwrap_or(MarkChange::to_anything(to))
 }
 
 fn condition(value: &Value) -> Condition {
@@ -143,33 +252,68 @@ fn condition(value: &Value) -> Condition {
         Some([base, mask]) => (base, Some(mask)),
         _ => (left, None),
     };
-    let understood = if base["meta"]["key"] == "mark" {
-        mark_condition(operator, mask, right, negated)
-    } else if base["ct"]["key"] == "state" && mask.is_none() {
-        state_condition(right, negated)
-    } else if base["payload"]["protocol"] == "tcp" && base["payload"]["field"] == "flags" {
-        flags_condition(operator, mask, right, negated)
-    } else if mask.is_none() {
-        plain_condition(operator, left, right, negated)
-    } else {
-        None
+    let field = nft_field::field(base);
+    let understood = match field {
+        Field::Mark(of) => mark_condition(of, operator, mask, right),
+        Field::State if mask.is_none() => state_condition(right, negated),
+        _ if base["payload"]["protocol"] == "tcp" && base["payload"]["field"] == "flags" => {
+            flags_condition(operator, mask, right, negated)
+        }
+        Field::Unknown(_) => None,
+        field => match mask {
+            Some(mask) => masked_condition(field, operator, mask, right),
+            None => plain_condition(operator, left, right, negated),
+        },
     };
-    understood.unwrap_or(Condition::Unknown)
+    understood
+        .or_else(|| {
+            let named = right.as_str()?.starts_with('@') || base["concat"].is_array();
+            named.then(|| plain_condition(operator, left, right, negated))?
+        })
+        .unwrap_or(Condition::Unknown(nft_field::guard(base)))
 }
 
 fn mark_condition(
+    of: Mark,
     operator: &str,
     mask: Option<&Value>,
     right: &Value,
-    negated: bool,
 ) -> Option<Condition> {
     let number = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
     let mask = mask.map_or(Some(u32::MAX), number)?;
     matches!(operator, "==" | "!=").then_some(())?;
+    let Some(value) = number(right) else {
+        // A set, or a range.
+        let mask = (mask == u32::MAX).then_some(mask)?;
+        return masked_values(Field::Mark(of), operator, mask.into(), right);
+    };
     Some(Condition::Mark {
+        of,
         mask,
-        value: number(right)?,
-        negated,
+        value,
+        negated: operator == "!=",
+    })
+}
+
+/// `FIELD & MASK == VALUE`.
+fn masked_condition(
+    field: Field,
+    operator: &str,
+    mask: &Value,
+    right: &Value,
+) -> Option<Condition> {
+    masked_values(field, operator, nft_value::number(mask)?, right)
+}
+
+fn masked_values(field: Field, operator: &str, mask: u128, right: &Value) -> Option<Condition> {
+    if right.as_str().is_some_and(|name| name.starts_with('@')) {
+        return None;
+    }
+    Some(Condition::Masked {
+        field,
+        mask,
+        negated: operator == "!=",
+        values: compared(operator, right)?,
     })
 }
 
@@ -180,7 +324,7 @@ fn state_condition(right: &Value, negated: bool) -> Option<Condition> {
     }
     Some(Condition::State {
         states,
-        more: false,
+        translated: Translated::default(),
         negated,
     })
 }
@@ -220,77 +364,27 @@ fn plain_condition(
     right: &Value,
     negated: bool,
 ) -> Option<Condition> {
-    let key = key(left);
+    let set = right.as_str().and_then(|name| name.strip_prefix('@'));
+    Some(Condition::In {
+        key: nft_field::key(left),
+        negated,
+        values: match set {
+            Some(set) => Values::Set(set.to_owned()),
+            None => Values::Inline(compared(operator, right)?),
+        },
+    })
+}
+
+/// The values that a comparison with `right` admits.
+fn compared(operator: &str, right: &Value) -> Option<Vec<Element>> {
     let bound = || nft_value::number(right);
-    let range = |low: u128, high: u128| {
-        let parts = vec![Part::Range(low, high)];
-        Values::Inline(vec![super::condition::Element {
-            parts,
-            comment: None,
-        }])
-    };
-    let values = match operator {
+    let range = |low: u128, high: u128| Some(vec![Element::of(Part::Range(low, high))]);
+    match operator {
         "<" => range(0, bound()?.checked_sub(1)?),
         "<=" => range(0, bound()?),
         ">" => range(bound()?.checked_add(1)?, u128::MAX),
         ">=" => range(bound()?, u128::MAX),
-        "==" | "!=" | "in" => match right.as_str().and_then(|name| name.strip_prefix('@')) {
-            Some(set) => Values::Set(set.to_owned()),
-            None => Values::Inline(nft_value::elements(right)),
-        },
-        _ => return None,
-    };
-    Some(Condition::In {
-        key,
-        negated,
-        values,
-    })
-}
-
-/// The fields that an expression looks at.
-fn key(expression: &Value) -> Vec<Field> {
-    match expression["concat"].as_array() {
-        Some(parts) => parts.iter().map(field).collect(),
-        None => vec![field(expression)],
-    }
-}
-
-fn field(expression: &Value) -> Field {
-    if let Some(key) = expression["meta"]["key"].as_str() {
-        return match key {
-            "l4proto" => Field::Protocol(None),
-            "nfproto" => Field::Family,
-            "protocol" => Field::EtherType,
-            "iifname" | "iif" => Field::Input,
-            "oifname" | "oif" => Field::Output,
-            _ => Field::Unknown,
-        };
-    }
-    let payload = &expression["payload"];
-    let (Some(protocol), Some(field)) = (payload["protocol"].as_str(), payload["field"].as_str())
-    else {
-        return Field::Unknown;
-    };
-    let transport = match protocol {
-        "th" => None,
-        name => super::condition::protocol(name),
-    };
-    match (protocol, field) {
-        ("ip", "saddr") => Field::Source(Version::V4),
-        ("ip", "daddr") => Field::Destination(Version::V4),
-        ("ip", "protocol") => Field::Protocol(Some(Version::V4)),
-        ("ip6", "saddr") => Field::Source(Version::V6),
-        ("ip6", "daddr") => Field::Destination(Version::V6),
-        ("ip6", "nexthdr") => Field::Protocol(Some(Version::V6)),
-        ("ether", "type") => Field::EtherType,
-        ("icmp", "type") => Field::IcmpType(1),
-        ("icmpv6", "type") => Field::IcmpType(58),
-        ("th" | "tcp" | "udp" | "sctp" | "dccp" | "udplite", "sport") => {
-            Field::SourcePort(transport)
-        }
-        ("th" | "tcp" | "udp" | "sctp" | "dccp" | "udplite", "dport") => {
-            Field::DestinationPort(transport)
-        }
-        _ => Field::Unknown,
+        "==" | "!=" | "in" => Some(nft_value::elements(right)),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::condition::{Element, Part};
+use super::condition::{Element, Part, Since};
 
 /// The elements of a set; a single value is a set of one.
 pub(super) fn elements(value: &Value) -> Vec<Element> {
@@ -20,9 +20,9 @@ pub(super) fn elements(value: &Value) -> Vec<Element> {
 
 /// One element, which may have a comment and be made of several parts.
 pub(super) fn element(value: &Value) -> Element {
-    let (value, comment) = match &value["elem"] {
-        Value::Null => (value, None),
-        wrapped => (&wrapped["val"], wrapped["comment"].as_str()),
+    let (value, comment, since) = match &value["elem"] {
+        Value::Null => (value, None, Since::Forever),
+        wrapped => (&wrapped["val"], wrapped["comment"].as_str(), since(wrapped)),
     };
     let parts = match value["concat"].as_array() {
         Some(parts) => parts.iter().map(part).collect(),
@@ -33,6 +33,22 @@ pub(super) fn element(value: &Value) -> Element {
     Element {
         parts,
         comment: comment.map(str::to_owned),
+        since,
+        ..Element::default()
+    }
+}
+
+/// How long an element has been there.
+fn since(element: &Value) -> Since {
+    // With these, it holds for some of the packets that look like it.
+    let sometimes = ["limit", "quota", "ct count"];
+    if sometimes.iter().any(|kind| !element[*kind].is_null()) {
+        return Since::Unknown;
+    }
+    match (element["timeout"].as_u64(), element["expires"].as_u64()) {
+        (_, None) => Since::Forever,
+        (Some(whole), Some(left)) if left <= whole => Since::Seconds(whole - left),
+        _ => Since::Unknown,
     }
 }
 
@@ -63,6 +79,7 @@ fn part(value: &Value) -> Part {
 pub(super) fn number(value: &Value) -> Option<u128> {
     match value {
         Value::Number(number) => number.as_u64().map(u128::from),
+        Value::Bool(flag) => Some((*flag).into()),
         Value::String(text) => text.parse().ok().map(address_number),
         _ => None,
     }

@@ -1,106 +1,155 @@
-//! The packet, as it was at the hook.
+//! The packet, as it is at a hook.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use super::{
-    condition::{Field, Version, state},
-    model::Family,
-};
-use crate::{
-    decode::{drop::DropFacts, tracked::Tracked},
-    model::Hook,
-};
+use super::{host::Host, model::Family};
+use crate::{decode::tracked::Tracked, model::Hook};
 
-/// A packet at a hook. What is `None` is not known.
+/// A packet at a hook: as it was dropped there, or as it comes there. What is `None` is not known.
 #[derive(Clone, Debug)]
 pub struct HookPacket {
     /// The hook.
     pub hook: Option<Hook>,
-    /// Source address at the hook, after NAT that was done before.
-    pub src: IpAddr,
-    /// Destination address at the hook.
-    pub dst: IpAddr,
+    /// Its addresses and ports.
+    pub ends: Ends,
     /// Transport protocol.
     pub proto: u8,
-    /// Source port.
-    pub sport: Option<u16>,
-    /// Destination port.
-    pub dport: Option<u16>,
     /// TCP flags.
     pub tcp_flags: Option<u8>,
-    /// ICMP type.
-    pub icmp_type: Option<u8>,
-    /// Interface that it came in by.
-    pub iifname: Option<String>,
-    /// Interface that it goes out by.
-    pub oifname: Option<String>,
-    /// Firewall mark when it was dropped.
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    /// The interface that it came in by.
+    pub input: Device,
+    /// The interface that it goes out by.
+    pub output: Device,
+    /// The bridge ports that it came in and goes out by, where a bridge hands it to the IP hooks.
+    pub ports: Ports,
+    /// Firewall mark.
     pub mark: Option<u32>,
     /// A fragment behind the first one.
     pub is_later_fragment: bool,
     /// What conntrack has said of it.
     pub tracked: Tracked,
+    /// The connection's entry in conntrack.
+    pub entry: Option<Entry>,
+    /// What NAT makes of it at this hook.
+    pub nat: Translation,
+    /// Its headers.
+    pub header: Option<Arc<Header>>,
+    /// Bytes from the network header up.
+    pub len: Option<u32>,
+    /// Source MAC address.
+    pub src_mac: Option<[u8; 6]>,
+    /// The network namespace.
+    pub host: Arc<Host>,
 }
 
-/// The value of a field.
+/// What NAT may change of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Number(u128),
-    Name(&'a str),
-    /// The packet has no such field: the condition fails, negated or not.
-    Absent,
+pub struct Ends {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Source port.
+    pub sport: Option<u16>,
+    /// Destination port.
+    pub dport: Option<u16>,
+}
+
+/// An interface at a hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// There is none.
+    None,
+    /// This one.
+    Named(String),
+    /// It is not known which.
+    #[default]
     Unknown,
 }
 
+/// Bridge ports, as `-m physdev` sees them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// No bridge has handed it to the IP hooks.
+    None,
+    /// A bridge has.
+    Bridged {
+        /// The port that it came in by.
+        input: Device,
+        /// The port that it goes out by.
+        output: Device,
+    },
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+/// A connection's entry in conntrack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The tuple of the connection's first packet.
+    pub original: Ends,
+    /// The tuple of its answers, as they come in.
+    pub reply: Option<Ends>,
+    /// The packet is an answer.
+    pub is_reply: bool,
+}
+
+/// The packet's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// From the network header up, as far as they were captured.
+    pub bytes: Vec<u8>,
+    /// Where the transport header is.
+    pub transport_at: usize,
+}
+
+/// What NAT makes of a packet at one hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// Its ends in front of NAT.
+    pub before: Option<Ends>,
+    /// Its ends behind NAT, where the connection's entry says so; otherwise the rules do.
+    pub after: Option<Ends>,
+    /// Where it was dropped.
+    pub side: Side,
+}
+
+/// On which side of a hook's NAT a packet was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// In front of it.
+    Before,
+    /// Behind it.
+    Behind,
+    /// It cannot be told.
+    #[default]
+    Either,
+}
+
 impl HookPacket {
-    /// The packet of a drop.
-    pub fn of(facts: &DropFacts) -> Self {
-        let tuple = &facts.key.flow;
-        // With br_netfilter, rules see the bridge where the drop shows its port.
-        let is_bridged = facts.stack.iter().any(|frame| frame.starts_with("br_nf_"));
-        let device = facts.ifname.clone().filter(|_| !is_bridged);
-        let goes_out = matches!(
-            facts.hook,
-            Some(Hook::Postrouting | Hook::BridgePostrouting | Hook::Egress)
-        );
-        let is_either = facts.hook.is_none_or(Hook::is_bridge);
-        let (iifname, oifname) = match (device, goes_out) {
-            (Some(_), _) if is_either => (None, None),
-            (device, true) => (None, device),
-            (device, false) => (device, None),
-        };
-        let icmp = facts.packet.as_ref().and_then(|packet| packet.icmp);
-        let inner = Self {
-            hook: facts.hook,
-            src: tuple.src.into(),
-            dst: tuple.dst.into(),
-            proto: tuple.proto,
-            sport: tuple.has_ports().then_some(tuple.sport),
-            dport: tuple.has_ports().then_some(tuple.dport),
-            tcp_flags: facts.tcp.map(|tcp| tcp.flags),
-            icmp_type: icmp.map(|(kind, _)| kind),
-            iifname,
-            oifname,
-            mark: facts.packet.as_ref().map(|_| facts.mark),
-            is_later_fragment: tuple.is_later_fragment(),
-            tracked: facts.tracked,
-        };
-        let Some(outer) = &facts.outer else {
-            return inner;
-        };
-        // The hook saw the packet that carries the other one. On its way out, the drop still shows
-        // the tunnel's device.
+    /// A packet of which only these are known.
+    pub fn new(ends: Ends, proto: u8) -> Self {
         Self {
-            src: outer.src,
-            dst: outer.dst,
-            proto: outer.proto.number(),
-            sport: outer.sport,
-            dport: outer.dport,
+            hook: None,
+            ends,
+            proto,
             tcp_flags: None,
-            icmp_type: None,
-            iifname: inner.iifname.filter(|_| facts.hook != Some(Hook::Output)),
+            icmp: None,
+            input: Device::Unknown,
+            output: Device::Unknown,
+            ports: Ports::Unknown,
+            mark: None,
             is_later_fragment: false,
-            ..inner
+            tracked: Tracked::Unknown,
+            entry: None,
+            nat: Translation::default(),
+            header: None,
+            len: None,
+            src_mac: None,
+            host: Arc::default(),
         }
     }
 
@@ -120,83 +169,71 @@ impl HookPacket {
             }
         };
         let of_version = match family {
-            Family::Ip => self.src.is_ipv4(),
-            Family::Ip6 => self.src.is_ipv6(),
+            Family::Ip => self.ends.src.is_ipv4(),
+            Family::Ip6 => self.ends.src.is_ipv6(),
             _ => true,
         };
         of_hook && of_version
     }
 
-    /// The states that conntrack may have given the packet.
-    pub(super) fn states(&self) -> u8 {
-        match self.tracked {
-            Tracked::Unknown => state::ALL,
-            Tracked::New => state::NEW,
-            Tracked::Established => state::ESTABLISHED,
-            Tracked::Related => state::RELATED,
-            Tracked::Untracked => state::UNTRACKED,
-            Tracked::Nothing => state::INVALID,
-        }
+    /// Whether it fits no connection: it has no entry in conntrack, and cannot begin one.
+    pub(super) fn is_invalid(&self) -> bool {
+        const SYN: u8 = 2;
+        const ACK: u8 = 16;
+        let begins = match self.proto {
+            6 => self
+                .tcp_flags
+                .is_none_or(|flags| flags & (SYN | ACK) == SYN),
+            // Questions, and not errors about other packets.
+            1 => self
+                .icmp
+                .is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 15 | 17)),
+            58 => self.icmp.is_none_or(|(kind, _)| kind >= 128),
+            _ => true,
+        };
+        self.tracked == Tracked::Nothing && !begins
     }
 
-    pub(super) fn value(&self, field: Field) -> Value<'_> {
-        match field {
-            Field::Source(version) => address(self.src, version),
-            Field::Destination(version) => address(self.dst, version),
-            Field::SourcePort(proto) => self.port(proto, self.sport),
-            Field::DestinationPort(proto) => self.port(proto, self.dport),
-            Field::Protocol(None) => Value::Number(self.proto.into()),
-            Field::Protocol(Some(version)) => match address(self.src, version) {
-                Value::Absent => Value::Absent,
-                _ => Value::Number(self.proto.into()),
-            },
-            Field::Family => Value::Number(if self.src.is_ipv4() { 2 } else { 10 }),
-            Field::EtherType => Value::Number(if self.src.is_ipv4() { 0x0800 } else { 0x86dd }),
-            Field::Input => name(self.iifname.as_deref(), self.is_hook(&[Hook::Output])),
-            Field::Output => name(
-                self.oifname.as_deref(),
-                self.is_hook(&[Hook::Prerouting, Hook::Input, Hook::Ingress]),
-            ),
-            Field::IcmpType(proto) if proto != self.proto => Value::Absent,
-            Field::IcmpType(_) => match self.icmp_type {
-                Some(kind) => Value::Number(kind.into()),
-                None if self.is_later_fragment => Value::Absent,
-                None => Value::Unknown,
-            },
-            Field::Unknown => Value::Unknown,
-        }
-    }
-
-    fn is_hook(&self, hooks: &[Hook]) -> bool {
+    pub(super) fn is_hook(&self, hooks: &[Hook]) -> bool {
         self.hook.is_some_and(|own| hooks.contains(&own))
     }
+}
 
-    fn port(&self, proto: Option<u8>, port: Option<u16>) -> Value<'_> {
-        if proto.is_some_and(|proto| proto != self.proto) {
-            return Value::Absent;
+impl Ends {
+    /// Those of packets in the other direction.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
         }
-        match port {
-            // Without its header, a rule that asks for the port does not match.
-            _ if self.is_later_fragment => Value::Absent,
-            Some(port) => Value::Number(port.into()),
-            None => Value::Unknown,
+    }
+
+    /// These with the destination of others.
+    #[must_use]
+    pub fn to_destination_of(self, other: Self) -> Self {
+        Self {
+            dst: other.dst,
+            dport: other.dport,
+            ..self
         }
     }
 }
 
-fn address(address: IpAddr, version: Version) -> Value<'static> {
-    match (address, version) {
-        (IpAddr::V4(address), Version::V4) => Value::Number(u32::from(address).into()),
-        (IpAddr::V6(address), Version::V6) => Value::Number(address.into()),
-        _ => Value::Absent,
+impl Device {
+    /// Its name, where one is known.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::None | Self::Unknown => None,
+        }
     }
 }
 
-fn name(name: Option<&str>, is_none_there: bool) -> Value<'_> {
-    match name {
-        // The kernel compares with an empty name where there is no interface.
-        _ if is_none_there => Value::Name(""),
-        Some(name) => Value::Name(name),
-        None => Value::Unknown,
+impl From<Option<String>> for Device {
+    fn from(name: Option<String>) -> Self {
+        name.map_or(Self::Unknown, Self::Named)
     }
 }

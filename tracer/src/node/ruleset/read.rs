@@ -40,7 +40,15 @@ impl Ruleset {
             ruleset.read_legacy(family, deadline);
         }
         ruleset.read_ipsets(deadline);
+        ruleset.note_translation();
         ruleset
+    }
+
+    /// Notes whether the tables that were read translate.
+    fn note_translation(&mut self) {
+        let chains = self.tables.iter().flat_map(|table| &table.chains);
+        let mut bases = chains.filter_map(|chain| chain.base.as_ref());
+        self.translates |= bases.any(|base| base.is_nat);
     }
 
     fn read_nft(&mut self, deadline: Instant) {
@@ -143,7 +151,9 @@ impl Ruleset {
             gaps: Vec::new(),
             nft_read: true,
             legacy_read: true,
+            translates: false,
         };
+        ruleset.note_translation();
         let by_iptables = iptables::parse(iptables_nft, Backend::Nft, Family::Ip);
         for table in &mut ruleset.tables {
             if table.family == Family::Ip && by_iptables.iter().any(|t| t.name == table.name) {

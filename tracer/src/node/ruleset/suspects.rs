@@ -7,7 +7,7 @@ use super::{
     owner::Owner,
     packet::HookPacket,
     truth::Truth,
-    walk::{Candidate, Walk},
+    walk::{Candidate, Question, Walk},
 };
 
 /// What is known of the dropper, by the kernel's function.
@@ -53,7 +53,7 @@ impl Hint {
     fn is_dropper(self, verdict: &Verdict) -> bool {
         match self {
             Self::Queue => *verdict == Verdict::Queue,
-            _ => *verdict != Verdict::Queue,
+            _ => !matches!(verdict, Verdict::Queue | Verdict::Proxy(_)),
         }
     }
 }
@@ -104,12 +104,16 @@ pub struct Suspect {
     pub counter: Option<Counter>,
     /// Whether the packet, if it was as it is known, met it for sure.
     pub reached: Truth,
+    /// Conditions on the way to it of which it is not known that they held.
+    pub open: u16,
 }
 
 impl Ruleset {
     /// The rules that can have dropped the packet.
     pub fn suspects(&self, packet: &HookPacket, hint: Hint) -> Suspects {
-        let walk = Walk::new(self, packet, |table| hint.admits(table));
+        let walk = Walk::new(self, packet, Question::WhoDropped, |table| {
+            hint.admits(table)
+        });
         let is_read = match hint {
             Hint::Nft => self.nft_read,
             Hint::Legacy => self.legacy_read,
@@ -122,14 +126,15 @@ impl Ruleset {
             certain: false,
             complete: walk.is_complete && is_read,
         };
+        // Those first that surely met it, then those of which most is known.
         suspects
             .rules
-            .sort_by_key(|suspect| std::cmp::Reverse(suspect.reached));
+            .sort_by_key(|suspect| (std::cmp::Reverse(suspect.reached), suspect.open));
         suspects.judge();
         suspects
     }
 
-    fn suspect(&self, candidate: &Candidate) -> Suspect {
+    pub(super) fn suspect(&self, candidate: &Candidate) -> Suspect {
         let table = &self.tables[candidate.table];
         let chain = &table.chains[candidate.chain];
         let rule = candidate.rule.map(|index| &chain.rules[index]);
@@ -139,7 +144,7 @@ impl Ruleset {
             None => (None, None),
         };
         let owner = Owner::of(table, chain, rule);
-        let meaning = Meaning::of(owner, chain, rule, map);
+        let meaning = Meaning::of(owner, chain, rule, map, candidate.as_invalid);
         let policy_counter = base.and_then(|base| base.counter).map(|packets| Counter {
             packets,
             exact: true,
@@ -161,6 +166,7 @@ impl Ruleset {
             service: meaning::service(meaning, rule, element),
             counter: rule.map_or(policy_counter, |rule| rule.counter),
             reached: candidate.reached,
+            open: candidate.open,
         }
     }
 

@@ -116,7 +116,7 @@ impl Lab {
     /// after, and its counter must have moved.
     fn convict(&self, packet: &HookPacket, hint: Hint) -> Suspect {
         let before = self.read();
-        assert!(!self.gets_through(packet.dport.unwrap()));
+        assert!(!self.gets_through(packet.ends.dport.unwrap()));
         let after = self.read();
         let mut suspects = after.suspects(packet, hint);
         let found: Vec<_> = suspects.rules.iter().map(Suspect::describe).collect();
@@ -132,10 +132,14 @@ impl Lab {
         let fix = self.read().suspects(packet, hint).fix(packet).unwrap();
         println!("{fix:#?}");
         self.inside(&fix.line());
-        assert!(self.gets_through(packet.dport.unwrap()), "{}", fix.line());
+        assert!(
+            self.gets_through(packet.ends.dport.unwrap()),
+            "{}",
+            fix.line()
+        );
         self.inside(&fix.undo_line().unwrap());
         assert!(
-            !self.gets_through(packet.dport.unwrap()),
+            !self.gets_through(packet.ends.dport.unwrap()),
             "{}",
             fix.undo_line().unwrap()
         );
@@ -180,8 +184,8 @@ fn nft_rules_and_sets() {
     );
     for port in [443, 501, 700] {
         let packet = HookPacket {
-            iifname: Some("c".to_owned()),
-            oifname: Some("s".to_owned()),
+            input: Device::Named("c".to_owned()),
+            output: Device::Named("s".to_owned()),
             ..lab.packet(Hook::Forward, port)
         };
         if port == 501 {
@@ -194,7 +198,7 @@ fn nft_rules_and_sets() {
     }
     assert!(lab.gets_through(555));
     let passing = HookPacket {
-        iifname: Some("c".to_owned()),
+        input: Device::Named("c".to_owned()),
         ..lab.packet(Hook::Forward, 555)
     };
     assert!(lab.read().suspects(&passing, Hint::Nft).rules.is_empty());
@@ -234,7 +238,7 @@ fn nft_netdev() {
          }",
     );
     let packet = HookPacket {
-        iifname: Some("c".to_owned()),
+        input: Device::Named("c".to_owned()),
         ..lab.packet(Hook::Ingress, 443)
     };
     let rule = lab.convict(&packet, Hint::Nft);
@@ -275,7 +279,7 @@ fn iptables(tool: &str, hint: Hint) {
          {t} -t mangle -A PREROUTING -p tcp --dport 82 -j DROP"
     ));
     let packet = HookPacket {
-        iifname: Some("c".to_owned()),
+        input: Device::Named("c".to_owned()),
         ..lab.packet(Hook::Forward, 443)
     };
     let rule = lab.convict(&packet, hint);
@@ -285,7 +289,7 @@ fn iptables(tool: &str, hint: Hint) {
     assert_eq!((rule.table.as_str(), rule.number), ("mangle", Some(1)));
     lab.inside(&format!("{t} -P FORWARD DROP"));
     let packet = HookPacket {
-        iifname: Some("c".to_owned()),
+        input: Device::Named("c".to_owned()),
         ..lab.packet(Hook::Forward, 83)
     };
     let rule = lab.convict(&packet, hint);

@@ -76,7 +76,7 @@ fn one_rule_or_the_policy() {
 fn interfaces_may_be_unknown() {
     let ruleset = legacy(HOST);
     let on = |iifname: Option<&str>| HookPacket {
-        iifname: iifname.map(str::to_owned),
+        input: iifname.map(str::to_owned).into(),
         ..syn("10.1.2.3", "192.0.2.8", 22)
     };
     assert_eq!(found(&ruleset, &on(Some("cali123"))), [1]);
@@ -117,8 +117,11 @@ fn ports_are_not_looked_for_in_later_fragments() {
          DROP\nCOMMIT\n",
     );
     let fragment = HookPacket {
-        sport: None,
-        dport: None,
+        ends: Ends {
+            sport: None,
+            dport: None,
+            ..syn("10.1.2.3", "192.0.2.8", 0).ends
+        },
         is_later_fragment: true,
         ..syn("10.1.2.3", "192.0.2.8", 0)
     };

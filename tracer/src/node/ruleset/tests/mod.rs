@@ -1,29 +1,32 @@
 //! Rulesets recorded from a two-node Kubernetes cluster, made-up ones, and the real kernel.
 
-use super::{HookPacket, Ruleset};
+use super::{
+    HookPacket, Ruleset,
+    packet::{Device, Ends},
+};
 use crate::{decode::tracked::Tracked, model::Hook};
 
+mod cases;
 mod live;
 mod made_up;
 mod parsing;
+mod record;
 mod recorded;
 
 /// A packet of TCP's that begins a connection, in FORWARD.
 fn syn(src: &str, dst: &str, dport: u16) -> HookPacket {
-    HookPacket {
-        hook: Some(Hook::Forward),
+    let ends = Ends {
         src: src.parse().unwrap(),
         dst: dst.parse().unwrap(),
-        proto: 6,
         sport: Some(40000),
         dport: Some(dport),
+    };
+    HookPacket {
+        hook: Some(Hook::Forward),
         tcp_flags: Some(2),
-        icmp_type: None,
-        iifname: None,
-        oifname: None,
         mark: Some(0),
-        is_later_fragment: false,
         tracked: Tracked::New,
+        ..HookPacket::new(ends, 6)
     }
 }
 

@@ -1,0 +1,142 @@
+//! What becomes of a packet that comes to a hook.
+
+use super::{
+    Ruleset,
+    condition::state,
+    model::{Proxy, Verdict},
+    packet::{HookPacket, Translation},
+    state::{End, State},
+    suspects::Suspect,
+    truth::Truth,
+    walk::{Question, Walk},
+};
+use crate::decode::tracked::Tracked;
+
+/// What becomes of a packet at a hook.
+#[derive(Clone, Debug)]
+pub enum Passage {
+    /// It gets through. Several ways where a rule chooses one of them, as a balancer does.
+    Passed(Vec<Way>),
+    /// This rule drops it.
+    Dropped(Box<Suspect>),
+    /// It cannot be told.
+    Undecided {
+        /// Rules that may drop it, hand it to a process, or to a proxy that may not be there.
+        rules: Vec<Suspect>,
+        /// How it may get through; none at all where one of the rules surely drops it.
+        ways: Vec<Way>,
+        /// The rules could not all be read or followed: one that is not listed may drop it, too.
+        incomplete: bool,
+    },
+}
+
+/// A packet behind a hook.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The packet, with the addresses and the mark that it leaves with. A translated address or
+    /// port that is not known here is listed in `unknown`.
+    pub packet: HookPacket,
+    /// What of the packet's ends is not known.
+    pub unknown: Unknown,
+}
+
+/// Parts of a packet's ends that NAT has made something unknown of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// The source address.
+    pub src: bool,
+    /// The destination address.
+    pub dst: bool,
+    /// The source port.
+    pub sport: bool,
+    /// The destination port.
+    pub dport: bool,
+}
+
+impl Ruleset {
+    /// What becomes of the packet at its hook. It is as it comes there: what the connection's entry
+    /// makes of it is in [`HookPacket::nat`], otherwise the NAT rules decide.
+    pub fn pass(&self, packet: &HookPacket) -> Passage {
+        let walk = Walk::new(self, packet, Question::WhatBecomes, |_| true);
+        let is_complete = walk.is_complete && self.nft_read && self.legacy_read;
+        let ways = ways(packet, &walk);
+        let mut rules: Vec<_> = walk
+            .candidates
+            .iter()
+            .map(|candidate| self.suspect(candidate))
+            .collect();
+        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.reached), rule.open));
+        let drops = |rule: &Suspect| {
+            rule.reached == Truth::Yes && matches!(rule.verdict, Verdict::Drop | Verdict::Reject(_))
+        };
+        match rules.as_mut_slice() {
+            [] if is_complete => Passage::Passed(ways),
+            [only] if is_complete && ways.is_empty() && drops(only) => {
+                Passage::Dropped(Box::new(only.clone()))
+            }
+            _ => Passage::Undecided {
+                rules,
+                ways,
+                incomplete: !is_complete,
+            },
+        }
+    }
+
+    /// Where a rule that the packet meets sends it by `TPROXY`; empty where none does.
+    pub fn proxies(&self, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
+        let walk = Walk::new(self, packet, Question::WhoDropped, |_| true);
+        let candidates = walk.candidates.iter();
+        candidates
+            .filter_map(|candidate| match candidate.verdict {
+                Verdict::Proxy(proxy) => Some((self.suspect(candidate), proxy)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// The packet behind the hook: once for each translation that may have been chosen, and once as it
+/// came where it may pass without one.
+fn ways(packet: &HookPacket, walk: &Walk<'_>) -> Vec<Way> {
+    let Some(left) = walk.left else {
+        return Vec::new();
+    };
+    let behind_nat = walk.translated.iter().chain(&walk.untranslated);
+    let ways: Vec<_> = behind_nat
+        .map(|state| State {
+            ends: state.ends,
+            known_ends: state.known_ends,
+            ..left
+        })
+        .map(|state| way(packet, &state))
+        .collect();
+    if ways.is_empty() {
+        return vec![way(packet, &left)];
+    }
+    ways
+}
+
+fn way(packet: &HookPacket, state: &State) -> Way {
+    Way {
+        packet: HookPacket {
+            ends: state.ends,
+            mark: (state.mark.known == u32::MAX).then_some(state.mark.value),
+            tracked: match state.states {
+                state::UNTRACKED => Tracked::Untracked,
+                state::INVALID => Tracked::Nothing,
+                state::NEW => Tracked::New,
+                state::ESTABLISHED => Tracked::Established,
+                state::RELATED => Tracked::Related,
+                _ => Tracked::Unknown,
+            },
+            nat: Translation::default(),
+            ..packet.clone()
+        },
+        unknown: Unknown {
+            src: !state.known(End::Source),
+            dst: !state.known(End::Destination),
+            sport: !state.known(End::SourcePort),
+            dport: !state.known(End::DestinationPort),
+        },
+    }
+}
