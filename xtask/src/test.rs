@@ -13,8 +13,8 @@ const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
 /// Tests in the crates themselves. What needs root among them is ignored.
 const UNITS: [&str; 2] = ["--lib", "--bins"];
 
-/// All scenarios are one program.
-const SCENARIOS: [&str; 2] = ["--test", "scenarios"];
+/// What runs whole programs: the scenarios, which are one, and a few others.
+const PROGRAMS: [&str; 2] = ["--test", "*"];
 
 /// Unit tests of what can only be seen on a kernel, such as netlink; plain `cargo test` passes them
 /// over. They change namespaces of their own, one after the other.
@@ -35,7 +35,7 @@ pub(crate) fn test(args: &[OsString]) -> Result<()> {
     // What needs no root runs without it, and first: it is the quicker half.
     let mut steps = vec![
         tests(run::cargo(), UNITS, args),
-        tests(run::cargo_for_root()?, SCENARIOS, args),
+        tests(run::cargo_for_root()?, PROGRAMS, args),
     ];
     if whole {
         steps.push(tests(run::cargo_for_root()?, UNITS_THAT_NEED_ROOT, &[]));
