@@ -1,274 +1,29 @@
-//! Connection attempts: what their records must say, and a trace that is held to it.
+//! A trace beside connection attempts.
 //!
-//! A [`Lookout`] is one trace. Healthy and broken attempts are made beside it; each must be told
-//! once, as expected, and at the end nothing else must have been told.
+//! Healthy and broken attempts are made during an [`AttemptTrace`]; each must be reported once, as
+//! expected, and at the end nothing else must have been reported.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     DEADLINE,
+    expected::ExpectedAttempt,
     lab::Namespace,
-    record::{Attempt, Dns, Flow as RecordedFlow, Hop, Record, Verdict},
+    record::{Attempt, Flow as RecordedFlow, Record},
     tracer::{Trace, Tracer, watching},
     traffic::{Flow, Outcome, TcpAttempt, upload, wait_until_closed},
 };
 
-/// Places on the way of a packet: the namespace's inode, and `<interface> in` or `… out`.
-pub type Ladder = Vec<(u32, String)>;
-
-/// A ladder, namespace by namespace; each with its places in order, separated by commas.
-pub fn ladder(parts: &[(&Namespace, &str)]) -> Ladder {
-    let places = parts.iter().flat_map(|(namespace, places)| {
-        let places = places.split(',').map(str::trim);
-        places.map(|place| (namespace.inode(), place.to_owned()))
-    });
-    places.collect()
-}
-
-/// The encapsulating packet: source, destination, destination port.
-type Outer = (IpAddr, IpAddr, u16);
-
-/// How sure a verdict must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Confidence {
-    /// As said.
-    Is(&'static str),
-    /// As sure as the drop that it comes from: a drop record has the same verdict.
-    OfDrop,
-}
-
-/// What the record of an attempt must say. What is not asked for must not be there, except for
-/// `by`, the number of packets, and sentences.
-#[derive(Debug, Clone)]
-pub struct Expected {
-    outcome: &'static str,
-    corrects: Option<&'static str>,
-    verdict: Option<(&'static str, Confidence)>,
-    hops: Ladder,
-    reply_hops: Ladder,
-    outer: Option<(&'static str, Outer)>,
-    translated: Option<(IpAddr, u16)>,
-    by: Option<String>,
-    why: Vec<String>,
-    evidence: Vec<String>,
-    syns: Option<u64>,
-    dns: Option<Dns>,
-}
-
-impl Expected {
-    fn new(outcome: &'static str, verdict: Option<(&'static str, Confidence)>) -> Self {
-        Self {
-            outcome,
-            corrects: None,
-            verdict,
-            hops: Ladder::new(),
-            reply_hops: Ladder::new(),
-            outer: None,
-            translated: None,
-            by: None,
-            why: Vec::new(),
-            evidence: Vec::new(),
-            syns: None,
-            dns: None,
-        }
-    }
-
-    /// It was answered: no verdict.
-    pub fn answered() -> Self {
-        Self::new("answered", None)
-    }
-
-    /// This outcome, with a verdict of this point and confidence.
-    pub fn failed(outcome: &'static str, point: &'static str, confidence: &'static str) -> Self {
-        Self::new(outcome, Some((point, Confidence::Is(confidence))))
-    }
-
-    /// This outcome, with the verdict of a drop that was seen, of this point.
-    pub fn dropped(outcome: &'static str, point: &'static str) -> Self {
-        Self::new(outcome, Some((point, Confidence::OfDrop)))
-    }
-
-    /// … after an earlier record said otherwise.
-    pub fn corrects(self, outcome: &'static str) -> Self {
-        Self {
-            corrects: Some(outcome),
-            ..self
-        }
-    }
-
-    /// … with these hops of the SYN or query.
-    pub fn hops(self, parts: &[(&Namespace, &str)]) -> Self {
-        Self {
-            hops: ladder(parts),
-            ..self
-        }
-    }
-
-    /// … with these hops of what came back.
-    pub fn reply_hops(self, parts: &[(&Namespace, &str)]) -> Self {
-        Self {
-            reply_hops: ladder(parts),
-            ..self
-        }
-    }
-
-    /// … inside a packet between these addresses at hops of this interface, and at no other.
-    pub fn inside(self, ifname: &'static str, src: IpAddr, dst: IpAddr, port: u16) -> Self {
-        Self {
-            outer: Some((ifname, (src, dst, port))),
-            ..self
-        }
-    }
-
-    /// … with another destination at the last hop than at the first.
-    pub fn translated(self, dst: SocketAddr) -> Self {
-        Self {
-            translated: Some((dst.ip(), dst.port())),
-            ..self
-        }
-    }
-
-    /// … by somebody whose name contains this.
-    pub fn by(self, by: impl Into<String>) -> Self {
-        Self {
-            by: Some(by.into()),
-            ..self
-        }
-    }
-
-    /// … with these words in the sentence that gives the reason.
-    pub fn why(mut self, words: impl Into<String>) -> Self {
-        self.why.push(words.into());
-        self
-    }
-
-    /// … with these words in one sentence of the evidence.
-    pub fn evidence(mut self, words: impl Into<String>) -> Self {
-        self.evidence.push(words.into());
-        self
-    }
-
-    /// … with so many SYNs or queries.
-    pub fn syns(self, syns: u64) -> Self {
-        Self {
-            syns: Some(syns),
-            ..self
-        }
-    }
-
-    /// … with this question, and this code in the answer.
-    pub fn dns(self, question: &str, qtype: &str, rcode: Option<&str>) -> Self {
-        Self {
-            dns: Some(Dns {
-                question: question.to_owned(),
-                qtype: qtype.to_owned(),
-                rcode: rcode.map(str::to_owned),
-            }),
-            ..self
-        }
-    }
-
-    /// What does not fit, a sentence each.
-    fn mismatches(&self, attempt: &Attempt) -> Vec<String> {
-        let verdict = attempt.verdict.as_ref();
-        let point = verdict.map(|verdict| verdict.point.as_str());
-        let confidence = verdict.map(|verdict| verdict.confidence.as_str());
-        let translated = attempt
-            .translated
-            .as_ref()
-            .map(|flow| (flow.dst, flow.dport.unwrap_or_default()));
-        let mut wrong: Vec<String> = [
-            differs("outcome", &attempt.outcome.as_str(), &self.outcome),
-            differs("corrects", &attempt.corrects.as_deref(), &self.corrects),
-            differs("point", &point, &self.verdict.map(|(point, _)| point)),
-            match self.verdict {
-                Some((_, Confidence::Is(should))) => {
-                    differs("confidence", &confidence, &Some(should))
-                }
-                _ => None,
-            },
-            differs("hops", &places(&attempt.hops), &self.hops),
-            differs("reply_hops", &places(&attempt.reply_hops), &self.reply_hops),
-            self.translated
-                .and_then(|_| differs("translated", &translated, &self.translated)),
-            self.syns
-                .and_then(|syns| differs("syns", &attempt.syns, &syns)),
-            differs("dns", &attempt.dns, &self.dns),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        wrong.extend(attempt.hops.iter().filter_map(|hop| self.wrong_outer(hop)));
-        if let Some(words) = &self.by
-            && !attempt.by.as_ref().is_some_and(|by| by.contains(words))
-        {
-            wrong.push(format!("by is {:?} and should name {words}", attempt.by));
-        }
-        wrong.extend(
-            verdict
-                .into_iter()
-                .flat_map(|verdict| self.missing_words(verdict)),
-        );
-        wrong.extend(out_of_order(&attempt.hops));
-        wrong.extend(out_of_order(&attempt.reply_hops));
-        wrong
-    }
-
-    fn wrong_outer(&self, hop: &Hop) -> Option<String> {
-        let is = hop
-            .outer
-            .as_ref()
-            .map(|outer| (outer.src, outer.dst, outer.dport.unwrap_or_default()));
-        let should = self
-            .outer
-            .filter(|(ifname, _)| hop.ifname == *ifname)
-            .map(|(_, outer)| outer);
-        differs(&format!("outer at {hop}"), &is, &should)
-    }
-
-    fn missing_words(&self, verdict: &Verdict) -> Vec<String> {
-        let why = self
-            .why
-            .iter()
-            .filter(|words| !verdict.why.contains(*words));
-        let evidence = self.evidence.iter().filter(|words| {
-            let mut sentences = verdict.evidence.iter();
-            !sentences.any(|sentence| sentence.contains(*words))
-        });
-        why.map(|words| format!("why does not say {words:?}"))
-            .chain(evidence.map(|words| format!("no evidence says {words:?}")))
-            .collect()
-    }
-}
-
-fn places(hops: &[Hop]) -> Ladder {
-    let places = hops
-        .iter()
-        .map(|hop| (hop.netns, format!("{} {}", hop.ifname, hop.dir)));
-    places.collect()
-}
-
-fn out_of_order(hops: &[Hop]) -> Option<String> {
-    (!hops.is_sorted_by_key(|hop| hop.at_us)).then(|| "hops out of order".to_owned())
-}
-
-fn differs<T: PartialEq + std::fmt::Debug>(key: &str, is: &T, should: &T) -> Option<String> {
-    (is != should).then(|| format!("{key} is {is:?} and should be {should:?}"))
-}
-
 /// A trace whose attempts are all expected.
-pub struct Lookout {
+pub struct AttemptTrace {
     tracer: Tracer,
     /// Places among the records of those that were expected.
     told: Vec<usize>,
 }
 
-impl Lookout {
+impl AttemptTrace {
     /// Starts a trace of some namespaces.
     pub fn start<S: ToString>(
         watched: &[&Namespace],
@@ -288,7 +43,7 @@ impl Lookout {
     }
 
     /// Waits for the next record of an attempt, which must be as expected.
-    pub fn expect(&mut self, flow: Flow, expected: &Expected) -> Result<()> {
+    pub fn expect(&mut self, flow: Flow, expected: &ExpectedAttempt) -> Result<()> {
         let recorded = RecordedFlow::from(flow);
         let mut index = 0;
         let told = self.told.clone();
@@ -315,7 +70,7 @@ impl Lookout {
             mismatches.join(", ")
         );
         let attempt = attempt.clone();
-        if let Some((_, Confidence::OfDrop)) = expected.verdict {
+        if expected.is_of_drop() {
             self.expect_drop_behind(&attempt)?;
         }
         if let Ok(first) = humantime::parse_rfc3339(&attempt.ts)
@@ -352,7 +107,7 @@ impl Lookout {
         client: &Namespace,
         server: &Namespace,
         peer: SocketAddr,
-        expected: &Expected,
+        expected: &ExpectedAttempt,
     ) -> Result<()> {
         let attempt = TcpAttempt::start(client, None, peer)?;
         let flow = attempt.flow();
@@ -371,7 +126,7 @@ impl Lookout {
         &mut self,
         client: &Namespace,
         peer: SocketAddr,
-        expected: &Expected,
+        expected: &ExpectedAttempt,
     ) -> Result<TcpAttempt> {
         let attempt = TcpAttempt::start(client, None, peer)?;
         self.expect(attempt.flow(), expected)?;
@@ -383,7 +138,7 @@ impl Lookout {
         &mut self,
         client: &Namespace,
         peer: SocketAddr,
-        expected: &Expected,
+        expected: &ExpectedAttempt,
     ) -> Result<()> {
         match self
             .broken(client, peer, expected)?

@@ -13,8 +13,8 @@
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
-//! | [`attempt`] | connection attempts beside a trace, and what must be told of each |
-//! | [`judged`] | what a verdict must say |
+//! | [`attempt`] | a trace beside connection attempts |
+//! | [`offer`] | the fixes that verdicts offer, tried |
 //! | [`runtime`] | containerd in a lab, and pods that run in it |
 //! | [`apiserver`] | an API server that replays what a real one has sent |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
@@ -35,10 +35,10 @@ pub mod fault;
 pub mod holdings;
 pub mod incident;
 mod interrupt;
-pub mod judged;
 pub mod kernel;
 pub mod kube;
 pub mod lab;
+pub mod offer;
 pub mod record;
 pub mod recording;
 pub mod runtime;

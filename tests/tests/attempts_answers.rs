@@ -3,7 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
         Family,
@@ -33,26 +34,26 @@ fn closed_port_at_the_far_end() -> Result<()> {
     Family::each(|family| {
         let server = lab.outside.socket(family, port(family));
         let echo = TcpServer::echo(&lab.outside, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let hops = [(&*lab.node, "veth-a in, cni0 in, eth0 out")];
         let back = [(&*lab.node, "eth0 in, cni0 out, veth-a out")];
-        lookout.healthy(
+        watch.healthy(
             &lab.pod_a,
             &lab.outside,
             server,
-            &Expected::answered().hops(&hops).reply_hops(&back),
+            &ExpectedAttempt::answered().hops(&hops).reply_hops(&back),
         )?;
         drop(echo);
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.pod_a,
             server,
-            &Expected::failed("refused", "socket", "likely")
+            &ExpectedAttempt::failed("refused", "socket", "likely")
                 .hops(&hops)
                 .reply_hops(&back)
                 .by("the far end"),
         )?;
         refused(attempt)?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -62,27 +63,27 @@ fn closed_port_on_this_node() -> Result<()> {
     Family::each(|family| {
         let server = lab.node.socket(family, port(family));
         let echo = TcpServer::echo(&lab.node, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let hops = [(&*lab.node, "eth0 in")];
         let back = [(&*lab.node, "eth0 out")];
-        lookout.healthy(
+        watch.healthy(
             &lab.outside,
             &lab.node,
             server,
-            &Expected::answered().hops(&hops).reply_hops(&back),
+            &ExpectedAttempt::answered().hops(&hops).reply_hops(&back),
         )?;
         drop(echo);
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::dropped("refused", "socket")
+            &ExpectedAttempt::dropped("refused", "socket")
                 .hops(&hops)
                 .reply_hops(&back)
                 .by("this node")
                 .evidence("NO_SOCKET"),
         )?;
         refused(attempt)?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -92,12 +93,12 @@ fn reject_with_icmp() -> Result<()> {
     Family::each(|family| {
         let server = lab.pod_a.socket(family, port(family));
         let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
         )?;
@@ -106,17 +107,17 @@ fn reject_with_icmp() -> Result<()> {
             server.port()
         );
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::dropped("rejected", "firewall")
+            &ExpectedAttempt::dropped("rejected", "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .reply_hops(&[(&lab.node, "eth0 out")])
                 .by(lab.node.address(family).to_string())
                 .evidence("nft_do_chain"),
         )?;
         refused(attempt)?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -126,12 +127,12 @@ fn reject_with_tcp_reset() -> Result<()> {
     Family::each(|family| {
         let server = lab.pod_a.socket(family, port(family));
         let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
         )?;
@@ -140,17 +141,17 @@ fn reject_with_tcp_reset() -> Result<()> {
             server.port()
         );
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::dropped("refused", "firewall")
+            &ExpectedAttempt::dropped("refused", "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .reply_hops(&[(&lab.node, "eth0 out")])
                 .by("this node")
                 .evidence("nft_do_chain"),
         )?;
         refused(attempt)?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -160,26 +161,26 @@ fn rejected_elsewhere(with: &str, confidence: &'static str, why: &str) -> Result
     Family::each(|family| {
         let server = lab.server.socket(family, port(family));
         let _server = TcpServer::echo(&lab.server, server)?;
-        let mut lookout = Lookout::start(&[&lab.client], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.client], [server])?;
         let (hops, back) = ([(&*lab.client, "eth0 out")], [(&*lab.client, "eth0 in")]);
-        lookout.healthy(
+        watch.healthy(
             &lab.client,
             &lab.server,
             server,
-            &Expected::answered().hops(&hops).reply_hops(&back),
+            &ExpectedAttempt::answered().hops(&hops).reply_hops(&back),
         )?;
         let rule = format!("tcp dport {} reject with icmpx {with}", server.port());
         nft(&lab.router, Chain::inet("forward"), &rule)?;
-        lookout.broken(
+        watch.broken(
             &lab.client,
             server,
-            &Expected::failed("rejected", "firewall", confidence)
+            &ExpectedAttempt::failed("rejected", "firewall", confidence)
                 .why(why)
                 .hops(&hops)
                 .reply_hops(&back)
                 .by(lab.router.address(family).to_string()),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -205,14 +206,14 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
         let _server = TcpServer::echo(&lab.server, server)?;
         let (hops, back, expected) = if watch_router {
             let here = &*lab.router;
-            let expected = Expected::dropped("rejected", "endpoint");
+            let expected = ExpectedAttempt::dropped("rejected", "endpoint");
             ([(here, "left in")], [(here, "left out")], expected)
         } else {
             let here = &*lab.client;
-            let expected = Expected::failed("rejected", "endpoint", "likely");
+            let expected = ExpectedAttempt::failed("rejected", "endpoint", "likely");
             ([(here, "eth0 out")], [(here, "eth0 in")], expected)
         };
-        let healthy = Expected::answered();
+        let healthy = ExpectedAttempt::answered();
         let healthy = if watch_router {
             healthy
                 .hops(&[(&lab.router, "left in, right out")])
@@ -220,8 +221,8 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
         } else {
             healthy.hops(&hops).reply_hops(&back)
         };
-        let mut lookout = Lookout::start(&[hops[0].0], [server])?;
-        lookout.healthy(&lab.client, &lab.server, server, &healthy)?;
+        let mut watch = AttemptTrace::start(&[hops[0].0], [server])?;
+        watch.healthy(&lab.client, &lab.server, server, &healthy)?;
         // One question instead of three, and a short wait for the answer.
         let neighbours = format!("{}/neigh/right", family.pick("ipv4", "ipv6"));
         lab.router
@@ -233,7 +234,7 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
             .run(&format!("ip {flag} address flush dev eth0"))?;
         lab.router
             .run(&format!("ip {flag} neighbour flush dev right"))?;
-        lookout.broken(
+        watch.broken(
             &lab.client,
             server,
             &expected
@@ -241,7 +242,7 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
                 .reply_hops(&back)
                 .by(lab.router.address(family).to_string()),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -266,27 +267,27 @@ fn a_pod_that_is_gone() -> Result<()> {
             &lab.pod_b
         };
         let server = pod.socket(family, port(family));
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let flag = family.flag();
         pod.run(&format!("ip {flag} address flush dev eth0"))?;
         let hops = [(&*lab.node, "eth0 in")];
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::failed("unanswered", "endpoint", "likely")
+            &ExpectedAttempt::failed("unanswered", "endpoint", "likely")
                 .hops(&hops)
                 .why(format!("nobody answers for {}", server.ip()))
                 .evidence("without an answer, and the packet waits for it"),
         )?;
-        lookout.expect(
+        watch.expect(
             attempt.flow(),
-            &Expected::dropped("rejected", "endpoint")
+            &ExpectedAttempt::dropped("rejected", "endpoint")
                 .corrects("unanswered")
                 .hops(&hops)
                 .reply_hops(&[(&lab.node, "eth0 out")])
                 .by(lab.node.address(family).to_string()),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, topology::NodeLab},
     traffic::TcpServer,
@@ -16,26 +17,26 @@ fn syn_dropped_in_forward() -> Result<()> {
     Family::each(|family| {
         let server = lab.pod_a.socket(family, PORT + family.pick(4, 6));
         let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
         )?;
         let rule = format!("tcp dport {} drop", server.port());
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        lookout.silent(
+        watch.silent(
             &lab.outside,
             server,
-            &Expected::dropped("unanswered", "firewall")
+            &ExpectedAttempt::dropped("unanswered", "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .evidence("nft_do_chain")
                 .evidence("FORWARD"),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -46,17 +47,17 @@ fn syn_dropped_where_it_arrives() -> Result<()> {
     let server = lab.pod_b.socket(Family::V4, PORT);
     let _server = TcpServer::echo(&lab.pod_b, server)?;
     let watched = [&*lab.node, &lab.pod_a, &lab.pod_b];
-    let mut lookout = Lookout::start(&watched, [server])?;
+    let mut watch = AttemptTrace::start(&watched, [server])?;
     let hops = [
         (&*lab.pod_a, "eth0 out"),
         (&lab.node, "veth-a in, veth-b out"),
         (&lab.pod_b, "eth0 in"),
     ];
-    lookout.healthy(
+    watch.healthy(
         &lab.pod_a,
         &lab.pod_b,
         server,
-        &Expected::answered().hops(&hops).reply_hops(&[
+        &ExpectedAttempt::answered().hops(&hops).reply_hops(&[
             (&lab.pod_b, "eth0 out"),
             (&lab.node, "veth-b in, veth-a out"),
             (&lab.pod_a, "eth0 in"),
@@ -64,15 +65,15 @@ fn syn_dropped_where_it_arrives() -> Result<()> {
     )?;
     let rule = format!("tcp dport {PORT} drop");
     nft(&lab.pod_b, Chain::inet("input"), &rule)?;
-    lookout.silent(
+    watch.silent(
         &lab.pod_a,
         server,
-        &Expected::dropped("unanswered", "firewall")
+        &ExpectedAttempt::dropped("unanswered", "firewall")
             .hops(&hops)
             .evidence("nft_do_chain")
             .evidence("INPUT"),
     )?;
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 #[test]
@@ -81,28 +82,28 @@ fn syn_ack_dropped_on_the_way_back() -> Result<()> {
     Family::each(|family| {
         let server = lab.outside.socket(family, PORT + family.pick(4, 6));
         let _server = TcpServer::echo(&lab.outside, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let hops = [(&*lab.node, "veth-a in, cni0 in, eth0 out")];
-        lookout.healthy(
+        watch.healthy(
             &lab.pod_a,
             &lab.outside,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&hops)
                 .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")]),
         )?;
         let rule = format!("tcp sport {} drop", server.port());
         nft(&lab.node, Chain::inet("prerouting"), &rule)?;
-        lookout.silent(
+        watch.silent(
             &lab.pod_a,
             server,
-            &Expected::dropped("unanswered", "firewall")
+            &ExpectedAttempt::dropped("unanswered", "firewall")
                 .hops(&hops)
                 .reply_hops(&[(&lab.node, "eth0 in")])
                 .evidence("nft_do_chain")
                 .evidence("PREROUTING"),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -114,26 +115,26 @@ fn a_late_answer_corrects_the_fate() -> Result<()> {
         let server = lab.pod_a.socket(family, PORT + family.pick(4, 6));
         let _server = TcpServer::echo(&lab.pod_a, server)?;
         let options = ["--timeout", "500ms", &server.to_string()];
-        let mut lookout = Lookout::start(&[&lab.node], options)?;
+        let mut watch = AttemptTrace::start(&[&lab.node], options)?;
         let rule = format!("tcp dport {} drop", server.port());
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::dropped("unanswered", "firewall")
+            &ExpectedAttempt::dropped("unanswered", "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .syns(1),
         )?;
         lab.node.run("nft flush ruleset")?;
-        lookout.expect(
+        watch.expect(
             attempt.flow(),
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .corrects("unanswered")
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .syns(2),
         )?;
-        let trace = lookout.finish()?;
+        let trace = watch.finish()?;
         let waited: Vec<u64> = trace.attempts().map(|attempt| attempt.waited_ms).collect();
         anyhow::ensure!(
             matches!(waited[..], [first, then] if first >= 500 && then >= 1000 && first < then),

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, topology::NodeLab},
     traffic::TcpServer,
@@ -46,26 +47,26 @@ fn through_nat(arguments: impl Fn(&NodeLab, SocketAddr, SocketAddr) -> Vec<Strin
         let backend = lab.outside.socket(family, family.pick(8004, 8006));
         translate(&lab, family, service, backend)?;
         let _server = TcpServer::echo(&lab.outside, backend)?;
-        let mut lookout = Lookout::start(&[&lab.node], arguments(&lab, service, backend))?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], arguments(&lab, service, backend))?;
+        watch.healthy(
             &lab.pod_a,
             &lab.outside,
             service,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, HOPS)])
                 .reply_hops(&[(&lab.node, BACK)])
                 .translated(backend),
         )?;
         let rule = format!("tcp dport {} drop", backend.port());
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        lookout.silent(
+        watch.silent(
             &lab.pod_a,
             service,
-            &Expected::dropped("unanswered", "firewall")
+            &ExpectedAttempt::dropped("unanswered", "firewall")
                 .hops(&[(&lab.node, "veth-a in, cni0 in")])
                 .evidence("FORWARD"),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -100,16 +101,16 @@ fn node_port() -> Result<()> {
         let pod = lab.pod_a.socket(family, family.pick(8004, 8006));
         translate(&lab, family, door, pod)?;
         let _server = TcpServer::echo(&lab.pod_a, pod)?;
-        let mut lookout = Lookout::start(&[&lab.node], [pod])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], [pod])?;
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             door,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .translated(pod),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
         Family, Lab, VethPair,
@@ -23,25 +24,25 @@ fn swallowed_by_another_machine() -> Result<()> {
         let server = lab.node.socket(family, PORT);
         let _server = TcpServer::echo(&lab.node, server)?;
         let from = lab.pod.address(family).to_string();
-        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
+        watch.healthy(
             &lab.pod,
             &lab.node,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "veth-a in, cni0 in")])
                 .reply_hops(&[(&lab.node, "cni0 out, veth-a out")])
                 .syns(1),
         )?;
-        lookout.silent(
+        watch.silent(
             &lab.pod,
             SocketAddr::new(lab.far_address(family), PORT),
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .why("eth0")
                 .evidence("eth0 is a tun interface"),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -56,24 +57,24 @@ fn a_foreign_drop_is_no_evidence() -> Result<()> {
         let server = lab.node.socket(family, PORT);
         let _server = TcpServer::echo(&lab.node, server)?;
         let from = lab.pod.address(family).to_string();
-        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
-        let answered = Expected::answered()
+        let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
+        let answered = ExpectedAttempt::answered()
             .hops(&[(&lab.node, "veth-a in, cni0 in")])
             .reply_hops(&[(&lab.node, "cni0 out, veth-a out")]);
-        lookout.healthy(&lab.pod, &lab.node, server, &answered)?;
+        watch.healthy(&lab.pod, &lab.node, server, &answered)?;
         let rule = format!("tcp dport {OTHER} drop");
         nft(&lab.node, Chain::inet("forward"), &rule)?;
         let foreign = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, OTHER))?;
-        let expected = Expected::failed("unanswered", "off-node", "likely")
+        let expected = ExpectedAttempt::failed("unanswered", "off-node", "likely")
             .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
             .evidence("no drop of it was seen on this node");
-        lookout.silent(&lab.pod, SocketAddr::new(far, PORT), &expected)?;
-        let dropped = Expected::dropped("unanswered", "firewall")
+        watch.silent(&lab.pod, SocketAddr::new(far, PORT), &expected)?;
+        let dropped = ExpectedAttempt::dropped("unanswered", "firewall")
             .hops(&[(&lab.node, "veth-a in, cni0 in")])
             .why("table inet filter_forward");
-        lookout.expect(foreign.flow(), &dropped)?;
+        watch.expect(foreign.flow(), &dropped)?;
 
-        let trace = lookout.finish()?;
+        let trace = watch.finish()?;
         let mut silent = trace
             .attempts()
             .filter(|attempt| (attempt.flow.dst, attempt.flow.dport) == (far, Some(PORT)));
@@ -94,16 +95,16 @@ fn a_foreign_drop_is_no_evidence() -> Result<()> {
 fn swallowed_with_the_pod_in_sight() -> Result<()> {
     let lab = VoidLab::build()?;
     let from = lab.pod.address(Family::V4).to_string();
-    let mut lookout = Lookout::start(&[&lab.node, &lab.pod], ["--from", &from])?;
-    lookout.silent(
+    let mut watch = AttemptTrace::start(&[&lab.node, &lab.pod], ["--from", &from])?;
+    watch.silent(
         &lab.pod,
         SocketAddr::new(lab.far_address(Family::V4), PORT),
-        &Expected::failed("unanswered", "off-node", "likely").hops(&[
+        &ExpectedAttempt::failed("unanswered", "off-node", "likely").hops(&[
             (&lab.pod, "eth0 out"),
             (&lab.node, "veth-a in, cni0 in, eth0 out"),
         ]),
     )?;
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 /// The other node is unreachable; what leaves this one is VXLAN.
@@ -117,28 +118,28 @@ fn swallowed_inside_vxlan() -> Result<()> {
     Family::each(|family| {
         let server = second.pod.socket(family, PORT);
         let _server = TcpServer::echo(&second.pod, server)?;
-        let mut lookout = Lookout::start(&[&first.node], [server])?;
-        lookout.healthy(
+        let mut watch = AttemptTrace::start(&[&first.node], [server])?;
+        watch.healthy(
             &first.pod,
             &second.pod,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, eth0 out")])
                 .inside("eth0", local, remote, OverlayLab::PORT)
                 .reply_hops(&[(&first.node, "eth0 in, vxlan10 in, cni0 out, veth-a out")]),
         )?;
         let route = format!("{remote} dev wan");
         first.node.run(&format!("ip route add {route}"))?;
-        lookout.silent(
+        watch.silent(
             &first.pod,
             server,
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, wan out")])
                 .inside("wan", local, remote, OverlayLab::PORT)
                 .why(remote.to_string()),
         )?;
         first.node.run(&format!("ip route delete {route}"))?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -158,18 +159,18 @@ fn other_attempts_by_the_same_tunnel() -> Result<()> {
     let _near = TcpServer::echo(&neighbour, near)?;
     let _far = TcpServer::echo(&second.pod, far)?;
     let from = first.pod.address(Family::V4).to_string();
-    let mut lookout = Lookout::start(&[&first.node], ["--from", &from])?;
-    let within = Expected::answered()
+    let mut watch = AttemptTrace::start(&[&first.node], ["--from", &from])?;
+    let within = ExpectedAttempt::answered()
         .hops(&[(&first.node, "veth-a in, veth-b out")])
         .reply_hops(&[(&first.node, "veth-b in, veth-a out")]);
     for _ in 0..2 {
-        lookout.healthy(&first.pod, &neighbour, near, &within)?;
+        watch.healthy(&first.pod, &neighbour, near, &within)?;
     }
-    lookout.healthy(
+    watch.healthy(
         &first.pod,
         &second.pod,
         far,
-        &Expected::answered()
+        &ExpectedAttempt::answered()
             .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, eth0 out")])
             .inside("eth0", local, remote, OverlayLab::PORT)
             .reply_hops(&[(&first.node, "eth0 in, vxlan10 in, cni0 out, veth-a out")]),
@@ -177,10 +178,10 @@ fn other_attempts_by_the_same_tunnel() -> Result<()> {
     first.node.run(&format!("ip route add {remote} dev wan"))?;
     for lost in 0..3 {
         let all = lost + 1;
-        lookout.silent(
+        watch.silent(
             &first.pod,
             far,
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&first.node, "veth-a in, cni0 in, vxlan10 out, wan out")])
                 .inside("wan", local, remote, OverlayLab::PORT)
                 .evidence(format!(
@@ -188,7 +189,7 @@ fn other_attempts_by_the_same_tunnel() -> Result<()> {
                 )),
         )?;
     }
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 /// The answer goes another way than the SYN came, and arrives.
@@ -205,16 +206,16 @@ fn asymmetric_route_that_works() -> Result<()> {
         .run(&format!("ip route add {client}/32 dev eth1"))?;
     let server = lab.pod_a.socket(Family::V4, PORT);
     let _server = TcpServer::echo(&lab.pod_a, server)?;
-    let mut lookout = Lookout::start(&[&lab.node], [server])?;
-    lookout.healthy(
+    let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+    watch.healthy(
         &lab.outside,
         &lab.pod_a,
         server,
-        &Expected::answered()
+        &ExpectedAttempt::answered()
             .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
             .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth1 out")]),
     )?;
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 /// The answer goes another way than the SYN came, and that way leads nowhere.
@@ -225,13 +226,13 @@ fn asymmetric_route_into_the_void() -> Result<()> {
     Family::each(|family| {
         let server = lab.pod_a.socket(family, PORT);
         let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let hops = [(&*lab.node, "eth0 in, cni0 out, veth-a out")];
-        lookout.healthy(
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&hops)
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
         )?;
@@ -239,15 +240,15 @@ fn asymmetric_route_into_the_void() -> Result<()> {
         let (flag, client) = (family.flag(), lab.outside.address(family));
         lab.node
             .run(&format!("ip {flag} route add {client}/{len} dev wan"))?;
-        lookout.silent(
+        watch.silent(
             &lab.outside,
             server,
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&hops)
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, wan out")])
                 .why("SYN-ACK")
                 .why("wan"),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }

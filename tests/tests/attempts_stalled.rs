@@ -5,7 +5,8 @@ use std::thread;
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
         Family, Namespace,
@@ -27,24 +28,24 @@ fn last_ack_dropped() -> Result<()> {
     Family::at_once(|family| {
         let server = lab.pod_a.socket(family, port(family));
         let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let answered = Expected::answered()
+        let answered = ExpectedAttempt::answered()
             .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
             .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]);
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
-        lookout.healthy(&lab.outside, &lab.pod_a, server, &answered)?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+        watch.healthy(&lab.outside, &lab.pod_a, server, &answered)?;
         let rule = format!(
             "tcp dport {} tcp flags & (syn | ack) == ack drop",
             server.port()
         );
         nft(&lab.node, Chain::inet("forward"), &rule)?;
-        let attempt = lookout.broken(&lab.outside, server, &answered)?;
-        let stalled = Expected::dropped("stalled", "firewall")
+        let attempt = watch.broken(&lab.outside, server, &answered)?;
+        let stalled = ExpectedAttempt::dropped("stalled", "firewall")
             .corrects("answered")
             .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
             .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
             .evidence("FORWARD");
-        lookout.expect(attempt.flow(), &stalled)?;
-        lookout.finish().map(drop)
+        watch.expect(attempt.flow(), &stalled)?;
+        watch.finish().map(drop)
     })
 }
 
@@ -64,7 +65,7 @@ impl View {
     }
 
     /// What is seen of a handshake there.
-    fn seen(self, lab: &RouterLab, expected: Expected) -> Expected {
+    fn seen(self, lab: &RouterLab, expected: ExpectedAttempt) -> ExpectedAttempt {
         let (hops, back) = match self {
             Self::Router => ("left in, right out", "right in, left out"),
             Self::Client => ("eth0 out", "eth0 in"),
@@ -81,17 +82,17 @@ impl View {
 fn upload_through(
     view: View,
     hole: impl Fn(&RouterLab, Family) -> Result<()> + Sync,
-    stalled: Option<&Expected>,
+    stalled: Option<&ExpectedAttempt>,
 ) -> Result<()> {
     Family::at_once(|family| {
         let lab = RouterLab::build()?;
         let server = lab.server.socket(family, port(family));
         let _server = TcpServer::echo(&lab.server, server)?;
-        let mut lookout = Lookout::start(&[view.watched(&lab)], [server])?;
-        let answered = view.seen(&lab, Expected::answered());
-        lookout.healthy(&lab.client, &lab.server, server, &answered)?;
+        let mut watch = AttemptTrace::start(&[view.watched(&lab)], [server])?;
+        let answered = view.seen(&lab, ExpectedAttempt::answered());
+        watch.healthy(&lab.client, &lab.server, server, &answered)?;
         hole(&lab, family)?;
-        let attempt = lookout.broken(&lab.client, server, &answered)?;
+        let attempt = watch.broken(&lab.client, server, &answered)?;
         let flow = attempt.flow();
         let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
             bail!("no connection");
@@ -102,12 +103,12 @@ fn upload_through(
         };
         if let Some(stalled) = stalled {
             let stalled = view.seen(&lab, stalled.clone().corrects("answered"));
-            lookout.expect(flow, &stalled)?;
+            watch.expect(flow, &stalled)?;
             connection.shutdown(std::net::Shutdown::Both)?;
         }
         let complete = transfer.join().expect("the transfer does not panic")?;
         ensure!(complete == stalled.is_none(), "complete: {complete}");
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -133,14 +134,15 @@ fn black_hole(lab: &RouterLab, family: Family) -> Result<()> {
 
 #[test]
 fn black_hole_on_this_router() -> Result<()> {
-    let expected = Expected::dropped("stalled", "mtu");
+    let expected = ExpectedAttempt::dropped("stalled", "mtu");
     upload_through(View::Router, black_hole, Some(&expected))
 }
 
 /// All that can be seen is that full-size segments are sent again and again.
 #[test]
 fn black_hole_elsewhere() -> Result<()> {
-    let expected = Expected::failed("stalled", "mtu", "possible").evidence("a full segment has");
+    let expected =
+        ExpectedAttempt::failed("stalled", "mtu", "possible").evidence("a full segment has");
     upload_through(View::Client, black_hole, Some(&expected))
 }
 
@@ -170,6 +172,6 @@ fn veth_peer_mtu() -> Result<()> {
         lab.router.run("ethtool -K right gso off tso off")?;
         lab.client.run("ethtool -K eth0 gso off tso off").map(drop)
     };
-    let expected = Expected::dropped("stalled", "mtu").evidence("__dev_forward_skb2");
+    let expected = ExpectedAttempt::dropped("stalled", "mtu").evidence("__dev_forward_skb2");
     upload_through(View::Router, hole, Some(&expected))
 }

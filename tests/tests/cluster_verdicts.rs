@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
-    judged::Judged,
     kube::{self, Objects, Pod, refuse_service},
     lab::{
         Family, Namespace,
@@ -24,12 +24,12 @@ use whydrop_tests::{
 const PORT: u16 = 8080;
 
 /// Starts a trace with these objects in a file, which is deleted with the directory.
-fn lookout(node: &Namespace, filter: &str, objects: &Objects) -> Result<(Lookout, TempDir)> {
+fn watch(node: &Namespace, filter: &str, objects: &Objects) -> Result<(AttemptTrace, TempDir)> {
     let directory = tempfile::tempdir()?;
     let file = objects.write(directory.path(), "cluster.json")?;
     let file = file.display().to_string();
-    let lookout = Lookout::start(&[node], [filter, "--cluster", &file])?;
-    Ok((lookout, directory))
+    let watch = AttemptTrace::start(&[node], [filter, "--cluster", &file])?;
+    Ok((watch, directory))
 }
 
 fn service(id: &str, app: &str, ip: IpAddr, endpoints: &[IpAddr]) -> [Value; 2] {
@@ -89,7 +89,7 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
     TcpAttempt::start(&lab.pod_b, None, SocketAddr::new(ip, 80))?.outcome(DEADLINE)?;
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;
-    let judged = Judged::new("endpoint", "confirmed")
+    let judged = ExpectedVerdict::new("endpoint", "confirmed")
         .why("the Service shop/cart has no endpoints")
         .evidence(
             "Service shop/cart selects app=cart, which matches no pod in shop; pod cart comes near \
@@ -128,12 +128,12 @@ fn a_node_port_is_named_by_its_service() -> Result<()> {
         "status": {"addresses": [{"type": "InternalIP", "address": node.to_string()}]},
     }));
     let _server = TcpServer::echo(&lab.node, SocketAddr::new(node, PORT))?;
-    let (mut lookout, _file) = lookout(&lab.node, &node.to_string(), &objects)?;
-    let answered = Expected::answered()
+    let (mut watch, _file) = watch(&lab.node, &node.to_string(), &objects)?;
+    let answered = ExpectedAttempt::answered()
         .hops(&[(&lab.node, "eth0 in")])
         .reply_hops(&[(&lab.node, "eth0 out")]);
     let healthy = SocketAddr::new(node, PORT);
-    lookout.healthy(&lab.outside, &lab.node, healthy, &answered)?;
+    watch.healthy(&lab.outside, &lab.node, healthy, &answered)?;
     nft(
         &lab.node,
         Chain::inet("input"),
@@ -141,10 +141,10 @@ fn a_node_port_is_named_by_its_service() -> Result<()> {
     )?;
     let door = SocketAddr::new(node, DOOR);
     TcpAttempt::start(&lab.outside, None, door)?.outcome(DEADLINE)?;
-    let tracer = lookout.tracer();
+    let tracer = watch.tracer();
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;
-    let judged = Judged::new("firewall", "confirmed")
+    let judged = ExpectedVerdict::new("firewall", "confirmed")
         .why("table inet filter_input")
         .fix("nft insert rule");
     ensure!(
@@ -181,23 +181,23 @@ fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
         .others
         .extend(service("shop/cart", "cart", ip, &[living]));
     let _server = TcpServer::echo(&lab.pod_a, SocketAddr::new(living, PORT))?;
-    let (mut lookout, _file) = lookout(&lab.node, &format!("{ip}"), &objects)?;
+    let (mut watch, _file) = watch(&lab.node, &format!("{ip}"), &objects)?;
     dnat(&lab.node, ip, "shop/cart", SocketAddr::new(living, PORT))?;
-    lookout.healthy(
+    watch.healthy(
         &lab.outside,
         &lab.pod_a,
         SocketAddr::new(ip, 80),
-        &Expected::answered()
+        &ExpectedAttempt::answered()
             .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
             .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
             .translated(SocketAddr::new(living, PORT)),
     )?;
     dnat(&lab.node, ip, "shop/cart", SocketAddr::new(gone, PORT))?;
     let attempt = TcpAttempt::start(&lab.outside, None, SocketAddr::new(ip, 80))?;
-    let record = lookout
+    let record = watch
         .tracer()
         .wait_for("the SYN to nobody", |record| record.as_drop().is_some())?;
-    let judged = Judged::new("endpoint", "likely")
+    let judged = ExpectedVerdict::new("endpoint", "likely")
         .why(format!("nobody answers for {gone}"))
         .evidence(format!(
             "{gone} is no ready endpoint of Service shop/cart (1 is ready)"
@@ -238,15 +238,15 @@ fn silence_beyond_the_node_is_no_proof_of_a_policy() -> Result<()> {
                 "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicyList", "items": [],
             })],
         };
-        let (mut lookout, _file) = lookout(&lab.node, &format!("{far}"), &objects)?;
-        lookout.silent(
+        let (mut watch, _file) = watch(&lab.node, &format!("{far}"), &objects)?;
+        watch.silent(
             &lab.pod,
             SocketAddr::new(far, PORT),
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .evidence(words),
         )?;
-        lookout.finish()?;
+        watch.finish()?;
     }
     Ok(())
 }
@@ -270,20 +270,20 @@ fn the_api_server_beyond_the_node_is_named_with_its_gates() -> Result<()> {
         "10.96.0.1".parse()?,
         &[far],
     ));
-    let (mut lookout, _file) = lookout(&lab.node, &format!("{far}"), &objects)?;
+    let (mut watch, _file) = watch(&lab.node, &format!("{far}"), &objects)?;
     for (port, words) in [
         (PORT, "the destination is the cluster's API server"),
         (PORT + 1, "tun interface"),
     ] {
-        lookout.silent(
+        watch.silent(
             &lab.pod,
             SocketAddr::new(far, port),
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .evidence(words),
         )?;
     }
-    let trace = lookout.finish()?;
+    let trace = watch.finish()?;
     for attempt in trace.attempts() {
         let verdict = attempt.verdict.as_ref().context("a verdict")?;
         let gates = verdict

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
         Family, Host,
@@ -19,15 +20,15 @@ const PORT: u16 = 53;
 
 /// A query that is answered, for itself and in its record.
 fn answered(
-    lookout: &mut Lookout,
+    watch: &mut AttemptTrace,
     client: &Host,
     server: SocketAddr,
     name: &str,
-    expected: &Expected,
+    expected: &ExpectedAttempt,
 ) -> Result<()> {
     let query = DnsQuery::send(client, server, name)?;
     ensure!(query.answered(DEADLINE)?, "no answer about {name}");
-    lookout.expect(query.flow(), expected)
+    watch.expect(query.flow(), expected)
 }
 
 #[test]
@@ -36,19 +37,19 @@ fn answers_with_their_codes() -> Result<()> {
     Family::each(|family| {
         let server = lab.outside.socket(family, PORT);
         let _server = DnsServer::start(&lab.outside, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         for (name, rcode) in [
             ("cart.shop.example", "NOERROR"),
             ("missing.shop.example", "NXDOMAIN"),
             ("broken.shop.example", "SERVFAIL"),
         ] {
-            let expected = Expected::answered()
+            let expected = ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .dns(name, "A", Some(rcode));
-            answered(&mut lookout, &lab.pod_a, server, name, &expected)?;
+            answered(&mut watch, &lab.pod_a, server, name, &expected)?;
         }
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -58,25 +59,25 @@ fn query_dropped() -> Result<()> {
     Family::each(|family| {
         let server = lab.outside.socket(family, PORT);
         let _server = DnsServer::start(&lab.outside, server)?;
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let name = "cart.shop.example";
-        let expected = Expected::answered()
+        let expected = ExpectedAttempt::answered()
             .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
             .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
             .dns(name, "A", Some("NOERROR"));
-        answered(&mut lookout, &lab.pod_a, server, name, &expected)?;
+        answered(&mut watch, &lab.pod_a, server, name, &expected)?;
         let protocol = family.pick("ip", "ip6");
         let rule = format!("{protocol} daddr {} udp dport 53 drop", server.ip());
         nft(&lab.node, Chain::inet("forward"), &rule)?;
         let query = DnsQuery::send(&lab.pod_a, server, name)?;
-        lookout.expect(
+        watch.expect(
             query.flow(),
-            &Expected::dropped("unanswered", "firewall")
+            &ExpectedAttempt::dropped("unanswered", "firewall")
                 .hops(&[(&lab.node, "veth-a in, cni0 in")])
                 .evidence("FORWARD")
                 .dns(name, "A", None),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -85,20 +86,20 @@ fn answer_dropped() -> Result<()> {
     let lab = NodeLab::build()?;
     let server = lab.outside.socket(Family::V4, PORT);
     let _server = DnsServer::start(&lab.outside, server)?;
-    let mut lookout = Lookout::start(&[&lab.node], [server])?;
+    let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
     let rule = "udp sport 53 drop";
     nft(&lab.node, Chain::inet("prerouting"), rule)?;
     let name = "cart.shop.example";
     let query = DnsQuery::send(&lab.pod_a, server, name)?;
-    lookout.expect(
+    watch.expect(
         query.flow(),
-        &Expected::dropped("unanswered", "firewall")
+        &ExpectedAttempt::dropped("unanswered", "firewall")
             .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
             .reply_hops(&[(&lab.node, "eth0 in")])
             .evidence("PREROUTING")
             .dns(name, "A", Some("NOERROR")),
     )?;
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 #[test]
@@ -108,23 +109,23 @@ fn query_into_the_void() -> Result<()> {
         let from = lab.pod.address(family).to_string();
         let near = lab.node.socket(family, PORT);
         let _server = DnsServer::start(&lab.node, near)?;
-        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
         let name = "cart.shop.example";
-        let expected = Expected::answered()
+        let expected = ExpectedAttempt::answered()
             .hops(&[(&lab.node, "veth-a in, cni0 in")])
             .reply_hops(&[(&lab.node, "cni0 out, veth-a out")])
             .dns(name, "A", Some("NOERROR"));
-        answered(&mut lookout, &lab.pod, near, name, &expected)?;
+        answered(&mut watch, &lab.pod, near, name, &expected)?;
         let far = SocketAddr::new(lab.far_address(family), PORT);
         let query = DnsQuery::send(&lab.pod, far, name)?;
-        lookout.expect(
+        watch.expect(
             query.flow(),
-            &Expected::failed("unanswered", "off-node", "likely")
+            &ExpectedAttempt::failed("unanswered", "off-node", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .why("eth0")
                 .dns(name, "A", None),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -134,17 +135,17 @@ fn nobody_listens() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
         let server = lab.outside.socket(family, PORT);
-        let mut lookout = Lookout::start(&[&lab.node], [server])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
         let name = "cart.shop.example";
         let query = DnsQuery::send(&lab.pod_a, server, name)?;
-        lookout.expect(
+        watch.expect(
             query.flow(),
-            &Expected::failed("rejected", "socket", "likely")
+            &ExpectedAttempt::failed("rejected", "socket", "likely")
                 .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                 .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .by(server.ip().to_string())
                 .dns(name, "A", None),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     holdings::{Holdings, descriptors, value},
     kernel,
     lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
@@ -40,7 +41,7 @@ fn a_pod_that_is_born_during_the_trace() -> Result<()> {
     let plan = in_lab.plan();
     Family::each(|family| {
         let from = plan.subnet(family, 1);
-        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
+        let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
         let role = family.pick("pod-c", "pod-d");
         let veth = family.pick("veth-c", "veth-d");
         let pod = in_lab.namespace(role)?;
@@ -57,18 +58,18 @@ fn a_pod_that_is_born_during_the_trace() -> Result<()> {
             pod.run(&format!("ip {flag} route add default via {gateway}"))?;
         }
         lab.node.settle()?;
-        wait_until_probed(lookout.tracer(), &lab.node, veth)?;
+        wait_until_probed(watch.tracer(), &lab.node, veth)?;
         let server = lab.outside.socket(family, 8080);
         let _server = TcpServer::echo(&lab.outside, server)?;
-        lookout.healthy(
+        watch.healthy(
             &pod,
             &lab.outside,
             server,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, &format!("{veth} in, cni0 in, eth0 out"))])
                 .reply_hops(&[(&lab.node, &format!("eth0 in, cni0 out, {veth} out"))]),
         )?;
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -88,8 +89,8 @@ fn a_node_with_many_interfaces() -> Result<()> {
         .run_with_input("ip -batch -", &add.collect::<String>())?;
     Family::each(|family| {
         let from = in_lab.plan().subnet(family, 1);
-        let mut lookout = Lookout::start(&[&lab.node], ["--from", &from])?;
-        let records = lookout.tracer().records();
+        let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
+        let records = watch.tracer().records();
         let Some(Record::Started(started)) = records.first() else {
             anyhow::bail!("{:?}", records.first());
         };
@@ -105,16 +106,16 @@ fn a_node_with_many_interfaces() -> Result<()> {
         let server = lab.outside.socket(family, 8080);
         {
             let _server = TcpServer::echo(&lab.outside, server)?;
-            lookout.healthy(
+            watch.healthy(
                 &lab.pod_a,
                 &lab.outside,
                 server,
-                &Expected::answered()
+                &ExpectedAttempt::answered()
                     .hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])
                     .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")]),
             )?;
         }
-        lookout.finish().map(drop)
+        watch.finish().map(drop)
     })
 }
 
@@ -135,8 +136,8 @@ fn three_hundred_pairs_come_and_go() -> Result<()> {
     // Whole groups of interfaces are deleted at once.
     const GROUP: u32 = 77;
     let lab = NodeLab::build()?;
-    let mut lookout = Lookout::start(&[&lab.node], ["--all"])?;
-    let pid = lookout.tracer().pid();
+    let mut watch = AttemptTrace::start(&[&lab.node], ["--all"])?;
+    let pid = watch.tracer().pid();
     let all = descriptors(pid)?;
     let programs = all.iter().filter_map(|info| value(info, "prog_id:"));
     let programs: BTreeSet<String> = programs.map(str::to_owned).collect();
@@ -151,12 +152,12 @@ fn three_hundred_pairs_come_and_go() -> Result<()> {
         lab.node
             .run_with_input("ip -batch -", &add.collect::<String>())?;
         // One that stayed long enough to be probed, among those that may not have.
-        wait_until_probed(lookout.tracer(), &lab.node, &names[0])?;
+        wait_until_probed(watch.tracer(), &lab.node, &names[0])?;
         lab.node.run(&format!("ip link delete group {GROUP}"))?;
     }
     // Whatever comes last is seen last: then all before it is done.
     lab.node.run("ip link add last type veth peer name tsal")?;
-    wait_until_probed(lookout.tracer(), &lab.node, "last")?;
+    wait_until_probed(watch.tracer(), &lab.node, "last")?;
     lab.node.run("ip link delete last")?;
     let after = poll_until("the links to go", || {
         let after = Holdings::of(pid).ok()?;
@@ -174,7 +175,7 @@ fn three_hundred_pairs_come_and_go() -> Result<()> {
         before.descriptors,
         after.descriptors
     );
-    let trace = lookout.finish()?;
+    let trace = watch.finish()?;
     ensure!(trace.stderr.is_empty(), "it complained: {}", trace.stderr);
     Ok(())
 }

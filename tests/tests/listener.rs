@@ -5,7 +5,8 @@ use std::process;
 use anyhow::{Result, bail};
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::NodeLab},
     traffic::{Outcome, TcpServer},
@@ -32,23 +33,23 @@ fn accept_queue(family: Family, watch_pod: bool) -> Result<()> {
     } else {
         (vec![&lab.node], vec![node], vec![node_back])
     };
-    let mut lookout = Lookout::start(&watched, [server])?;
+    let mut watch = AttemptTrace::start(&watched, [server])?;
     let mut held = Vec::new();
     for _ in 0..=BACKLOG {
-        let attempt = lookout.broken(
+        let attempt = watch.broken(
             &lab.outside,
             server,
-            &Expected::answered().hops(&hops).reply_hops(&back),
+            &ExpectedAttempt::answered().hops(&hops).reply_hops(&back),
         )?;
         let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
             bail!("the queue has room, but there is no connection");
         };
         held.push(connection);
     }
-    lookout.silent(
+    watch.silent(
         &lab.outside,
         server,
-        &Expected::failed("unanswered", "listener", "confirmed")
+        &ExpectedAttempt::failed("unanswered", "listener", "confirmed")
             .hops(&hops)
             .why("accept queue")
             .why(server.to_string())
@@ -56,7 +57,7 @@ fn accept_queue(family: Family, watch_pod: bool) -> Result<()> {
             .evidence("Recv-Q 4, backlog (Send-Q) 3")
             .evidence("ListenOverflows moved by"),
     )?;
-    lookout.finish().map(drop)
+    watch.finish().map(drop)
 }
 
 #[test]
@@ -71,21 +72,21 @@ fn accept_queue_full_with_the_pod_in_sight() -> Result<()> {
 
 /// Handshakes that never end fill the queue: the outside world does not let SYN-ACKs in. For the
 /// node they are answered. Then a client comes that would end its own.
-fn syn_queue(family: Family, cookies: &str, expected: &Expected) -> Result<()> {
+fn syn_queue(family: Family, cookies: &str, expected: &ExpectedAttempt) -> Result<()> {
     let lab = NodeLab::build()?;
     let server = lab.pod_a.socket(family, PORT);
     let _server = TcpServer::deaf(&lab.pod_a, server, BACKLOG)?;
     lab.pod_a.sysctl("ipv4/tcp_syncookies", cookies)?;
     let rule = format!("tcp sport {PORT} drop");
     nft(&lab.outside, Chain::inet("input"), &rule)?;
-    let mut lookout = Lookout::start(&[&lab.node], [server])?;
+    let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
     let mut held = Vec::new();
     for _ in 0..=BACKLOG {
         held.push(
-            lookout.broken(
+            watch.broken(
                 &lab.outside,
                 server,
-                &Expected::answered()
+                &ExpectedAttempt::answered()
                     .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                     .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
             )?,
@@ -98,13 +99,13 @@ fn syn_queue(family: Family, cookies: &str, expected: &Expected) -> Result<()> {
     } else {
         expected.reply_hops(&[(&lab.node, "veth-a in, veth-b out")])
     };
-    let _attempt = lookout.broken(&lab.pod_b, server, &expected)?;
-    lookout.finish().map(drop)
+    let _attempt = watch.broken(&lab.pod_b, server, &expected)?;
+    watch.finish().map(drop)
 }
 
 #[test]
 fn syn_queue_full_without_cookies() -> Result<()> {
-    let expected = Expected::failed("unanswered", "listener", "confirmed")
+    let expected = ExpectedAttempt::failed("unanswered", "listener", "confirmed")
         .why("SYN queue")
         .evidence("4 half-open")
         .evidence("ListenDrops by ")
@@ -114,5 +115,5 @@ fn syn_queue_full_without_cookies() -> Result<()> {
 
 #[test]
 fn syn_queue_full_with_cookies() -> Result<()> {
-    Family::each(|family| syn_queue(family, "1", &Expected::answered()))
+    Family::each(|family| syn_queue(family, "1", &ExpectedAttempt::answered()))
 }

@@ -1,6 +1,14 @@
-//! Every scenario, in one program: it links once, and its scenarios run side by side.
+//! Each scenario is a way to lose packets that can be made on one machine, with real parts of the
+//! kernel in network namespaces. It asserts the verdict's point, confidence and key figures, and has
+//! a healthy twin: the same conversation before the fault, or beside it, which must leave no record.
+//! It runs over IPv4 and IPv6 wherever both have what it is about.
 //!
-//! `cargo test -p whydrop-tests --test scenarios verdict_mtu::` runs those of one file.
+//! All scenarios are one program: it links once, and they run side by side. `cargo test -p
+//! whydrop-tests --test scenarios verdict_mtu::` runs those of one file. The tables are made from
+//! their doc comments by `cargo xtask scenarios`.
+//!
+//! Not made here: WireGuard and IPVS, which the kernel that the tests run on does not have;
+//! encrypted IPsec; a backlog of a socket or of a CPU that overflows.
 
 mod attempts_answers;
 mod attempts_firewall;

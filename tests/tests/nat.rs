@@ -3,10 +3,10 @@
 use anyhow::Result;
 use std::net::SocketAddr;
 use whydrop_tests::{
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft},
-    judged::Judged,
     lab::{Family, topology::NodeLab},
-    scenario::{Expected, Scenario},
+    scenario::Scenario,
 };
 
 #[test]
@@ -34,12 +34,12 @@ fn cluster_ip_and_a_drop_behind_it() -> Result<()> {
                 )
             })
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
                     .at(&lab.node, "cni0")
                     .translated(service, backend)
                     .judged(
-                        Judged::new("firewall", "confirmed")
+                        ExpectedVerdict::new("firewall", "confirmed")
                             .why(format!("`tcp dport {} drop`", backend.port()))
                             .fix(format!(
                                 "daddr {} tcp dport {}",

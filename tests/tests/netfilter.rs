@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 use whydrop_tests::{
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, Iptables, nft},
-    judged::Judged,
     lab::{Family, Host, topology::NodeLab},
-    scenario::{End, Expected, Scenario, Traffic},
+    scenario::{End, Scenario, Traffic},
 };
 
 /// Who talks to whom, so that the packet passes a hook of the node, and on which interface it is
@@ -22,15 +22,15 @@ fn passing<'a>(lab: &'a NodeLab, hook: &str) -> (&'a Host, &'a Host, &'static st
 }
 
 /// The rule is known, and what would let the packet pass.
-fn by(rule: impl Into<String>) -> Judged {
-    Judged::new("firewall", "confirmed")
+fn by(rule: impl Into<String>) -> ExpectedVerdict {
+    ExpectedVerdict::new("firewall", "confirmed")
         .why("dropped by rule ")
         .why(rule)
         .evidence("no other rule at this hook can have dropped it")
 }
 
 /// By the second rule of a chain of iptables': the first is for another port.
-fn by_iptables(family: Family, chain: Iptables<'_>) -> Judged {
+fn by_iptables(family: Family, chain: Iptables<'_>) -> ExpectedVerdict {
     let tool = family.pick("iptables-legacy", "ip6tables-legacy");
     let Iptables { table, chain } = chain;
     by(format!("2 of chain {chain} in table {table} ({tool})"))
@@ -39,7 +39,7 @@ fn by_iptables(family: Family, chain: Iptables<'_>) -> Judged {
 }
 
 /// By a rule of nftables'.
-fn by_nft(chain: Chain<'_>, rule: &str) -> Judged {
+fn by_nft(chain: Chain<'_>, rule: &str) -> ExpectedVerdict {
     let Chain { family, hook, .. } = chain;
     by(format!(
         "of chain c in table {family} filter_{hook}: `{rule}`"
@@ -59,7 +59,7 @@ fn iptables(table: &str, hook: &'static str) -> Result<()> {
                 chain.append(&lab.node, family, &format!("-p tcp --dport {port} -j DROP"))
             })
             .drops(
-                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                &ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook(hook)
                     .at(&lab.node, ifname)
                     .judged(by_iptables(family, chain)),
@@ -102,7 +102,7 @@ fn nftables(hook: &'static str) -> Result<()> {
         Scenario::new(&lab, client, server, family)
             .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook(hook)
                     .at(&lab.node, ifname)
                     .judged(by_nft(chain, &rule(Scenario::port(family)))),
@@ -145,7 +145,7 @@ fn nft_forward_udp() -> Result<()> {
             .traffic(Traffic::Datagram(100))
             .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
                     .at(&lab.node, "cni0")
                     .judged(by_nft(chain, &rule(Scenario::port(family)))),
@@ -162,7 +162,7 @@ fn nft_bridge_forward() -> Result<()> {
         Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
             .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("BRIDGE_FORWARD")
                     .at(&lab.node, "veth-b")
                     .judged(by_nft(chain, &rule(Scenario::port(family)))),
@@ -185,7 +185,7 @@ fn iptables_forward_of_a_bridged_packet() -> Result<()> {
                 chain.append(&lab.node, family, &format!("-p tcp --dport {port} -j DROP"))
             })
             .drops(
-                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                &ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook("FORWARD")
                     .at(&lab.node, "veth-b")
                     .judged(by_iptables(family, chain)),
@@ -202,7 +202,7 @@ fn netdev(hook: &'static str, ifname: &'static str) -> Result<()> {
         Scenario::new(&lab, &lab.outside, &lab.pod_a, family)
             .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook(hook)
                     .at(&lab.node, ifname)
                     .judged(by_nft(chain, &rule(Scenario::port(family)))),
@@ -239,7 +239,7 @@ fn iptables_reject() -> Result<()> {
             })
             .ends(End::Refused)
             .drops(
-                &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+                &ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
                     .hook("FORWARD")
                     .at(&lab.node, "eth0")
                     .judged(by_iptables(family, chain)),
@@ -256,7 +256,7 @@ fn nft_reject(with: &str) -> Result<()> {
             .fault_on_port(|port| nft(&lab.node, chain, &rule(port)))
             .ends(End::Refused)
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
                     .at(&lab.node, "eth0")
                     .judged(

@@ -4,9 +4,10 @@
 
 use anyhow::{Context as _, Result};
 use whydrop_tests::{
+    expected::ExpectedDrop,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::RouterLab},
-    scenario::{End, Expected, Scenario, Traffic},
+    scenario::{End, Scenario, Traffic},
 };
 
 /// The router's way on takes less than the way to it. It says so, which the record must not hide.
@@ -21,7 +22,7 @@ fn router_mtu(traffic: Traffic, end: End) -> Result<()> {
                 answer_in_small_segments(&lab.server, family)
             })
             .ends(end)
-            .drops(&Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname))
+            .drops(&ExpectedDrop::new("PKT_TOO_BIG", function).at(&lab.router, ifname))
     })
 }
 
@@ -67,8 +68,8 @@ fn router_mtu_and_a_lost_error() -> Result<()> {
                 nft(&lab.router, Chain::inet("output"), rule)
             })
             .drops_all(&[
-                Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
-                Expected::new("NETFILTER_DROP", "nft_do_chain")
+                ExpectedDrop::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
+                ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("OUTPUT")
                     .error(lab.router.address(family), lab.client.address(family))
                     .at(&lab.router, "left"),
@@ -84,7 +85,9 @@ fn veth_peer_mtu() -> Result<()> {
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.server.run("ip link set dev eth0 mtu 1300").map(drop))
-            .drops(&Expected::new("NOT_SPECIFIED", "__dev_forward_skb2").at(&lab.router, "right"))
+            .drops(
+                &ExpectedDrop::new("NOT_SPECIFIED", "__dev_forward_skb2").at(&lab.router, "right"),
+            )
     })
 }
 
@@ -99,6 +102,6 @@ fn tbf_overlimit() -> Result<()> {
                     .run("tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000")
                     .map(drop)
             })
-            .drops(&Expected::new("QDISC_DROP", "__dev_queue_xmit").at(&lab.router, "right"))
+            .drops(&ExpectedDrop::new("QDISC_DROP", "__dev_queue_xmit").at(&lab.router, "right"))
     })
 }

@@ -5,7 +5,8 @@ use std::{io::Read, io::Write, net::TcpStream};
 use anyhow::{Context, Result, bail, ensure};
 use whydrop_tests::{
     DEADLINE,
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::RouterLab},
     record::Summary,
@@ -18,13 +19,13 @@ use whydrop_tests::{
 const GOOD: u16 = 8443;
 const BAD: u16 = 8444;
 
-fn through_router(lab: &RouterLab, expected: Expected) -> Expected {
+fn through_router(lab: &RouterLab, expected: ExpectedAttempt) -> ExpectedAttempt {
     expected
         .hops(&[(&lab.router, "left in, right out")])
         .reply_hops(&[(&lab.router, "right in, left out")])
 }
 
-fn at_client(lab: &RouterLab, expected: Expected) -> Expected {
+fn at_client(lab: &RouterLab, expected: ExpectedAttempt) -> ExpectedAttempt {
     expected
         .hops(&[(&lab.client, "eth0 out")])
         .reply_hops(&[(&lab.client, "eth0 in")])
@@ -32,14 +33,14 @@ fn at_client(lab: &RouterLab, expected: Expected) -> Expected {
 
 /// Connects, which is told as answered, and sends a ClientHello.
 fn say_hello(
-    lookout: &mut Lookout,
+    watch: &mut AttemptTrace,
     lab: &RouterLab,
     (family, port): (Family, u16),
     len: u16,
-    answered: &Expected,
+    answered: &ExpectedAttempt,
 ) -> Result<(Flow, TcpStream)> {
     let server = lab.server.socket(family, port);
-    let attempt = lookout.broken(&lab.client, server, answered)?;
+    let attempt = watch.broken(&lab.client, server, answered)?;
     let flow = attempt.flow();
     let Outcome::Connected(mut connection) = attempt.outcome(DEADLINE)? else {
         bail!("no connection");
@@ -49,8 +50,13 @@ fn say_hello(
 }
 
 /// The healthy twin: a ClientHello that is answered.
-fn good(lookout: &mut Lookout, lab: &RouterLab, family: Family, answered: &Expected) -> Result<()> {
-    let (_, mut connection) = say_hello(lookout, lab, (family, GOOD), 517, answered)?;
+fn good(
+    watch: &mut AttemptTrace,
+    lab: &RouterLab,
+    family: Family,
+    answered: &ExpectedAttempt,
+) -> Result<()> {
+    let (_, mut connection) = say_hello(watch, lab, (family, GOOD), 517, answered)?;
     connection.set_read_timeout(Some(DEADLINE))?;
     connection
         .read_exact(&mut [0; 122])
@@ -72,18 +78,18 @@ fn answered_or_reset() -> Result<()> {
         let lab = RouterLab::build()?;
         let _good = TcpServer::serve(&lab.server, lab.server.socket(family, GOOD), tls::answer)?;
         let _bad = TcpServer::serve(&lab.server, lab.server.socket(family, BAD), tls::reset)?;
-        let mut lookout = Lookout::start(&[&lab.router], [lab.server.address(family)])?;
-        let answered = through_router(&lab, Expected::answered());
-        good(&mut lookout, &lab, family, &answered)?;
+        let mut watch = AttemptTrace::start(&[&lab.router], [lab.server.address(family)])?;
+        let answered = through_router(&lab, ExpectedAttempt::answered());
+        good(&mut watch, &lab, family, &answered)?;
 
-        let (flow, _connection) = say_hello(&mut lookout, &lab, (family, BAD), 517, &answered)?;
-        let reset = Expected::failed("refused", "socket", "likely")
+        let (flow, _connection) = say_hello(&mut watch, &lab, (family, BAD), 517, &answered)?;
+        let reset = ExpectedAttempt::failed("refused", "socket", "likely")
             .corrects("answered")
             .by("the far end, in by right")
             .why("the ClientHello was answered with a RST by the far end")
             .evidence("the ClientHello of 517 bytes was seen at left");
-        lookout.expect(flow, &through_router(&lab, reset))?;
-        let summary = lookout.finish()?.summary;
+        watch.expect(flow, &through_router(&lab, reset))?;
+        let summary = watch.finish()?.summary;
         row(&summary, "TCP", "ok", "2 answered")?;
         row(&summary, "listener", "ok", "")?;
         let sum = "2 ClientHellos: 1 answered with a RST, 1 answered";
@@ -99,10 +105,10 @@ fn all_answered() -> Result<()> {
     let lab = RouterLab::build()?;
     let server = lab.server.socket(Family::V4, GOOD);
     let _good = TcpServer::serve(&lab.server, server, tls::answer)?;
-    let mut lookout = Lookout::start(&[&lab.router], [server])?;
-    let answered = through_router(&lab, Expected::answered());
-    good(&mut lookout, &lab, Family::V4, &answered)?;
-    let summary = lookout.finish()?.summary;
+    let mut watch = AttemptTrace::start(&[&lab.router], [server])?;
+    let answered = through_router(&lab, ExpectedAttempt::answered());
+    good(&mut watch, &lab, Family::V4, &answered)?;
+    let summary = watch.finish()?.summary;
     ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
     row(&summary, "TLS", "ok", "1 ClientHello, 1 answered")
 }
@@ -110,28 +116,28 @@ fn all_answered() -> Result<()> {
 /// A ClientHello that nobody acknowledges, after one that somebody answers.
 fn unacknowledged(
     watched: impl Fn(&RouterLab) -> &Namespace + Sync,
-    seen: impl Fn(&RouterLab, Expected) -> Expected + Sync,
+    seen: impl Fn(&RouterLab, ExpectedAttempt) -> ExpectedAttempt + Sync,
     len: u16,
     fault: impl Fn(&RouterLab, Family) -> Result<()> + Sync,
-    stalled: &Expected,
+    stalled: &ExpectedAttempt,
 ) -> Result<()> {
     Family::at_once(|family| {
         let lab = RouterLab::build()?;
         let _good = TcpServer::serve(&lab.server, lab.server.socket(family, GOOD), tls::answer)?;
         let _bad = TcpServer::serve(&lab.server, lab.server.socket(family, BAD), tls::answer)?;
-        let mut lookout = Lookout::start(&[watched(&lab)], [lab.server.address(family)])?;
-        let answered = seen(&lab, Expected::answered());
-        good(&mut lookout, &lab, family, &answered)?;
+        let mut watch = AttemptTrace::start(&[watched(&lab)], [lab.server.address(family)])?;
+        let answered = seen(&lab, ExpectedAttempt::answered());
+        good(&mut watch, &lab, family, &answered)?;
         fault(&lab, family)?;
-        let (flow, connection) = say_hello(&mut lookout, &lab, (family, BAD), len, &answered)?;
+        let (flow, connection) = say_hello(&mut watch, &lab, (family, BAD), len, &answered)?;
         let stalled = stalled
             .clone()
             .corrects("answered")
             .evidence(format!("the ClientHello of {len} bytes"))
             .evidence("never acknowledged");
-        lookout.expect(flow, &seen(&lab, stalled))?;
+        watch.expect(flow, &seen(&lab, stalled))?;
         drop(connection);
-        let summary = lookout.finish()?.summary;
+        let summary = watch.finish()?.summary;
         let sum = "2 ClientHellos: 1 never acknowledged, 1 answered";
         row(&summary, "TLS", "failed", sum)
     })
@@ -159,19 +165,20 @@ fn swallow(lab: &RouterLab, _: Family) -> Result<()> {
 /// A ClientHello with keys against quantum computers is longer than a segment.
 #[test]
 fn long_and_too_large_for_this_router() -> Result<()> {
-    let expected = Expected::dropped("stalled", "mtu");
+    let expected = ExpectedAttempt::dropped("stalled", "mtu");
     unacknowledged(|lab| &lab.router, through_router, 1700, narrow, &expected)
 }
 
 #[test]
 fn long_and_lost_elsewhere() -> Result<()> {
-    let expected = Expected::failed("stalled", "mtu", "possible").why("the ClientHello does not");
+    let expected =
+        ExpectedAttempt::failed("stalled", "mtu", "possible").why("the ClientHello does not");
     unacknowledged(|lab| &lab.client, at_client, 1700, narrow, &expected)
 }
 
 /// No socket is in sight: that it is sent again, the packets alone say.
 #[test]
 fn short_and_lost_elsewhere() -> Result<()> {
-    let expected = Expected::failed("stalled", "unknown", "possible");
+    let expected = ExpectedAttempt::failed("stalled", "unknown", "possible");
     unacknowledged(|lab| &lab.router, through_router, 517, swallow, &expected)
 }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use whydrop_tests::{
-    judged::Judged,
+    expected::{ExpectedDrop, ExpectedVerdict},
     lab::{Family, Namespace, topology::ClusterLab},
     recording::{self, RecordedNode},
-    scenario::{End, Expected, Scenario},
+    scenario::{End, Scenario},
 };
 
 /// The port of the pod `prod/server` that a policy admits `prod/client-ok` to.
@@ -21,16 +21,16 @@ const EMPTY: [u8; 4] = [10, 96, 146, 90];
 const ADMITTED: &str = "KUBE-SRC-DUTBPP6TJNYTZPKL";
 
 /// An enforcement drop in the node's FORWARD.
-fn refused(namespace: &Namespace, ifname: &str, judged: Judged) -> Expected {
-    Expected::new("NETFILTER_DROP", "nft_do_chain")
+fn refused(namespace: &Namespace, ifname: &str, judged: ExpectedVerdict) -> ExpectedDrop {
+    ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
         .hook("FORWARD")
         .at(namespace, ifname)
         .judged(judged)
 }
 
 /// Enforcement of kube-router's, for this pod and by this chain.
-fn policy(pod: &str, chain: &str) -> Judged {
-    Judged::new("policy", "confirmed")
+fn policy(pod: &str, chain: &str) -> ExpectedVerdict {
+    ExpectedVerdict::new("policy", "confirmed")
         .why("enforcement of kube-router")
         .why(format!("for the pod {pod}:"))
         .why(format!("chain {chain}: "))
@@ -39,8 +39,8 @@ fn policy(pod: &str, chain: &str) -> Judged {
 }
 
 /// kube-proxy's word on a Service.
-fn no_endpoints(place: &str) -> Judged {
-    Judged::new("endpoint", "confirmed")
+fn no_endpoints(place: &str) -> ExpectedVerdict {
+    ExpectedVerdict::new("endpoint", "confirmed")
         .why("the Service prod/empty has no endpoints")
         .why(place)
         .evidence("no other rule at this hook can have dropped it")
@@ -201,7 +201,7 @@ fn kube_proxy_by_nftables_has_no_such_port() -> Result<()> {
         .drops(&refused(
             &lab.node,
             "cni0",
-            Judged::new("endpoint", "confirmed")
+            ExpectedVerdict::new("endpoint", "confirmed")
                 .why("no Service has this address and port")
                 .why("chain cluster-ips-check in table ip kube-proxy"),
         ))

@@ -6,10 +6,10 @@ use anyhow::Result;
 use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
     DEADLINE,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, fill_conntrack, nft},
-    judged::Judged,
     lab::{Family, topology::NodeLab},
-    scenario::{Expected, Scenario},
+    scenario::Scenario,
     tracer::{Tracer, watching},
     traffic::{TcpAttempt, TcpServer},
 };
@@ -50,7 +50,7 @@ fn packet_of_no_connection() -> Result<()> {
         record.as_drop().is_some()
     })?;
     let drop = record.as_drop().expect("a drop was waited for");
-    let judged = Judged::new("conntrack", "confirmed")
+    let judged = ExpectedVerdict::new("conntrack", "confirmed")
         .why("conntrack calls the packet invalid")
         .why("chain KUBE-FORWARD in table filter (iptables-nft)");
     if let Some(mismatch) = judged.mismatch(&drop.verdict) {
@@ -75,11 +75,11 @@ fn full_table() -> Result<()> {
     Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
         .fault(|| fill_conntrack(&lab.node))
         .drops(
-            &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+            &ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
                 .hook("PREROUTING")
                 .at(&lab.node, "eth0")
                 .judged(
-                    Judged::new("conntrack", "confirmed")
+                    ExpectedVerdict::new("conntrack", "confirmed")
                         .why("the conntrack table is full")
                         .evidence(format!("{limit} of {limit} entries are in use"))
                         .evidence("conntrack has refused")

@@ -3,21 +3,26 @@
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     DEADLINE,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, Iptables, nft},
-    judged::{Judged, offered, paste},
     lab::{Family, topology::NodeLab},
+    offer::{offered, paste},
     record::Record,
-    scenario::{Expected, Scenario},
+    scenario::Scenario,
     tracer::{Tracer, watching},
     traffic::{Outcome, TcpAttempt, TcpServer},
 };
 
-fn confirmed() -> Judged {
-    Judged::new("firewall", "confirmed")
+fn confirmed() -> ExpectedVerdict {
+    ExpectedVerdict::new("firewall", "confirmed")
 }
 
 /// A client outside and a pod, and a drop in the node's FORWARD.
-fn forward(fault: impl Fn(&NodeLab, u16) -> Result<()>, by: &str, verdict: &Judged) -> Result<()> {
+fn forward(
+    fault: impl Fn(&NodeLab, u16) -> Result<()>,
+    by: &str,
+    verdict: &ExpectedVerdict,
+) -> Result<()> {
     let lab = NodeLab::build()?;
     let function = if by == "nft" {
         "nft_do_chain"
@@ -27,7 +32,7 @@ fn forward(fault: impl Fn(&NodeLab, u16) -> Result<()>, by: &str, verdict: &Judg
     Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
         .fault_on_port(|port| fault(&lab, port))
         .drops(
-            &Expected::new("NETFILTER_DROP", function)
+            &ExpectedDrop::new("NETFILTER_DROP", function)
                 .hook("FORWARD")
                 .at(&lab.node, "eth0")
                 .judged(verdict.clone()),
@@ -69,7 +74,7 @@ fn two_rules_that_could_both_have_dropped_it() -> Result<()> {
             nft(&lab.node, certain, &format!("tcp dport {port} drop"))
         },
         "nft",
-        &Judged::new("firewall", "likely")
+        &ExpectedVerdict::new("firewall", "likely")
             .evidence("2 rules can have dropped it")
             .evidence("candidate: rule handle 3 of chain c in table inet filter_forward")
             .evidence("candidate: rule handle 3 of chain c in table ip filter_forward"),
@@ -119,7 +124,7 @@ fn policy_of_a_chain() -> Result<()> {
                 Ok(())
             })
             .drops(
-                &Expected::new("NETFILTER_DROP", "nft_do_chain")
+                &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("FORWARD")
                     .at(&lab.node, "eth0")
                     .judged(

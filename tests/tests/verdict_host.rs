@@ -5,23 +5,24 @@ use std::{cell::RefCell, net::SocketAddr, process::Command};
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     DEADLINE,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{
         CgroupDrop, Direction, Iptables, NetfilterDrop, Position, Refuser, TcxDrop, XdpDrop,
         XdpMode, drop_in_tc,
     },
-    judged::{Judged, offered, paste},
     kernel,
     lab::{
         Family,
         topology::{NodeLab, RouterLab},
     },
-    scenario::{Expected, Scenario, Traffic},
+    offer::{offered, paste},
+    scenario::{Scenario, Traffic},
     tracer::{Tracer, watching},
     traffic::{Outcome, Protocol, TcpAttempt, TcpServer},
 };
 
-fn firewall() -> Judged {
-    Judged::new("firewall", "confirmed")
+fn firewall() -> ExpectedVerdict {
+    ExpectedVerdict::new("firewall", "confirmed")
 }
 
 fn classifier(
@@ -35,7 +36,7 @@ fn classifier(
         Direction::Ingress => "ingress",
         Direction::Egress => "egress",
     };
-    let expected = Expected::new(reason, function)
+    let expected = ExpectedDrop::new(reason, function)
         .at(&lab.node, ifname)
         .judged(
             firewall()
@@ -96,7 +97,7 @@ fn xdp(mode: XdpMode, function: &'static str, attached: &str) -> Result<()> {
                 Ok(())
             })
             .drops(
-                &Expected::new("NOT_SPECIFIED", function)
+                &ExpectedDrop::new("NOT_SPECIFIED", function)
                     .at(&lab.node, "eth0")
                     .judged(
                         firewall()
@@ -122,7 +123,7 @@ fn xdp_program_behind_the_driver() -> Result<()> {
 }
 
 /// A program by TCX, whose name tells who attached it.
-fn tcx(name: &str, judged: &Judged) -> Result<()> {
+fn tcx(name: &str, judged: &ExpectedVerdict) -> Result<()> {
     if kernel::NO_TCX.applies() {
         return Ok(());
     }
@@ -138,7 +139,7 @@ fn tcx(name: &str, judged: &Judged) -> Result<()> {
                 Ok(())
             })
             .drops(
-                &Expected::new("TC_INGRESS", "__netif_receive_skb_core")
+                &ExpectedDrop::new("TC_INGRESS", "__netif_receive_skb_core")
                     .at(&lab.node, "eth0")
                     .judged(
                         judged
@@ -164,7 +165,7 @@ fn tcx_program_of_nobody_in_particular() -> Result<()> {
 fn tcx_program_of_a_policy_engine() -> Result<()> {
     tcx(
         "cil_from_contai",
-        &Judged::new("policy", "confirmed")
+        &ExpectedVerdict::new("policy", "confirmed")
             .why("a tc program or filter at ingress of Cilium dropped it")
             .fix("change the policies that Cilium enforces"),
     )
@@ -225,10 +226,10 @@ fn token_bucket() -> Result<()> {
                 lab.router.run(add).map(drop)
             })
             .drops(
-                &Expected::new("QDISC_DROP", "__dev_queue_xmit")
+                &ExpectedDrop::new("QDISC_DROP", "__dev_queue_xmit")
                     .at(&lab.router, "right")
                     .judged(
-                        Judged::new("queue", "confirmed")
+                        ExpectedVerdict::new("queue", "confirmed")
                             .why("a queue at right is full")
                             .evidence("rate 100000 bit/s limit 4000 bytes"),
                     ),
@@ -237,7 +238,7 @@ fn token_bucket() -> Result<()> {
 }
 
 /// A rule that hands packets to a program.
-fn nfqueue(lab: &NodeLab, expected: &Expected) -> Result<()> {
+fn nfqueue(lab: &NodeLab, expected: &ExpectedDrop) -> Result<()> {
     let chain = Iptables {
         table: "filter",
         chain: "FORWARD",
@@ -260,7 +261,7 @@ fn refused_through_nfqueue() -> Result<()> {
     let judged = firewall().why(format!("the process {} refused it", Refuser::NAME));
     nfqueue(
         &lab,
-        &Expected::new("NOT_SPECIFIED", "nfqnl_reinject").judged(judged),
+        &ExpectedDrop::new("NOT_SPECIFIED", "nfqnl_reinject").judged(judged),
     )
 }
 
@@ -272,7 +273,7 @@ fn nobody_to_ask_through_nfqueue() -> Result<()> {
         .evidence("rule 2 of chain FORWARD in table filter");
     nfqueue(
         &lab,
-        &Expected::new("NOT_SPECIFIED", "nf_queue").judged(judged),
+        &ExpectedDrop::new("NOT_SPECIFIED", "nf_queue").judged(judged),
     )
 }
 
@@ -290,11 +291,11 @@ fn bpf_program_at_a_netfilter_hook() -> Result<()> {
             Ok(())
         })
         .drops(
-            &Expected::new("NETFILTER_DROP", "nf_hook_slow")
+            &ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
                 .hook("FORWARD")
                 .at(&lab.node, "eth0")
                 .judged(
-                    Judged::new("firewall", "possible")
+                    ExpectedVerdict::new("firewall", "possible")
                         .why("in FORWARD")
                         .evidence("no rule that is there now can have dropped it"),
                 ),
@@ -313,7 +314,7 @@ fn ipsec_policy_that_blocks() -> Result<()> {
             lab.router.run(&add).map(drop)
         })
         .drops(
-            &Expected::new("XFRM_POLICY", "ip_forward")
+            &ExpectedDrop::new("XFRM_POLICY", "ip_forward")
                 .at(&lab.router, "left")
                 .judged(firewall().why("an IPsec policy refuses it at left")),
         )
@@ -332,10 +333,10 @@ fn isolated_bridge_ports() -> Result<()> {
                 Ok(())
             })
             .drops(
-                &Expected::new("NOT_SPECIFIED", "br_handle_frame_finish")
+                &ExpectedDrop::new("NOT_SPECIFIED", "br_handle_frame_finish")
                     .at(&lab.node, "veth-a")
                     .judged(
-                        Judged::new("firewall", "likely")
+                        ExpectedVerdict::new("firewall", "likely")
                             .why("the bridge port veth-a is isolated")
                             .fix("bridge link set dev veth-a isolated off"),
                     ),

@@ -3,14 +3,14 @@
 use anyhow::{Context, Result};
 use whydrop_tests::{
     DEADLINE,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft},
-    judged::Judged,
     kernel,
     lab::{
         Family, Namespace, Topology,
         topology::{NodeLab, OverlayLab, RouterLab, Underlay},
     },
-    scenario::{Expected, Scenario, Traffic},
+    scenario::{Scenario, Traffic},
     tracer::{Tracer, watching},
     traffic::{UdpClient, UdpServer},
 };
@@ -22,8 +22,8 @@ fn length(family: Family) -> u32 {
     1400 + 8 + family.pick(20, 40)
 }
 
-fn mtu(family: Family) -> Judged {
-    Judged::new("mtu", "confirmed").why(format!("{} bytes", length(family)))
+fn mtu(family: Family) -> ExpectedVerdict {
+    ExpectedVerdict::new("mtu", "confirmed").why(format!("{} bytes", length(family)))
 }
 
 fn ping(family: Family, mtu: u32, lab: &RouterLab) -> String {
@@ -40,7 +40,7 @@ fn router_takes_less() -> Result<()> {
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.router.run("ip link set dev right mtu 1300").map(drop))
             .drops(
-                &Expected::new("PKT_TOO_BIG", function)
+                &ExpectedDrop::new("PKT_TOO_BIG", function)
                     .at(&lab.router, ifname)
                     .judged(
                         mtu(family)
@@ -62,7 +62,7 @@ fn veth_peer_takes_less() -> Result<()> {
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.server.run("ip link set dev eth0 mtu 1300").map(drop))
             .drops(
-                &Expected::new("NOT_SPECIFIED", "__dev_forward_skb2")
+                &ExpectedDrop::new("NOT_SPECIFIED", "__dev_forward_skb2")
                     .at(&lab.router, "right")
                     .judged(
                         mtu(family)
@@ -87,7 +87,7 @@ fn bridge_port(family: Family, hooks: &str, function: &'static str) -> Result<()
         .traffic(Traffic::Datagram(1400))
         .fault(|| lab.node.run("ip link set dev veth-b mtu 1300").map(drop))
         .drops(
-            &Expected::new("NOT_SPECIFIED", function)
+            &ExpectedDrop::new("NOT_SPECIFIED", function)
                 .at(&lab.node, "veth-b")
                 .judged(
                     mtu(family)
@@ -136,12 +136,12 @@ fn fragments_lost() -> Result<()> {
     let record = tracer.wait_for("the end of patience with fragments", |record| {
         record.as_drop().is_some_and(|drop| drop.reason == expired)
     })?;
-    let judged = Judged::new("mtu", "likely").why("in fragments, and not all of them");
+    let judged = ExpectedVerdict::new("mtu", "likely").why("in fragments, and not all of them");
     if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {
         anyhow::bail!(mismatch);
     }
     let trace = tracer.stop()?;
-    let blocked = Judged::new("firewall", "confirmed")
+    let blocked = ExpectedVerdict::new("firewall", "confirmed")
         .why("frag-off & 8191 != 0 drop")
         .fix("nft insert rule");
     for drop in trace.drops().filter(|drop| drop.reason == "NETFILTER_DROP") {
@@ -175,13 +175,13 @@ fn lost_word(
             nft(namespace, Chain::inet(&chain), rule)
         })
         .drops_all(&[
-            Expected::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
-            Expected::new("NETFILTER_DROP", "nft_do_chain")
+            ExpectedDrop::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
+            ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                 .hook(hook)
                 .error(router, client)
                 .at(namespace, at)
                 .judged(
-                    Judged::new("mtu", "confirmed")
+                    ExpectedVerdict::new("mtu", "confirmed")
                         .why(word)
                         .why(client.to_string()),
                 ),
@@ -222,7 +222,7 @@ fn vxlan_as_wide_as_its_underlay() -> Result<()> {
                 first.node.run(narrow).map(drop)
             })
             .drops(
-                &Expected::new("NOT_SPECIFIED", "ip_fragment")
+                &ExpectedDrop::new("NOT_SPECIFIED", "ip_fragment")
                     .inside(
                         first.node.address(Family::V4),
                         second.node.address(Family::V4),
@@ -230,7 +230,7 @@ fn vxlan_as_wide_as_its_underlay() -> Result<()> {
                     )
                     .at(&first.node, "eth0")
                     .judged(
-                        Judged::new("mtu", "confirmed")
+                        ExpectedVerdict::new("mtu", "confirmed")
                             .evidence(
                                 "the narrowest hop here is eth0, with an MTU of 1440, of which the \
                                  tunnel takes 50",
@@ -252,7 +252,7 @@ fn underlay_router_takes_less_than_the_tunnel() -> Result<()> {
         .traffic(Traffic::Datagram(1350))
         .fault(|| router.run("ip link set dev right mtu 1400").map(drop))
         .drops(
-            &Expected::new("PKT_TOO_BIG", "ip_forward")
+            &ExpectedDrop::new("PKT_TOO_BIG", "ip_forward")
                 .inside(
                     first.node.address(Family::V4),
                     second.node.address(Family::V4),
@@ -260,7 +260,7 @@ fn underlay_router_takes_less_than_the_tunnel() -> Result<()> {
                 )
                 .at(router, "left")
                 .judged(
-                    Judged::new("mtu", "confirmed")
+                    ExpectedVerdict::new("mtu", "confirmed")
                         .why("1428 bytes")
                         .evidence("the narrowest hop here is right, with an MTU of 1400"),
                 ),

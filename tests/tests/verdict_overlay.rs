@@ -3,20 +3,20 @@
 
 use anyhow::Result;
 use whydrop_tests::{
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, Iptables, nft},
-    judged::Judged,
     kernel,
     lab::{
         Family, Namespace,
         topology::{OverlayLab, Underlay},
     },
-    scenario::{End, Expected, Scenario},
+    scenario::{End, Scenario},
 };
 
 type Place<'a> = (&'a Namespace, &'static str);
 
-fn overlay() -> Judged {
-    Judged::new("overlay", "confirmed")
+fn overlay() -> ExpectedVerdict {
+    ExpectedVerdict::new("overlay", "confirmed")
 }
 
 /// A conversation between the pods, lost inside a tunnel packet.
@@ -24,7 +24,7 @@ fn encapsulated(
     lab: &OverlayLab,
     family: Family,
     fault: impl FnOnce() -> Result<()>,
-    expected: Expected,
+    expected: ExpectedDrop,
     (namespace, ifname): Place<'_>,
 ) -> Result<()> {
     let [first, second] = &lab.nodes;
@@ -43,7 +43,7 @@ fn bare(
     family: Family,
     fault: impl FnOnce() -> Result<()>,
     end: End,
-    expected: Expected,
+    expected: ExpectedDrop,
     (namespace, ifname): Place<'_>,
 ) -> Result<()> {
     let [first, second] = &lab.nodes;
@@ -94,7 +94,7 @@ fn blocked(
             "ip saddr {from} ip daddr {to} udp dport {}",
             lab.port
         ));
-    let expected = Expected::new("NETFILTER_DROP", "nft_do_chain")
+    let expected = ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
         .hook(hook)
         .judged(judged);
     let block = || nft(namespace, chain, &rule);
@@ -122,7 +122,7 @@ fn port_blocked_by_iptables() -> Result<()> {
         &lab,
         Family::V4,
         || output.append(node, Family::V4, "-p udp --dport 4789 -j DROP"),
-        Expected::new("NETFILTER_DROP", "nf_hook_slow")
+        ExpectedDrop::new("NETFILTER_DROP", "nf_hook_slow")
             .hook("OUTPUT")
             .judged(
                 overlay()
@@ -174,7 +174,7 @@ fn wrong_vni() -> Result<()> {
             &lab,
             family,
             || lab.overlay(1, OverlayLab::VNI + 1),
-            Expected::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").judged(
+            ExpectedDrop::new("VXLAN_VNI_NOT_FOUND", "vxlan_rcv").judged(
                 if kernel::VXLAN_WITHOUT_REASONS.applies() {
                     overlay().why("the tunnel code dropped it")
                 } else {
@@ -198,7 +198,7 @@ fn no_tunnel_at_the_other_node() -> Result<()> {
         &lab,
         Family::V4,
         || node.run("ip link set dev vxlan10 down").map(drop),
-        Expected::new("NO_SOCKET", "__udp4_lib_rcv")
+        ExpectedDrop::new("NO_SOCKET", "__udp4_lib_rcv")
             .judged(overlay().why("no tunnel device listens for the encapsulated packet here")),
         (node, "eth0"),
     )
@@ -220,7 +220,7 @@ fn no_fdb_entry() -> Result<()> {
                 Ok(())
             },
             End::Silent,
-            Expected::new("NO_TX_TARGET", "vxlan_xmit").judged(
+            ExpectedDrop::new("NO_TX_TARGET", "vxlan_xmit").judged(
                 overlay()
                     .why("knows no VTEP")
                     .evidence("the FDB has no VTEP for 02:00:00:00:0a:02")
@@ -248,7 +248,7 @@ fn no_neighbour_on_the_tunnel() -> Result<()> {
                 node.run(&delete).map(drop)
             },
             End::Unreachable(libc::EHOSTUNREACH),
-            Expected::new(
+            ExpectedDrop::new(
                 family.pick("NEIGH_FAILED", "NOT_SPECIFIED"),
                 "neigh_invalidate",
             )
@@ -271,7 +271,7 @@ fn no_route(underlay: Underlay, fault: impl Fn(&OverlayLab) -> Result<()>) -> Re
         Family::V4,
         || fault(&lab),
         End::Silent,
-        Expected::new("IP_OUTNOROUTES", "vxlan_xmit_one").judged(
+        ExpectedDrop::new("IP_OUTNOROUTES", "vxlan_xmit_one").judged(
             overlay()
                 .why("no route to the remote VTEP")
                 .evidence("cannot be reached")
@@ -321,7 +321,7 @@ fn dead_vtep(underlay: Underlay, asks: impl Fn(&OverlayLab) -> Place<'_>) -> Res
                 let flush = format!("ip -4 neighbour flush dev {ifname}");
                 namespace.run(&flush).map(drop)
             },
-            Expected::new("NEIGH_FAILED", "neigh_invalidate").judged(
+            ExpectedDrop::new("NEIGH_FAILED", "neigh_invalidate").judged(
                 overlay()
                     .why("does not answer")
                     .evidence(format!("the route to the VTEP {vtep}"))
@@ -359,7 +359,7 @@ fn stale_mac_of_the_vtep() -> Result<()> {
                 node.run(change).map(drop)
             },
             End::Silent,
-            Expected::new("OTHERHOST", family.pick("ip_rcv_core", "ip6_rcv_core"))
+            ExpectedDrop::new("OTHERHOST", family.pick("ip_rcv_core", "ip6_rcv_core"))
                 .judged(overlay().why("out of the tunnel at vxlan10 for another MAC address")),
             (node, OverlayLab::VXLAN),
         )
@@ -376,8 +376,8 @@ fn own_tunnel_is_down() -> Result<()> {
         Family::V4,
         || node.run("ip link set dev vxlan10 down").map(drop),
         End::Unreachable(libc::ENETUNREACH),
-        Expected::new("IP_INNOROUTES", "ip_error").judged(
-            Judged::new("overlay", "likely")
+        ExpectedDrop::new("IP_INNOROUTES", "ip_error").judged(
+            ExpectedVerdict::new("overlay", "likely")
                 .why("the tunnel device vxlan10 is down")
                 .evidence("the kernel says now")
                 .fix("ip link set dev vxlan10 up"),

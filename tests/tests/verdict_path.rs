@@ -6,21 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use whydrop_tests::{
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft},
-    judged::Judged,
     lab::{
         Family, Host,
         topology::{NodeLab, RouterLab},
     },
-    scenario::{End, Expected, Scenario, Traffic},
+    scenario::{End, Scenario, Traffic},
 };
 
-fn route_verdict() -> Judged {
-    Judged::new("route", "confirmed")
+fn route_verdict() -> ExpectedVerdict {
+    ExpectedVerdict::new("route", "confirmed")
 }
 
 /// Replaces the router's route to the server by one of another kind, or just removes it.
-fn rerouted(family: Family, kind: Option<&str>, end: End, expected: &Expected) -> Result<()> {
+fn rerouted(family: Family, kind: Option<&str>, end: End, expected: &ExpectedDrop) -> Result<()> {
     let lab = RouterLab::build()?;
     let (flag, subnet) = (family.flag(), lab.server_subnet(family));
     let judged = match kind {
@@ -42,8 +42,8 @@ fn rerouted(family: Family, kind: Option<&str>, end: End, expected: &Expected) -
 }
 
 /// What discards packets for want of a route.
-fn discarded(family: Family) -> Expected {
-    Expected::new("IP_INNOROUTES", family.pick("ip_error", "ip6_pkt_discard"))
+fn discarded(family: Family) -> ExpectedDrop {
+    ExpectedDrop::new("IP_INNOROUTES", family.pick("ip_error", "ip6_pkt_discard"))
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn no_route() -> Result<()> {
 fn blackhole() -> Result<()> {
     Family::each(|family| {
         let function = family.pick("ip_error", "dst_discard_out");
-        let expected = Expected::new("NOT_SPECIFIED", function);
+        let expected = ExpectedDrop::new("NOT_SPECIFIED", function);
         rerouted(family, Some("blackhole"), End::Silent, &expected)
     })
 }
@@ -77,7 +77,7 @@ fn blackhole_behind_a_bridge() -> Result<()> {
                 lab.node.run(&add).map(drop)
             })
             .drops(
-                &Expected::new("NOT_SPECIFIED", function)
+                &ExpectedDrop::new("NOT_SPECIFIED", function)
                     .at(&lab.node, "cni0")
                     .judged(
                         route_verdict()
@@ -90,7 +90,7 @@ fn blackhole_behind_a_bridge() -> Result<()> {
 
 #[test]
 fn unreachable() -> Result<()> {
-    let expected = Expected::new("NOT_SPECIFIED", "ip_error");
+    let expected = ExpectedDrop::new("NOT_SPECIFIED", "ip_error");
     let end = End::Unreachable(libc::EHOSTUNREACH);
     rerouted(Family::V4, Some("unreachable"), end, &expected)?;
     let end = End::Unreachable(libc::ENETUNREACH);
@@ -99,11 +99,11 @@ fn unreachable() -> Result<()> {
 
 #[test]
 fn prohibit() -> Result<()> {
-    let expected = Expected::new("NOT_SPECIFIED", "ip_error");
+    let expected = ExpectedDrop::new("NOT_SPECIFIED", "ip_error");
     let end = End::Unreachable(libc::EHOSTUNREACH);
     rerouted(Family::V4, Some("prohibit"), end, &expected)?;
     let end = End::Unreachable(libc::EACCES);
-    let expected = Expected::new("IP_INNOROUTES", "ip6_pkt_prohibit");
+    let expected = ExpectedDrop::new("IP_INNOROUTES", "ip6_pkt_prohibit");
     rerouted(Family::V6, Some("prohibit"), end, &expected)
 }
 
@@ -116,7 +116,7 @@ fn forwarding_off() -> Result<()> {
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .fault(|| lab.router.sysctl(key, "0"))
             .drops(
-                &Expected::new("IP_INADDRERRORS", function)
+                &ExpectedDrop::new("IP_INADDRERRORS", function)
                     .at(&lab.router, "left")
                     .judged(
                         route_verdict()
@@ -137,7 +137,7 @@ fn hops_used_up() -> Result<()> {
             .fault(|| lab.client.sysctl(key, "1"))
             .ends(End::Unreachable(libc::EHOSTUNREACH))
             .drops(
-                &Expected::new("IP_INHDR", function)
+                &ExpectedDrop::new("IP_INHDR", function)
                     .at(&lab.router, ifname)
                     .judged(route_verdict().why("used up its hops")),
             )
@@ -168,10 +168,10 @@ fn dead(family: Family, from_router: bool) -> Result<()> {
         })
         .ends(End::Unreachable(libc::EHOSTUNREACH))
         .drops(
-            &Expected::new(reason, "neigh_invalidate")
+            &ExpectedDrop::new(reason, "neigh_invalidate")
                 .at(asks, ifname)
                 .judged(
-                    Judged::new("endpoint", "likely")
+                    ExpectedVerdict::new("endpoint", "likely")
                         .why(format!("nobody answers for {address}"))
                         .evidence(format!("dev {ifname}"))
                         .evidence(format!("the neighbour entry: {address} ")),
@@ -197,7 +197,7 @@ fn too_many_wait_for_a_neighbour() -> Result<()> {
     lab.router.sysctl("ipv4/neigh/right/mcast_solicit", "1")?;
     lab.router
         .sysctl("ipv4/neigh/right/unres_qlen_bytes", "4096")?;
-    let endpoint = || Judged::new("endpoint", "likely").evidence("dev right");
+    let endpoint = || ExpectedVerdict::new("endpoint", "likely").evidence("dev right");
     Scenario::new(&lab, &lab.client, &lab.server, Family::V4)
         .traffic(Traffic::Burst(20, 1000))
         .fault(|| {
@@ -206,10 +206,10 @@ fn too_many_wait_for_a_neighbour() -> Result<()> {
             lab.router.run("ip -4 neighbour flush dev right").map(drop)
         })
         .drops_all(&[
-            Expected::new("NEIGH_QUEUEFULL", "__neigh_event_send")
+            ExpectedDrop::new("NEIGH_QUEUEFULL", "__neigh_event_send")
                 .at(&lab.router, "right")
                 .judged(endpoint().why(format!("wait for the neighbour of {address} in vain"))),
-            Expected::new("NEIGH_FAILED", "neigh_invalidate")
+            ExpectedDrop::new("NEIGH_FAILED", "neigh_invalidate")
                 .at(&lab.router, "right")
                 .judged(endpoint().why(format!("nobody answers for {address}"))),
         ])
@@ -242,11 +242,11 @@ fn stale_backend_of_a_service() -> Result<()> {
             })
             .ends(End::Unreachable(libc::EHOSTUNREACH))
             .drops(
-                &Expected::new(reason, "neigh_invalidate")
+                &ExpectedDrop::new(reason, "neigh_invalidate")
                     .at(&lab.node, "cni0")
                     .translated(service, backend)
                     .judged(
-                        Judged::new("endpoint", "likely")
+                        ExpectedVerdict::new("endpoint", "likely")
                             .why(format!("nobody answers for {}", backend.ip()))
                             .evidence(format!("the neighbour entry: {} ", backend.ip())),
                     ),
@@ -271,10 +271,10 @@ fn pod_without_the_address() -> Result<()> {
                 lab.pod_a.run(&delete).map(drop)
             })
             .drops(
-                &Expected::new("IP_INADDRERRORS", function)
+                &ExpectedDrop::new("IP_INADDRERRORS", function)
                     .at(&lab.pod_a, "eth0")
                     .judged(
-                        Judged::new("endpoint", "likely")
+                        ExpectedVerdict::new("endpoint", "likely")
                             .why(format!("{address} is not an address of the namespace")),
                     ),
             )
@@ -295,10 +295,10 @@ fn stale_neighbour_entry() -> Result<()> {
                 lab.router.run(&replace).map(drop)
             })
             .drops(
-                &Expected::new("OTHERHOST", function)
+                &ExpectedDrop::new("OTHERHOST", function)
                     .at(&lab.server, "eth0")
                     .judged(
-                        Judged::new("endpoint", "likely")
+                        ExpectedVerdict::new("endpoint", "likely")
                             .why("a stale neighbour entry")
                             .fix("ip neighbour flush to ")
                             .fix("  # at the sender"),
@@ -312,7 +312,7 @@ fn source_check(
     source: impl Fn(&RouterLab) -> Result<IpAddr>,
     fault: impl Fn(&RouterLab, IpAddr) -> Result<()>,
     reason: &'static str,
-    judged: impl Fn(IpAddr) -> Judged,
+    judged: impl Fn(IpAddr) -> ExpectedVerdict,
 ) -> Result<()> {
     let lab = RouterLab::build()?;
     let source = source(&lab)?;
@@ -320,7 +320,7 @@ fn source_check(
         .from(source)
         .fault(|| fault(&lab, source))
         .drops(
-            &Expected::new(reason, "ip_rcv_finish_core")
+            &ExpectedDrop::new(reason, "ip_rcv_finish_core")
                 .at(&lab.router, "left")
                 .judged(judged(source)),
         )
@@ -338,7 +338,7 @@ fn strict_reverse_path() -> Result<()> {
         },
         "IP_RPFILTER",
         |source| {
-            Judged::new("rpfilter", "confirmed")
+            ExpectedVerdict::new("rpfilter", "confirmed")
                 .why(source.to_string())
                 .evidence(format!(
                     "src {source} came in by left, but the route back goes out by right"
@@ -356,7 +356,7 @@ fn loose_reverse_path() -> Result<()> {
         |lab, _| lab.router.sysctl("ipv4/conf/left/rp_filter", "2"),
         "IP_RPFILTER",
         |source| {
-            Judged::new("rpfilter", "confirmed")
+            ExpectedVerdict::new("rpfilter", "confirmed")
                 .why(source.to_string())
                 .evidence("no route")
         },
@@ -375,7 +375,7 @@ fn martian_with_ones_own_address() -> Result<()> {
         |_, _| Ok(()),
         "IP_LOCAL_SOURCE",
         |source| {
-            Judged::new("rpfilter", "confirmed")
+            ExpectedVerdict::new("rpfilter", "confirmed")
                 .why("a martian packet")
                 .why(source.to_string())
         },

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use whydrop_tests::{
-    judged::Judged,
+    expected::{ExpectedDrop, ExpectedVerdict},
     lab::{Family, Lab, Namespace, topology::NodeLab},
-    scenario::{Expected, Scenario},
+    scenario::Scenario,
 };
 
 /// The interface of the workload that the rules speak of.
@@ -24,11 +24,11 @@ fn another_port_admitted(
     Scenario::new(&topology, &topology.outside, &pod, Family::V4)
         .fault(|| load(&topology.node, port + 1))
         .drops(
-            &Expected::new("NETFILTER_DROP", "nft_do_chain")
+            &ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                 .hook("FORWARD")
                 .at(&topology.node, "eth0")
                 .judged(
-                    Judged::new("policy", "confirmed")
+                    ExpectedVerdict::new("policy", "confirmed")
                         .why("enforcement of Calico")
                         .why(place)
                         .why(rule)

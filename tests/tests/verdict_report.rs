@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
+    expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
-    judged::Judged,
     lab::{Family, topology::RouterLab},
     record::Summary,
     traffic::{TcpServer, UdpClient, UdpServer},
@@ -18,12 +18,12 @@ fn result<'a>(summary: &'a Summary, layer: &str) -> Result<&'a str> {
     Ok(&row.with_context(|| format!("no row for {layer}"))?.result)
 }
 
-fn healthy(lab: &RouterLab, lookout: &mut Lookout) -> Result<()> {
+fn healthy(lab: &RouterLab, watch: &mut AttemptTrace) -> Result<()> {
     let server = lab.server.socket(Family::V4, PORT);
-    let expected = Expected::answered()
+    let expected = ExpectedAttempt::answered()
         .hops(&[(&lab.router, "left in, right out")])
         .reply_hops(&[(&lab.router, "right in, left out")]);
-    lookout.healthy(&lab.client, &lab.server, server, &expected)
+    watch.healthy(&lab.client, &lab.server, server, &expected)
 }
 
 #[test]
@@ -31,9 +31,9 @@ fn healthy_trace() -> Result<()> {
     let lab = RouterLab::build()?;
     let server = lab.server.socket(Family::V4, PORT);
     let _server = TcpServer::echo(&lab.server, server)?;
-    let mut lookout = Lookout::start(&[&lab.router], [server])?;
-    healthy(&lab, &mut lookout)?;
-    let summary = lookout.finish()?.summary;
+    let mut watch = AttemptTrace::start(&[&lab.router], [server])?;
+    healthy(&lab, &mut watch)?;
+    let summary = watch.finish()?.summary;
     ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
     for layer in &summary.layers {
         ensure!(layer.result != "failed", "{layer:?}");
@@ -54,8 +54,8 @@ fn two_failures_at_once() -> Result<()> {
     let other = lab.server.socket(Family::V4, PORT + 1);
     let _server = TcpServer::echo(&lab.server, server)?;
     let _other = UdpServer::echo(&lab.server, other)?;
-    let mut lookout = Lookout::start(&[&lab.router], [server.ip()])?;
-    healthy(&lab, &mut lookout)?;
+    let mut watch = AttemptTrace::start(&[&lab.router], [server.ip()])?;
+    healthy(&lab, &mut watch)?;
 
     lab.router.run("ip link set dev right mtu 1300")?;
     let rule = format!("tcp dport {PORT} drop");
@@ -63,23 +63,23 @@ fn two_failures_at_once() -> Result<()> {
     let client = UdpClient::connect(&lab.client, None, other)?;
     client.probe_mtu()?;
     client.send(1400)?;
-    let expected = Expected::dropped("unanswered", "firewall")
+    let expected = ExpectedAttempt::dropped("unanswered", "firewall")
         .hops(&[(&lab.router, "left in")])
         .why("table inet filter_forward");
-    lookout.silent(&lab.client, server, &expected)?;
+    watch.silent(&lab.client, server, &expected)?;
 
-    let trace = lookout.finish()?;
+    let trace = watch.finish()?;
     let [mut mtu, mut firewall] = [0, 0];
     for drop in trace.drops() {
         let (judged, count) = match drop.flow.proto.as_str() {
             "udp" => (
-                Judged::new("mtu", "confirmed")
+                ExpectedVerdict::new("mtu", "confirmed")
                     .why("1428 bytes")
                     .fix("ip link set dev right mtu 1500"),
                 &mut mtu,
             ),
             _ => (
-                Judged::new("firewall", "confirmed").fix("nft insert rule"),
+                ExpectedVerdict::new("firewall", "confirmed").fix("nft insert rule"),
                 &mut firewall,
             ),
         };

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
     DEADLINE,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft, refuse_all},
-    judged::Judged,
     lab::{Family, topology::NodeLab},
     record::Drop,
-    scenario::{End, Expected, Scenario, Server, Traffic},
+    scenario::{End, Scenario, Server, Traffic},
     tracer::{Tracer, watching},
     traffic::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed},
 };
@@ -28,10 +28,10 @@ fn closed(traffic: Traffic, end: End, functions: [&'static str; 2], proto: &str)
     Family::each(|family| {
         let (port, pod) = (Scenario::port(family), lab.pod_a.address(family));
         scenario(&lab, family).traffic(traffic).ends(end).drops(
-            &Expected::new("NO_SOCKET", family.pick(v4, v6))
+            &ExpectedDrop::new("NO_SOCKET", family.pick(v4, v6))
                 .at(&lab.pod_a, "eth0")
                 .judged(
-                    Judged::new("socket", "confirmed")
+                    ExpectedVerdict::new("socket", "confirmed")
                         .why(format!("nobody listens on {proto} port {port} of {pod}")),
                 ),
         )
@@ -58,10 +58,10 @@ fn filtered(traffic: Traffic, functions: [&'static str; 2]) -> Result<()> {
             .traffic(traffic)
             .fault_on_server(|server| Ok(refuse_all(server)?))
             .drops(
-                &Expected::new("SOCKET_FILTER", family.pick(v4, v6))
+                &ExpectedDrop::new("SOCKET_FILTER", family.pick(v4, v6))
                     .at(&lab.pod_a, "eth0")
                     .judged(
-                        Judged::new("firewall", "confirmed")
+                        ExpectedVerdict::new("firewall", "confirmed")
                             .why("a socket filter or a cgroup program at ingress"),
                     ),
             )
@@ -92,10 +92,10 @@ fn receive_buffer_full() -> Result<()> {
                 Server::Tcp(_) => bail!("datagrams go to a UDP server"),
             })
             .drops(
-                &Expected::new("SOCKET_RCVBUFF", function)
+                &ExpectedDrop::new("SOCKET_RCVBUFF", function)
                     .at(&lab.pod_a, "eth0")
                     .judged(
-                        Judged::new("socket", "confirmed")
+                        ExpectedVerdict::new("socket", "confirmed")
                             .why("the receiving socket's buffer is full"),
                     ),
             )
@@ -110,7 +110,7 @@ fn watch(lab: &NodeLab, server: SocketAddr) -> Result<Tracer> {
 }
 
 /// Ends the trace: its drops are all of this reason and function, and judged so.
-fn only(tracer: Tracer, (reason, function): (&str, &str), judged: &Judged) -> Result<()> {
+fn only(tracer: Tracer, (reason, function): (&str, &str), judged: &ExpectedVerdict) -> Result<()> {
     let trace = tracer.stop()?;
     ensure!(trace.drops().count() > 0, "no drop");
     for drop in trace.drops() {
@@ -156,7 +156,7 @@ fn last_acknowledgement(family: Family, cookies: &str, expected: (&str, &str)) -
     tracer.wait_for("the drop of the last acknowledgement", |record| {
         record.as_drop().is_some_and(is_late)
     })?;
-    let judged = Judged::new("listener", "confirmed")
+    let judged = ExpectedVerdict::new("listener", "confirmed")
         .why(format!(
             "the accept queue of the listener at {server} is full"
         ))
@@ -216,7 +216,8 @@ fn wrong_checksum() -> Result<()> {
                 record.as_drop().is_some()
             })
             .context("a wrong checksum")?;
-        let judged = Judged::new("checksum", "confirmed").why("the checksum is wrong (TCP_CSUM)");
+        let judged =
+            ExpectedVerdict::new("checksum", "confirmed").why("the checksum is wrong (TCP_CSUM)");
         let function = family.pick("tcp_v4_rcv", "tcp_v6_rcv");
         only(tracer, ("TCP_CSUM", function), &judged)
     })

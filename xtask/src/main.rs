@@ -11,6 +11,7 @@ mod executables;
 mod lab;
 mod lint;
 mod run;
+mod scenarios;
 mod setup;
 mod test;
 mod vm;
@@ -68,6 +69,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Write the tables of scenarios, tests/tests/README.md, from their doc comments
+    Scenarios,
     /// Check formatting, clippy's lints and the documentation
     Lint,
 }
@@ -92,6 +95,7 @@ fn perform(task: Task) -> Result<()> {
         Task::VmTest(options) => vm::test(&options),
         Task::Dist(options) => dist::dist(&options),
         Task::Bench { args } => bench::bench(&args),
+        Task::Scenarios => scenarios::scenarios(),
         Task::Lint => lint::lint(),
     }
 }

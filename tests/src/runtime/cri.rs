@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use cri_messages as proto;
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::{
@@ -20,7 +21,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{Labels, image::FOREVER, proto};
+use super::{Labels, image::FOREVER};
 use crate::DEADLINE;
 
 /// A client of its socket.

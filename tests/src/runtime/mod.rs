@@ -6,7 +6,6 @@
 
 mod cri;
 mod image;
-mod proto;
 mod remains;
 
 use std::{

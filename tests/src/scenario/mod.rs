@@ -6,7 +6,6 @@
 //! the drop of the second and nothing else, so it also shows that the first left no mark.
 
 mod conversation;
-mod expected;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,11 +15,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use self::conversation::{Conversation, serve};
-pub use self::{
-    conversation::{End, Server, Traffic},
-    expected::Expected,
-};
+pub use self::conversation::{End, Server, Traffic};
 use crate::{
+    expected::ExpectedDrop,
     lab::{Family, Host, Namespace, Topology},
     tracer::{Trace, Tracer, shown, watching},
     traffic::Flow,
@@ -132,17 +129,17 @@ impl<'a> Scenario<'a> {
     }
 
     /// Runs it: this drop must show, and no other.
-    pub fn drops(self, expected: &Expected) -> Result<()> {
+    pub fn drops(self, expected: &ExpectedDrop) -> Result<()> {
         self.drops_all(slice::from_ref(expected))
     }
 
     /// Runs it: each of these drops must show, and no other.
-    pub fn drops_all(self, expected: &[Expected]) -> Result<()> {
+    pub fn drops_all(self, expected: &[ExpectedDrop]) -> Result<()> {
         let family = self.family;
         self.run(expected).with_context(|| format!("over {family}"))
     }
 
-    fn run(self, expected: &[Expected]) -> Result<()> {
+    fn run(self, expected: &[ExpectedDrop]) -> Result<()> {
         let port = self.port;
         let conversation = Conversation {
             client: self.client,
@@ -186,7 +183,7 @@ impl<'a> Scenario<'a> {
 }
 
 /// Every drop is an expected one, and every drop was shown.
-fn expect_only(trace: &Trace, expected: &[Expected], flow: Flow) -> Result<()> {
+fn expect_only(trace: &Trace, expected: &[ExpectedDrop], flow: Flow) -> Result<()> {
     for drop in trace.drops() {
         let mismatches: Option<Vec<String>> = expected
             .iter()

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use whydrop_tests::{
-    attempt::{Expected, Lookout},
+    attempt::AttemptTrace,
     binary,
+    expected::ExpectedAttempt,
     fault::{Chain, counted_packets, nft},
     lab::{Family, Host, Namespace, topology::NodeLab},
     poll_until,
@@ -81,15 +82,15 @@ fn file(items: &[Value]) -> Result<NamedTempFile> {
 }
 
 /// A trace of a node that knows the objects.
-fn lookout(lab: &NodeLab, objects: &[Value], arguments: &[&str]) -> Result<Lookout> {
+fn watch(lab: &NodeLab, objects: &[Value], arguments: &[&str]) -> Result<AttemptTrace> {
     let file = file(objects)?;
     let path = file.path().to_str().context("a path")?;
-    Lookout::start(&[&lab.node], [&["--cluster", path], arguments].concat())
+    AttemptTrace::start(&[&lab.node], [&["--cluster", path], arguments].concat())
 }
 
 /// What `started` says of the filter.
-fn filter(lookout: &mut Lookout) -> Result<String> {
-    let started = lookout.tracer().wait_for("the start", |_| true)?;
+fn filter(watch: &mut AttemptTrace) -> Result<String> {
+    let started = watch.tracer().wait_for("the start", |_| true)?;
     match started {
         Record::Started(started) => Ok(started.filter.clone()),
         other => anyhow::bail!("{other:?} before the start"),
@@ -124,8 +125,8 @@ impl<'a> Fault<'a> {
 }
 
 /// Ends the trace: only drops between these two were told.
-fn finish(lookout: Lookout, client: &Host, server: &Host, family: Family) -> Result<()> {
-    let trace = lookout.finish()?;
+fn finish(watch: AttemptTrace, client: &Host, server: &Host, family: Family) -> Result<()> {
+    let trace = watch.finish()?;
     let ends = (client.address(family), server.address(family));
     for drop in trace.drops() {
         ensure!(
@@ -147,30 +148,30 @@ fn a_pod() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
         let objects = vec![pod("cart", &lab.pod_a), pod("web", &lab.pod_b)];
-        let mut lookout = lookout(&lab, &objects, &["shop/cart"])?;
+        let mut watch = watch(&lab, &objects, &["shop/cart"])?;
         let addresses = Family::BOTH.map(|family| lab.pod_a.address(family).to_string());
-        let told = filter(&mut lookout)?;
+        let told = filter(&mut watch)?;
         let addresses = addresses.join(", ");
         let wanted = format!("any → shop/cart ({addresses}), both directions");
         ensure!(told.starts_with(&wanted), "{told}");
         let peer = lab.pod_a.socket(family, family.pick(8004, 8006));
         let _server = TcpServer::echo(&lab.pod_a, peer)?;
-        lookout.healthy(
+        watch.healthy(
             &lab.outside,
             &lab.pod_a,
             peer,
-            &Expected::answered()
+            &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, IN)])
                 .reply_hops(&[(&lab.node, IN_BACK)]),
         )?;
         let fault = Fault::on_port(&lab.node, family, peer.port())?;
         fault.strikes(&lab.outside, lab.pod_b.socket(family, peer.port()))?;
-        lookout.silent(
+        watch.silent(
             &lab.outside,
             peer,
-            &Expected::dropped("unanswered", "firewall").hops(&[(&lab.node, "eth0 in")]),
+            &ExpectedAttempt::dropped("unanswered", "firewall").hops(&[(&lab.node, "eth0 in")]),
         )?;
-        finish(lookout, &lab.outside, &lab.pod_a, family)
+        finish(watch, &lab.outside, &lab.pod_a, family)
     })
 }
 
@@ -180,18 +181,18 @@ fn a_pod_at_a_port() -> Result<()> {
     Family::each(|family| {
         let peer = lab.pod_a.socket(family, family.pick(8004, 8006));
         let name = format!("shop/cart:{}", peer.port());
-        let mut lookout = lookout(&lab, &[pod("cart", &lab.pod_a)], &[&name])?;
+        let mut watch = watch(&lab, &[pod("cart", &lab.pod_a)], &[&name])?;
         let other = lab.pod_a.socket(family, peer.port() + 1000);
         let both = [other, peer].map(|peer| Fault::on_port(&lab.node, family, peer.port()));
         let [elsewhere, here] = both;
         here?;
         elsewhere?.strikes(&lab.outside, other)?;
-        lookout.silent(
+        watch.silent(
             &lab.outside,
             peer,
-            &Expected::dropped("unanswered", "firewall").hops(&[(&lab.node, "eth0 in")]),
+            &ExpectedAttempt::dropped("unanswered", "firewall").hops(&[(&lab.node, "eth0 in")]),
         )?;
-        let trace = lookout.finish()?;
+        let trace = watch.finish()?;
         let ports: Vec<_> = trace.drops().map(|drop| drop.flow.dport).collect();
         ensure!(
             ports.iter().all(|port| *port == Some(peer.port())),
@@ -227,36 +228,36 @@ fn a_service() -> Result<()> {
         let endpoint = lab.outside.socket(family, target);
         let fronts = proxy(&lab, family, endpoint)?;
         let name = format!("svc/shop/{}:{port}", service_name(family));
-        let mut lookout = lookout(&lab, &service(&lab, &lab.outside), &[&name])?;
-        let told = filter(&mut lookout)?;
+        let mut watch = watch(&lab, &service(&lab, &lab.outside), &[&name])?;
+        let told = filter(&mut watch)?;
         for place in [fronts[0], lab.node.socket(family, door), endpoint] {
             ensure!(told.contains(&place.to_string()), "no {place} in {told}");
         }
         let _server = TcpServer::echo(&lab.outside, endpoint)?;
         let answered = || {
-            Expected::answered()
+            ExpectedAttempt::answered()
                 .hops(&[(&lab.node, OUT)])
                 .reply_hops(&[(&lab.node, OUT_BACK)])
         };
         for front in fronts {
             let expected = answered().translated(endpoint);
-            lookout.healthy(&lab.pod_a, &lab.outside, front, &expected)?;
+            watch.healthy(&lab.pod_a, &lab.outside, front, &expected)?;
         }
-        lookout.healthy(&lab.pod_a, &lab.outside, endpoint, &answered())?;
+        watch.healthy(&lab.pod_a, &lab.outside, endpoint, &answered())?;
 
         // Another port of the endpoint, which is none of the Service's.
         let other = lab.outside.socket(family, target + 1000);
         Fault::on_port(&lab.node, family, other.port())?.strikes(&lab.pod_a, other)?;
         Fault::on_port(&lab.node, family, target)?;
         for peer in [fronts[0], fronts[1], endpoint] {
-            lookout.silent(
+            watch.silent(
                 &lab.pod_a,
                 peer,
-                &Expected::dropped("unanswered", "firewall")
+                &ExpectedAttempt::dropped("unanswered", "firewall")
                     .hops(&[(&lab.node, "veth-a in, cni0 in")]),
             )?;
         }
-        let trace = lookout.finish()?;
+        let trace = watch.finish()?;
         let ports: Vec<_> = trace.drops().map(|drop| drop.flow.dport).collect();
         ensure!(ports.iter().all(|port| *port == Some(target)), "{ports:?}");
         Ok(())
@@ -274,21 +275,22 @@ fn from_a_pod_to_a_service() -> Result<()> {
         let mut objects = service(&lab, &lab.outside);
         objects.extend([pod("web", &lab.pod_a), pod("other", &lab.pod_b)]);
         let name = format!("svc/shop/{}", service_name(family));
-        let mut lookout = lookout(&lab, &objects, &[&name, "--from", "shop/web"])?;
+        let mut watch = watch(&lab, &objects, &[&name, "--from", "shop/web"])?;
         let _server = TcpServer::echo(&lab.outside, endpoint)?;
-        let expected = Expected::answered()
+        let expected = ExpectedAttempt::answered()
             .hops(&[(&lab.node, OUT)])
             .reply_hops(&[(&lab.node, OUT_BACK)])
             .translated(endpoint);
-        lookout.healthy(&lab.pod_a, &lab.outside, front, &expected)?;
+        watch.healthy(&lab.pod_a, &lab.outside, front, &expected)?;
         let fault = Fault::on_port(&lab.node, family, target)?;
         fault.strikes(&lab.pod_b, front)?;
-        lookout.silent(
+        watch.silent(
             &lab.pod_a,
             front,
-            &Expected::dropped("unanswered", "firewall").hops(&[(&lab.node, "veth-a in, cni0 in")]),
+            &ExpectedAttempt::dropped("unanswered", "firewall")
+                .hops(&[(&lab.node, "veth-a in, cni0 in")]),
         )?;
-        finish(lookout, &lab.pod_a, &lab.outside, family)
+        finish(watch, &lab.pod_a, &lab.outside, family)
     })
 }
 

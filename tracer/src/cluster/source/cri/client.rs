@@ -16,10 +16,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::proto::{
-    AnyEvent, GetEventsRequest, ListPodSandboxRequest, ListPodSandboxResponse, PodSandboxFilter,
-    PodSandboxState, PodSandboxStateValue, PodSandboxStatusRequest, PodSandboxStatusResponse,
-    SubscribeRequest, VersionRequest, VersionResponse,
+use cri_messages::{
+    Empty, ListPodSandboxRequest, ListPodSandboxResponse, PodSandboxFilter, PodSandboxState,
+    PodSandboxStateValue, PodSandboxStatusRequest, PodSandboxStatusResponse, SubscribeRequest,
+    VersionResponse,
 };
 
 const SERVICE: &str = "runtime.v1.RuntimeService";
@@ -102,7 +102,7 @@ impl Runtime {
         let mut runtime = Self {
             grpc: Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER),
         };
-        let version: VersionResponse = runtime.ask("Version", VersionRequest {}).await?;
+        let version: VersionResponse = runtime.ask("Version", Empty {}).await?;
         log::info!(
             "the container runtime at {} is {} {}",
             socket.display(),
@@ -158,12 +158,7 @@ impl Runtime {
         let (tell, heard) = channel(1);
         let mut listeners = JoinSet::new();
         let interface = path(SERVICE, "GetContainerEvents");
-        listeners.spawn(listen(
-            self.grpc.clone(),
-            interface,
-            GetEventsRequest {},
-            tell.clone(),
-        ));
+        listeners.spawn(listen(self.grpc.clone(), interface, Empty {}, tell.clone()));
         // containerd's own, which older ones have as well.
         let filters = CONTAINERD_TOPICS
             .map(|topic| format!("topic==\"{topic}\""))
@@ -189,7 +184,7 @@ async fn listen<Q: Message + 'static>(
     tell: Sender<()>,
 ) -> anyhow::Result<()> {
     grpc.ready().await?;
-    let codec = ProstCodec::<Q, AnyEvent>::default();
+    let codec = ProstCodec::<Q, Empty>::default();
     // Waits for the first event: a runtime may not even begin its answer before.
     let answer = grpc.server_streaming(Request::new(request), path, codec);
     let mut stream = answer.await?.into_inner();

@@ -1,7 +1,7 @@
 //! The container runtime of this node, over the Container Runtime Interface: which pods run here,
 //! with their addresses, labels, network namespaces and cgroups, also while no API server answers.
 //!
-//! - [`sockets`]: where it listens; [`client`]: asking it; [`proto`]: the messages
+//! - [`sockets`]: where it listens; [`client`]: asking it with the messages of [`cri_messages`]
 //! - [`sandbox`]: a pod of what it tells; [`known`]: what has changed
 //!
 //! Listing sandboxes is cheap, and what the kubelet does every second as well. Describing one is
@@ -9,7 +9,6 @@
 
 mod client;
 mod known;
-mod proto;
 mod sandbox;
 mod sockets;
 
@@ -21,8 +20,8 @@ use tonic::Code;
 use self::{
     client::{Runtime, Trouble},
     known::Known,
-    proto::{PodSandboxState, PodSandboxStatusResponse},
 };
+use cri_messages::{PodSandboxState, PodSandboxStatusResponse};
 pub(super) use sockets::Sockets;
 
 use crate::{

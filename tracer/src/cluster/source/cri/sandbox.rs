@@ -4,11 +4,11 @@ use std::{collections::HashMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::proto::{NamespaceMode, PodSandboxStatus, PodSandboxStatusResponse};
 use crate::cluster::{
     convert,
     objects::{ObjectName, Pod, Sandbox},
 };
+use cri_messages::{NamespaceMode, PodSandboxStatus, PodSandboxStatusResponse};
 
 /// Where the kubelet says who told it to run a pod.
 const CONFIG_SOURCE: &str = "kubernetes.io/config.source";

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::cluster::source::cri::proto::{
+use cri_messages::{
     LinuxPodSandboxStatus, NamespaceOption, Namespaces, PodIp, PodSandboxMetadata,
     PodSandboxNetworkStatus,
 };

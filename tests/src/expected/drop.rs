@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::{ExpectedVerdict, differs};
 use crate::{
-    judged::Judged,
     kernel,
     lab::Namespace,
     record::{Drop, Flow as RecordedFlow},
@@ -12,7 +12,7 @@ use crate::{
 
 /// The drop record that a scenario must bring about.
 #[derive(Debug, Clone)]
-pub struct Expected {
+pub struct ExpectedDrop {
     reason: &'static str,
     function: &'static str,
     hook: Option<&'static str>,
@@ -22,13 +22,13 @@ pub struct Expected {
     original_dst: Option<SocketAddr>,
     outer: Option<Outer>,
     error: Option<(IpAddr, IpAddr)>,
-    verdict: Option<Judged>,
+    verdict: Option<ExpectedVerdict>,
 }
 
 /// The encapsulating packet: source, destination, destination port.
 type Outer = (IpAddr, IpAddr, u16);
 
-impl Expected {
+impl ExpectedDrop {
     /// A drop with this reason in this function, on the newest kernel; on older ones, with what
     /// [`kernel`] says instead.
     pub fn new(reason: &'static str, function: &'static str) -> Self {
@@ -48,7 +48,7 @@ impl Expected {
     }
 
     /// … with this verdict.
-    pub fn judged(self, verdict: Judged) -> Self {
+    pub fn judged(self, verdict: ExpectedVerdict) -> Self {
         Self {
             verdict: Some(verdict),
             ..self
@@ -98,7 +98,7 @@ impl Expected {
     }
 
     /// What does not fit, as a sentence; `None` where all fits.
-    pub(super) fn mismatch(&self, flow: Flow, drop: &Drop) -> Option<String> {
+    pub(crate) fn mismatch(&self, flow: Flow, drop: &Drop) -> Option<String> {
         let mut flow = RecordedFlow::from(self.dst.map_or(flow, |dst| flow.towards(dst)));
         let mut quoted = None;
         if let Some((src, dst)) = self.error {
@@ -140,8 +140,4 @@ impl Expected {
         .collect();
         (!wrong.is_empty()).then(|| wrong.join(", "))
     }
-}
-
-fn differs<T: PartialEq + std::fmt::Debug>(key: &str, is: &T, should: &T) -> Option<String> {
-    (is != should).then(|| format!("{key} is {is:?} and should be {should:?}"))
 }
