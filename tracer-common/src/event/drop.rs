@@ -10,7 +10,7 @@ pub const STACK_DEPTH: usize = 40;
 
 /// What makes two drops alike: they are counted together, exactly, in the kernel.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct DropKey {
     /// The flow, inside of any tunnel.
     pub flow: Tuple,

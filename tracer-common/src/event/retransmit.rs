@@ -4,7 +4,7 @@ use crate::tuple::Tuple;
 
 /// A TCP segment that a socket on this machine sends again.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct RetransmitEvent {
     /// [`kind::RETRANSMIT`](super::kind::RETRANSMIT).
     pub kind: u64,

@@ -1,7 +1,12 @@
 //! The commands, which put it all together.
 
 pub mod check;
+mod ending;
 pub mod explain;
+mod log;
+mod node_queries;
+mod setup;
+mod shell;
 pub mod trace;
 mod wait;
-pub(crate) mod watchdog;
+mod watchdog;

@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Result, bail};
 use tokio::time::timeout;
 
-use crate::engine::{filter_names::Named, session::Session};
+use super::shell::Shell;
 use crate::{
     cluster::{
         source::Sources,
-        update::{Change, Source},
+        update::{Change, Source, Update},
     },
-    kernel::probes::Probes,
+    engine::Input,
     sink,
 };
 
@@ -30,37 +30,29 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// A name does not exist, or nobody can say where it is.
-pub(crate) async fn for_names(
-    named: &mut Named<'_>,
-    session: &mut Session<'_>,
-    sources: &mut Sources,
-    probes: &mut Probes,
-) -> Result<()> {
+pub(super) async fn for_names(shell: &mut Shell, sources: &mut Sources) -> Result<()> {
     let begun = Instant::now();
     let mut impatient = false;
     let mut silent: BTreeSet<Source> = sources.started.iter().copied().collect();
     let mut next = None;
     loop {
-        for update in next
-            .take()
-            .into_iter()
-            .chain(iter::from_fn(|| sources.ready()))
-        {
+        let updates = next.take().into_iter();
+        let updates: Vec<Update> = updates.chain(iter::from_fn(|| sources.ready())).collect();
+        for update in &updates {
             if matches!(update.change, Change::Settled) {
                 silent.remove(&update.source);
             }
-            session.learned(update);
         }
-        let changes = named.look(&session.cluster);
-        probes.change_members(changes.put, changes.gone)?;
+        shell.feed(Input::Cluster(updates))?;
+        let names = shell.engine.names();
         let waited = begun.elapsed();
-        if named.is_resolved() || silent.is_empty() || waited >= LIMIT {
+        if names.is_resolved() || silent.is_empty() || waited >= LIMIT {
             break;
         }
         if !impatient && waited >= PATIENCE {
             impatient = true;
             let whom = words(&silent);
-            sink::note(&format!("waiting for {whom} to tell of {}", named.names()));
+            sink::note(&format!("waiting for {whom} to tell of {}", names.names()));
         }
         let until = if impatient { LIMIT } else { PATIENCE };
         next = timeout(until.saturating_sub(waited), sources.next())
@@ -68,12 +60,13 @@ pub(crate) async fn for_names(
             .ok();
     }
     let silent: Vec<Source> = silent.into_iter().collect();
-    if let Some(refusal) = named.refusal(&session.cluster, &sources.started, &silent) {
-        session.tell_notes();
+    if let Some(refusal) = shell.engine.refusal(&sources.started, &silent) {
+        shell.flush_notes();
         bail!(refusal);
     }
-    for caveat in named.caveats() {
-        session.note(caveat);
+    let caveats: Vec<_> = shell.engine.names().caveats().collect();
+    for caveat in caveats {
+        shell.note(caveat);
     }
     Ok(())
 }

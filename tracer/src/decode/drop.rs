@@ -81,6 +81,52 @@ pub struct Wire {
     pub ct: u32,
 }
 
+/// What alike drops have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropKind {
+    /// What the kernel counts them under.
+    pub key: DropKey,
+    /// The kernel's name of the reason.
+    pub reason: Reason,
+    /// The function that freed the skb.
+    pub function: Option<String>,
+}
+
+impl DropKind {
+    /// The facts of a drop of which nothing else is known.
+    pub fn facts(self, at: SystemTime) -> DropFacts {
+        let Self {
+            key,
+            reason,
+            function,
+        } = self;
+        DropFacts {
+            at,
+            key,
+            flow: Flow::from(&key.flow),
+            original_dst: None,
+            outer: None,
+            quoted: None,
+            packet: None,
+            reason,
+            function,
+            hook: None,
+            ifname: None,
+            mtu: None,
+            netns: (key.netns != 0).then_some(key.netns),
+            stack: Vec::new(),
+            comm: String::new(),
+            mark: 0,
+            tracked: Tracked::Unknown,
+            iif: 0,
+            tcp: None,
+            dns: None,
+            quoted_tuple: None,
+            wire: None,
+        }
+    }
+}
+
 /// Turns the kernel's numbers into names.
 #[derive(Debug)]
 pub struct Decoder {
@@ -162,29 +208,15 @@ impl Decoder {
 
     /// The facts of drops of which only the count is known: their events were lost.
     pub fn key(&self, key: &DropKey, at: SystemTime) -> DropFacts {
-        DropFacts {
-            at,
+        self.kind(key).facts(at)
+    }
+
+    /// What can be said of a kind of drops.
+    pub fn kind(&self, key: &DropKey) -> DropKind {
+        DropKind {
             key: *key,
-            flow: Flow::from(&key.flow),
-            original_dst: None,
-            outer: None,
-            quoted: None,
-            packet: None,
             reason: self.reasons.name(key.reason),
             function: self.symbols.function(key.location).map(str::to_owned),
-            hook: None,
-            ifname: None,
-            mtu: None,
-            netns: (key.netns != 0).then_some(key.netns),
-            stack: Vec::new(),
-            comm: String::new(),
-            mark: 0,
-            tracked: Tracked::Unknown,
-            iif: 0,
-            tcp: None,
-            dns: None,
-            quoted_tuple: None,
-            wire: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod drop;
+pub(crate) mod event;
 pub mod noise;
 pub mod sighting;
 pub mod tls;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use tracer_common::{
-    event::{EarlyHop, SightingEvent},
+    event::{SightingEvent, handshake_key},
     packet::{Bytes as _, Layer, Tcp, headers, protocol, tcp},
     tuple::Tuple,
 };
@@ -38,6 +38,16 @@ pub enum Key {
     Tcp(u32),
     /// A DNS query's id and question.
     Dns(u16, String),
+}
+
+impl Key {
+    /// What the kernel programs keep early sightings under.
+    pub fn handshake(&self) -> u64 {
+        match self {
+            Self::Tcp(isn) => handshake_key(protocol::TCP, *isn),
+            Self::Dns(id, _) => handshake_key(protocol::UDP, (*id).into()),
+        }
+    }
 }
 
 /// What a packet is to its attempt.
@@ -110,18 +120,6 @@ impl Sighting {
             original: (event.original != Tuple::default()).then_some(event.original),
             part,
         })
-    }
-
-    /// A sighting from before the packet matched the filter.
-    pub fn early(hop: &EarlyHop, part: Part) -> Self {
-        Self {
-            at: hop.at,
-            place: Place::from(&hop.place),
-            flow: hop.flow,
-            outer: None,
-            original: None,
-            part,
-        }
     }
 }
 

@@ -2,18 +2,23 @@
 
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
+use tracer_common::{
+    event::{EarlyHop, RetransmitEvent},
+    packet::protocol,
+    tuple::Tuple,
+};
 
 use crate::decode::{
     sighting::{Rejection, Sighting},
     tls::Tls,
 };
 use crate::{
-    decode::drop::DropFacts,
-    model::{Direction, Outcome, Place, TlsStage, Verdict},
+    decode::drop::{DropFacts, original_destination},
+    model::{Direction, Outcome, Place, SocketAddress, TlsStage, Verdict},
 };
 
 /// Hops that are kept, each way. Longer ladders are loops.
@@ -64,7 +69,7 @@ pub struct OwnDrop {
     /// Which packet it took.
     pub lost: Lost,
     /// What was seen of it.
-    pub facts: DropFacts,
+    pub facts: Arc<DropFacts>,
     /// The verdict on it.
     pub verdict: Verdict,
 }
@@ -128,8 +133,8 @@ pub struct Attempt {
     pub tls: Option<Tls>,
     /// An ICMP "too big" about its packets, if one was seen.
     pub too_big: Option<Rejection>,
-    /// The outcome that was told, if one was.
-    pub told: Option<Outcome>,
+    /// The outcome that was last reported, if any was.
+    pub reported: Option<Outcome>,
     /// Events that were lost, here or in the kernel, before its first packet.
     pub lost_before: u64,
 }
@@ -151,7 +156,7 @@ impl Attempt {
             redrops: Redrops::default(),
             tls: None,
             too_big: None,
-            told: None,
+            reported: None,
             lost_before,
         };
         attempt.opened(first);
@@ -161,7 +166,23 @@ impl Attempt {
     /// Takes a sighting of the opening packet.
     pub fn opened(&mut self, sighting: &Sighting) {
         self.original = self.original.or(sighting.original);
-        step(&mut self.hops, sighting);
+        add(&mut self.hops, Step::of(sighting));
+    }
+
+    /// Takes sightings of the opening packet from before it matched the filter, if they can be its.
+    /// Returns whether they are.
+    pub fn preceded(&mut self, mut early: Vec<Step>) -> bool {
+        early.sort_by_key(|hop| hop.at);
+        let Some(first) = early.first().filter(|first| self.may_be(&first.flow)) else {
+            return false;
+        };
+        self.first_at = first.at;
+        self.flow = first.flow;
+        let later = std::mem::take(&mut self.hops);
+        for hop in early.into_iter().chain(later) {
+            add(&mut self.hops, hop);
+        }
+        true
     }
 
     /// Takes a sighting of what came back.
@@ -175,7 +196,7 @@ impl Attempt {
         } else if !matches!(reply, Reply::Answer(_)) {
             return;
         }
-        step(&mut self.reply_hops, sighting);
+        add(&mut self.reply_hops, Step::of(sighting));
     }
 
     /// Takes a drop of one of its packets.
@@ -300,6 +321,18 @@ impl Attempt {
         answered && (resent || redropped || hello || (answered_again && last_ack_lost))
     }
 
+    /// The destination that the client asked for, where DNAT changed it on the way or before the
+    /// first hop.
+    pub fn original_dst(&self) -> Option<SocketAddress> {
+        let requested = &self.flow;
+        let last = self.hops.last().map_or(requested, |hop| &hop.flow);
+        if (last.dst, last.dport) != (requested.dst, requested.dport) {
+            let port = requested.has_ports().then_some(requested.dport);
+            return Some((requested.dst.into(), port));
+        }
+        original_destination(requested, self.original.as_ref()?)
+    }
+
     /// The last place where the opening packet was seen.
     pub fn last_hop(&self) -> Option<&Step> {
         self.hops.last()
@@ -341,24 +374,39 @@ impl Attempt {
     }
 }
 
-/// Adds a sighting to a ladder, in order of time.
-fn step(ladder: &mut Vec<Step>, sighting: &Sighting) {
-    if let Some(known) = ladder.iter_mut().find(|step| step.place == sighting.place) {
-        known.times += 1;
-        return;
-    }
-    if ladder.len() >= MAX_HOPS {
-        return;
-    }
-    let at = ladder.partition_point(|step| step.at <= sighting.at);
-    ladder.insert(
-        at,
-        Step {
+impl Step {
+    fn of(sighting: &Sighting) -> Self {
+        Self {
             place: sighting.place.clone(),
             at: sighting.at,
             times: 1,
             flow: sighting.flow,
             outer: sighting.outer,
-        },
-    );
+        }
+    }
+}
+
+impl From<&EarlyHop> for Step {
+    fn from(hop: &EarlyHop) -> Self {
+        Self {
+            place: Place::from(&hop.place),
+            at: hop.at,
+            times: 1,
+            flow: hop.flow,
+            outer: None,
+        }
+    }
+}
+
+/// Adds a step to a ladder, in order of time.
+fn add(ladder: &mut Vec<Step>, step: Step) {
+    if let Some(known) = ladder.iter_mut().find(|known| known.place == step.place) {
+        known.times += step.times;
+        return;
+    }
+    if ladder.len() >= MAX_HOPS {
+        return;
+    }
+    let at = ladder.partition_point(|known| known.at <= step.at);
+    ladder.insert(at, step);
 }

@@ -1,7 +1,8 @@
 //! What a drop or an attempt looks like among the cluster's objects.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
+use super::attempt::Attempt;
 use crate::{
     cluster::{
         live::Cluster,
@@ -9,100 +10,147 @@ use crate::{
         policy::Protocol,
     },
     decode::drop::DropFacts,
-    model::{AttemptReport, Flow, Outcome, TcpFlags},
+    model::{Flow, Outcome, SocketAddress, TcpFlags},
     verdict::cluster::Scene,
 };
 
 /// Where Linux takes the ports of clients from, by default (`ip_local_port_range`).
 const FIRST_CLIENT_PORT: u16 = 32768;
 
-/// Which end of a flow was asked for by the other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// Its source: these are replies.
-    Source,
-    /// Its destination.
-    Destination,
-    /// It could be either.
-    Unknown,
+/// Looks up who was at the ends of flows, and counts how often.
+pub(crate) struct Names<'a> {
+    cluster: &'a Cluster,
+    lookups: &'a mut u64,
 }
 
-impl Asked {
-    /// Of a dropped packet.
-    pub(crate) fn of_drop(facts: &DropFacts) -> Self {
-        match opened(&facts.flow, facts.tcp_flags()) {
-            (_, false) => Self::Unknown,
-            (flow, true) if flow == facts.flow => Self::Destination,
-            (_, true) => Self::Source,
+impl<'a> Names<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, lookups: &'a mut u64) -> Self {
+        Self { cluster, lookups }
+    }
+
+    /// Returns who was at an end of a flow at that time. `is_server` only where it is certain that
+    /// the other end opened the flow.
+    fn of(
+        &mut self,
+        flow: &Flow,
+        (ip, port): SocketAddress,
+        is_server: bool,
+        at: SystemTime,
+    ) -> Name {
+        *self.lookups += 1;
+        self.cluster.name(&End {
+            ip,
+            port,
+            protocol: Protocol::of_flow(flow.proto),
+            at,
+            asked: is_server,
+        })
+    }
+}
+
+/// A dropped packet among the cluster's objects.
+pub(crate) struct DropScene<'a> {
+    pub(crate) scene: Scene<'a>,
+    /// Whether the packet went from server to client.
+    is_reply: bool,
+}
+
+impl<'a> DropScene<'a> {
+    pub(crate) fn of(facts: &DropFacts, names: &mut Names<'a>) -> Self {
+        let (flow, is_opening) = opened(&facts.flow, facts.tcp_flags());
+        let at = facts.at;
+        let is_reply = flow != facts.flow;
+        // Of a reply, it is the client's address before SNAT was undone.
+        let original = facts
+            .original_dst
+            .filter(|_| flow.dst == facts.flow.dst)
+            .map(|(ip, port)| (names.of(&flow, (ip, port), is_opening, at), port));
+        let scene = Scene {
+            cluster: names.cluster,
+            is_opening,
+            outer: facts.outer,
+            src: names.of(&flow, (flow.src, flow.sport), false, at),
+            dst: names.of(&flow, (flow.dst, flow.dport), is_opening, at),
+            asked_for: original,
+            outcome: None,
+            arrived: false,
+            flow,
+        };
+        Self { scene, is_reply }
+    }
+
+    /// Who was at the source and at the destination of the packet.
+    pub(crate) fn into_ends(self) -> (Name, Name) {
+        let Scene { src, dst, .. } = self.scene;
+        match self.is_reply {
+            true => (dst, src),
+            false => (src, dst),
         }
     }
 }
 
-/// Who was at an end of a flow; `asked` where it is certain that the other end opened it.
-pub(crate) fn name(
-    cluster: &Cluster,
-    flow: &Flow,
-    (ip, port): (IpAddr, Option<u16>),
-    asked: bool,
-    at: SystemTime,
-) -> Name {
-    cluster.name(&End {
-        ip,
-        port,
-        protocol: Protocol::of_flow(flow.proto),
-        at,
-        asked,
-    })
+/// Who is at the ends of an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct AttemptEnds {
+    pub(crate) client: Name,
+    /// Whose address the client used.
+    pub(crate) requested: Name,
+    /// Who was to answer: behind DNAT, if there was any.
+    pub(crate) server: Name,
 }
 
-/// The scene of a dropped packet.
-pub(crate) fn of_drop<'a>(cluster: &'a Cluster, facts: &DropFacts) -> Scene<'a> {
-    let (flow, is_opening) = opened(&facts.flow, facts.tcp_flags());
-    let at = facts.at;
+impl AttemptEnds {
+    pub(crate) fn of(attempt: &Attempt, at: SystemTime, names: &mut Names<'_>) -> Self {
+        let (client, behind) = (Flow::from(&attempt.flow), server_flow(attempt));
+        let requested = names.of(&client, (client.dst, client.dport), true, at);
+        let is_same = (client.dst, client.dport) == (behind.dst, behind.dport);
+        Self {
+            client: names.of(&client, (client.src, client.sport), false, at),
+            server: match is_same {
+                true => requested.clone(),
+                false => names.of(&behind, (behind.dst, behind.dport), true, at),
+            },
+            requested,
+        }
+    }
+}
+
+/// An attempt among the cluster's objects. `arrived` says whether it was seen to reach its
+/// destination's namespace, or the last interface before it.
+pub(crate) fn of_attempt<'a>(
+    attempt: &Attempt,
+    ends: &AttemptEnds,
+    (outcome, arrived): (Outcome, bool),
+    at: SystemTime,
+    names: &mut Names<'a>,
+) -> Scene<'a> {
+    let flow = server_flow(attempt);
     Scene {
-        cluster,
-        is_opening,
-        outer: facts.outer,
-        src: name(cluster, &flow, (flow.src, flow.sport), false, at),
-        dst: name(cluster, &flow, (flow.dst, flow.dport), is_opening, at),
-        // Of a reply, it is the client's address before SNAT was undone.
-        asked_for: facts
-            .original_dst
-            .filter(|_| flow.dst == facts.flow.dst)
-            .map(|(ip, port)| (name(cluster, &flow, (ip, port), is_opening, at), port)),
-        outcome: None,
-        arrived: false,
+        cluster: names.cluster,
+        is_opening: true,
+        outer: attempt
+            .last_hop()
+            .and_then(|hop| hop.outer.as_ref())
+            .map(Flow::from),
+        src: ends.client.clone(),
+        dst: ends.server.clone(),
+        asked_for: attempt
+            .original_dst()
+            .map(|(ip, port)| (names.of(&flow, (ip, port), true, at), port)),
+        outcome: Some(outcome),
+        arrived,
         flow,
     }
 }
 
-/// The scene of an attempt. `arrived` says whether it was seen at its destination's door.
-pub(crate) fn of_attempt<'a>(
-    cluster: &'a Cluster,
-    attempt: &AttemptReport,
-    outcome: Outcome,
-    arrived: bool,
-) -> Scene<'a> {
-    let at = attempt.ts;
-    let behind = attempt.translated.as_ref().unwrap_or(&attempt.flow);
-    let flow = Flow {
+/// The flow from the client to whoever was to answer, behind DNAT.
+fn server_flow(attempt: &Attempt) -> Flow {
+    let last = attempt.last_hop().map_or(attempt.flow, |hop| hop.flow);
+    let behind = Flow::from(&last);
+    Flow {
         dst: behind.dst,
         dport: behind.dport,
-        ..attempt.flow
-    };
-    let last = attempt.hops.last();
-    Scene {
-        cluster,
-        is_opening: true,
-        outer: last.and_then(|hop| hop.outer),
-        src: name(cluster, &flow, (flow.src, flow.sport), false, at),
-        dst: name(cluster, &flow, (flow.dst, flow.dport), true, at),
-        asked_for: attempt
-            .original_dst
-            .map(|(ip, port)| (name(cluster, &flow, (ip, port), true, at), port)),
-        outcome: Some(outcome),
-        arrived,
-        flow,
+        ..Flow::from(&attempt.flow)
     }
 }
 
@@ -124,6 +172,8 @@ fn opened(flow: &Flow, tcp_flags: Option<TcpFlags>) -> (Flow, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn flow(sport: u16, dport: u16) -> Flow {

@@ -4,12 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use tracer_common::filter::Member;
 
+use super::effect::Effect;
 use crate::{
-    cli::{
-        endpoint::Endpoint,
-        filter,
-        options::{Proto, TraceConfig},
-    },
+    cli::{Proto, endpoint::Endpoint, filter},
     cluster::{
         live::Cluster,
         objects::ObjectName,
@@ -24,13 +21,15 @@ use crate::{
 const LISTED: usize = 4;
 
 /// The ends of the filter that go by name.
-pub(crate) struct Named<'a> {
-    ends: Vec<End<'a>>,
+#[derive(Debug)]
+pub(crate) struct FilterNames {
+    ends: Vec<End>,
     protocol: Option<Protocol>,
 }
 
-struct End<'a> {
-    name: &'a Endpoint,
+#[derive(Debug)]
+struct End {
+    name: Endpoint,
     id: ObjectName,
     kind: Kind,
     side: u16,
@@ -39,29 +38,27 @@ struct End<'a> {
     entries: HashMap<Member, u32>,
 }
 
-/// What has changed.
+/// What has changed about the ends.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+struct Changes {
     /// Entries that are new in the kernel's sets, or have another value.
-    pub(crate) put: Vec<(Member, u32)>,
+    put: Vec<(Member, u32)>,
     /// Entries that are to go.
-    pub(crate) gone: Vec<Member>,
-    /// What to tell the user, a sentence each.
-    pub(crate) notes: Vec<String>,
+    gone: Vec<Member>,
+    /// What the user should know, a sentence each.
+    notes: Vec<String>,
 }
 
-impl<'a> Named<'a> {
-    pub(crate) fn of(config: &'a TraceConfig) -> Self {
-        let ends = [
-            (Member::TO, config.to.as_ref()),
-            (Member::FROM, config.from.as_ref()),
-        ];
+impl FilterNames {
+    /// Those among both ends of a filter that are names.
+    pub(crate) fn of(to: Option<&Endpoint>, from: Option<&Endpoint>, proto: Proto) -> Self {
+        let ends = [(Member::TO, to), (Member::FROM, from)];
         Self {
             ends: ends
                 .into_iter()
                 .filter_map(|(side, name)| End::new(side, name?))
                 .collect(),
-            protocol: match config.proto {
+            protocol: match proto {
                 Proto::Tcp => Some(Protocol::Tcp),
                 Proto::Udp => Some(Protocol::Udp),
                 Proto::Icmp | Proto::Any => None,
@@ -69,8 +66,16 @@ impl<'a> Named<'a> {
         }
     }
 
-    /// Looks all names up.
-    pub(crate) fn look(&mut self, cluster: &Cluster) -> Changes {
+    /// Looks all names up, and has the kernel's sets follow.
+    pub(super) fn follow(&mut self, cluster: &Cluster, effects: &mut Vec<Effect>) {
+        let Changes { put, gone, notes } = self.look(cluster);
+        if !put.is_empty() || !gone.is_empty() {
+            effects.push(Effect::Members { put, gone });
+        }
+        effects.extend(notes.into_iter().map(Effect::Note));
+    }
+
+    fn look(&mut self, cluster: &Cluster) -> Changes {
         let mut changes = Changes::default();
         for end in &mut self.ends {
             end.look(cluster, self.protocol, &mut changes);
@@ -81,7 +86,7 @@ impl<'a> Named<'a> {
     /// Whether every name has all its addresses, as far as can be told.
     pub(crate) fn is_resolved(&self) -> bool {
         let complete =
-            |end: &End<'_>| matches!(&end.resolved, Resolved::Members(members) if members.complete);
+            |end: &End| matches!(&end.resolved, Resolved::Members(members) if members.complete);
         self.ends.iter().all(complete)
     }
 
@@ -102,16 +107,15 @@ impl<'a> Named<'a> {
 
     /// Where a name is, for reading; `None` if it is no name.
     pub(crate) fn whereabouts(&self, name: &Endpoint) -> Option<String> {
-        let end = self.ends.iter().find(|end| end.name == name)?;
+        let end = self.ends.iter().find(|end| end.name == *name)?;
         Some(match end.sockets.len() {
             0 => "no address yet".to_owned(),
             _ => list(&end.sockets),
         })
     }
 
-    /// Why a trace cannot start: a name that does not exist, or will never match. `silent` are the
-    /// sources that have not told all they know.
-    pub(crate) fn refusal(
+    /// Why a trace cannot start: see [`super::Engine::refusal`].
+    pub(super) fn refusal(
         &self,
         cluster: &Cluster,
         started: &[Source],
@@ -122,8 +126,8 @@ impl<'a> Named<'a> {
     }
 }
 
-impl<'a> End<'a> {
-    fn new(side: u16, name: &'a Endpoint) -> Option<Self> {
+impl End {
+    fn new(side: u16, name: &Endpoint) -> Option<Self> {
         let (kind, id) = match name {
             Endpoint::Net { .. } | Endpoint::Port(_) => return None,
             Endpoint::Pod {
@@ -134,7 +138,7 @@ impl<'a> End<'a> {
             } => (Kind::Service, ObjectName::new(namespace, name)),
         };
         Some(Self {
-            name,
+            name: name.clone(),
             id,
             kind,
             side,
@@ -145,7 +149,7 @@ impl<'a> End<'a> {
     }
 
     fn look(&mut self, cluster: &Cluster, protocol: Option<Protocol>, changes: &mut Changes) {
-        let resolved = resolve(cluster.view(), self.name, protocol);
+        let resolved = resolve(cluster.view(), &self.name, protocol);
         let sockets = match &resolved {
             Resolved::Members(members) => members.sockets.clone(),
             // What is sent to somebody who is gone is what such a trace is for.
@@ -170,7 +174,7 @@ impl<'a> End<'a> {
     }
 
     fn tell(&self, resolved: &Resolved, sockets: &BTreeSet<Socket>, notes: &mut Vec<String>) {
-        let name = self.name;
+        let name = &self.name;
         let was_there = matches!(self.resolved, Resolved::Members(_));
         let what = match resolved {
             Resolved::Members(members) => {
@@ -203,7 +207,7 @@ impl<'a> End<'a> {
     }
 
     fn moved(&self, sockets: &BTreeSet<Socket>) -> String {
-        let name = self.name;
+        let name = &self.name;
         let new: BTreeSet<_> = sockets.difference(&self.sockets).copied().collect();
         let gone: BTreeSet<_> = self.sockets.difference(sockets).copied().collect();
         if sockets.len() == new.len() {

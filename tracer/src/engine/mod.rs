@@ -1,18 +1,189 @@
-//! Tracking, folding, judging and naming: what a running trace knows, and what it makes of each
-//! event.
+//! Tracking, folding, judging and naming, without I/O: what a running trace knows, and what it makes
+//! of each input.
+//!
+//! [`Engine::handle`] takes an [`Input`] and the time, and returns [`Effect`]s: questions to ask,
+//! reports to show. It reads no clock and waits for nothing, so that a recorded trace can be played
+//! again, and a test can say what happens when.
+//!
+//! - `input`, `effect`: what goes in and what comes out
+//! - `drops`: which drops are shown; made of `fold` (alike ones become one record), `judge` (the
+//!   verdict) and `node_facts` (what the node says)
+//! - `attempts`: what is seen of attempts, and what decides them; made of `table`, `attempt`,
+//!   `silence` (what the node is asked), `outcomes` (the verdict) and `tunnel_stats`
+//! - `cluster_context`: who is at the ends of a flow; `filter_names`: the ends of the filter that go
+//!   by name
+//! - `knowledge`: what is known of the cluster, the interfaces, and of what the probes cannot see;
+//!   `queries`: the open questions; `losses`: what was lost
 
 pub mod attempt;
-pub mod attempt_record;
-pub(crate) mod cluster_context;
-pub(crate) mod filter_names;
-pub mod fold;
-pub(crate) mod in_flight;
-pub(crate) mod listener_check;
-pub(crate) mod neighbor_check;
-pub(crate) mod outcomes;
+mod attempt_report;
+mod attempts;
+mod cluster_context;
+mod drops;
+mod effect;
+mod filter_names;
+mod fold;
+mod input;
+mod interfaces;
+mod judge;
+mod knowledge;
+mod losses;
+mod node_facts;
+mod outcomes;
 #[cfg(test)]
 mod properties;
-pub(crate) mod queries;
-pub(crate) mod session;
+mod queries;
+mod silence;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod tunnel_stats;
+
+use self::{
+    attempts::Attempts, drops::Drops, judge::Work, knowledge::Knowledge, losses::Losses,
+    queries::Purpose,
+};
+pub(crate) use self::{
+    drops::DropOptions,
+    effect::{Effect, MapQuery},
+    filter_names::FilterNames,
+    input::{Input, MapAnswer},
+    queries::QueryId,
+};
+use crate::{
+    cluster::update::Source,
+    decode::event::Event,
+    kernel::clock::Clock,
+    model::Report,
+    node::query::Answer,
+    report::accounts::{DropTotals, Totals},
+};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, which the kernel programs read too.
+pub(crate) type Nanos = u64;
+const MILLISECOND: Nanos = 1_000_000;
+const SECOND: Nanos = 1_000 * MILLISECOND;
+
+/// What the engine is to do.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) drops: DropOptions,
+    /// How long a SYN or a DNS query may go unanswered.
+    pub(crate) timeout: Nanos,
+    /// The ends of the filter that go by name.
+    pub(crate) names: FilterNames,
+    /// What keeps the probes from seeing everything, a sentence each.
+    pub(crate) blind_spots: Vec<String>,
+    pub(crate) clock: Clock,
+}
+
+/// What a running trace knows.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    knowledge: Knowledge,
+    names: FilterNames,
+    drops: Drops,
+    attempts: Attempts,
+    losses: Losses,
+}
+
+impl Engine {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            knowledge: Knowledge::new(settings.clock, settings.blind_spots),
+            names: settings.names,
+            drops: Drops::new(settings.drops),
+            attempts: Attempts::new(settings.timeout),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Takes one input. Returns what is to be done, in this order.
+    pub(crate) fn handle(&mut self, input: Input, now: Nanos) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Self {
+            knowledge,
+            drops,
+            attempts,
+            losses,
+            names,
+        } = self;
+        let cx = &mut knowledge.context(now, &mut effects);
+        match input {
+            Input::Event(Event::Drop { facts, count }) => {
+                let judged = drops.received(*facts, count, |facts| attempts.own(facts), cx);
+                attempts.dropped(judged, cx);
+            }
+            Input::Event(Event::Sighting(sighting)) => attempts.sighted(&sighting, cx),
+            Input::Event(Event::Retransmit(event)) => attempts.retransmitted(&event, cx),
+            Input::Map(MapAnswer::Counts(exact)) => drops.counted(&exact, cx),
+            Input::Map(MapAnswer::AllCounts(exact)) => drops.reconcile(exact, cx),
+            Input::Map(MapAnswer::EarlyHops(key, early)) => attempts.preceded(&key, &early),
+            Input::Map(MapAnswer::Forgotten(kinds)) => drops.forgotten(&kinds),
+            Input::Answer(id, answer) => match (cx.queries.close(id), answer) {
+                (Some(Purpose::Drops(subject)), answer) => {
+                    let judged = drops.answered(subject, answer.and_then(Answer::about_drop), cx);
+                    attempts.dropped(judged, cx);
+                }
+                (Some(purpose), answer) => attempts.answered(purpose, answer, cx),
+                (None, _) => {}
+            },
+            Input::Cluster(updates) => {
+                knowledge.learn(updates, now, &mut effects);
+                names.follow(&knowledge.cluster, &mut effects);
+            }
+            Input::Netns(names) => knowledge.netns.learn(names),
+            Input::Interfaces { changes, unwatched } => knowledge.see(changes, unwatched),
+            Input::Tick(tallies) => {
+                drops.tick(cx);
+                losses.tick(tallies, cx);
+                attempts.tick(cx);
+            }
+            Input::Detached(tallies) => {
+                losses.tick(tallies, cx);
+                let until = now;
+                cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));
+            }
+            Input::Finish => {
+                let judged = drops.give_up(cx);
+                attempts.dropped(judged, cx);
+                attempts.finish(cx);
+                let (drops, kernel) = (drops.totals(), losses.tallies());
+                let summary = cx.accounts.close(Totals {
+                    at: cx.clock.wall(now),
+                    drops: DropTotals {
+                        all: drops.all.saturating_add(kernel.uncounted),
+                        ..drops
+                    },
+                    lost: cx.visibility.lost,
+                    malformed: kernel.malformed,
+                    untracked: attempts.untracked(),
+                    tls: attempts.tls(),
+                });
+                cx.report(Report::Summary(summary));
+            }
+        }
+        effects
+    }
+
+    /// Whether drops wait for answers of the node: at the end, these are worth waiting for.
+    pub(crate) fn awaits_node(&self) -> bool {
+        self.knowledge.queries.about_drops() > 0
+    }
+
+    /// The ends of the filter that go by name.
+    pub(crate) fn names(&self) -> &FilterNames {
+        &self.names
+    }
+
+    /// Why a trace cannot start: a name that does not exist, or will never match. `silent` are the
+    /// sources that have not reported all they know.
+    pub(crate) fn refusal(&self, started: &[Source], silent: &[Source]) -> Option<String> {
+        self.names.refusal(&self.knowledge.cluster, started, silent)
+    }
+
+    /// How much work the drops so far were.
+    pub(crate) fn work(&self) -> Work {
+        self.drops.work()
+    }
+}

@@ -1,195 +1,146 @@
-//! When the fate of an attempt is told: what its packets decide at once, what silence decides after
-//! the timeout.
-
-use anyhow::Result;
+//! The outcome of an attempt: judged from what was seen of it, and reported once.
 
 use super::{
-    cluster_context::{self, Asked},
-    in_flight::{Answer, Facts},
-    session::Session,
+    attempt::Attempt,
+    attempt_report::{Conclusion, report},
+    attempts::Attempts,
+    cluster_context::{self, AttemptEnds, Names},
+    knowledge::Context,
+    silence::Found,
+    tunnel_stats::Path,
 };
 use crate::{
     decode::sighting::Key,
-    engine::{
-        attempt::Attempt,
-        attempt_record::{self, Fate},
+    model::Outcome,
+    net::Kind,
+    verdict::{
+        attempts::{self as judge, AttemptContext},
+        cluster::refine,
     },
-    kernel::clock::monotonic_nanos,
-    model::{AttemptReport, Outcome, Report},
-    net::Inventory,
-    verdict::{attempts as judge, attempts::Surroundings, cluster::refine},
 };
 
-/// How long the drop behind a refusal is waited for, in nanoseconds: a rule that rejects sends its
-/// answer first and frees the packet then, and the node may be asked about that.
-const DROP_FOLLOWS: u64 = 900_000_000;
-
-impl Session<'_> {
-    /// Looks at what the clock decides.
-    pub(crate) fn tick_fates(&mut self, inventory: &Inventory) -> Result<()> {
-        let now = monotonic_nanos();
-        self.tell_refusals(now, inventory)?;
-        self.fates.forget_readings();
-        for key in self.fates.table.early(now) {
-            self.ask_before(key, inventory);
-        }
-        for key in self.fates.table.expired(now) {
-            if self.fates.is_open(&key) && !self.ask_facts(&key, inventory) {
-                self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an answer of the node.
-    pub(crate) fn answered(&mut self, answer: Answer, inventory: &Inventory) -> Result<()> {
-        match answer {
-            Answer::Before(key, Some(found)) => {
-                self.fates.before.insert(key, found);
-            }
-            Answer::Before(_, None) => {}
-            Answer::Facts(key, facts) => {
-                if self.fates.is_open(&key) {
-                    self.tell(&key, Outcome::Unanswered, *facts, inventory)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the fate of an attempt that the last event may have decided.
-    pub(crate) fn tell_if_decided(&mut self, key: &Key, inventory: &Inventory) -> Result<()> {
-        let Some(attempt) = self.fates.table.get(key) else {
-            return Ok(());
-        };
-        let Some(outcome) = attempt.outcome() else {
-            return Ok(());
-        };
-        let refused_here = matches!(outcome, Outcome::Refused | Outcome::Rejected)
-            && attempt.reply_is_local()
-            && attempt.told != Some(outcome);
-        if refused_here && attempt.deciding_drop(outcome).is_none() {
-            let until = monotonic_nanos() + DROP_FOLLOWS;
-            if !self
-                .fates
-                .refused_here
-                .iter()
-                .any(|(_, waiting)| waiting == key)
-            {
-                self.fates.refused_here.push((until, key.clone()));
-            }
-            return Ok(());
-        }
-        self.tell(key, outcome, Facts::default(), inventory)
-    }
-
-    /// Tells of those refusals whose drop did not come.
-    fn tell_refusals(&mut self, now: u64, inventory: &Inventory) -> Result<()> {
-        let due = self
-            .fates
-            .refused_here
-            .extract_if(.., |(until, _)| *until <= now);
-        for (_, key) in due.collect::<Vec<_>>() {
-            if let Some(outcome) = self.fates.table.get(&key).and_then(Attempt::outcome) {
-                self.tell(&key, outcome, Facts::default(), inventory)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the fate of an attempt, unless the same was told before.
-    fn tell(
+impl Attempts {
+    /// Reports the outcome of an attempt, unless the same was reported before.
+    pub(super) fn report(
         &mut self,
         key: &Key,
         outcome: Outcome,
-        facts: Facts,
-        inventory: &Inventory,
-    ) -> Result<()> {
-        let Some(attempt) = self.fates.table.get(key) else {
-            return Ok(());
+        found: Found,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(attempt) = self.table.get(key) else {
+            return;
         };
-        if attempt.told == Some(outcome) {
-            return Ok(());
+        if attempt.reported == Some(outcome) {
+            return;
         }
-        let (way, others) = self.fates.company(key, attempt, inventory);
-        let around = Surroundings {
-            listener: facts.listener,
-            silent_hop: facts.silent_hop,
-            others,
-            ..self.fates.surroundings(attempt, inventory)
-        };
-        let arrived = around.has_arrived(attempt);
-        // Its verdict is that drop's own, which was counted with the drop.
-        let counted = attempt.deciding_drop(outcome).is_some();
-        let at = match outcome {
-            Outcome::Unanswered | Outcome::Stalled => monotonic_nanos(),
-            _ => attempt_record::decided_at(attempt),
-        };
-        let mut verdict = judge::judge(attempt, outcome, &around);
+        let path = path(attempt, cx);
+        let context = self.context(key, attempt, path, found, cx);
+        let at = cx.clock.wall(attempt.first_at);
+        let mut names = Names::new(cx.cluster, &mut self.name_lookups);
+        let ends = AttemptEnds::of(attempt, at, &mut names);
+        // A drop's verdict was sharpened when the drop was judged.
+        let is_of_drop = attempt.deciding_drop(outcome).is_some();
+        let mut verdict = judge::judge(attempt, outcome, &context);
         // What the node was asked about it is of the last namespace that it reached.
-        let netns = self
-            .names
-            .place(attempt.last_hop().map(|hop| hop.place.netns));
+        let netns = attempt.last_hop().map(|hop| hop.place.netns);
+        let netns = cx.netns.of_fix(netns);
         for fix in verdict.iter_mut().flat_map(|verdict| &mut verdict.fix) {
             fix.resolve(&netns);
         }
-        let fate = Fate {
+        if !is_of_drop {
+            let arrived = context.has_arrived(attempt);
+            verdict = verdict.map(|verdict| {
+                let fate = (outcome, arrived);
+                let scene = cluster_context::of_attempt(attempt, &ends, fate, at, &mut names);
+                refine(verdict, &scene)
+            });
+        }
+        let decided_at = match outcome {
+            Outcome::Unanswered | Outcome::Stalled => cx.now,
+            _ => attempt
+                .last_reply_hop()
+                .map_or(attempt.first_at, |hop| hop.at),
+        };
+        let conclusion = Conclusion {
             outcome,
             by: judge::sender(attempt),
             verdict,
-            at,
+            at: decided_at,
+            ends,
         };
-        let mut record =
-            attempt_record::record(key, attempt, fate, &self.fates.clock, &mut self.names);
-        self.name_ends(&mut record);
-        // A drop's verdict was sharpened when the drop was judged.
-        if !counted && let Some(verdict) = record.verdict.take() {
-            let scene = cluster_context::of_attempt(&self.cluster, &record, outcome, arrived);
-            record.verdict = Some(refine(verdict, &scene));
+        let report = report(key, attempt, conclusion, cx);
+        if let Some(path) = path {
+            self.tunnels.count(key, path, outcome, cx.now);
         }
-        if let Some(way) = way {
-            self.fates.ways.told(key, way, outcome, monotonic_nanos());
+        if let Some(attempt) = self.table.get_mut(key) {
+            attempt.reported = Some(outcome);
         }
-        let told = self
-            .fates
-            .table
-            .get_mut(key)
-            .and_then(|attempt| attempt.told.replace(outcome));
-        if let Some(before) = told
-            && let Some(count) = self.summary.attempts.get_mut(&before)
-        {
-            *count -= 1;
-        }
-        *self.summary.attempts.entry(outcome).or_default() += 1;
-        self.summary.attempts.retain(|_, count| *count > 0);
-        if let Some(verdict) = &record.verdict
-            && !counted
-        {
-            self.tally(verdict, 1);
-        }
-        self.print(&Report::Attempt(Box::new(record)))
+        cx.report_attempt(report, is_of_drop);
     }
 
-    /// Who opened it, and who was to answer: behind DNAT, if there was any.
-    fn name_ends(&self, record: &mut AttemptReport) {
-        let (src, asked_for) = self.ends(&record.flow, Asked::Destination, record.ts);
-        let behind = record.translated.as_ref().unwrap_or(&record.flow);
-        let (_, dst) = self.ends(behind, Asked::Destination, record.ts);
-        record.src_pod = src.pod();
-        record.src_owner = src.words();
-        record.dst_pod = dst.pod();
-        record.dst_owner = asked_for.words().or_else(|| dst.words());
-    }
-
-    /// At the end: what is past its timeout, or was never answered and cannot be any more.
-    pub(crate) fn tell_the_rest(&mut self, inventory: &Inventory) -> Result<()> {
-        let now = monotonic_nanos();
-        self.tell_refusals(u64::MAX, inventory)?;
-        for key in self.fates.table.expired(now) {
-            if self.fates.is_open(&key) {
-                self.tell(&key, Outcome::Unanswered, Facts::default(), inventory)?;
-            }
+    /// What is around the attempt's last hop.
+    fn context(
+        &self,
+        key: &Key,
+        attempt: &Attempt,
+        path: Option<Path>,
+        found: Found,
+        cx: &Context<'_>,
+    ) -> AttemptContext {
+        // The gap is behind the last hop of what came back, if anything did.
+        let last = attempt.last_reply_hop().or_else(|| attempt.last_hop());
+        let interface = last.and_then(|hop| cx.interfaces.get(hop.place.netns, hop.place.ifindex));
+        let Found {
+            listener,
+            silent_hop,
+        } = found;
+        AttemptContext {
+            blind_spots: cx.visibility.blind_spots(),
+            lost: cx.visibility.lost - attempt.lost_before,
+            last_interface: interface.map(|interface| judge::Interface {
+                kind: kind_name(&interface.link.kind).to_owned(),
+                leads_off: interface.is_uplink,
+            }),
+            destination_is_local: last
+                .is_some_and(|hop| cx.interfaces.is_local(hop.place.netns, hop.flow.dst.into())),
+            listener,
+            silent_hop,
+            others: match path {
+                Some(Path::Tunnel(remote)) => self.tunnels.others(key, remote, cx.now),
+                _ => None,
+            },
         }
-        Ok(())
+    }
+}
+
+/// The path that an attempt took, as far as others may have taken it too.
+fn path(attempt: &Attempt, cx: &Context<'_>) -> Option<Path> {
+    Path::of(attempt, |netns, ifindex| {
+        let interface = cx.interfaces.get(netns, ifindex);
+        interface.is_none_or(|interface| interface.is_uplink)
+    })
+}
+
+fn kind_name(kind: &Kind) -> &str {
+    match kind {
+        Kind::Physical => "physical",
+        Kind::Loopback => "loopback",
+        Kind::Veth => "veth",
+        Kind::Bridge(_) => "bridge",
+        Kind::Vxlan(_) => "VXLAN",
+        Kind::Geneve(_) => "Geneve",
+        Kind::Ipip => "IP-in-IP",
+        Kind::Gre => "GRE",
+        Kind::Tun => "tun",
+        Kind::Vlan { .. } => "VLAN",
+        Kind::Bond => "bond",
+        Kind::Wireguard => "WireGuard",
+        Kind::Dummy => "dummy",
+        Kind::Netkit => "netkit",
+        Kind::Macvlan(_) => "macvlan",
+        Kind::Ipvlan => "ipvlan",
+        Kind::Vrf { .. } => "vrf",
+        Kind::Other(name) => name,
     }
 }

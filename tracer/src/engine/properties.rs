@@ -7,26 +7,14 @@ use proptest::{
     collection::vec, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
 };
 use tracer_common::event::{
-    DropEvent, EARLY_HOPS, EarlyHop, EarlyHops, Event, RetransmitEvent, SightingEvent, kind,
+    DropEvent, EARLY_HOPS, EarlyHop, EarlyHops, RetransmitEvent, SightingEvent, kind,
 };
 
+use super::{Effect, Engine, Input, MapAnswer, MapQuery, Nanos, tests};
 use crate::{
-    decode::{
-        drop::Decoder,
-        noise,
-        sighting::{Key, Sighting},
-    },
-    engine::{
-        attempt::Attempt,
-        attempt_record::{self, Fate},
-        table::Table,
-    },
-    kernel::clock::Clock,
-    model::{Outcome, Report},
-    net::netns::NetnsNames,
-    node::facts::NodeFacts,
+    decode::drop::Decoder,
+    kernel::{clock::Clock, probes::Tallies},
     sink::{Detail, Format, Printer, Style},
-    verdict::{self, attempts::Surroundings},
 };
 
 /// A TCP segment of a handshake, so that some sightings find each other: the numbers are few.
@@ -114,85 +102,58 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A trace without a kernel: what `Session` makes of events, as far as that is plain code.
+/// A trace without a kernel, which prints what the engine reports.
 struct Rehearsal {
     decoder: Decoder,
-    table: Table,
-    names: NetnsNames,
+    engine: Engine,
+    early: Vec<EarlyHop>,
     printers: [Printer<Vec<u8>>; 2],
 }
 
 impl Rehearsal {
     fn new() -> Self {
-        let printer = |format| {
-            Printer::new(
-                Vec::new(),
-                format,
-                Style::plain(),
-                Detail {
-                    verbose: true,
-                    answered: true,
-                },
-            )
+        let decoder = Decoder::new(Default::default(), Default::default(), Clock::now());
+        let detail = Detail {
+            verbose: true,
+            answered: true,
         };
+        let printer = |format| Printer::new(Vec::new(), format, Style::plain(), detail);
         Self {
-            decoder: Decoder::new(Default::default(), Default::default(), Clock::now()),
-            table: Table::new(1_000_000_000),
-            names: NetnsNames::default(),
+            engine: Engine::new(tests::settings()),
+            decoder,
+            early: Vec::new(),
             printers: [Format::Text, Format::Json].map(printer),
         }
     }
 
-    fn take(&mut self, bytes: &[u8], early: Vec<EarlyHop>) {
-        let moved = match Event::from_bytes(bytes) {
-            None => None,
-            Some(Event::Drop(event)) => {
-                let facts = self.decoder.event(&event);
-                let _ = noise::explain(&facts);
-                let verdict = verdict::drop::judge(&facts, &NodeFacts::default());
-                self.table.dropped(&facts, &verdict)
+    fn take(&mut self, bytes: &[u8], now: Nanos) {
+        if let Ok(Some(event)) = self.decoder.decode(bytes) {
+            self.feed(Input::Event(event), now);
+        }
+    }
+
+    fn feed(&mut self, input: Input, now: Nanos) {
+        for effect in self.engine.handle(input, now) {
+            match effect {
+                Effect::Ask(id, _) => self.feed(Input::Answer(id, None), now),
+                Effect::Read(MapQuery::EarlyHops(key)) => {
+                    let early = MapAnswer::EarlyHops(key, self.early.clone());
+                    self.feed(Input::Map(early), now);
+                }
+                Effect::Report(report) => {
+                    for printer in &mut self.printers {
+                        let _ = printer.print(&report).expect("a vector takes everything");
+                    }
+                }
+                _ => {}
             }
-            Some(Event::Sighting(event)) => Sighting::decode(&event)
-                .and_then(|sighting| self.table.sighted(&sighting, 0, |_| early)),
-            Some(Event::Retransmit(event)) => self.table.retransmitted(&event),
-        };
-        if let Some(key) = moved {
-            self.tell(&key);
         }
     }
 
-    fn tell(&mut self, key: &Key) {
-        let Some(attempt) = self.table.get(key) else {
-            return;
-        };
-        let outcome = attempt.outcome().unwrap_or(Outcome::Unanswered);
-        let record = Report::Attempt(Box::new(told(
-            key,
-            attempt,
-            outcome,
-            &self.decoder,
-            &mut self.names,
-        )));
-        for printer in &mut self.printers {
-            let _ = printer.print(&record).expect("a vector takes everything");
-        }
+    fn end(&mut self, now: Nanos) {
+        self.feed(Input::Tick(Tallies::default()), now);
+        self.feed(Input::Finish, now);
     }
-}
-
-fn told(
-    key: &Key,
-    attempt: &Attempt,
-    outcome: Outcome,
-    decoder: &Decoder,
-    names: &mut NetnsNames,
-) -> crate::model::AttemptReport {
-    let fate = Fate {
-        outcome,
-        by: verdict::attempts::sender(attempt),
-        verdict: verdict::attempts::judge(attempt, outcome, &Surroundings::default()),
-        at: attempt_record::decided_at(attempt),
-    };
-    attempt_record::record(key, attempt, fate, &decoder.clock(), names)
 }
 
 proptest! {
@@ -200,17 +161,14 @@ proptest! {
 
     #[test]
     fn no_record_of_the_ring_buffer_makes_it_panic(
-        records in vec(record(), 1..24),
-        now in any::<u64>(),
+        records in vec((record(), any::<u64>()), 1..24),
+        end in any::<u64>(),
     ) {
         let mut rehearsal = Rehearsal::new();
-        for bytes in &records {
-            rehearsal.take(bytes, Vec::new());
+        for (bytes, now) in &records {
+            rehearsal.take(bytes, *now);
         }
-        let due = rehearsal.table.early(now).into_iter().chain(rehearsal.table.expired(now));
-        for key in due.collect::<Vec<_>>() {
-            rehearsal.tell(&key);
-        }
+        rehearsal.end(end);
     }
 
     /// What the map of early hops holds is no better known.
@@ -226,13 +184,16 @@ proptest! {
             len,
             hops: [hop; EARLY_HOPS],
         };
-        Rehearsal::new().take(&packet, hops.of(1).copied().collect());
+        let mut rehearsal = Rehearsal::new();
+        rehearsal.early = hops.of(1).copied().collect();
+        rehearsal.take(&packet, 0);
+        rehearsal.end(u64::MAX);
     }
 }
 
 /// Records of which nothing comes would pass all of the above.
 #[test]
-fn the_records_make_attempts_of_many_fates() {
+fn the_records_make_attempts_of_many_outcomes() {
     let mut runner = TestRunner::deterministic();
     let mut text = String::new();
     for _ in 0..200 {
@@ -242,12 +203,13 @@ fn the_records_make_attempts_of_many_fates() {
             .expect("records")
             .current()
         {
-            rehearsal.take(&bytes, Vec::new());
+            rehearsal.take(&bytes, 0);
         }
+        rehearsal.end(2 * tests::TIMEOUT);
         let [printed, _] = rehearsal.printers.map(Printer::into_inner);
         text += std::str::from_utf8(&printed).expect("text");
     }
-    for fate in ["answered", "refused", "rejected", "unanswered"] {
-        assert!(text.contains(fate), "{fate}");
+    for outcome in ["answered", "refused", "rejected", "unanswered"] {
+        assert!(text.contains(outcome), "{outcome}");
     }
 }

@@ -1,6 +1,9 @@
 //! All attempts, bounded, with their deadlines.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use tracer_common::{
     event::{EarlyHop, RetransmitEvent},
@@ -8,7 +11,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use super::attempt::{Attempt, Lost, OwnDrop, Reply};
+use super::attempt::{Attempt, Lost, OwnDrop, Reply, Step};
 use crate::decode::{
     sighting::{Key, Part, Segment, Sighting},
     tls::{Tls, TlsCounts},
@@ -20,16 +23,13 @@ use crate::{
 
 /// How many attempts are followed at once. One takes about two kilobytes.
 const CAPACITY: usize = 1 << 14;
-/// How long a fate may still be corrected, in nanoseconds: as long as Linux retries a SYN by
+/// How long an outcome may still be corrected, in nanoseconds: as long as Linux retries a SYN by
 /// default, and a little more.
 const CORRECTABLE: u64 = 150_000_000_000;
 /// SYNs without a place that are remembered, so that each counts once however many hops it has.
 const RECENT: usize = 16;
 /// `TCP_ESTABLISHED` of the kernel's UAPI (include/net/tcp_states.h).
 const ESTABLISHED: u32 = 1;
-
-/// What the last call has moved.
-pub type Moved = Option<Key>;
 
 /// All attempts.
 #[derive(Debug)]
@@ -93,16 +93,20 @@ impl Table {
         self.attempts.is_empty()
     }
 
-    /// Takes a sighting. `early` gives the sightings of a new attempt from before it matched;
-    /// `lost` is the number of events lost so far. Gives the attempt that it has moved.
-    pub fn sighted(
-        &mut self,
-        sighting: &Sighting,
-        lost: u64,
-        early: impl FnOnce(&Key) -> Vec<EarlyHop>,
-    ) -> Moved {
+    /// Whether a sighting opens an attempt that is not followed yet.
+    pub fn is_new(&self, sighting: &Sighting) -> bool {
+        let Part::Opens(key, _) = &sighting.part else {
+            return false;
+        };
+        let known = self.attempts.get(key);
+        !known.is_some_and(|known| known.may_be(&sighting.flow))
+    }
+
+    /// Takes a sighting. `lost` is the number of events lost so far. Returns the attempt that it is
+    /// about.
+    pub fn sighted(&mut self, sighting: &Sighting, lost: u64) -> Option<Key> {
         match &sighting.part {
-            Part::Opens(key, dns) => self.opened(key, dns.as_ref(), sighting, lost, early),
+            Part::Opens(key, dns) => self.opened(key, dns.as_ref(), sighting, lost),
             Part::Answers(key, rcode) => self.replied(key, sighting, Reply::Answer(rcode.clone())),
             Part::Refuses(key, _) if self.attempts.contains_key(key) => {
                 self.replied(key, sighting, Reply::Reset)
@@ -128,7 +132,7 @@ impl Table {
         }
     }
 
-    fn settled(&mut self, key: &Key, segment: &Segment, sighting: &Sighting) -> Moved {
+    fn settled(&mut self, key: &Key, segment: &Segment, sighting: &Sighting) -> Option<Key> {
         let Sighting {
             place, at, flow, ..
         } = sighting;
@@ -165,36 +169,38 @@ impl Table {
         dns: Option<&(String, String)>,
         sighting: &Sighting,
         lost: u64,
-        early: impl FnOnce(&Key) -> Vec<EarlyHop>,
-    ) -> Moved {
+    ) -> Option<Key> {
         if let Some(known) = self.attempts.get_mut(key) {
             if known.may_be(&sighting.flow) {
                 known.opened(sighting);
                 return Some(key.clone());
             }
-            // The same number by chance, from somebody else.
+            // Another attempt with the same number, by chance.
             self.remove(key);
         }
         if !self.make_room(sighting.at) {
             self.leave_out(key);
             return None;
         }
-        let mut before: Vec<_> = early(key)
-            .iter()
-            .filter(|hop| hop.at < sighting.at && sighting.at - hop.at < self.timeout)
-            .map(|hop| Sighting::early(hop, sighting.part.clone()))
-            .collect();
-        before.sort_by_key(|sighting| sighting.at);
-        let mut attempt = Attempt::new(sighting, dns.cloned(), lost);
-        if let Some(first) = before.first().filter(|first| attempt.may_be(&first.flow)) {
-            let mut whole = Attempt::new(first, dns.cloned(), lost);
-            for sighting in before[1..].iter().chain([sighting]) {
-                whole.opened(sighting);
-            }
-            attempt = whole;
-        }
+        let attempt = Attempt::new(sighting, dns.cloned(), lost);
         self.insert(key.clone(), attempt);
         Some(key.clone())
+    }
+
+    /// Takes sightings of an attempt's first packet from before it matched the filter.
+    pub fn preceded(&mut self, key: &Key, early: &[EarlyHop]) {
+        let Some(attempt) = self.attempts.get_mut(key) else {
+            return;
+        };
+        let first = attempt.first_at;
+        let is_recent = |hop: &&EarlyHop| hop.at < first && first - hop.at < self.timeout;
+        let steps: Vec<_> = early.iter().filter(is_recent).map(Step::from).collect();
+        let flows: Vec<_> = steps.iter().map(|step| step.flow).collect();
+        if attempt.preceded(steps) && attempt.flow.proto == protocol::TCP {
+            for flow in flows {
+                self.by_flow.insert(flow, key.clone());
+            }
+        }
     }
 
     /// Counts a SYN that is not followed, unless an earlier hop of it was counted.
@@ -209,7 +215,7 @@ impl Table {
         self.recently_untracked.push_back(key.clone());
     }
 
-    fn replied(&mut self, key: &Key, sighting: &Sighting, reply: Reply) -> Moved {
+    fn replied(&mut self, key: &Key, sighting: &Sighting, reply: Reply) -> Option<Key> {
         let attempt = self.attempts.get_mut(key)?;
         let flow = match &reply {
             Reply::Rejection(rejection) => rejection.quoted,
@@ -222,18 +228,19 @@ impl Table {
         Some(key.clone())
     }
 
-    /// Takes a drop, if it is of one of the attempts' packets. Gives the attempt.
-    pub fn dropped(&mut self, facts: &DropFacts, verdict: &Verdict) -> Moved {
-        let (key, lost) = self.owner_of(facts)?;
+    /// Takes a drop, if it is of one of the attempts' packets. Returns the attempt.
+    pub fn dropped(&mut self, facts: Arc<DropFacts>, verdict: Verdict) -> Option<Key> {
+        let (key, lost) = self.owner_of(&facts)?;
         self.attempts.get_mut(&key)?.dropped(OwnDrop {
             lost,
-            facts: facts.clone(),
-            verdict: verdict.clone(),
+            facts,
+            verdict,
         });
         Some(key)
     }
 
-    fn owner_of(&self, facts: &DropFacts) -> Option<(Key, Lost)> {
+    /// The attempt that a dropped packet belongs to, and which of its packets it is.
+    pub fn owner_of(&self, facts: &DropFacts) -> Option<(Key, Lost)> {
         let flow = &facts.key.flow;
         if let Some(tcp) = facts.tcp {
             let has = |flag| tcp.flags & flag != 0;
@@ -268,8 +275,8 @@ impl Table {
         Some((key, Lost::Reply))
     }
 
-    /// Takes a retransmission of data. Gives the attempt.
-    pub fn retransmitted(&mut self, event: &RetransmitEvent) -> Moved {
+    /// Takes a retransmission of data. Returns the attempt.
+    pub fn retransmitted(&mut self, event: &RetransmitEvent) -> Option<Key> {
         if event.state != ESTABLISHED {
             return None;
         }
@@ -353,7 +360,7 @@ impl Table {
         }
     }
 
-    /// Makes room for one more: the oldest whose fate was told goes. `false` if all are open.
+    /// Makes room for one more by evicting the oldest that was reported. `false` if all are open.
     fn make_room(&mut self, now: u64) -> bool {
         /// How many of the oldest are looked at: a flood must not make each SYN search them all.
         const OLDEST: usize = 64;
@@ -361,12 +368,12 @@ impl Table {
             return true;
         }
         self.forget_old(now);
-        let told = self.order.iter().take(OLDEST).position(|key| {
+        let reported = self.order.iter().take(OLDEST).position(|key| {
             self.attempts
                 .get(key)
-                .is_none_or(|attempt| attempt.told.is_some())
+                .is_none_or(|attempt| attempt.reported.is_some())
         });
-        if let Some(at) = told
+        if let Some(at) = reported
             && let Some(key) = self.order.remove(at)
         {
             self.remove(&key);
@@ -407,7 +414,7 @@ mod tests {
         let all = u32::try_from(CAPACITY).unwrap() + LEFT_OUT;
         for isn in 0..all {
             for hop in 1..=3 {
-                table.sighted(&syn(isn, isn.into(), hop), 0, |_| Vec::new());
+                table.sighted(&syn(isn, isn.into(), hop), 0);
             }
         }
         assert_eq!(table.len(), CAPACITY);

@@ -1,4 +1,4 @@
-//! Which way attempts went lately, and how many of each got through: to which remote VTEP, or from
+//! Which path attempts took lately, and how many of each got through: to which remote VTEP, or from
 //! one pod of this node to another.
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
@@ -12,17 +12,17 @@ pub const LATELY: Duration = Duration::from_mins(5);
 /// Attempts that are remembered.
 const CAPACITY: usize = 1 << 10;
 
-/// The way of an attempt's packets, as far as it matters to others.
+/// The path of an attempt's packets, as far as it matters to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Path {
     /// Through a tunnel, to or from this remote end.
     Tunnel(IpAddr),
     /// Neither through a tunnel nor off this node.
     Here,
 }
 
-impl Way {
-    /// The way that an attempt took; `None` where it is neither. `leads_off` says of an interface,
+impl Path {
+    /// The path that an attempt took; `None` where it is neither. `leads_off` says of an interface,
     /// by namespace and index, whether it leads off this node.
     pub fn of(attempt: &Attempt, leads_off: impl Fn(u32, u32) -> bool) -> Option<Self> {
         let tunnelled = attempt.hops.iter().rev().find_map(|hop| {
@@ -71,7 +71,7 @@ pub struct Others {
 
 /// The attempts of late.
 #[derive(Debug, Default)]
-pub struct Ways {
+pub struct TunnelStats {
     /// Oldest first.
     recent: VecDeque<Entry>,
 }
@@ -80,14 +80,14 @@ pub struct Ways {
 struct Entry {
     key: Key,
     at: u64,
-    way: Way,
+    path: Path,
     lost: bool,
 }
 
-impl Ways {
-    /// Takes an attempt whose fate was told at `at` (nanoseconds of `CLOCK_MONOTONIC`), in place of
-    /// what was told of it before. An error that somebody sent says nothing of the way.
-    pub fn told(&mut self, key: &Key, way: Way, outcome: Outcome, at: u64) {
+impl TunnelStats {
+    /// Counts an attempt that was reported at `at` (nanoseconds of `CLOCK_MONOTONIC`), in place of
+    /// what was reported of it before. An ICMP error says nothing of the path.
+    pub fn count(&mut self, key: &Key, path: Path, outcome: Outcome, at: u64) {
         self.recent.retain(|entry| entry.key != *key);
         let lost = match outcome {
             Outcome::Answered | Outcome::Refused => false,
@@ -100,7 +100,7 @@ impl Ways {
         self.recent.push_back(Entry {
             key: key.clone(),
             at,
-            way,
+            path,
             lost,
         });
     }
@@ -114,19 +114,19 @@ impl Ways {
             let recent = recent.take_while(move |entry| now.saturating_sub(entry.at) < lately);
             recent.filter(|entry| entry.key != *key)
         };
-        let losses = |way: Way| {
+        let losses = |path: Path| {
             others()
-                .filter(|entry| entry.way == way)
+                .filter(|entry| entry.path == path)
                 .fold(Losses::default(), |losses, entry| Losses {
                     lost: losses.lost + u64::from(entry.lost),
                     all: losses.all + 1,
                 })
         };
-        let to_remote = losses(Way::Tunnel(remote));
+        let to_remote = losses(Path::Tunnel(remote));
         (to_remote.all > 0).then(|| Others {
             remote,
             to_remote,
-            here: losses(Way::Here),
+            here: losses(Path::Here),
         })
     }
 }
@@ -138,40 +138,40 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const VTEP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn losses(ways: &Ways, of: u32, now: u64) -> Option<([u64; 2], [u64; 2])> {
-        let others = ways.others(&Key::Tcp(of), VTEP, now)?;
+    fn losses(stats: &TunnelStats, of: u32, now: u64) -> Option<([u64; 2], [u64; 2])> {
+        let others = stats.others(&Key::Tcp(of), VTEP, now)?;
         let pair = |losses: Losses| [losses.lost, losses.all];
         Some((pair(others.to_remote), pair(others.here)))
     }
 
     #[test]
     fn an_attempt_is_no_company_to_itself_and_a_correction_counts_once() {
-        let mut ways = Ways::default();
-        let mut told = |key, way, outcome| ways.told(&Key::Tcp(key), way, outcome, SECOND);
-        told(1, Way::Here, Outcome::Answered);
-        told(2, Way::Tunnel(VTEP), Outcome::Unanswered);
-        told(3, Way::Tunnel(VTEP), Outcome::Unanswered);
-        told(3, Way::Tunnel(VTEP), Outcome::Answered);
-        told(4, Way::Tunnel(VTEP), Outcome::Rejected);
-        assert_eq!(losses(&ways, 2, SECOND), Some(([0, 1], [0, 1])));
-        assert_eq!(losses(&ways, 9, SECOND), Some(([1, 2], [0, 1])));
+        let mut stats = TunnelStats::default();
+        let mut count = |key, path, outcome| stats.count(&Key::Tcp(key), path, outcome, SECOND);
+        count(1, Path::Here, Outcome::Answered);
+        count(2, Path::Tunnel(VTEP), Outcome::Unanswered);
+        count(3, Path::Tunnel(VTEP), Outcome::Unanswered);
+        count(3, Path::Tunnel(VTEP), Outcome::Answered);
+        count(4, Path::Tunnel(VTEP), Outcome::Rejected);
+        assert_eq!(losses(&stats, 2, SECOND), Some(([0, 1], [0, 1])));
+        assert_eq!(losses(&stats, 9, SECOND), Some(([1, 2], [0, 1])));
     }
 
     #[test]
     fn what_is_long_ago_does_not_count() {
-        let mut ways = Ways::default();
-        ways.told(&Key::Tcp(1), Way::Tunnel(VTEP), Outcome::Unanswered, 0);
+        let mut stats = TunnelStats::default();
+        stats.count(&Key::Tcp(1), Path::Tunnel(VTEP), Outcome::Unanswered, 0);
         let later = u64::try_from(LATELY.as_nanos()).unwrap();
-        assert_eq!(losses(&ways, 2, later - 1), Some(([1, 1], [0, 0])));
-        assert_eq!(losses(&ways, 2, later), None);
+        assert_eq!(losses(&stats, 2, later - 1), Some(([1, 1], [0, 0])));
+        assert_eq!(losses(&stats, 2, later), None);
     }
 
     #[test]
     fn it_stays_small() {
-        let mut ways = Ways::default();
+        let mut stats = TunnelStats::default();
         for key in 0..2 * u32::try_from(CAPACITY).unwrap() {
-            ways.told(&Key::Tcp(key), Way::Here, Outcome::Answered, 0);
+            stats.count(&Key::Tcp(key), Path::Here, Outcome::Answered, 0);
         }
-        assert_eq!(ways.recent.len(), CAPACITY);
+        assert_eq!(stats.recent.len(), CAPACITY);
     }
 }

@@ -43,14 +43,14 @@ impl Summary {
         let same =
             |found: &&mut VerdictCount| found.point == verdict.point && found.why == verdict.why;
         if let Some(found) = self.verdicts.iter_mut().find(same) {
-            found.count += count;
+            found.count = found.count.saturating_add(count);
             return;
         }
         let is_full = self.verdicts.len() >= VERDICTS;
         let why = if is_full { OTHERS } else { &verdict.why };
         let alike = |found: &&mut VerdictCount| found.point == verdict.point && found.why == why;
         match self.verdicts.iter_mut().find(alike) {
-            Some(found) => found.count += count,
+            Some(found) => found.count = found.count.saturating_add(count),
             None => self.verdicts.push(VerdictCount {
                 point: verdict.point,
                 count,

@@ -79,7 +79,7 @@ impl Subject {
 
 impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
-    pub async fn gather(facts: DropFacts, wants: Wants) -> Self {
+    pub async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let wants_world = wants.around.contains(&Fact::World);
         let (mut found, world) = tokio::join!(Self::gather_inside(facts, wants), async {
             match wants_world {
@@ -91,7 +91,7 @@ impl NodeFacts {
         found
     }
 
-    async fn gather_inside(facts: DropFacts, wants: Wants) -> Self {
+    async fn gather_inside(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };

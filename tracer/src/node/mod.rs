@@ -6,6 +6,7 @@
 //! - [`listener`]: why a listener may have said nothing to a SYN; made of
 //!   [`counters`], [`listeners`], [`syn_queue`] and [`process`]
 //! - [`owner`]: the namespace that has an address
+//! - `query`: all that can be asked, and the answers
 //! - [`facts`]: what is asked about a drop
 //! - [`conntrack`]: how full the table is
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
@@ -26,6 +27,7 @@ pub mod overlay;
 pub mod owner;
 pub mod process;
 pub mod programs;
+pub(crate) mod query;
 pub mod route;
 pub mod rpfilter;
 pub mod ruleset;

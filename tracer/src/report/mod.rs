@@ -1,5 +1,6 @@
 //! What reaches the user, before it is rendered: the records of the JSON contract, and the report of
 //! layers.
 
+pub(crate) mod accounts;
 pub mod layers;
 pub mod record;

@@ -45,9 +45,9 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
     }
 }
 
-/// What the node could say to sharpen the verdict on a drop.
-pub fn wants(facts: &DropFacts) -> Wants {
-    let around: &[Fact] = match judge(facts, &NodeFacts::default()).point {
+/// What the node could say to sharpen the verdict that a drop was given without it.
+pub fn wants(facts: &DropFacts, verdict: &Verdict) -> Wants {
+    let around: &[Fact] = match verdict.point {
         Point::Mtu => &[Fact::Mtu],
         Point::Overlay => &[Fact::Overlay],
         Point::Rpfilter => &[Fact::RpFilter],

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cli::{
         Cli,
-        options::{Config, Mode},
+        options::{Config, Mode, TraceConfig},
     },
     cluster::{
         objects::Pod,
@@ -23,6 +23,10 @@ fn config(args: &[&str]) -> TraceConfig {
         Mode::Trace(config) => *config,
         other => panic!("{other:?}"),
     }
+}
+
+fn names_of(config: &TraceConfig) -> FilterNames {
+    FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto)
 }
 
 fn put(cluster: &mut Cluster, name: &str, ips: &[&str]) {
@@ -84,28 +88,28 @@ impl Sets {
 #[test]
 fn the_sets_follow_the_names() {
     let config = config(&["shop/cart:80", "--from", "shop/web"]);
-    let mut named = Named::of(&config);
+    let mut names = names_of(&config);
     let mut cluster = Cluster::default();
     let mut sets = Sets::default();
     put(&mut cluster, "cart", &["10.244.1.5"]);
     put(&mut cluster, "web", &["10.244.1.6"]);
-    sets.change(named.look(&cluster));
-    assert!(named.is_resolved());
+    sets.change(names.look(&cluster));
+    assert!(names.is_resolved());
     assert_eq!(
         sets.text(),
         "from 10.244.1.6:0*, to 10.244.1.5:0, to 10.244.1.5:80"
     );
-    assert!(sets.change(named.look(&cluster)).is_empty(), "nothing new");
+    assert!(sets.change(names.look(&cluster)).is_empty(), "nothing new");
 
     // A second address, then another pod of that name.
     put(&mut cluster, "cart", &["10.244.1.5", "fd00::5"]);
     assert_eq!(
-        sets.change(named.look(&cluster)),
+        sets.change(names.look(&cluster)),
         ["shop/cart:80 is now also [fd00::5]:80"]
     );
     put(&mut cluster, "cart", &["10.244.1.9"]);
     assert_eq!(
-        sets.change(named.look(&cluster)),
+        sets.change(names.look(&cluster)),
         ["shop/cart:80 is now 10.244.1.9:80"]
     );
     assert_eq!(
@@ -117,30 +121,30 @@ fn the_sets_follow_the_names() {
 #[test]
 fn a_name_that_is_gone_keeps_its_address_until_it_is_another_s() {
     let config = config(&["shop/cart"]);
-    let mut named = Named::of(&config);
+    let mut names = names_of(&config);
     let mut cluster = Cluster::default();
     let mut sets = Sets::default();
     put(&mut cluster, "cart", &["10.244.1.5"]);
-    sets.change(named.look(&cluster));
+    sets.change(names.look(&cluster));
     tell(
         &mut cluster,
         Change::Gone(Kind::Pod, ObjectName::new("shop", "cart")),
     );
     assert_eq!(
-        sets.change(named.look(&cluster)),
+        sets.change(names.look(&cluster)),
         ["shop/cart is gone; the filter keeps its last addresses: 10.244.1.5"]
     );
-    assert!(sets.change(named.look(&cluster)).is_empty(), "said once");
+    assert!(sets.change(names.look(&cluster)).is_empty(), "said once");
     assert_eq!(sets.text(), "to 10.244.1.5:0*");
     put(&mut cluster, "other", &["10.244.1.5"]);
     assert_eq!(
-        sets.change(named.look(&cluster)),
+        sets.change(names.look(&cluster)),
         ["shop/cart is gone, and its addresses are others' now: nothing matches"]
     );
     assert_eq!(sets.text(), "");
     put(&mut cluster, "cart", &["10.244.1.7"]);
     assert_eq!(
-        sets.change(named.look(&cluster)),
+        sets.change(names.look(&cluster)),
         ["shop/cart is now 10.244.1.7"]
     );
     assert_eq!(sets.text(), "to 10.244.1.7:0*");
@@ -149,41 +153,42 @@ fn a_name_that_is_gone_keeps_its_address_until_it_is_another_s() {
 #[test]
 fn why_a_trace_cannot_start() {
     let config = config(&["shop/cart"]);
-    let mut named = Named::of(&config);
+    let mut names = names_of(&config);
     let mut cluster = Cluster::default();
-    named.look(&cluster);
-    let refusal = |named: &Named<'_>, cluster: &Cluster, started: &[Source], silent: &[Source]| {
-        named.refusal(cluster, started, silent).unwrap_or_default()
-    };
-    assert!(refusal(&named, &cluster, &[], &[]).contains("--cluster FILE"));
-    let silent = refusal(&named, &cluster, &[Source::Api], &[Source::Api]);
+    names.look(&cluster);
+    let refusal =
+        |names: &FilterNames, cluster: &Cluster, started: &[Source], silent: &[Source]| {
+            names.refusal(cluster, started, silent).unwrap_or_default()
+        };
+    assert!(refusal(&names, &cluster, &[], &[]).contains("--cluster FILE"));
+    let silent = refusal(&names, &cluster, &[Source::Api], &[Source::Api]);
     assert!(silent.contains("the API server did not answer"), "{silent}");
     assert_eq!(
-        refusal(&named, &cluster, &[Source::Api], &[]),
+        refusal(&names, &cluster, &[Source::Api], &[]),
         "shop/cart is not known: the API server told of no Pods; give an address, or the \
          cluster's objects in a file (--cluster FILE)"
     );
     put(&mut cluster, "card", &["10.244.1.5"]);
-    named.look(&cluster);
-    let some = refusal(&named, &cluster, &[Source::Cri], &[]);
+    names.look(&cluster);
+    let some = refusal(&names, &cluster, &[Source::Cri], &[]);
     assert!(
         some.contains("shop/card; but the container runtime did not"),
         "{some}"
     );
     tell(&mut cluster, Change::All(Kind::Pod, Vec::new()));
     put(&mut cluster, "card", &["10.244.1.5"]);
-    named.look(&cluster);
+    names.look(&cluster);
     assert_eq!(
-        refusal(&named, &cluster, &[Source::Api], &[]),
+        refusal(&names, &cluster, &[Source::Api], &[]),
         "there is no pod shop/cart; the nearest names: shop/card"
     );
 
     // A pod that is still to come: only a live source will tell.
     put(&mut cluster, "cart", &[]);
-    named.look(&cluster);
-    assert_eq!(refusal(&named, &cluster, &[Source::Api], &[]), "");
+    names.look(&cluster);
+    assert_eq!(refusal(&names, &cluster, &[Source::Api], &[]), "");
     assert_eq!(
-        refusal(&named, &cluster, &[Source::File], &[]),
+        refusal(&names, &cluster, &[Source::File], &[]),
         "shop/cart has no address yet, and the files of --cluster cannot tell of a change"
     );
 }
@@ -191,13 +196,13 @@ fn why_a_trace_cannot_start() {
 #[test]
 fn long_lists_are_cut() {
     let config = config(&["shop/cart"]);
-    let mut named = Named::of(&config);
+    let mut names = names_of(&config);
     let mut cluster = Cluster::default();
     let ips = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
     put(&mut cluster, "cart", &ips);
-    named.look(&cluster);
+    names.look(&cluster);
     assert_eq!(
-        named.whereabouts(config.to.as_ref().unwrap()).unwrap(),
+        names.whereabouts(config.to.as_ref().unwrap()).unwrap(),
         "10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4 and 1 more"
     );
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::find;
-use crate::model::{Netns, NetnsName};
+use crate::model::NetnsName;
 
 /// Names of namespaces, as far as they were ever seen.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct NetnsNames {
     /// Namespaces without a name: a storm of drops in one that has gone must not search all
     /// processes again and again.
     nameless: HashSet<u32>,
+    /// What is new since [`NetnsNames::take_news`].
+    news: Vec<(u32, NetnsName)>,
 }
 
 impl NetnsNames {
@@ -32,40 +34,44 @@ impl NetnsNames {
 
     /// Looks again, and keeps what has gone since.
     pub fn refresh(&mut self) {
-        for (inode, name) in processes() {
-            self.names.insert(inode, name);
-        }
+        let mut found = processes();
         // whydrop runs in the host's namespace; so do many processes that say less.
         if let Ok(own) = find::inode(Path::new("/proc/self/ns/net")) {
-            self.names.insert(own, NetnsName::Own);
+            found.insert(own, NetnsName::Own);
         }
-        self.refresh_named();
+        found.extend(named());
+        self.add(found);
     }
 
     /// Looks at the named ones only, which is quick.
     pub fn refresh_named(&mut self) {
-        for (inode, name) in find::named() {
-            self.names.insert(inode, NetnsName::Named(name));
-        }
+        self.add(named());
     }
 
-    /// The namespace's name, if it was ever seen. An unknown one is looked for once more, and once
-    /// only.
-    pub fn find(&mut self, inode: u32) -> Option<&NetnsName> {
+    /// Looks for a namespace once more if it is not known, and once only.
+    pub fn look_for(&mut self, inode: u32) {
         if !self.names.contains_key(&inode) && self.nameless.insert(inode) {
             self.refresh();
         }
-        self.names.get(&inode)
     }
 
-    /// The namespace, as a fix has it.
-    pub fn place(&mut self, inode: Option<u32>) -> Netns {
-        let Some(inode) = inode else {
-            return Netns::Unresolved;
-        };
-        self.find(inode)
-            .map_or(Netns::Nameless(inode), |name| Netns::Known(name.clone()))
+    /// The names that are new since the last call, in order.
+    pub fn take_news(&mut self) -> Vec<(u32, NetnsName)> {
+        std::mem::take(&mut self.news)
     }
+
+    fn add(&mut self, found: impl IntoIterator<Item = (u32, NetnsName)>) {
+        for (inode, name) in found {
+            if self.names.get(&inode) != Some(&name) {
+                self.names.insert(inode, name.clone());
+                self.news.push((inode, name));
+            }
+        }
+    }
+}
+
+fn named() -> impl Iterator<Item = (u32, NetnsName)> {
+    find::named().map(|(inode, name)| (inode, NetnsName::Named(name)))
 }
 
 /// One process of each namespace.

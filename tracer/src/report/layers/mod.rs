@@ -102,7 +102,7 @@ impl Layers {
     pub fn dropped(&mut self, drop: &DropReport) {
         let number = self.blame(&drop.verdict);
         if let Some(blamed) = self.blamed(number) {
-            blamed.drops += drop.count;
+            blamed.drops = blamed.drops.saturating_add(drop.count);
         }
     }
 

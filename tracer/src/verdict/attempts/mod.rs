@@ -22,7 +22,7 @@ use crate::{
 
 /// What the ladder alone does not say.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct AttemptContext {
     /// What keeps probes from seeing everything in the watched namespaces, a sentence each.
     pub blind_spots: Vec<String>,
     /// Events lost since before the attempt's first packet.
@@ -39,7 +39,7 @@ pub struct Surroundings {
     pub others: Option<Others>,
 }
 
-impl Surroundings {
+impl AttemptContext {
     /// Whether the SYN was seen to reach its destination's namespace, or the door to it: whoever
     /// enforces something on the way has let it through.
     #[must_use]
@@ -68,7 +68,7 @@ pub struct Interface {
 pub(super) struct Case<'a> {
     pub(super) attempt: &'a Attempt,
     pub(super) outcome: Outcome,
-    pub(super) around: &'a Surroundings,
+    pub(super) around: &'a AttemptContext,
 }
 
 /// One rule on attempts.
@@ -160,7 +160,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Judges an attempt whose outcome is known; `None` where there is nothing to judge.
-pub fn judge(attempt: &Attempt, outcome: Outcome, around: &Surroundings) -> Option<Verdict> {
+pub fn judge(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Option<Verdict> {
     if outcome == Outcome::Answered {
         return None;
     }
@@ -201,7 +201,7 @@ fn stalled_hello(attempt: &Attempt, outcome: Outcome) -> Option<String> {
 }
 
 /// Why a negative cannot be claimed.
-fn doubts(around: &Surroundings) -> Vec<String> {
+fn doubts(around: &AttemptContext) -> Vec<String> {
     let mut doubts = around.blind_spots.clone();
     if around.lost > 0 {
         let were = if around.lost == 1 { "was" } else { "were" };

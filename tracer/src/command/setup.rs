@@ -1,0 +1,159 @@
+//! The start of a trace: load, attach, and get to know the node.
+
+use std::{io, time::SystemTime};
+
+use anyhow::{Result, bail};
+use tracer_common::filter::Watched;
+
+use super::shell::Shell;
+use crate::{
+    cli::{filter, options::TraceConfig},
+    cluster::source::Sources,
+    decode::drop::Decoder,
+    engine::{DropOptions, Engine, FilterNames, Input, Settings as EngineSettings},
+    kernel::{
+        btf::KernelBtf,
+        clock::Clock,
+        preflight::Preflight,
+        probes::{
+            Attachment, EventStream, LogStream, Probes, RETRANSMIT, Settings, TRACEPOINT, TcProbes,
+        },
+        reasons::Reasons,
+        symbols,
+    },
+    model::Started,
+    net::{Change, Watch, netns::Namespace},
+    sink::Printer,
+};
+
+/// A trace whose probes are attached.
+pub(super) struct Trace {
+    pub(super) shell: Shell,
+    pub(super) events: EventStream,
+    pub(super) watch: Watch,
+    pub(super) tc: TcProbes,
+    pub(super) sources: Sources,
+    pub(super) log: Option<LogStream>,
+    kernel: String,
+    degraded: Vec<String>,
+}
+
+impl Trace {
+    /// Loads the programs and attaches them.
+    ///
+    /// # Errors
+    ///
+    /// The trace cannot start; the message says what is missing and how to get it.
+    pub(super) fn attach(config: &TraceConfig) -> Result<Self> {
+        let filter = filter::build(config)?;
+        // They have all the time that loading the probes takes, and are not waited for.
+        let sources = Sources::start(&config.cluster)?;
+        let reading = symbols::Reading::start();
+        let btf = KernelBtf::of_running_kernel();
+        let preflight = Preflight::look(&btf);
+        if let Some(blocker) = preflight.blocker() {
+            bail!(
+                "{}: {}; {}\n  {}",
+                blocker.name,
+                blocker.found,
+                blocker.cost,
+                blocker.fix
+            );
+        }
+        let btf = btf?;
+
+        let namespaces = Namespace::of(&config.netns)?;
+        let reasons = Reasons::read(&btf);
+        let mut probes = Probes::load(
+            &Settings {
+                filter,
+                watched: watched(&namespaces),
+                ring_bytes: config.ring_bytes,
+                stacks: reasons.stacks(config.stack),
+                debug: config.debug,
+            },
+            &btf,
+        )?;
+        let events = probes.events()?;
+        let log = config.debug.then(|| probes.log()).transpose()?;
+        // Already in `degraded` where it fails: drops are shown all the same, without function names.
+        let symbols = reading.finish().unwrap_or_default();
+        let decoder = Decoder::new(reasons, symbols, Clock::now());
+
+        let watch = Watch::start(&namespaces)?;
+        probes.attach()?;
+        let attachment = Attachment::suitable(watch.inventory().iter().count());
+        let mut tc = TcProbes::new(&namespaces, attachment);
+        probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
+
+        let engine = Engine::new(EngineSettings {
+            drops: DropOptions {
+                noise: config.noise,
+                stack: config.stack,
+                limit: config.count,
+                capacity: probes.room_for_kinds(),
+            },
+            timeout: config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2),
+            names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto),
+            blind_spots: preflight.blind_spots(),
+            clock: decoder.clock(),
+        });
+        let printer = Printer::new(
+            io::stdout(),
+            config.output.format,
+            config.output.style.clone(),
+            config.detail,
+        );
+        let mut shell = Shell::new(engine, probes, decoder, printer);
+        shell.feed(Input::Interfaces {
+            changes: watch
+                .inventory()
+                .iter()
+                .cloned()
+                .map(Change::Appeared)
+                .collect(),
+            unwatched: tc.degraded(),
+        })?;
+        Ok(Self {
+            kernel: preflight.kernel.clone(),
+            degraded: preflight.degraded(),
+            shell,
+            events,
+            watch,
+            tc,
+            sources,
+            log,
+        })
+    }
+
+    /// Says that everything is attached.
+    pub(super) fn announce(&mut self, config: &TraceConfig) -> Result<()> {
+        if let Some(unread) = self.tc.unread() {
+            self.shell.note(unread);
+        }
+        let degraded = std::mem::take(&mut self.degraded);
+        let names = self.shell.engine.names();
+        let filter = config.filter_description(|name| names.whereabouts(name));
+        self.shell.started(Started {
+            ts: SystemTime::now(),
+            kernel: self.kernel.clone(),
+            interfaces: self.tc.len(),
+            hooks: [TRACEPOINT, RETRANSMIT]
+                .map(|name| format!("tp_btf/{name}"))
+                .into_iter()
+                .chain(self.tc.attachment().hooks())
+                .collect(),
+            degraded: degraded.into_iter().chain(self.tc.degraded()).collect(),
+            filter,
+        })
+    }
+}
+
+/// The namespaces as the kernel programs look for them.
+fn watched(namespaces: &[Namespace]) -> Watched {
+    let mut watched = Watched::NOTHING;
+    for (place, namespace) in watched.netns.iter_mut().zip(namespaces) {
+        *place = namespace.inode;
+    }
+    watched
+}

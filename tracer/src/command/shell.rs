@@ -1,0 +1,209 @@
+//! The engine's shell: it hands in what happens, and does what the engine wants done.
+
+use std::{
+    io::{self, Stdout},
+    time::SystemTime,
+};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+
+use super::{node_queries::NodeQueries, watchdog};
+use crate::{
+    decode::{drop::Decoder, event::Event},
+    engine::{Effect, Engine, Input, MapAnswer, MapQuery},
+    kernel::{
+        clock::monotonic_nanos,
+        probes::{EventStream, Probes, TcProbes},
+    },
+    model::{Report, Started},
+    net::{Change, netns::NetnsNames},
+    sink::{self, Delivery, Printer, Terminal},
+};
+
+/// The engine, and what it needs of the outside world.
+pub(super) struct Shell {
+    pub(super) engine: Engine,
+    probes: Probes,
+    decoder: Decoder,
+    netns: NetnsNames,
+    pub(super) queries: NodeQueries,
+    printer: Printer<Stdout>,
+    /// What is to come with the start of the trace; `None` after it.
+    notes: Option<Vec<String>>,
+    /// Whether the trace is to end: `--count` is reached, or the output has no reader any more.
+    pub(super) ended: bool,
+}
+
+impl Shell {
+    pub(super) fn new(
+        engine: Engine,
+        probes: Probes,
+        decoder: Decoder,
+        printer: Printer<Stdout>,
+    ) -> Self {
+        Self {
+            engine,
+            probes,
+            decoder,
+            netns: NetnsNames::read(),
+            queries: NodeQueries::default(),
+            printer,
+            notes: Some(Vec::new()),
+            ended: false,
+        }
+    }
+
+    /// Hands in one input, and does what comes of it.
+    pub(super) fn feed(&mut self, input: Input) -> Result<()> {
+        for effect in self.engine.handle(input, monotonic_nanos()) {
+            match effect {
+                Effect::Ask(id, query) => self.queries.ask(id, query),
+                Effect::Read(query) => {
+                    let answer = self.read(query);
+                    self.feed(Input::Map(answer))?;
+                }
+                Effect::Forget(kinds) => {
+                    let probes = &mut self.probes;
+                    let gone = kinds
+                        .into_iter()
+                        .filter_map(|(key, reported)| probes.forget(&key, reported).then_some(key));
+                    let gone = gone.collect();
+                    self.feed(Input::Map(MapAnswer::Forgotten(gone)))?;
+                }
+                Effect::Members { put, gone } => self.probes.change_members(put, gone)?,
+                Effect::Report(report) => self.print(&report)?,
+                Effect::Note(note) => self.note(note),
+                Effect::Stop => self.ended = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, query: MapQuery) -> MapAnswer {
+        match query {
+            MapQuery::Counts(kinds) => MapAnswer::Counts(
+                kinds
+                    .into_iter()
+                    .map(|key| (key, self.probes.count(&key)))
+                    .collect(),
+            ),
+            MapQuery::AllCounts { until } => {
+                let counts = self
+                    .probes
+                    .counts()
+                    .filter(|(_, found)| found.window <= until);
+                let counts = counts.map(|(key, found)| (self.decoder.kind(&key), found.count));
+                MapAnswer::AllCounts(counts.collect())
+            }
+            MapQuery::EarlyHops(key) => {
+                let early = self.probes.early_hops(key.handshake());
+                MapAnswer::EarlyHops(key, early)
+            }
+        }
+    }
+
+    /// Hands in a batch of events.
+    pub(super) fn events(&mut self, batch: &[Bytes]) -> Result<()> {
+        for record in batch {
+            let Some(event) = self.decoder.decode(record)? else {
+                continue;
+            };
+            let netns = match &event {
+                Event::Drop { facts, .. } => facts.netns,
+                Event::Sighting(sighting) => Some(sighting.place.netns),
+                Event::Retransmit(_) => None,
+            };
+            if let Some(inode) = netns {
+                self.netns.look_for(inode);
+            }
+            self.feed_names()?;
+            self.feed(Input::Event(event))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to interfaces that are new, and hands in what has changed.
+    pub(super) fn interfaces(&mut self, tc: &mut TcProbes, changes: Vec<Change>) -> Result<()> {
+        self.probes.follow_interfaces(tc, &changes)?;
+        self.feed(Input::Interfaces {
+            changes,
+            unwatched: tc.degraded(),
+        })
+    }
+
+    /// Does what has to be done from time to time.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        self.netns.refresh_named();
+        self.feed_names()?;
+        self.printer.resize(Terminal::stdout_width());
+        self.write(|printer| printer.tick(SystemTime::now()))?;
+        self.ended |= Terminal::stdout_has_no_reader();
+        self.feed(Input::Tick(self.probes.tallies()))
+    }
+
+    fn feed_names(&mut self) -> Result<()> {
+        let news = self.netns.take_news();
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.feed(Input::Netns(news))
+    }
+
+    /// Everything is attached.
+    pub(super) fn started(&mut self, mut started: Started) -> Result<()> {
+        started
+            .degraded
+            .extend(self.notes.take().into_iter().flatten());
+        self.print(&Report::Started(started))
+    }
+
+    /// Says what belongs to no record: with the start, and on stderr after it.
+    pub(super) fn note(&mut self, note: String) {
+        match &mut self.notes {
+            Some(notes) => notes.push(note),
+            None => sink::note(&note),
+        }
+    }
+
+    /// Says what was to come with the start of the trace, which does not come.
+    pub(super) fn flush_notes(&mut self) {
+        for note in self.notes.take().into_iter().flatten() {
+            sink::note(&note);
+        }
+    }
+
+    fn print(&mut self, report: &Report) -> Result<()> {
+        self.write(|printer| printer.print(report))
+    }
+
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Printer<Stdout>) -> io::Result<Delivery>,
+    ) -> Result<()> {
+        let printer = &mut self.printer;
+        let delivery = watchdog::watched(|| write(printer)).context("cannot write the output")?;
+        self.ended |= delivery == Delivery::ReaderGone;
+        Ok(())
+    }
+
+    /// Stops the programs, reads what is left, and accounts for everything.
+    pub(super) async fn finish(mut self, events: &mut EventStream) -> Result<()> {
+        self.probes.detach()?;
+        loop {
+            let batch = events.take_ready();
+            if batch.is_empty() {
+                break;
+            }
+            self.events(&batch)?;
+        }
+        self.feed(Input::Detached(self.probes.tallies()))?;
+        while self.engine.awaits_node() {
+            let (id, answer) = self.queries.next().await;
+            self.feed(Input::Answer(id, answer))?;
+        }
+        self.feed(Input::Finish)?;
+        log::debug!("{:?}", self.engine.work());
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! The attempts of a trace: what is seen of them, and when that decides them.
+//!
+//! What the packets themselves decide is reported at once. What silence decides waits for the
+//! timeout and, where the node can say more, for a look at what may have been silent: once a quarter
+//! of the way to the timeout, to have something to compare with, and once after it.
+
+use tracer_common::event::{EarlyHop, RetransmitEvent};
+
+use super::{
+    MILLISECOND, Nanos,
+    attempt::Attempt,
+    effect::{Effect, MapQuery},
+    judge::DropVerdict,
+    knowledge::Context,
+    queries::Purpose,
+    silence::{Found, SilenceChecks},
+    table::Table,
+    tunnel_stats::TunnelStats,
+};
+use crate::{
+    decode::{
+        drop::DropFacts,
+        sighting::{Key, Sighting},
+        tls::TlsCounts,
+    },
+    model::Outcome,
+    node::query::Answer,
+};
+
+/// How long the drop behind a refusal is waited for: a rule that rejects sends its answer first and
+/// frees the packet then, and the node may be asked about that.
+const DROP_FOLLOWS: Nanos = 900 * MILLISECOND;
+
+/// The attempts of a trace.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    pub(super) table: Table,
+    pub(super) tunnels: TunnelStats,
+    /// Attempts that this node itself has refused, and until when the drop behind that may come.
+    refused_here: Vec<(Nanos, Key)>,
+    silence: SilenceChecks,
+    /// How often an address was looked up among the cluster's objects.
+    pub(super) name_lookups: u64,
+}
+
+impl Attempts {
+    pub(crate) fn new(timeout: Nanos) -> Self {
+        Self {
+            table: Table::new(timeout),
+            tunnels: TunnelStats::default(),
+            refused_here: Vec::new(),
+            silence: SilenceChecks::new(timeout),
+            name_lookups: 0,
+        }
+    }
+
+    pub(crate) fn sighted(&mut self, sighting: &Sighting, cx: &mut Context<'_>) {
+        let is_new = self.table.is_new(sighting);
+        let moved = self.table.sighted(sighting, cx.visibility.lost);
+        if let Some(key) = moved.clone().filter(|_| is_new) {
+            cx.effects.push(Effect::Read(MapQuery::EarlyHops(key)));
+        }
+        self.decide(moved, cx);
+    }
+
+    pub(crate) fn preceded(&mut self, key: &Key, early: &[EarlyHop]) {
+        self.table.preceded(key, early);
+    }
+
+    pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, cx: &mut Context<'_>) {
+        let moved = self.table.retransmitted(event);
+        self.decide(moved, cx);
+    }
+
+    /// Whether a dropped packet is one of an attempt's.
+    pub(crate) fn own(&self, facts: &DropFacts) -> bool {
+        self.table.owner_of(facts).is_some()
+    }
+
+    /// Takes drops of the attempts' packets.
+    pub(crate) fn dropped(&mut self, drops: Vec<DropVerdict>, cx: &mut Context<'_>) {
+        for DropVerdict { facts, verdict } in drops {
+            let moved = self.table.dropped(facts, verdict);
+            self.decide(moved, cx);
+        }
+    }
+
+    /// Looks at what the clock decides.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        self.report_refusals(cx.now, cx);
+        self.silence.forget_decided(&self.table);
+        for key in self.table.early(cx.now) {
+            self.silence.take_baseline(key, &self.table, cx);
+        }
+        for key in self.table.expired(cx.now) {
+            if self.is_open(&key) && !self.silence.schedule(&key, &self.table, cx) {
+                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+            }
+        }
+        for key in self.silence.due(cx.now) {
+            if self.is_open(&key) && !self.silence.ask(&key, &self.table, cx) {
+                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+            }
+        }
+    }
+
+    /// Takes an answer of the node; `None` if none could be had.
+    pub(crate) fn answered(
+        &mut self,
+        purpose: Purpose,
+        answer: Option<Answer>,
+        cx: &mut Context<'_>,
+    ) {
+        match (purpose, answer) {
+            (Purpose::Baseline(key), Some(Answer::ListenerBaseline(Some(baseline)))) => {
+                self.silence.keep(key, baseline);
+            }
+            (Purpose::Silence(key), answer) if self.is_open(&key) => {
+                let found = answer.map(Found::from).unwrap_or_default();
+                self.report(&key, Outcome::Unanswered, found, cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// At the end: reports what is past its timeout.
+    pub(crate) fn finish(&mut self, cx: &mut Context<'_>) {
+        self.report_refusals(Nanos::MAX, cx);
+        let mut overdue = self.silence.due(Nanos::MAX);
+        overdue.extend(cx.queries.silent_attempts());
+        overdue.extend(self.table.expired(cx.now));
+        for key in overdue {
+            if self.is_open(&key) {
+                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+            }
+        }
+    }
+
+    /// SYNs that found the table full.
+    pub(crate) fn untracked(&self) -> u64 {
+        self.table.untracked
+    }
+
+    /// What was seen of TLS.
+    pub(crate) fn tls(&self) -> TlsCounts {
+        self.table.tls
+    }
+
+    /// Whether nothing was reported of an attempt yet.
+    fn is_open(&self, key: &Key) -> bool {
+        let attempt = self.table.get(key);
+        attempt.is_some_and(|attempt| attempt.reported.is_none())
+    }
+
+    /// Reports the outcome of an attempt that the last input may have decided.
+    fn decide(&mut self, moved: Option<Key>, cx: &mut Context<'_>) {
+        let Some(key) = moved else { return };
+        let Some(attempt) = self.table.get(&key) else {
+            return;
+        };
+        let Some(outcome) = attempt.outcome() else {
+            return;
+        };
+        if !awaits_drop(attempt, outcome) {
+            self.report(&key, outcome, Found::default(), cx);
+        } else if !self.refused_here.iter().any(|(_, waiting)| *waiting == key) {
+            self.refused_here
+                .push((cx.now.saturating_add(DROP_FOLLOWS), key));
+        }
+    }
+
+    /// Reports those refusals whose drop did not come.
+    fn report_refusals(&mut self, now: Nanos, cx: &mut Context<'_>) {
+        let due = self
+            .refused_here
+            .extract_if(.., |(until, _)| *until <= now)
+            .collect::<Vec<_>>();
+        for (_, key) in due {
+            if let Some(outcome) = self.table.get(&key).and_then(Attempt::outcome) {
+                self.report(&key, outcome, Found::default(), cx);
+            }
+        }
+    }
+}
+
+/// Whether this node has refused an attempt, and the drop that would say why may still come.
+fn awaits_drop(attempt: &Attempt, outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refused | Outcome::Rejected)
+        && attempt.reply_is_local()
+        && attempt.reported != Some(outcome)
+        && attempt.deciding_drop(outcome).is_none()
+}

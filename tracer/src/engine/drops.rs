@@ -1,0 +1,278 @@
+//! What becomes of a drop: counted always, shown unless alike ones were just shown, and handed to
+//! its attempt.
+//!
+//! A drop is judged only once it is known who wants the verdict.
+
+use std::{rc::Rc, sync::Arc};
+
+use tracer_common::event::DropKey;
+
+use super::{
+    effect::{Effect, MapQuery},
+    fold::{Folded, Folds},
+    judge::{DropVerdict, Judge, JudgedDrop, TrackedDrop, Work},
+    knowledge::Context,
+    node_facts::{FactsCache, Informed},
+};
+use crate::{
+    decode::drop::{DropFacts, DropKind},
+    model::DropReport,
+    node::facts::{NodeFacts, Subject, Wants},
+    report::accounts::DropTotals,
+};
+
+/// How drops are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DropOptions {
+    /// Whether to show what healthy traffic drops too.
+    pub(crate) noise: bool,
+    /// Whether to show the kernel stack.
+    pub(crate) stack: bool,
+    /// After how many reports to stop.
+    pub(crate) limit: Option<u64>,
+    /// How many kinds of drops the kernel can count.
+    pub(crate) capacity: usize,
+}
+
+/// The drops of a trace.
+#[derive(Debug)]
+pub(crate) struct Drops {
+    options: DropOptions,
+    judge: Judge,
+    folds: Folds,
+    node_facts: FactsCache,
+    totals: DropTotals,
+    reports: u64,
+    /// Whether the user has seen as many as they want.
+    is_enough: bool,
+}
+
+/// A drop, and who wants the verdict on it.
+#[derive(Debug)]
+pub(crate) struct PendingDrop {
+    pub(crate) drop: Rc<TrackedDrop>,
+    /// How many drops a report is to stand for, if there is to be one.
+    count: Option<u64>,
+    /// Whether its attempt is to have the verdict.
+    for_attempt: bool,
+}
+
+impl Drops {
+    pub(crate) fn new(options: DropOptions) -> Self {
+        Self {
+            options,
+            judge: Judge::default(),
+            folds: Folds::default(),
+            node_facts: FactsCache::default(),
+            totals: DropTotals::default(),
+            reports: 0,
+            is_enough: false,
+        }
+    }
+
+    /// Takes one drop, and the kernel's exact count of its kind. `is_wanted` says whether it is one
+    /// of an attempt's packets. Returns the drop if its attempt can have the verdict now.
+    pub(crate) fn received(
+        &mut self,
+        facts: DropFacts,
+        count: u64,
+        is_wanted: impl FnOnce(&DropFacts) -> bool,
+        cx: &mut Context<'_>,
+    ) -> Vec<DropVerdict> {
+        let drop = Rc::new(self.judge.track(facts));
+        let pending = PendingDrop {
+            count: self.folds.add(&drop, count, cx.now),
+            for_attempt: !drop.is_noise && is_wanted(&drop.facts),
+            drop,
+        };
+        self.proceed(pending, cx)
+    }
+
+    /// Takes the kernel's counts of kinds that were due.
+    pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &mut Context<'_>) {
+        let folded = self.folds.counted(exact, cx.now);
+        self.report_all(folded, cx);
+    }
+
+    /// Takes the kernel's counts of all kinds, and accounts for what no event has shown.
+    pub(crate) fn reconcile(&mut self, exact: Vec<(DropKind, u64)>, cx: &mut Context<'_>) {
+        let Self { folds, judge, .. } = self;
+        let at = cx.time_of_day();
+        let folded = folds.reconcile(exact, cx.now, |kind| judge.track(kind.facts(at)));
+        self.report_all(folded, cx);
+    }
+
+    /// Takes an answer of the node. Returns the drops whose attempts can have the verdict now.
+    pub(crate) fn answered(
+        &mut self,
+        subject: Subject,
+        facts: Option<Box<NodeFacts>>,
+        cx: &mut Context<'_>,
+    ) -> Vec<DropVerdict> {
+        let informed = self.node_facts.answered(subject, facts, cx.now);
+        self.deliver(informed, cx)
+    }
+
+    /// Judges all that still waits for the node as it is.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let informed = self.node_facts.give_up();
+        self.deliver(informed, cx)
+    }
+
+    /// Looks at what the clock decides.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        let due = self.folds.due(cx.now);
+        if !due.is_empty() {
+            cx.effects.push(Effect::Read(MapQuery::Counts(due)));
+        }
+        self.make_room(cx);
+    }
+
+    /// Evicts idle kinds of drops that were fully reported, before the kernel's map has no room for
+    /// new ones.
+    fn make_room(&mut self, cx: &mut Context<'_>) {
+        if self.folds.len() < self.options.capacity / 4 {
+            return;
+        }
+        let idle = self.folds.idle(cx.now);
+        if !idle.is_empty() {
+            cx.effects.push(Effect::Forget(idle));
+        }
+    }
+
+    /// Forgets kinds that the kernel has evicted.
+    pub(crate) fn forgotten(&mut self, kinds: &[DropKey]) {
+        for key in kinds {
+            self.folds.forget(key);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> DropTotals {
+        self.totals
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        self.judge.work
+    }
+
+    fn report_all(&mut self, folded: Vec<Folded>, cx: &mut Context<'_>) {
+        for Folded { drop, count } in folded {
+            let pending = PendingDrop {
+                drop,
+                count: Some(count),
+                for_attempt: false,
+            };
+            self.proceed(pending, cx);
+        }
+    }
+
+    /// Judges a drop if somebody wants that, now or when the node has answered.
+    fn proceed(&mut self, mut pending: PendingDrop, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        if !self.is_shown(&pending.drop)
+            && let Some(count) = pending.count.take()
+        {
+            self.count(&pending.drop, count);
+        }
+        if pending.count.is_none() && !pending.for_attempt {
+            return Vec::new();
+        }
+        let wants = match pending.drop.is_noise {
+            true => Wants::default(),
+            false => self.judge.wants(&pending.drop),
+        };
+        match self.node_facts.inform(pending, wants, cx) {
+            Some(informed) => self.deliver(informed, cx),
+            None => Vec::new(),
+        }
+    }
+
+    /// Reports drops whose verdict can be final. Returns those that an attempt waits for.
+    fn deliver(&mut self, informed: Informed, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let Informed { drops, facts } = informed;
+        let mut wanted = Vec::new();
+        for pending in drops {
+            let PendingDrop {
+                drop,
+                count,
+                for_attempt,
+            } = pending;
+            if let Some(count) = count {
+                self.count(&drop, count);
+            }
+            let count = count.filter(|_| self.is_shown(&drop));
+            if count.is_none() && !for_attempt {
+                continue;
+            }
+            let judged = self.judge.conclude(&drop, facts.as_deref(), cx);
+            if let Some(count) = count {
+                let report = report(&drop.facts, judged, count, self.options.stack, cx);
+                cx.report_drop(report);
+                self.shown(count, cx);
+            }
+            if for_attempt {
+                wanted.push(DropVerdict {
+                    facts: Arc::clone(&drop.facts),
+                    verdict: judged.verdict.clone(),
+                });
+            }
+        }
+        wanted
+    }
+
+    /// Everything is counted to the end; shown is what the user asked for.
+    fn is_shown(&self, drop: &TrackedDrop) -> bool {
+        !self.is_enough && (self.options.noise || !drop.is_noise)
+    }
+
+    fn count(&mut self, drop: &TrackedDrop, count: u64) {
+        if drop.is_noise && !self.options.noise {
+            self.totals.noise = self.totals.noise.saturating_add(count);
+        } else {
+            self.totals.all = self.totals.all.saturating_add(count);
+        }
+    }
+
+    fn shown(&mut self, count: u64, cx: &mut Context<'_>) {
+        self.totals.shown = self.totals.shown.saturating_add(count);
+        self.reports += 1;
+        if self
+            .options
+            .limit
+            .is_some_and(|limit| self.reports >= limit)
+        {
+            self.is_enough = true;
+            cx.effects.push(Effect::Stop);
+        }
+    }
+}
+
+fn report(
+    facts: &DropFacts,
+    judged: &JudgedDrop,
+    count: u64,
+    stack: bool,
+    cx: &Context<'_>,
+) -> DropReport {
+    let JudgedDrop { verdict, src, dst } = judged;
+    DropReport {
+        ts: facts.at,
+        flow: facts.flow,
+        original_dst: facts.original_dst,
+        outer: facts.outer,
+        quoted: facts.quoted,
+        packet: facts.packet,
+        reason: facts.reason.clone(),
+        function: facts.function.clone(),
+        hook: facts.hook,
+        ifname: facts.ifname.clone(),
+        netns: facts.netns,
+        netns_name: facts.netns.and_then(|inode| cx.netns.text(inode)),
+        count,
+        src_pod: src.pod(),
+        dst_pod: dst.pod(),
+        src_owner: src.words(),
+        dst_owner: dst.words(),
+        stack: stack.then(|| facts.stack.clone()),
+        verdict: verdict.clone(),
+    }
+}

@@ -1,0 +1,95 @@
+//! The interfaces of the watched namespaces, as far as the engine was told of them.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use crate::net::{Change, Interface};
+
+/// The interfaces that there are.
+#[derive(Debug, Default)]
+pub(crate) struct Interfaces {
+    /// By namespace and number.
+    all: HashMap<(u32, u32), Interface>,
+    /// How many interfaces of a namespace have an address.
+    addresses: HashMap<(u32, IpAddr), usize>,
+}
+
+impl Interfaces {
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Appeared(interface) | Change::Changed(interface) => {
+                    let key = (interface.netns, interface.link.ifindex);
+                    self.remove(key);
+                    for address in &interface.addresses {
+                        let holders = self.addresses.entry((interface.netns, *address));
+                        *holders.or_default() += 1;
+                    }
+                    self.all.insert(key, interface);
+                }
+                Change::Gone { netns, ifindex } => self.remove((netns, ifindex)),
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, netns: u32, ifindex: u32) -> Option<&Interface> {
+        self.all.get(&(netns, ifindex))
+    }
+
+    /// Whether an address is one of the namespace's own.
+    pub(crate) fn is_local(&self, netns: u32, address: IpAddr) -> bool {
+        address.is_loopback() || self.addresses.contains_key(&(netns, address))
+    }
+
+    fn remove(&mut self, key: (u32, u32)) {
+        let Some(gone) = self.all.remove(&key) else {
+            return;
+        };
+        for address in gone.addresses {
+            let key = (gone.netns, address);
+            if let Some(holders) = self.addresses.get_mut(&key) {
+                *holders -= 1;
+                if *holders == 0 {
+                    self.addresses.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Link;
+
+    fn interface(ifindex: u32, addresses: &[IpAddr]) -> Interface {
+        Interface {
+            netns: 1,
+            link: Link {
+                ifindex,
+                ..Link::default()
+            },
+            addresses: addresses.to_vec(),
+            is_uplink: false,
+        }
+    }
+
+    #[test]
+    fn an_address_is_local_while_any_interface_has_it() {
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(vec![
+            Change::Appeared(interface(1, &[address])),
+            Change::Appeared(interface(2, &[address])),
+        ]);
+        interfaces.apply(vec![Change::Changed(interface(1, &[]))]);
+        assert!(interfaces.is_local(1, address));
+        assert!(!interfaces.is_local(2, address), "in another namespace");
+        let gone = Change::Gone {
+            netns: 1,
+            ifindex: 2,
+        };
+        interfaces.apply(vec![gone]);
+        assert!(!interfaces.is_local(1, address));
+        assert!(interfaces.get(1, 2).is_none());
+    }
+}

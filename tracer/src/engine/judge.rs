@@ -1,0 +1,125 @@
+//! The verdict on a drop: at most once without and once with what the node says.
+//!
+//! A drop may be wanted by a record, by its attempt, or by both, at different times. All of them
+//! share one [`TrackedDrop`], which keeps what was found out about it.
+
+use std::{cell::OnceCell, sync::Arc};
+
+use super::{
+    cluster_context::{DropScene, Names},
+    knowledge::Context,
+};
+use crate::{
+    cluster::naming::Name,
+    decode::{drop::DropFacts, noise},
+    model::Verdict,
+    node::facts::{NodeFacts, Wants},
+    verdict,
+};
+
+/// One drop, and what was found out about it so far.
+#[derive(Debug)]
+pub(crate) struct TrackedDrop {
+    pub(crate) facts: Arc<DropFacts>,
+    /// Whether healthy traffic makes such drops too.
+    pub(crate) is_noise: bool,
+    unaided: OnceCell<Unaided>,
+    judged: OnceCell<JudgedDrop>,
+}
+
+/// The verdict from the drop alone.
+#[derive(Debug)]
+struct Unaided {
+    verdict: Verdict,
+    /// What the node could say to sharpen it.
+    wants: Wants,
+}
+
+/// The final verdict, and who was at both ends.
+#[derive(Debug)]
+pub(crate) struct JudgedDrop {
+    pub(crate) verdict: Verdict,
+    pub(crate) src: Name,
+    pub(crate) dst: Name,
+}
+
+/// The verdict on a drop, for the attempt that the packet belongs to.
+#[derive(Debug)]
+pub(crate) struct DropVerdict {
+    pub(crate) facts: Arc<DropFacts>,
+    pub(crate) verdict: Verdict,
+}
+
+/// How much work the drops of a trace were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// How often a drop was compared with what healthy traffic makes.
+    pub(crate) noise_checks: u64,
+    /// How often the rules were gone through.
+    pub(crate) judgements: u64,
+    /// How often an address was looked up among the cluster's objects.
+    pub(crate) name_lookups: u64,
+}
+
+/// Judges drops, and counts what that takes.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    pub(crate) work: Work,
+}
+
+impl Judge {
+    /// A drop that nothing is known of yet but what was seen.
+    pub(crate) fn track(&mut self, facts: DropFacts) -> TrackedDrop {
+        self.work.noise_checks += 1;
+        TrackedDrop {
+            is_noise: noise::explain(&facts).is_some(),
+            facts: Arc::new(facts),
+            unaided: OnceCell::new(),
+            judged: OnceCell::new(),
+        }
+    }
+
+    /// What the node could say of a drop; nothing where its verdict is final.
+    pub(crate) fn wants(&mut self, drop: &TrackedDrop) -> Wants {
+        match drop.judged.get() {
+            Some(_) => Wants::default(),
+            None => self.unaided(drop).wants.clone(),
+        }
+    }
+
+    /// The final verdict on a drop: the one there is, or that with what the node says, if it was
+    /// asked.
+    pub(crate) fn conclude<'d>(
+        &mut self,
+        drop: &'d TrackedDrop,
+        node: Option<&NodeFacts>,
+        cx: &Context<'_>,
+    ) -> &'d JudgedDrop {
+        if let Some(judged) = drop.judged.get() {
+            return judged;
+        }
+        let mut verdict = match node {
+            Some(node) => {
+                self.work.judgements += 1;
+                verdict::drop::judge(&drop.facts, node)
+            }
+            None => self.unaided(drop).verdict.clone(),
+        };
+        let netns = cx.netns.of_fix(drop.facts.netns);
+        verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
+        let mut names = Names::new(cx.cluster, &mut self.work.name_lookups);
+        let context = DropScene::of(&drop.facts, &mut names);
+        let verdict = verdict::cluster::refine(verdict, &context.scene);
+        let (src, dst) = context.into_ends();
+        drop.judged.get_or_init(|| JudgedDrop { verdict, src, dst })
+    }
+
+    fn unaided<'d>(&mut self, drop: &'d TrackedDrop) -> &'d Unaided {
+        drop.unaided.get_or_init(|| {
+            self.work.judgements += 1;
+            let verdict = verdict::drop::judge(&drop.facts, &NodeFacts::default());
+            let wants = verdict::drop::wants(&drop.facts, &verdict);
+            Unaided { verdict, wants }
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! What is known around the packets, and how the parts of the engine get at it.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use super::{
+    Nanos,
+    effect::Effect,
+    interfaces::Interfaces,
+    queries::{Purpose, Queries},
+};
+use crate::{
+    cluster::{
+        live::Cluster,
+        update::{Change, Update},
+    },
+    kernel::clock::Clock,
+    model::{AttemptReport, DropReport, Netns, NetnsName, Report},
+    net,
+    node::query::Query,
+    report::accounts::Accounts,
+};
+
+/// What is known around the packets.
+#[derive(Debug)]
+pub(super) struct Knowledge {
+    clock: Clock,
+    /// Pods, Services and policies, as far as the sources have reported them.
+    pub(super) cluster: Cluster,
+    interfaces: Interfaces,
+    pub(super) netns: NetnsNames,
+    visibility: Visibility,
+    pub(super) queries: Queries,
+    accounts: Accounts,
+}
+
+/// What may have happened without being seen.
+#[derive(Debug, Default)]
+pub(super) struct Visibility {
+    /// What keeps the probes from seeing everything, a sentence each.
+    blind_spots: Vec<String>,
+    /// Interfaces that could not be attached to, in a sentence.
+    unwatched: Option<String>,
+    /// Events lost so far.
+    pub(super) lost: u64,
+}
+
+/// The names of network namespaces, by inode number.
+#[derive(Debug, Default)]
+pub(super) struct NetnsNames {
+    names: HashMap<u32, NetnsName>,
+}
+
+/// What is known at one input, and where the effects of that input go.
+pub(super) struct Context<'a> {
+    /// When the input was handed in.
+    pub(super) now: Nanos,
+    pub(super) clock: &'a Clock,
+    pub(super) cluster: &'a Cluster,
+    pub(super) interfaces: &'a Interfaces,
+    pub(super) netns: &'a NetnsNames,
+    pub(super) visibility: &'a mut Visibility,
+    pub(super) queries: &'a mut Queries,
+    pub(super) accounts: &'a mut Accounts,
+    pub(super) effects: &'a mut Vec<Effect>,
+}
+
+impl Knowledge {
+    pub(super) fn new(clock: Clock, blind_spots: Vec<String>) -> Self {
+        Self {
+            clock,
+            cluster: Cluster::default(),
+            interfaces: Interfaces::default(),
+            netns: NetnsNames::default(),
+            visibility: Visibility {
+                blind_spots,
+                ..Visibility::default()
+            },
+            queries: Queries::default(),
+            accounts: Accounts::default(),
+        }
+    }
+
+    pub(super) fn context<'a>(
+        &'a mut self,
+        now: Nanos,
+        effects: &'a mut Vec<Effect>,
+    ) -> Context<'a> {
+        Context {
+            now,
+            clock: &self.clock,
+            cluster: &self.cluster,
+            interfaces: &self.interfaces,
+            netns: &self.netns,
+            visibility: &mut self.visibility,
+            queries: &mut self.queries,
+            accounts: &mut self.accounts,
+            effects,
+        }
+    }
+
+    /// Takes what the sources of cluster knowledge report.
+    pub(super) fn learn(&mut self, updates: Vec<Update>, now: Nanos, effects: &mut Vec<Effect>) {
+        let at = self.clock.wall(now);
+        for update in updates {
+            if let Change::Note(note) = &update.change {
+                effects.push(Effect::Note(note.clone()));
+            }
+            self.cluster.apply(update, at);
+        }
+    }
+
+    /// Takes what has changed about the interfaces.
+    pub(super) fn see(&mut self, changes: Vec<net::Change>, unwatched: Option<String>) {
+        self.interfaces.apply(changes);
+        self.visibility.unwatched = unwatched;
+    }
+}
+
+impl Visibility {
+    /// What keeps the probes from seeing everything, a sentence each.
+    pub(super) fn blind_spots(&self) -> Vec<String> {
+        let all = self.blind_spots.iter().chain(&self.unwatched);
+        all.cloned().collect()
+    }
+}
+
+impl NetnsNames {
+    pub(super) fn learn(&mut self, names: Vec<(u32, NetnsName)>) {
+        self.names.extend(names);
+    }
+
+    /// The name of a namespace, if it has one, for reading.
+    pub(super) fn text(&self, inode: u32) -> Option<String> {
+        self.names.get(&inode).map(ToString::to_string)
+    }
+
+    /// The namespace, as a fix has it.
+    pub(super) fn of_fix(&self, inode: Option<u32>) -> Netns {
+        let Some(inode) = inode else {
+            return Netns::Unresolved;
+        };
+        let name = self.names.get(&inode).cloned();
+        name.map_or(Netns::Nameless(inode), Netns::Known)
+    }
+}
+
+impl Context<'_> {
+    /// The time of day.
+    pub(super) fn time_of_day(&self) -> SystemTime {
+        self.clock.wall(self.now)
+    }
+
+    pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {
+        self.queries.ask(purpose, query, self.effects);
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        self.effects.push(Effect::Report(report));
+    }
+
+    pub(super) fn report_drop(&mut self, drop: DropReport) {
+        self.accounts.drop(&drop);
+        self.report(Report::Drop(Box::new(drop)));
+    }
+
+    /// Reports an attempt. `is_of_drop` says that its verdict is that of a drop, which was reported
+    /// itself.
+    pub(super) fn report_attempt(&mut self, attempt: AttemptReport, is_of_drop: bool) {
+        self.accounts.attempt(&attempt, is_of_drop);
+        self.report(Report::Attempt(Box::new(attempt)));
+    }
+}

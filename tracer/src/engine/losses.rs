@@ -1,0 +1,66 @@
+//! What was lost on the way here, and when it is to be accounted for.
+
+use super::{
+    MILLISECOND, Nanos,
+    effect::{Effect, MapQuery},
+    knowledge::Context,
+};
+use crate::{
+    kernel::probes::Tallies,
+    model::{Lost, Report},
+};
+
+/// How long an event may lie in the ring buffer before it is read; less than a tick. Until then its
+/// drop is not shown by its count, which says less.
+const EVENT_DELAY: Nanos = 50 * MILLISECOND;
+
+/// Where events are lost.
+const RING_BUFFER: &str = "the ring buffer, which was full; the drops are counted all the same, and \
+                           --ring-size makes it larger";
+const COUNTING_MAP: &str =
+    "the counting map, which was full; the drops are in the total all the same";
+const SKIPPED_RUNS: &str =
+    "interrupted runs of the kernel program; whether those packets matched is not known";
+
+/// The losses of a trace.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// The kernel's counters, as far as they were reported.
+    reported: Tallies,
+    /// Whether events were lost whose drops are still to be shown by their count: at the next tick,
+    /// when no event can be on its way any more.
+    unaccounted: bool,
+}
+
+impl Losses {
+    /// Reports what was lost since the last time, and has it accounted for.
+    pub(crate) fn tick(&mut self, tallies: Tallies, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.unaccounted) {
+            let until = cx.now.saturating_sub(EVENT_DELAY);
+            cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));
+        }
+        let before = std::mem::replace(&mut self.reported, tallies);
+        self.unaccounted = tallies.lost > before.lost;
+        let lost = [
+            (tallies.lost, before.lost, RING_BUFFER),
+            (tallies.uncounted, before.uncounted, COUNTING_MAP),
+            (tallies.skipped, before.skipped, SKIPPED_RUNS),
+        ];
+        for (now, before, place) in lost {
+            let events = now.saturating_sub(before);
+            if events > 0 {
+                cx.visibility.lost += events;
+                cx.report(Report::Lost(Lost {
+                    ts: cx.time_of_day(),
+                    events,
+                    place: place.to_owned(),
+                }));
+            }
+        }
+    }
+
+    /// The kernel's counters, as far as they were reported.
+    pub(crate) fn tallies(&self) -> Tallies {
+        self.reported
+    }
+}

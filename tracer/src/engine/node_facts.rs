@@ -1,0 +1,119 @@
+//! What the node says about drops: asked once for alike ones, and kept for a while.
+//!
+//! A drop whose verdict the node can sharpen waits for the answer, a fraction of a second at most.
+//! In a storm of unlike drops the open questions are limited; what is not asked is judged as it is.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Nanos, SECOND, drops::PendingDrop, knowledge::Context, queries::Purpose};
+use crate::node::{
+    facts::{NodeFacts, Subject, Wants},
+    query::Query,
+};
+
+/// Questions that may be open at once.
+const MAX_OPEN: usize = 16;
+/// How long an answer holds. Rules and routes change, and retransmissions come seconds apart.
+const HOLDS: Nanos = 10 * SECOND;
+/// Answers that are kept.
+const MAX_KEPT: usize = 1024;
+
+/// The answers of late, and the drops that wait for one.
+#[derive(Debug, Default)]
+pub(crate) struct FactsCache {
+    known: HashMap<Subject, Known>,
+}
+
+#[derive(Debug)]
+enum Known {
+    Asked(Vec<PendingDrop>),
+    /// The answer; `None` if none could be had.
+    Answered(Nanos, Option<Arc<NodeFacts>>),
+}
+
+/// Drops that need not wait, and what the node says of them, if it was asked.
+#[derive(Debug)]
+pub(crate) struct Informed {
+    pub(crate) drops: Vec<PendingDrop>,
+    pub(crate) facts: Option<Arc<NodeFacts>>,
+}
+
+impl FactsCache {
+    /// Returns the drop with what the node says of it, or without if there is nothing to ask.
+    /// Returns `None` while the node is asked: the drop comes back by [`FactsCache::answered`].
+    pub(crate) fn inform(
+        &mut self,
+        drop: PendingDrop,
+        wants: Wants,
+        cx: &mut Context<'_>,
+    ) -> Option<Informed> {
+        let subject = match Subject::of(&drop.drop.facts) {
+            Some(subject) if wants != Wants::default() => subject,
+            _ => return Some(Informed::as_it_is(drop)),
+        };
+        match self.known.get_mut(&subject) {
+            Some(Known::Answered(at, facts)) if cx.now.saturating_sub(*at) < HOLDS => {
+                return Some(Informed {
+                    drops: vec![drop],
+                    facts: facts.clone(),
+                });
+            }
+            Some(Known::Asked(waiting)) => {
+                waiting.push(drop);
+                return None;
+            }
+            _ => {}
+        }
+        if cx.queries.about_drops() >= MAX_OPEN {
+            return Some(Informed::as_it_is(drop));
+        }
+        if self.known.len() >= MAX_KEPT {
+            self.known
+                .retain(|_, known| matches!(known, Known::Asked(_)));
+        }
+        let facts = Arc::clone(&drop.drop.facts);
+        cx.ask(
+            Purpose::Drops(subject.clone()),
+            Query::Drop { facts, wants },
+        );
+        self.known.insert(subject, Known::Asked(vec![drop]));
+        None
+    }
+
+    /// Takes an answer of the node; `None` if none could be had. Returns what has waited for it.
+    pub(crate) fn answered(
+        &mut self,
+        subject: Subject,
+        facts: Option<Box<NodeFacts>>,
+        now: Nanos,
+    ) -> Informed {
+        let facts = facts.map(Arc::from);
+        let answer = Known::Answered(now, facts.clone());
+        let drops = match self.known.insert(subject, answer) {
+            Some(Known::Asked(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        Informed { drops, facts }
+    }
+
+    /// Returns all that still waits: no more answers will come.
+    pub(crate) fn give_up(&mut self) -> Informed {
+        let waiting = self.known.drain().filter_map(|(_, known)| match known {
+            Known::Asked(waiting) => Some(waiting),
+            Known::Answered(..) => None,
+        });
+        Informed {
+            drops: waiting.flatten().collect(),
+            facts: None,
+        }
+    }
+}
+
+impl Informed {
+    fn as_it_is(drop: PendingDrop) -> Self {
+        Self {
+            drops: vec![drop],
+            facts: None,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the node is asked before an attempt is judged by its silence: the listener that may have
+//! dropped the SYN, or the neighbor that the packet may wait for.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    MILLISECOND, Nanos, attempt::Attempt, interfaces::Interfaces, knowledge::Context,
+    queries::Purpose, table::Table,
+};
+use crate::{
+    decode::sighting::Key,
+    model::{Direction, Outcome},
+    net::{RouteKey, netns::NetnsRef},
+    node::{
+        listener::ListenerFacts,
+        query::{Answer, ListenerBaseline, ListenerLocation, ListenerNetns, Query},
+        silent_hop::SilentHop,
+    },
+};
+
+/// Questions to the node that may be open at once; further attempts are judged without.
+const MAX_OPEN: usize = 16;
+/// How long after the timeout the node is asked: the first retransmission comes a second after the
+/// SYN, and the default timeout is a second too.
+const AFTER_TIMEOUT: Nanos = 150 * MILLISECOND;
+
+/// What the node says of an attempt that silence is about to judge.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) listener: Option<ListenerFacts>,
+    pub(super) silent_hop: Option<SilentHop>,
+}
+
+/// The attempts that silence may judge.
+#[derive(Debug)]
+pub(super) struct SilenceChecks {
+    timeout: Nanos,
+    /// What was read before the timeout.
+    baselines: HashMap<Key, ListenerBaseline>,
+    /// When the node is to be asked.
+    scheduled: VecDeque<(Nanos, Key)>,
+}
+
+impl SilenceChecks {
+    pub(super) fn new(timeout: Nanos) -> Self {
+        Self {
+            timeout,
+            baselines: HashMap::new(),
+            scheduled: VecDeque::new(),
+        }
+    }
+
+    /// Has the listener's namespace read, to compare with after the timeout.
+    pub(super) fn take_baseline(&self, key: Key, table: &Table, cx: &mut Context<'_>) {
+        if cx.queries.about_attempts() >= MAX_OPEN {
+            return;
+        }
+        let attempt = table.get(&key).filter(|_| is_tcp(&key));
+        if let Some(location) = attempt.and_then(|one| silent_listener(one, cx.interfaces)) {
+            cx.ask(Purpose::Baseline(key), Query::ListenerBaseline(location));
+        }
+    }
+
+    /// Keeps what was read.
+    pub(super) fn keep(&mut self, key: Key, baseline: ListenerBaseline) {
+        self.baselines.insert(key, baseline);
+    }
+
+    /// Evicts what was read for attempts that are decided by now.
+    pub(super) fn forget_decided(&mut self, table: &Table) {
+        self.baselines.retain(|key, _| {
+            let attempt = table.get(key);
+            attempt.is_some_and(|attempt| attempt.reported.is_none())
+        });
+    }
+
+    /// Schedules the question about an attempt whose time is up. Returns `false` if there is nothing
+    /// to ask.
+    pub(super) fn schedule(&mut self, key: &Key, table: &Table, cx: &Context<'_>) -> bool {
+        let Some(attempt) = table.get(key) else {
+            return false;
+        };
+        if query(key, attempt, None, cx.interfaces).is_none() {
+            return false;
+        }
+        let timeout = attempt.first_at.saturating_add(self.timeout);
+        self.scheduled
+            .push_back((timeout.saturating_add(AFTER_TIMEOUT), key.clone()));
+        true
+    }
+
+    /// The attempts about which the node is to be asked now.
+    pub(super) fn due(&mut self, now: Nanos) -> Vec<Key> {
+        let mut due = Vec::new();
+        while let Some((_, key)) = self.scheduled.pop_front_if(|(at, _)| *at <= now) {
+            due.push(key);
+        }
+        due
+    }
+
+    /// Asks the node about an attempt. Returns `false` if there is nothing to ask, or too much was
+    /// asked already.
+    pub(super) fn ask(&mut self, key: &Key, table: &Table, cx: &mut Context<'_>) -> bool {
+        let baseline = self.baselines.remove(key);
+        if cx.queries.about_attempts() >= MAX_OPEN {
+            return false;
+        }
+        let attempt = table.get(key);
+        let query = attempt.and_then(|one| query(key, one, baseline, cx.interfaces));
+        match query {
+            Some(query) => {
+                cx.ask(Purpose::Silence(key.clone()), query);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl From<Answer> for Found {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Listener(listener) => Self {
+                listener: listener.map(|listener| *listener),
+                ..Self::default()
+            },
+            Answer::Neighbor(silent_hop) => Self {
+                silent_hop,
+                ..Self::default()
+            },
+            Answer::Drop(_) | Answer::ListenerBaseline(_) => Self::default(),
+        }
+    }
+}
+
+fn is_tcp(key: &Key) -> bool {
+    matches!(key, Key::Tcp(_))
+}
+
+/// What to ask about an attempt that got no answer.
+fn query(
+    key: &Key,
+    attempt: &Attempt,
+    baseline: Option<ListenerBaseline>,
+    interfaces: &Interfaces,
+) -> Option<Query> {
+    let location = Some(attempt)
+        .filter(|_| is_tcp(key))
+        .and_then(|attempt| silent_listener(attempt, interfaces));
+    match location {
+        Some(location) => Some(Query::Listener(location, baseline)),
+        None => silent_neighbor(attempt, interfaces),
+    }
+}
+
+/// Whether nothing was seen yet that explains the silence.
+fn is_unexplained(attempt: &Attempt) -> bool {
+    attempt.reply.is_none() && attempt.deciding_drop(Outcome::Unanswered).is_none()
+}
+
+/// Where a listener may have been silent: in the namespace that has the SYN's destination. `None`
+/// where no such namespace is near.
+fn silent_listener(attempt: &Attempt, interfaces: &Interfaces) -> Option<ListenerLocation> {
+    let last = attempt.last_hop().filter(|_| is_unexplained(attempt))?;
+    let destination = IpAddr::from(last.flow.dst);
+    let netns = if interfaces.is_local(last.place.netns, destination) {
+        ListenerNetns::Known(NetnsRef::Inode(last.place.netns))
+    } else {
+        let interface = interfaces.get(last.place.netns, last.place.ifindex)?;
+        if last.place.dir == Direction::In || interface.is_uplink {
+            return None;
+        }
+        // Other interfaces than a veth, such as a bridge, have no other end.
+        ListenerNetns::Behind(interface.link.peer().map(|peer| peer.ifindex))
+    };
+    Some(ListenerLocation {
+        netns,
+        address: SocketAddr::new(destination, last.flow.dport),
+    })
+}
+
+/// The question about the next hop of a packet that came in and was not seen to leave.
+fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<Query> {
+    let last = attempt.last_hop().filter(|_| is_unexplained(attempt))?;
+    let destination = IpAddr::from(last.flow.dst);
+    let waits =
+        last.place.dir == Direction::In && !interfaces.is_local(last.place.netns, destination);
+    waits.then(|| Query::Neighbor {
+        netns: NetnsRef::Inode(last.place.netns),
+        packet: RouteKey {
+            src: Some(last.flow.src.into()),
+            iif: Some(last.place.ifindex),
+            proto: Some(last.flow.proto),
+            ..RouteKey::to(destination)
+        },
+    })
+}

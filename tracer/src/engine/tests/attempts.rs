@@ -1,0 +1,237 @@
+//! When an attempt is decided, by what, and what the node is asked before.
+
+use super::*;
+use crate::{
+    model::Point,
+    net::netns::NetnsRef,
+    node::query::{ListenerBaseline, ListenerNetns},
+};
+
+#[test]
+fn an_answer_that_has_arrived_is_reported_at_once() {
+    let mut rig = Rig::new();
+    rig.syn();
+    assert!(rig.attempts.is_empty());
+    rig.syn_ack();
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.attempts.len(), 1);
+    assert!(rig.attempts[0].verdict.is_none());
+}
+
+#[test]
+fn silence_is_reported_after_the_timeout() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.pass(TIMEOUT - TICK);
+    assert!(rig.attempts.is_empty());
+    rig.pass(TICK);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    assert_eq!(rig.attempts[0].waited_ms, 1_000);
+}
+
+#[test]
+fn an_answer_after_the_timeout_corrects_the_outcome() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.pass(TIMEOUT);
+    rig.syn_ack();
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered, Outcome::Answered]);
+    assert_eq!(rig.attempts[1].corrects, Some(Outcome::Unanswered));
+}
+
+#[test]
+fn what_is_sent_again_for_half_a_second_has_stalled() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.syn_ack();
+    rig.retransmit();
+    rig.pass(200 * MILLISECOND);
+    rig.retransmit();
+    rig.pass(200 * MILLISECOND);
+    rig.retransmit();
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    rig.pass(200 * MILLISECOND);
+    rig.retransmit();
+    assert_eq!(rig.outcomes(), [Outcome::Answered, Outcome::Stalled]);
+    assert_eq!(rig.attempts[1].corrects, Some(Outcome::Answered));
+}
+
+#[test]
+fn what_is_sent_again_at_once_has_not_stalled() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.syn_ack();
+    for _ in 0..9 {
+        rig.retransmit();
+    }
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+}
+
+#[test]
+fn a_refusal_of_this_node_waits_for_the_drop_that_follows() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.rst();
+    rig.pass(300 * MILLISECOND);
+    assert!(rig.attempts.is_empty());
+    rig.drop(syn_drop(1, "NETFILTER_DROP"));
+    rig.answer(Some(Answer::Drop(Box::default())));
+    assert_eq!(rig.outcomes(), [Outcome::Refused]);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.point, Point::Firewall);
+    assert_eq!(verdict.why, rig.drops[0].verdict.why);
+}
+
+#[test]
+fn a_refusal_whose_drop_does_not_come_is_reported_all_the_same() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.rst();
+    rig.pass(800 * MILLISECOND);
+    assert!(rig.attempts.is_empty());
+    rig.pass(TICK);
+    assert_eq!(rig.outcomes(), [Outcome::Refused]);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.point, Point::Socket);
+}
+
+#[test]
+fn a_refusal_from_elsewhere_waits_for_nothing() {
+    let mut rig = Rig::new();
+    rig.syn();
+    for (ifindex, dir) in [(NIC, Direction::In), (VETH, Direction::Out)] {
+        let refuses = Part::Refuses(Key::Tcp(ISN), 0);
+        rig.see(ifindex, dir, flow().reversed(), refuses);
+    }
+    assert_eq!(rig.outcomes(), [Outcome::Refused]);
+}
+
+#[test]
+fn a_dropped_syn_explains_the_silence() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop(syn_drop(1, "TCP_CSUM"));
+    rig.pass(TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    assert!(rig.asked.is_empty());
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.point, Point::Checksum);
+}
+
+#[test]
+fn hops_from_before_the_filter_matched_come_first() {
+    let mut rig = Rig::new();
+    let before = Tuple {
+        dst: Address::v4([10, 96, 0, 10]),
+        ..flow()
+    };
+    let mut hop = EarlyHop {
+        at: rig.now - MILLISECOND,
+        flow: before,
+        ..EarlyHop::default()
+    };
+    (hop.place.netns, hop.place.ifindex) = (HOST, VETH);
+    hop.place.direction = direction::IN;
+    rig.early = vec![hop];
+    let opens = Part::Opens(Key::Tcp(ISN), None);
+    rig.see(NIC, Direction::Out, flow(), opens);
+    rig.syn_ack();
+    let attempt = &rig.attempts[0];
+    assert_eq!(attempt.hops.len(), 2);
+    let requested = (before.dst.into(), Some(before.dport));
+    assert_eq!(attempt.original_dst, Some(requested));
+    // Data of the client is known by the flow that it has itself.
+    rig.feed(Input::Event(Event::Retransmit(RetransmitEvent {
+        flow: before,
+        ..retransmission(rig.now)
+    })));
+    rig.pass(600 * MILLISECOND);
+    for _ in 0..2 {
+        rig.feed(Input::Event(Event::Retransmit(RetransmitEvent {
+            flow: before,
+            ..retransmission(rig.now)
+        })));
+    }
+    assert_eq!(rig.outcomes(), [Outcome::Answered, Outcome::Stalled]);
+}
+
+/// A SYN goes out to a pod of this node.
+fn syn_to_pod(rig: &mut Rig) {
+    let opens = Part::Opens(Key::Tcp(ISN), None);
+    rig.see(VETH, Direction::Out, flow(), opens);
+}
+
+#[test]
+fn a_listener_is_read_before_the_timeout_and_after_it() {
+    let mut rig = Rig::new();
+    syn_to_pod(&mut rig);
+    rig.pass(TIMEOUT / 4 + TICK);
+    let [(_, Query::ListenerBaseline(location))] = rig.asked.as_slice() else {
+        panic!("{:?}", rig.asked);
+    };
+    assert_eq!(location.netns, ListenerNetns::Behind(None));
+    assert_eq!(location.address, "192.0.2.2:80".parse().unwrap());
+    let netns = NetnsRef::Inode(7);
+    rig.answer(Some(Answer::ListenerBaseline(Some(ListenerBaseline {
+        netns: netns.clone(),
+        reading: None,
+    }))));
+    rig.pass(3 * TIMEOUT / 4);
+    assert!(rig.asked.is_empty(), "a retransmission is on its way");
+    rig.pass(TICK);
+    let [(_, Query::Listener(_, Some(baseline)))] = rig.asked.as_slice() else {
+        panic!("{:?}", rig.asked);
+    };
+    assert_eq!(baseline.netns, netns);
+    assert!(rig.attempts.is_empty());
+    rig.answer(Some(Answer::Listener(None)));
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+}
+
+#[test]
+fn an_answer_that_comes_meanwhile_decides() {
+    let mut rig = Rig::new();
+    syn_to_pod(&mut rig);
+    rig.pass(TIMEOUT / 4 + TICK);
+    rig.answer(None);
+    rig.pass(TIMEOUT);
+    assert_eq!(rig.asked.len(), 1);
+    let answers = Part::Answers(Key::Tcp(ISN), None);
+    rig.see(VETH, Direction::In, flow().reversed(), answers);
+    rig.answer(Some(Answer::Listener(None)));
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+}
+
+#[test]
+fn a_packet_that_came_in_and_did_not_leave_may_wait_for_its_next_hop() {
+    let mut rig = Rig::new();
+    let opens = Part::Opens(Key::Tcp(ISN), None);
+    rig.see(VETH, Direction::In, flow(), opens);
+    rig.pass(TIMEOUT + 2 * TICK);
+    let [(_, Query::Neighbor { packet, .. })] = rig.asked.as_slice() else {
+        panic!("{:?}", rig.asked);
+    };
+    assert_eq!(packet.iif, Some(VETH));
+    rig.answer(Some(Answer::Neighbor(None)));
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+}
+
+#[test]
+fn what_waits_for_the_node_at_the_end_is_reported() {
+    let mut rig = Rig::new();
+    syn_to_pod(&mut rig);
+    rig.pass(TIMEOUT + 2 * TICK);
+    assert!(rig.attempts.is_empty());
+    rig.finish();
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+}
+
+#[test]
+fn what_has_time_left_at_the_end_is_not_judged() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.pass(TIMEOUT / 2);
+    rig.finish();
+    assert!(rig.attempts.is_empty());
+}

@@ -1,0 +1,64 @@
+//! Lost events: reported, accounted for by count, and no negative is claimed meanwhile.
+
+use super::*;
+use crate::model::Point;
+
+#[test]
+fn drops_whose_events_were_lost_are_shown_by_their_count() {
+    let mut rig = Rig::new();
+    for _ in 0..7 {
+        rig.drop_unseen(&drop_of(1, "TCP_CSUM"));
+    }
+    rig.pass(TICK);
+    assert_eq!(rig.lost.len(), 1);
+    assert_eq!(rig.lost[0].events, 7);
+    assert!(rig.drops.is_empty(), "an event may still be on its way");
+    rig.pass(TICK);
+    assert_eq!(rig.shown(), [7]);
+    let summary = rig.finish();
+    assert_eq!((summary.lost, summary.drops), (7, 7));
+    assert_eq!(rig.lost.len(), 1);
+}
+
+/// The verdict on an attempt that left by the NIC, where nothing came back.
+fn silence(rig: &mut Rig) -> Point {
+    rig.pass(TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    let verdict = rig.attempts[0].verdict.as_ref();
+    verdict.expect("a verdict").point
+}
+
+#[test]
+fn where_all_was_seen_silence_is_off_this_node() {
+    let mut rig = Rig::new();
+    rig.syn();
+    assert_eq!(silence(&mut rig), Point::OffNode);
+}
+
+#[test]
+fn where_events_were_lost_silence_says_nothing() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop_unseen(&drop_of(1, "TCP_CSUM"));
+    assert_eq!(silence(&mut rig), Point::Unknown);
+}
+
+#[test]
+fn losses_before_the_attempt_do_not_matter() {
+    let mut rig = Rig::new();
+    rig.drop_unseen(&drop_of(1, "TCP_CSUM"));
+    rig.pass(2 * TICK);
+    rig.syn();
+    assert_eq!(silence(&mut rig), Point::OffNode);
+}
+
+#[test]
+fn where_an_interface_has_no_probes_silence_says_nothing() {
+    let mut rig = Rig::new();
+    rig.feed(Input::Interfaces {
+        changes: Vec::new(),
+        unwatched: Some("eth4 has no probes".to_owned()),
+    });
+    rig.syn();
+    assert_eq!(silence(&mut rig), Point::Unknown);
+}

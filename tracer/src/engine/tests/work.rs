@@ -1,0 +1,76 @@
+//! How much work a drop is: looked at once, judged once without and once with what the node says.
+
+use super::*;
+use crate::engine::judge::Work;
+
+fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
+    Work {
+        noise_checks,
+        judgements,
+        name_lookups,
+    }
+}
+
+#[test]
+fn a_shown_drop_is_judged_once_without_and_once_with_the_nodes_facts() {
+    let mut rig = Rig::new();
+    rig.drop(drop_of(1, "NETFILTER_DROP"));
+    assert_eq!(rig.engine.work(), work(1, 1, 0), "it waits for the node");
+    rig.answer(Some(Answer::Drop(Box::default())));
+    assert_eq!(rig.shown(), [1]);
+    assert_eq!(rig.engine.work(), work(1, 2, 2));
+}
+
+#[test]
+fn a_drop_that_the_node_says_nothing_of_is_judged_once() {
+    let mut rig = Rig::new();
+    rig.drop(drop_of(1, "TCP_CSUM"));
+    assert_eq!(rig.shown(), [1]);
+    assert_eq!(rig.engine.work(), work(1, 1, 2));
+}
+
+#[test]
+fn its_record_and_its_attempt_share_the_verdict() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop(syn_drop(1, "NETFILTER_DROP"));
+    rig.answer(Some(Answer::Drop(Box::default())));
+    assert_eq!(rig.engine.work(), work(1, 2, 2));
+    // The next one is its attempt's at once, and shown a second later.
+    rig.drop(syn_drop(1, "NETFILTER_DROP"));
+    assert_eq!(rig.engine.work(), work(2, 4, 4));
+    rig.pass(1_100 * MILLISECOND);
+    assert_eq!(rig.shown(), [1, 1]);
+    assert_eq!(rig.engine.work(), work(2, 4, 4));
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+}
+
+#[test]
+fn a_drop_whose_verdict_is_not_wanted_is_not_judged() {
+    let mut rig = Rig::new();
+    rig.drop(drop_of(1, "TCP_CSUM"));
+    for _ in 0..9 {
+        rig.drop(drop_of(1, "TCP_CSUM"));
+    }
+    // What healthy traffic drops too.
+    rig.drop(drop_of(2, "TCP_OLD_DATA"));
+    assert_eq!(rig.engine.work(), work(11, 1, 2));
+    rig.pass(1_100 * MILLISECOND);
+    assert_eq!(rig.shown(), [1, 9]);
+    assert_eq!(rig.engine.work(), work(11, 2, 4));
+}
+
+#[test]
+fn alike_drops_ask_the_node_once() {
+    let mut rig = Rig::new();
+    for reason in 1..=3 {
+        rig.drop(drop_of(reason, "NETFILTER_DROP"));
+    }
+    rig.answer(Some(Answer::Drop(Box::default())));
+    assert_eq!(rig.shown(), [1, 1, 1]);
+    rig.drop(drop_of(4, "NETFILTER_DROP"));
+    assert_eq!(rig.shown(), [1, 1, 1, 1], "the answer still holds");
+    rig.pass(10_000 * MILLISECOND);
+    rig.drop(drop_of(5, "NETFILTER_DROP"));
+    assert_eq!(rig.asked.len(), 1, "rules may have changed since");
+}

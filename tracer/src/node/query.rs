@@ -1,0 +1,131 @@
+//! What can be asked of the node, and what it answers.
+//!
+//! A question is data: whoever decides what to ask neither waits nor reads anything. An answer that
+//! cannot be had is an answer too, without the facts.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    facts::{NodeFacts, Wants},
+    listener::{Before, ListenerFacts, Reading},
+    owner,
+    silent_hop::SilentHop,
+};
+use crate::{
+    decode::drop::DropFacts,
+    net::{RouteKey, netns::NetnsRef},
+};
+
+/// How long facts about an attempt may take to read; a verdict must not wait for longer.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// A question to the node.
+#[derive(Debug, Clone)]
+pub(crate) enum Query {
+    /// What tells more about a dropped packet.
+    Drop { facts: Arc<DropFacts>, wants: Wants },
+    /// A reading of a listener's namespace, to compare with later.
+    ListenerBaseline(ListenerLocation),
+    /// Why a listener may not have answered.
+    Listener(ListenerLocation, Option<ListenerBaseline>),
+    /// Whether a packet's next hop answers ARP or ND.
+    Neighbor { netns: NetnsRef, packet: RouteKey },
+}
+
+/// The answer to the [`Query`] of the same name.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Drop(Box<NodeFacts>),
+    ListenerBaseline(Option<ListenerBaseline>),
+    Listener(Option<Box<ListenerFacts>>),
+    Neighbor(Option<SilentHop>),
+}
+
+/// Where a listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenerLocation {
+    pub(crate) netns: ListenerNetns,
+    /// The address of the listener, as its namespace knows it.
+    pub(crate) address: SocketAddr,
+}
+
+/// The namespace of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ListenerNetns {
+    Known(NetnsRef),
+    /// The one that has the address, behind the veth whose other end has this index.
+    Behind(Option<u32>),
+}
+
+/// A listener's namespace, and what was read there.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerBaseline {
+    pub(crate) netns: NetnsRef,
+    pub(crate) reading: Option<Arc<Reading>>,
+}
+
+impl Query {
+    /// Asks the node. Takes no longer than a second or so.
+    pub(crate) async fn answer(self) -> Answer {
+        match self {
+            Self::Drop { facts, wants } => {
+                Answer::Drop(Box::new(NodeFacts::gather(facts, wants).await))
+            }
+            Self::ListenerBaseline(location) => {
+                Answer::ListenerBaseline(ListenerBaseline::read(&location).await)
+            }
+            Self::Listener(location, baseline) => {
+                Answer::Listener(location.facts(baseline).await.map(Box::new))
+            }
+            Self::Neighbor { netns, packet } => {
+                let hop = SilentHop::of(&netns, packet, LIMIT).await;
+                Answer::Neighbor(hop.ok().flatten())
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// What the node says about a drop, if that was the question.
+    pub(crate) fn about_drop(self) -> Option<Box<NodeFacts>> {
+        match self {
+            Self::Drop(facts) => Some(facts),
+            Self::ListenerBaseline(_) | Self::Listener(_) | Self::Neighbor(_) => None,
+        }
+    }
+}
+
+impl ListenerBaseline {
+    async fn read(location: &ListenerLocation) -> Option<Self> {
+        let netns = location.find().await?;
+        let reading = Reading::of(&netns, LIMIT).await.ok().map(Arc::new);
+        Some(Self { netns, reading })
+    }
+}
+
+impl ListenerLocation {
+    async fn find(&self) -> Option<NetnsRef> {
+        match &self.netns {
+            ListenerNetns::Known(netns) => Some(netns.clone()),
+            ListenerNetns::Behind(peer) => {
+                let (address, peer): (IpAddr, _) = (self.address.ip(), *peer);
+                let search = move || owner::of_address(address, peer, LIMIT);
+                tokio::task::spawn_blocking(search).await.ok()?.ok()?
+            }
+        }
+    }
+
+    async fn facts(self, baseline: Option<ListenerBaseline>) -> Option<ListenerFacts> {
+        let (netns, reading) = match baseline {
+            Some(ListenerBaseline { netns, reading }) => (netns, reading),
+            None => (self.find().await?, None),
+        };
+        let before = reading.map_or(Before::Nothing, Before::Reading);
+        let facts = ListenerFacts::of(&netns, self.address, None, before, LIMIT).await;
+        facts.ok()
+    }
+}

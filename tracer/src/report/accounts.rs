@@ -1,0 +1,95 @@
+//! The accounts of a whole trace: what was reported, kept until the summary at the end.
+
+use std::{cmp::Reverse, time::SystemTime};
+
+use super::layers::Layers;
+use crate::{
+    decode::tls::TlsCounts,
+    model::{AttemptReport, DropReport, Summary},
+};
+
+/// The accounts of a trace.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    summary: Summary,
+    layers: Layers,
+}
+
+/// The figures that no single report adds up to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Totals {
+    /// When the trace ended.
+    pub(crate) at: SystemTime,
+    pub(crate) drops: DropTotals,
+    /// Events that were lost.
+    pub(crate) lost: u64,
+    /// Packets that claimed to be IP and could not be parsed.
+    pub(crate) malformed: u64,
+    /// SYNs that were not followed for want of room.
+    pub(crate) untracked: u64,
+    pub(crate) tls: TlsCounts,
+}
+
+/// Drops, counted exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DropTotals {
+    /// All but noise.
+    pub(crate) all: u64,
+    /// Those that a report stands for.
+    pub(crate) shown: u64,
+    /// Those that healthy traffic makes too, where they are not shown.
+    pub(crate) noise: u64,
+}
+
+impl Accounts {
+    pub(crate) fn drop(&mut self, drop: &DropReport) {
+        self.summary.tally(&drop.verdict, drop.count);
+        self.layers.dropped(drop);
+    }
+
+    /// Takes an attempt. `is_of_drop` says that its verdict is that of a drop, which was reported
+    /// itself.
+    pub(crate) fn attempt(&mut self, attempt: &AttemptReport, is_of_drop: bool) {
+        let attempts = &mut self.summary.attempts;
+        if let Some(before) = attempt.corrects
+            && let Some(count) = attempts.get_mut(&before)
+        {
+            *count -= 1;
+        }
+        *attempts.entry(attempt.outcome).or_default() += 1;
+        attempts.retain(|_, count| *count > 0);
+        if let Some(verdict) = attempt.verdict.as_ref().filter(|_| !is_of_drop) {
+            self.summary.tally(verdict, 1);
+        }
+        self.layers.attempted(attempt);
+    }
+
+    /// Closes the accounts.
+    pub(crate) fn close(&mut self, totals: Totals) -> Summary {
+        let Totals {
+            at,
+            drops,
+            lost,
+            malformed,
+            untracked,
+            tls,
+        } = totals;
+        let is_complete = drops.shown == drops.all && lost == 0 && untracked == 0;
+        self.layers.began_tls(tls);
+        let mut summary = Summary {
+            ts: Some(at),
+            drops: drops.all,
+            shown: drops.shown,
+            noise: drops.noise,
+            lost,
+            malformed,
+            untracked,
+            layers: self.layers.rows(is_complete),
+            verdict: self.layers.verdict().cloned(),
+            ..std::mem::take(&mut self.summary)
+        };
+        let verdicts = &mut summary.verdicts;
+        verdicts.sort_by_key(|verdict| Reverse(verdict.count));
+        summary
+    }
+}
