@@ -202,6 +202,11 @@ pub struct ExplainArgs {
     )]
     pub proto: Proto,
 
+    /// Show the way of the flow's first packet through this node, step by step, without sending it
+    /// (needs root)
+    #[arg(long)]
+    pub way: bool,
+
     /// Cluster objects from a file, as `kubectl get
     /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
     /// (repeatable)

@@ -75,6 +75,8 @@ pub struct ExplainConfig {
     pub to: Endpoint,
     /// The protocol.
     pub proto: Proto,
+    /// Show the packet's way through this node instead.
+    pub way: bool,
     /// Files with cluster objects; without any, the API server is asked.
     pub cluster: Vec<PathBuf>,
     /// How to reach the API server; found by itself when absent.
@@ -239,6 +241,7 @@ impl ExplainConfig {
             from,
             to,
             proto,
+            way,
             cluster,
             kubeconfig,
             output,
@@ -275,7 +278,7 @@ impl ExplainConfig {
             kubeconfig: kubeconfig.clone(),
             ..ClusterConfig::default()
         };
-        if cluster.is_empty() && access::places(&asked).is_empty() {
+        if !way && cluster.is_empty() && access::places(&asked).is_empty() {
             return Err(usage(
                 Some("explain"),
                 ErrorKind::MissingRequiredArgument,
@@ -290,6 +293,7 @@ impl ExplainConfig {
             from,
             to,
             proto,
+            way,
             cluster,
             kubeconfig,
             output: OutputConfig::new(&output, terminal),

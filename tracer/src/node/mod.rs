@@ -34,4 +34,5 @@ pub mod ruleset;
 pub mod silent_hop;
 pub mod syn_queue;
 mod sysctl;
+pub mod way;
 pub mod world;

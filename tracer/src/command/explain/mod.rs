@@ -4,10 +4,11 @@ mod ask;
 mod report;
 mod service;
 mod text;
+mod way;
 
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use self::report::Report;
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         resolve::no_such,
         view::{Kind, View},
     },
+    model,
     policy::{Answer, Flow, Party, Peer, Protocol, evaluate},
     sink::Format,
 };
@@ -32,6 +34,9 @@ use crate::{
 /// The objects cannot be had, or do not hold a pod that was named; or `out` cannot be written
 /// to. A closed pipe is no error.
 pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig) -> Result<()> {
+    if config.way {
+        return print(out, &way(config)?);
+    }
     let report = if config.cluster.is_empty() {
         let cluster = ask::ask(config.kubeconfig.as_deref(), notes)?;
         explain(cluster.view(), config, Vec::new())?
@@ -46,6 +51,45 @@ pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig)
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => text::render(&report, &config.output.style),
     };
+    print(out, &text)
+}
+
+/// The way of the flow's first packet, as it is to be printed.
+fn way(config: &ExplainConfig) -> Result<String> {
+    let view = match config.cluster.is_empty() {
+        true => None,
+        false => Some(dump::load(&config.cluster)?.view),
+    };
+    let address = |end: &Endpoint| match (end, &view) {
+        (Endpoint::Net { net, .. }, _) => Ok(net.addr()),
+        (
+            Endpoint::Pod {
+                namespace, name, ..
+            },
+            Some(view),
+        ) => {
+            let pod = pod(view, &ObjectName::new(namespace, name))?;
+            let address = pod.ips.first().copied();
+            address.ok_or_else(|| anyhow!("{} has no address", pod.id))
+        }
+        _ => bail!("{end}: give its address, or the cluster's objects with --cluster"),
+    };
+    let proto = match config.proto {
+        Proto::Tcp => model::Protocol::Tcp,
+        Proto::Udp => model::Protocol::Udp,
+        Proto::Icmp => model::Protocol::Icmp,
+        Proto::Any => bail!("a packet has one protocol: give --proto tcp, udp or icmp"),
+    };
+    let (src, dst) = (address(&config.from)?, address(&config.to)?);
+    let report = way::walk(src, dst, config.to.port(), proto)?;
+    Ok(match config.output.format {
+        Format::Json => serde_json::to_string(&report)? + "\n",
+        Format::Text => way::render(&report, &config.output.style),
+    })
+}
+
+/// Prints it; a closed pipe is no error.
+fn print(out: &mut impl Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

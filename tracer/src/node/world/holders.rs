@@ -66,6 +66,9 @@ pub enum Between {
         outer: LinkId,
         /// The bridge that it is a port of, if it is one.
         bridge: Option<LinkId>,
+        /// The bridge beside it that the questioner's frames do reach, in the same namespace: what
+        /// it would have to be a port of.
+        beside: Option<LinkId>,
     },
     /// The holder's frames leave what can be seen by this link, and so do the questioner's: they may
     /// meet there.
@@ -133,7 +136,26 @@ impl World {
         Between::Apart {
             outer,
             bridge: bridge.and_then(|link| Some(link.sibling(link.master?))),
+            beside: self
+                .bridges(from, &there)
+                .find(|bridge| bridge.netns == outer.netns),
         }
+    }
+
+    /// The bridges that a link's frames pass.
+    fn bridges<'a>(
+        &'a self,
+        from: LinkId,
+        segment: &'a Segment,
+    ) -> impl Iterator<Item = LinkId> + 'a {
+        let itself = self.link(from).filter(|link| link.bridge().is_some());
+        let trails = segment.taken.values().chain(segment.exits.values());
+        let steps = trails.flat_map(|trail| &trail.steps);
+        let passed = steps.filter_map(|step| match step {
+            Step::Bridge { bridge, .. } => Some(*bridge),
+            _ => None,
+        });
+        itself.map(|link| link.id).into_iter().chain(passed)
     }
 
     /// The last link on the way of a link's frames before a namespace takes them: the other end of

@@ -11,6 +11,8 @@
 //! - [`holders`]: who has an address, and what keeps others from reaching it
 //! - [`segment`]: the link-layer paths between two links
 
+#[cfg(test)]
+pub(in crate::node) mod build;
 mod cache;
 pub mod discover;
 pub mod holders;

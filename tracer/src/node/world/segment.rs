@@ -8,7 +8,7 @@ mod edges;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use self::edges::Edges;
+pub(in crate::node) use self::edges::{Edge, Edges};
 use super::{PortState, World, link::LinkId};
 
 /// What keeps frames from passing.
@@ -85,8 +85,12 @@ impl World {
     /// All that a frame reaches that this link's namespace sends by it: a broadcast, such as an
     /// ARP question.
     pub fn segment(&self, from: LinkId) -> Segment {
+        self.segment_from(Step::Out(from, None))
+    }
+
+    /// The same, from any place on the way of a frame.
+    pub fn segment_from(&self, start: Step) -> Segment {
         let edges = Edges::of(self);
-        let start = Step::Out(from, None);
         let mut known: BTreeMap<Step, Known> = BTreeMap::new();
         known.insert(start, Known::default());
         // By rising number of obstacles: each edge has one, or none.

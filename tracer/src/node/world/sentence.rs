@@ -56,6 +56,7 @@ impl World {
             Between::Apart {
                 outer,
                 bridge: Some(bridge),
+                ..
             } => format!(
                 "{} is a port of the bridge {}, which {} does not reach",
                 name(*outer),
@@ -65,7 +66,11 @@ impl World {
             Between::Apart {
                 outer,
                 bridge: None,
+                beside: Some(_),
             } => format!("{} is a port of no bridge", name(*outer)),
+            Between::Apart { .. } => {
+                format!("no bridge or cable leads there from {}", name(from))
+            }
         })
     }
 
@@ -138,12 +143,9 @@ impl World {
         (port.forward_delay_timer > 0).then(|| (port.forward_delay_timer + then).div_ceil(TICKS))
     }
 
-    /// A holder, as a sentence without its end.
-    pub fn holder_in_words(&self, holder: &Holder) -> String {
-        let Holder {
-            netns_name, ifname, ..
-        } = holder;
-        let mut text = format!("{ifname} of network namespace {netns_name}");
+    /// A holder's link, and what is wrong with the address there.
+    pub fn holder_in_words(&self, holder: &Holder, reader: u32) -> String {
+        let mut text = self.link_name(holder.link, reader);
         if holder.flags.dadfailed {
             text += ", where duplicate address detection found another holder";
         } else if holder.flags.tentative && !holder.flags.is_usable() {

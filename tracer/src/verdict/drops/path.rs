@@ -89,7 +89,10 @@ fn holders(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     let from = LinkId { netns, ifindex };
     let holders = world.holders(asked);
     let lines = holders.iter().flat_map(|holder| {
-        let held = format!("{asked} is an address of {}", world.holder_in_words(holder));
+        let held = format!(
+            "{asked} is an address of {}",
+            world.holder_in_words(holder, netns)
+        );
         let between = world.between(from, holder);
         [Some(held), world.between_in_words(from, &between)]
     });

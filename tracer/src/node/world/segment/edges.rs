@@ -8,10 +8,11 @@ use crate::node::world::{
     link::{Detail, Link, LinkId, MacvlanMode},
 };
 
-type Edge = (Step, Option<Obstacle>);
+/// A next step, and what is in the way of it.
+pub(in crate::node) type Edge = (Step, Option<Obstacle>);
 
 /// The links, by what they are tied to.
-pub(super) struct Edges<'a> {
+pub(in crate::node) struct Edges<'a> {
     world: &'a World,
     /// Ports by bridge, and other members by their master.
     members: BTreeMap<LinkId, Vec<&'a Link>>,
@@ -20,7 +21,7 @@ pub(super) struct Edges<'a> {
 }
 
 impl<'a> Edges<'a> {
-    pub(super) fn of(world: &'a World) -> Self {
+    pub(in crate::node) fn of(world: &'a World) -> Self {
         let mut edges = Self {
             world,
             members: BTreeMap::new(),
@@ -38,7 +39,7 @@ impl<'a> Edges<'a> {
         edges
     }
 
-    pub(super) fn from(&self, step: Step) -> Vec<Edge> {
+    pub(in crate::node) fn from(&self, step: Step) -> Vec<Edge> {
         match step {
             Step::Out(id, tag) => self.world.link(id).map(|link| self.out(link, tag)),
             Step::In(id, tag) => self.world.link(id).map(|link| self.received(link, tag)),

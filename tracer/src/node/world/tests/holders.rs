@@ -1,10 +1,10 @@
 //! Who has an address, and what is in between.
 
-use super::build::{Build, id};
 use crate::{
     net::tests::rule,
     node::world::{
         Between, Bridge, Detail, FdbEntry, FdbKind, Obstacle, PortState, Vlan, World,
+        build::{Build, id},
         link::MacvlanMode,
     },
 };
@@ -23,7 +23,7 @@ fn pods_of_one_bridge_reach_each_other() {
     let holders = build.world.holders("10.0.1.3".parse().unwrap());
     assert_eq!(holders.len(), 1);
     assert_eq!(
-        build.world.holder_in_words(&holders[0]),
+        build.world.holder_in_words(&holders[0], 1),
         "eth0 of network namespace n3"
     );
     assert_eq!(between(&build.world), (Between::Nothing, None));
@@ -42,6 +42,7 @@ fn a_veth_without_a_master_is_apart() {
     let apart = Between::Apart {
         outer: id(1, 3),
         bridge: None,
+        beside: Some(id(1, 1)),
     };
     let words = "vb is a port of no bridge".to_owned();
     assert_eq!(between(&build.world), (apart, Some(words)));
@@ -103,7 +104,7 @@ fn links_that_are_down_are_named() {
     );
     let holder = &build.world.holders("10.0.1.3".parse().unwrap())[0];
     assert_eq!(
-        build.world.holder_in_words(holder),
+        build.world.holder_in_words(holder, 1),
         "eth0 of network namespace n3, which is down"
     );
 }
@@ -218,6 +219,19 @@ fn a_bridge_keeps_what_it_takes_for_its_own() {
         words.unwrap(),
         "a configured FDB entry of the bridge cni0 sends frames to 02:00:00:03:00:02 to va, but \
          that address is behind vb"
+    );
+}
+
+#[test]
+fn a_namespace_elsewhere_is_not_said_to_lack_a_bridge() {
+    let mut build = Build::two_pods();
+    build.pair((id(4, 3), "s0"), (id(5, 2), "eth0"));
+    build.address(id(5, 2), "10.9.0.5");
+    let holder = &build.world.holders("10.9.0.5".parse().unwrap())[0];
+    let found = build.world.between(id(1, 1), holder);
+    assert_eq!(
+        build.world.between_in_words(id(1, 1), &found).unwrap(),
+        "no bridge or cable leads there from cni0"
     );
 }
 

@@ -100,13 +100,12 @@ fn pods_behind_a_bridge_are_tied_to_it() {
     let world = World::read(&Part::all(), LIMIT);
     let apart = world.between(eth0.id, holder.unwrap());
     let outer = lab.link(&world, "node", "vb").id;
-    assert_eq!(
-        apart,
-        Between::Apart {
-            outer,
-            bridge: None
-        }
-    );
+    let expected = Between::Apart {
+        outer,
+        bridge: None,
+        beside: Some(lab.link(&world, "node", "cni0").id),
+    };
+    assert_eq!(apart, expected);
     assert_eq!(world.lookup_local_missing(cni0.id.netns, true), Some(true));
 }
 

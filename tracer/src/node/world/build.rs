@@ -10,16 +10,16 @@ use crate::{
 
 /// A model in the making. Namespaces are numbers, links have numbers in them.
 #[derive(Default)]
-pub(super) struct Build {
-    pub(super) world: World,
+pub(in crate::node) struct Build {
+    pub(in crate::node) world: World,
 }
 
-pub(super) fn id(netns: u32, ifindex: u32) -> LinkId {
+pub(in crate::node) fn id(netns: u32, ifindex: u32) -> LinkId {
     LinkId { netns, ifindex }
 }
 
 impl Build {
-    pub(super) fn new() -> Self {
+    pub(in crate::node) fn new() -> Self {
         Self::default()
     }
 
@@ -39,7 +39,7 @@ impl Build {
         self.world.namespaces.entry(inode).or_insert_with(new)
     }
 
-    pub(super) fn link(&mut self, id: LinkId, name: &str, detail: Detail) -> &mut Link {
+    pub(in crate::node) fn link(&mut self, id: LinkId, name: &str, detail: Detail) -> &mut Link {
         let link = Link {
             id,
             name: name.to_owned(),
@@ -62,26 +62,26 @@ impl Build {
         links.get_mut(&id.ifindex).unwrap()
     }
 
-    pub(super) fn bridge(&mut self, id: LinkId, name: &str) {
+    pub(in crate::node) fn bridge(&mut self, id: LinkId, name: &str) {
         self.link(id, name, Detail::Bridge(Bridge::default()));
     }
 
-    pub(super) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
+    pub(in crate::node) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
         self.link(one.0, one.1, Detail::Pair).tie = Tie::To(other.0);
         self.link(other.0, other.1, Detail::Pair).tie = Tie::To(one.0);
     }
 
-    pub(super) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, detail: Detail) {
+    pub(in crate::node) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, detail: Detail) {
         self.link(id, name, detail).tie = Tie::To(parent);
     }
 
-    pub(super) fn at(&mut self, id: LinkId) -> &mut Link {
+    pub(in crate::node) fn at(&mut self, id: LinkId) -> &mut Link {
         let namespace = self.world.namespaces.get_mut(&id.netns).unwrap();
         namespace.links.get_mut(&id.ifindex).unwrap()
     }
 
     /// Makes a link a port that forwards.
-    pub(super) fn port(&mut self, id: LinkId, bridge: u32) -> &mut Port {
+    pub(in crate::node) fn port(&mut self, id: LinkId, bridge: u32) -> &mut Port {
         let link = self.at(id);
         link.master = Some(bridge);
         link.port.insert(Port {
@@ -98,7 +98,7 @@ impl Build {
         })
     }
 
-    pub(super) fn address(&mut self, id: LinkId, address: &str) -> &mut AddressFlags {
+    pub(in crate::node) fn address(&mut self, id: LinkId, address: &str) -> &mut AddressFlags {
         let addresses = &mut self.namespace(id.netns).addresses;
         addresses.push(Address {
             address: address.parse().unwrap(),
@@ -110,13 +110,13 @@ impl Build {
         &mut addresses.last_mut().unwrap().flags
     }
 
-    pub(super) fn fdb(&mut self, netns: u32, entry: FdbEntry) {
+    pub(in crate::node) fn fdb(&mut self, netns: u32, entry: FdbEntry) {
         self.namespace(netns).fdb.as_mut().unwrap().push(entry);
     }
 
     /// Two pods behind a bridge: namespaces 2 and 3, and namespace 1 with the bridge 1 and its ports
     /// 2 and 3.
-    pub(super) fn two_pods() -> Self {
+    pub(in crate::node) fn two_pods() -> Self {
         let mut build = Self::new();
         build.bridge(id(1, 1), "cni0");
         for pod in [2, 3] {

@@ -1,0 +1,169 @@
+//! `whydrop explain --way`: the way of a packet that was never sent, through this node.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::{
+    model::{Flow, Protocol},
+    node::{
+        way::{Act, End, Live, Packet, Start, Way},
+        world::{Part, World},
+    },
+    sink::Style,
+};
+
+/// How long the node may take to answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The port that a client is taken to send from: any will do.
+const CLIENT_PORT: u16 = 40000;
+
+/// The way, as its JSON has it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    flow: String,
+    steps: Vec<StepReport>,
+    end: EndReport,
+    gaps: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepReport {
+    netns: String,
+    step: &'static str,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct EndReport {
+    end: &'static str,
+    netns: Option<String>,
+    ifname: Option<String>,
+    text: String,
+}
+
+/// Walks the first packet of a flow through this node.
+///
+/// # Errors
+///
+/// No network namespace of this node has the source, or several do.
+pub(super) fn walk(src: IpAddr, dst: IpAddr, port: Option<u16>, proto: Protocol) -> Result<Report> {
+    let deadline = Instant::now() + LIMIT;
+    let world = World::read(&Part::all(), LIMIT);
+    let start = start(&world, src)?;
+    let has_ports = matches!(proto, Protocol::Tcp | Protocol::Udp | Protocol::Sctp);
+    let flow = Flow {
+        proto,
+        src,
+        sport: has_ports.then_some(CLIENT_PORT),
+        dst,
+        dport: port,
+    };
+    let live = Live::new(&world, deadline);
+    let way = Way::of(&world, &live, start, Packet::first_of(flow));
+    Ok(report(&world, flow, &way))
+}
+
+/// The namespace that has the source.
+fn start(world: &World, src: IpAddr) -> Result<Start> {
+    let mut holders = world.holders(src);
+    holders.sort_by_key(|holder| holder.netns);
+    holders.dedup_by_key(|holder| holder.netns);
+    match holders.as_slice() {
+        [] => bail!("no network namespace of this node has {src}: its way begins elsewhere"),
+        [only] => Ok(Start::Sent(only.netns)),
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .map(|holder| holder.netns_name.as_str())
+                .collect();
+            bail!(
+                "several network namespaces have {src}: {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+fn report(world: &World, flow: Flow, way: &Way) -> Report {
+    let name = |netns: u32| {
+        let namespace = world.namespace(netns);
+        namespace.map_or_else(|| netns.to_string(), |one| one.name.clone())
+    };
+    let steps = way.steps.iter().map(|step| StepReport {
+        netns: name(step.netns),
+        step: match step.act {
+            Act::Sent => "sent",
+            Act::CameIn(_) => "in",
+            Act::Bridged { .. } => "bridge",
+            Act::Passed(_) => "hook",
+            Act::Translated(..) => "nat",
+            Act::Routed(_) => "route",
+            Act::Resolved { .. } => "neighbor",
+            Act::WentOut(_) => "out",
+        },
+        text: step.in_words(world),
+    });
+    let (end, netns, link) = match &way.end {
+        End::Delivered { netns, link } => ("delivered", Some(*netns), *link),
+        End::Dropped { netns, link, .. } => ("dropped", Some(*netns), *link),
+        End::Leaves { by, .. } => ("leaves", Some(by.netns), Some(*by)),
+        End::Undecided { netns, .. } => ("undecided", Some(*netns), None),
+    };
+    let link = link.and_then(|link| world.link(link));
+    Report {
+        flow: format!(
+            "{} → {}, {}{}",
+            flow.src,
+            flow.dst,
+            flow.proto,
+            flow.dport
+                .map(|port| format!(" {port}"))
+                .unwrap_or_default()
+        ),
+        steps: steps.collect(),
+        end: EndReport {
+            end,
+            netns: netns.map(name),
+            ifname: link.map(|link| link.name.clone()),
+            text: way.end.in_words(world),
+        },
+        gaps: world.gaps.clone(),
+    }
+}
+
+/// The way for people: the steps, under the namespace that they happen in.
+pub(super) fn render(report: &Report, style: &Style) -> String {
+    const BOLD: &str = "1";
+    const RED: &str = "1;31";
+    const GREEN: &str = "32";
+    const YELLOW: &str = "33";
+    let paint = |text: &str, color: &str| match style.color {
+        true => format!("\x1b[{color}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    };
+    let mut text = format!("{}:\n", report.flow);
+    let mut netns = None;
+    for step in &report.steps {
+        if netns.replace(&step.netns) != Some(&step.netns) {
+            text += &format!("  {}\n", paint(&step.netns, BOLD));
+        }
+        text += &format!("    {:8}  {}\n", step.step, step.text);
+    }
+    let color = match report.end.end {
+        "delivered" | "leaves" => GREEN,
+        "dropped" => RED,
+        _ => YELLOW,
+    };
+    text += &paint(&report.end.text, color);
+    text.push('\n');
+    for gap in &report.gaps {
+        text += &format!("! {gap}\n");
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! Where the way of a packet ends.
+
+use std::net::IpAddr;
+
+use crate::{
+    model::Hook,
+    net::{Mac, NeighborState},
+    node::{
+        route::Refusal,
+        world::{Between, Holder, LinkId, Obstacle},
+    },
+};
+
+/// Where the way of a packet ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// At a socket of this namespace, if there is one for it.
+    Delivered {
+        /// The namespace.
+        netns: u32,
+        /// The link that it came in by.
+        link: Option<LinkId>,
+    },
+    /// Here: the kernel drops it.
+    Dropped {
+        /// The namespace.
+        netns: u32,
+        /// The link, where it is at one.
+        link: Option<LinkId>,
+        /// Why.
+        because: Because,
+    },
+    /// Beyond what can be seen.
+    Leaves {
+        /// The link that it leaves by.
+        by: LinkId,
+        /// The next hop there.
+        to: IpAddr,
+    },
+    /// It cannot be told.
+    Undecided {
+        /// The namespace that it was in.
+        netns: u32,
+        /// What is missing, as a sentence without its end.
+        want: String,
+    },
+}
+
+/// Why the kernel drops a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Because {
+    /// A netfilter rule.
+    Rule(Hook, String),
+    /// There is no way on by the routing tables.
+    Route(Refusal, String),
+    /// The source is refused at the link that it came in by.
+    Source(SourceFault),
+    /// Its source is a loopback address, and the link that it would leave by takes none.
+    LoopbackSource(LinkId),
+    /// The namespace does not forward packets that come in by this link.
+    NotForwarding(LinkId),
+    /// It has used up its hops.
+    Ttl,
+    /// It is larger than the link takes, and may not be fragmented.
+    TooBig {
+        /// The link.
+        link: LinkId,
+        /// Its MTU.
+        mtu: u32,
+    },
+    /// No one answers for the next hop.
+    Unanswered(Box<Unanswered>),
+    /// The neighbor entry's MAC address is no one's, or the link's that it comes to is another one.
+    OtherMac {
+        /// The next hop.
+        hop: IpAddr,
+        /// The address that it is sent to.
+        mac: Mac,
+        /// Who has the next hop's address, and where frames do reach it.
+        holders: Vec<Holder>,
+    },
+    /// A bridge keeps frames to this address, but its namespace takes none to it.
+    TakenByBridge(Between),
+    /// Something below IP is in the way.
+    Obstacle(Obstacle),
+}
+
+/// Why a source is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFault {
+    /// It is an address of the namespace itself.
+    Own,
+    /// It is a loopback or otherwise impossible address.
+    Martian,
+    /// The route back leaves by another link.
+    ReversePath,
+}
+
+/// A next hop that no one answers for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unanswered {
+    /// The next hop.
+    pub hop: IpAddr,
+    /// It is a router on the way, and not the packet's destination.
+    pub is_gateway: bool,
+    /// The link that the question is sent by.
+    pub from: LinkId,
+    /// The source address of the question.
+    pub asks_as: Option<IpAddr>,
+    /// The entry's state now.
+    pub state: Option<NeighborState>,
+    /// Who has the address, and what is in between.
+    pub holders: Vec<(Holder, Between)>,
+    /// A link that would answer for others (proxy ARP), and why it does not.
+    pub proxy: Option<(LinkId, String)>,
+    /// The rule that drops the question, or the answer.
+    pub refused: Option<Refused>,
+}
+
+/// What drops a Neighbor Solicitation, or the answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The namespace.
+    pub netns: u32,
+    /// The hook.
+    pub hook: Hook,
+    /// The rule.
+    pub rule: String,
+    /// It is the answer that is dropped.
+    pub is_answer: bool,
+}

@@ -1,0 +1,44 @@
+//! What only the kernel can answer.
+
+use super::Packet;
+use crate::{model::Hook, net::RouteKey, node::route::Lookup};
+
+/// Answers the questions of a walk. An error says in a sentence, without its end, why there is no
+/// answer.
+pub trait Kernel {
+    /// The route of a packet in a namespace.
+    ///
+    /// # Errors
+    ///
+    /// The kernel cannot be asked.
+    fn route(&self, netns: u32, key: RouteKey) -> Result<Lookup, String>;
+
+    /// What the rules at a hook make of a packet.
+    fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment;
+}
+
+/// A netfilter hook, as a packet comes to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtHook {
+    /// The namespace.
+    pub netns: u32,
+    /// The hook.
+    pub hook: Hook,
+    /// Name of the link that the packet came in by.
+    pub input: Option<String>,
+    /// Name of the link that it goes out by, where that is decided.
+    pub output: Option<String>,
+    /// Names of the bridge ports, where a bridge passes the packet to the hook.
+    pub ports: Option<(Option<String>, Option<String>)>,
+}
+
+/// What the rules at a hook make of a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgment {
+    /// It passes, changed perhaps.
+    Passes(Packet),
+    /// This rule drops it.
+    Drops(String),
+    /// It cannot be decided, for want of this.
+    Undecided(String),
+}

@@ -1,0 +1,56 @@
+//! The way of a packet through the node: what this kernel does with it, step by step, from the place
+//! where it was last seen to its end.
+//!
+//! The walk is pure. It reads the [`World`], and asks a [`Kernel`] for what only the kernel can
+//! answer: the route of a packet, and what the netfilter rules at a hook make of it. Where an answer
+//! is missing, the walk ends [undecided](End::Undecided): it never guesses.
+//!
+//! - [`Packet`], [`Start`]: what is walked, and from where
+//! - [`Kernel`]: the questions to the kernel
+//! - [`Step`], [`End`], [`Because`]: what comes of it, and in words
+//! - `walk`: the walk itself
+
+mod end;
+mod kernel;
+mod live;
+mod packet;
+mod sentence;
+mod step;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::world::{LinkId, World};
+
+pub use self::{
+    end::{Because, End, Refused, SourceFault, Unanswered},
+    kernel::{AtHook, Judgment, Kernel},
+    live::Live,
+    packet::Packet,
+    step::{Act, Step},
+};
+
+/// Where the walk begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A process in this namespace sends the packet.
+    Sent(u32),
+    /// The packet came in by this link, with a MAC address that the link takes.
+    In(LinkId),
+}
+
+/// The way of a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    /// What happens to it, in order.
+    pub steps: Vec<Step>,
+    /// Where it ends.
+    pub end: End,
+}
+
+impl Way {
+    /// Walks a packet.
+    pub fn of(world: &World, kernel: &dyn Kernel, start: Start, packet: Packet) -> Self {
+        walk::Walk::new(world, kernel, packet).run(start)
+    }
+}

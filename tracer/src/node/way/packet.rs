@@ -1,0 +1,60 @@
+//! A packet on its way.
+
+use crate::{decode::tracked::Tracked, model::Flow, net::RouteKey};
+
+/// A packet on its way. It changes: NAT gives it other addresses, a rule another mark.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packet {
+    /// Its addresses and ports.
+    pub flow: Flow,
+    /// Its firewall mark.
+    pub mark: u32,
+    /// Its length in bytes, from the network header up; that of one segment, if it is known.
+    pub len: Option<u32>,
+    /// It may not be fragmented.
+    pub dont_fragment: bool,
+    /// How many routers it may still pass.
+    pub ttl: Option<u8>,
+    /// Its TCP flags.
+    pub tcp_flags: Option<u8>,
+    /// Type and code of ICMP.
+    pub icmp: Option<(u8, u8)>,
+    /// What conntrack says of it in the namespace that it is in.
+    pub tracked: Tracked,
+}
+
+impl Packet {
+    /// The first packet of a flow, as a process sends it.
+    pub fn first_of(flow: Flow) -> Self {
+        const SYN: u8 = 2;
+        Self {
+            flow,
+            mark: 0,
+            len: None,
+            dont_fragment: true,
+            ttl: Some(64),
+            tcp_flags: (flow.proto == crate::model::Protocol::Tcp).then_some(SYN),
+            icmp: None,
+            tracked: Tracked::New,
+        }
+    }
+
+    /// The key that its route is looked up by.
+    pub(super) fn route_key(&self, iif: Option<u32>) -> RouteKey {
+        RouteKey {
+            src: Some(self.flow.src),
+            iif,
+            mark: self.mark,
+            proto: Some(self.flow.proto.number()),
+            sport: self.flow.sport,
+            dport: self.flow.dport,
+            ..RouteKey::to(self.flow.dst)
+        }
+    }
+
+    /// What it loses on its way into another namespace.
+    pub(super) fn scrubbed(&mut self) {
+        self.mark = 0;
+        self.tracked = Tracked::New;
+    }
+}

@@ -1,0 +1,194 @@
+//! Steps and ends in words.
+
+use std::net::IpAddr;
+
+use super::{
+    Act, Because, End, Step,
+    end::{SourceFault, Unanswered},
+};
+use crate::node::world::{Between, LinkId, World};
+
+impl Step {
+    /// What happens, as a sentence without its end.
+    pub fn in_words(&self, world: &World) -> String {
+        let name = |id: &LinkId| world.link_name(*id, self.netns);
+        match &self.act {
+            Act::Sent => "a process sends it".to_owned(),
+            Act::CameIn(link) => format!("in by {}", name(link)),
+            Act::Bridged { bridge, from, to } => {
+                let mut text = format!("the bridge {}", name(bridge));
+                if let Some(from) = from {
+                    text += &format!(" takes it from {}", name(from));
+                }
+                match to {
+                    Some(to) => text += &format!(" to {}", name(to)),
+                    None => text += " in",
+                }
+                text
+            }
+            Act::Passed(hook) => format!("{} lets it pass", hook.name()),
+            Act::Translated(hook, flow) => format!(
+                "{} translates it: from {} to {}",
+                hook.name(),
+                end_of(flow.source()),
+                end_of(flow.destination())
+            ),
+            Act::Routed(route) => route.clone(),
+            Act::Resolved { hop, mac, by } => format!("{hop} is at {mac} ({by})"),
+            Act::WentOut(link) => format!("out by {}", name(link)),
+        }
+    }
+}
+
+fn end_of((address, port): crate::model::SocketAddress) -> String {
+    match port {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
+}
+
+impl End {
+    /// Where it ends, as a sentence without its end.
+    pub fn in_words(&self, world: &World) -> String {
+        match self {
+            Self::Delivered { netns, link } => {
+                let namespace = world.namespace(*netns).map(|one| one.name.as_str());
+                let namespace = namespace.unwrap_or("an unknown one");
+                match link {
+                    Some(link) => format!(
+                        "delivered in network namespace {namespace}, in by {}",
+                        world.link_name(*link, *netns)
+                    ),
+                    None => format!("delivered in network namespace {namespace}"),
+                }
+            }
+            Self::Dropped {
+                netns,
+                link,
+                because,
+            } => {
+                let because = because.in_words(world, *netns);
+                match link {
+                    Some(link) => {
+                        format!("dropped at {}: {because}", world.link_name(*link, u32::MAX))
+                    }
+                    None => format!("dropped: {because}"),
+                }
+            }
+            Self::Leaves { by, to } => {
+                format!("leaves by {} to {to}", world.link_name(*by, u32::MAX))
+            }
+            Self::Undecided { want, .. } => format!("undecided: {want}"),
+        }
+    }
+}
+
+impl Because {
+    /// Why it is dropped, as a sentence without its end, for a reader in a namespace.
+    pub fn in_words(&self, world: &World, reader: u32) -> String {
+        let name = |id: &LinkId| world.link_name(*id, reader);
+        match self {
+            Self::Rule(hook, rule) => format!("{} drops it: {rule}", hook.name()),
+            Self::Route(_, route) => route.clone(),
+            Self::Source(SourceFault::Own) => {
+                "its source is an address of this namespace itself".to_owned()
+            }
+            Self::Source(SourceFault::Martian) => {
+                "its source or destination is a loopback or otherwise impossible address".to_owned()
+            }
+            Self::Source(SourceFault::ReversePath) => {
+                "the reverse-path filter refuses its source".to_owned()
+            }
+            Self::LoopbackSource(link) => format!(
+                "its source is a loopback address, and route_localnet is 0 at {}",
+                name(link)
+            ),
+            Self::NotForwarding(link) => {
+                format!("packets that come in by {} are not forwarded", name(link))
+            }
+            Self::Ttl => "it has used up its hops (TTL)".to_owned(),
+            Self::TooBig { link, mtu } => {
+                format!("it is larger than the MTU of {}, {mtu}", name(link))
+            }
+            Self::Unanswered(unanswered) => unanswered.in_words(world, reader),
+            Self::OtherMac { hop, mac, holders } => {
+                let mut text = format!("frames for {hop} go to the MAC address {mac}");
+                for holder in holders {
+                    if let Some(own) = &holder.mac {
+                        let held = world.holder_in_words(holder, reader);
+                        text += &format!(", but {hop} is at {held}, whose address is {own}");
+                    }
+                }
+                text
+            }
+            Self::TakenByBridge(between) => {
+                let from = LinkId {
+                    netns: reader,
+                    ifindex: 0,
+                };
+                world.between_in_words(from, between).unwrap_or_default()
+            }
+            Self::Obstacle(obstacle) => world.obstacle_in_words(obstacle, reader),
+        }
+    }
+}
+
+impl Unanswered {
+    fn in_words(&self, world: &World, reader: u32) -> String {
+        let hop = self.hop;
+        let questions = match hop.is_ipv4() {
+            true => "ARP requests",
+            false => "Neighbor Solicitations",
+        };
+        let what = if self.is_gateway { "the gateway " } else { "" };
+        let mut text = format!(
+            "{questions} for {what}{hop} get no answer at {}",
+            world.link_name(self.from, reader)
+        );
+        if let Some(asks_as) = self.asks_as.filter(IpAddr::is_loopback) {
+            text += &format!("; they come from {asks_as}, which other hosts refuse");
+        }
+        if let Some(refused) = &self.refused {
+            let what = match refused.is_answer {
+                true => "the answer",
+                false => "the question",
+            };
+            let netns = world.namespace(refused.netns).map(|one| &one.name);
+            let netns =
+                netns.map_or_else(String::new, |name| format!(" of network namespace {name}"));
+            text += &format!(
+                "; {}{netns} drops {what}: {}",
+                refused.hook.name(),
+                refused.rule
+            );
+        }
+        for (holder, between) in &self.holders {
+            text += &match between {
+                Between::Same => self.held_here(world),
+                _ => format!(
+                    "; {hop} is an address of {}",
+                    world.holder_in_words(holder, reader)
+                ),
+            };
+            if let Some(words) = world.between_in_words(self.from, between) {
+                text += &format!(", but {words}");
+            }
+        }
+        if let Some((link, route)) = &self.proxy {
+            text += &format!(
+                "; {} does proxy ARP, but its namespace has no other way there ({route})",
+                world.link_name(*link, reader)
+            );
+        }
+        text
+    }
+
+    fn held_here(&self, world: &World) -> String {
+        let mut text = format!("; {} is an address of this namespace itself", self.hop);
+        let is_ipv4 = self.hop.is_ipv4();
+        if world.lookup_local_missing(self.from.netns, is_ipv4) == Some(true) {
+            text += ", and no policy rule looks up the table local";
+        }
+        text
+    }
+}

@@ -1,0 +1,51 @@
+//! What happens to a packet on its way.
+
+use crate::{
+    model::{Flow, Hook},
+    net::Mac,
+    node::world::LinkId,
+};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The namespace that it happens in.
+    pub netns: u32,
+    /// What happens.
+    pub act: Act,
+}
+
+/// What happens to a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// A process sends it.
+    Sent,
+    /// It comes in by a link.
+    CameIn(LinkId),
+    /// A bridge passes it from one port, or its own namespace, to another port.
+    Bridged {
+        /// The bridge.
+        bridge: LinkId,
+        /// The port that it came by.
+        from: Option<LinkId>,
+        /// The port that it leaves by; `None` where the bridge takes it in.
+        to: Option<LinkId>,
+    },
+    /// The rules at a hook let it pass.
+    Passed(Hook),
+    /// The rules at a hook let it pass with other addresses.
+    Translated(Hook, Flow),
+    /// The kernel has a route for it.
+    Routed(String),
+    /// The MAC address that it is sent to.
+    Resolved {
+        /// The next hop.
+        hop: std::net::IpAddr,
+        /// Its MAC address.
+        mac: Mac,
+        /// The neighbor entry's state, or who would answer.
+        by: String,
+    },
+    /// It goes out by a link.
+    WentOut(LinkId),
+}

@@ -1,0 +1,259 @@
+//! A client and a server with a router between them.
+
+use super::table::{Node, flow};
+use crate::{
+    model::Hook,
+    net::{Ipv4Settings, Mac, Neighbor, NeighborState},
+    node::{
+        way::{Because, End, Start},
+        world::{
+            Detail,
+            build::{Build, id},
+        },
+    },
+};
+
+const CLIENT: &str = "10.1.0.2";
+const SERVER: &str = "10.2.0.2";
+
+/// Namespaces 2 (client) and 3 (server), with namespace 1 between them.
+fn routed() -> Node {
+    let mut build = Build::new();
+    for (netns, port, name) in [(2, 2, "c"), (3, 3, "s")] {
+        build.pair((id(1, port), name), (id(netns, 2), "eth0"));
+        build.address(id(1, port), &format!("10.{}.0.1", port - 1));
+        build.address(id(netns, 2), &format!("10.{}.0.2", port - 1));
+        build.link(id(netns, 1), "lo", Detail::Loopback);
+    }
+    build.link(id(1, 1), "lo", Detail::Loopback);
+    let mut node = Node::new(build);
+    for (netns, gateway) in [(2, "10.1.0.1"), (3, "10.2.0.1")] {
+        node.route(netns, "0.0.0.0/0", 2, Some(gateway));
+    }
+    node.route(1, "10.1.0.0/24", 2, None);
+    node.route(1, "10.2.0.0/24", 3, None);
+    node
+}
+
+fn end(node: &Node) -> String {
+    node.end(Start::Sent(2), CLIENT, SERVER)
+}
+
+#[test]
+fn a_packet_is_routed_and_delivered() {
+    let node = routed();
+    let way = node.walk(Start::Sent(2), CLIENT, SERVER);
+    let words: Vec<_> = way
+        .steps
+        .iter()
+        .map(|step| step.in_words(&node.build.world))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "a process sends it",
+            "default via 10.1.0.1 dev eth0",
+            "OUTPUT lets it pass",
+            "POSTROUTING lets it pass",
+            "10.1.0.1 is at 02:00:00:01:00:02 (c of network namespace n1 answers for its own \
+             address)",
+            "out by eth0",
+            "in by c",
+            "PREROUTING lets it pass",
+            "10.2.0.0/24 dev s",
+            "FORWARD lets it pass",
+            "POSTROUTING lets it pass",
+            "10.2.0.2 is at 02:00:00:03:00:02 (eth0 of network namespace n3 answers for its own \
+             address)",
+            "out by s",
+            "in by eth0",
+            "PREROUTING lets it pass",
+            "INPUT lets it pass",
+        ]
+    );
+    assert_eq!(
+        way.end.in_words(&node.build.world),
+        "delivered in network namespace n3, in by eth0"
+    );
+    let from_the_router = node.end(Start::In(id(1, 2)), CLIENT, SERVER);
+    assert_eq!(
+        from_the_router,
+        "delivered in network namespace n3, in by eth0"
+    );
+}
+
+#[test]
+fn a_namespace_reaches_itself_by_lo() {
+    let mut node = routed();
+    let to_itself = |node: &Node| node.end(Start::Sent(2), CLIENT, CLIENT);
+    assert_eq!(
+        to_itself(&node),
+        "delivered in network namespace n2, in by lo"
+    );
+    node.build.at(id(2, 1)).up = false;
+    assert_eq!(
+        to_itself(&node),
+        "dropped at lo of network namespace n2: lo is down"
+    );
+}
+
+#[test]
+fn a_rule_ends_the_way() {
+    for (netns, hook) in [
+        (2, Hook::Output),
+        (1, Hook::Prerouting),
+        (1, Hook::Forward),
+        (1, Hook::Postrouting),
+        (3, Hook::Input),
+    ] {
+        let mut node = routed();
+        node.drops(netns, hook);
+        let found = node.walk(Start::Sent(2), CLIENT, SERVER).end;
+        let expected = End::Dropped {
+            netns,
+            link: None,
+            because: Because::Rule(hook, "a rule".to_owned()),
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_router_may_not_route() {
+    let mut node = routed();
+    node.not_forwarding.push((1, 2));
+    assert_eq!(
+        end(&node),
+        "dropped at c of network namespace n1: packets that come in by c are not forwarded"
+    );
+    let mut node = routed();
+    node.remove_routes(1);
+    assert_eq!(
+        end(&node),
+        "dropped at c of network namespace n1: 10.2.0.2: no route"
+    );
+    let mut node = routed();
+    node.remove_routes(2);
+    assert_eq!(end(&node), "dropped: 10.2.0.2: no route");
+}
+
+#[test]
+fn a_translated_packet_goes_where_it_is_translated_to() {
+    let mut node = routed();
+    node.dnat(1, Hook::Prerouting, &flow(CLIENT, "10.9.0.1"), SERVER);
+    let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
+    assert_eq!(found, "delivered in network namespace n3, in by eth0");
+    let mut node = routed();
+    node.dnat(2, Hook::Output, &flow(CLIENT, "10.9.0.1"), CLIENT);
+    let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
+    assert_eq!(found, "delivered in network namespace n2, in by lo");
+}
+
+#[test]
+fn a_next_hop_that_no_one_has_is_not_answered_for() {
+    let node = routed();
+    assert_eq!(
+        node.end(Start::Sent(2), CLIENT, "10.2.0.9"),
+        "dropped at s of network namespace n1: ARP requests for 10.2.0.9 get no answer at s"
+    );
+    let mut node = routed();
+    node.build.at(id(1, 2)).up = false;
+    assert_eq!(
+        end(&node),
+        "dropped at eth0 of network namespace n2: ARP requests for the gateway 10.1.0.1 get no \
+         answer at eth0; 10.1.0.1 is an address of c of network namespace n1, which is down, but c \
+         of network namespace n1 is down"
+    );
+}
+
+#[test]
+fn a_wrong_neighbor_entry_is_used() {
+    let mut node = routed();
+    let entry = |state, mac: u8| Neighbor {
+        address: SERVER.parse().unwrap(),
+        ifindex: 3,
+        state,
+        lladdr: Some(Mac(vec![2, 9, 9, 9, 9, mac])),
+        probes: 0,
+    };
+    let set = |node: &mut Node, entry| {
+        node.build.world.namespaces.get_mut(&1).unwrap().neighbors = Some(vec![entry]);
+    };
+    set(&mut node, entry(NeighborState::Stale, 9));
+    assert_eq!(
+        end(&node),
+        "dropped at eth0 of network namespace n3: frames for 10.2.0.2 go to the MAC address \
+         02:09:09:09:09:09, but 10.2.0.2 is at eth0, whose address is 02:00:00:03:00:02"
+    );
+    set(&mut node, entry(NeighborState::Failed, 9));
+    assert_eq!(end(&node), "delivered in network namespace n3, in by eth0");
+}
+
+#[test]
+fn a_large_packet_does_not_fit() {
+    let mut node = routed();
+    node.build.at(id(1, 3)).mtu = 1400;
+    let mut packet = crate::node::way::Packet::first_of(flow(CLIENT, SERVER));
+    packet.len = Some(1500);
+    let walk = |packet| {
+        let way = crate::node::way::Way::of(&node.build.world, &node, Start::Sent(2), packet);
+        way.end.in_words(&node.build.world)
+    };
+    assert_eq!(
+        walk(packet.clone()),
+        "dropped at c of network namespace n1: it is larger than the MTU of s, 1400"
+    );
+    packet.dont_fragment = false;
+    packet.len = Some(1300);
+    packet.ttl = Some(1);
+    assert_eq!(
+        walk(packet),
+        "dropped at c of network namespace n1: it has used up its hops (TTL)"
+    );
+}
+
+#[test]
+fn what_leaves_by_a_nic_leaves() {
+    let mut node = routed();
+    node.build.link(id(1, 9), "ens5", Detail::Plain);
+    node.build.address(id(1, 9), "192.0.2.1");
+    node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
+    let leaves = |node: &Node| node.end(Start::Sent(2), CLIENT, "198.51.100.7");
+    assert_eq!(
+        leaves(&node),
+        "leaves by ens5 of network namespace n1 to 192.0.2.254"
+    );
+    node.build.at(id(1, 9)).detail = Detail::Tun;
+    assert_eq!(
+        leaves(&node),
+        "leaves by ens5 of network namespace n1 to 192.0.2.254"
+    );
+}
+
+#[test]
+fn proxy_arp_takes_a_route() {
+    let mut node = routed();
+    node.remove_routes(2);
+    node.route(2, "0.0.0.0/0", 2, Some("169.254.1.1"));
+    node.build.at(id(1, 2)).ipv4 = Some(Ipv4Settings {
+        proxy_arp: 1,
+        forwarding: 1,
+        ..Ipv4Settings::default()
+    });
+    assert_eq!(
+        end(&node),
+        "dropped at eth0 of network namespace n2: ARP requests for the gateway 169.254.1.1 get no \
+         answer at eth0; c of network namespace n1 does proxy ARP, but its namespace has no other way there \
+         (169.254.1.1: no route)"
+    );
+    node.build.link(id(1, 9), "ens5", Detail::Plain);
+    node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
+    assert_eq!(end(&node), "delivered in network namespace n3, in by eth0");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let mut node = routed();
+    node.build.world.namespaces.get_mut(&1).unwrap().neighbors = None;
+    assert_eq!(end(&node), "undecided: the neighbor entries were not read");
+}

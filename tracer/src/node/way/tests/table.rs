@@ -1,0 +1,152 @@
+//! A kernel that answers from a table.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::{
+    model::{Flow, Hook, Protocol},
+    net::{Route, RouteKey, RouteKind},
+    node::{
+        route::{Lookup, Refusal},
+        way::{AtHook, Judgment, Kernel, Packet, Start, Way},
+        world::{Part, World, build::Build, build::id},
+    },
+};
+
+/// A made-up node: its model, its routes and its rules.
+pub(super) struct Node {
+    pub(super) build: Build,
+    routes: Vec<(u32, Route)>,
+    rules: BTreeMap<(u32, Hook), Judgment>,
+    pub(super) not_forwarding: Vec<(u32, u32)>,
+}
+
+impl Node {
+    pub(super) fn new(build: Build) -> Self {
+        Self {
+            build,
+            routes: Vec::new(),
+            rules: BTreeMap::new(),
+            not_forwarding: Vec::new(),
+        }
+    }
+
+    /// A route by a link, with a gateway or none.
+    pub(super) fn route(&mut self, netns: u32, to: &str, output: u32, gateway: Option<&str>) {
+        let link = self.build.world.link(id(netns, output)).unwrap();
+        let route = Route {
+            kind: RouteKind::Unicast,
+            to: to.parse().unwrap(),
+            output: Some(output),
+            ifname: Some(link.name.clone()),
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            hops: Vec::new(),
+            table: 254,
+            metric: None,
+            mtu: None,
+            mtu_expires: None,
+        };
+        self.routes.push((netns, route));
+    }
+
+    pub(super) fn remove_routes(&mut self, netns: u32) {
+        self.routes.retain(|(of, _)| *of != netns);
+    }
+
+    pub(super) fn drops(&mut self, netns: u32, hook: Hook) {
+        let rule = Judgment::Drops("a rule".to_owned());
+        self.rules.insert((netns, hook), rule);
+    }
+
+    /// Translates the destination at a hook.
+    pub(super) fn dnat(&mut self, netns: u32, hook: Hook, from: &Flow, to: &str) {
+        let mut packet = Packet::first_of(*from);
+        packet.flow.dst = to.parse().unwrap();
+        self.rules.insert((netns, hook), Judgment::Passes(packet));
+    }
+
+    pub(super) fn walk(&self, start: Start, src: &str, dst: &str) -> Way {
+        let packet = Packet::first_of(flow(src, dst));
+        Way::of(&self.build.world, self, start, packet)
+    }
+
+    /// The end, in words.
+    pub(super) fn end(&self, start: Start, src: &str, dst: &str) -> String {
+        self.walk(start, src, dst).end.in_words(&self.build.world)
+    }
+
+    fn world(&self) -> &World {
+        &self.build.world
+    }
+}
+
+pub(super) fn flow(src: &str, dst: &str) -> Flow {
+    Flow {
+        proto: Protocol::Tcp,
+        src: src.parse().unwrap(),
+        sport: Some(40000),
+        dst: dst.parse().unwrap(),
+        dport: Some(80),
+    }
+}
+
+impl Kernel for Node {
+    fn route(&self, netns: u32, key: RouteKey) -> Result<Lookup, String> {
+        let refuses = |iif| self.not_forwarding.contains(&(netns, iif));
+        let of_own = || Route {
+            kind: RouteKind::Local,
+            to: IpNet::from(key.dst),
+            output: Some(1),
+            ifname: Some("lo".to_owned()),
+            gateway: None,
+            hops: Vec::new(),
+            table: 255,
+            metric: None,
+            mtu: None,
+            mtu_expires: None,
+        };
+        let mut of_table: Vec<_> = self
+            .routes
+            .iter()
+            .filter(|(of, route)| *of == netns && route.to.contains(&key.dst))
+            .map(|(_, route)| route.clone())
+            .collect();
+        of_table.sort_by_key(|route| std::cmp::Reverse(route.to.prefix_len()));
+        let answer = if self.world().is_local(netns, key.dst) == Some(true) {
+            Ok(of_own())
+        } else if let Some(route) = of_table.into_iter().next() {
+            match key.iif {
+                Some(iif) if refuses(iif) => Err(Refusal::NotForwarding),
+                _ => Ok(route),
+            }
+        } else {
+            Err(Refusal::NoRoute)
+        };
+        Ok(Lookup {
+            packet: key,
+            matched: None,
+            blocking: Vec::new(),
+            answer,
+        })
+    }
+
+    fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment {
+        match self.rules.get(&(at.netns, at.hook)) {
+            Some(Judgment::Passes(to)) => Judgment::Passes(Packet {
+                flow: to.flow,
+                ..packet.clone()
+            }),
+            Some(judgment) => judgment.clone(),
+            None => Judgment::Passes(packet.clone()),
+        }
+    }
+}
+
+#[test]
+fn every_part_that_a_walk_needs_is_read() {
+    let parts = Part::all();
+    for part in [Part::Fdb, Part::Neighbors, Part::Settings, Part::Vlans] {
+        assert!(parts.contains(&part));
+    }
+}

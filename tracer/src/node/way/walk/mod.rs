@@ -1,0 +1,194 @@
+//! The walk: a packet is somewhere, and what the kernel does with it there takes it somewhere else,
+//! until it ends.
+
+mod bridge;
+mod frame;
+mod input;
+mod neighbor;
+mod output;
+mod question;
+
+use std::net::IpAddr;
+
+use super::{Act, AtHook, Because, End, Judgment, Kernel, Packet, Start, Step, Way};
+use crate::{
+    model::Hook,
+    net::{Mac, RouteKey},
+    node::{
+        route::Lookup,
+        world::{
+            Link, LinkId, World,
+            segment::{self, Edges},
+        },
+    },
+};
+
+/// More moves than a packet makes that is not going in circles.
+const MOST_MOVES: usize = 256;
+
+/// Where a packet is.
+#[derive(Clone, Debug, PartialEq)]
+enum At {
+    /// A process sends it.
+    Send(u32),
+    /// It is a frame between links.
+    Frame(Frame, segment::Step),
+    /// A namespace takes it in at a link.
+    Input {
+        link: LinkId,
+        /// A bridge has shown it to `PREROUTING` already.
+        prerouted: bool,
+    },
+    /// It is about to leave by a link.
+    Output { link: LinkId, hop: IpAddr },
+}
+
+/// A frame between links.
+#[derive(Clone, Debug, PartialEq)]
+struct Frame {
+    /// The next hop that it is for.
+    hop: IpAddr,
+    /// Its destination's MAC address.
+    mac: Mac,
+    /// A bridge has shown it to `PREROUTING` already.
+    prerouted: bool,
+}
+
+/// The next place, or the end.
+type Next = Result<At, Box<End>>;
+
+pub(super) struct Walk<'a> {
+    world: &'a World,
+    kernel: &'a dyn Kernel,
+    edges: Edges<'a>,
+    packet: Packet,
+    steps: Vec<Step>,
+    /// The namespace that it is in.
+    netns: u32,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(world: &'a World, kernel: &'a dyn Kernel, packet: Packet) -> Self {
+        Self {
+            world,
+            kernel,
+            edges: Edges::of(world),
+            packet,
+            steps: Vec::new(),
+            netns: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, start: Start) -> Way {
+        let mut next = match start {
+            Start::Sent(netns) => {
+                self.netns = netns;
+                self.did(Act::Sent);
+                Ok(At::Send(netns))
+            }
+            Start::In(link) => {
+                self.netns = link.netns;
+                self.arriving(link)
+            }
+        };
+        for _ in 0..MOST_MOVES {
+            next = match next {
+                Ok(At::Send(netns)) => self.send(netns),
+                Ok(At::Frame(frame, step)) => self.frame(frame, step),
+                Ok(At::Input { link, prerouted }) => self.input(link, prerouted),
+                Ok(At::Output { link, hop }) => self.output(link, hop),
+                Err(end) => {
+                    return Way {
+                        steps: self.steps,
+                        end: *end,
+                    };
+                }
+            };
+        }
+        let end = match next {
+            Err(end) => *end,
+            Ok(_) => *self.undecided("the packet goes in circles".to_owned()),
+        };
+        Way {
+            steps: self.steps,
+            end,
+        }
+    }
+
+    fn did(&mut self, act: Act) {
+        let netns = self.netns;
+        self.steps.push(Step { netns, act });
+    }
+
+    fn undecided(&self, want: String) -> Box<End> {
+        Box::new(End::Undecided {
+            netns: self.netns,
+            want,
+        })
+    }
+
+    fn dropped(&self, link: Option<LinkId>, because: Because) -> Box<End> {
+        Box::new(End::Dropped {
+            netns: self.netns,
+            link,
+            because,
+        })
+    }
+
+    fn link(&self, id: LinkId) -> Result<&'a Link, Box<End>> {
+        let gone = || self.undecided(format!("link {} was not read", id.ifindex));
+        self.world.link(id).ok_or_else(gone)
+    }
+
+    fn link_of(&self, output: Option<u32>) -> Result<&'a Link, Box<End>> {
+        let unsaid = || self.undecided("the route names no link".to_owned());
+        let ifindex = output.ok_or_else(unsaid)?;
+        self.link(LinkId {
+            netns: self.netns,
+            ifindex,
+        })
+    }
+
+    fn route(&self, key: RouteKey) -> Result<Lookup, Box<End>> {
+        let lookup = self.kernel.route(self.netns, key);
+        let lookup = lookup.map_err(|gap| self.undecided(gap))?;
+        let several = lookup.matched.as_ref().map_or(0, |route| route.hops.len());
+        if several > 1 {
+            let want = format!("which of the {several} next hops of a route it takes");
+            return Err(self.undecided(want));
+        }
+        Ok(lookup)
+    }
+
+    /// Shows the packet to the rules at a hook.
+    fn hook(
+        &mut self,
+        hook: Hook,
+        input: Option<&Link>,
+        output: Option<&Link>,
+    ) -> Result<(), Box<End>> {
+        self.hook_at(AtHook {
+            netns: self.netns,
+            hook,
+            input: input.map(|link| link.name.clone()),
+            output: output.map(|link| link.name.clone()),
+            ports: None,
+        })
+    }
+
+    fn hook_at(&mut self, at: AtHook) -> Result<(), Box<End>> {
+        match self.kernel.pass(&at, &self.packet) {
+            Judgment::Passes(packet) => {
+                let before = self.packet.flow;
+                self.packet = packet;
+                self.did(match self.packet.flow {
+                    after if after != before => Act::Translated(at.hook, after),
+                    _ => Act::Passed(at.hook),
+                });
+                Ok(())
+            }
+            Judgment::Drops(rule) => Err(self.dropped(None, Because::Rule(at.hook, rule))),
+            Judgment::Undecided(want) => Err(self.undecided(want)),
+        }
+    }
+}
