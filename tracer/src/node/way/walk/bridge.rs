@@ -39,7 +39,7 @@ impl Walk<'_> {
     ) -> Result<Option<At>, Box<End>> {
         let link = self.link(bridge)?;
         let before = self.packet.flow.dst;
-        self.hook_at(AtHook {
+        self.hook_at(&AtHook {
             netns: bridge.netns,
             hook: Hook::Prerouting,
             input: Some(link.name.clone()),
@@ -87,7 +87,7 @@ impl Walk<'_> {
             (Hook::Forward, Some(name.clone())),
             (Hook::Postrouting, None),
         ] {
-            self.hook_at(AtHook {
+            self.hook_at(&AtHook {
                 netns: bridge.netns,
                 hook,
                 input,

@@ -167,7 +167,7 @@ impl<'a> Walk<'a> {
         input: Option<&Link>,
         output: Option<&Link>,
     ) -> Result<(), Box<End>> {
-        self.hook_at(AtHook {
+        self.hook_at(&AtHook {
             netns: self.netns,
             hook,
             input: input.map(|link| link.name.clone()),
@@ -176,8 +176,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn hook_at(&mut self, at: AtHook) -> Result<(), Box<End>> {
-        match self.kernel.pass(&at, &self.packet) {
+    fn hook_at(&mut self, at: &AtHook) -> Result<(), Box<End>> {
+        match self.kernel.pass(at, &self.packet) {
             Judgment::Passes(packet) => {
                 let before = self.packet.flow;
                 self.packet = packet;
