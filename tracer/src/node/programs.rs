@@ -53,6 +53,18 @@ pub struct Program {
     pub drops: Option<u32>,
 }
 
+impl Place {
+    /// Whether packets that come in, or go out, meet it.
+    pub(super) fn meets(&self, is_ingress: bool) -> bool {
+        match self {
+            Self::Xdp(_) => is_ingress,
+            Self::Tcx(way) | Self::Clsact(way) => (*way == Direction::Ingress) == is_ingress,
+            Self::Root => !is_ingress,
+            Self::Cgroup(..) => false,
+        }
+    }
+}
+
 impl Program {
     /// Whose it is, where the name says so.
     pub fn owner(&self) -> Option<Owner> {

@@ -27,9 +27,15 @@ const CLIENT_PORT: u16 = 40000;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     flow: String,
+    /// Several where a rule chooses among several translations.
+    ways: Vec<WayReport>,
+    gaps: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct WayReport {
     steps: Vec<StepReport>,
     end: EndReport,
-    gaps: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,8 +71,20 @@ pub(super) fn walk(src: IpAddr, dst: IpAddr, port: Option<u16>, proto: Protocol)
         dport: port,
     };
     let live = Live::new(&world, deadline);
-    let way = Way::of(&world, &live, start, Packet::first_of(flow));
-    Ok(report(&world, flow, &way))
+    let ways = Way::all_of(&world, &live, start, &Packet::first_of(flow));
+    Ok(Report {
+        flow: format!(
+            "{} → {}, {}{}",
+            flow.src,
+            flow.dst,
+            flow.proto,
+            flow.dport
+                .map(|port| format!(" {port}"))
+                .unwrap_or_default()
+        ),
+        ways: ways.iter().map(|way| report(&world, way)).collect(),
+        gaps: world.gaps,
+    })
 }
 
 /// The namespace that has the source.
@@ -90,7 +108,7 @@ fn start(world: &World, src: IpAddr) -> Result<Start> {
     }
 }
 
-fn report(world: &World, flow: Flow, way: &Way) -> Report {
+fn report(world: &World, way: &Way) -> WayReport {
     let name = |netns: u32| {
         let namespace = world.namespace(netns);
         namespace.map_or_else(|| netns.to_string(), |one| one.name.clone())
@@ -116,16 +134,7 @@ fn report(world: &World, flow: Flow, way: &Way) -> Report {
         End::Undecided { netns, .. } => ("undecided", Some(*netns), None),
     };
     let link = link.and_then(|link| world.link(link));
-    Report {
-        flow: format!(
-            "{} → {}, {}{}",
-            flow.src,
-            flow.dst,
-            flow.proto,
-            flow.dport
-                .map(|port| format!(" {port}"))
-                .unwrap_or_default()
-        ),
+    WayReport {
         steps: steps.collect(),
         end: EndReport {
             end,
@@ -133,7 +142,6 @@ fn report(world: &World, flow: Flow, way: &Way) -> Report {
             ifname: link.map(|link| link.name.clone()),
             text: way.end.in_words(world),
         },
-        gaps: world.gaps.clone(),
     }
 }
 
@@ -148,20 +156,26 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         false => text.to_owned(),
     };
     let mut text = format!("{}:\n", report.flow);
-    let mut netns = None;
-    for step in &report.steps {
-        if netns.replace(&step.netns) != Some(&step.netns) {
-            text += &format!("  {}\n", paint(&step.netns, BOLD));
+    let several = report.ways.len() > 1;
+    for (place, way) in report.ways.iter().enumerate() {
+        if several {
+            text += &format!("way {} of {}:\n", place + 1, report.ways.len());
         }
-        text += &format!("    {:8}  {}\n", step.step, step.text);
+        let mut netns = None;
+        for step in &way.steps {
+            if netns.replace(&step.netns) != Some(&step.netns) {
+                text += &format!("  {}\n", paint(&step.netns, BOLD));
+            }
+            text += &format!("    {:8}  {}\n", step.step, step.text);
+        }
+        let color = match way.end.end {
+            "delivered" | "leaves" => GREEN,
+            "dropped" => RED,
+            _ => YELLOW,
+        };
+        text += &paint(&way.end.text, color);
+        text.push('\n');
     }
-    let color = match report.end.end {
-        "delivered" | "leaves" => GREEN,
-        "dropped" => RED,
-        _ => YELLOW,
-    };
-    text += &paint(&report.end.text, color);
-    text.push('\n');
     for gap in &report.gaps {
         text += &format!("! {gap}\n");
     }

@@ -1,7 +1,11 @@
 //! What only the kernel can answer.
 
 use super::Packet;
-use crate::{model::Hook, net::RouteKey, node::route::Lookup};
+use crate::{
+    model::Hook,
+    net::RouteKey,
+    node::{route::Lookup, world::Link},
+};
 
 /// Answers the questions of a walk. An error says in a sentence, without its end, why there is no
 /// answer.
@@ -15,6 +19,13 @@ pub trait Kernel {
 
     /// What the rules at a hook make of a packet.
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment;
+
+    /// The tc and XDP programs at a link that may drop what comes in by it, or goes out, in words.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<String>, String>;
 }
 
 /// A netfilter hook, as a packet comes to it.
@@ -35,8 +46,8 @@ pub struct AtHook {
 /// What the rules at a hook make of a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Judgment {
-    /// It passes, changed perhaps.
-    Passes(Packet),
+    /// It passes, changed perhaps. There are several where a rule chooses one of them.
+    Passes(Vec<Packet>),
     /// This rule drops it.
     Drops(String),
     /// It cannot be decided, for want of this.

@@ -11,6 +11,7 @@
 //! - `walk`: the walk itself
 
 mod end;
+mod hook;
 mod kernel;
 mod live;
 mod packet;
@@ -20,6 +21,7 @@ mod step;
 mod tests;
 mod walk;
 
+use self::walk::Walk;
 use super::world::{LinkId, World};
 
 pub use self::{
@@ -48,9 +50,20 @@ pub struct Way {
     pub end: End,
 }
 
+/// More ways than these are not walked where rules choose among several.
+const MOST_WAYS: usize = 64;
+
 impl Way {
-    /// Walks a packet.
-    pub fn of(world: &World, kernel: &dyn Kernel, start: Start, packet: Packet) -> Self {
-        walk::Walk::new(world, kernel, packet).run(start)
+    /// Walks a packet. Where a rule chooses among several translations, as one that balances does,
+    /// there is a way for each.
+    pub fn all_of(world: &World, kernel: &dyn Kernel, start: Start, packet: &Packet) -> Vec<Self> {
+        let mut ways = Vec::new();
+        let mut next = Some(Vec::new());
+        while let Some(choices) = next.filter(|_| ways.len() < MOST_WAYS) {
+            let mut walk = Walk::new(world, kernel, packet.clone(), choices);
+            ways.push(walk.run(start));
+            next = walk.next_choices();
+        }
+        ways
     }
 }

@@ -7,6 +7,8 @@ use crate::{decode::tracked::Tracked, model::Flow, net::RouteKey};
 pub struct Packet {
     /// Its addresses and ports.
     pub flow: Flow,
+    /// The addresses and ports that it came into its namespace with, or was sent with.
+    pub original: Flow,
     /// Its firewall mark.
     pub mark: u32,
     /// Its length in bytes, from the network header up; that of one segment, if it is known.
@@ -29,6 +31,7 @@ impl Packet {
         const SYN: u8 = 2;
         Self {
             flow,
+            original: flow,
             mark: 0,
             len: None,
             dont_fragment: true,
@@ -56,5 +59,6 @@ impl Packet {
     pub(super) fn scrubbed(&mut self) {
         self.mark = 0;
         self.tracked = Tracked::New;
+        self.original = self.flow;
     }
 }

@@ -74,7 +74,7 @@ fn rules_meet_bridged_packets_where_the_bridge_calls_them() {
 #[test]
 fn a_service_of_the_pod_itself_takes_hairpin_mode() {
     let mut node = bridged(Some(1));
-    node.dnat(1, Hook::Prerouting, &flow("10.0.1.1", "10.9.0.1"), A);
+    node.dnat(1, Hook::Prerouting, &flow("10.0.1.1", "10.9.0.1"), &[A]);
     let service = |node: &Node| node.end(Start::Sent(2), A, "10.9.0.1");
     assert_eq!(
         service(&node),

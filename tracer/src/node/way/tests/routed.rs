@@ -5,7 +5,7 @@ use crate::{
     model::Hook,
     net::{Ipv4Settings, Mac, Neighbor, NeighborState},
     node::{
-        way::{Because, End, Start},
+        way::{Because, End, Packet, Start, Way},
         world::{
             Detail,
             build::{Build, id},
@@ -140,11 +140,11 @@ fn a_router_may_not_route() {
 #[test]
 fn a_translated_packet_goes_where_it_is_translated_to() {
     let mut node = routed();
-    node.dnat(1, Hook::Prerouting, &flow(CLIENT, "10.9.0.1"), SERVER);
+    node.dnat(1, Hook::Prerouting, &flow(CLIENT, "10.9.0.1"), &[SERVER]);
     let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
     assert_eq!(found, "delivered in network namespace n3, in by eth0");
     let mut node = routed();
-    node.dnat(2, Hook::Output, &flow(CLIENT, "10.9.0.1"), CLIENT);
+    node.dnat(2, Hook::Output, &flow(CLIENT, "10.9.0.1"), &[CLIENT]);
     let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
     assert_eq!(found, "delivered in network namespace n2, in by lo");
 }
@@ -193,10 +193,10 @@ fn a_wrong_neighbor_entry_is_used() {
 fn a_large_packet_does_not_fit() {
     let mut node = routed();
     node.build.at(id(1, 3)).mtu = 1400;
-    let mut packet = crate::node::way::Packet::first_of(flow(CLIENT, SERVER));
+    let mut packet = Packet::first_of(flow(CLIENT, SERVER));
     packet.len = Some(1500);
     let walk = |packet| {
-        let way = crate::node::way::Way::of(&node.build.world, &node, Start::Sent(2), packet);
+        let way = node.walk_packet(Start::Sent(2), &packet);
         way.end.in_words(&node.build.world)
     };
     assert_eq!(
@@ -256,4 +256,30 @@ fn what_is_missing_is_said() {
     let mut node = routed();
     node.build.world.namespaces.get_mut(&1).unwrap().neighbors = None;
     assert_eq!(end(&node), "undecided: the neighbor entries were not read");
+}
+
+#[test]
+fn a_balancer_has_a_way_for_each_choice() {
+    let mut node = routed();
+    let service = flow(CLIENT, "10.9.0.1");
+    let endpoints = [SERVER, "10.2.0.9", CLIENT];
+    node.dnat(1, Hook::Prerouting, &service, &endpoints);
+    let packet = Packet::first_of(service);
+    let ways = Way::all_of(&node.build.world, &node, Start::Sent(2), &packet);
+    let delivered = |way: &&Way| matches!(way.end, End::Delivered { .. });
+    assert_eq!(ways.len(), 3);
+    assert_eq!(ways.iter().filter(delivered).count(), 2);
+}
+
+#[test]
+fn a_program_may_do_anything() {
+    for at in [(id(2, 2), false), (id(1, 2), true)] {
+        let mut node = routed();
+        node.programs.push(at);
+        let found = end(&node);
+        assert!(
+            found.starts_with("undecided: whether a program at "),
+            "{found}"
+        );
+    }
 }

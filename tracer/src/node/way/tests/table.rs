@@ -10,7 +10,10 @@ use crate::{
     node::{
         route::{Lookup, Refusal},
         way::{AtHook, Judgment, Kernel, Packet, Start, Way},
-        world::{Part, World, build::Build, build::id},
+        world::{
+            Link, LinkId, Part, World,
+            build::{Build, id},
+        },
     },
 };
 
@@ -20,6 +23,7 @@ pub(super) struct Node {
     routes: Vec<(u32, Route)>,
     rules: BTreeMap<(u32, Hook), Judgment>,
     pub(super) not_forwarding: Vec<(u32, u32)>,
+    pub(super) programs: Vec<(LinkId, bool)>,
 }
 
 impl Node {
@@ -29,6 +33,7 @@ impl Node {
             routes: Vec::new(),
             rules: BTreeMap::new(),
             not_forwarding: Vec::new(),
+            programs: Vec::new(),
         }
     }
 
@@ -59,16 +64,25 @@ impl Node {
         self.rules.insert((netns, hook), rule);
     }
 
-    /// Translates the destination at a hook.
-    pub(super) fn dnat(&mut self, netns: u32, hook: Hook, from: &Flow, to: &str) {
-        let mut packet = Packet::first_of(*from);
-        packet.flow.dst = to.parse().unwrap();
-        self.rules.insert((netns, hook), Judgment::Passes(packet));
+    /// Translates the destination at a hook, to one of these.
+    pub(super) fn dnat(&mut self, netns: u32, hook: Hook, from: &Flow, to: &[&str]) {
+        let behind = to.iter().map(|to| {
+            let mut packet = Packet::first_of(*from);
+            packet.flow.dst = to.parse().unwrap();
+            packet
+        });
+        let behind = Judgment::Passes(behind.collect());
+        self.rules.insert((netns, hook), behind);
     }
 
     pub(super) fn walk(&self, start: Start, src: &str, dst: &str) -> Way {
-        let packet = Packet::first_of(flow(src, dst));
-        Way::of(&self.build.world, self, start, packet)
+        self.walk_packet(start, &Packet::first_of(flow(src, dst)))
+    }
+
+    pub(super) fn walk_packet(&self, start: Start, packet: &Packet) -> Way {
+        let mut ways = Way::all_of(&self.build.world, self, start, packet);
+        assert_eq!(ways.len(), 1);
+        ways.remove(0)
     }
 
     /// The end, in words.
@@ -133,13 +147,25 @@ impl Kernel for Node {
 
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment {
         match self.rules.get(&(at.netns, at.hook)) {
-            Some(Judgment::Passes(to)) => Judgment::Passes(Packet {
-                flow: to.flow,
-                ..packet.clone()
-            }),
+            Some(Judgment::Passes(all)) => {
+                let behind = all.iter().map(|to| Packet {
+                    flow: to.flow,
+                    ..packet.clone()
+                });
+                Judgment::Passes(behind.collect())
+            }
             Some(judgment) => judgment.clone(),
-            None => Judgment::Passes(packet.clone()),
+            None => Judgment::Passes(vec![packet.clone()]),
         }
+    }
+
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<String>, String> {
+        let at = (link.id, is_ingress);
+        let program = self.programs.contains(&at);
+        Ok(program
+            .then(|| "a program".to_owned())
+            .into_iter()
+            .collect())
     }
 }
 

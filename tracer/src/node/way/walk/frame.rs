@@ -47,6 +47,11 @@ impl Walk<'_> {
             self.enter(link.netns);
         }
         match step {
+            Step::Out(link, _) => self.programs(self.link(link)?, false)?,
+            Step::In(link, _) => self.programs(self.link(link)?, true)?,
+            _ => {}
+        }
+        match step {
             Step::Taken(link) => return self.taken(&frame, link),
             Step::Gone(link) => return Err(self.gone(&frame, link)),
             Step::Bridge {

@@ -65,10 +65,26 @@ pub(super) struct Walk<'a> {
     steps: Vec<Step>,
     /// The namespace that it is in.
     netns: u32,
+    /// Which of several packets to go on with, at each rule that chooses, as far as that is laid
+    /// down; and from among how many.
+    choices: Vec<Choice>,
+    chosen: usize,
+}
+
+/// A choice: the place, and how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    place: usize,
+    of: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(world: &'a World, kernel: &'a dyn Kernel, packet: Packet) -> Self {
+    pub(super) fn new(
+        world: &'a World,
+        kernel: &'a dyn Kernel,
+        packet: Packet,
+        choices: Vec<Choice>,
+    ) -> Self {
         Self {
             world,
             kernel,
@@ -76,10 +92,38 @@ impl<'a> Walk<'a> {
             packet,
             steps: Vec::new(),
             netns: 0,
+            choices,
+            chosen: 0,
         }
     }
 
-    pub(super) fn run(mut self, start: Start) -> Way {
+    /// The choices of the next walk; `None` if all have been walked.
+    pub(super) fn next_choices(mut self) -> Option<Vec<Choice>> {
+        while let Some(last) = self.choices.last_mut() {
+            last.place += 1;
+            if last.place < last.of {
+                return Some(self.choices);
+            }
+            self.choices.pop();
+        }
+        None
+    }
+
+    /// Chooses one of several.
+    fn choose_one(&mut self, mut packets: Vec<Packet>) -> Packet {
+        let of = packets.len();
+        if of == 1 {
+            return packets.swap_remove(0);
+        }
+        if self.choices.len() == self.chosen {
+            self.choices.push(Choice { place: 0, of });
+        }
+        let place = self.choices[self.chosen].place.min(of - 1);
+        self.chosen += 1;
+        packets.swap_remove(place)
+    }
+
+    pub(super) fn run(&mut self, start: Start) -> Way {
         let mut next = match start {
             Start::Sent(netns) => {
                 self.netns = netns;
@@ -99,7 +143,7 @@ impl<'a> Walk<'a> {
                 Ok(At::Output { link, hop }) => self.output(link, hop),
                 Err(end) => {
                     return Way {
-                        steps: self.steps,
+                        steps: std::mem::take(&mut self.steps),
                         end: *end,
                     };
                 }
@@ -110,7 +154,7 @@ impl<'a> Walk<'a> {
             Ok(_) => *self.undecided("the packet goes in circles".to_owned()),
         };
         Way {
-            steps: self.steps,
+            steps: std::mem::take(&mut self.steps),
             end,
         }
     }
@@ -160,6 +204,20 @@ impl<'a> Walk<'a> {
         Ok(lookup)
     }
 
+    /// Programs at a link may do anything with the packet.
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<(), Box<End>> {
+        let programs = self.kernel.programs(link, is_ingress);
+        let programs = programs.map_err(|gap| self.undecided(gap))?;
+        match programs.first() {
+            None => Ok(()),
+            Some(program) => {
+                let name = self.world.link_name(link.id, self.netns);
+                let want = format!("whether a program at {name} lets it pass ({program})");
+                Err(self.undecided(want))
+            }
+        }
+    }
+
     /// Shows the packet to the rules at a hook.
     fn hook(
         &mut self,
@@ -178,9 +236,13 @@ impl<'a> Walk<'a> {
 
     fn hook_at(&mut self, at: &AtHook) -> Result<(), Box<End>> {
         match self.kernel.pass(at, &self.packet) {
-            Judgment::Passes(packet) => {
+            Judgment::Passes(packets) if packets.is_empty() => {
+                let want = format!("what the rules at {} make of it", at.hook.name());
+                Err(self.undecided(want))
+            }
+            Judgment::Passes(packets) => {
                 let before = self.packet.flow;
-                self.packet = packet;
+                self.packet = self.choose_one(packets);
                 self.did(match self.packet.flow {
                     after if after != before => Act::Translated(at.hook, after),
                     _ => Act::Passed(at.hook),

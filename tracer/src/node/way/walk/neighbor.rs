@@ -11,7 +11,10 @@ use crate::{
             Act, Because, End,
             end::{Refused, Unanswered},
         },
-        world::{Link, LinkId, segment::Segment},
+        world::{
+            Link, LinkId,
+            segment::{Segment, Step, Trail},
+        },
     },
 };
 
@@ -64,6 +67,7 @@ impl Walk<'_> {
             let Some(answer) = self.answer(taker, hop, asks_as)? else {
                 continue;
             };
+            self.programs_on(trail)?;
             match self.refused_question(out, taker, hop, trail)? {
                 None => answers.push(answer),
                 by_rule => refused = by_rule,
@@ -90,6 +94,18 @@ impl Walk<'_> {
             }
             _ => Err(self.undecided(format!("which of several answers for {hop} comes first"))),
         }
+    }
+
+    /// Programs on the way of a question may keep it, or answer it themselves.
+    fn programs_on(&self, trail: &Trail) -> Result<(), Box<End>> {
+        for step in &trail.steps {
+            match *step {
+                Step::Out(link, _) => self.programs(self.link(link)?, false)?,
+                Step::In(link, _) => self.programs(self.link(link)?, true)?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn resolved(&mut self, out: &Link, hop: IpAddr, mac: &Mac, by: String) {
