@@ -178,7 +178,7 @@ impl Drops {
         }
         let wants = match pending.drop.is_noise {
             true => Wants::default(),
-            false => self.judge.wants(&pending.drop),
+            false => Judge::wants(&pending.drop),
         };
         match self.node_facts.inform(pending, wants, cx) {
             Some(informed) => self.deliver(informed, cx),

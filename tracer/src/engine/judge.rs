@@ -1,4 +1,4 @@
-//! The verdict on a drop: at most once without and once with what the node says.
+//! The verdict on a drop: once, when it is known what the node says, or that it is not asked.
 //!
 //! A drop may be wanted by a record, by its attempt, or by both, at different times. All of them
 //! share one [`TrackedDrop`], which keeps what was found out about it.
@@ -23,16 +23,7 @@ pub(crate) struct TrackedDrop {
     pub(crate) facts: Arc<DropFacts>,
     /// Whether healthy traffic makes such drops too.
     pub(crate) is_noise: bool,
-    unaided: OnceCell<Unaided>,
     judged: OnceCell<JudgedDrop>,
-}
-
-/// The verdict from the drop alone.
-#[derive(Debug)]
-struct Unaided {
-    verdict: Verdict,
-    /// What the node could say to sharpen it.
-    wants: Wants,
 }
 
 /// The final verdict, and who was at both ends.
@@ -74,16 +65,15 @@ impl Judge {
         TrackedDrop {
             is_noise: noise::explain(&facts).is_some(),
             facts: Arc::new(facts),
-            unaided: OnceCell::new(),
             judged: OnceCell::new(),
         }
     }
 
     /// What the node could say of a drop; nothing where its verdict is final.
-    pub(crate) fn wants(&mut self, drop: &TrackedDrop) -> Wants {
+    pub(crate) fn wants(drop: &TrackedDrop) -> Wants {
         match drop.judged.get() {
             Some(_) => Wants::default(),
-            None => self.unaided(drop).wants.clone(),
+            None => verdict::drop::wants(&drop.facts),
         }
     }
 
@@ -98,12 +88,10 @@ impl Judge {
         if let Some(judged) = drop.judged.get() {
             return judged;
         }
+        self.work.judgements += 1;
         let mut verdict = match node {
-            Some(node) => {
-                self.work.judgements += 1;
-                verdict::drop::judge(&drop.facts, node)
-            }
-            None => self.unaided(drop).verdict.clone(),
+            Some(node) => verdict::drop::judge(&drop.facts, node),
+            None => verdict::drop::judge(&drop.facts, &NodeFacts::default()),
         };
         let netns = cx.netns.of_fix(drop.facts.netns);
         verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
@@ -112,14 +100,5 @@ impl Judge {
         let verdict = verdict::cluster::refine(verdict, &context.scene);
         let (src, dst) = context.into_ends();
         drop.judged.get_or_init(|| JudgedDrop { verdict, src, dst })
-    }
-
-    fn unaided<'d>(&mut self, drop: &'d TrackedDrop) -> &'d Unaided {
-        drop.unaided.get_or_init(|| {
-            self.work.judgements += 1;
-            let verdict = verdict::drop::judge(&drop.facts, &NodeFacts::default());
-            let wants = verdict::drop::wants(&drop.facts, &verdict);
-            Unaided { verdict, wants }
-        })
     }
 }

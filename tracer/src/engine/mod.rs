@@ -160,7 +160,7 @@ impl Engine {
                     untracked: attempts.untracked(),
                     tls: attempts.tls(),
                 });
-                cx.report(Report::Summary(summary));
+                cx.report(Report::Summary(Box::new(summary)));
             }
         }
         effects

@@ -42,5 +42,5 @@ pub use self::{
     report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Started},
     summary::{Layer, LayerResult, LayerRow, Summary, VerdictCount},
     tcp_flags::TcpFlags,
-    verdict::{PolicyDirection, PolicyVerdict, Verdict},
+    verdict::{Cause, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict},
 };

@@ -18,7 +18,7 @@ pub enum Report {
     /// Events that could not be shown.
     Lost(Lost),
     /// The last entry of a trace.
-    Summary(Summary),
+    Summary(Box<Summary>),
 }
 
 /// Everything is attached; from here on nothing is missed.

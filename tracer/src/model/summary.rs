@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
-use super::{Outcome, Point, Verdict};
+use super::{Cause, Outcome, Point, Verdict};
 
 /// What a whole trace comes to.
 #[derive(Debug, Clone, Default)]
@@ -40,23 +40,30 @@ const OTHERS: &str = "for other reasons, of which there were too many to list";
 impl Summary {
     /// Counts a verdict; beyond the first thousand, under a common sentence for each point.
     pub fn tally(&mut self, verdict: &Verdict, count: u64) {
-        let same =
-            |found: &&mut VerdictCount| found.point == verdict.point && found.why == verdict.why;
-        if let Some(found) = self.verdicts.iter_mut().find(same) {
-            found.count = found.count.saturating_add(count);
+        let is_full = self.verdicts.len() >= VERDICTS;
+        let others = |known: &VerdictCount| known.cause.is_none() && known.point == verdict.point;
+        let known = self.verdicts.iter().position(|known| {
+            known
+                .cause
+                .as_ref()
+                .is_some_and(|cause| verdict.blames(cause))
+        });
+        let known = known.or_else(|| {
+            self.verdicts
+                .iter()
+                .position(|known| is_full && others(known))
+        });
+        if let Some(known) = known {
+            let known = &mut self.verdicts[known];
+            known.count = known.count.saturating_add(count);
             return;
         }
-        let is_full = self.verdicts.len() >= VERDICTS;
-        let why = if is_full { OTHERS } else { &verdict.why };
-        let alike = |found: &&mut VerdictCount| found.point == verdict.point && found.why == why;
-        match self.verdicts.iter_mut().find(alike) {
-            Some(found) => found.count = found.count.saturating_add(count),
-            None => self.verdicts.push(VerdictCount {
-                point: verdict.point,
-                count,
-                why: why.to_owned(),
-            }),
-        }
+        self.verdicts.push(VerdictCount {
+            point: verdict.point,
+            count,
+            why: if is_full { OTHERS } else { &verdict.why }.to_owned(),
+            cause: (!is_full).then(|| verdict.cause()),
+        });
     }
 }
 
@@ -67,8 +74,10 @@ pub struct VerdictCount {
     pub point: Point,
     /// How many packets or attempts it explains.
     pub count: u64,
-    /// One sentence.
+    /// One sentence: that of the first of them.
     pub why: String,
+    /// What they have in common; `None` where they are all others.
+    pub cause: Option<Cause>,
 }
 
 /// What a trace says of one layer.
@@ -127,4 +136,39 @@ pub enum LayerResult {
     Blocked,
     /// Nothing seen says anything of it.
     NotObserved,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Confidence;
+
+    fn verdict(why: &str, subject: &str) -> Verdict {
+        Verdict {
+            rule: Some("mtu".into()),
+            subject: subject.to_owned(),
+            ..Verdict::new(Point::Mtu, Confidence::Confirmed, why)
+        }
+    }
+
+    #[test]
+    fn verdicts_of_one_cause_are_counted_together_whatever_their_figures() {
+        let mut summary = Summary::default();
+        summary.tally(&verdict("1400 bytes at eth0", "eth0"), 2);
+        summary.tally(&verdict("1401 bytes at eth0", "eth0"), 3);
+        summary.tally(&verdict("1400 bytes at eth1", "eth1"), 1);
+        let counts: Vec<_> = summary.verdicts.iter().map(|known| known.count).collect();
+        assert_eq!(counts, [5, 1]);
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_told_apart() {
+        let mut summary = Summary::default();
+        for n in 0..VERDICTS + 5 {
+            summary.tally(&verdict("dropped", &n.to_string()), 1);
+        }
+        assert_eq!(summary.verdicts.len(), VERDICTS + 1);
+        let others = summary.verdicts.last().expect("the others");
+        assert_eq!((others.count, others.why.as_str()), (5, OTHERS));
+    }
 }

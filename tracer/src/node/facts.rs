@@ -52,12 +52,7 @@ pub struct NodeFacts {
 
 /// What is asked of the node about a drop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wants {
-    /// The netfilter ruleset, and how full the conntrack table is.
-    pub ruleset: bool,
-    /// What is around the packet.
-    pub around: BTreeSet<Fact>,
-}
+pub struct Wants(pub BTreeSet<Fact>);
 
 impl Subject {
     /// What makes this drop ask the same as others; `None` if its namespace is not known.
@@ -80,7 +75,7 @@ impl Subject {
 impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
     pub async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
-        let wants_world = wants.around.contains(&Fact::World);
+        let wants_world = wants.0.contains(&Fact::World);
         let (mut found, world) = tokio::join!(Self::gather_inside(facts, wants), async {
             match wants_world {
                 true => Some(World::recent_async(Part::all(), LIMIT).await),
@@ -97,12 +92,14 @@ impl NodeFacts {
         };
         let read = in_netns_async(&netns, LIMIT, move |inside| {
             let mut found = Self::default();
-            if wants.ruleset {
+            if wants.0.contains(&Fact::Ruleset) {
                 found.read_ruleset(&inside, &facts);
+            }
+            if wants.0.contains(&Fact::Conntrack) {
                 found.read_conntrack();
             }
-            if !wants.around.is_empty() {
-                found.read_around(inside, &facts, wants.around);
+            if wants.0.iter().any(|fact| fact.is_around()) {
+                found.read_around(inside, &facts, wants.0);
             }
             Ok(found)
         });

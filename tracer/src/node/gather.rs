@@ -21,6 +21,10 @@ use crate::net::{FdbEntry, Link, Neighbor, Qdisc, RouteKey, RouteKind, Rtnetlink
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
+    /// The netfilter rules of the namespace.
+    Ruleset,
+    /// How full the conntrack table of the namespace is.
+    Conntrack,
     /// The interfaces that it came in by and was dropped at; they are read with everything else.
     Link,
     /// The route of the packet, what refuses it, and whether the interface forwards.
@@ -43,6 +47,32 @@ pub enum Fact {
     Mtu,
     /// All namespaces that can be entered: see [`super::world`].
     World,
+}
+
+impl Fact {
+    /// Its name in the documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ruleset => "netfilter rules",
+            Self::Conntrack => "conntrack table",
+            Self::Link => "interface",
+            Self::Route => "route",
+            Self::RpFilter => "reverse-path filter",
+            Self::Neighbor => "neighbor entries",
+            Self::Overlay => "tunnels",
+            Self::Programs => "programs at the interface",
+            Self::CgroupPrograms => "cgroup programs",
+            Self::Listener => "listener",
+            Self::Qdisc => "qdiscs",
+            Self::Mtu => "MTUs",
+            Self::World => "all namespaces",
+        }
+    }
+
+    /// Whether it is about the packet's surroundings in its namespace: see [`DropContext`].
+    pub fn is_around(self) -> bool {
+        !matches!(self, Self::Ruleset | Self::Conntrack | Self::World)
+    }
 }
 
 /// What is asked.

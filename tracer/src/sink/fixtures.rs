@@ -9,8 +9,8 @@ use std::{
 
 use crate::model::{
     Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet,
-    Pod, Point, PolicyDirection, PolicyVerdict, Report, Started, Summary, Verdict, VerdictCount,
-    shell::Command,
+    Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Verdict,
+    VerdictCount, shell::Command,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -57,14 +57,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 fn unknown() -> Verdict {
-    Verdict {
-        point: Point::Unknown,
-        confidence: Confidence::Possible,
-        why: String::new(),
-        evidence: vec![],
-        fix: vec![],
-        policy: None,
-    }
+    Verdict::new(Point::Unknown, Confidence::Possible, "")
 }
 
 fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> DropReport {
@@ -131,11 +124,11 @@ pub(super) fn judged() -> Report {
         src_pod: pod("shop", "web-7d9f8b6c5-x2x4z"),
         dst_pod: pod("shop", "cart-0"),
         verdict: Verdict {
-            point: Point::Policy,
-            confidence: Confidence::Confirmed,
-            why: "the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on \
-                  port 443"
-                .to_owned(),
+            rule: Some("policy-enforced".into()),
+            refuted: vec![Refuted {
+                rule: "conntrack-full".into(),
+                because: "812 of 262144 entries are in use".to_owned(),
+            }],
             evidence: strings(&[
                 "1 packet was dropped in FORWARD by the chain KUBE-POD-FW-XYZ",
                 "10.244.3.17 belongs to shop/cart-0 since 08:12:44",
@@ -150,6 +143,12 @@ pub(super) fn judged() -> Report {
                 policies: strings(&["shop/deny-all"]),
                 missing: "from pods with app=web, port 443/TCP".to_owned(),
             }),
+            ..Verdict::new(
+                Point::Policy,
+                Confidence::Confirmed,
+                "the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on \
+                 port 443",
+            )
         },
         ..syn_drop()
     })
@@ -163,14 +162,15 @@ pub(super) fn storm() -> Report {
         netns: Some(4_026_532_460),
         count: 20_412,
         verdict: Verdict {
-            point: Point::Socket,
-            confidence: Confidence::Likely,
-            why: "the receive buffer of port 514 is full".to_owned(),
             evidence: strings(&["the socket holds 212,992 of 212,992 bytes"]),
             fix: vec![Fix::command(Command::new(
                 "sysctl -w net.core.rmem_max=8388608",
             ))],
-            policy: None,
+            ..Verdict::new(
+                Point::Socket,
+                Confidence::Likely,
+                "the receive buffer of port 514 is full",
+            )
         },
         ..dropped(
             flow("udp", ("10.244.1.9", 50_000), ("10.244.3.20", 514)),
@@ -302,8 +302,9 @@ pub(super) fn summary() -> Report {
         point,
         count,
         why: why.to_owned(),
+        cause: None,
     };
-    Report::Summary(Summary {
+    Report::Summary(Box::new(Summary {
         ts: Some(ts()),
         drops: 204_331,
         shown: 96,
@@ -326,7 +327,7 @@ pub(super) fn summary() -> Report {
             ),
         ],
         ..Summary::default()
-    })
+    }))
 }
 
 /// The last record of a trace that saw names resolve and a firewall drop connections.
@@ -340,7 +341,7 @@ pub(super) fn reported() -> Report {
         verdict: Some(verdict.to_owned()).filter(|text| !text.is_empty()),
     };
     let by = "blocked by firewall";
-    Report::Summary(Summary {
+    Report::Summary(Box::new(Summary {
         ts: Some(ts()),
         drops: 6,
         shown: 6,
@@ -349,6 +350,7 @@ pub(super) fn reported() -> Report {
             point: Point::Firewall,
             count: 6,
             why: why.to_owned(),
+            cause: None,
         }],
         layers: vec![
             row(
@@ -379,22 +381,18 @@ pub(super) fn reported() -> Report {
             row(Layer::Tls, "handshake", LayerResult::Blocked, "", by),
         ],
         verdict: Some(Verdict {
-            point: Point::Firewall,
-            confidence: Confidence::Confirmed,
-            why: why.to_owned(),
-            evidence: vec![],
             fix: vec![Fix::command(Command::new(
                 "nft delete rule inet filter forward handle 12",
             ))],
-            policy: None,
+            ..Verdict::new(Point::Firewall, Confidence::Confirmed, why)
         }),
         ..Summary::default()
-    })
+    }))
 }
 
 /// The last record of a trace amid a flood of SYNs.
 pub(super) fn flooded() -> Report {
-    Report::Summary(Summary {
+    Report::Summary(Box::new(Summary {
         ts: Some(ts()),
         attempts: [
             (Outcome::Answered, 1_204),
@@ -406,16 +404,16 @@ pub(super) fn flooded() -> Report {
         .into(),
         untracked: 983_616,
         ..Summary::default()
-    })
+    }))
 }
 
 /// The last record of a trace that saw nothing.
 pub(super) fn nothing_seen() -> Report {
-    Report::Summary(Summary {
+    Report::Summary(Box::new(Summary {
         ts: Some(ts()),
         noise: 4,
         ..Summary::default()
-    })
+    }))
 }
 
 /// One of each.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{attempts, cluster, drops::RULES};
-use crate::model::Point;
+use super::{attempts, cluster, drops, rule::Rule};
+use crate::{model::Point, node::gather::Fact};
 
 /// All points, in the order of the contract, each with what it means.
 const POINTS: &[(Point, &str)] = &[
@@ -61,7 +61,7 @@ pub fn markdown() -> String {
         let _ = writeln!(
             text,
             "| `{}` | {meaning} | {} |",
-            name(*point),
+            point.name(),
             rules.join(", ")
         );
     }
@@ -69,13 +69,13 @@ pub fn markdown() -> String {
         &mut text,
         "Rules on dropped packets",
         FIRST,
-        RULES.iter().map(Row::of_drop),
+        drops::RULES.iter().map(Row::of),
     );
     section(
         &mut text,
         "Rules on connection attempts",
         FIRST,
-        attempts::RULES.iter().map(Row::of_attempt),
+        attempts::RULES.iter().map(Row::of),
     );
     text.push_str(
         "\nBefore all of them comes a drop of one of the attempt's own packets, recognised by its \
@@ -86,9 +86,9 @@ pub fn markdown() -> String {
     section(
         &mut text,
         "What Kubernetes objects add",
-        "Heard one after the other; each may sharpen the verdict that the node's own evidence has \
+        "Asked one after the other; each may sharpen the verdict that the node's own evidence has \
          given.",
-        cluster::RULES.iter().map(Row::of_cluster),
+        cluster::RULES.iter().map(Row::of),
     );
     text
 }
@@ -97,76 +97,61 @@ pub fn markdown() -> String {
 struct Row {
     name: &'static str,
     points: &'static [Point],
-    needs: &'static str,
+    needs: &'static [Fact],
+    evidence: &'static str,
+    refuted_by: &'static str,
     cannot_tell: &'static str,
 }
 
 impl Row {
-    fn of_drop(rule: &super::drops::Rule) -> Self {
+    fn of<Test>(rule: &Rule<Test>) -> Self {
         Self {
             name: rule.name,
             points: rule.points,
             needs: rule.needs,
-            cannot_tell: rule.cannot_tell,
-        }
-    }
-
-    fn of_cluster(rule: &cluster::Rule) -> Self {
-        Self {
-            name: rule.name,
-            points: rule.points,
-            needs: rule.needs,
-            cannot_tell: rule.cannot_tell,
-        }
-    }
-
-    fn of_attempt(rule: &attempts::Rule) -> Self {
-        Self {
-            name: rule.name,
-            points: rule.points,
-            needs: rule.needs,
+            evidence: rule.evidence,
+            refuted_by: rule.refuted_by,
             cannot_tell: rule.cannot_tell,
         }
     }
 }
 
 fn rows() -> impl Iterator<Item = Row> {
-    let of_attempts = attempts::RULES.iter().map(Row::of_attempt);
-    let of_objects = cluster::RULES.iter().map(Row::of_cluster);
-    RULES
-        .iter()
-        .map(Row::of_drop)
-        .chain(of_attempts)
-        .chain(of_objects)
+    let of_drops = drops::RULES.iter().map(Row::of);
+    let of_attempts = attempts::RULES.iter().map(Row::of);
+    let of_objects = cluster::RULES.iter().map(Row::of);
+    of_drops.chain(of_attempts).chain(of_objects)
 }
 
 fn section(text: &mut String, title: &str, order: &str, rules: impl Iterator<Item = Row>) {
     let _ = write!(
         text,
         "\n## {title}\n\n{order}\n\n\
-         | rule | points | needs | cannot tell apart |\n|---|---|---|---|\n"
+         | rule | points | evidence | asks the node for | refuted by | cannot tell apart |\n\
+         |---|---|---|---|---|---|\n"
     );
     for row in rules {
-        let points: Vec<_> = row
-            .points
-            .iter()
-            .map(|point| format!("`{}`", name(*point)))
-            .collect();
+        let points = row.points.iter().map(|point| format!("`{}`", point.name()));
+        let needs = row.needs.iter().map(|fact| fact.name().to_owned());
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} |",
             row.name,
-            points.join(", "),
-            row.needs,
+            list(points),
+            row.evidence,
+            list(needs),
+            row.refuted_by,
             row.cannot_tell
         );
     }
 }
 
-/// The point's name, as in JSON.
-fn name(point: Point) -> String {
-    let json = serde_json::to_value(point).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
+fn list(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<_> = parts.collect();
+    match parts.as_slice() {
+        [] => "-".to_owned(),
+        parts => parts.join(", "),
+    }
 }
 
 #[cfg(test)]

@@ -1,71 +1,68 @@
 //! The verdict on one dropped packet.
 
-use super::drops::{Finding, RULES, function, is_netfilter};
+use super::{
+    drops::{Concern, RULES, function},
+    rule::Finding,
+};
 use crate::{
     decode::drop::DropFacts,
     model::{Confidence, Point, Verdict},
-    node::{
-        facts::{NodeFacts, Wants},
-        gather::Fact,
-    },
+    node::facts::{NodeFacts, Wants},
 };
 
 /// Judges a drop by the first rule that applies. `node` is what the node says of it, as far as it
 /// was asked.
 pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
-    let found = RULES.iter().find_map(|rule| (rule.applies)(facts, node));
-    let Finding {
-        point,
-        confidence,
-        why,
-        evidence: of_rule,
-        fix,
-    } = found.unwrap_or_else(|| Finding {
-        point: Point::Unknown,
-        confidence: Confidence::Possible,
-        why: format!(
-            "dropped by this kernel in {} ({})",
-            function(facts),
-            facts.reason
-        ),
-        evidence: Vec::new(),
-        fix: Vec::new(),
+    let mut refuted = Vec::new();
+    let in_question = RULES
+        .iter()
+        .filter(|rule| (rule.applies.concerns)(facts) != Concern::No);
+    let found = in_question.into_iter().find_map(|rule| {
+        let finding = (rule.applies.finds)(facts, node);
+        if finding.is_none() {
+            let because = rule.applies.refutes.and_then(|by| by(facts, node));
+            refuted.extend(because.map(|because| rule.refuted(because)));
+        }
+        Some((rule.name, finding?))
     });
+    let mut verdict = match found {
+        Some((rule, finding)) => finding.into_verdict(Some(rule)),
+        None => unexplained(facts).into_verdict(None),
+    };
     // The text shows the first few: what is special about this drop comes first.
-    let mut evidence = of_rule;
-    evidence.extend(general(facts));
-    evidence.extend(node.gaps.iter().map(|gap| format!("not known: {gap}")));
-    Verdict {
-        point,
-        confidence,
-        why,
-        evidence,
-        fix,
-        policy: None,
-    }
+    verdict.evidence.extend(general(facts));
+    let gaps = node.gaps.iter();
+    verdict
+        .evidence
+        .extend(gaps.map(|gap| format!("not known: {gap}")));
+    verdict.refuted = refuted;
+    verdict
 }
 
-/// What the node could say to sharpen the verdict that a drop was given without it.
-pub fn wants(facts: &DropFacts, verdict: &Verdict) -> Wants {
-    let around: &[Fact] = match verdict.point {
-        Point::Mtu => &[Fact::Mtu],
-        Point::Overlay => &[Fact::Overlay],
-        Point::Rpfilter => &[Fact::RpFilter],
-        Point::Endpoint => &[Fact::Neighbor, Fact::Overlay, Fact::World],
-        Point::Route => &[Fact::Route, Fact::Overlay, Fact::World],
-        Point::Listener => &[Fact::Listener],
-        Point::Queue => &[Fact::Qdisc],
-        Point::Firewall if !is_netfilter(facts) => match facts.reason.name() {
-            "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => &[Fact::CgroupPrograms],
-            _ => &[Fact::Programs],
-        },
-        Point::Unknown if !facts.reason.is_specified() => &[Fact::Link],
-        _ => &[],
-    };
-    Wants {
-        ruleset: is_netfilter(facts),
-        around: around.iter().copied().collect(),
+/// What the node is to be asked for the rules that come into question: up to the first that applies
+/// whatever the node says.
+pub fn wants(facts: &DropFacts) -> Wants {
+    let mut wants = Wants::default();
+    for rule in RULES {
+        let concern = (rule.applies.concerns)(facts);
+        if concern != Concern::No {
+            wants.0.extend(rule.needs);
+        }
+        if concern == Concern::Surely {
+            break;
+        }
     }
+    wants
+}
+
+fn unexplained(facts: &DropFacts) -> Finding {
+    let why = format!(
+        "dropped by this kernel in {} ({})",
+        function(facts),
+        facts.reason
+    );
+    Finding::new(Point::Unknown, Confidence::Possible, why)
+        .about(&[&function(facts), &facts.reason])
 }
 
 /// What every drop shows.

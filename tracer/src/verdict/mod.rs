@@ -13,3 +13,4 @@ pub mod cluster;
 pub mod docs;
 pub mod drop;
 mod drops;
+mod rule;

@@ -132,16 +132,15 @@ fn one(flow: &Flow<'_>, answer: &Answer) -> String {
 
 fn verdict(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
     let refusal = Refusal::of(view, flow, answer)?;
+    // The objects say so; nobody has seen it happen.
+    let confidence = match traps::enforces_nothing(view) {
+        Some(_) => Confidence::Possible,
+        None => Confidence::Likely,
+    };
     Some(Verdict {
-        point: Point::Policy,
-        // The objects say so; nobody has seen it happen.
-        confidence: match traps::enforces_nothing(view) {
-            Some(_) => Confidence::Possible,
-            None => Confidence::Likely,
-        },
         policy: Some(PolicyVerdict::from(&refusal)),
-        why: refusal.why,
         evidence: refusal.near_misses,
         fix: refusal.fix,
+        ..Verdict::new(Point::Policy, confidence, refusal.why)
     })
 }

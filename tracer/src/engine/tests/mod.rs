@@ -121,7 +121,7 @@ impl Rig {
                 Effect::Report(Report::Drop(drop)) => self.drops.push(*drop),
                 Effect::Report(Report::Attempt(attempt)) => self.attempts.push(*attempt),
                 Effect::Report(Report::Lost(lost)) => self.lost.push(lost),
-                Effect::Report(Report::Summary(summary)) => self.summary = Some(summary),
+                Effect::Report(Report::Summary(summary)) => self.summary = Some(*summary),
                 Effect::Report(Report::Started(_)) => unreachable!("the shell's"),
                 Effect::Stop => self.stopped = true,
                 Effect::Members { .. } | Effect::Note(_) => {}

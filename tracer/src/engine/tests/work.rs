@@ -1,4 +1,4 @@
-//! How much work a drop is: looked at once, judged once without and once with what the node says.
+//! How much work a drop is: looked at once, judged once, when it is known what the node says.
 
 use super::*;
 use crate::engine::judge::Work;
@@ -12,13 +12,13 @@ fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
 }
 
 #[test]
-fn a_shown_drop_is_judged_once_without_and_once_with_the_nodes_facts() {
+fn a_shown_drop_is_judged_once_with_the_nodes_facts() {
     let mut rig = Rig::new();
     rig.drop(drop_of(1, "NETFILTER_DROP"));
-    assert_eq!(rig.engine.work(), work(1, 1, 0), "it waits for the node");
+    assert_eq!(rig.engine.work(), work(1, 0, 0), "it waits for the node");
     rig.answer(Some(Answer::Drop(Box::default())));
     assert_eq!(rig.shown(), [1]);
-    assert_eq!(rig.engine.work(), work(1, 2, 2));
+    assert_eq!(rig.engine.work(), work(1, 1, 2));
 }
 
 #[test]
@@ -35,13 +35,13 @@ fn its_record_and_its_attempt_share_the_verdict() {
     rig.syn();
     rig.drop(syn_drop(1, "NETFILTER_DROP"));
     rig.answer(Some(Answer::Drop(Box::default())));
-    assert_eq!(rig.engine.work(), work(1, 2, 2));
+    assert_eq!(rig.engine.work(), work(1, 1, 2));
     // The next one is its attempt's at once, and shown a second later.
     rig.drop(syn_drop(1, "NETFILTER_DROP"));
-    assert_eq!(rig.engine.work(), work(2, 4, 4));
+    assert_eq!(rig.engine.work(), work(2, 2, 4));
     rig.pass(1_100 * MILLISECOND);
     assert_eq!(rig.shown(), [1, 1]);
-    assert_eq!(rig.engine.work(), work(2, 4, 4));
+    assert_eq!(rig.engine.work(), work(2, 2, 4));
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
 }
 

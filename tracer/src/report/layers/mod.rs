@@ -237,9 +237,8 @@ impl Layers {
 
     /// The number of a verdict. Where there are too many, the weakest and rarest one is forgotten.
     fn blame(&mut self, verdict: &Verdict) -> u64 {
-        let same = |known: &&mut Blamed| {
-            known.verdict.point == verdict.point && known.verdict.why == verdict.why
-        };
+        let cause = verdict.cause();
+        let same = |known: &&mut Blamed| known.verdict.blames(&cause);
         if let Some(known) = self.blamed.iter_mut().find(same) {
             if verdict.confidence > known.verdict.confidence {
                 known.verdict = verdict.clone();

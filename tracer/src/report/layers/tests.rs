@@ -69,12 +69,8 @@ fn dns(n: u64, outcome: Outcome, rcode: Option<&str>) -> AttemptReport {
 
 fn verdict(point: Point, confidence: Confidence) -> Option<Verdict> {
     Some(Verdict {
-        point,
-        confidence,
-        why: format!("it was the {}", point.name()),
-        evidence: vec![],
         fix: vec![Fix::advice(format!("mend the {}", point.name()))],
-        policy: None,
+        ..Verdict::new(point, confidence, format!("it was the {}", point.name()))
     })
 }
 

@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339_or_null};
-use crate::model::{Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount};
+use crate::model::{
+    Cause, Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Summary")]
@@ -30,6 +32,8 @@ struct VerdictCountShape {
     point: Point,
     count: u64,
     why: String,
+    #[serde(skip)]
+    cause: Option<Cause>,
 }
 
 #[derive(Serialize, Deserialize)]

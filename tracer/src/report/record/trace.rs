@@ -14,7 +14,7 @@ enum ReportShape {
     Drop(Box<DropReport>),
     Attempt(Box<AttemptReport>),
     Lost(Lost),
-    Summary(Summary),
+    Summary(Box<Summary>),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,9 +1,11 @@
 //! Who lost a packet.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{fix::fixes, shaped};
-use crate::model::{Confidence, Fix, Point, PolicyDirection, PolicyVerdict, Verdict};
+use crate::model::{
+    Confidence, Fix, Point, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Verdict")]
@@ -15,6 +17,31 @@ struct VerdictShape {
     #[serde(with = "fixes")]
     fix: Vec<Fix>,
     policy: Option<PolicyVerdict>,
+    rule: Option<RuleName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refuted: Vec<Refuted>,
+    /// It says nothing that the sentence does not say.
+    #[serde(skip)]
+    subject: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Refuted")]
+struct RefutedShape {
+    rule: RuleName,
+    because: String,
+}
+
+impl Serialize for RuleName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for RuleName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(Self::from)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +89,7 @@ enum ConfidenceShape {
 
 shaped!(
     Verdict as VerdictShape,
+    Refuted as RefutedShape,
     PolicyVerdict as PolicyVerdictShape,
     PolicyDirection as PolicyDirectionShape,
     Point as PointShape,

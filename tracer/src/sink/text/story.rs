@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::model::{AttemptReport, DropReport, Fix, Flow, Outcome, Point, Verdict};
+use crate::model::{AttemptReport, Cause, DropReport, Fix, Flow, Outcome, Point, Verdict};
 
 /// Entries whose repetitions are counted. Beyond that, the oldest one is closed.
 const MAX_ENTRIES: usize = 256;
@@ -31,11 +31,11 @@ pub(super) enum Showing {
     Hidden,
 }
 
-/// What an entry has in common with its repetitions. Sentences are no key: they carry figures.
+/// What an entry has in common with its repetitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     kind: Kind,
-    point: Point,
+    cause: Cause,
     fix: Vec<Fix>,
     server: (std::net::IpAddr, Option<u16>),
     client: std::net::IpAddr,
@@ -187,7 +187,7 @@ impl Key {
     fn of_drop(drop: &DropReport) -> Self {
         Self {
             kind: Kind::Drop,
-            point: drop.verdict.point,
+            cause: drop.verdict.cause(),
             fix: drop.verdict.fix.clone(),
             client: drop.flow.src,
             server: (drop.flow.dst, drop.flow.dport),
@@ -198,7 +198,7 @@ impl Key {
     fn of_attempt(attempt: &AttemptReport, verdict: &Verdict) -> Self {
         Self {
             kind: Kind::Attempt(attempt.outcome),
-            point: verdict.point,
+            cause: verdict.cause(),
             fix: verdict.fix.clone(),
             client: attempt.flow.src,
             server: (attempt.flow.dst, attempt.flow.dport),
@@ -208,7 +208,7 @@ impl Key {
 
     /// Whether an attempt's verdict is the one of these drops.
     fn explains(&self, verdict: &Verdict) -> bool {
-        (self.point, &self.fix) == (verdict.point, &verdict.fix)
+        verdict.blames(&self.cause) && self.fix == verdict.fix
     }
 }
 
@@ -245,7 +245,7 @@ impl Entry {
         let (since, until) = (since?, until?);
         Some(Repeats {
             of: self.at,
-            point: self.key.point,
+            point: self.key.cause.point,
             packets,
             attempts,
             client: self.key.client,

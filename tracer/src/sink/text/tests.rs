@@ -215,11 +215,11 @@ fn of_one_more_fact_the_fact_is_said() {
 
 #[test]
 fn one_is_not_many() {
-    let summary = Report::Summary(Summary {
+    let summary = Report::Summary(Box::new(Summary {
         lost: 1,
         untracked: 1,
         ..Summary::default()
-    });
+    }));
     insta::assert_snapshot!(text(80, &summary), @"
     summary
         drops      0  no matching packet was dropped where this trace looked
@@ -238,11 +238,11 @@ fn a_server_that_answers_and_fails_is_a_failure() {
         verdict: verdict.map(str::to_owned),
     };
     let conclusion = |row| {
-        let summary = Report::Summary(Summary {
+        let summary = Report::Summary(Box::new(Summary {
             attempts: [(Outcome::Answered, 1)].into(),
             layers: vec![row],
             ..Summary::default()
-        });
+        }));
         let text = text(80, &summary);
         let last = text.lines().last().map(str::trim_start);
         last.unwrap_or_default().to_owned()

@@ -12,11 +12,11 @@ mod stall;
 mod tls;
 
 pub use self::replies::sender;
-use super::drops::Finding;
+use super::rule::{Finding, Rule};
 use crate::{
     engine::{attempt::Attempt, tunnel_stats::Others},
     model::{Direction, Outcome, Point, Verdict},
-    node::{listener::ListenerFacts, silent_hop::SilentHop},
+    node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop},
     words,
 };
 
@@ -71,36 +71,50 @@ pub(super) struct Case<'a> {
     pub(super) around: &'a AttemptContext,
 }
 
-/// One rule on attempts.
-pub(super) struct Rule {
-    /// What documentation and tests call it.
-    pub(super) name: &'static str,
-    /// The points it can lead to.
-    pub(super) points: &'static [Point],
-    /// The evidence that it needs.
-    pub(super) needs: &'static str,
-    /// What it cannot tell apart.
-    pub(super) cannot_tell: &'static str,
-    /// The finding, if the rule applies.
-    pub(super) applies: fn(&Case<'_>) -> Option<Finding>,
+/// How a rule is asked about an attempt.
+pub(super) struct OnAttempt {
+    /// The finding, if it applies.
+    finds: fn(&Case<'_>) -> Option<Finding>,
+    /// What rules it out, if it came into question and does not apply.
+    refutes: Option<fn(&Case<'_>) -> Option<String>>,
+}
+
+impl OnAttempt {
+    const fn new(finds: fn(&Case<'_>) -> Option<Finding>) -> Self {
+        Self {
+            finds,
+            refutes: None,
+        }
+    }
+
+    const fn or_refuted(self, by: fn(&Case<'_>) -> Option<String>) -> Self {
+        Self {
+            refutes: Some(by),
+            ..self
+        }
+    }
 }
 
 /// All rules, in the order in which they are tried. Before them all comes a drop of one of the
 /// attempt's own packets, whose verdict is the attempt's.
-pub(super) const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule<OnAttempt>] = &[
     Rule {
         name: "tls-reset",
         points: &[Point::Socket],
-        needs: "a ClientHello behind a finished handshake, and a RST with the server's first sequence number: it has sent no data",
+        needs: &[],
+        evidence: "a ClientHello behind a finished handshake, and a RST with the server's first sequence number: it has sent no data",
+        refuted_by: "data of the server before the RST",
         cannot_tell: "the server itself from a device on the way that looks into TLS",
-        applies: tls::reset,
+        applies: OnAttempt::new(tls::reset),
     },
     Rule {
         name: "refused",
         points: &[Point::Socket],
-        needs: "a RST that answers the SYN, and whether it came in or was made here",
+        needs: &[],
+        evidence: "a RST that answers the SYN, and whether it came in or was made here",
+        refuted_by: "a SYN-ACK for the same SYN",
         cannot_tell: "a closed port from a rule elsewhere that rejects with tcp reset",
-        applies: replies::refused,
+        applies: OnAttempt::new(replies::refused),
     },
     Rule {
         name: "rejected",
@@ -111,51 +125,65 @@ pub(super) const RULES: &[Rule] = &[
             Point::Socket,
             Point::Unknown,
         ],
-        needs: "an ICMP error that quotes the SYN or the query: its type, its code and its sender",
+        needs: &[],
+        evidence: "an ICMP error that quotes the SYN or the query: its type, its code and its sender",
+        refuted_by: "an answer to the same SYN or query",
         cannot_tell: "for TCP, \"port unreachable\" of a firewall from that of a Service without endpoints",
-        applies: replies::rejected,
+        applies: OnAttempt::new(replies::rejected),
     },
     Rule {
         name: "stalled",
         points: &[Point::Mtu, Point::Unknown],
-        needs: "a finished handshake, and a segment that is sent again and again over half a second; `mtu` for full segments and for a ClientHello that fills more than 1280 bytes",
+        needs: &[],
+        evidence: "a finished handshake, and a segment that is sent again and again over half a second; `mtu` for full segments and for a ClientHello that fills more than 1280 bytes",
+        refuted_by: "an acknowledgement of the segment that is sent again",
         cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
-        applies: stall::stalled,
+        applies: OnAttempt::new(stall::stalled),
     },
     Rule {
         name: "reply-lost",
         points: &[Point::OffNode, Point::Unknown],
-        needs: "an answer that was seen on its way back, and not where the first packet was first seen",
+        needs: &[],
+        evidence: "an answer that was seen on its way back, and not where the first packet was first seen",
+        refuted_by: "the answer, seen where the first packet was first seen",
         cannot_tell: "without a drop, who lost it on this node",
-        applies: silence::reply_lost,
+        applies: OnAttempt::new(silence::reply_lost),
     },
     Rule {
         name: "listener-silence",
         points: &[Point::Listener],
-        needs: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
+        needs: &[Fact::Listener],
+        evidence: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
+        refuted_by: "room in both queues",
         cannot_tell: "several listeners that share the port",
-        applies: listener::silence,
+        applies: OnAttempt::new(listener::silence).or_refuted(listener::has_room),
     },
     Rule {
         name: "silent-hop",
         points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
-        needs: "a SYN that came in and was not seen to leave, and a neighbour entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
+        needs: &[Fact::Neighbor],
+        evidence: "a SYN that came in and was not seen to leave, and a neighbour entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
+        refuted_by: "a neighbor entry with a MAC address",
         cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
-        applies: silence::silent_hop,
+        applies: OnAttempt::new(silence::silent_hop),
     },
     Rule {
         name: "off-node",
         points: &[Point::OffNode],
-        needs: "a last hop out by an interface that leads off this node, probes on all interfaces, no event lost, and no drop of it here",
+        needs: &[],
+        evidence: "a last hop out by an interface that leads off this node, probes on all interfaces, no event lost, and no drop of it here",
+        refuted_by: "an answer, or a drop of it on this node",
         cannot_tell: "a security group from a dead host or a lost answer; never `confirmed`",
-        applies: silence::off_node,
+        applies: OnAttempt::new(silence::off_node),
     },
     Rule {
         name: "gap",
         points: &[Point::Unknown],
-        needs: "the last place where it was seen",
+        needs: &[Fact::Listener],
+        evidence: "the last place where it was seen",
+        refuted_by: "a later hop of the same packet",
         cannot_tell: "what happened behind it: it says what would have to be known",
-        applies: silence::gap,
+        applies: OnAttempt::new(silence::gap),
     },
 ];
 
@@ -181,17 +209,23 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Op
         outcome,
         around,
     };
-    let finding = RULES.iter().find_map(|rule| (rule.applies)(&case))?;
+    let mut refuted = Vec::new();
+    let (rule, finding) = RULES.iter().find_map(|rule| {
+        let finding = (rule.applies.finds)(&case);
+        if finding.is_none() {
+            let because = rule.applies.refutes.and_then(|by| by(&case));
+            refuted.extend(because.map(|because| rule.refuted(because)));
+        }
+        Some((rule.name, finding?))
+    })?;
     evidence.extend(company(finding.point));
     evidence.extend(stalled_hello(attempt, outcome));
-    evidence.extend(finding.evidence);
+    let mut verdict = finding.into_verdict(Some(rule));
+    evidence.append(&mut verdict.evidence);
     Some(Verdict {
-        point: finding.point,
-        confidence: finding.confidence,
-        why: finding.why,
         evidence,
-        fix: finding.fix,
-        policy: None,
+        refuted,
+        ..verdict
     })
 }
 

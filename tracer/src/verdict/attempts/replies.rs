@@ -7,7 +7,7 @@ use crate::{
         Confidence::{Likely, Possible},
         Outcome, Point,
     },
-    verdict::drops::{Finding, found},
+    verdict::rule::Finding,
 };
 
 /// Who sent what came back.
@@ -35,20 +35,16 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Refused).then_some(())?;
     let attempt = case.attempt;
     let who = sender(attempt).unwrap_or_else(|| "somebody".to_owned());
-    if attempt.reply_is_local() {
-        return found(
-            Point::Socket,
-            Possible,
-            "a RST was made in the last namespace that saw the SYN: nobody listens there, or a \
-             rule rejects with tcp reset"
-                .to_owned(),
-        );
-    }
-    found(
-        Point::Socket,
-        Likely,
-        format!("the connection was refused with a RST by {who}: most often a closed port"),
-    )
+    let finding = if attempt.reply_is_local() {
+        let why = "a RST was made in the last namespace that saw the SYN: nobody listens there, or \
+                   a rule rejects with tcp reset";
+        Finding::new(Point::Socket, Possible, why)
+    } else {
+        let why =
+            format!("the connection was refused with a RST by {who}: most often a closed port");
+        Finding::new(Point::Socket, Likely, why)
+    };
+    Some(finding.about(&[&who]))
 }
 
 /// An ICMP error came back.
@@ -56,11 +52,8 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Rejected).then_some(())?;
     let attempt = case.attempt;
     let Some(Reply::Rejection(rejection)) = &attempt.reply else {
-        return found(
-            Point::Unknown,
-            Possible,
-            "rejected, by whom was not seen".to_owned(),
-        );
+        let why = "rejected, by whom was not seen";
+        return Some(Finding::new(Point::Unknown, Possible, why));
     };
     let who = sender(attempt).unwrap_or_else(|| rejection.from.to_string());
     let [kind, code] = rejection.icmp;
@@ -108,5 +101,5 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
             format!("{who} rejected it with ICMP type {kind} code {code}"),
         ),
     };
-    found(point, confidence, why)
+    Some(Finding::new(point, confidence, why).about(&[&who, &kind, &code]))
 }

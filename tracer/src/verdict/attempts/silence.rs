@@ -10,7 +10,7 @@ use crate::{
         Confidence::{Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, Site,
     },
-    verdict::drops::{Finding, found, listener},
+    verdict::{drops::listener, rule::Finding},
     words,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
         );
         return Some(Finding {
             evidence: left,
-            ..found(Point::OffNode, Likely, why)?
+            ..Finding::new(Point::OffNode, Likely, why).about(&[&what, &at, &first])
         });
     }
     let why = format!(
@@ -41,7 +41,7 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
     );
     Some(Finding {
         evidence: doubts(case.around),
-        ..found(Point::Unknown, Possible, why)?
+        ..Finding::new(Point::Unknown, Possible, why).about(&[&what, &at, &first])
     })
 }
 
@@ -70,7 +70,7 @@ pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
     );
     Some(Finding {
         evidence: vec![evidence],
-        ..found(point, confidence, why)?
+        ..Finding::new(point, confidence, why).about(&[&hop.address, &hop.ifname])
     })
 }
 
@@ -91,18 +91,15 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     Some(Finding {
         evidence,
         fix: vec![what_to_open(last)],
-        ..found(Point::OffNode, Likely, why)?
+        ..Finding::new(Point::OffNode, Likely, why).about(&[&last.place.ifname, &inside])
     })
 }
 
 /// It was last seen somewhere, and that is all.
 pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
     let Some(last) = case.attempt.last_hop() else {
-        return found(
-            Point::Unknown,
-            Possible,
-            "nothing was seen of it".to_owned(),
-        );
+        let why = "nothing was seen of it";
+        return Some(Finding::new(Point::Unknown, Possible, why));
     };
     let leads_off = case
         .around
@@ -136,7 +133,7 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
     let why = format!("last seen when it {verb} {}: {what}", last.place.ifname);
     Some(Finding {
         evidence,
-        ..found(Point::Unknown, Possible, why)?
+        ..Finding::new(Point::Unknown, Possible, why).about(&[&last.place.ifname, &what])
     })
 }
 

@@ -3,7 +3,7 @@
 use super::{Case, tls};
 use crate::{
     model::{Confidence::Possible, Outcome, Point},
-    verdict::drops::{Finding, found},
+    verdict::rule::Finding,
     words,
 };
 
@@ -34,25 +34,18 @@ pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {
         None => "full-size segments do",
     };
     let full = sent.len > 0 && sent.len >= sent.mss;
-    if full || tls::is_long(attempt) {
-        return Some(Finding {
-            evidence,
-            ..found(
-                Point::Mtu,
-                Possible,
-                format!(
-                    "the handshake is done, and {what} not get through: a hop beyond those seen \
-                     may take less"
-                ),
-            )?
-        });
-    }
+    let (point, why) = if full || tls::is_long(attempt) {
+        let why = format!(
+            "the handshake is done, and {what} not get through: a hop beyond those seen may take \
+             less"
+        );
+        (Point::Mtu, why)
+    } else {
+        let why = "the handshake is done, and what follows does not get through".to_owned();
+        (Point::Unknown, why)
+    };
     Some(Finding {
         evidence,
-        ..found(
-            Point::Unknown,
-            Possible,
-            "the handshake is done, and what follows does not get through".to_owned(),
-        )?
+        ..Finding::new(point, Possible, why).about(&[&what])
     })
 }

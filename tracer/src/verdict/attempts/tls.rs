@@ -5,7 +5,7 @@ use crate::{
     decode::tls::Tls,
     engine::attempt::Attempt,
     model::{Confidence::Likely, Direction, Outcome, Point},
-    verdict::drops::{Finding, found},
+    verdict::rule::Finding,
 };
 
 /// A packet of this length, headers included, passes wherever IPv6 does (RFC 8200, section 5); a
@@ -30,14 +30,15 @@ pub(super) fn reset(case: &Case<'_>) -> Option<Finding> {
             "the TCP handshake was done: port, routes and policies let the connection in"
                 .to_owned(),
         ],
-        ..found(
+        ..Finding::new(
             Point::Socket,
             Likely,
             format!(
                 "the ClientHello was answered with a RST by {who}: the server ended it, or a \
                  device on the way that looks into TLS"
             ),
-        )?
+        )
+        .about(&[&who])
     })
 }
 

@@ -19,9 +19,9 @@ enum Destination {
 }
 
 /// Names the destination, and where nothing came back lists what usually stands in between.
-pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) {
+pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let Some(destination) = find(scene) else {
-        return;
+        return false;
     };
     let silent = scene.is_silence(verdict);
     let (name, gates) = match destination {
@@ -50,6 +50,7 @@ pub(super) fn destination(scene: &Scene<'_>, verdict: &mut Verdict) {
         let gates = gates.into_iter().map(Fix::advice);
         verdict.fix.extend(gates.map(|gate| gate.at(Site::Beyond)));
     }
+    false
 }
 
 fn find(scene: &Scene<'_>) -> Option<Destination> {

@@ -59,23 +59,24 @@ fn ready(
 }
 
 /// Nobody stands behind the Service.
-pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) {
+pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let rejected = scene.outcome == Some(Outcome::Rejected) && verdict.point == Point::Unknown;
     // Without kube-proxy's rule, the packet goes by whatever route there is.
     let routed = verdict.point == Point::Route;
     if verdict.point != Point::Endpoint && !rejected && !routed && !scene.is_silence(verdict) {
-        return;
+        return false;
     }
     let Some((service, port)) = service(scene) else {
-        return;
+        return false;
     };
     let view = scene.view();
     if !ready(view, service, scene, port).is_some_and(|ready| ready.is_empty()) {
-        return;
+        return false;
     }
     let id = &service.id;
     let (pods, hints) = behind(view, service);
-    if rejected || scene.is_silence(verdict) {
+    let is_cause = rejected || scene.is_silence(verdict);
+    if is_cause {
         let seen = std::mem::replace(
             &mut verdict.why,
             format!("the Service {id} has no ready endpoint"),
@@ -83,10 +84,12 @@ pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict
         lead(verdict, [seen]);
         verdict.point = Point::Endpoint;
         verdict.confidence = Confidence::Likely;
+        verdict.subject = id.to_string();
         verdict.fix.clear();
     }
     lead(verdict, [pods]);
     verdict.fix.extend(hints);
+    is_cause
 }
 
 /// Why nobody stands behind a Service, in words, and what to look at.
@@ -182,10 +185,10 @@ fn is_slip(wanted: &str, found: &str) -> bool {
 }
 
 /// Nobody is at the address any more.
-pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) {
+pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let by_rule = verdict.point == Point::Endpoint;
     if !by_rule && !scene.is_silence(verdict) {
-        return;
+        return false;
     }
     let ip = scene.flow.dst;
     let (why, confidence) = match &scene.dst {
@@ -210,24 +213,25 @@ pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) {
         lead(verdict, [seen]);
         verdict.point = Point::Endpoint;
         verdict.confidence = confidence;
+        verdict.subject = ip.to_string();
         verdict.fix.clear();
     }
-    not_behind(scene, verdict);
+    not_behind(scene, verdict) || !by_rule
 }
 
 /// DNAT led to somebody who is no endpoint of the Service.
-fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) {
+fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     if scene.asked_for.is_none() {
-        return;
+        return false;
     }
     let Some((service, port)) = service(scene) else {
-        return;
+        return false;
     };
     let Some(ready) = ready(scene.view(), service, scene, port) else {
-        return;
+        return false;
     };
     if ready.is_empty() || ready.contains(&scene.flow.dst) {
-        return;
+        return false;
     }
     let fact = format!(
         "{} is no ready endpoint of Service {} ({} {} ready): the rules that lead to it here are \
@@ -239,11 +243,14 @@ fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) {
     );
     if verdict.point == Point::Endpoint {
         verdict.evidence.insert(1.min(verdict.evidence.len()), fact);
+        false
     } else {
         let seen = std::mem::replace(&mut verdict.why, fact);
         lead(verdict, [seen]);
         verdict.point = Point::Endpoint;
         verdict.confidence = Confidence::Likely;
+        verdict.subject = format!("{} {}", service.id, scene.flow.dst);
         verdict.fix.clear();
+        true
     }
 }

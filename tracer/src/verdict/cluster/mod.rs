@@ -10,6 +10,7 @@ mod endpoint;
 mod overlay;
 mod policy;
 
+use super::rule::Rule;
 use crate::{
     cluster::{live::Cluster, naming::Name, view::View},
     model::{Flow, Outcome, Point, Verdict},
@@ -50,61 +51,63 @@ impl Scene<'_> {
     }
 }
 
-/// One rule on what the objects add.
-pub(super) struct Rule {
-    /// What documentation and tests call it.
-    pub(super) name: &'static str,
-    /// The points it can lead to.
-    pub(super) points: &'static [Point],
-    /// The evidence that it needs.
-    pub(super) needs: &'static str,
-    /// What it cannot tell apart.
-    pub(super) cannot_tell: &'static str,
-    /// Sharpens the verdict where it applies.
-    pub(super) applies: fn(&Scene<'_>, &mut Verdict),
-}
+/// How a rule is asked: it may add to the verdict so far, and says whether the verdict is its own
+/// now.
+type OnObjects = fn(&Scene<'_>, &mut Verdict) -> bool;
 
-/// All rules, in the order in which they are heard.
-pub(super) const RULES: &[Rule] = &[
+/// All rules, in the order in which they are asked.
+pub(super) const RULES: &[Rule<OnObjects>] = &[
     Rule {
         name: "service-without-endpoints",
         points: &[Point::Endpoint],
-        needs: "the destination (before DNAT) is a Service's address, and its EndpointSlices hold no ready endpoint for the port; together with a drop by kube-proxy's rule, an ICMP error, or silence",
+        needs: &[],
+        evidence: "the destination (before DNAT) is a Service's address, and its EndpointSlices hold no ready endpoint for the port; together with a drop by kube-proxy's rule, an ICMP error, or silence",
+        refuted_by: "a ready endpoint for that port in an EndpointSlice of the Service",
         cannot_tell: "whether the endpoints have become unready only since",
         applies: endpoint::service_without_endpoints,
     },
     Rule {
         name: "stale-endpoint",
         points: &[Point::Endpoint],
-        needs: "the destination belonged to a pod that is gone (since when), is in a node's pod range and no pod's, or stands behind a Service's DNAT without being in its EndpointSlices; together with silence, or the `endpoint` of another rule",
+        needs: &[],
+        evidence: "the destination belonged to a pod that is gone (since when), is in a node's pod range and no pod's, or stands behind a Service's DNAT without being in its EndpointSlices; together with silence, or the `endpoint` of another rule",
+        refuted_by: "a running pod with that address, or the address in the Service's EndpointSlices",
         cannot_tell: "a pod that nobody told of from one that is gone",
         applies: endpoint::stale,
     },
     Rule {
         name: "policy-enforced",
         points: &[Point::Policy, Point::Firewall],
-        needs: "a drop by a policy engine's rule, and the NetworkPolicies' answer for the flow: not admitted names the policy; no policy on either pod makes it a `firewall` drop by a stale rule",
+        needs: &[],
+        evidence: "a drop by a policy engine's rule, and the NetworkPolicies' answer for the flow: not admitted names the policy; no policy on either pod makes it a `firewall` drop by a stale rule",
+        refuted_by: "a NetworkPolicy that admits the flow, or none that selects either pod",
         cannot_tell: "a stale rule from an enforcer's own kind of policy where the objects admit the flow",
         applies: policy::enforced,
     },
     Rule {
         name: "policy-silent",
         points: &[Point::Policy],
-        needs: "silence, and a flow that the NetworkPolicies do not admit; never where a probe saw the SYN arrive, nor where nothing enforces policies",
+        needs: &[],
+        evidence: "silence, and a flow that the NetworkPolicies do not admit; never where a probe saw the SYN arrive, nor where nothing enforces policies",
+        refuted_by: "the SYN, seen to arrive in its destination's namespace",
         cannot_tell: "whether the policy was the reason: `possible` at most",
         applies: policy::silent,
     },
     Rule {
         name: "api-server",
         points: &[],
-        needs: "the destination is the API server (Service `default/kubernetes` or an endpoint of it) or a node's kubelet (port 10250)",
+        needs: &[],
+        evidence: "the destination is the API server (Service `default/kubernetes` or an endpoint of it) or a node's kubelet (port 10250)",
+        refuted_by: "-",
         cannot_tell: "which of the usual gates is shut: it lists them",
         applies: apiserver::destination,
     },
     Rule {
         name: "vtep-node",
         points: &[],
-        needs: "an encapsulated packet whose outer destination is a known node's address",
+        needs: &[],
+        evidence: "an encapsulated packet whose outer destination is a known node's address",
+        refuted_by: "-",
         cannot_tell: "-",
         applies: overlay::vtep_node,
     },
@@ -114,7 +117,9 @@ pub(super) const RULES: &[Rule] = &[
 #[must_use]
 pub fn refine(mut verdict: Verdict, scene: &Scene<'_>) -> Verdict {
     for rule in RULES {
-        (rule.applies)(scene, &mut verdict);
+        if (rule.applies)(scene, &mut verdict) {
+            verdict.rule = Some(rule.name.into());
+        }
     }
     verdict
 }

@@ -40,12 +40,12 @@ fn peer<'a>(scene: &'a Scene<'_>, name: &'a Name, address: std::net::IpAddr) -> 
 }
 
 /// A policy engine's rule dropped it.
-pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
+pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     if verdict.point != Point::Policy || verdict.policy.is_some() {
-        return;
+        return false;
     }
     let Some((flow, answer)) = ask(scene) else {
-        return;
+        return false;
     };
     let view = scene.view();
     if let Some(refusal) = Refusal::of(view, &flow, &answer) {
@@ -57,9 +57,10 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
             .extend(traps::warnings(view, &flow, &answer));
         verdict.confidence = Confidence::Confirmed;
         verdict.policy = Some(PolicyVerdict::from(&refusal));
+        verdict.subject = subject(&refusal);
         // The policy is the cause: to change the engine's rules would not last.
         verdict.fix = refusal.fix;
-        return;
+        return true;
     }
     if answer.allowed.is_none() {
         let sides = [&answer.egress, &answer.ingress];
@@ -71,7 +72,7 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
                 format!("whether a NetworkPolicy refuses it is not known: {because}")
             }),
         );
-        return;
+        return false;
     }
     let isolates_nobody =
         answer.egress.isolated == Some(false) && answer.ingress.isolated == Some(false);
@@ -88,7 +89,7 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
                 .evidence
                 .extend(traps::warnings(view, &flow, &answer));
         }
-        return;
+        return true;
     }
     let mut admitting: Vec<_> = [&answer.egress, &answer.ingress]
         .into_iter()
@@ -104,19 +105,26 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) {
          objects (stale rules, or a rule that is made from no NetworkPolicy)",
         verdict.why
     );
+    true
+}
+
+/// What a refusal blames.
+fn subject(refusal: &Refusal) -> String {
+    let direction = refusal.direction.name();
+    format!("{} {direction} {}", refusal.pod, refusal.policies.join(" "))
 }
 
 /// Nothing but silence, where a policy would refuse the flow.
-pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) {
+pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     if !scene.is_silence(verdict) {
-        return;
+        return false;
     }
     let Some((flow, answer)) = ask(scene) else {
-        return;
+        return false;
     };
     let view = scene.view();
     let Some(refusal) = Refusal::of(view, &flow, &answer) else {
-        return;
+        return false;
     };
     if let Some(unenforced) = traps::unenforced(view) {
         lead(
@@ -126,7 +134,7 @@ pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) {
                 refusal.policies.join(", ")
             )],
         );
-        return;
+        return false;
     }
     let refused = format!(
         "the NetworkPolicies do not admit the flow: {}; no drop by an enforcer was seen",
@@ -135,13 +143,13 @@ pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) {
     if scene.arrived {
         // Whoever enforces has let it through.
         lead(verdict, [refused]);
-        return;
+        return false;
     }
     if verdict.point == Point::OffNode {
         // Where it may have been refused cannot be seen from here, and much else can be there.
         lead(verdict, [refused]);
         verdict.evidence.extend(refusal.near_misses);
-        return;
+        return false;
     }
     let seen = std::mem::replace(&mut verdict.why, refusal.why.clone());
     lead(
@@ -156,5 +164,7 @@ pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) {
     verdict.point = Point::Policy;
     verdict.confidence = Confidence::Possible;
     verdict.policy = Some(PolicyVerdict::from(&refusal));
+    verdict.subject = subject(&refusal);
     verdict.fix = refusal.fix;
+    true
 }

@@ -10,7 +10,7 @@ use crate::{
         update::{Change, Source, Update},
         view::Kind,
     },
-    model::Confidence,
+    model::{Confidence, RuleName},
 };
 
 const CLUSTER: &str = r#"
@@ -91,13 +91,13 @@ fn silence<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
 
 fn verdict(point: Point) -> Verdict {
     Verdict {
-        point,
-        confidence: Confidence::Likely,
-        why: "what the node shows".to_owned(),
         evidence: vec!["a figure".to_owned()],
-        fix: Vec::new(),
-        policy: None,
+        ..Verdict::new(point, Confidence::Likely, "what the node shows")
     }
+}
+
+fn rule(verdict: &Verdict) -> Option<&str> {
+    verdict.rule.as_ref().map(RuleName::as_str)
 }
 
 fn refined(point: Point, scene: &Scene<'_>) -> Verdict {
@@ -109,6 +109,7 @@ fn an_enforced_drop_that_the_objects_want_names_policy_and_rule() {
     let cluster = cluster();
     let verdict = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
     assert_eq!(verdict.confidence, Confidence::Confirmed);
+    assert_eq!(rule(&verdict), Some("policy-enforced"));
     let policy = verdict.policy.expect("the policy");
     assert_eq!(
         (policy.pod.as_str(), policy.direction.name()),
@@ -183,8 +184,9 @@ fn silence_makes_a_policy_possible_and_no_more() {
         (unknown.point, unknown.confidence),
         (Point::Policy, Confidence::Possible)
     );
+    assert_eq!(rule(&unknown), Some("policy-silent"));
     let off_node = refined(Point::OffNode, &silence(&cluster, "10.244.1.2", 8080));
-    assert_eq!(off_node.point, Point::OffNode);
+    assert_eq!((off_node.point, rule(&off_node)), (Point::OffNode, None));
     assert!(
         off_node.evidence[0].contains("do not admit"),
         "{:?}",

@@ -1,6 +1,6 @@
 //! Connection tracking itself dropped it.
 
-use super::{Finding, found, is_netfilter};
+use super::{Concern, Finding, is_netfilter};
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{
@@ -15,13 +15,15 @@ use crate::{
 /// include/uapi/linux/netfilter_ipv4.h).
 const CONNTRACK: i64 = -200;
 
-/// New connections find no room: conntrack itself drops them, where it first sees them.
-pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+/// Conntrack drops new connections itself, where it first sees them.
+pub(super) fn may_be_full(facts: &DropFacts) -> Concern {
     let is_first_seen = matches!(facts.hook, Some(Hook::Prerouting | Hook::Output));
     let may_be_new = matches!(facts.tracked, Tracked::Nothing | Tracked::Unknown);
-    if !(is_netfilter(facts) && is_first_seen && may_be_new) {
-        return None;
-    }
+    Concern::maybe(is_netfilter(facts) && is_first_seen && may_be_new)
+}
+
+/// New connections find no room.
+pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let table = node.conntrack.as_ref().filter(|table| table.is_full())?;
     let rules = node.suspects.as_ref().map(|suspects| &suspects.rules);
     let comes_first = |rule: &Suspect| rule.priority < CONNTRACK;
@@ -34,11 +36,11 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         .is_some_and(|suspects| suspects.complete && suspects.rules.is_empty());
     let refused = table.stats.get("drop").copied();
     let is_seen = is_only && facts.tracked == Tracked::Nothing && refused != Some(0);
-    let mut finding = found(
+    let mut finding = Finding::new(
         Point::Conntrack,
         if is_seen { Confirmed } else { Likely },
-        "the conntrack table is full: new connections are dropped".to_owned(),
-    )?;
+        "the conntrack table is full: new connections are dropped",
+    );
     finding.evidence.push(format!(
         "{} of {} entries are in use",
         table.count, table.max
@@ -56,6 +58,15 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
     });
     finding.fix.push(larger(table));
     Some(finding)
+}
+
+/// The table has room.
+pub(super) fn has_room(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let table = node.conntrack.as_ref().filter(|table| !table.is_full())?;
+    Some(match table.max {
+        0 => format!("{} entries are in use, and there is no limit", table.count),
+        max => format!("{} of {max} entries are in use", table.count),
+    })
 }
 
 /// A larger table. The limit of all namespaces is the host's.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Finding, found, function};
+use super::{Concern, Finding, function};
 use crate::{
     decode::drop::DropFacts,
     model::{Confidence::Confirmed, Fix, Point},
@@ -15,23 +15,25 @@ use crate::{
     words,
 };
 
-/// The last packet of a handshake finds the accept queue full.
-pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+pub(super) fn is_overflow(facts: &DropFacts) -> Concern {
     let by_cookie = matches!(function(facts), "cookie_v4_check" | "cookie_v6_check");
     let full =
         facts.reason.is("TCP_LISTEN_OVERFLOW") || (facts.reason.is("NO_SOCKET") && by_cookie);
-    if !full {
-        return None;
-    }
+    Concern::surely(full)
+}
+
+/// The last packet of a handshake finds the accept queue full.
+pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let listener = match facts.flow.dport {
         Some(port) => SocketAddr::new(facts.flow.dst, port).to_string(),
         None => facts.flow.dst.to_string(),
     };
-    let mut finding = found(
+    let mut finding = Finding::new(
         Point::Listener,
         Confirmed,
         format!("the accept queue of the listener at {listener} is full"),
-    )?;
+    )
+    .about(&[&listener]);
     if let Some(read) = &node.around.listener {
         finding.evidence.extend(in_words(read));
         let state = read.accept_queue_full();

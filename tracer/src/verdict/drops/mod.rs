@@ -15,99 +15,157 @@ mod program;
 
 use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
+use super::rule::{Finding, Rule};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence, Fix, Point},
-    node::facts::NodeFacts,
+    model::Point,
+    node::{facts::NodeFacts, gather::Fact},
 };
 
-/// What a rule has found.
-pub(super) struct Finding {
-    pub(super) point: Point,
-    pub(super) confidence: Confidence,
-    pub(super) why: String,
-    pub(super) evidence: Vec<String>,
-    pub(super) fix: Vec<Fix>,
+/// How a rule is asked about a drop.
+pub(super) struct OnDrop {
+    /// Whether it comes into question, by the drop alone.
+    pub(super) concerns: fn(&DropFacts) -> Concern,
+    /// The finding, if it applies; asked only if it comes into question.
+    pub(super) finds: fn(&DropFacts, &NodeFacts) -> Option<Finding>,
+    /// What rules it out, if it came into question and does not apply.
+    pub(super) refutes: Option<fn(&DropFacts, &NodeFacts) -> Option<String>>,
 }
 
-/// One rule.
-pub(super) struct Rule {
-    /// What documentation and tests call it.
-    pub(super) name: &'static str,
-    /// The points it can lead to.
-    pub(super) points: &'static [Point],
-    /// The evidence that it needs.
-    pub(super) needs: &'static str,
-    /// What it cannot tell apart.
-    pub(super) cannot_tell: &'static str,
-    /// The finding, if the rule applies.
-    pub(super) applies: fn(&DropFacts, &NodeFacts) -> Option<Finding>,
+/// Whether a rule comes into question for a drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Concern {
+    /// It does not.
+    No,
+    /// What the node says will decide it.
+    Maybe,
+    /// It applies, whatever the node says.
+    Surely,
+}
+
+impl Concern {
+    fn surely(applies: bool) -> Self {
+        if applies { Self::Surely } else { Self::No }
+    }
+
+    fn maybe(may_apply: bool) -> Self {
+        if may_apply { Self::Maybe } else { Self::No }
+    }
+}
+
+impl OnDrop {
+    const fn new(
+        concerns: fn(&DropFacts) -> Concern,
+        finds: fn(&DropFacts, &NodeFacts) -> Option<Finding>,
+    ) -> Self {
+        Self {
+            concerns,
+            finds,
+            refutes: None,
+        }
+    }
+
+    const fn or_refuted(self, by: fn(&DropFacts, &NodeFacts) -> Option<String>) -> Self {
+        Self {
+            refutes: Some(by),
+            ..self
+        }
+    }
 }
 
 /// All rules, in the order in which they are tried.
-pub(super) const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "checksum",
         points: &[Point::Checksum],
-        needs: "a drop reason that ends in `_CSUM`",
+        needs: &[],
+        evidence: "a drop reason that ends in `_CSUM`",
+        refuted_by: "a capture of the packet at this interface with a correct checksum",
         cannot_tell: "who corrupted the packet; checksum offload that is switched off half way looks the same",
-        applies: host::checksum,
+        applies: OnDrop::new(host::is_corrupt, host::checksum),
     },
     Rule {
         name: "too-big-message-lost",
         points: &[Point::Mtu],
-        needs: "a dropped ICMP \"fragmentation needed\" (3/4) or ICMPv6 \"packet too big\" (2) that quotes the connection",
+        needs: &[],
+        evidence: "a dropped ICMP \"fragmentation needed\" (3/4) or ICMPv6 \"packet too big\" (2) that quotes the connection",
+        refuted_by: "a smaller path MTU in the sender's route cache afterwards (`ip route get`): another copy got through",
         cannot_tell: "whether another copy of the message got through",
-        applies: mtu::too_big_message_lost,
+        applies: OnDrop::new(mtu::is_too_big_message, mtu::too_big_message_lost),
     },
     Rule {
         name: "mtu",
         points: &[Point::Mtu],
-        needs: "the reason `PKT_TOO_BIG`; or no reason, in a function that drops for size only, with the packet's length and the interface's MTU",
+        needs: &[Fact::Mtu],
+        evidence: "the reason `PKT_TOO_BIG`; or no reason, in a function that drops for size only, with the packet's length and the interface's MTU",
+        refuted_by: "a packet of the same size that passes the same hop",
         cannot_tell: "a single drop from a black hole: if the ICMP message arrives, TCP recovers at once",
-        applies: mtu::mtu,
+        applies: OnDrop::new(mtu::is_too_large, mtu::mtu),
     },
     Rule {
         name: "fragments-lost",
         points: &[Point::Mtu],
-        needs: "the reason `FRAG_REASM_TIMEOUT`, or none in `ip_expire` or `ip6frag_expire_frag_queue`",
+        needs: &[],
+        evidence: "the reason `FRAG_REASM_TIMEOUT`, or none in `ip_expire` or `ip6frag_expire_frag_queue`",
+        refuted_by: "a capture of all fragments at the interface that they come in by",
         cannot_tell: "who lost the other fragments; a firewall that passes no fragments is as likely as a lossy link",
-        applies: mtu::fragments_lost,
+        applies: OnDrop::new(mtu::is_incomplete, mtu::fragments_lost),
+    },
+    Rule {
+        name: "overlay-filtered",
+        points: &[Point::Overlay],
+        needs: &[Fact::Ruleset, Fact::Overlay],
+        evidence: "a netfilter drop of a packet that carries VXLAN or Geneve",
+        refuted_by: "a drop of the same packet with all candidate rules removed",
+        cannot_tell: "several rules that could each have dropped it",
+        applies: OnDrop::new(overlay::is_filtered, overlay::filtered),
     },
     Rule {
         name: "overlay",
         points: &[Point::Overlay],
-        needs: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve; or a drop at a tunnel device for want of a neighbour, or for another MAC address",
+        needs: &[Fact::Overlay],
+        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
+        refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing",
         cannot_tell: "a wrong VNI here from one at the sender",
-        applies: overlay::overlay,
+        applies: OnDrop::new(overlay::is_overlays, overlay::overlay),
     },
     Rule {
         name: "tunnel-down",
         points: &[Point::Overlay],
-        needs: "the reason `IP_INNOROUTES`, in a namespace with a tunnel device that is down",
+        needs: &[Fact::Overlay, Fact::Route],
+        evidence: "the reason `IP_INNOROUTES`, in a namespace with a tunnel device that is down",
+        refuted_by: "tunnel devices that are all up",
         cannot_tell: "whether the route that is missing was one by that device: `likely` at most",
-        applies: overlay::tunnel_down,
+        applies: OnDrop::new(overlay::lacks_route, overlay::tunnel_down)
+            .or_refuted(overlay::tunnels_are_up),
     },
     Rule {
         name: "listener-queue",
         points: &[Point::Listener],
-        needs: "the reason `TCP_LISTEN_OVERFLOW`, or `NO_SOCKET` in `cookie_v4_check` or `cookie_v6_check`; the queue's length and the backlog for the figures",
+        needs: &[Fact::Listener],
+        evidence: "the reason `TCP_LISTEN_OVERFLOW`, or `NO_SOCKET` in `cookie_v4_check` or `cookie_v6_check`; the queue's length and the backlog for the figures",
+        refuted_by: "a Recv-Q that stays below Send-Q while such drops go on",
         cannot_tell: "a slow application from a burst of connections",
-        applies: listener::listener_queue,
+        applies: OnDrop::new(listener::is_overflow, listener::listener_queue),
     },
     Rule {
         name: "nfqueue",
         points: &[Point::Policy, Point::Firewall],
-        needs: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: nobody was there to decide",
+        needs: &[Fact::Ruleset],
+        evidence: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: no program was there to decide",
+        refuted_by: "a ruleset without a rule that queues to userspace",
         cannot_tell: "which policy it was",
-        applies: firewall::nfqueue,
+        applies: OnDrop::new(firewall::is_queued, firewall::nfqueue),
     },
     Rule {
         name: "conntrack-full",
         points: &[Point::Conntrack],
-        needs: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum",
+        needs: &[Fact::Ruleset, Fact::Conntrack],
+        evidence: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum",
+        refuted_by: "a count below the maximum",
         cannot_tell: "a full table from a rule at the same hook that could have dropped the packet, too: then `likely`",
-        applies: conntrack::table_full,
+        applies: OnDrop::new(conntrack::may_be_full, conntrack::table_full)
+            .or_refuted(conntrack::has_room),
     },
     Rule {
         name: "netfilter",
@@ -117,91 +175,116 @@ pub(super) const RULES: &[Rule] = &[
             Point::Endpoint,
             Point::Conntrack,
         ],
-        needs: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
+        needs: &[Fact::Ruleset, Fact::Conntrack],
+        evidence: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
+        refuted_by: "a counter of the rule that does not move while such packets are dropped",
         cannot_tell: "several rules that could each have dropped it; a BPF netfilter program from a rule",
-        applies: firewall::netfilter,
+        applies: OnDrop::new(
+            |facts| Concern::surely(is_netfilter(facts)),
+            firewall::netfilter,
+        ),
     },
     Rule {
         name: "ipsec",
         points: &[Point::Firewall],
-        needs: "the reason `XFRM_POLICY`",
+        needs: &[],
+        evidence: "the reason `XFRM_POLICY`",
+        refuted_by: "a namespace without IPsec policies (`ip xfrm policy`)",
         cannot_tell: "a policy that blocks from one that wants the packet encrypted",
-        applies: firewall::ipsec,
+        applies: OnDrop::new(firewall::is_ipsec, firewall::ipsec),
     },
     Rule {
         name: "isolated-port",
         points: &[Point::Firewall],
-        needs: "no reason, in `br_handle_frame_finish`, at a bridge port that is isolated",
+        needs: &[Fact::Link],
+        evidence: "no reason, in `br_handle_frame_finish`, at a bridge port that is isolated",
+        refuted_by: "a bridge port that is not isolated",
         cannot_tell: "isolation from a VLAN or a port state that refuses the packet: `likely` at most",
-        applies: firewall::isolated_port,
+        applies: OnDrop::new(firewall::may_be_isolated, firewall::isolated_port)
+            .or_refuted(firewall::port_is_not_isolated),
     },
     Rule {
         name: "bpf-program",
-        points: &[Point::Firewall],
-        needs: "a tc, XDP, cgroup or socket-filter reason, or a function that runs XDP programs",
+        points: &[Point::Firewall, Point::Policy],
+        needs: &[Fact::Programs],
+        evidence: "a tc or XDP reason, or a function that runs XDP programs",
+        refuted_by: "such drops that go on with the program detached",
         cannot_tell: "which of several programs at the same place it was",
-        applies: program::bpf_program,
+        applies: OnDrop::new(program::is_of_interface, program::bpf_program),
+    },
+    Rule {
+        name: "cgroup-program",
+        points: &[Point::Firewall, Point::Policy],
+        needs: &[Fact::CgroupPrograms],
+        evidence: "a cgroup or socket-filter reason",
+        refuted_by: "such drops that go on with the program detached",
+        cannot_tell: "which of several programs at the same place it was; a socket filter from a cgroup program at ingress",
+        applies: OnDrop::new(program::is_of_process, program::bpf_program),
     },
     Rule {
         name: "reverse-path",
         points: &[Point::Rpfilter],
-        needs: "the reason `IP_RPFILTER`, or one for martian packets",
+        needs: &[Fact::RpFilter],
+        evidence: "the reason `IP_RPFILTER`, or one for martian packets",
+        refuted_by: "a route back to the source by the interface that the packet came in by",
         cannot_tell: "a spoofed source from an asymmetric route",
-        applies: path::reverse_path,
+        applies: OnDrop::new(path::is_refused_for_its_source, path::reverse_path),
     },
     Rule {
-        name: "neighbour",
+        name: "neighbor",
         points: &[Point::Endpoint],
-        needs: "a `NEIGH_` reason, the function `neigh_invalidate`, or `OTHERHOST`",
+        needs: &[Fact::Neighbor, Fact::World],
+        evidence: "a `NEIGH_` reason, the function `neigh_invalidate`, or `OTHERHOST`",
+        refuted_by: "an ARP or ND reply from that address at this interface",
         cannot_tell: "an endpoint that is gone from one that is down, or from a dead gateway on the way",
-        applies: path::neighbour,
+        applies: OnDrop::new(path::lacks_neighbor, path::neighbor),
     },
     Rule {
         name: "not-here",
         points: &[Point::Endpoint],
-        needs: "the reason `IP_INADDRERRORS`, in a namespace whose own way to the destination is back where the packet came from",
-        cannot_tell: "an endpoint that is gone from one whose neighbour entry leads to another",
-        applies: path::not_here,
+        needs: &[Fact::Route],
+        evidence: "the reason `IP_INADDRERRORS`, in a namespace whose own way to the destination is back where the packet came from",
+        refuted_by: "a route from that namespace that leads on to the destination",
+        cannot_tell: "an endpoint that is gone from one whose neighbor entry leads to another",
+        applies: OnDrop::new(path::may_be_elsewhere, path::not_here).or_refuted(path::leads_on),
     },
     Rule {
         name: "time-to-live",
         points: &[Point::Route],
-        needs: "the reason `IP_INHDR` in a function that forwards",
+        needs: &[],
+        evidence: "the reason `IP_INHDR` in a function that forwards",
+        refuted_by: "a traceroute that reaches the destination without passing a hop twice",
         cannot_tell: "a routing loop from a sender that allows few hops",
-        applies: path::time_to_live,
+        applies: OnDrop::new(path::is_expired, path::time_to_live),
     },
     Rule {
         name: "route",
         points: &[Point::Route],
-        needs: "a reason for missing routes, or a function that discards by route",
+        needs: &[Fact::Route],
+        evidence: "a reason for missing routes, or a function that discards by route",
+        refuted_by: "a usable route for the packet (`ip route get`)",
         cannot_tell: "a blackhole from an unreachable route on kernels that give no reason",
-        applies: path::route,
+        applies: OnDrop::new(path::is_unrouted, path::route),
     },
     Rule {
         name: "queue",
         points: &[Point::Queue],
-        needs: "a `QDISC_` reason or one for full queues",
+        needs: &[Fact::Qdisc],
+        evidence: "a `QDISC_` reason or one for full queues",
+        refuted_by: "a drop counter of the queue that does not move",
         cannot_tell: "a burst from steady overload",
-        applies: host::queue,
+        applies: OnDrop::new(host::is_queue, host::queue),
     },
     Rule {
         name: "socket",
         points: &[Point::Socket],
-        needs: "the reason `NO_SOCKET`, or one for full socket buffers",
+        needs: &[],
+        evidence: "the reason `NO_SOCKET`, or one for full socket buffers",
+        refuted_by: "a socket on that address and port (`ss -lntu`), or one with room in its buffer",
         cannot_tell: "a process that is not started yet from one that is gone",
-        applies: host::socket,
+        applies: OnDrop::new(host::is_socket, host::socket),
     },
 ];
-
-pub(super) fn found(point: Point, confidence: Confidence, why: String) -> Option<Finding> {
-    Some(Finding {
-        point,
-        confidence,
-        why,
-        evidence: Vec::new(),
-        fix: Vec::new(),
-    })
-}
 
 /// The function that freed the skb.
 pub(super) fn function(facts: &DropFacts) -> &str {

@@ -1,13 +1,11 @@
 //! A packet larger than a hop takes.
 
-use tracer_common::packet::protocol;
-
-use super::{Finding, found, function, place};
+use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Point,
+        Fix, Point, Protocol,
     },
     net::Link,
     node::{
@@ -17,54 +15,66 @@ use crate::{
     },
 };
 
+/// What a message says that would make the sender use smaller packets.
+fn too_big(facts: &DropFacts) -> Option<&'static str> {
+    match (facts.flow.proto, facts.packet?.icmp?) {
+        (Protocol::Icmp, (3, 4)) => Some("\"fragmentation needed\""),
+        (Protocol::Icmpv6, (2, _)) => Some("\"packet too big\""),
+        _ => None,
+    }
+}
+
+pub(super) fn is_too_big_message(facts: &DropFacts) -> Concern {
+    Concern::surely(facts.quoted.is_some() && too_big(facts).is_some())
+}
+
 /// The message that would make the sender use smaller packets was itself dropped.
 pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let too_big = match (facts.key.flow.proto, facts.packet.as_ref()?.icmp?) {
-        (protocol::ICMP, (3, 4)) => "\"fragmentation needed\"",
-        (protocol::ICMPV6, (2, _)) => "\"packet too big\"",
-        _ => return None,
-    };
-    let quoted = facts.quoted.as_ref()?;
-    found(
-        Point::Mtu,
-        Confirmed,
-        format!(
-            "the ICMP message {too_big} for {} was dropped{}: the sender does not learn to send \
-             smaller packets",
-            quoted.src,
-            place(facts)
-        ),
-    )
+    let too_big = too_big(facts)?;
+    let sender = facts.quoted?.src;
+    let why = format!(
+        "the ICMP message {too_big} for {sender} was dropped{}: the sender does not learn to send \
+         smaller packets",
+        place(facts)
+    );
+    Some(Finding::new(Point::Mtu, Confirmed, why).about(&[&sender, &place(facts)]))
+}
+
+/// Functions that drop for size only, and give no reason on some kernels.
+const SIZE_ONLY: [&str; 7] = [
+    "__dev_forward_skb2",
+    "__dev_forward_skb",
+    "br_dev_queue_push_xmit",
+    "br_nf_dev_queue_xmit",
+    "ip_fragment",
+    "ip_do_fragment",
+    "ip6_fragment",
+];
+
+fn is_said(facts: &DropFacts) -> bool {
+    facts.reason.is("PKT_TOO_BIG")
+}
+
+pub(super) fn is_too_large(facts: &DropFacts) -> Concern {
+    let unsaid = !facts.reason.is_specified() && SIZE_ONLY.contains(&function(facts));
+    let is_known = facts.packet.is_some() && facts.mtu.is_some();
+    Concern::surely(is_known && (is_said(facts) || unsaid))
 }
 
 pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref()?;
-    let silent = matches!(
-        function(facts),
-        "__dev_forward_skb2"
-            | "__dev_forward_skb"
-            | "br_dev_queue_push_xmit"
-            | "br_nf_dev_queue_xmit"
-            | "ip_fragment"
-            | "ip_do_fragment"
-            | "ip6_fragment"
-    );
     let (len, mtu) = (packet.len, facts.mtu?);
-    let said = facts.reason.is("PKT_TOO_BIG");
-    let unsaid = silent && !facts.reason.is_specified();
-    if !(said || unsaid) {
-        return None;
-    }
     let peer = narrow_peer(facts, node);
-    let is_seen = said || len > mtu || peer.is_some();
-    let mut finding = found(
+    let is_seen = is_said(facts) || len > mtu || peer.is_some();
+    let mut finding = Finding::new(
         Point::Mtu,
         if is_seen { Confirmed } else { Likely },
         format!(
             "a packet of {len} bytes is larger than the next hop takes{}",
             place(facts)
         ),
-    )?;
+    )
+    .about(&[&place(facts)]);
     finding.evidence.push(format!(
         "{len} bytes from the network header up; MTU of {} is {mtu}",
         facts.ifname.as_deref().unwrap_or("the interface")
@@ -132,24 +142,23 @@ fn narrow_peer<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Link, 
     (len > peer.mtu).then_some((link, peer))
 }
 
-/// A packet of which not all fragments came in time.
 /// What gives up waiting for fragments: older kernels free them there without a reason.
 const EXPIRE: [&str; 2] = ["ip_expire", "ip6frag_expire_frag_queue"];
 
-pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let packet = facts.packet.as_ref();
+pub(super) fn is_incomplete(facts: &DropFacts) -> Concern {
     let gave_up = facts.reason.is("FRAG_REASM_TIMEOUT")
         || (!facts.reason.is_specified() && EXPIRE.contains(&function(facts)));
-    gave_up.then_some(())?;
-    let mut finding = found(
-        Point::Mtu,
-        Likely,
-        format!(
-            "a packet came in fragments, and not all of them{}: what is cut up on its way gets lost",
-            place(facts)
-        ),
-    )?;
-    finding.evidence.extend(packet.map(|packet| {
+    Concern::surely(gave_up)
+}
+
+/// A packet of which not all fragments came in time.
+pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = format!(
+        "a packet came in fragments, and not all of them{}: what is cut up on its way gets lost",
+        place(facts)
+    );
+    let mut finding = Finding::new(Point::Mtu, Likely, why).about(&[&place(facts)]);
+    finding.evidence.extend(facts.packet.map(|packet| {
         format!(
             "{} bytes of it were here when the kernel gave up waiting",
             packet.len

@@ -1,6 +1,6 @@
 //! The encapsulation, or the path between nodes under it.
 
-use super::{Finding, found, function, is_tunnelled, place};
+use super::{Concern, Finding, function, is_netfilter, is_tunnelled, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -12,49 +12,83 @@ use crate::{
     node::{facts::NodeFacts, overlay::Missing},
 };
 
+/// A rule drops the overlay's own packets.
+pub(super) fn is_filtered(facts: &DropFacts) -> Concern {
+    Concern::surely(is_netfilter(facts) && is_tunnelled(facts))
+}
+
+pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let hook = facts.hook.map(|hook| format!(" in {hook}"));
+    let hook = hook.unwrap_or_default();
+    let why = format!("a netfilter rule drops the overlay's own packets{hook}");
+    let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&hook]);
+    finding.evidence = evidence(facts, node);
+    finding.fix.extend(node.fix.clone());
+    Some(finding)
+}
+
+fn is_in_tunnel_code(facts: &DropFacts) -> bool {
+    ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
+        .iter()
+        .any(|prefix| function(facts).starts_with(prefix))
+}
+
+pub(super) fn is_overlays(facts: &DropFacts) -> Concern {
+    let by_itself = match facts.reason.name() {
+        "VXLAN_VNI_NOT_FOUND" | "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => true,
+        "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
+        | "NO_SOCKET" | "IP_OUTNOROUTES" | "IP_INNOROUTES" => is_tunnelled(facts),
+        _ => lacks_neighbor(facts) && is_tunnelled(facts),
+    };
+    if by_itself || is_in_tunnel_code(facts) {
+        return Concern::Surely;
+    }
+    // At a tunnel device.
+    Concern::maybe(facts.reason.is("OTHERHOST") || lacks_neighbor(facts))
+}
+
 pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let reason = facts.reason.name();
-    let in_tunnel_code = ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
-        .iter()
-        .any(|prefix| function(facts).starts_with(prefix));
-    let why = match reason {
-        "VXLAN_VNI_NOT_FOUND" => "no VXLAN device here has the packet's VNI".to_owned(),
-        "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => no_vtep(facts),
-        "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
-            if in_tunnel_code || is_tunnelled(facts) =>
-        {
-            format!("the tunnel refuses the packet ({reason})")
-        }
-        "NO_SOCKET" if is_tunnelled(facts) => {
-            "no tunnel device listens for the encapsulated packet here".to_owned()
-        }
-        "NETFILTER_DROP" if is_tunnelled(facts) => format!(
-            "a netfilter rule drops the overlay's own packets{}",
-            facts
-                .hook
-                .map(|hook| format!(" in {hook}"))
-                .unwrap_or_default()
+    let lacks_neighbor = lacks_neighbor(facts);
+    let at_tunnel = at_tunnel(facts, node);
+    let (kind, why) = match (reason, at_tunnel) {
+        ("VXLAN_VNI_NOT_FOUND", _) => (
+            "VNI",
+            "no VXLAN device here has the packet's VNI".to_owned(),
         ),
-        _ if lacks_neighbour(facts) && is_tunnelled(facts) => {
-            "the next hop to the remote VTEP does not answer".to_owned()
+        ("NO_TX_TARGET" | "VXLAN_NO_REMOTE", _) => ("VTEP", no_vtep(facts)),
+        ("TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE", _) => {
+            (reason, format!("the tunnel refuses the packet ({reason})"))
         }
-        "IP_OUTNOROUTES" | "IP_INNOROUTES" if is_tunnelled(facts) || in_tunnel_code => {
-            NO_ROUTE.to_owned()
-        }
-        "OTHERHOST" if at_tunnel(facts, node).is_some() => format!(
-            "the packet came out of the tunnel{} for another MAC address: the sender's neighbour or \
-             FDB entry for this VTEP is stale",
-            place(facts)
+        ("NO_SOCKET", _) if is_tunnelled(facts) => (
+            "socket",
+            "no tunnel device listens for the encapsulated packet here".to_owned(),
         ),
-        _ if lacks_neighbour(facts) && at_tunnel(facts, node).is_some() => format!(
-            "the tunnel device {} does not know the MAC address of the next hop",
-            facts.ifname.as_deref().unwrap_or_default()
+        _ if lacks_neighbor && is_tunnelled(facts) => (
+            "next hop",
+            "the next hop to the remote VTEP does not answer".to_owned(),
         ),
-        _ if in_tunnel_code => without_reason(facts, node)
-            .unwrap_or_else(|| format!("the tunnel code dropped it ({reason})")),
+        ("IP_OUTNOROUTES" | "IP_INNOROUTES", _) => ("route", NO_ROUTE.to_owned()),
+        ("OTHERHOST", Some(_)) => (
+            "MAC address",
+            format!(
+                "the packet came out of the tunnel{} for another MAC address: the sender's \
+                 neighbour or FDB entry for this VTEP is stale",
+                place(facts)
+            ),
+        ),
+        (_, Some(device)) if lacks_neighbor => (
+            "neighbor",
+            format!(
+                "the tunnel device {} does not know the MAC address of the next hop",
+                device.name
+            ),
+        ),
+        _ if is_in_tunnel_code(facts) => without_reason(facts, node)
+            .unwrap_or_else(|| (reason, format!("the tunnel code dropped it ({reason})"))),
         _ => return None,
     };
-    let mut finding = found(Point::Overlay, Confirmed, why)?;
+    let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&kind, &place(facts)]);
     finding.evidence = evidence(facts, node);
     if without_reason(facts, node).is_some() {
         finding.evidence.insert(
@@ -62,37 +96,35 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "this kernel gives no reason here; the cause is what the node lacks now".to_owned(),
         );
     }
-    match reason {
-        "NETFILTER_DROP" => finding.fix.extend(node.fix.clone()),
+    if reason == "VXLAN_VNI_NOT_FOUND" {
         // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
-        "VXLAN_VNI_NOT_FOUND" => finding.fix.push(
+        finding.fix.push(
             Fix::advice(
                 "compare `ip -d link show type vxlan`; give them one VNI in the CNI's \
                  configuration, then delete the wrong device and restart the CNI's agent, which \
                  creates it again",
             )
             .at(Site::BothNodes),
-        ),
-        _ => {}
+        );
     }
     Some(finding)
 }
 
+/// A tunnel device that is down may have taken the routes by it with it.
+pub(super) fn lacks_route(facts: &DropFacts) -> Concern {
+    Concern::maybe(facts.reason.is("IP_INNOROUTES"))
+}
+
 /// The tunnel device is down, and the routes by it went with it.
 pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    if !facts.reason.is("IP_INNOROUTES") {
-        return None;
-    }
     let mut tunnels = node.around.tunnels.iter();
     let device = tunnels.find(|tunnel| !tunnel.up)?;
-    let mut finding = found(
-        Point::Overlay,
-        Likely,
-        format!(
-            "no route to {}, and the tunnel device {} is down: its routes went with it",
-            facts.flow.dst, device.name
-        ),
-    )?;
+    let dst = facts.flow.dst;
+    let why = format!(
+        "no route to {dst}, and the tunnel device {} is down: its routes went with it",
+        device.name
+    );
+    let mut finding = Finding::new(Point::Overlay, Likely, why).about(&[&dst, &device.name]);
     let route = node.around.route.iter();
     finding
         .evidence
@@ -102,6 +134,20 @@ pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
         .fix
         .push(Fix::change(set("up"), set("down")).noting("then have the CNI set its routes again"));
     Some(finding)
+}
+
+pub(super) fn tunnels_are_up(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let names: Vec<_> = node
+        .around
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel.name.as_str())
+        .collect();
+    match names.as_slice() {
+        [] => None,
+        [only] => Some(format!("the tunnel device {only} is up")),
+        several => Some(format!("the tunnel devices {} are up", several.join(", "))),
+    }
 }
 
 const NO_ROUTE: &str = "there is no route to the remote VTEP";
@@ -115,14 +161,14 @@ fn no_vtep(facts: &DropFacts) -> String {
 
 /// Why the tunnel's sending side drops what an older kernel gives no reason for: what it would need
 /// is not there. `None` if there was a reason, or nothing is known to be missing.
-fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<(&'static str, String)> {
     let sends = function(facts).contains("_xmit");
     if !sends || facts.reason.is_specified() {
         return None;
     }
     match node.around.overlay.as_ref()?.missing()? {
-        Missing::FdbEntry(_) => Some(no_vtep(facts)),
-        Missing::Route(..) => Some(NO_ROUTE.to_owned()),
+        Missing::FdbEntry(_) => Some(("VTEP", no_vtep(facts))),
+        Missing::Route(..) => Some(("route", NO_ROUTE.to_owned())),
         Missing::DeviceDown | Missing::Neighbor(..) | Missing::Answer(..) => None,
     }
 }
@@ -135,7 +181,7 @@ fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Link> {
 }
 
 /// Older kernels give no reason, nor do newer ones for IPv6.
-fn lacks_neighbour(facts: &DropFacts) -> bool {
+fn lacks_neighbor(facts: &DropFacts) -> bool {
     facts.reason.name().starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
 }
 

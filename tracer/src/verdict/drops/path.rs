@@ -1,6 +1,6 @@
 //! Routes, neighbours and source checks: where the packet should have gone.
 
-use super::{Finding, found, function, place};
+use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -11,22 +11,35 @@ use crate::{
     node::{facts::NodeFacts, world::LinkId},
 };
 
+/// Reasons for packets whose addresses no packet may have here.
+const MARTIAN: [&str; 4] = [
+    "IP_LOCALNET",
+    "IP_LOCAL_SOURCE",
+    "IP_INVALID_SOURCE",
+    "IP_INVALID_DEST",
+];
+
+pub(super) fn is_refused_for_its_source(facts: &DropFacts) -> Concern {
+    let reason = facts.reason.name();
+    Concern::surely(reason == "IP_RPFILTER" || MARTIAN.contains(&reason))
+}
+
 pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match facts.reason.name() {
-        "IP_RPFILTER" => format!(
-            "the reverse-path filter: {} is not reached by the interface it came in by{}",
-            facts.flow.src,
+    let src = facts.flow.src;
+    let why = if facts.reason.is("IP_RPFILTER") {
+        format!(
+            "the reverse-path filter: {src} is not reached by the interface it came in by{}",
             place(facts)
-        ),
-        "IP_LOCALNET" | "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_INVALID_DEST" => format!(
-            "a martian packet: {} cannot be a source{} ({})",
-            facts.flow.src,
+        )
+    } else {
+        format!(
+            "a martian packet: {src} cannot be a source{} ({})",
             place(facts),
             facts.reason
-        ),
-        _ => return None,
+        )
     };
-    let mut finding = found(Point::Rpfilter, Confirmed, why)?;
+    let mut finding =
+        Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &place(facts), &facts.reason]);
     if let Some(filter) = &node.around.rpfilter {
         finding.evidence.extend(filter.contradiction());
         finding.fix.extend(filter.fix());
@@ -34,28 +47,50 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     Some(finding)
 }
 
-pub(super) fn neighbour(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match (facts.reason.name(), function(facts)) {
+/// Why a packet does not reach its next hop.
+#[derive(Clone, Copy)]
+enum Unreached {
+    NoReply,
+    QueueFull,
+    OtherHost,
+}
+
+fn unreached(facts: &DropFacts) -> Option<Unreached> {
+    match (facts.reason.name(), function(facts)) {
         ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
-            format!(
-                "nobody answers for {} (ARP or ND){}",
-                facts.flow.dst,
-                place(facts)
-            )
+            Some(Unreached::NoReply)
         }
-        ("NEIGH_QUEUEFULL", _) => format!(
-            "packets wait for the neighbour of {} in vain{}, and their queue is full",
-            facts.flow.dst,
-            place(facts)
+        ("NEIGH_QUEUEFULL", _) => Some(Unreached::QueueFull),
+        ("OTHERHOST", _) => Some(Unreached::OtherHost),
+        _ => None,
+    }
+}
+
+pub(super) fn lacks_neighbor(facts: &DropFacts) -> Concern {
+    Concern::surely(unreached(facts).is_some())
+}
+
+pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let (dst, at) = (facts.flow.dst, place(facts));
+    let (kind, why) = match unreached(facts)? {
+        Unreached::NoReply => (
+            "no reply",
+            format!("nobody answers for {dst} (ARP or ND){at}"),
         ),
-        ("OTHERHOST", _) => format!(
-            "the packet{} has another machine's MAC address: a stale neighbour entry at the sender",
-            place(facts)
+        Unreached::QueueFull => (
+            "queue",
+            format!("packets wait for the neighbour of {dst} in vain{at}, and their queue is full"),
         ),
-        _ => return None,
+        Unreached::OtherHost => (
+            "other host",
+            format!(
+                "the packet{at} has another machine's MAC address: a stale neighbour entry at the \
+                 sender"
+            ),
+        ),
     };
     // The packet may have been on its way to a gateway that is dead, not to the endpoint itself.
-    let mut finding = found(Point::Endpoint, Likely, why)?;
+    let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&[&kind, &dst, &at]);
     if let Some(route) = &node.around.route {
         finding.evidence.push(format!("the route: {route}"));
     }
@@ -99,76 +134,99 @@ fn holders(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     lines.flatten().collect()
 }
 
+pub(super) fn may_be_elsewhere(facts: &DropFacts) -> Concern {
+    Concern::maybe(facts.reason.is("IP_INADDRERRORS"))
+}
+
 /// A packet for an address that its namespace does not have, and that is no router on the way to it:
 /// forwarded, it would only go back where it came from.
 pub(super) fn not_here(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    (facts.reason.is("IP_INADDRERRORS")).then_some(())?;
-    let around = &node.around;
-    let came_in = around.incoming.as_ref()?;
-    let lookup = around.route.as_ref()?;
-    let onwards = lookup.matched.as_ref().and_then(|route| route.output);
-    if onwards.is_some_and(|output| output != came_in.ifindex) {
+    let lookup = node.around.route.as_ref()?;
+    node.around.incoming.as_ref()?;
+    if leads_on(facts, node).is_some() {
         return None;
     }
     let dst = facts.flow.dst;
-    let mut finding = found(
-        Point::Endpoint,
-        Likely,
-        format!(
-            "{dst} is not an address of the namespace that it was sent to{}: the endpoint is gone, \
-             or has another address now",
-            place(facts)
-        ),
-    )?;
-    finding.evidence.push(match &lookup.matched {
+    let why = format!(
+        "{dst} is not an address of the namespace that it was sent to{}: the endpoint is gone, or \
+         has another address now",
+        place(facts)
+    );
+    let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&[&dst, &place(facts)]);
+    finding.fact(match &lookup.matched {
         Some(route) => format!("from there it would go back where it came from: {route}"),
         None => format!("from there no route leads to {dst}"),
     });
     Some(finding)
 }
 
-pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let ran_out =
-        facts.reason.is("IP_INHDR") && matches!(function(facts), "ip_forward" | "ip6_forward");
-    ran_out.then(|| {
-        found(
-            Point::Route,
-            Confirmed,
-            format!(
-                "the packet has used up its hops (TTL){}: a routing loop, or a sender that allows \
-                 too few",
-                place(facts)
-            ),
-        )
-    })?
+/// The namespace is a router on the way.
+pub(super) fn leads_on(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let came_in = node.around.incoming.as_ref()?;
+    let route = node.around.route.as_ref()?.matched.as_ref()?;
+    let leads_on = route.output.is_some_and(|output| output != came_in.ifindex);
+    leads_on.then(|| format!("the route {route} leads on from there"))
 }
 
-pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let why = match (facts.reason.name(), function(facts)) {
-        ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => format!("no route to {}", facts.flow.dst),
-        ("IP_INADDRERRORS", _) => format!(
-            "{} is not an address of this namespace, and it does not forward",
-            facts.flow.dst
-        ),
+pub(super) fn is_expired(facts: &DropFacts) -> Concern {
+    let forwards = matches!(function(facts), "ip_forward" | "ip6_forward");
+    Concern::surely(forwards && facts.reason.is("IP_INHDR"))
+}
+
+pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = format!(
+        "the packet has used up its hops (TTL){}: a routing loop, or a sender that allows too few",
+        place(facts)
+    );
+    Some(Finding::new(Point::Route, Confirmed, why).about(&[&place(facts)]))
+}
+
+/// Why it is not routed.
+#[derive(Clone, Copy)]
+enum Unrouted {
+    NoRoute,
+    NotForwarded,
+    Refused,
+}
+
+fn unrouted(facts: &DropFacts) -> Option<Unrouted> {
+    match (facts.reason.name(), function(facts)) {
+        ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => Some(Unrouted::NoRoute),
+        ("IP_INADDRERRORS", _) => Some(Unrouted::NotForwarded),
         (
             _,
             "ip_error" | "dst_discard_out" | "dst_discard" | "ip6_pkt_discard" | "ip6_pkt_drop"
             | "ip6_pkt_prohibit",
-        ) => {
-            format!(
-                "the route to {} says blackhole, unreachable or prohibit",
-                facts.flow.dst
-            )
-        }
-        _ => return None,
+        ) => Some(Unrouted::Refused),
+        _ => None,
+    }
+}
+
+pub(super) fn is_unrouted(facts: &DropFacts) -> Concern {
+    Concern::surely(unrouted(facts).is_some())
+}
+
+pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let dst = facts.flow.dst;
+    let (kind, why) = match unrouted(facts)? {
+        Unrouted::NoRoute => ("no route", format!("no route to {dst}")),
+        Unrouted::NotForwarded => (
+            "not forwarded",
+            format!("{dst} is not an address of this namespace, and it does not forward"),
+        ),
+        Unrouted::Refused => (
+            "refused",
+            format!("the route to {dst} says blackhole, unreachable or prohibit"),
+        ),
     };
-    let mut finding = found(Point::Route, Confirmed, why)?;
+    let mut finding = Finding::new(Point::Route, Confirmed, why).about(&[&kind, &dst]);
     if let Some(lookup) = &node.around.route {
         finding
             .evidence
             .push(format!("the kernel says now: {lookup}"));
         if let Some(route) = lookup.culprit() {
             finding.why = format!("the route {route} refuses it");
+            finding.subject = route.to_string();
             let whole = |command| {
                 let words = route.to_string();
                 words.split(' ').fold(command, Command::arg)

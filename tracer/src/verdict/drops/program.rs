@@ -1,6 +1,6 @@
 //! A BPF program, or a filter of tc, dropped it.
 
-use super::{Finding, found, function, place};
+use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
     kernel::probes::query::Direction,
@@ -11,18 +11,35 @@ use crate::{
     },
 };
 
+/// What kind of program it was, as the reason says.
+fn kind(facts: &DropFacts) -> Option<&'static str> {
+    match (facts.reason.name(), function(facts)) {
+        ("TC_INGRESS", _) => Some("a tc program or filter at ingress"),
+        ("TC_EGRESS", _) => Some("a tc program or filter at egress"),
+        ("BPF_CGROUP_EGRESS", _) => Some("a cgroup program at egress"),
+        ("SOCKET_FILTER", _) => Some("a socket filter or a cgroup program at ingress"),
+        ("XDP", _) | (_, "do_xdp_generic" | "veth_xdp_rcv_skb" | "veth_xdp_rcv_one") => {
+            Some("an XDP program")
+        }
+        _ => None,
+    }
+}
+
+fn is_of_cgroup(facts: &DropFacts) -> bool {
+    matches!(facts.reason.name(), "BPF_CGROUP_EGRESS" | "SOCKET_FILTER")
+}
+
+pub(super) fn is_of_interface(facts: &DropFacts) -> Concern {
+    Concern::surely(kind(facts).is_some() && !is_of_cgroup(facts))
+}
+
+pub(super) fn is_of_process(facts: &DropFacts) -> Concern {
+    Concern::surely(is_of_cgroup(facts))
+}
+
 /// The reason says what kind of program it was; what is attached there, which one.
 pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let program = match (facts.reason.name(), function(facts)) {
-        ("TC_INGRESS", _) => "a tc program or filter at ingress",
-        ("TC_EGRESS", _) => "a tc program or filter at egress",
-        ("XDP", _) | (_, "do_xdp_generic" | "veth_xdp_rcv_skb" | "veth_xdp_rcv_one") => {
-            "an XDP program"
-        }
-        ("BPF_CGROUP_EGRESS", _) => "a cgroup program at egress",
-        ("SOCKET_FILTER", _) => "a socket filter or a cgroup program at ingress",
-        _ => return None,
-    };
+    let program = kind(facts)?;
     let programs = droppers(facts, node);
     let owner = match programs.as_slice() {
         [only] => only.owner(),
@@ -35,11 +52,8 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     let whose = owner
         .map(|owner| format!(" of {}", owner.name))
         .unwrap_or_default();
-    let mut finding = found(
-        point,
-        Confirmed,
-        format!("{program}{whose} dropped it{}", place(facts)),
-    )?;
+    let why = format!("{program}{whose} dropped it{}", place(facts));
+    let mut finding = Finding::new(point, Confirmed, why).about(&[&program, &whose, &place(facts)]);
     let attached = programs
         .iter()
         .map(|program| format!("attached there: {program}"));
