@@ -173,6 +173,42 @@ impl Proto {
     }
 }
 
+/// A protocol that policies can be asked about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum PolicyProto {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP and ICMPv6.
+    Icmp,
+    /// TCP and UDP: the answer that both have.
+    Any,
+}
+
+impl PolicyProto {
+    /// The protocol's name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Icmp => "icmp",
+            Self::Any => "any",
+        }
+    }
+
+    /// Whether it has ports.
+    #[must_use]
+    pub fn has_ports(self) -> bool {
+        self != Self::Icmp
+    }
+}
+
 /// The arguments of `whydrop check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -195,12 +231,12 @@ pub struct ExplainArgs {
     /// The protocol
     #[arg(
         long,
-        value_name = "tcp|udp|icmp|any",
+        value_name = "tcp|udp|sctp|icmp|any",
         value_enum,
-        default_value_t = Proto::Tcp,
+        default_value_t,
         hide_possible_values = true
     )]
-    pub proto: Proto,
+    pub proto: PolicyProto,
 
     /// Show the way of the flow's first packet through this node, step by step, without sending it
     /// (needs root)

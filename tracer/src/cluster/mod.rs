@@ -25,6 +25,7 @@ pub mod live;
 pub mod naming;
 pub mod objects;
 pub mod owner;
+pub mod plugin;
 pub mod policy;
 pub mod resolve;
 pub mod selector;

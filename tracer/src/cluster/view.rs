@@ -9,6 +9,7 @@ pub use super::kind::{Kind, Object};
 use super::{
     foreign::ForeignKind,
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
+    plugin::Plugin,
     policy::Policy,
     selector::Known,
     unreadable::Unreadable,
@@ -30,6 +31,8 @@ pub struct View {
     service_ips: BTreeSet<(IpAddr, ObjectName)>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     policies: BTreeMap<ObjectName, Policy>,
+    /// The pods that run a network plugin.
+    plugins: BTreeMap<ObjectName, Plugin>,
     unreadable: Unreadable,
     /// The labels by which workloads select their pods.
     pub(super) workload_labels: BTreeMap<Workload, Labels>,
@@ -147,6 +150,7 @@ impl View {
     }
 
     fn remove_pod(&mut self, id: &ObjectName) {
+        self.plugins.remove(id);
         if let Some(old) = self.pods.remove(id) {
             for ip in old.ips {
                 self.claims.remove(&(ip, old.id.clone()));
@@ -167,6 +171,9 @@ impl View {
 
     fn insert_pod(&mut self, pod: Pod) {
         self.remove_pod(&pod.id);
+        if let Some(plugin) = Plugin::of(&pod) {
+            self.plugins.insert(pod.id.clone(), plugin);
+        }
         let hosted = pod.host_ips.iter().map(|ip| (*ip, pod.id.clone()));
         self.hosted.extend(hosted);
         if !pod.ended {
@@ -256,6 +263,19 @@ impl View {
     #[must_use]
     pub fn namespace<'a>(&'a self, name: &'a str) -> Known<'a> {
         Known::Namespace(name, self.namespaces.get(name))
+    }
+
+    /// The network plugins whose pods run here.
+    #[must_use]
+    pub fn plugins(&self) -> BTreeSet<Plugin> {
+        self.plugins.values().copied().collect()
+    }
+
+    /// The one plugin that enforces NetworkPolicies, where the pods show exactly one.
+    #[must_use]
+    pub fn enforcer(&self) -> Option<Plugin> {
+        let mut enforcers = self.plugins().into_iter().filter(|one| one.enforces());
+        enforcers.next().filter(|_| enforcers.next().is_none())
     }
 
     /// All nodes.

@@ -61,6 +61,8 @@ pub enum Apply {
 pub struct Manifest {
     /// The name of the file.
     pub file: String,
+    /// What else it admits, as its labels are those of other pods, too.
+    pub also: Option<String>,
     /// What is in it.
     pub yaml: String,
     /// The command that applies the file.
@@ -70,7 +72,8 @@ pub struct Manifest {
 impl Manifest {
     /// The file, with its name in the first line.
     pub fn text(&self) -> String {
-        format!("# {}\n{}", self.file, self.yaml)
+        let also = self.also.as_ref().map(|also| format!("# {also}\n"));
+        format!("# {}\n{}{}", self.file, also.unwrap_or_default(), self.yaml)
     }
 }
 

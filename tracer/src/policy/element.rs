@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    matching::Match,
+    matching::{Detail, Match},
     peer::{Party, Peer},
 };
 use crate::cluster::{
@@ -15,13 +15,14 @@ use crate::cluster::{
     view::View,
 };
 
-/// Who is asked about: the other end, seen from a policy in a namespace.
+/// What is asked about: the other end, seen from a policy in a namespace.
 pub(super) struct Question<'a, 'v> {
     pub(super) view: &'v View,
     pub(super) peer: &'a Peer<'v>,
     pub(super) direction: Direction,
     /// The policy's namespace.
     pub(super) namespace: &'a str,
+    pub(super) detail: Detail,
 }
 
 impl Question<'_, '_> {
@@ -37,7 +38,7 @@ impl Question<'_, '_> {
 
     fn selectors(&self, namespaces: Option<&Selector>, pods: Option<&Selector>) -> Match {
         let who = self.direction.peer();
-        let wanted = describe_pods(namespaces, pods);
+        let wanted = || describe_pods(namespaces, pods);
         match &self.peer.party {
             Party::Pod(pod) => self.pod(pod, namespaces, pods),
             Party::Host { pods: hosts, .. } => {
@@ -51,16 +52,14 @@ impl Question<'_, '_> {
                          implementation's choice",
                         pod.id
                     )),
-                    None => Match::no(
-                        format!("admits {wanted}; the {who} is {}, of the node", self.peer),
-                        1,
-                    ),
+                    None => self.detail.miss(1, || {
+                        format!("admits {}; the {who} is {}, of the node", wanted(), self.peer)
+                    }),
                 }
             }
-            Party::Outside => Match::no(
-                format!("admits {wanted}; the {who} {} is no pod", self.peer),
-                0,
-            ),
+            Party::Outside => self.detail.miss(0, || {
+                format!("admits {}; the {who} {} is not a pod", wanted(), self.peer)
+            }),
             Party::Service(service) => Match::Unknown(format!(
                 "policies see the endpoints of Service {}, not its address",
                 service.id
@@ -71,7 +70,7 @@ impl Question<'_, '_> {
 
     fn pod(&self, pod: &Pod, namespaces: Option<&Selector>, pods: Option<&Selector>) -> Match {
         let who = self.direction.peer();
-        let wanted = describe_pods(namespaces, pods);
+        let wanted = || describe_pods(namespaces, pods);
         let namespace = &pod.id.namespace;
         let in_namespace = match namespaces {
             Some(selector) => selector.selects(self.view.namespace(namespace)),
@@ -97,56 +96,55 @@ impl Question<'_, '_> {
                  for them"
             )),
             // Two halves that must both match are taken for alternatives all the time.
-            (Some(true), false) if namespaces.is_some() => Match::no(
+            (Some(true), false) if namespaces.is_some() => self.detail.miss(3, || {
                 format!(
-                    "admits {wanted}: podSelector and namespaceSelector of one element must both \
-                     match, and the namespace does, the pod doesn't; the {who} is {}",
+                    "admits {}: podSelector and namespaceSelector of one element must both match, \
+                     and the namespace does, the pod doesn't; the {who} is {}",
+                    wanted(),
                     seen()
-                ),
-                3,
-            ),
-            (Some(true), false) => {
-                Match::no(format!("admits {wanted}; the {who} is {}", seen()), 2)
+                )
+            }),
+            (Some(true), false) => self.detail.miss(2, || {
+                format!("admits {}; the {who} is {}", wanted(), seen())
+            }),
+            (Some(false), true) if namespaces.is_some() && pods.is_some() => {
+                self.detail.miss(3, || {
+                    format!(
+                        "admits {}: podSelector and namespaceSelector of one element must both \
+                         match, and the pod does, the namespace doesn't; the {who} is {}",
+                        wanted(),
+                        lives()
+                    )
+                })
             }
-            (Some(false), true) if namespaces.is_some() && pods.is_some() => Match::no(
-                format!(
-                    "admits {wanted}: podSelector and namespaceSelector of one element must both \
-                     match, and the pod does, the namespace doesn't; the {who} is {}",
-                    lives()
-                ),
-                3,
-            ),
-            (Some(false), true) => {
-                Match::no(format!("admits {wanted}; the {who} is {}", lives()), 2)
-            }
-            (Some(false) | None, false) => Match::no(
-                format!("admits {wanted}; the {who} is {}, {}", seen(), lives()),
-                1,
-            ),
+            (Some(false), true) => self.detail.miss(2, || {
+                format!("admits {}; the {who} is {}", wanted(), lives())
+            }),
+            (Some(false) | None, false) => self.detail.miss(1, || {
+                format!("admits {}; the {who} is {}, {}", wanted(), seen(), lives())
+            }),
         }
     }
 
     fn block(&self, net: &IpNet, except: &[IpNet]) -> Match {
         let who = self.direction.peer();
-        let wanted = describe_block(net, except);
+        let wanted = || describe_block(net, except);
         let addresses = self.peer.addresses();
         let is_in = |address: &IpAddr| held(net, except, *address);
         if addresses.iter().any(|address| is_in(address) == Held::Yes) {
             return match &self.peer.party {
                 Party::Outside | Party::Host { named: false, .. } => Match::Yes,
-                Party::Pod(pod) => Match::Unknown(format!(
-                    "{wanted} holds the address of pod {}: whether an ipBlock matches pods is the \
-                     implementation's choice",
-                    pod.id
-                )),
+                Party::Pod(pod) => self.block_over_pod(pod, wanted),
                 Party::Host { .. } => Match::Unknown(format!(
-                    "{wanted} holds the address of {}: whether an ipBlock matches hostNetwork \
-                     pods is the implementation's choice",
+                    "{} holds the address of {}: whether an ipBlock matches hostNetwork pods is \
+                     the implementation's choice",
+                    wanted(),
                     self.peer
                 )),
                 Party::Service(service) => Match::Unknown(format!(
-                    "{wanted} holds the address of Service {}: whether an ipBlock is compared \
-                     before or after DNAT is the implementation's choice",
+                    "{} holds the address of Service {}: whether an ipBlock is compared before or \
+                     after DNAT is the implementation's choice",
+                    wanted(),
                     service.id
                 )),
                 Party::Unknown(because) => Match::Unknown(because.clone()),
@@ -159,20 +157,50 @@ impl Question<'_, '_> {
             ));
         }
         if addresses.is_empty() {
-            return Match::Unknown(format!("{} has no address yet", self.peer));
+            return Match::Unknown(match &self.peer.party {
+                Party::Unknown(because) => because.clone(),
+                _ => format!("{} has no address yet", self.peer),
+            });
         }
         if let Some(address) = addresses
             .iter()
             .find(|address| is_in(address) == Held::Excepted)
         {
-            let words = format!("admits {wanted}; the {who} {address} is among the exceptions");
-            return Match::no(words, 2);
+            return self.detail.miss(2, || {
+                format!(
+                    "admits {}; the {who} {address} is among the exceptions",
+                    wanted()
+                )
+            });
         }
-        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-        Match::no(
-            format!("admits {wanted}; the {who} is {}", addresses.join(", ")),
-            1,
-        )
+        self.detail.miss(1, || {
+            let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+            format!("admits {}; the {who} is {}", wanted(), addresses.join(", "))
+        })
+    }
+
+    /// Between pods nothing translates addresses, so an enforcer that compares addresses matches,
+    /// and one that compares identities does not.
+    fn block_over_pod(&self, pod: &Pod, wanted: impl Fn() -> String) -> Match {
+        let enforcer = self.view.enforcer();
+        let known = enforcer.and_then(|one| Some((one, one.blocks_match_pods()?)));
+        match known {
+            Some((_, true)) => Match::Yes,
+            Some((enforcer, false)) => self.detail.miss(2, || {
+                format!(
+                    "admits {}, which {enforcer} does not match with pods; the {} is pod {}",
+                    wanted(),
+                    self.direction.peer(),
+                    pod.id
+                )
+            }),
+            None => Match::Unknown(format!(
+                "{} holds the address of pod {}: whether an ipBlock matches pods is the \
+                 implementation's choice",
+                wanted(),
+                pod.id
+            )),
+        }
     }
 }
 

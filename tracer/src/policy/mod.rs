@@ -21,7 +21,7 @@ pub use self::{
     side::{Miss, Outcome, Side},
 };
 pub use crate::cluster::policy::{Direction, Protocol};
-use crate::cluster::view::View;
+use crate::cluster::{policy::Policy, view::View};
 
 /// A connection to be judged.
 #[derive(Debug, Clone)]
@@ -50,8 +50,13 @@ pub struct Answer {
 /// Judges a flow.
 #[must_use]
 pub fn evaluate(view: &View, flow: &Flow<'_>) -> Answer {
-    let egress = side::judge(view, flow, Direction::Egress);
-    let ingress = side::judge(view, flow, Direction::Ingress);
+    evaluate_with(view, flow, &[])
+}
+
+/// Judges a flow as if there were some more policies.
+fn evaluate_with(view: &View, flow: &Flow<'_>, more: &[&Policy]) -> Answer {
+    let egress = side::judge(view, flow, Direction::Egress, more);
+    let ingress = side::judge(view, flow, Direction::Ingress, more);
     let allowed = match (egress.allowed(), ingress.allowed()) {
         // One refusal decides, whatever is unknown on the other side.
         (Some(false), _) | (_, Some(false)) => Some(false),

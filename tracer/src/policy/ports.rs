@@ -2,7 +2,7 @@
 
 use super::{
     Flow,
-    matching::Match,
+    matching::{Detail, Match},
     peer::{Party, Peer},
 };
 use crate::cluster::{
@@ -11,7 +11,7 @@ use crate::cluster::{
 };
 
 /// Whether the ports of a rule admit the flow's.
-pub(super) fn ask(flow: &Flow<'_>, rules: &[PortRule]) -> Match {
+pub(super) fn ask(flow: &Flow<'_>, rules: &[PortRule], detail: Detail) -> Match {
     if rules.is_empty() {
         return Match::Yes;
     }
@@ -42,12 +42,11 @@ pub(super) fn ask(flow: &Flow<'_>, rules: &[PortRule]) -> Match {
                 .map(|rule| rule.protocol)
                 .next()
                 .unwrap_or(Protocol::Tcp);
-            Match::no(
-                format!("{other} {port} is admitted, {protocol} {port} is not"),
-                4,
-            )
+            detail.miss(4, || {
+                format!("{other} {port} is admitted, {protocol} {port} is not")
+            })
         }
-        (None, port) => Match::no(miss(flow, rules, port), 3),
+        (None, port) => detail.miss(3, || miss(flow, rules, port)),
     }
 }
 

@@ -7,6 +7,9 @@ use crate::{
     model::{Fix, PolicyVerdict},
 };
 
+/// How many policies are named. One namespace can have thousands.
+const POLICIES: usize = 50;
+
 /// Why the policies refuse a flow, and what would admit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -36,6 +39,14 @@ impl Refusal {
             .filter(|side| side.outcome == Outcome::NotAdmitted)
             .collect();
         let first = refusing.first()?;
+        let policies = first.policies.iter().map(ToString::to_string);
+        let mut near: Vec<String> = refusing.iter().flat_map(|side| near_misses(side)).collect();
+        if let Some(more @ 1..) = first.policies.len().checked_sub(POLICIES) {
+            near.push(match more {
+                1 => "1 more NetworkPolicy isolates it, too".to_owned(),
+                more => format!("{more} more NetworkPolicies isolate it, too"),
+            });
+        }
         let why: Vec<_> = refusing
             .iter()
             .map(|side| {
@@ -48,11 +59,11 @@ impl Refusal {
             .collect();
         Some(Self {
             why: why.join("; "),
-            near_misses: refusing.iter().flat_map(|side| near_misses(side)).collect(),
+            near_misses: near,
             fix: manifests(view, flow, answer),
             direction: first.direction,
             pod: pod(first),
-            policies: first.policies.iter().map(ToString::to_string).collect(),
+            policies: policies.take(POLICIES).collect(),
             missing: first.missing.clone().unwrap_or_default(),
         })
     }
@@ -64,13 +75,13 @@ pub fn near_misses(side: &Side) -> Vec<String> {
     if side.outcome != Outcome::NotAdmitted {
         return Vec::new();
     }
-    side.misses
-        .iter()
-        .map(|miss| match miss.rule {
-            Some(rule) => format!("rule {rule} of {} {}", miss.policy, miss.words),
-            None => format!("{} {}", miss.policy, miss.words),
-        })
-        .collect()
+    let words = side.misses.iter().map(|miss| match miss.rule {
+        Some(rule) => format!("rule {rule} of {} {}", miss.policy, miss.words),
+        None => format!("{} {}", miss.policy, miss.words),
+    });
+    let more = side.more_misses;
+    let more = (more > 0).then(|| format!("{more} more that are no nearer"));
+    words.chain(more).collect()
 }
 
 fn pod(side: &Side) -> String {

@@ -3,7 +3,7 @@
 use super::{
     Flow, Protocol,
     element::Question,
-    matching::{Match, Near},
+    matching::{Detail, Match, Near},
     peer::{Party, Peer},
     ports,
 };
@@ -30,8 +30,11 @@ pub struct Side {
     pub policies: Vec<ObjectName>,
     /// Those of them that admit the flow.
     pub admitted_by: Vec<ObjectName>,
-    /// Where nothing admits it: how near each rule comes, the nearest first.
+    /// Where nothing admits it: how near each rule comes, the nearest first, and no more than
+    /// anyone reads.
     pub misses: Vec<Miss>,
+    /// How many rules miss it besides.
+    pub more_misses: usize,
     /// Where nothing admits it: the rule that would, in words.
     pub missing: Option<String>,
     /// Why it cannot be told, or why it passes though no rule admits it.
@@ -60,8 +63,10 @@ pub struct Miss {
     pub rule: Option<usize>,
     /// The miss, in words.
     pub words: String,
-    nearness: u8,
 }
+
+/// How many misses of a side are put into words.
+const MISSES: usize = 10;
 
 impl Side {
     /// Whether this side lets the flow pass; `None` where that cannot be told.
@@ -83,6 +88,7 @@ impl Side {
             policies: Vec::new(),
             admitted_by: Vec::new(),
             misses: Vec::new(),
+            more_misses: 0,
             missing: None,
             because: None,
         }
@@ -97,8 +103,13 @@ impl Side {
     }
 }
 
-/// Judges one side.
-pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side {
+/// Judges one side, as if there were some more policies.
+pub(super) fn judge(
+    view: &View,
+    flow: &Flow<'_>,
+    direction: Direction,
+    more: &[&Policy],
+) -> Side {
     let (this, peer) = match direction {
         Direction::Egress => (&flow.src, &flow.dst),
         Direction::Ingress => (&flow.dst, &flow.src),
@@ -123,7 +134,9 @@ pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side 
             .undecidable(because);
         }
     };
-    let policies = isolating(view, pod, direction);
+    let mut policies = isolating(view, pod, direction);
+    let more = more.iter().copied();
+    policies.extend(more.filter(|policy| isolates(policy, pod, direction)));
     let unreadable = view
         .unreadable_in(Kind::NetworkPolicy, &pod.id.namespace)
         .next();
@@ -179,7 +192,7 @@ pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side 
             "no rule admits it, but many implementations let a pod reach its own node".to_owned(),
         ),
         Outcome::NotAdmitted => Side {
-            missing: Some(missing(flow, pod, peer, direction)),
+            missing: Some(missing(view, flow, pod, peer, direction)),
             ..side
         },
         _ => side,
@@ -187,11 +200,21 @@ pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side 
 }
 
 /// The policies that isolate a pod, by name.
-fn isolating<'v>(view: &'v View, pod: &'v Pod, direction: Direction) -> Vec<&'v Policy> {
+pub(super) fn isolating<'v>(
+    view: &'v View,
+    pod: &'v Pod,
+    direction: Direction,
+) -> Vec<&'v Policy> {
     view.policies_in(&pod.id.namespace)
-        .filter(|policy| policy.rules(direction).is_some())
-        .filter(|policy| policy.pods.selects(Known::All(&pod.labels)) == Some(true))
+        .filter(|policy| isolates(policy, pod, direction))
         .collect()
+}
+
+/// Whether a policy isolates a pod for a direction.
+pub(super) fn isolates(policy: &Policy, pod: &Pod, direction: Direction) -> bool {
+    policy.id.namespace == pod.id.namespace
+        && policy.rules(direction).is_some()
+        && policy.pods.selects(Known::All(&pod.labels)) == Some(true)
 }
 
 /// Traffic that no policy can refuse.
@@ -205,69 +228,85 @@ fn exemption(pod: &Pod, peer: &Peer<'_>, direction: Direction) -> Option<String>
 
 /// Looks for a rule that admits the flow.
 fn admit(view: &View, flow: &Flow<'_>, peer: &Peer<'_>, policies: &[&Policy], side: Side) -> Side {
+    let direction = side.direction;
+    let try_rule = |policy: &Policy, rule: &Rule, detail| {
+        let question = Question {
+            view,
+            peer,
+            direction,
+            namespace: &policy.id.namespace,
+            detail,
+        };
+        ask(&question, flow, rule)
+    };
     let mut unknown = None;
     let mut misses = Vec::new();
     let mut admitted_by = Vec::new();
     for policy in policies {
-        let rules = policy.rules(side.direction).unwrap_or_default();
-        let question = Question {
-            view,
-            peer,
-            direction: side.direction,
-            namespace: &policy.id.namespace,
-        };
-        let miss = |rule, Near { words, nearness }| Miss {
-            policy: policy.id.clone(),
-            rule,
-            words,
-            nearness,
-        };
+        let rules = policy.rules(direction).unwrap_or_default();
         if rules.is_empty() {
-            let words = format!("has no {} rule and admits nothing", side.direction.name());
-            misses.push(miss(None, Near { words, nearness: 0 }));
+            misses.push((0, *policy, None));
         }
         for (n, rule) in rules.iter().enumerate() {
-            match ask(&question, flow, rule) {
+            match try_rule(policy, rule, Detail::Nearness) {
                 Match::Yes => {
                     admitted_by.push(policy.id.clone());
                     break;
                 }
-                Match::No(near) => misses.push(miss(Some(n + 1), near)),
+                Match::No(near) => misses.push((near.nearness, *policy, Some(n))),
                 Match::Unknown(because) => unknown = unknown.or(Some(because)),
             }
         }
     }
-    misses.sort_by_key(|miss| std::cmp::Reverse(miss.nearness));
-    match unknown {
-        _ if !admitted_by.is_empty() => Side {
+    if !admitted_by.is_empty() {
+        return Side {
             outcome: Outcome::Admitted,
             admitted_by,
             ..side
+        };
+    }
+    misses.sort_by_key(|(nearness, ..)| std::cmp::Reverse(*nearness));
+    let words = |policy: &Policy, n: usize| {
+        let rule = policy.rules(direction).unwrap_or_default().get(n)?;
+        match try_rule(policy, rule, Detail::Words) {
+            Match::No(near) => Some(near.words),
+            Match::Yes | Match::Unknown(_) => None,
+        }
+    };
+    let in_words = misses.iter().take(MISSES).map(|(_, policy, rule)| Miss {
+        policy: policy.id.clone(),
+        rule: rule.map(|n| n + 1),
+        words: match rule {
+            Some(n) => words(policy, *n).unwrap_or_default(),
+            None => format!("has no {} rule and admits nothing", direction.name()),
         },
-        Some(because) => Side { misses, ..side }.undecidable(because),
-        None => Side {
-            outcome: Outcome::NotAdmitted,
-            misses,
-            ..side
-        },
+    });
+    let side = Side {
+        outcome: Outcome::NotAdmitted,
+        misses: in_words.collect(),
+        more_misses: misses.len().saturating_sub(MISSES),
+        ..side
+    };
+    match unknown {
+        Some(because) => side.undecidable(because),
+        None => side,
     }
 }
 
 /// Whether a rule admits the flow: one of its peers, and one of its ports.
 fn ask(question: &Question<'_, '_>, flow: &Flow<'_>, rule: &Rule) -> Match {
-    let ports = ports::ask(flow, &rule.ports);
+    let detail = question.detail;
+    let ports = ports::ask(flow, &rule.ports, detail);
     match (peers(question, rule), ports) {
-        (Match::Yes, Match::No(near)) => Match::No(Near {
-            words: format!(
+        (Match::Yes, Match::No(near)) => detail.miss(near.nearness + 4, || {
+            format!(
                 "admits the {}, but {}",
                 question.direction.peer(),
                 near.words
-            ),
-            nearness: near.nearness + 4,
+            )
         }),
-        (Match::No(near), Match::No(port)) => Match::No(Near {
-            words: format!("{}; and {}", near.words, port.words),
-            nearness: near.nearness,
+        (Match::No(near), Match::No(port)) => detail.miss(near.nearness, || {
+            format!("{}; and {}", near.words, port.words)
         }),
         (Match::No(near), _) => Match::No(Near {
             nearness: near.nearness + 4,
@@ -302,7 +341,9 @@ fn peers(question: &Question<'_, '_>, rule: &Rule) -> Match {
     match (unknown, nearest) {
         (Some(because), _) => Match::Unknown(because),
         (None, Some(mut near)) => {
-            if let more @ 1.. = rule.peers.len() - 1 {
+            if let more @ 1.. = rule.peers.len() - 1
+                && question.detail == Detail::Words
+            {
                 near.words += &format!(" ({})", words::count(more as u64, "other peer"));
             }
             Match::No(near)
@@ -311,8 +352,17 @@ fn peers(question: &Question<'_, '_>, rule: &Rule) -> Match {
     }
 }
 
+/// How many labels of a pod are named.
+const LABELS: usize = 10;
+
 /// The rule that would admit the flow, in words.
-fn missing(flow: &Flow<'_>, pod: &Pod, peer: &Peer<'_>, direction: Direction) -> String {
+fn missing(
+    view: &View,
+    flow: &Flow<'_>,
+    pod: &Pod,
+    peer: &Peer<'_>,
+    direction: Direction,
+) -> String {
     let port = match flow.port {
         Some(port) => format!("{} {port}", flow.protocol),
         None => flow.protocol.to_string(),
@@ -322,9 +372,10 @@ fn missing(flow: &Flow<'_>, pod: &Pod, peer: &Peer<'_>, direction: Direction) ->
             format!("pod {}, which has no labels", other.id)
         }
         Party::Pod(other) => {
-            let stable = super::manifest::lasting(&other.labels);
+            let stable = super::manifest::labels::stable(view, other).into_iter();
             let labels: Vec<_> = stable
                 .map(|(key, value)| format!("{key}={value}"))
+                .take(LABELS)
                 .collect();
             let labels = labels.join(",");
             if other.id.namespace == pod.id.namespace {

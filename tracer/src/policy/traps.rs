@@ -1,6 +1,7 @@
 //! What people get wrong about NetworkPolicies, where a flow passes near it.
 
 mod cni;
+mod enforcers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,17 +27,32 @@ pub fn warnings(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<String> {
         for policy in policies_of(view, side) {
             found.extend(alternatives(policy, side.direction));
             found.extend(end_port(policy, flow, side));
+            found.extend(enforcers::unknown_port_name(view, policy, side));
         }
+        found.extend(enforcers::blocks_over_pods(view, flow, side));
     }
+    found.extend(enforcers::sctp(flow, answer));
     found.extend(idle(view, flow));
+    found.truncate(WARNINGS);
     found
 }
+
+/// How many warnings are given. A namespace with a thousand policies has a thousand traps.
+const WARNINGS: usize = 20;
 
 fn policies_of<'v>(view: &'v View, side: &'v Side) -> impl Iterator<Item = &'v Policy> {
     side.policies.iter().filter_map(|id| {
         view.policies_in(&id.namespace)
             .find(|policy| policy.id == *id)
     })
+}
+
+/// The other end of the flow, seen from one side.
+fn side_peer<'f, 'v>(flow: &'f Flow<'v>, side: &Side) -> &'f Peer<'v> {
+    match side.direction {
+        Direction::Egress => &flow.dst,
+        Direction::Ingress => &flow.src,
+    }
 }
 
 /// Other kinds of policies decide, too.

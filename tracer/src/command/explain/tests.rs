@@ -2,6 +2,7 @@
 
 mod asked;
 mod files;
+mod manifests;
 mod ports;
 mod unread;
 
@@ -52,11 +53,11 @@ fn a_refused_flow_for_people() {
              missing: an ingress rule for prod/server that admits TCP 8081 from podSelector role=ok in this namespace
 
     to admit this flow and nothing else, save:
-    # allow-egress-client-ok-to-server-tcp-8081.yaml
+    # allow-egress-client-ok-to-server-tcp-8081-135137.yaml
     apiVersion: networking.k8s.io/v1
     kind: NetworkPolicy
     metadata:
-      name: "allow-egress-client-ok-to-server-tcp-8081"
+      name: "allow-egress-client-ok-to-server-tcp-8081-135137"
       namespace: "prod"
     spec:
       podSelector:
@@ -73,16 +74,16 @@ fn a_refused_flow_for_people() {
         - protocol: TCP
           port: 8081
     then apply it:
-    kubectl apply -f allow-egress-client-ok-to-server-tcp-8081.yaml
+    kubectl apply -f allow-egress-client-ok-to-server-tcp-8081-135137.yaml
     to remove it again:
-    kubectl delete networkpolicy -n prod allow-egress-client-ok-to-server-tcp-8081
+    kubectl delete networkpolicy -n prod allow-egress-client-ok-to-server-tcp-8081-135137
 
     to admit this flow and nothing else, save:
-    # allow-ingress-client-ok-to-server-tcp-8081.yaml
+    # allow-ingress-client-ok-to-server-tcp-8081-a90710.yaml
     apiVersion: networking.k8s.io/v1
     kind: NetworkPolicy
     metadata:
-      name: "allow-ingress-client-ok-to-server-tcp-8081"
+      name: "allow-ingress-client-ok-to-server-tcp-8081-a90710"
       namespace: "prod"
     spec:
       podSelector:
@@ -99,9 +100,9 @@ fn a_refused_flow_for_people() {
         - protocol: TCP
           port: 8081
     then apply it:
-    kubectl apply -f allow-ingress-client-ok-to-server-tcp-8081.yaml
+    kubectl apply -f allow-ingress-client-ok-to-server-tcp-8081-a90710.yaml
     to remove it again:
-    kubectl delete networkpolicy -n prod allow-ingress-client-ok-to-server-tcp-8081
+    kubectl delete networkpolicy -n prod allow-ingress-client-ok-to-server-tcp-8081-a90710
     "#);
 }
 
@@ -130,7 +131,7 @@ fn a_refused_flow_for_programs() {
     ];
     let text = run_with(&args).expect("an answer");
     insta::assert_snapshot!(text, @r##"
-    {"allowed":false,"egress":{"pod":"prod/client-ok","isolated":true,"allowed":false,"policies":["prod/allow-dns-egress","prod/default-deny"],"admitted_by":[],"missing":"an egress rule for prod/client-ok that admits TCP 8080 to podSelector app=server in this namespace","undecidable_because":null,"exempt_because":null,"near_misses":["rule 1 of prod/allow-dns-egress admits podSelector k8s-app=kube-dns in namespaceSelector kubernetes.io/metadata.name=kube-system; the server is without k8s-app, in namespace prod (kubernetes.io/metadata.name=prod); and port 8080 is not among 53","prod/default-deny has no egress rule and admits nothing"]},"ingress":{"pod":"prod/server","isolated":true,"allowed":true,"policies":["prod/default-deny","prod/server-allow-ok-8080"],"admitted_by":["prod/server-allow-ok-8080"],"missing":null,"undecidable_because":null,"exempt_because":null,"near_misses":[]},"verdict":{"point":"policy","confidence":"likely","why":"prod/client-ok is isolated for egress and no rule admits the flow","evidence":["rule 1 of prod/allow-dns-egress admits podSelector k8s-app=kube-dns in namespaceSelector kubernetes.io/metadata.name=kube-system; the server is without k8s-app, in namespace prod (kubernetes.io/metadata.name=prod); and port 8080 is not among 53","prod/default-deny has no egress rule and admits nothing"],"fix":["# allow-egress-client-ok-to-server-tcp-8080.yaml\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: \"allow-egress-client-ok-to-server-tcp-8080\"\n  namespace: \"prod\"\nspec:\n  podSelector:\n    matchLabels:\n      \"role\": \"ok\"\n  policyTypes:\n  - Egress\n  egress:\n  - to:\n    - podSelector:\n        matchLabels:\n          \"app\": \"server\"\n    ports:\n    - protocol: TCP\n      port: 8080\n","kubectl apply -f allow-egress-client-ok-to-server-tcp-8080.yaml","kubectl delete networkpolicy -n prod allow-egress-client-ok-to-server-tcp-8080  # undo"],"policy":{"direction":"egress","pod":"prod/client-ok","policies":["prod/allow-dns-egress","prod/default-deny"],"missing":"an egress rule for prod/client-ok that admits TCP 8080 to podSelector app=server in this namespace"},"rule":null},"warnings":[]}
+    {"allowed":false,"egress":{"pod":"prod/client-ok","isolated":true,"allowed":false,"policies":["prod/allow-dns-egress","prod/default-deny"],"admitted_by":[],"missing":"an egress rule for prod/client-ok that admits TCP 8080 to podSelector app=server in this namespace","undecidable_because":null,"exempt_because":null,"near_misses":["rule 1 of prod/allow-dns-egress admits podSelector k8s-app=kube-dns in namespaceSelector kubernetes.io/metadata.name=kube-system; the server is without k8s-app, in namespace prod (kubernetes.io/metadata.name=prod); and port 8080 is not among 53","prod/default-deny has no egress rule and admits nothing"]},"ingress":{"pod":"prod/server","isolated":true,"allowed":true,"policies":["prod/default-deny","prod/server-allow-ok-8080"],"admitted_by":["prod/server-allow-ok-8080"],"missing":null,"undecidable_because":null,"exempt_because":null,"near_misses":[]},"verdict":{"point":"policy","confidence":"likely","why":"prod/client-ok is isolated for egress and no rule admits the flow","evidence":["rule 1 of prod/allow-dns-egress admits podSelector k8s-app=kube-dns in namespaceSelector kubernetes.io/metadata.name=kube-system; the server is without k8s-app, in namespace prod (kubernetes.io/metadata.name=prod); and port 8080 is not among 53","prod/default-deny has no egress rule and admits nothing"],"fix":["# allow-egress-client-ok-to-server-tcp-8080-5a784a.yaml\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: \"allow-egress-client-ok-to-server-tcp-8080-5a784a\"\n  namespace: \"prod\"\nspec:\n  podSelector:\n    matchLabels:\n      \"role\": \"ok\"\n  policyTypes:\n  - Egress\n  egress:\n  - to:\n    - podSelector:\n        matchLabels:\n          \"app\": \"server\"\n    ports:\n    - protocol: TCP\n      port: 8080\n","kubectl apply -f allow-egress-client-ok-to-server-tcp-8080-5a784a.yaml","kubectl delete networkpolicy -n prod allow-egress-client-ok-to-server-tcp-8080-5a784a  # undo"],"policy":{"direction":"egress","pod":"prod/client-ok","policies":["prod/allow-dns-egress","prod/default-deny"],"missing":"an egress rule for prod/client-ok that admits TCP 8080 to podSelector app=server in this namespace"},"rule":null},"warnings":[]}
     "##);
 }
 

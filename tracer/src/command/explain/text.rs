@@ -43,8 +43,11 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
 
 fn draw_fix(page: &mut Page<'_>, fix: &Fix) {
     if let Some(manifest) = fix.as_manifest() {
-        let title = "\nto admit this flow and nothing else, save:";
-        page.copied(title, &manifest.text());
+        let title = match &manifest.also {
+            None => "\nto admit this flow and nothing else, save:".to_owned(),
+            Some(also) => format!("\nto admit this flow, save this, which also {also}:"),
+        };
+        page.copied(&title, &manifest.text());
     }
     page.copied("then apply it:", &fix.line());
     if let Some(undo) = fix.undo_line() {

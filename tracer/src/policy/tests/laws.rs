@@ -116,6 +116,14 @@ proptest! {
             let now = ask(&loaded.view, ENDS[src], ENDS[dst], Protocol::Tcp, 80);
             // The other side may be one that cannot be told.
             prop_assert_ne!(now.allowed, Some(false));
+            // No pod is isolated that was not.
+            let isolated = |view: &View| {
+                let pods = ENDS.iter().filter(|end| end.contains('/'));
+                let answers = pods.map(|pod| ask(view, pod, pod, Protocol::Tcp, 1));
+                let sides = answers.map(|answer| (answer.egress.isolated, answer.ingress.isolated));
+                sides.collect::<Vec<_>>()
+            };
+            prop_assert_eq!(isolated(&view), isolated(&loaded.view));
         }
     }
 }
