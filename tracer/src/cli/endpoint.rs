@@ -11,6 +11,10 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use ipnet::IpNet;
 
 pub use self::error::EndpointError;
+use crate::cluster::{
+    objects::ObjectName,
+    workload::{Workload, WorkloadKind},
+};
 
 /// One end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +46,13 @@ pub enum Endpoint {
         /// The Service's port.
         port: Option<u16>,
     },
+    /// A workload: every pod that it has made.
+    Workload {
+        /// Which one.
+        workload: Workload,
+        /// The pods' port.
+        port: Option<u16>,
+    },
 }
 
 impl Endpoint {
@@ -52,7 +63,8 @@ impl Endpoint {
         match self {
             Self::Net { net, port } => port.is_some() && net.prefix_len() == net.max_prefix_len(),
             Self::Pod { port, .. } | Self::Service { port, .. } => port.is_some(),
-            Self::Port(_) => false,
+            // Of all pods of a workload.
+            Self::Workload { .. } | Self::Port(_) => false,
         }
     }
 
@@ -82,14 +94,17 @@ impl Endpoint {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Port(port) => Some(*port),
-            Self::Net { port, .. } | Self::Pod { port, .. } | Self::Service { port, .. } => *port,
+            Self::Net { port, .. }
+            | Self::Pod { port, .. }
+            | Self::Service { port, .. }
+            | Self::Workload { port, .. } => *port,
         }
     }
 
     /// Whether the cluster has to be asked for the addresses.
     #[must_use]
     pub fn is_name(&self) -> bool {
-        matches!(self, Self::Pod { .. } | Self::Service { .. })
+        !matches!(self, Self::Net { .. } | Self::Port(_))
     }
 }
 
@@ -118,7 +133,10 @@ impl FromStr for Endpoint {
         }
         match right.split_once('/') {
             Some((namespace, name)) if left == "svc" => service(namespace, name),
-            Some(_) => Err(EndpointError::Unknown),
+            Some((namespace, name)) => match WorkloadKind::from_resource(left) {
+                Some(kind) => workload(kind, namespace, name),
+                None => Err(EndpointError::Unknown),
+            },
             None => pod(left, right),
         }
     }
@@ -153,6 +171,10 @@ impl fmt::Display for Endpoint {
                 port,
             } => {
                 write!(f, "svc/{namespace}/{name}")?;
+                port
+            }
+            Self::Workload { workload, port } => {
+                write!(f, "{workload}")?;
                 port
             }
         };
@@ -194,15 +216,9 @@ fn address(input: &str) -> Result<Endpoint, EndpointError> {
 fn pod(namespace: &str, right: &str) -> Result<Endpoint, EndpointError> {
     let example = "shop/cart:8080";
     let (name, port) = split_port(right)?;
-    // A pod's name is a DNS subdomain: labels with dots between them.
-    let fits = name.len() <= 253 && name.split('.').all(is_label);
     Ok(Endpoint::Pod {
         namespace: label(namespace, "namespace", example)?,
-        name: if fits {
-            name.to_owned()
-        } else {
-            return wrong(name, "pod name", example);
-        },
+        name: subdomain(name, "pod name", example)?,
         port,
     })
 }
@@ -215,6 +231,31 @@ fn service(namespace: &str, right: &str) -> Result<Endpoint, EndpointError> {
         name: label(name, "Service name", example)?,
         port,
     })
+}
+
+fn workload(kind: WorkloadKind, namespace: &str, right: &str) -> Result<Endpoint, EndpointError> {
+    let example = "deploy/shop/cart:8080";
+    let (name, port) = split_port(right)?;
+    let id = ObjectName::new(
+        label(namespace, "namespace", example)?,
+        subdomain(name, "workload name", example)?,
+    );
+    Ok(Endpoint::Workload {
+        workload: Workload { kind, id },
+        port,
+    })
+}
+
+/// A DNS subdomain: labels with dots between them.
+fn subdomain(
+    name: &str,
+    what: &'static str,
+    example: &'static str,
+) -> Result<String, EndpointError> {
+    match name.len() <= 253 && name.split('.').all(is_label) {
+        true => Ok(name.to_owned()),
+        false => wrong(name, what, example),
+    }
 }
 
 fn label(name: &str, what: &'static str, example: &'static str) -> Result<String, EndpointError> {

@@ -85,7 +85,9 @@ fn side(endpoint: Option<&Endpoint>) -> Side {
             side.port = port.unwrap_or(0).into();
         }
         // Its addresses come later, and may change.
-        Some(Endpoint::Pod { .. } | Endpoint::Service { .. }) => side.kind = kind::SET,
+        Some(Endpoint::Pod { .. } | Endpoint::Service { .. } | Endpoint::Workload { .. }) => {
+            side.kind = kind::SET;
+        }
     }
     side
 }

@@ -30,6 +30,7 @@ An ENDPOINT is one of:
   :443              a port anywhere
   shop/cart         a pod (namespace/name) shop/cart:8080     with a port
   svc/shop/cart:80  a Service: its addresses and every endpoint behind it
+  deploy/shop/cart  a workload: every pod that it has made (also sts/…, ds/…)
 
 A filter matches both directions of a connection, its tuple before and after NAT, the inner
 tuple of VXLAN, Geneve and IP-in-IP, and the tuple quoted inside ICMP errors.
@@ -220,11 +221,11 @@ pub struct CheckArgs {
 /// The arguments of `whydrop explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Who opens the connection: an address or a pod
+    /// Source: an address, a pod, or a workload such as deploy/shop/front
     #[arg(long, value_name = "ENDPOINT")]
     pub from: Endpoint,
 
-    /// Who is to answer: an address or a pod; tcp and udp need a port
+    /// Destination: an address, a pod, a Service or a workload; tcp, udp and sctp need a port
     #[arg(long, value_name = "ENDPOINT")]
     pub to: Endpoint,
 
@@ -476,7 +477,7 @@ mod tests {
         error: invalid value 'yaml' for '--output <text|json>'
         error: invalid value 'check' for '[TO]': expected no option before a subcommand: whydrop check [OPTIONS]
         error: the argument '--no-kube' cannot be used with '--kubeconfig <FILE>'
-        error: invalid value 'chek' for '[TO]': expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)
+        error: invalid value 'chek' for '[TO]': expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
         error: the following required arguments were not provided:
         ");
     }

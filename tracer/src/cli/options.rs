@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, error::ErrorKind};
 
-pub use crate::cli::Proto;
+pub use crate::cli::{PolicyProto, Proto};
 use crate::{
     cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs, endpoint::Endpoint},
     cluster::source::api::access,
@@ -69,12 +69,12 @@ pub struct TraceConfig {
 /// The flow that the policies are to judge.
 #[derive(Debug, Clone)]
 pub struct ExplainConfig {
-    /// Who opens the connection: an address or a pod.
+    /// What opens the connection: an address, a pod or a workload.
     pub from: Endpoint,
-    /// Who is to answer: an address or a pod.
+    /// What is to answer: an address, a pod, a Service or a workload.
     pub to: Endpoint,
     /// The protocol.
-    pub proto: Proto,
+    pub proto: PolicyProto,
     /// Show the packet's way through this node instead.
     pub way: bool,
     /// Files with cluster objects; without any, the API server is asked.
@@ -154,7 +154,8 @@ impl TraceConfig {
                  whydrop 10.244.3.17:443\n  whydrop --from 10.244.1.0/24\n  whydrop --all",
             ));
         }
-        refuse_impossible_ends(None, to.as_ref(), from.as_ref(), proto)?;
+        let has_ports = proto != Proto::Icmp;
+        refuse_impossible_ends(None, to.as_ref(), from.as_ref(), has_ports)?;
         if netns.iter().any(String::is_empty) {
             return Err(usage(
                 None,
@@ -249,22 +250,25 @@ impl ExplainConfig {
         for (option, endpoint) in [("--from", &from), ("--to", &to)] {
             let single = match endpoint {
                 Endpoint::Net { net, .. } => net.prefix_len() == net.max_prefix_len(),
-                Endpoint::Pod { .. } => true,
-                Endpoint::Port(_) | Endpoint::Service { .. } => false,
+                Endpoint::Pod { .. } | Endpoint::Workload { .. } => true,
+                // Nothing opens a connection from a Service.
+                Endpoint::Service { .. } => option == "--to",
+                Endpoint::Port(_) => false,
             };
             if !single {
                 return Err(usage(
                     Some("explain"),
                     ErrorKind::InvalidValue,
                     &format!(
-                        "{option} {endpoint}: policies judge one address or pod, for example \
-                         10.244.3.17:443 or shop/cart:8080"
+                        "{option} {endpoint}: policies judge one address, pod or workload, for \
+                         example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080"
                     ),
                 ));
             }
         }
-        refuse_impossible_ends(Some("explain"), Some(&to), Some(&from), proto)?;
-        if to.port().is_none() && matches!(proto, Proto::Tcp | Proto::Udp) {
+        let has_ports = proto.has_ports();
+        refuse_impossible_ends(Some("explain"), Some(&to), Some(&from), has_ports)?;
+        if to.port().is_none() && has_ports && proto != PolicyProto::Any {
             return Err(usage(
                 Some("explain"),
                 ErrorKind::MissingRequiredArgument,
@@ -315,15 +319,13 @@ fn refuse_impossible_ends(
     subcommand: Option<&str>,
     to: Option<&Endpoint>,
     from: Option<&Endpoint>,
-    proto: Proto,
+    has_ports: bool,
 ) -> Result<(), clap::Error> {
     let ports = [to, from]
         .into_iter()
         .flatten()
         .filter_map(|end| Some((end, end.port()?)));
-    if proto == Proto::Icmp
-        && let Some((end, port)) = ports.clone().next()
-    {
+    if !has_ports && let Some((end, port)) = ports.clone().next() {
         return Err(usage(
             subcommand,
             ErrorKind::ArgumentConflict,

@@ -116,12 +116,8 @@ impl Cluster {
 
     /// The Service whose NodePort this is: no two share one of a protocol.
     fn behind_node_port(&self, end: &End) -> Option<&Service> {
-        let (port, protocol) = (end.port.filter(|_| end.asked)?, end.protocol?);
-        let has_it = |service: &&Service| {
-            let mut ports = service.ports.iter();
-            ports.any(|one| one.node_port == Some(port) && one.protocol == protocol)
-        };
-        self.view().services().find(has_it)
+        let port = end.port.filter(|_| end.asked)?;
+        self.view().service_at_node_port(port, end.protocol?)
     }
 }
 

@@ -74,9 +74,7 @@ impl Plugin {
         if pod.ended || !is_of_administrators(&pod.id.namespace) {
             return None;
         }
-        let by_name = PODS
-            .iter()
-            .find(|(name, _)| pod.id.name.starts_with(name));
+        let by_name = PODS.iter().find(|(name, _)| pod.id.name.starts_with(name));
         let by_label = || {
             let mut values = LABELS.iter().filter_map(|key| pod.labels.get(*key));
             values.find_map(|value| PODS.iter().find(|(name, _)| value == name))
@@ -154,7 +152,15 @@ impl fmt::Display for Plugin {
 }
 
 fn is_of_administrators(namespace: &str) -> bool {
-    let prefixes = ["kube-", "openshift-", "calico", "cilium", "antrea", "weave", "ovn-"];
+    let prefixes = [
+        "kube-",
+        "openshift-",
+        "calico",
+        "cilium",
+        "antrea",
+        "weave",
+        "ovn-",
+    ];
     prefixes.iter().any(|prefix| namespace.starts_with(prefix)) || namespace.ends_with("-system")
 }
 
@@ -191,9 +197,15 @@ mod tests {
     #[test]
     fn plugins_are_known_by_name_or_label_where_administrators_put_them() {
         let of = |namespace, name| Plugin::of(&pod(namespace, name));
-        assert_eq!(of("kube-system", "kube-router-x1"), Some(Plugin::KubeRouter));
+        assert_eq!(
+            of("kube-system", "kube-router-x1"),
+            Some(Plugin::KubeRouter)
+        );
         assert_eq!(of("calico-system", "calico-node-x1"), Some(Plugin::Calico));
-        assert_eq!(of("kube-flannel", "kube-flannel-ds-x1"), Some(Plugin::Flannel));
+        assert_eq!(
+            of("kube-flannel", "kube-flannel-ds-x1"),
+            Some(Plugin::Flannel)
+        );
         assert_eq!(of("shop", "cilium-x1"), None);
         assert_eq!(of("kube-system", "coredns-x1"), None);
         let mut labeled = pod("kube-system", "net-x1");
@@ -208,11 +220,17 @@ mod tests {
     fn versions_that_enforce_nothing_are_told_apart() {
         let with = |name, image: &str| {
             let images = vec![image.to_owned()];
-            Plugin::of(&Pod { images, ..pod("kube-system", name) })
+            Plugin::of(&Pod {
+                images,
+                ..pod("kube-system", name)
+            })
         };
         let old = with("kindnet-x", "kindest/kindnetd:v20240202-8f1494ea");
         let new = with("kindnet-x", "kindest/kindnetd:v20250512-df8de77b");
-        assert_eq!((old, new), (Some(Plugin::OldKindnet), Some(Plugin::Kindnet)));
+        assert_eq!(
+            (old, new),
+            (Some(Plugin::OldKindnet), Some(Plugin::Kindnet))
+        );
         let alone = with("aws-node-x", "amazon-k8s-cni:v1.20");
         let agent = with("aws-node-x", "amazon/aws-network-policy-agent:v1.2");
         assert_eq!(

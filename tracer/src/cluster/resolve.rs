@@ -16,6 +16,7 @@ use super::{
     owner::Owner,
     policy::Protocol,
     view::{Kind, View},
+    workload::Workload,
 };
 use crate::cli::endpoint::Endpoint;
 
@@ -85,22 +86,47 @@ pub fn resolve(view: &View, name: &Endpoint, protocol: Option<Protocol>) -> Reso
             Some(found) => service(view, found, *port, protocol),
             None => Resolved::Unknown,
         },
+        Endpoint::Workload {
+            workload: named,
+            port,
+        } => workload(view, named, *port),
     }
 }
 
-/// Those of a pod's former sockets that no other pod has taken over.
+/// Those of a name's former sockets that no pod but those of that name has taken over.
 #[must_use]
 pub fn not_taken(
     cluster: &Cluster,
-    id: &ObjectName,
+    is_of_name: impl Fn(&Pod) -> bool,
     former: &BTreeSet<Socket>,
 ) -> BTreeSet<Socket> {
-    let taken = |ip| matches!(cluster.view().owner(ip), Owner::Pod(pod) if pod.id != *id);
+    let taken = |ip| matches!(cluster.view().owner(ip), Owner::Pod(pod) if !is_of_name(pod));
     former
         .iter()
         .copied()
         .filter(|socket| !taken(socket.ip))
         .collect()
+}
+
+fn workload(view: &View, workload: &Workload, port: Option<u16>) -> Resolved {
+    let pods: Vec<&Pod> = view.pods_of(workload).collect();
+    if pods.is_empty() && view.labels_of(workload).is_none() {
+        return Resolved::Unknown;
+    }
+    let mut all = Members {
+        complete: view.knows(Kind::Pod),
+        ..Members::default()
+    };
+    for one in pods {
+        if let Resolved::Members(members) = pod(view, one, port) {
+            all.sockets.extend(members.sockets);
+            all.notes.extend(members.notes);
+        }
+    }
+    if all.sockets.is_empty() {
+        return Resolved::Nowhere(format!("{workload} has no pod with an address yet"));
+    }
+    Resolved::Members(all)
 }
 
 fn pod(view: &View, pod: &Pod, port: Option<u16>) -> Resolved {
@@ -225,7 +251,12 @@ fn node_addresses(view: &View) -> BTreeSet<IpAddr> {
     told.chain(of_pods).copied().collect()
 }
 
-fn no_such_port(service: &Service, port: Option<u16>, protocol: Option<Protocol>) -> String {
+/// Says that a Service has no such port, and which it has.
+pub(crate) fn no_such_port(
+    service: &Service,
+    port: Option<u16>,
+    protocol: Option<Protocol>,
+) -> String {
     let mut by_port: BTreeMap<(u16, String), &str> = BTreeMap::new();
     for one in &service.ports {
         by_port.insert((one.port, one.protocol.to_string()), &one.name);
@@ -248,6 +279,29 @@ fn no_such_port(service: &Service, port: Option<u16>, protocol: Option<Protocol>
     match there.as_slice() {
         [] => format!("svc/{id} has no ports at all"),
         _ => format!("svc/{id} has no {asked}, but {}", there.join(", ")),
+    }
+}
+
+/// Says that there is no workload of this name, and which come near.
+#[must_use]
+pub fn no_such_workload(view: &View, workload: &Workload) -> String {
+    let all = view.workloads();
+    let wanted = workload.to_string();
+    let likeness = |other: &&Workload| {
+        let namesake = other.id.name == workload.id.name;
+        let distance = strsim::damerau_levenshtein(&wanted, &other.to_string());
+        (!namesake, distance)
+    };
+    let mut nearest: Vec<&Workload> = all.iter().collect();
+    nearest.sort_by_key(likeness);
+    let nearest = nearest.into_iter().take(OFFERED);
+    let nearest: Vec<_> = nearest.map(ToString::to_string).collect();
+    match nearest.as_slice() {
+        [] => format!("no known pod belongs to {workload}, nor to any other workload"),
+        _ => format!(
+            "no known pod belongs to {workload}; the nearest names: {}",
+            nearest.join(", ")
+        ),
     }
 }
 

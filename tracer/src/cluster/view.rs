@@ -10,7 +10,7 @@ use super::{
     foreign::ForeignKind,
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     plugin::Plugin,
-    policy::Policy,
+    policy::{Policy, Protocol},
     selector::Known,
     unreadable::Unreadable,
     workload::Workload,
@@ -240,7 +240,7 @@ impl View {
     }
 
     /// The pods of a namespace.
-    pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+    pub fn pods_in<'v>(&'v self, namespace: &str) -> impl Iterator<Item = &'v Pod> {
         in_namespace(&self.pods, namespace)
     }
 
@@ -293,6 +293,16 @@ impl View {
     #[must_use]
     pub fn service(&self, id: &ObjectName) -> Option<&Service> {
         self.services.get(id)
+    }
+
+    /// The Service whose NodePort this is: no two share one of a protocol.
+    #[must_use]
+    pub fn service_at_node_port(&self, port: u16, protocol: Protocol) -> Option<&Service> {
+        let has_it = |service: &&Service| {
+            let mut ports = service.ports.iter();
+            ports.any(|one| one.node_port == Some(port) && one.protocol == protocol)
+        };
+        self.services().find(has_it)
     }
 
     /// All Services.
@@ -390,10 +400,10 @@ fn at(index: &BTreeSet<(IpAddr, ObjectName)>, ip: IpAddr) -> impl Iterator<Item 
 }
 
 /// The part of a map that is in one namespace.
-fn in_namespace<'a, T>(
-    map: &'a BTreeMap<ObjectName, T>,
-    namespace: &'a str,
-) -> impl Iterator<Item = &'a T> {
+fn in_namespace<'v, T>(
+    map: &'v BTreeMap<ObjectName, T>,
+    namespace: &str,
+) -> impl Iterator<Item = &'v T> {
     map.range(ObjectName::new(namespace, "")..)
         .take_while(move |(id, _)| id.namespace == namespace)
         .map(|(_, object)| object)

@@ -123,7 +123,7 @@ impl Pod {
 
 impl View {
     /// The pods of a workload that have not ended.
-    pub fn pods_of<'v>(&'v self, workload: &'v Workload) -> impl Iterator<Item = &'v Pod> {
+    pub fn pods_of<'v>(&'v self, workload: &Workload) -> impl Iterator<Item = &'v Pod> {
         self.pods_in(&workload.id.namespace)
             .filter(|pod| !pod.ended && pod.workload().as_ref() == Some(workload))
     }

@@ -9,11 +9,11 @@ use crate::{
     cli::{Proto, endpoint::Endpoint, filter},
     cluster::{
         live::Cluster,
-        objects::ObjectName,
+        objects::{ObjectName, Pod},
         policy::Protocol,
-        resolve::{Resolved, Socket, no_such, not_taken, resolve},
+        resolve::{Resolved, Socket, no_such, no_such_workload, not_taken, resolve},
         update::Source,
-        view::Kind,
+        view::{Kind, View},
     },
 };
 
@@ -136,6 +136,7 @@ impl End {
             Endpoint::Service {
                 namespace, name, ..
             } => (Kind::Service, ObjectName::new(namespace, name)),
+            Endpoint::Workload { workload, .. } => (Kind::Pod, workload.id.clone()),
         };
         Some(Self {
             name: name.clone(),
@@ -152,9 +153,15 @@ impl End {
         let resolved = resolve(cluster.view(), &self.name, protocol);
         let sockets = match &resolved {
             Resolved::Members(members) => members.sockets.clone(),
-            // What is sent to somebody who is gone is what such a trace is for.
-            _ if self.kind == Kind::Pod => not_taken(cluster, &self.id, &self.sockets),
-            _ => self.sockets.clone(),
+            // What is sent to a pod that is gone is what such a trace is for.
+            _ => match self.name {
+                Endpoint::Pod { .. } => not_taken(cluster, |pod| pod.id == self.id, &self.sockets),
+                Endpoint::Workload { workload, .. } => {
+                    let is_of_it = |pod: &Pod| pod.workload().as_ref() == Some(workload);
+                    not_taken(cluster, is_of_it, &self.sockets)
+                }
+                _ => self.sockets.clone(),
+            },
         };
         self.tell(&resolved, &sockets, &mut changes.notes);
         self.resolved = resolved;
@@ -225,7 +232,7 @@ impl End {
     }
 
     fn refusal(&self, cluster: &Cluster, started: &[Source], silent: &[Source]) -> Option<String> {
-        let Self { name, id, kind, .. } = self;
+        let Self { name, kind, .. } = self;
         let view = cluster.view();
         let told = |sources: &[Source]| {
             let names: Vec<_> = sources.iter().map(ToString::to_string).collect();
@@ -249,20 +256,36 @@ impl End {
                  objects in a file (--cluster FILE)",
                 told(silent)
             )),
-            Resolved::Unknown if view.knows(*kind) => Some(no_such(view, *kind, id)),
+            Resolved::Unknown if view.knows(*kind) => Some(self.no_such(view)),
             // The container runtime's, or what came before a source failed.
             Resolved::Unknown if *kind == Kind::Pod && view.pods().next().is_some() => {
                 Some(format!(
-                    "{}; but {} did not tell of all pods",
-                    no_such(view, *kind, id),
+                    "{}; but {} did not list all pods",
+                    self.no_such(view),
                     told(started)
                 ))
             }
             Resolved::Unknown => Some(format!(
-                "{name} is not known: {} told of no {kind}s; give an address, or the cluster's \
+                "unknown {} {name}: {} listed no {}; give an address, or the cluster's \
                  objects in a file (--cluster FILE)",
-                told(started)
+                match self.name {
+                    Endpoint::Service { .. } => "Service",
+                    Endpoint::Workload { .. } => "workload",
+                    _ => "pod",
+                },
+                told(started),
+                match kind {
+                    Kind::Service => "Services",
+                    _ => "pods",
+                }
             )),
+        }
+    }
+
+    fn no_such(&self, view: &View) -> String {
+        match self.name {
+            Endpoint::Workload { workload, .. } => no_such_workload(view, workload),
+            _ => no_such(view, self.kind, &self.id),
         }
     }
 }

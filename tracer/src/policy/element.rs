@@ -53,7 +53,11 @@ impl Question<'_, '_> {
                         pod.id
                     )),
                     None => self.detail.miss(1, || {
-                        format!("admits {}; the {who} is {}, of the node", wanted(), self.peer)
+                        format!(
+                            "admits {}; the {who} is {}, of the node",
+                            wanted(),
+                            self.peer
+                        )
                     }),
                 }
             }

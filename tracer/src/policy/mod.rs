@@ -53,20 +53,34 @@ pub fn evaluate(view: &View, flow: &Flow<'_>) -> Answer {
     evaluate_with(view, flow, &[])
 }
 
+/// Judges one side of a flow.
+#[must_use]
+pub fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side {
+    side::judge(view, flow, direction, &[])
+}
+
 /// Judges a flow as if there were some more policies.
 fn evaluate_with(view: &View, flow: &Flow<'_>, more: &[&Policy]) -> Answer {
     let egress = side::judge(view, flow, Direction::Egress, more);
     let ingress = side::judge(view, flow, Direction::Ingress, more);
-    let allowed = match (egress.allowed(), ingress.allowed()) {
-        // One refusal decides, whatever is unknown on the other side.
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    };
-    Answer {
-        allowed,
-        egress,
-        ingress,
+    Answer::of(egress, ingress)
+}
+
+impl Answer {
+    /// From what is made of either side.
+    #[must_use]
+    pub fn of(egress: Side, ingress: Side) -> Self {
+        let allowed = match (egress.allowed(), ingress.allowed()) {
+            // One refusal decides, whatever is unknown on the other side.
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+        Self {
+            allowed,
+            egress,
+            ingress,
+        }
     }
 }
 

@@ -104,12 +104,7 @@ impl Side {
 }
 
 /// Judges one side, as if there were some more policies.
-pub(super) fn judge(
-    view: &View,
-    flow: &Flow<'_>,
-    direction: Direction,
-    more: &[&Policy],
-) -> Side {
+pub(super) fn judge(view: &View, flow: &Flow<'_>, direction: Direction, more: &[&Policy]) -> Side {
     let (this, peer) = match direction {
         Direction::Egress => (&flow.src, &flow.dst),
         Direction::Ingress => (&flow.dst, &flow.src),
@@ -200,11 +195,7 @@ pub(super) fn judge(
 }
 
 /// The policies that isolate a pod, by name.
-pub(super) fn isolating<'v>(
-    view: &'v View,
-    pod: &'v Pod,
-    direction: Direction,
-) -> Vec<&'v Policy> {
+pub(super) fn isolating<'v>(view: &'v View, pod: &'v Pod, direction: Direction) -> Vec<&'v Policy> {
     view.policies_in(&pod.id.namespace)
         .filter(|policy| isolates(policy, pod, direction))
         .collect()

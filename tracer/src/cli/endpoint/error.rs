@@ -10,7 +10,8 @@ pub enum EndpointError {
     /// Neither an address nor a name.
     #[error(
         "expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod \
-         with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)"
+         with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload \
+         (deploy/shop/cart:8080)"
     )]
     Unknown,
     /// Four numbers and dots, but not an IPv4 address.

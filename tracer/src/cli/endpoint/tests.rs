@@ -39,6 +39,11 @@ fn every_form_of_the_contract_is_read_and_written_alike() {
         "svc/shop/cart:80",
         "svc/shop/cart",
         "svc/cart",
+        "deploy/shop/cart",
+        "deploy/shop/cart:8080",
+        "sts/shop/db:5432",
+        "ds/kube-system/agent",
+        "deploy/cart",
     ] {
         assert_eq!(parse(text).to_string(), text);
     }
@@ -51,6 +56,8 @@ fn other_spellings_become_the_usual_one() {
     assert_eq!(parse("10.244.3.17/16").to_string(), "10.244.0.0/16");
     assert_eq!(parse("10.244.3.17/32").to_string(), "10.244.3.17");
     assert_eq!(parse("::ffff:10.0.0.1").to_string(), "10.0.0.1");
+    assert_eq!(parse("deployment/a/b").to_string(), "deploy/a/b");
+    assert_eq!(parse("statefulsets/a/b").to_string(), "sts/a/b");
     assert_eq!(parse("[::ffff:10.0.0.1]:80").to_string(), "10.0.0.1:80");
 }
 
@@ -119,13 +126,13 @@ fn errors_say_what_was_expected() {
     [fd00::7             expected an IPv6 address in brackets and a port, for example [fd00::7]:443
     [fd00::7]443         expected an IPv6 address in brackets and a port, for example [fd00::7]:443
     [10.0.0.1]:80        expected an IPv6 address in brackets and a port, for example [fd00::7]:443
-    cart                 expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)
-    example.com:443      expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)
+    cart                 expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
+    example.com:443      expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
     Shop/cart            `Shop` is not a namespace: expected lowercase letters, digits and `-`, for example shop/cart:8080
     shop/                `` is not a pod name: expected lowercase letters, digits and `-`, for example shop/cart:8080
     shop/-cart           `-cart` is not a pod name: expected lowercase letters, digits and `-`, for example shop/cart:8080
     svc/shop/            `` is not a Service name: expected lowercase letters, digits and `-`, for example svc/shop/cart:80
-    pod/shop/cart        expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080) or a Service (svc/shop/cart:80)
+    pod/shop/cart        expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
     ");
 }
 
@@ -153,6 +160,13 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         (name(), name(), port()).prop_map(|(namespace, name, port)| Endpoint::Service {
             namespace,
             name,
+            port
+        }),
+        (name(), name(), port()).prop_map(|(namespace, name, port)| Endpoint::Workload {
+            workload: Workload {
+                kind: WorkloadKind::StatefulSet,
+                id: ObjectName::new(namespace, name),
+            },
             port
         }),
     ]

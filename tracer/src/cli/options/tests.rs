@@ -135,7 +135,7 @@ fn what_cannot_match_is_wrong_usage() {
         &["--all", "--netns", ""],
         &["explain", "--from", "10.0.0.1", "--to", "10.0.0.2"],
         &["explain", "--from", "10.0.0.0/8", "--to", "10.0.0.2:80"],
-        &["explain", "--from", "shop/web", "--to", "svc/shop/cart:80"],
+        &["explain", "--from", "svc/shop/cart", "--to", "shop/web:80"],
     ]
     .map(|args| refused(args).lines().next().unwrap_or_default().to_owned())
     .join("\n");
@@ -144,8 +144,8 @@ fn what_cannot_match_is_wrong_usage() {
     2: error: fd00::7 and 10.0.0.1 cannot be two ends of one connection: one is IPv4, one IPv6
     2: error: --netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net
     2: error: --to needs a port for tcp, for example --to 10.0.0.2:443
-    2: error: --from 10.0.0.0/8: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
-    2: error: --to svc/shop/cart:80: policies judge one address or pod, for example 10.244.3.17:443 or shop/cart:8080
+    2: error: --from 10.0.0.0/8: policies judge one address, pod or workload, for example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
+    2: error: --from svc/shop/cart: policies judge one address, pod or workload, for example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
     ");
 }
 

@@ -237,7 +237,7 @@ fn a_former_address_is_kept_until_it_is_another_s() {
         .map(|ip| Socket { ip, port: None })
         .collect();
     let id = ObjectName::new("shop", "cart-0");
-    assert_eq!(not_taken(&cluster, &id, &former), former);
+    assert_eq!(not_taken(&cluster, |pod| pod.id == id, &former), former);
     cluster.apply(
         Update {
             source,
@@ -245,7 +245,7 @@ fn a_former_address_is_kept_until_it_is_another_s() {
         },
         std::time::SystemTime::now(),
     );
-    let kept = not_taken(&cluster, &id, &former);
+    let kept = not_taken(&cluster, |pod| pod.id == id, &former);
     assert_eq!(
         kept.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["10.244.1.8"]

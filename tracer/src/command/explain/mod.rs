@@ -1,6 +1,8 @@
 //! `whydrop explain`: what the NetworkPolicies make of one flow, without tracing.
 
 mod ask;
+mod cases;
+mod ends;
 mod report;
 mod service;
 mod text;
@@ -8,22 +10,14 @@ mod way;
 
 use std::io::{self, Write};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
-use self::report::Report;
+use self::{cases::cases, report::Report};
 use crate::{
-    cli::{
-        endpoint::Endpoint,
-        options::{ExplainConfig, Proto},
-    },
-    cluster::{
-        dump,
-        objects::{ObjectName, Pod},
-        resolve::no_such,
-        view::{Kind, View},
-    },
-    model,
-    policy::{Answer, Flow, Party, Peer, Protocol, evaluate},
+    cli::{PolicyProto, options::ExplainConfig},
+    cluster::{dump, view::View},
+    model::Protocol,
+    policy::{Answer, Flow},
     sink::Format,
 };
 
@@ -60,28 +54,16 @@ fn way(config: &ExplainConfig) -> Result<String> {
         true => None,
         false => Some(dump::load(&config.cluster)?.view),
     };
-    let address = |end: &Endpoint| match (end, &view) {
-        (Endpoint::Net { net, .. }, _) => Ok(net.addr()),
-        (
-            Endpoint::Pod {
-                namespace, name, ..
-            },
-            Some(view),
-        ) => {
-            let pod = pod(view, &ObjectName::new(namespace, name))?;
-            let address = pod.ips.first().copied();
-            address.ok_or_else(|| anyhow!("{} has no address", pod.id))
-        }
-        _ => bail!("{end}: give its address, or the cluster's objects with --cluster"),
+    let protocol = match config.proto {
+        PolicyProto::Tcp => Protocol::Tcp,
+        PolicyProto::Udp => Protocol::Udp,
+        PolicyProto::Sctp => Protocol::Sctp,
+        PolicyProto::Icmp => Protocol::Icmp,
+        PolicyProto::Any => bail!("a packet has one protocol: give --proto tcp, udp, sctp or icmp"),
     };
-    let proto = match config.proto {
-        Proto::Tcp => model::Protocol::Tcp,
-        Proto::Udp => model::Protocol::Udp,
-        Proto::Icmp => model::Protocol::Icmp,
-        Proto::Any => bail!("a packet has one protocol: give --proto tcp, udp or icmp"),
-    };
-    let (src, dst) = (address(&config.from)?, address(&config.to)?);
-    let report = way::walk(src, dst, config.to.port(), proto)?;
+    let src = ends::address(view.as_ref(), &config.from)?;
+    let dst = ends::address(view.as_ref(), &config.to)?;
+    let report = way::walk(src, dst, config.to.port(), protocol)?;
     Ok(match config.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => way::render(&report, &config.output.style),
@@ -98,71 +80,14 @@ fn print(out: &mut impl Write, text: &str) -> Result<()> {
 
 /// Judges the flow.
 fn explain(view: &View, config: &ExplainConfig, mut warnings: Vec<String>) -> Result<Report> {
-    let src = peer(view, &config.from, &mut warnings)?;
-    let dst = peer(view, &config.to, &mut warnings)?;
-    // The question for every protocol has one answer only where all agree.
-    let protocols: &[Protocol] = match config.proto {
-        Proto::Tcp => &[Protocol::Tcp],
-        Proto::Udp => &[Protocol::Udp],
-        Proto::Icmp => &[Protocol::Icmp],
-        Proto::Any => &[Protocol::Tcp, Protocol::Udp],
-    };
-    let mut flows: Vec<Flow<'_>> = Vec::new();
-    for protocol in protocols {
-        let flow = Flow {
-            src: src.clone(),
-            dst: dst.clone(),
-            protocol: *protocol,
-            port: config.to.port(),
-        };
-        match &dst.party {
-            Party::Service(service) => {
-                flows.extend(service::behind(view, service, &flow, &mut warnings));
-            }
-            _ => flows.push(flow),
-        }
-    }
-    let judged: Vec<(Flow<'_>, Answer)> = flows
+    let judged: Vec<(Flow<'_>, Answer)> = cases(view, config, &mut warnings)?
         .into_iter()
-        .map(|flow| {
-            let answer = evaluate(view, &flow);
-            (flow, answer)
+        .map(|case| {
+            let answer = case.judge(view);
+            (case.flow, answer)
         })
         .collect();
     Ok(Report::new(view, &judged, warnings))
-}
-
-fn peer<'v>(view: &'v View, end: &Endpoint, warnings: &mut Vec<String>) -> Result<Peer<'v>> {
-    match end {
-        Endpoint::Net { net, .. } => Ok(Peer::at(view, net.addr())),
-        Endpoint::Pod {
-            namespace, name, ..
-        } => {
-            let id = ObjectName::new(namespace, name);
-            if view.is_unreadable(Kind::Pod, &id) {
-                return Ok(Peer::unreadable(&id));
-            }
-            let pod = pod(view, &id)?;
-            if pod.ended {
-                warnings.push(format!("{} has ended and has no address any more", pod.id));
-            }
-            Ok(Peer::pod(pod))
-        }
-        // The options are validated.
-        Endpoint::Port(_) | Endpoint::Service { .. } => {
-            bail!("{end}: policies judge one address or pod")
-        }
-    }
-}
-
-fn pod<'v>(view: &'v View, id: &ObjectName) -> Result<&'v Pod> {
-    if let Some(pod) = view.pod(id) {
-        return Ok(pod);
-    }
-    if !view.knows(Kind::Pod) {
-        bail!("pod {id} is not known: neither is any other pod");
-    }
-    bail!(no_such(view, Kind::Pod, id))
 }
 
 #[cfg(test)]

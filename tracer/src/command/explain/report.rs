@@ -8,6 +8,9 @@ use crate::{
     policy::{Answer, Flow, Outcome, Refusal, Side, near_misses, traps},
 };
 
+/// How many of the flows that stand for one are named, where they differ.
+const CASES: usize = 10;
+
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -51,7 +54,11 @@ pub(super) struct SideReport {
 
 impl Report {
     /// The report on a flow, or on several that stand for one; there is at least one.
-    pub(super) fn new(view: &View, judged: &[(Flow<'_>, Answer)], warnings: Vec<String>) -> Self {
+    pub(super) fn new(
+        view: &View,
+        judged: &[(Flow<'_>, Answer)],
+        mut warnings: Vec<String>,
+    ) -> Self {
         // The one that does not pass says most.
         let rank = |answer: &Answer| match answer.allowed {
             Some(false) => 0,
@@ -66,11 +73,10 @@ impl Report {
         let mut egress = SideReport::new(&answer.egress);
         let mut ingress = SideReport::new(&answer.ingress);
         if !agreed {
-            let each: Vec<_> = judged
-                .iter()
-                .map(|(flow, answer)| one(flow, answer))
-                .collect();
+            let each = judged.iter().map(|(flow, answer)| one(flow, answer));
+            let each: Vec<String> = each.take(CASES).collect();
             let because = format!("it depends: {}", each.join("; "));
+            warnings.extend(each);
             for (side, told) in [
                 (&mut egress, &answer.egress),
                 (&mut ingress, &answer.ingress),

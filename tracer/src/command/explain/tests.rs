@@ -1,13 +1,17 @@
 //! Answers on the recorded cluster, and on small ones.
 
 mod asked;
+mod enforcers;
 mod files;
 mod manifests;
+mod many;
 mod ports;
+mod services;
 mod unread;
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Parser as _;
 
 use super::*;

@@ -165,7 +165,7 @@ fn why_a_trace_cannot_start() {
     assert!(silent.contains("the API server did not answer"), "{silent}");
     assert_eq!(
         refusal(&names, &cluster, &[Source::Api], &[]),
-        "shop/cart is not known: the API server told of no Pods; give an address, or the \
+        "unknown pod shop/cart: the API server listed no pods; give an address, or the \
          cluster's objects in a file (--cluster FILE)"
     );
     put(&mut cluster, "card", &["10.244.1.5"]);

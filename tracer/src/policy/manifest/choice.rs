@@ -102,8 +102,7 @@ fn best<'v>(
 /// Whether what is meant for one pod is meant for the other.
 fn is_alike(pod: &Pod, other: &Pod) -> bool {
     let nothing_made_them = pod.controller.is_none() && other.controller.is_none();
-    pod.is_sibling_of(other)
-        || nothing_made_them && lasting(&pod.labels).eq(lasting(&other.labels))
+    pod.is_sibling_of(other) || nothing_made_them && lasting(&pod.labels).eq(lasting(&other.labels))
 }
 
 /// Just these labels.

@@ -27,10 +27,7 @@ pub(in crate::policy) fn lasting(labels: &Labels) -> impl Iterator<Item = (&Stri
 }
 
 /// Those of them that the next release will have, too.
-pub(in crate::policy) fn stable<'v>(
-    view: &'v View,
-    pod: &'v Pod,
-) -> Vec<(&'v String, &'v String)> {
+pub(in crate::policy) fn stable<'v>(view: &'v View, pod: &'v Pod) -> Vec<(&'v String, &'v String)> {
     let siblings: Vec<&Pod> = view
         .pods_in(&pod.id.namespace)
         .filter(|other| !other.ended && pod.is_sibling_of(other))
@@ -53,9 +50,18 @@ fn is_of_one_release(key: &str) -> bool {
         || name.contains("version")
         || name.contains("revision")
         || name.starts_with("rollout")
-        || ["hash", "id", "commit", "sha", "build", "checksum", "timestamp", "generation"]
-            .into_iter()
-            .any(is)
+        || [
+            "hash",
+            "id",
+            "commit",
+            "sha",
+            "build",
+            "checksum",
+            "timestamp",
+            "generation",
+        ]
+        .into_iter()
+        .any(is)
 }
 
 #[cfg(test)]

@@ -57,7 +57,11 @@ pub fn manifests(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<Fix> {
         };
         side.outcome == Outcome::Admitted
     };
-    proposals.iter().filter(|one| admits(one)).map(fix).collect()
+    proposals
+        .iter()
+        .filter(|one| admits(one))
+        .map(fix)
+        .collect()
 }
 
 fn propose(view: &View, flow: &Flow<'_>, direction: Direction) -> Option<Proposal> {
@@ -147,7 +151,11 @@ fn also(direction: Direction, own: &[&Pod], other: Option<&Choice<'_>>) -> Optio
         Direction::Ingress => (others.unwrap_or_default(), own),
     };
     let pods = |word: &str, pods: &[&Pod]| {
-        let names: Vec<String> = pods.iter().take(NAMED).map(|pod| pod.id.to_string()).collect();
+        let names: Vec<String> = pods
+            .iter()
+            .take(NAMED)
+            .map(|pod| pod.id.to_string())
+            .collect();
         let more = match pods.len() > NAMED {
             true => ", …",
             false => "",
@@ -176,4 +184,3 @@ fn fix(proposal: &Proposal) -> Fix {
     };
     Fix::manifest(manifest, remove)
 }
-

@@ -87,7 +87,11 @@ impl Page {
         }
         for requirement in labels {
             if let Operator::In(values) = &requirement.operator {
-                line(&format!("  {}: {}", quoted(&requirement.key), quoted(&values[0])));
+                line(&format!(
+                    "  {}: {}",
+                    quoted(&requirement.key),
+                    quoted(&values[0])
+                ));
             }
         }
         if !expressions.is_empty() {

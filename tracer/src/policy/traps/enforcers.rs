@@ -51,12 +51,17 @@ pub(super) fn blocks_over_pods(view: &View, flow: &Flow<'_>, side: &Side) -> Vec
 
 /// A rule for a port name that no pod of its policy has. By the API it admits nothing.
 pub(super) fn unknown_port_name(view: &View, policy: &Policy, side: &Side) -> Option<String> {
-    let enforcer = view.enforcer().filter(|_| side.direction == Direction::Ingress);
+    let enforcer = view
+        .enforcer()
+        .filter(|_| side.direction == Direction::Ingress);
     let plugin: Plugin = enforcer.filter(|one| one.takes_unknown_port_names_for_all())?;
     let namespace = &policy.id.namespace;
     let selected = |pod: &&Pod| policy.pods.selects(Known::All(&pod.labels)) == Some(true);
     let is_nowhere = |name: &String, protocol: Protocol| {
-        let mut pods = view.pods_in(namespace).filter(|pod| !pod.ended).filter(selected);
+        let mut pods = view
+            .pods_in(namespace)
+            .filter(|pod| !pod.ended)
+            .filter(selected);
         !pods.any(|pod| {
             let mut ports = pod.ports.iter();
             ports.any(|port| port.name == *name && port.protocol == protocol)

@@ -163,6 +163,7 @@ mod tests {
     fn a_manifest_is_shown_once_and_named_after_that() {
         let mut manifests = Manifests::default();
         let manifest = Manifest {
+            also: None,
             file: "allow.yaml".to_owned(),
             yaml: "kind: NetworkPolicy".to_owned(),
             command: Command::new("kubectl apply -f allow.yaml"),

@@ -49,7 +49,13 @@ impl Files {
     /// One file more, with these bytes.
     pub(super) fn and(mut self, text: impl AsRef<[u8]>) -> Self {
         let path = self.made.path().join(format!("{}", self.paths.len()));
-        fs::write(&path, text).unwrap();
+        let text = text.as_ref();
+        // YAML that would be taken for JSON.
+        let border: &[u8] = match text.starts_with(b"{a") {
+            true => b"---\n",
+            false => b"",
+        };
+        fs::write(&path, [border, text].concat()).unwrap();
         self.paths.push(path);
         self
     }

@@ -124,7 +124,11 @@ fn a_pod_that_labels_tell_apart_is_told_apart() {
     ]);
     let (text, tree) = only_manifest(&files, "--from blue/one --to blue/reply:8080");
     let with_it = files.and(&text);
-    assert_eq!(with_it.allowed("blue/one", "blue/reply:8080"), Some(true), "{tree}");
+    assert_eq!(
+        with_it.allowed("blue/one", "blue/reply:8080"),
+        Some(true),
+        "{tree}"
+    );
     assert_eq!(with_it.allowed("blue/two", "blue/reply:8080"), Some(false));
 }
 
@@ -152,7 +156,19 @@ fn a_pod_that_no_policy_isolates_stays_free() {
     assert_eq!(files.allowed("blue/ask", "blue/canary:80"), Some(true));
     let (text, tree) = only_manifest(&files, "--from blue/ask --to blue/stable:80");
     let after = files.and(&text);
-    assert_eq!(after.allowed("blue/ask", "blue/stable:80"), Some(true), "{tree}");
-    assert_eq!(after.allowed("blue/ask", "blue/canary:80"), Some(true), "{tree}");
-    assert_eq!(after.allowed("blue/reply", "blue/canary:80"), Some(true), "{tree}");
+    assert_eq!(
+        after.allowed("blue/ask", "blue/stable:80"),
+        Some(true),
+        "{tree}"
+    );
+    assert_eq!(
+        after.allowed("blue/ask", "blue/canary:80"),
+        Some(true),
+        "{tree}"
+    );
+    assert_eq!(
+        after.allowed("blue/reply", "blue/canary:80"),
+        Some(true),
+        "{tree}"
+    );
 }
