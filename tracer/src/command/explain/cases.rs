@@ -88,7 +88,7 @@ impl<'v> Way<'_, 'v> {
                 let masked = (!is_inside && !service.external_local && is_from_outside(self.src))
                     .then(|| (any_node(), masked_because(service)));
                 let targets = behind(self.view, service, &wanted, warnings)?;
-                Ok(self.through(service, *address, targets, None, masked))
+                Ok(self.through(service, *address, targets, None, masked.as_ref()))
             }
             Destination::NodePort {
                 service,
@@ -123,7 +123,13 @@ impl<'v> Way<'_, 'v> {
         let is_elsewhere = node_of(self.src).is_none_or(|own| Some(own) != entry);
         let before = is_elsewhere.then(|| (node.clone(), Some(node_port)));
         let masked = (!service.external_local).then(|| (node.clone(), masked_because(service)));
-        Ok(self.through(service, node.address, targets, before, masked))
+        Ok(self.through(
+            service,
+            node.address,
+            targets,
+            before.as_ref(),
+            masked.as_ref(),
+        ))
     }
 
     /// Through a Service to what stands behind it, or to the Service where that is not known.
@@ -132,8 +138,8 @@ impl<'v> Way<'_, 'v> {
         service: &'v Service,
         address: Option<std::net::IpAddr>,
         targets: Vec<Target<'v>>,
-        before: Option<Target<'v>>,
-        masked: Option<(Peer<'v>, String)>,
+        before: Option<&Target<'v>>,
+        masked: Option<&(Peer<'v>, String)>,
     ) -> Vec<Case<'v>> {
         if targets.is_empty() {
             let itself = Peer {
@@ -150,8 +156,8 @@ impl<'v> Way<'_, 'v> {
                 at.is_none() || at != its_node
             };
             Case {
-                before: before.clone(),
-                masked: masked.clone().filter(is_seen_so),
+                before: before.cloned(),
+                masked: masked.filter(|mask| is_seen_so(mask)).cloned(),
                 ..self.case(target)
             }
         };
