@@ -154,7 +154,7 @@ impl End {
         let sockets = match &resolved {
             Resolved::Members(members) => members.sockets.clone(),
             // What is sent to a pod that is gone is what such a trace is for.
-            _ => match self.name {
+            _ => match &self.name {
                 Endpoint::Pod { .. } => not_taken(cluster, |pod| pod.id == self.id, &self.sockets),
                 Endpoint::Workload { workload, .. } => {
                     let is_of_it = |pod: &Pod| pod.workload().as_ref() == Some(workload);
@@ -283,7 +283,7 @@ impl End {
     }
 
     fn no_such(&self, view: &View) -> String {
-        match self.name {
+        match &self.name {
             Endpoint::Workload { workload, .. } => no_such_workload(view, workload),
             _ => no_such(view, self.kind, &self.id),
         }
