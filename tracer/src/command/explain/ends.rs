@@ -138,7 +138,9 @@ pub(super) fn address(view: Option<&View>, end: &Endpoint) -> Result<IpAddr> {
         Destination::NodePort { node, .. } => node.addresses(),
     };
     let first: Option<&IpAddr> = addresses.first();
-    first.copied().with_context(|| format!("{end} has no address"))
+    first
+        .copied()
+        .with_context(|| format!("{end} has no address"))
 }
 
 fn unknown(view: &View, kind: Kind, id: &ObjectName) -> String {
