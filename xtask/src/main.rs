@@ -10,6 +10,7 @@ mod dist;
 mod executables;
 mod lab;
 mod lint;
+mod progress;
 mod run;
 mod scenarios;
 mod setup;

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 
 /// Lets cargo start what it has built as root; cargo itself stays an ordinary user's.
 const AS_ROOT: [&str; 2] = ["--config", r#"target.'cfg(all())'.runner = ["sudo", "-E"]"#];
@@ -34,6 +34,15 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
+    // `cargo run` describes xtask to xtask by these. Build scripts that watch them, such as ring's,
+    // would run again, and with them everything above would be built again.
+    for (name, _) in env::vars_os() {
+        let is_ours =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_ours) {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
@@ -76,23 +85,28 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end that a person may type into.
 pub(crate) fn run_interactive(command: &mut Command) -> Result<()> {
-    let shown = show(command);
-    let status = match command.status() {
-        Ok(status) => status,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let program = command.get_program().to_string_lossy().into_owned();
-            bail!("`{program}` is not installed or not in PATH (needed for `{shown}`)")
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot run `{shown}`")),
-    };
+    let status = command
+        .status()
+        .map_err(|error| cannot_start(command, error))?;
     if !status.success() {
-        bail!("`{shown}` failed ({status})");
+        bail!("`{}` failed ({status})", show(command));
     }
     Ok(())
 }
 
+/// Why a command did not start.
+pub(crate) fn cannot_start(command: &Command, error: io::Error) -> Error {
+    let shown = show(command);
+    if error.kind() == io::ErrorKind::NotFound {
+        let program = command.get_program().to_string_lossy();
+        anyhow!("`{program}` is not installed or not in PATH (needed for `{shown}`)")
+    } else {
+        Error::new(error).context(format!("cannot run `{shown}`"))
+    }
+}
+
 /// A command as one would type it, the program without its directory.
-fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());
     [program]

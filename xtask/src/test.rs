@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::Command};
 
 use anyhow::Result;
 
-use crate::{run, setup};
+use crate::{progress, run, setup};
 
 /// What every step selects. Cargo unites the features that the selected crates want of their
 /// dependencies: another selection would compile most of them again.
@@ -24,12 +24,9 @@ const UNITS_THAT_NEED_ROOT: [&str; 4] = ["--lib", "--", "--ignored", "--test-thr
 pub(crate) fn test(args: &[OsString]) -> Result<()> {
     setup::setup()?.require_tools()?;
     // The one build: the tests, and the program that the scenarios run.
-    run::run(
-        run::cargo()
-            .arg("build")
-            .args(WORKSPACE)
-            .arg("--all-targets"),
-    )?;
+    let mut build = run::cargo();
+    build.arg("build").args(WORKSPACE).arg("--all-targets");
+    progress::cargo("building whydrop and its tests", build)?;
 
     let whole = args.is_empty() || args == ["--no-fail-fast"];
     // What needs no root runs without it, and first: it is the quicker half.

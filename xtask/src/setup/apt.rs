@@ -1,18 +1,18 @@
 //! Installing packages of a Debian-like distribution.
 
-use std::{
-    process::{Command, Stdio},
-    sync::Once,
-};
+use std::{process::Command, sync::Once};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::step;
-use crate::run;
+use crate::{
+    progress::{self, Lines},
+    run,
+};
 
 /// Installs those of the packages that the distribution has.
 ///
-/// Never removes a package for it: on somebody's own machine that could be their compiler.
+/// Never removes a package to do so: on a developer's machine that could be the compiler.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     if run::find("apt-get").is_none() {
         bail!(
@@ -36,31 +36,14 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         ));
     }
     if known.is_empty() {
-        bail!("none of the packages is to be had here");
+        bail!("none of these packages is available here");
     }
     step(&format!("installing packages: {}", list(&known)));
     let mut apt = apt_get()?;
-    apt.args([
-        "install",
-        "-y",
-        "-qq",
-        "--no-install-recommends",
-        "--no-remove",
-    ])
-    .args(known);
+    apt.args(["install", "-y", "--no-install-recommends", "--no-remove"]);
+    apt.args(known);
     // Its hundreds of lines are worth reading only when it fails.
-    let output = apt
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run apt-get")?;
-    if !output.status.success() {
-        bail!(
-            "apt-get install failed:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(())
+    progress::run("setup: installing packages", apt, Lines::ShowOnFailure)
 }
 
 /// A fresh machine has no package lists, or has lists of packages that are gone.
@@ -68,10 +51,14 @@ pub(super) fn update_once() {
     static UPDATED: Once = Once::new();
     UPDATED.call_once(|| {
         step("fetching the package lists");
-        let updated = apt_get().and_then(|mut apt| run::run(apt.args(["update", "-qq"])));
+        let updated = apt_get().and_then(|mut apt| {
+            apt.arg("update");
+            let task = "setup: fetching the package lists";
+            progress::run(task, apt, Lines::ShowOnFailure)
+        });
         // One unreachable source fails the whole update, and need not be the one that matters.
         if let Err(error) = updated {
-            step(&format!("{error:#}; going on with the lists there are"));
+            step(&format!("{error:#}; continuing with the existing lists"));
         }
     });
 }

@@ -5,10 +5,13 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::{apt, step};
-use crate::run;
+use crate::{
+    progress::{self, Lines},
+    run,
+};
 
 /// A rustc beside rustup's, and its `core` for BPF.
-const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+pub(super) const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 
 /// How long rustup may take: where its server is filtered, it would wait for minutes.
 const RUSTUP_PATIENCE: &str = "120";
@@ -47,5 +50,6 @@ fn from_rustup() -> Result<()> {
     step("asking rustup for rust-src, to build core from");
     let mut rustup = Command::new("timeout");
     rustup.current_dir(run::workspace()).arg(RUSTUP_PATIENCE);
-    run::run(rustup.args(["rustup", "component", "add", "rust-src"]))
+    rustup.args(["rustup", "component", "add", "rust-src"]);
+    progress::run("setup: fetching rust-src", rustup, Lines::Show)
 }

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use self::tools::Tool;
-use crate::bpf::{self, Missing, Toolchain};
+use crate::{
+    bpf::{self, Missing, Toolchain},
+    run,
+};
 
 /// What there is after the set-up.
 pub(crate) struct Setup {
@@ -54,21 +57,43 @@ pub(crate) fn setup_and_report() -> Result<()> {
     Ok(())
 }
 
-/// Installs what is missing. Fails if whydrop cannot be built afterwards; missing tools of the
-/// labs are the caller's to judge.
+/// Installs everything that the tests need. Fails if whydrop cannot be built afterwards; missing
+/// tools of the labs are the caller's to judge.
 pub(crate) fn setup() -> Result<Setup> {
-    let mut missing_tools = install_tools(
-        "the labs, which the tests and the demo run in,",
-        &tools::TOOLS,
-    );
-    missing_tools.extend(install_tools(
-        "the labs with a container runtime",
-        &tools::RUNTIME_TOOLS,
-    ));
-    let toolchain = install_toolchain()?;
+    prepare(&[&tools::LAB_TOOLS, &tools::RUNTIME_TOOLS])
+}
+
+/// Installs what building whydrop and running it in a lab need, and nothing else.
+pub(crate) fn setup_for_labs() -> Result<Setup> {
+    prepare(&[&tools::LAB_TOOLS])
+}
+
+fn prepare(groups: &[&'static [Tool]]) -> Result<Setup> {
+    let missing_tools = || groups.iter().flat_map(|tools| tools::missing(tools));
+    let missing: Vec<_> = missing_tools().collect();
+    let mut packages = tools::packages(&missing);
+    if !missing.is_empty() {
+        step("the labs need these programs:");
+        eprintln!("{}", tools::list(&missing));
+    }
+    let rustc = active_rustc();
+    let toolchain = bpf::choose(&rustc);
+    // In one installation: each of them ends with half a minute of other packages' triggers.
+    if run::is_root() && matches!(toolchain, Err(Missing::Core)) {
+        packages.extend(core::PACKAGES);
+    }
+    if !packages.is_empty()
+        && let Err(error) = apt::install(&packages)
+    {
+        step(&format!("{error:#}"));
+    }
+    let toolchain = match toolchain {
+        Ok(toolchain) => toolchain,
+        Err(_) => install_toolchain(&rustc)?,
+    };
     Ok(Setup {
         toolchain,
-        missing_tools,
+        missing_tools: missing_tools().collect(),
     })
 }
 
@@ -122,25 +147,24 @@ fn install_tools(who: &str, tools: &'static [Tool]) -> Vec<&'static Tool> {
     tools::missing(tools)
 }
 
-fn install_toolchain() -> Result<Toolchain> {
-    let rustc = active_rustc();
-    let mut missing = match bpf::choose(&rustc) {
+fn install_toolchain(rustc: &Path) -> Result<Toolchain> {
+    let mut missing = match bpf::choose(rustc) {
         Ok(toolchain) => return Ok(toolchain),
         Err(missing) => missing,
     };
     if matches!(missing, Missing::Core) {
         step(&missing.to_string());
         core::install().context(missing.to_string())?;
-        missing = match bpf::choose(&rustc) {
+        missing = match bpf::choose(rustc) {
             Ok(toolchain) => return Ok(toolchain),
             Err(missing) => missing,
         };
     }
     if matches!(missing, Missing::Linker | Missing::Match(_)) {
         step(&missing.to_string());
-        linker::install(&rustc)?;
+        linker::install(rustc)?;
     }
-    match bpf::choose(&rustc) {
+    match bpf::choose(rustc) {
         Ok(toolchain) => Ok(toolchain),
         Err(missing) => bail!("the set-up ran, and still: {missing}"),
     }

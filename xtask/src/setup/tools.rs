@@ -17,7 +17,7 @@ const fn tool(program: &'static str, package: &'static str, purpose: &'static st
     }
 }
 
-pub(super) const TOOLS: [Tool; 15] = [
+pub(super) const LAB_TOOLS: [Tool; 15] = [
     tool("ip", "iproute2", "network namespaces, links, routes"),
     tool("tc", "iproute2", "queues and packet filters"),
     tool("bridge", "iproute2", "forwarding entries"),
@@ -94,7 +94,7 @@ pub(super) const BENCH_TOOLS: [Tool; 1] = [tool(
 
 /// The programs of the labs.
 pub(super) fn of_labs() -> impl Iterator<Item = &'static str> {
-    TOOLS.iter().map(|tool| tool.program)
+    LAB_TOOLS.iter().map(|tool| tool.program)
 }
 
 /// Those of the tools that are not here.

@@ -1,8 +1,8 @@
-//! The demo: whydrop runs in a lab, as a user would run it, while one connection after the other
-//! is broken before its eyes.
+//! The demo: whydrop runs in a lab, as a user would run it, while one connection after another is
+//! broken.
 //!
-//! Each story waits until whydrop has told its end and given the right verdict; one for which that
-//! does not come is a failure.
+//! Each story waits for whydrop's record of it with the right verdict; a story without one is a
+//! failure.
 
 mod screen;
 mod stage;
@@ -15,23 +15,25 @@ use screen::{Screen, Shown};
 use stage::Stage;
 
 fn main() -> Result<()> {
-    // Before anything is built, so that Ctrl-C leaves nothing behind.
+    // Before the labs are built, so that Ctrl-C leaves nothing behind.
     let mut screen = Screen::new()?;
     let stage = Stage::build()?;
     let played = play(&mut screen, &stage);
-    // whydrop ends before what it watches goes.
+    // whydrop ends before the namespaces that it watches do.
     let finished = screen.finish();
     played.and(finished)
 }
 
-/// Tells the stories, until the last or until the user has had enough.
+/// Plays the stories, until the last one or until the user interrupts.
 fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
     let cluster = stage.cluster()?.display().to_string();
     let mut arguments = ["--all", "--no-kube", "--cluster", &cluster]
         .map(str::to_owned)
         .to_vec();
     arguments.extend(watching(&stage.namespaces()));
-    screen.headline("A node with three pods and its cluster's objects, a host outside, and two nodes with VXLAN");
+    screen.headline(
+        "The lab: a node with three pods, a host outside, and two nodes with VXLAN between them",
+    );
     if let Shown::Interrupted = screen.start(&arguments)? {
         return Ok(());
     }
@@ -41,20 +43,20 @@ fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
     for (number, story) in stories.iter().enumerate() {
         let (number, all) = (number + 1, stories.len());
         screen.headline(&format!("{number}/{all} · {}", story.headline));
-        let broken = (story.tell)(stage)?;
+        let broken = (story.play)(stage)?;
         let source = broken.source.to_string();
-        match screen.wait_for(&[&source, broken.told, story.verdict])? {
+        match screen.wait_for(&[&source, broken.marker, story.verdict])? {
             Shown::Yes => {}
             Shown::No => {
                 missing += 1;
-                screen.headline(&format!("… and whydrop did not judge {source}"));
+                screen.headline(&format!("no such verdict on {source}"));
             }
             Shown::Interrupted => return Ok(()),
         }
     }
     ensure!(
         missing == 0,
-        "{missing} of {} stories were not told as they should be",
+        "{missing} of {} stories did not get the expected verdict",
         stories.len()
     );
     screen.headline("Ctrl-C");

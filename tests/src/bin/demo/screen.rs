@@ -21,7 +21,7 @@ use nix::{
 };
 use whydrop_tests::{DEADLINE, binary, on_interrupt};
 
-/// How long whydrop must have said nothing for its last record to be complete. A record has
+/// How long whydrop must have printed nothing for its last record to be complete: a record has
 /// several lines, and nothing marks the last one.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -31,21 +31,21 @@ enum Event {
     Line(String),
     /// whydrop has closed its end.
     End,
-    /// The user has had enough.
+    /// The user interrupted.
     Interrupted,
 }
 
-/// Whether a drop was shown.
+/// Whether a record was shown.
 pub(crate) enum Shown {
     /// It was.
     Yes,
     /// Not within the time.
     No,
-    /// The user has had enough.
+    /// The user interrupted.
     Interrupted,
 }
 
-/// Passes on what whydrop writes, and knows what that was.
+/// Passes on what whydrop prints, and searches it.
 pub(crate) struct Screen {
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -77,7 +77,7 @@ impl Screen {
         }
     }
 
-    /// Starts whydrop with the screen for a terminal, if it is one, and waits until it watches.
+    /// Starts whydrop, on a terminal if the screen is one, and waits until it is tracing.
     pub(crate) fn start(&mut self, arguments: &[String]) -> Result<Shown> {
         let (ours, theirs) = if io::stdout().is_terminal() {
             let pty = openpty(&window_size()?, None)?;
@@ -91,7 +91,7 @@ impl Screen {
             .stdin(Stdio::null())
             .stdout(theirs.try_clone()?)
             .stderr(theirs)
-            // Ctrl-C is ours to pass on, when the summary's time has come.
+            // Ctrl-C is passed on when it is time for the summary.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", binary().display()))?;
@@ -99,7 +99,7 @@ impl Screen {
         let sender = self.sender.clone();
         thread::spawn(move || pass_on(ours, &sender));
         let shown = self.wait_for(&[])?;
-        ensure!(!matches!(shown, Shown::No), "whydrop says nothing");
+        ensure!(!matches!(shown, Shown::No), "whydrop printed nothing");
         Ok(shown)
     }
 
@@ -137,7 +137,7 @@ impl Screen {
         }
     }
 
-    /// Ends whydrop as Ctrl-C does, and shows its last words.
+    /// Ends whydrop as Ctrl-C does, and shows its summary.
     pub(crate) fn finish(mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
@@ -145,7 +145,7 @@ impl Screen {
         kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
         while !matches!(self.events.recv_timeout(DEADLINE), Ok(Event::End) | Err(_)) {}
         let status = child.wait()?;
-        // Before it watches, Ctrl-C ends it without a summary.
+        // Before it is tracing, Ctrl-C ends it without a summary.
         let interrupted = status.signal() == Some(libc::SIGINT);
         ensure!(
             status.success() || interrupted,
@@ -173,7 +173,7 @@ fn pass_on(from: OwnedFd, sender: &Sender<Event>) {
     // A pty's master fails with EIO when the last slave is closed.
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let mut stdout = io::stdout().lock();
-        // A terminal that is gone does not keep the demo from cleaning up.
+        // The demo cleans up even if the terminal is gone.
         let _ = stdout.write_all(&buffer[..count]);
         let _ = stdout.flush();
         drop(stdout);

@@ -22,16 +22,16 @@ pub(crate) struct Story {
     /// The point that the verdict must name.
     pub(crate) verdict: &'static str,
     /// Makes it happen.
-    pub(crate) tell: fn(&Stage) -> Result<Broken>,
+    pub(crate) play: fn(&Stage) -> Result<Broken>,
 }
 
-/// A conversation that cannot succeed.
+/// A connection that cannot succeed.
 pub(crate) struct Broken {
-    /// Where it comes from: whydrop's record of it must contain that.
+    /// Its source, which whydrop's record of it must contain.
     pub(crate) source: SocketAddr,
-    /// What only the record of its end contains.
-    pub(crate) told: &'static str,
-    /// What has to live until the drop has shown.
+    /// Text that only the final record of it contains.
+    pub(crate) marker: &'static str,
+    /// What has to live until the drop has been shown.
     _held: Box<dyn Any>,
 }
 
@@ -40,7 +40,7 @@ impl Broken {
         let attempt = TcpAttempt::start(from, None, to)?;
         Ok(Self {
             source: attempt.flow().src,
-            told: "✗",
+            marker: "✗",
             _held: Box::new(attempt),
         })
     }
@@ -51,38 +51,38 @@ impl Broken {
         client.send(bytes)?;
         Ok(Self {
             source: client.flow().src,
-            told: "udp",
+            marker: "udp",
             _held: Box::new(client),
         })
     }
 
-    /// Something else has to live as long.
+    /// Keeps something else alive as long.
     fn holding(self, more: impl Any) -> Self {
         Self {
             source: self.source,
-            told: self.told,
+            marker: self.marker,
             _held: Box::new((self._held, more)),
         }
     }
 }
 
-/// All of them, in the order in which they are told. Each has a port of its own, so that what one
-/// leaves behind does not spoil the next.
+/// All of them, in the order in which they are played. Each has its own port, so that leftovers of
+/// one do not affect the next.
 pub(crate) fn all() -> Vec<Story> {
     vec![
         Story {
             headline: "a firewall drops the SYN in FORWARD",
             verdict: "firewall",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 nft(&lab.node, Chain::inet("forward"), "tcp dport 8001 drop")?;
                 Broken::tcp(&lab.outside, lab.pod_a.socket(Family::V4, 8001))
             },
         },
         Story {
-            headline: "a rule in INPUT rejects the connection, and says so",
+            headline: "a rule in INPUT rejects the connection",
             verdict: "firewall",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 let input = Iptables {
                     table: "filter",
@@ -96,9 +96,9 @@ pub(crate) fn all() -> Vec<Story> {
         Story {
             headline: "a Service selects app=carts, and the pod has app=cart",
             verdict: "endpoint",
-            tell: |stage| {
+            play: |stage| {
                 let (node, outside) = (&stage.node.node, &stage.node.outside);
-                // Where the node sends what no rule of kube-proxy's knows.
+                // The route for what no kube-proxy rule matches.
                 let uplink = outside.address(Family::V4);
                 node.run(&format!("ip route add {} via {uplink}", stage.cart))?;
                 refuse_service(node, "shop/cart", stage.cart)?;
@@ -106,17 +106,17 @@ pub(crate) fn all() -> Vec<Story> {
             },
         },
         Story {
-            headline: "a NetworkPolicy admits one app, and another one asks",
+            headline: "a NetworkPolicy admits one app, and another one connects",
             verdict: "policy",
-            tell: |stage| {
+            play: |stage| {
                 enforce(&stage.node.node, NODE, &stage.objects)?;
                 Broken::tcp(&stage.node.pod_b, stage.pay.socket(Family::V4, 8004))
             },
         },
         Story {
-            headline: "an XDP program on the uplink drops what comes in, over IPv6",
+            headline: "an XDP program on the uplink drops incoming IPv6 packets",
             verdict: "firewall",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 let program =
                     XdpDrop::attach(&lab.node, "eth0", XdpMode::Native, Family::V6, 8005)?;
@@ -127,7 +127,7 @@ pub(crate) fn all() -> Vec<Story> {
         Story {
             headline: "nothing listens on the port",
             verdict: "socket",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 Broken::tcp(&lab.outside, lab.pod_b.socket(Family::V4, 8006))
             },
@@ -135,7 +135,7 @@ pub(crate) fn all() -> Vec<Story> {
         Story {
             headline: "the node has a blackhole route",
             verdict: "route",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 let nowhere: IpAddr = lab.cluster_ip(Family::V4);
                 lab.node.run(&format!("ip route add blackhole {nowhere}"))?;
@@ -143,20 +143,20 @@ pub(crate) fn all() -> Vec<Story> {
             },
         },
         Story {
-            headline: "the pod's end of the veth takes smaller packets than the node's",
+            headline: "the pod's end of a veth has a smaller MTU than the node's",
             verdict: "mtu",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
                 lab.pod_a.run("ip link set dev eth0 mtu 1300")?;
                 Broken::udp(&lab.outside, lab.pod_a.socket(Family::V4, 8008), 1400)
             },
         },
         Story {
-            headline: "the pod is gone, and its address answers no ARP",
+            headline: "the pod is gone: its address does not answer ARP",
             verdict: "endpoint",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.node;
-                // One question instead of three, a second apart.
+                // One ARP probe instead of three, which are a second apart.
                 lab.node.sysctl("ipv4/neigh/cni0/mcast_solicit", "1")?;
                 lab.pod_b.run("ip address flush dev eth0")?;
                 lab.node.run("ip neighbour flush dev cni0")?;
@@ -164,9 +164,9 @@ pub(crate) fn all() -> Vec<Story> {
             },
         },
         Story {
-            headline: "the nodes disagree about the number of the VXLAN network",
+            headline: "the two nodes use different VXLAN network identifiers",
             verdict: "overlay",
-            tell: |stage| {
+            play: |stage| {
                 let lab = &stage.overlay;
                 lab.overlay(1, 11)?;
                 let [first, second] = &lab.nodes;
