@@ -9,6 +9,9 @@ use super::{
     nft_rule, nft_text, nft_value,
 };
 
+/// An element that lives shorter than this may have gone before the set was read, in seconds.
+const SHORT: u64 = 10;
+
 /// The tables in nft's JSON. What is not understood becomes a condition that may hold or not.
 ///
 /// # Errors
@@ -20,14 +23,45 @@ pub fn parse(json: &str) -> Result<Vec<Table>> {
         .as_array()
         .context("nft's output has no list of objects")?;
     let mut tables = Vec::new();
-    for object in objects {
-        let Some((kind, object)) = object.as_object().and_then(|object| object.iter().next())
-        else {
-            continue;
-        };
+    let of_kind = |object| Value::as_object(object)?.iter().next();
+    for (kind, object) in objects.iter().filter_map(of_kind) {
         add(&mut tables, kind, object);
     }
+    for (_, rule) in objects.iter().filter_map(of_kind) {
+        note_filled(&mut tables, rule);
+    }
     Ok(tables)
+}
+
+/// Notes what a rule puts into sets or takes out of them: what is there now may not have been there
+/// at the drop, and the other way round.
+fn note_filled(tables: &mut [Table], rule: &Value) -> Option<()> {
+    for statement in rule["expr"].as_array()? {
+        let change = &statement["set"];
+        let Some(name) = change["set"].as_str() else {
+            continue;
+        };
+        let set = table_of(tables, rule)?
+            .sets
+            .get_mut(name.trim_start_matches('@'))?;
+        let timeout = change["elem"]["elem"]["timeout"].as_u64();
+        set.loses |= change["op"] == "delete" || timeout.is_some_and(|timeout| timeout < SHORT);
+        for element in &mut set.elements {
+            if element.since == Since::Forever {
+                element.since = Since::Unknown;
+            }
+        }
+    }
+    None
+}
+
+/// The table that an object is in.
+fn table_of<'t>(tables: &'t mut [Table], object: &Value) -> Option<&'t mut Table> {
+    let family = Family::from_name(object["family"].as_str()?)?;
+    let name = object["table"].as_str()?;
+    tables
+        .iter_mut()
+        .find(|candidate| candidate.family == family && candidate.name == name)
 }
 
 fn add(tables: &mut Vec<Table>, kind: &str, object: &Value) -> Option<()> {
@@ -37,10 +71,7 @@ fn add(tables: &mut Vec<Table>, kind: &str, object: &Value) -> Option<()> {
         tables.push(Table::new(Backend::Nft, family, name?));
         return None;
     }
-    let table = object["table"].as_str()?;
-    let table = tables
-        .iter_mut()
-        .find(|candidate| candidate.family == family && candidate.name == table)?;
+    let table = table_of(tables, object)?;
     match kind {
         "chain" => {
             table.add(Chain {
@@ -129,14 +160,6 @@ fn strings(values: &[Value]) -> Vec<String> {
 }
 
 fn set(set: &Value) -> Set {
-    /// An element that lives shorter than this may have gone before the set was read, in seconds.
-    const SHORT: u64 = 10;
-    let has_flag = |flag: &str| {
-        set["flags"] == flag
-            || set["flags"]
-                .as_array()
-                .is_some_and(|f| f.iter().any(|f| f == flag))
-    };
     let timeout = set["timeout"].as_u64();
     let mut elements = nft_value::elements(&set["elem"]);
     // An element without a time of its own has the set's.
@@ -153,7 +176,7 @@ fn set(set: &Value) -> Set {
     }
     Set {
         elements,
-        loses: has_flag("dynamic") || timeout.is_some_and(|timeout| timeout < SHORT),
+        loses: timeout.is_some_and(|timeout| timeout < SHORT),
     }
 }
 
