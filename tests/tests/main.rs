@@ -34,6 +34,7 @@ mod nat;
 mod netfilter;
 mod output_ends;
 mod policy_causes;
+mod rulesets;
 mod silence;
 mod size;
 mod tls;

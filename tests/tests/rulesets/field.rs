@@ -1,0 +1,277 @@
+//! The stage of rulesets from the field: a node between a client and a server, with the rules of
+//! `tracer/testdata/ruleset/cases`.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, SocketAddr, SocketAddrV4},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{Report, Stage},
+    judged::paste,
+    lab::Namespace,
+    record::Verdict,
+    traffic::{Outcome, TcpAttempt, UdpClient},
+};
+
+const CLIENT: &str = "10.30.1.2";
+const SERVER: &str = "10.30.2.2";
+
+/// What loads a source file.
+const LOADERS: [(&str, &str); 3] = [
+    ("sets", "ipset restore"),
+    ("nft", "nft -f -"),
+    ("rules", "iptables-nft-restore -c"),
+];
+
+/// `client` 10.30.1.2 – 10.30.1.1 `node` 10.30.2.1 – 10.30.2.2 `server`.
+pub(super) struct Field {
+    stage: Stage,
+}
+
+impl Field {
+    /// The node's interfaces are `va` and `vb`.
+    pub(super) fn of(case: &str) -> Result<Self> {
+        Self::with_links(case, "va", "vb")
+    }
+
+    /// The node's interfaces have these names.
+    pub(super) fn with_links(case: &str, va: &str, vb: &str) -> Result<Self> {
+        let stage = Stage::new(["client", "node", "server"])?;
+        stage.veth(("client", "eth0"), ("node", va))?;
+        stage.veth(("server", "eth0"), ("node", vb))?;
+        stage.ip(
+            "node",
+            &format!("addr add 10.30.1.1/24 dev {va}; addr add 10.30.2.1/24 dev {vb}"),
+        )?;
+        stage.ip(
+            "client",
+            "addr add 10.30.1.2/24 dev eth0; route add default via 10.30.1.1",
+        )?;
+        stage.ip(
+            "server",
+            "addr add 10.30.2.2/24 dev eth0; route add default via 10.30.2.1",
+        )?;
+        stage.sysctl("node", "net.ipv4.ip_forward=1")?;
+        let field = Self { stage };
+        field.load(case)?;
+        Ok(field)
+    }
+
+    /// The rules of a case, in the node.
+    pub(super) fn load(&self, case: &str) -> Result<()> {
+        for (kind, loader) in LOADERS {
+            let source = source(case, kind);
+            if source.exists() {
+                let script = format!("{loader} < {}", source.display());
+                self.stage.exec("node", &script)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// A server that answers at this address and port: of the server, or of the node.
+    pub(super) fn serve(&self, address: &str) -> Result<()> {
+        self.stage.serve(server_of(address), address)
+    }
+
+    /// A connection is tried, until a packet is dropped.
+    pub(super) fn dropped<'a>(&'a self, role: &'a str, to: &str) -> Result<Fallen<'a>> {
+        self.dropped_from(role, None, to)
+    }
+
+    /// The same from this address.
+    pub(super) fn dropped_from<'a>(
+        &'a self,
+        role: &'a str,
+        source: Option<&str>,
+        to: &str,
+    ) -> Result<Fallen<'a>> {
+        let source: Option<IpAddr> = source.map(str::parse).transpose()?;
+        let address: SocketAddr = to.parse().with_context(|| to.to_owned())?;
+        let start = move || TcpAttempt::start(self.stage.namespace(role), source, address);
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            let _waits = start()?;
+            watch.until_drop()
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: Box::new(move || {
+                let outcome = start()?.outcome(Duration::from_millis(1500))?;
+                Ok(matches!(outcome, Outcome::Connected(_)))
+            }),
+        })
+    }
+
+    /// A datagram is sent to an echo server there, until a packet is dropped.
+    pub(super) fn dropped_datagram(&self, role: &str, to: &str) -> Result<Fallen<'_>> {
+        let address: SocketAddr = to.parse().with_context(|| to.to_owned())?;
+        self.stage.serve_udp(server_of(to), to)?;
+        let client = UdpClient::connect(self.stage.namespace(role), None, address)?;
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            client.send(100)?;
+            watch.until_drop()
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: Box::new(move || {
+                client.send(100)?;
+                Ok(client.answered(Duration::from_millis(1500))?)
+            }),
+        })
+    }
+
+    /// The client answers a question that nobody asked, with SYN and ACK.
+    pub(super) fn dropped_answer(&self, to: &str) -> Result<Fallen<'_>> {
+        let to: SocketAddrV4 = to.parse().with_context(|| to.to_owned())?;
+        let from = SocketAddrV4::new(CLIENT.parse()?, 40000);
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            syn_ack(self.stage.namespace("client"), from, to)?;
+            watch.until_drop()
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: Box::new(|| Ok(false)),
+        })
+    }
+
+    /// Whether a connection comes about, or is refused for want of a listener.
+    fn connects(&self, role: &str, to: SocketAddr) -> Result<bool> {
+        let attempt = TcpAttempt::start(self.stage.namespace(role), None, to)?;
+        let outcome = attempt.outcome(Duration::from_millis(1500))?;
+        Ok(matches!(outcome, Outcome::Connected(_)))
+    }
+
+    /// The rules as they are, without what differs from one reading to the next.
+    fn rules(&self) -> Result<String> {
+        let text = self.stage.exec("node", "nft -n list ruleset")?;
+        let words = text.split_whitespace();
+        let mut skip = 0;
+        let mut kept = Vec::new();
+        for word in words {
+            if skip > 0 {
+                skip -= 1;
+            } else if matches!(word, "packets" | "bytes" | "expires") {
+                skip = 1;
+            } else {
+                kept.push(word);
+            }
+        }
+        Ok(kept.join(" "))
+    }
+}
+
+/// A packet that was dropped.
+pub(super) struct Fallen<'a> {
+    field: &'a Field,
+    report: Report,
+    /// Whether another one like it passes.
+    passes: Box<dyn Fn() -> Result<bool> + 'a>,
+}
+
+impl Fallen<'_> {
+    /// Every drop has a verdict that says this.
+    pub(super) fn is(self, expected: &ExpectedVerdict) -> Result<Self> {
+        for verdict in self.verdicts() {
+            if let Some(wrong) = expected.mismatch(verdict) {
+                anyhow::bail!("{wrong}, in\n{}", self.report);
+            }
+        }
+        Ok(self)
+    }
+
+    fn verdicts(&self) -> Vec<&Verdict> {
+        let drops = self.report.trace().drops();
+        drops.map(|drop| &drop.verdict).collect()
+    }
+
+    /// Everything that is proposed lets the connection pass, opens nothing that `closed` names, and
+    /// is taken back without a trace.
+    pub(super) fn is_mended(self, closed: &[&str]) -> Result<()> {
+        let before = self.field.rules()?;
+        let verdicts = self.verdicts();
+        let mut undos = Vec::new();
+        let lines: BTreeSet<_> = verdicts.iter().flat_map(|verdict| &verdict.fix).collect();
+        ensure!(!lines.is_empty(), "no fix in\n{}", self.report);
+        for line in lines {
+            let (apply, undo) = line.split_once(" (undo: ").with_context(|| line.clone())?;
+            paste(apply)?;
+            undos.push(undo.strip_suffix(')').context("an undo to its end")?);
+        }
+        ensure!((self.passes)()?, "it does not help, in\n{}", self.report);
+        for address in closed {
+            ensure!(
+                !self.field.connects("client", address.parse()?)?,
+                "it opens {address}, in\n{}",
+                self.report
+            );
+        }
+        for undo in undos {
+            paste(undo)?;
+        }
+        let after = self.field.rules()?;
+        ensure!(before == after, "undone, {before}\nis {after}");
+        Ok(())
+    }
+
+    /// No command is proposed.
+    pub(super) fn has_no_command(self) -> Result<()> {
+        let verdicts = self.verdicts();
+        let mut fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
+        let command = fixes.find(|fix| fix.starts_with("ip netns exec") || fix.contains("(undo:"));
+        ensure!(command.is_none(), "{command:?}, in\n{}", self.report);
+        Ok(())
+    }
+}
+
+fn server_of(address: &str) -> &'static str {
+    if address.starts_with(SERVER) {
+        "server"
+    } else {
+        "node"
+    }
+}
+
+/// Sends a segment by hand: SYN and ACK, without a payload.
+fn syn_ack(namespace: &Namespace, from: SocketAddrV4, to: SocketAddrV4) -> Result<()> {
+    let mut segment = [0; 20];
+    segment[..2].copy_from_slice(&from.port().to_be_bytes());
+    segment[2..4].copy_from_slice(&to.port().to_be_bytes());
+    segment[4..8].copy_from_slice(&7_u32.to_be_bytes());
+    segment[8..12].copy_from_slice(&8_u32.to_be_bytes());
+    segment[12..16].copy_from_slice(&[0x50, 0x12, 0xff, 0xff]);
+    let pseudo = [from.ip().octets(), to.ip().octets(), [0, 6, 0, 20]].concat();
+    let words = pseudo.chunks(2).chain(segment.chunks(2));
+    let sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    segment[16..18].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    let socket = namespace.enter(|| -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddrV4::new(*from.ip(), 0).into())?;
+        Ok(socket)
+    })?;
+    socket.send_to(&segment, &to.into())?;
+    Ok(())
+}
+
+fn source(case: &str, kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tracer/testdata/ruleset/cases")
+        .join(format!("{case}.{kind}"))
+}
