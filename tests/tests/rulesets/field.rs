@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{Report, Stage},
-    judged::paste,
     lab::Namespace,
+    offer::paste,
     record::Verdict,
     traffic::{Outcome, TcpAttempt, UdpClient},
 };
