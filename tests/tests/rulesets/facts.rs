@@ -12,7 +12,7 @@ fn map_of_states_and_a_new_connection() -> Result<()> {
     field
         .dropped("client", "10.30.1.1:8080")?
         .is(&firewall().why("drop policy of chain incoming"))?
-        .is_mended(&["10.30.1.1:8081"])
+        .mends(&["10.30.1.1:8081"])
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn map_of_states_and_a_packet_of_no_connection() -> Result<()> {
         field
             .dropped_answer("10.30.1.1:8080")?
             .is(&conntrack)?
-            .has_no_command()?;
+            .offers_no_command()?;
     }
     Ok(())
 }
@@ -37,7 +37,7 @@ fn map_of_marks() -> Result<()> {
     field
         .dropped("client", "10.30.2.2:80")?
         .is(&firewall().why("chain guests"))?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn bare_port_in_an_ipset() -> Result<()> {
     field
         .dropped_datagram("client", "10.30.1.1:30123")?
         .is(&firewall().why("rule 1 of chain INPUT"))?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn interface_on_the_other_side() -> Result<()> {
         field
             .dropped(role, "10.30.2.2:80")?
             .is(&firewall().why(chain))?
-            .is_mended(&[])?;
+            .mends(&[])?;
     }
     Ok(())
 }
@@ -75,13 +75,13 @@ fn type_of_the_destination() -> Result<()> {
     field
         .dropped("client", "10.30.1.1:8080")?
         .is(&firewall().why("drop policy of chain INPUT"))?
-        .is_mended(&["10.30.1.1:8081"])?;
+        .mends(&["10.30.1.1:8081"])?;
     let field = Field::of("7b")?;
     field.serve("10.30.1.1:80")?;
     field
         .dropped("client", "10.30.1.1:80")?
         .is(&firewall().why("`tcp dport 80 drop`"))?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn header_fields() -> Result<()> {
         field
             .dropped("client", "10.30.2.2:80")?
             .is(&firewall().why("`tcp dport 80 drop`"))?
-            .is_mended(&[])?;
+            .mends(&[])?;
     }
     let field = Field::of("header-matches")?;
     field.serve("10.30.2.2:81")?;
     field
         .dropped("client", "10.30.2.2:81")?
         .is(&firewall().why("--dport 81"))?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn exceptions_and_lists_of_ipsets() -> Result<()> {
     field
         .dropped("client", "10.30.2.2:80")?
         .is(&firewall().why("rule 2 of chain FORWARD"))?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Fallen<'_> {
 
     /// Everything that is proposed lets the connection pass, opens nothing that `closed` names, and
     /// is taken back without a trace.
-    pub(super) fn is_mended(self, closed: &[&str]) -> Result<()> {
+    pub(super) fn mends(self, closed: &[&str]) -> Result<()> {
         let before = self.field.rules()?;
         let verdicts = self.verdicts();
         let mut undos = Vec::new();
@@ -228,7 +228,7 @@ impl Fallen<'_> {
     }
 
     /// No command is proposed.
-    pub(super) fn has_no_command(self) -> Result<()> {
+    pub(super) fn offers_no_command(self) -> Result<()> {
         let verdicts = self.verdicts();
         let mut fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
         let command = fixes.find(|fix| fix.starts_with("ip netns exec") || fix.contains("(undo:"));

@@ -13,7 +13,7 @@ fn own_connection_translated_in_output() -> Result<()> {
     field
         .dropped("node", "10.30.50.1:443")?
         .is(&late)?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn answer_translated_back_in_prerouting() -> Result<()> {
     field
         .dropped("client", "10.30.2.2:80")?
         .is(&late)?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn source_translated_in_postrouting() -> Result<()> {
     field
         .dropped("client", "10.30.2.2:80")?
         .is(&last)?
-        .is_mended(&[])
+        .mends(&[])
 }
 
 #[test]
@@ -47,11 +47,11 @@ fn source_translated_in_input() -> Result<()> {
     field
         .dropped("client", "10.30.1.1:81")?
         .is(&late)?
-        .is_mended(&[])?;
+        .mends(&[])?;
     let first = firewall().why("chain sources");
     field.serve("10.30.1.1:80")?;
     field
         .dropped("client", "10.30.1.1:80")?
         .is(&first)?
-        .is_mended(&[])
+        .mends(&[])
 }
