@@ -244,6 +244,11 @@ pub struct ExplainArgs {
     #[arg(long)]
     pub way: bool,
 
+    /// With --way: the network namespace that sends it, by its name of `ip netns` or its path
+    /// [default: the one that has the source address]
+    #[arg(long, value_name = "NAME|PATH", requires = "way")]
+    pub netns: Option<String>,
+
     /// Cluster objects from a file, as `kubectl get
     /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
     /// (repeatable)

@@ -77,6 +77,8 @@ pub struct ExplainConfig {
     pub proto: PolicyProto,
     /// Show the packet's way through this node instead.
     pub way: bool,
+    /// The network namespace that sends the packet; found by its source address when absent.
+    pub netns: Option<String>,
     /// Files with cluster objects; without any, the API server is asked.
     pub cluster: Vec<PathBuf>,
     /// How to reach the API server; found by itself when absent.
@@ -243,6 +245,7 @@ impl ExplainConfig {
             to,
             proto,
             way,
+            netns,
             cluster,
             kubeconfig,
             output,
@@ -298,6 +301,7 @@ impl ExplainConfig {
             to,
             proto,
             way,
+            netns,
             cluster,
             kubeconfig,
             output: OutputConfig::new(&output, terminal),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     model::{Flow, Protocol},
+    net::netns,
     node::{
         way::{Act, End, Live, Packet, Start, Way},
         world::{Part, World},
@@ -57,11 +58,21 @@ struct EndReport {
 ///
 /// # Errors
 ///
-/// No network namespace of this node has the source, or several do.
-pub(super) fn walk(src: IpAddr, dst: IpAddr, port: Option<u16>, proto: Protocol) -> Result<Report> {
+/// There is no such network namespace; or, where none is given, none of this node has the source, or
+/// several do.
+pub(super) fn walk(
+    netns: Option<&str>,
+    src: IpAddr,
+    dst: IpAddr,
+    port: Option<u16>,
+    proto: Protocol,
+) -> Result<Report> {
     let deadline = Instant::now() + LIMIT;
     let world = World::read(&Part::all(), LIMIT);
-    let start = start(&world, src)?;
+    let start = match netns {
+        Some(name) => Start::Sent(netns::resolve(name)?),
+        None => start(&world, src)?,
+    };
     let has_ports = matches!(proto, Protocol::Tcp | Protocol::Udp | Protocol::Sctp);
     let flow = Flow {
         proto,

@@ -1,6 +1,6 @@
 //! Who has an address, and what keeps others from reaching it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     AddressFlags, FdbKind, Mac, Namespace, RuleAction, World,
@@ -91,6 +91,47 @@ impl World {
                 })
             })
             .collect()
+    }
+
+    /// Those of [`World::holders`] whose namespace can have to do with this one: in a namespace
+    /// that nothing connects to it, the same address is another host's.
+    pub fn holders_near(&self, netns: u32, address: IpAddr) -> Vec<Holder> {
+        let near = self.neighborhood(netns);
+        let mut holders = self.holders(address);
+        holders.retain(|holder| near.contains(&holder.netns));
+        holders
+    }
+
+    /// The namespaces that links tie to this one, directly or by way of others, itself included.
+    /// Those that have a NIC may be connected outside.
+    fn neighborhood(&self, netns: u32) -> BTreeSet<u32> {
+        let has_nic = |netns: &u32| {
+            let links = self.namespace(*netns).map(|one| one.links.values());
+            links.into_iter().flatten().any(|link| {
+                // The kernel has no name for the kind of a device with a driver.
+                link.detail == Detail::Plain && link.kind.is_empty()
+            })
+        };
+        let outside: Vec<_> = self.namespaces.keys().copied().filter(has_nic).collect();
+        let mut near = BTreeSet::new();
+        let mut open = vec![netns];
+        while let Some(one) = open.pop() {
+            if !near.insert(one) {
+                continue;
+            }
+            let ties = self
+                .links()
+                .filter_map(|link| Some((link.id, link.tie.link()?)));
+            open.extend(ties.filter_map(|(from, to)| match (from.netns, to.netns) {
+                (from, to) if from == one => Some(to),
+                (from, to) if to == one => Some(from),
+                _ => None,
+            }));
+            if outside.contains(&one) {
+                open.extend(&outside);
+            }
+        }
+        near
     }
 
     /// Whether a namespace has an address, and uses it. `None` if the namespace was not read.

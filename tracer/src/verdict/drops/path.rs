@@ -122,7 +122,7 @@ fn holders(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     };
     let asked = route.gateway.unwrap_or(facts.flow.dst);
     let from = LinkId { netns, ifindex };
-    let holders = world.holders(asked);
+    let holders = world.holders_near(netns, asked);
     let lines = holders.iter().flat_map(|holder| {
         let held = format!(
             "{asked} is an address of {}",

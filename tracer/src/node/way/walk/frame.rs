@@ -183,7 +183,7 @@ impl Walk<'_> {
         Because::OtherMac {
             hop: frame.hop,
             mac: frame.mac.clone(),
-            holders: self.world.holders(frame.hop),
+            holders: self.world.holders_near(self.netns, frame.hop),
         }
     }
 

@@ -230,7 +230,7 @@ impl Walk<'_> {
         if let Some(by) = exit.filter(|_| state != Some(NeighborState::Failed)) {
             return Box::new(End::Leaves { by, to: hop });
         }
-        let holders = self.world.holders(hop);
+        let holders = self.world.holders_near(out.id.netns, hop);
         let holders = holders.into_iter().map(|holder| {
             let between = self.world.between(out.id, &holder);
             (holder, between)

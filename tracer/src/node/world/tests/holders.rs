@@ -236,6 +236,25 @@ fn a_namespace_elsewhere_is_not_said_to_lack_a_bridge() {
 }
 
 #[test]
+fn an_address_of_an_unconnected_namespace_is_another_hosts() {
+    let mut build = Build::two_pods();
+    build.pair((id(4, 3), "s0"), (id(5, 2), "eth0"));
+    for netns in [3, 5] {
+        build.address(id(netns, 2), "10.9.0.5");
+    }
+    let near = |build: &Build, netns| -> Vec<_> {
+        let holders = build.world.holders_near(netns, "10.9.0.5".parse().unwrap());
+        holders.iter().map(|holder| holder.netns).collect()
+    };
+    assert_eq!(near(&build, 2), [3]);
+    assert_eq!(near(&build, 4), [5]);
+    build.link(id(1, 7), "ens5", Detail::Plain);
+    assert_eq!(near(&build, 4), [5]);
+    build.link(id(4, 7), "ens6", Detail::Plain);
+    assert_eq!(near(&build, 4), [3, 5]);
+}
+
+#[test]
 fn what_leaves_the_node_may_meet_there() {
     let mut build = Build::two_pods();
     build.link(id(1, 7), "ens5", Detail::Plain);
