@@ -4,7 +4,7 @@ use super::{At, Frame, Next, Walk};
 use crate::node::{
     way::{Act, Because, End},
     world::{
-        Between, Detail, FdbEntry, FdbKind, LinkId, Obstacle,
+        Between, Detail, FdbEntry, FdbKind, Link, LinkId, Obstacle,
         segment::{Edge, Step, Trail},
     },
 };
@@ -159,6 +159,12 @@ impl Walk<'_> {
         bridge: LinkId,
         from: Option<LinkId>,
     ) -> Result<(), Box<End>> {
+        // A macvlan link on top of the bridge takes its own from there.
+        let on_top =
+            |link: &Link| link.parent() == Some(bridge) && link.mac.as_ref() == Some(&frame.mac);
+        if self.world.links().any(on_top) {
+            return Ok(());
+        }
         let own = self.link(bridge)?.mac.clone();
         let port = from.and_then(|from| self.world.link(from)?.mac.clone());
         if own.as_ref() != Some(&frame.mac) && port.as_ref() != Some(&frame.mac) {

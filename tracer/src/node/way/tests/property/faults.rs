@@ -1,0 +1,107 @@
+//! What may be wrong with a network.
+
+use super::{
+    plan::{Attached, Plan, Pod, Target},
+    random::Random,
+};
+
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// A command of ip(8) in a namespace, after everything was made.
+    Ip(String, String),
+    /// A setting of a namespace.
+    Setting(String, String, u64),
+    /// A rule that drops, in a namespace.
+    Rule(String, String),
+    /// A command of bridge(8) in a namespace.
+    Bridge(String, String),
+}
+
+impl Fault {
+    pub(super) fn random(plan: &Plan, random: &mut Random) -> Self {
+        let pod = *random.pick(&plan.pods);
+        let node = format!("n{}", pod.node);
+        let (port, name) = (pod.port(), pod.name());
+        let any = random.pick(&plan.namespaces()).clone();
+        let nodes = ["n1".to_owned(), "n2".to_owned()];
+        let some_node = random.pick(&nodes).clone();
+        let ip = |netns: &str, command: String| Self::Ip(netns.to_owned(), command);
+        let is_bridged = pod.attached == Attached::Bridge;
+        match random.below(20) {
+            0 => Self::Setting(some_node, "ipv4/ip_forward".to_owned(), 0),
+            1 if pod.attached == Attached::Route => {
+                Self::Setting(node, format!("ipv4/conf/{port}/forwarding"), 0)
+            }
+            2 => ip(&some_node, route_away(&some_node)),
+            3 => {
+                let to = plan.address(Target::Pod(pod.number.into()));
+                ip(&some_node, format!("route replace blackhole {to}/32"))
+            }
+            4 => ip(&name, "link set eth0 down".to_owned()),
+            5 if is_bridged => ip(&node, format!("link set {port} nomaster")),
+            6 if is_bridged => isolate(plan, pod),
+            7 => Self::Rule(any, rule(random)),
+            8 => {
+                let hop = plan.address(Target::Pod(pod.number.into()));
+                let dev = match pod.attached {
+                    Attached::Route => port,
+                    _ => "br0".to_owned(),
+                };
+                let bogus = "02:de:ad:be:ef:01";
+                ip(
+                    &node,
+                    format!("neigh replace {hop} lladdr {bogus} dev {dev} nud permanent"),
+                )
+            }
+            9 => Self::Setting(some_node, "ipv4/conf/all/rp_filter".to_owned(), 1),
+            10 if is_bridged => {
+                let state = random.below(5);
+                Self::Bridge(node, format!("link set dev {port} state {state}"))
+            }
+            11 => ip(&name, "route del default".to_owned()),
+            12 => ip(&any, "rule del pref 0".to_owned()),
+            13 if is_bridged => Self::Bridge(node, format!("vlan del dev {port} vid 1")),
+            14 => ip(&some_node, "link set w mtu 1280".to_owned()),
+            15 => Self::Setting(name, "ipv4/conf/all/arp_ignore".to_owned(), 8),
+            16 => ip(&some_node, "link set w down".to_owned()),
+            17 => ip(&some_node, "addr flush dev w".to_owned()),
+            18 => Self::Rule(any, rule(random)),
+            _ => {
+                let to = plan.address(Target::Pod(pod.number.into()));
+                ip(&any, format!("rule add pref 10 to {to} unreachable"))
+            }
+        }
+    }
+}
+
+/// A node's route to the other node's pods goes away.
+fn route_away(node: &str) -> String {
+    let other = if node == "n1" { 2 } else { 1 };
+    format!("route del 10.{}.0.0/16", 60 + other)
+}
+
+fn isolate(plan: &Plan, pod: Pod) -> Fault {
+    let of_node = plan
+        .pods
+        .iter()
+        .filter(|other| other.node == pod.node && other.attached == Attached::Bridge);
+    let commands: Vec<_> = of_node
+        .map(|other| format!("link set dev {} isolated on", other.port()))
+        .collect();
+    Fault::Bridge(format!("n{}", pod.node), commands.join("\n"))
+}
+
+/// A rule of nft(8), in the hook of its chain.
+fn rule(random: &mut Random) -> String {
+    let hooks = ["prerouting", "input", "forward", "output", "postrouting"];
+    let hook = random.pick(&hooks);
+    let matches = [
+        "udp dport 7777",
+        "udp sport 7778",
+        "ip protocol udp",
+        "tcp dport 7777",
+        "ip ttl 1",
+    ];
+    let what = random.pick(&matches);
+    format!("{hook} {what} drop")
+}

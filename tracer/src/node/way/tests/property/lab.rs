@@ -1,0 +1,306 @@
+//! Builds a network.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    os::unix::fs::MetadataExt as _,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{
+    faults::Fault,
+    plan::{Attached, PORT, Plan, SERVICE},
+};
+
+/// Namespaces that vanish with the test.
+pub(super) struct Lab {
+    pub(super) prefix: String,
+    inodes: BTreeMap<String, u32>,
+}
+
+impl Lab {
+    pub(super) fn build(plan: &Plan) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("wdway{}-{count}-", std::process::id());
+        let mut lab = Self {
+            prefix,
+            inodes: BTreeMap::new(),
+        };
+        let names = plan.namespaces();
+        let add: String = names
+            .iter()
+            .map(|name| format!("netns add {}{name}\n", lab.prefix))
+            .collect();
+        run("ip", &["-batch", "-"], &add, true);
+        for name in names {
+            let inode = fs::metadata(lab.path(&name)).unwrap().ino();
+            lab.inodes.insert(name, inode as u32);
+        }
+        lab.nodes(plan);
+        for pod in 0..plan.pods.len() {
+            lab.pod(plan, pod);
+        }
+        lab.rules(plan);
+        for fault in &plan.faults {
+            lab.fault(fault);
+        }
+        lab
+    }
+
+    pub(super) fn inode(&self, name: &str) -> u32 {
+        self.inodes[name]
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = (&String, u32)> {
+        self.inodes.iter().map(|(name, inode)| (name, *inode))
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        format!("/run/netns/{}{name}", self.prefix)
+    }
+
+    fn nodes(&self, plan: &Plan) {
+        let other = format!("{}n2", self.prefix);
+        self.ip(
+            "n1",
+            &format!("link add w type veth peer name w netns {other}"),
+        );
+        for node in [1, 2] {
+            let name = format!("n{node}");
+            let away = 3 - node;
+            let mut batch = format!(
+                "link set lo up
+                 link set w up
+                 addr add 10.60.0.{node}/24 dev w
+                 link add br0 type bridge mcast_snooping 0
+                 link set br0 up
+                 addr add 10.{own}.1.1/24 dev br0
+                 route add 10.{other}.0.0/16 via 10.60.0.{away}
+                 ",
+                own = 60 + node,
+                other = 60 + away
+            );
+            if node == 2 {
+                batch += "route add default via 10.60.0.1\n";
+            } else if plan.way_out {
+                batch += "tuntap add out mode tun\nlink set out up\n";
+                batch += "addr add 192.0.2.1/24 dev out\nroute add default dev out\n";
+            }
+            self.ip(&name, &batch);
+            let mut settings = vec![
+                ("ipv4/ip_forward".to_owned(), 1),
+                ("ipv4/conf/all/rp_filter".to_owned(), 0),
+                ("ipv4/conf/w/rp_filter".to_owned(), 0),
+            ];
+            let nf = u64::from(plan.bridge_nf);
+            settings.push(("bridge/bridge-nf-call-iptables".to_owned(), nf));
+            settings.extend(quick("w").into_iter().chain(quick("br0")));
+            self.settings(&name, &settings);
+        }
+    }
+
+    fn pod(&self, plan: &Plan, place: usize) {
+        let pod = plan.pods[place];
+        let (name, port) = (pod.name(), pod.port());
+        let node = format!("n{}", pod.node);
+        let inside = format!("{}{name}", self.prefix);
+        let address = pod.address();
+        let gateway = Plan::gateway();
+        let mut of_node = Vec::new();
+        match pod.attached {
+            Attached::Macvlan => {
+                let add = format!("link add {port} link br0 type macvlan mode bridge");
+                self.ip(
+                    &node,
+                    &format!("{add}\nlink set {port} netns {inside} name eth0"),
+                );
+            }
+            Attached::Bridge => {
+                let hairpin = if pod.hairpin { "on" } else { "off" };
+                self.ip(
+                    &node,
+                    &format!(
+                        "link add {port} type veth peer name eth0 netns {inside}
+                         link set {port} master br0 up
+                         link set {port} type bridge_slave hairpin {hairpin}"
+                    ),
+                );
+            }
+            Attached::Route => {
+                let mut batch = format!(
+                    "link add {port} type veth peer name eth0 netns {inside}
+                     link set {port} up
+                     route add {address}/32 dev {port} scope link
+                     "
+                );
+                if plan.proxy_arp {
+                    of_node.push((format!("ipv4/conf/{port}/proxy_arp"), 1));
+                    of_node.push((format!("ipv4/neigh/{port}/proxy_delay"), 0));
+                } else {
+                    let _ = writeln!(batch, "addr add {gateway}/32 dev {port}");
+                }
+                self.ip(&node, &batch);
+                of_node.push((format!("ipv4/conf/{port}/rp_filter"), 0));
+                of_node.extend(quick(&port));
+            }
+        }
+        self.settings(&node, &of_node);
+        let (length, default) = match pod.attached {
+            Attached::Route => (
+                32,
+                format!(
+                    "route add {gateway} dev eth0 scope link
+                     route add default via {gateway} dev eth0"
+                ),
+            ),
+            _ => (
+                24,
+                format!("route add default via 10.{}.1.1", 60 + pod.node),
+            ),
+        };
+        self.ip(
+            &name,
+            &format!(
+                "link set lo up
+                 link set eth0 up
+                 addr add {address}/{length} dev eth0
+                 {default}"
+            ),
+        );
+        self.settings(&name, &quick("eth0"));
+    }
+
+    fn rules(&self, plan: &Plan) {
+        let Some(service) = &plan.service else {
+            return;
+        };
+        let to = plan.address(service.to);
+        let mut rules = chain(
+            "svc",
+            "type nat hook prerouting priority -100",
+            &format!("ip daddr {SERVICE} udp dport {PORT} dnat to {to}:{PORT}"),
+        );
+        if service.masquerade {
+            let hook = "type nat hook postrouting priority 100";
+            rules += &chain("masq", hook, "ct status dnat masquerade");
+        }
+        for node in ["n1", "n2"] {
+            self.nft(node, &rules);
+        }
+    }
+
+    /// A fault that does not fit the network is none.
+    fn fault(&self, fault: &Fault) {
+        match fault {
+            Fault::Ip(netns, command) => {
+                let name = format!("{}{netns}", self.prefix);
+                run(
+                    "ip",
+                    &["-n", &name, "-force", "-batch", "-"],
+                    command,
+                    false,
+                );
+            }
+            Fault::Bridge(netns, command) => {
+                let name = format!("{}{netns}", self.prefix);
+                let filtering = "link set br0 type bridge vlan_filtering 1";
+                if command.starts_with("vlan") {
+                    run("ip", &["-n", &name, "-batch", "-"], filtering, false);
+                }
+                run(
+                    "bridge",
+                    &["-n", &name, "-force", "-batch", "-"],
+                    command,
+                    false,
+                );
+            }
+            Fault::Setting(netns, path, value) => {
+                self.settings(netns, &[(path.clone(), *value)]);
+            }
+            Fault::Rule(netns, rule) => {
+                let (hook, rule) = rule.split_once(' ').unwrap();
+                let place = format!("type filter hook {hook} priority 0");
+                self.nft(netns, &chain(&format!("f_{hook}"), &place, rule));
+            }
+        }
+    }
+
+    fn ip(&self, netns: &str, batch: &str) {
+        let name = format!("{}{netns}", self.prefix);
+        run("ip", &["-n", &name, "-batch", "-"], batch, true);
+    }
+
+    fn nft(&self, netns: &str, rules: &str) {
+        let name = format!("{}{netns}", self.prefix);
+        run(
+            "ip",
+            &["netns", "exec", &name, "nft", "-f", "-"],
+            rules,
+            true,
+        );
+    }
+
+    fn settings(&self, netns: &str, settings: &[(String, u64)]) {
+        let mut script = String::new();
+        for (path, value) in settings {
+            let _ = writeln!(
+                script,
+                "[ ! -e /proc/sys/net/{path} ] || echo {value} > /proc/sys/net/{path}"
+            );
+        }
+        if script.is_empty() {
+            return;
+        }
+        let name = format!("{}{netns}", self.prefix);
+        run("ip", &["netns", "exec", &name, "sh"], &script, true);
+    }
+}
+
+/// A table with one chain of one rule.
+fn chain(table: &str, place: &str, rule: &str) -> String {
+    format!("table ip {table} {{\n chain c {{\n {place};\n {rule}\n }}\n}}\n")
+}
+
+/// A link gives up asking for neighbors quickly.
+fn quick(link: &str) -> Vec<(String, u64)> {
+    vec![
+        (format!("ipv4/neigh/{link}/retrans_time_ms"), 50),
+        (format!("ipv4/neigh/{link}/mcast_solicit"), 2),
+    ]
+}
+
+fn run(tool: &str, arguments: &[&str], input: &str, must: bool) {
+    let mut child = Command::new(tool)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(if must {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        })
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success() || !must, "{tool} {arguments:?}: {input}");
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let names = self.inodes.keys();
+        let delete: String = names
+            .map(|name| format!("netns del {}{name}\n", self.prefix))
+            .collect();
+        run("ip", &["-force", "-batch", "-"], &delete, false);
+    }
+}
