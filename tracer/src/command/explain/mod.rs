@@ -63,7 +63,13 @@ fn way(config: &ExplainConfig) -> Result<String> {
     };
     let src = ends::address(view.as_ref(), &config.from)?;
     let dst = ends::address(view.as_ref(), &config.to)?;
-    let report = way::walk(config.netns.as_deref(), src, dst, config.to.port(), protocol)?;
+    let report = way::walk(
+        config.netns.as_deref(),
+        src,
+        dst,
+        config.to.port(),
+        protocol,
+    )?;
     Ok(match config.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => way::render(&report, &config.output.style),
