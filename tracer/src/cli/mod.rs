@@ -67,7 +67,7 @@ pub enum Command {
     /// Say what this node can and cannot show, and how to fix that
     Check(CheckArgs),
     /// Judge the NetworkPolicies for one flow, without tracing
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
 }
 
 /// The arguments of a trace.

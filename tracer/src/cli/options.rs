@@ -122,7 +122,7 @@ impl Config {
                 Mode::Check(OutputConfig::new(&output, terminal))
             }
             Some(Command::Explain(args)) => {
-                Mode::Explain(Box::new(ExplainConfig::new(args, terminal)?))
+                Mode::Explain(Box::new(ExplainConfig::new(*args, terminal)?))
             }
         };
         Ok(Self { mode })
