@@ -1,13 +1,13 @@
 //! Numbers in sentences.
 
 /// `1 event`, `2 events`: a number and its noun, which forms its plural with an s.
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{s}")
 }
 
 /// `once`, `2 times`.
-pub fn times(number: u64) -> String {
+pub(crate) fn times(number: u64) -> String {
     match number {
         1 => "once".to_owned(),
         _ => format!("{number} times"),

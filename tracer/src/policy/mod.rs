@@ -12,15 +12,15 @@ mod peer;
 mod ports;
 mod refusal;
 mod side;
-pub mod traps;
+pub(crate) mod traps;
 
-pub use self::{
+pub(crate) use self::{
     manifest::manifests,
     peer::{Party, Peer},
     refusal::{Refusal, near_misses},
-    side::{Miss, Outcome, Side},
+    side::{Outcome, Side},
 };
-pub use crate::cluster::policy::{Direction, Protocol};
+pub(crate) use crate::cluster::policy::{Direction, Protocol};
 use crate::cluster::{policy::Policy, view::View};
 
 /// A connection to be judged.
@@ -49,13 +49,13 @@ pub struct Answer {
 
 /// Judges a flow.
 #[must_use]
-pub fn evaluate(view: &View, flow: &Flow<'_>) -> Answer {
+pub(crate) fn evaluate(view: &View, flow: &Flow<'_>) -> Answer {
     evaluate_with(view, flow, &[])
 }
 
 /// Judges one side of a flow.
 #[must_use]
-pub fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side {
+pub(crate) fn judge(view: &View, flow: &Flow<'_>, direction: Direction) -> Side {
     side::judge(view, flow, direction, &[])
 }
 

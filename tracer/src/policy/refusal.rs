@@ -71,7 +71,7 @@ impl Refusal {
 
 /// How near each rule of a side that refuses comes to admitting the flow, the nearest first.
 #[must_use]
-pub fn near_misses(side: &Side) -> Vec<String> {
+pub(crate) fn near_misses(side: &Side) -> Vec<String> {
     if side.outcome != Outcome::NotAdmitted {
         return Vec::new();
     }

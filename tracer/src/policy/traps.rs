@@ -14,11 +14,11 @@ use crate::cluster::{
     view::{Kind, View},
 };
 
-pub use self::cni::{enforces_nothing, unenforced};
+pub(crate) use self::cni::{enforces_nothing, unenforced};
 
 /// Warnings about a flow and the policies of its two ends, a sentence each.
 #[must_use]
-pub fn warnings(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<String> {
+pub(crate) fn warnings(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(unenforced(view));
     found.extend(foreign(view));

@@ -2,5 +2,5 @@
 //! layers.
 
 pub(crate) mod accounts;
-pub mod layers;
+pub(crate) mod layers;
 pub mod record;

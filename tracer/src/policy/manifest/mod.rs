@@ -41,7 +41,7 @@ struct Proposal {
 
 /// The policies that admit a refused flow: one for each side that refuses it.
 #[must_use]
-pub fn manifests(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<Fix> {
+pub(crate) fn manifests(view: &View, flow: &Flow<'_>, answer: &Answer) -> Vec<Fix> {
     let refusing = [&answer.egress, &answer.ingress]
         .into_iter()
         .filter(|side| side.outcome == Outcome::NotAdmitted);

@@ -4,7 +4,7 @@ use crate::cluster::{plugin::Plugin, view::View};
 
 /// A network plugin that enforces no policies, where the pods show one and none that does.
 #[must_use]
-pub fn enforces_nothing(view: &View) -> Option<Plugin> {
+pub(crate) fn enforces_nothing(view: &View) -> Option<Plugin> {
     let plugins = view.plugins();
     if plugins.iter().any(|plugin| plugin.enforces()) {
         return None;
@@ -14,7 +14,7 @@ pub fn enforces_nothing(view: &View) -> Option<Plugin> {
 
 /// That nothing enforces policies, as a sentence.
 #[must_use]
-pub fn unenforced(view: &View) -> Option<String> {
+pub(crate) fn unenforced(view: &View) -> Option<String> {
     let plugin = enforces_nothing(view)?;
     Some(format!(
         "only {plugin} runs on the nodes, which enforces no NetworkPolicies: all of them are \

@@ -26,7 +26,7 @@ const MAX_BLAMED: usize = 256;
 
 /// What the records so far say.
 #[derive(Debug, Default)]
-pub struct Layers {
+pub(crate) struct Layers {
     tcp: Tally,
     dns: Tally,
     tls: Hellos,
@@ -94,12 +94,12 @@ struct Share {
 
 impl Layers {
     /// Takes what was seen of TLS in the whole trace.
-    pub fn began_tls(&mut self, counts: TlsCounts) {
+    pub(crate) fn began_tls(&mut self, counts: TlsCounts) {
         self.tls.counts = counts;
     }
 
     /// Takes a drop.
-    pub fn dropped(&mut self, drop: &DropReport) {
+    pub(crate) fn dropped(&mut self, drop: &DropReport) {
         let number = self.blame(&drop.verdict);
         if let Some(blamed) = self.blamed(number) {
             blamed.drops = blamed.drops.saturating_add(drop.count);
@@ -107,7 +107,7 @@ impl Layers {
     }
 
     /// Takes an attempt; one that corrects an earlier record takes its place.
-    pub fn attempted(&mut self, attempt: &AttemptReport) {
+    pub(crate) fn attempted(&mut self, attempt: &AttemptReport) {
         let id = id(attempt);
         match (self.standing.remove(&id), attempt.corrects) {
             (Some(share), _) => self.take_back(id, &share),
@@ -140,7 +140,7 @@ impl Layers {
 
     /// The most frequent verdict over the failed attempts that is more than possible, the first of
     /// several; over the drops where no attempt failed.
-    pub fn verdict(&self) -> Option<&Verdict> {
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
         let failed = self.tcp.failures() + self.dns.failures() + self.tls.reset;
         let weight = |blamed: &Blamed| match failed {
             0 => blamed.drops,

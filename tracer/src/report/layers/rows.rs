@@ -27,7 +27,7 @@ const BEFORE_OVERLAY: [Point; 8] = [
 impl Layers {
     /// The table. `complete` says whether every drop and every attempt was shown, and no event was
     /// lost: otherwise, no absence is claimed.
-    pub fn rows(&self, complete: bool) -> Vec<LayerRow> {
+    pub(crate) fn rows(&self, complete: bool) -> Vec<LayerRow> {
         vec![
             self.dns_row(),
             self.tcp_row(),
