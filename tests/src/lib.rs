@@ -20,6 +20,7 @@
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
 //! | [`expected`] | what the records of a trace must say |
 //! | [`incident`] | failures that were reported in public, rebuilt in a few lines |
+//! | [`machine`] | scenarios side by side, and those that cannot be |
 //! | [`scenario`] | a conversation that works, then a fault, then the drop that must show |
 //!
 //! All but [`apiserver`] needs root, and everything happens inside namespaces that the lab made
@@ -38,6 +39,7 @@ mod interrupt;
 pub mod kernel;
 pub mod kube;
 pub mod lab;
+pub mod machine;
 pub mod offer;
 pub mod record;
 pub mod recording;

@@ -18,6 +18,7 @@ use nix::{
 use crate::{
     DEADLINE, binary,
     lab::Namespace,
+    machine::{self, Shared},
     poll_until,
     record::{Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
     said::Said,
@@ -60,6 +61,8 @@ pub struct Tracer {
     /// Drops that discarded records stand for.
     discarded: u64,
     stderr: Option<Said>,
+    /// Last to go: no flood may begin before the process has ended.
+    _shared: Shared,
 }
 
 impl Tracer {
@@ -80,6 +83,7 @@ impl Tracer {
     }
 
     fn run(command: &mut Command) -> Result<Self> {
+        let shared = machine::share();
         let mut child = Reaped(
             command
                 .args(["-o", "json"])
@@ -98,6 +102,7 @@ impl Tracer {
             arrivals: Vec::new(),
             discarded: 0,
             stderr: Some(stderr),
+            _shared: shared,
         };
         tracer.wait_for("the record `started`", |record| {
             matches!(record, Record::Started(_))

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use whydrop_tests::{
     fault::{Chain, counted_packets, nft},
     lab::{Family, Topology, topology::NodeLab},
+    machine,
     tracer::{Tracer, watching},
     traffic::UdpClient,
 };
@@ -13,6 +14,7 @@ fn a_storm_of_drops() -> Result<()> {
     const PACKETS: usize = 200_000;
     const PORT: u16 = 9999;
 
+    let _alone = machine::alone();
     let lab = NodeLab::build()?;
     let chain = Chain::inet("forward");
     nft(&lab.node, chain, &format!("udp dport {PORT} counter drop"))?;

@@ -14,6 +14,7 @@ use whydrop_tests::{
         Family, Topology,
         topology::{NodeLab, VoidLab},
     },
+    machine,
     record::{Attempt, Flow, Record},
     tracer::{Trace, Tracer, watching},
     traffic::{TcpAttempt, spoofed_syns},
@@ -54,6 +55,7 @@ fn fate(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
 fn counts_are_exact_and_losses_are_right() -> Result<()> {
     // Fewer than kinds are counted apart, and attempts followed.
     const SYNS: u32 = 10_000;
+    let _alone = machine::alone();
     let lab = NodeLab::build()?;
     let chain = Chain::inet("forward");
     nft(&lab.node, chain, &format!("tcp dport {PORT} counter drop"))?;
@@ -115,6 +117,7 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
 fn silence_means_nothing_while_events_are_lost() -> Result<()> {
     const OTHER_PORT: u16 = 9999;
     const SYNS: u32 = 2000;
+    let _alone = machine::alone();
     let lab = VoidLab::build()?;
     let rule = format!("tcp dport {OTHER_PORT} drop");
     nft(&lab.node, Chain::inet("forward"), &rule)?;

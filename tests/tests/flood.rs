@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use whydrop_tests::{
     fault::{Chain, nft},
     lab::{Family, topology::NodeLab},
+    machine,
     record::{Flow, Record},
     tracer::{Tracer, watching},
     traffic::{TcpAttempt, spoofed_syns},
@@ -25,6 +26,7 @@ fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
     const BOUND_KIB: u64 = 256 << 10;
     const PORT: u16 = 8080;
 
+    let _alone = machine::alone();
     let lab = NodeLab::build()?;
     let target = lab.pod_a.socket(Family::V4, PORT);
     let SocketAddr::V4(target_v4) = target else {

@@ -27,7 +27,9 @@ const MODULE_DIRECTORIES: [&str; 5] = ["net", "lib", "crypto", "arch/x86/crypto"
 const APPLETS: [&str; 7] = ["cat", "mount", "poweroff", "sed", "stty", "sync", "true"];
 
 /// What the labs' tools go by besides, as far as it is here.
-const OTHER_NAMES: [&str; 7] = [
+const OTHER_NAMES: [&str; 9] = [
+    "iptables",
+    "ip6tables",
     "iptables-legacy-save",
     "ip6tables-legacy-save",
     "iptables-nft",
