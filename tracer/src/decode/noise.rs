@@ -27,6 +27,10 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NOT_SPECIFIED", "tcp_v4_rcv" | "tcp_v6_rcv") if is_tcp && !handshake => {
             Some("the last packet of a connection in TIME_WAIT")
         }
+        ("TCP_RESET", _) if flags.rst() => Some("a RST that ended its connection"),
+        ("TCP_MINTTL", _) if is_tcp && pure_ack => {
+            Some("an ACK of a connection in TIME_WAIT, which has the default TTL")
+        }
         ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")

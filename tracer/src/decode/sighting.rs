@@ -110,7 +110,7 @@ impl Sighting {
         let part = match parsed.flow.tuple.proto {
             protocol::TCP => of_tcp(captured, &parsed.flow, event.payload)?,
             protocol::UDP => of_dns(captured, &parsed.flow)?,
-            _ => of_icmp(captured, &parsed.flow, parsed.quoted.as_ref()?),
+            _ => of_icmp(captured, &parsed.flow, parsed.quoted.as_ref()?)?,
         };
         Some(Self {
             at: event.at,
@@ -156,7 +156,9 @@ fn of_dns(captured: &[u8], flow: &Layer) -> Option<Part> {
     })
 }
 
-fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Part {
+fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Option<Part> {
+    let v6 = flow.tuple.proto == protocol::ICMPV6;
+    (!is_redirect(v6, flow.icmp)).then_some(())?;
     let key = match quoted.tuple.proto {
         protocol::TCP => captured
             .load::<[u8; 4]>(quoted.transport_at + 4)
@@ -167,13 +169,19 @@ fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Part {
             .map(|message| Key::Dns(message.id, message.question)),
         _ => None,
     };
-    Part::Rejects(
+    Some(Part::Rejects(
         key,
         Rejection {
             from: flow.tuple.src.into(),
-            v6: flow.tuple.proto == protocol::ICMPV6,
+            v6,
             icmp: flow.icmp,
             quoted: quoted.tuple,
         },
-    )
+    ))
+}
+
+/// A redirect quotes a packet, too, but reports a better route (RFC 792, RFC 4861): that packet was
+/// forwarded.
+fn is_redirect(v6: bool, [kind, _]: [u8; 2]) -> bool {
+    kind == if v6 { 137 } else { 5 }
 }

@@ -143,10 +143,20 @@ impl Attempt {
     /// An attempt that begins with this sighting.
     pub fn new(first: &Sighting, dns: Option<(String, String)>, lost_before: u64) -> Self {
         let mut attempt = Self {
-            first_at: first.at,
-            flow: first.flow,
-            original: None,
             dns,
+            ..Self::unseen(first.flow, first.at, lost_before)
+        };
+        attempt.opened(first);
+        attempt
+    }
+
+    /// An attempt whose first packet was seen at no interface.
+    pub fn unseen(flow: Tuple, first_at: u64, lost_before: u64) -> Self {
+        Self {
+            first_at,
+            flow,
+            original: None,
+            dns: None,
             hops: Vec::new(),
             reply_hops: Vec::new(),
             reply: None,
@@ -158,9 +168,7 @@ impl Attempt {
             too_big: None,
             reported: None,
             lost_before,
-        };
-        attempt.opened(first);
-        attempt
+        }
     }
 
     /// Takes a sighting of the opening packet.
@@ -244,8 +252,8 @@ impl Attempt {
     /// Whether a flow may be this attempt's, at some hop: NAT changes addresses and ports, but
     /// hardly all of them at once.
     pub fn may_be(&self, flow: &Tuple) -> bool {
-        self.hops.iter().any(|hop| {
-            let known = &hop.flow;
+        let seen = self.hops.iter().map(|hop| &hop.flow);
+        seen.chain([&self.flow]).any(|known| {
             known.proto == flow.proto
                 && (known.src == flow.src
                     || known.dst == flow.dst
@@ -264,9 +272,22 @@ impl Attempt {
         let Some(first) = self.hops.first() else {
             return false;
         };
-        self.reply_hops
-            .iter()
-            .any(|hop| hop.place.is_reverse_of(&first.place))
+        let mut there = self.reply_hops.iter();
+        there.any(|hop| hop.place.is_reverse_of(&first.place) && self.is_from_requested(hop))
+    }
+
+    /// Whether a reply that came back to the client's side comes from the address and port that the
+    /// client asked: another one is no answer to it. An ICMP error may come from anyone.
+    fn is_from_requested(&self, hop: &Step) -> bool {
+        let is_error = matches!(self.reply, Some(Reply::Rejection(_)));
+        is_error || hop.flow == self.flow.reversed()
+    }
+
+    /// The reply that came back to the client's side from another address or port than was asked.
+    pub fn misaddressed_reply(&self) -> Option<&Step> {
+        let first = self.hops.first()?;
+        let mut there = self.reply_hops.iter();
+        there.find(|hop| hop.place.is_reverse_of(&first.place) && !self.is_from_requested(hop))
     }
 
     /// What the attempt has come to so far; `None` while that is open.

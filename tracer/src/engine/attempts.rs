@@ -74,12 +74,15 @@ impl Attempts {
 
     /// Whether a dropped packet is one of an attempt's.
     pub(crate) fn own(&self, facts: &DropFacts) -> bool {
-        self.table.owner_of(facts).is_some()
+        self.table.owner_of(facts).is_some() || Table::begins(facts)
     }
 
     /// Takes drops of the attempts' packets.
     pub(crate) fn dropped(&mut self, drops: Vec<DropVerdict>, cx: &mut Context<'_>) {
         for DropVerdict { facts, verdict } in drops {
+            if self.table.owner_of(&facts).is_none() {
+                self.table.begun(&facts, cx.now, cx.visibility.lost);
+            }
             let moved = self.table.dropped(facts, verdict);
             self.decide(moved, cx);
         }

@@ -82,7 +82,7 @@ impl Drops {
         let drop = Rc::new(self.judge.track(facts));
         let pending = PendingDrop {
             count: self.folds.add(&drop, count, cx.now),
-            for_attempt: !drop.is_noise && is_wanted(&drop.facts),
+            for_attempt: !drop.is_noise() && is_wanted(&drop.facts),
             drop,
         };
         self.proceed(pending, cx)
@@ -176,7 +176,7 @@ impl Drops {
         if pending.count.is_none() && !pending.for_attempt {
             return Vec::new();
         }
-        let wants = match pending.drop.is_noise {
+        let wants = match pending.drop.is_noise() {
             true => Wants::default(),
             false => Judge::wants(&pending.drop),
         };
@@ -196,6 +196,8 @@ impl Drops {
                 count,
                 for_attempt,
             } = pending;
+            self.judge.reconsider(&drop, facts.as_deref());
+            let for_attempt = for_attempt && !drop.is_noise();
             if let Some(count) = count {
                 self.count(&drop, count);
             }
@@ -221,11 +223,11 @@ impl Drops {
 
     /// Everything is counted to the end; shown is what the user asked for.
     fn is_shown(&self, drop: &TrackedDrop) -> bool {
-        !self.is_enough && (self.options.noise || !drop.is_noise)
+        !self.is_enough && (self.options.noise || !drop.is_noise())
     }
 
     fn count(&mut self, drop: &TrackedDrop, count: u64) {
-        if drop.is_noise && !self.options.noise {
+        if drop.is_noise() && !self.options.noise {
             self.totals.noise = self.totals.noise.saturating_add(count);
         } else {
             self.totals.all = self.totals.all.saturating_add(count);

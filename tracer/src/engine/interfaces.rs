@@ -40,6 +40,12 @@ impl Interfaces {
         address.is_loopback() || self.addresses.contains_key(&(netns, address))
     }
 
+    /// A watched namespace that has the address.
+    pub(crate) fn holder(&self, address: IpAddr) -> Option<u32> {
+        let held = self.addresses.keys().find(|(_, held)| *held == address)?;
+        Some(held.0)
+    }
+
     fn remove(&mut self, key: (u32, u32)) {
         let Some(gone) = self.all.remove(&key) else {
             return;

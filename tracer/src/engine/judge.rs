@@ -3,7 +3,10 @@
 //! A drop may be wanted by a record, by its attempt, or by both, at different times. All of them
 //! share one [`TrackedDrop`], which keeps what was found out about it.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    sync::Arc,
+};
 
 use super::{
     cluster_context::{DropScene, Names},
@@ -22,7 +25,7 @@ use crate::{
 pub(crate) struct TrackedDrop {
     pub(crate) facts: Arc<DropFacts>,
     /// Whether healthy traffic makes such drops too.
-    pub(crate) is_noise: bool,
+    is_noise: Cell<bool>,
     judged: OnceCell<JudgedDrop>,
 }
 
@@ -58,12 +61,19 @@ pub(crate) struct Judge {
     pub(crate) work: Work,
 }
 
+impl TrackedDrop {
+    /// Whether healthy traffic makes such drops too.
+    pub(crate) fn is_noise(&self) -> bool {
+        self.is_noise.get()
+    }
+}
+
 impl Judge {
     /// A drop that nothing is known of yet but what was seen.
     pub(crate) fn track(&mut self, facts: DropFacts) -> TrackedDrop {
         self.work.noise_checks += 1;
         TrackedDrop {
-            is_noise: noise::explain(&facts).is_some(),
+            is_noise: Cell::new(noise::explain(&facts).is_some()),
             facts: Arc::new(facts),
             judged: OnceCell::new(),
         }
@@ -75,6 +85,13 @@ impl Judge {
             Some(_) => Wants::default(),
             None => verdict::drop::wants(&drop.facts),
         }
+    }
+
+    /// Takes what the node says of a drop that may be noise after all.
+    pub(crate) fn reconsider(&self, drop: &TrackedDrop, node: Option<&NodeFacts>) {
+        let unknown = NodeFacts::default();
+        let is_noise = verdict::drop::is_noise(&drop.facts, node.unwrap_or(&unknown));
+        drop.is_noise.set(drop.is_noise() || is_noise);
     }
 
     /// The final verdict on a drop: the one there is, or that with what the node says, if it was

@@ -94,6 +94,7 @@ impl Attempts {
         let Found {
             listener,
             silent_hop,
+            world,
         } = found;
         AttemptContext {
             blind_spots: cx.visibility.blind_spots(),
@@ -106,6 +107,10 @@ impl Attempts {
                 .is_some_and(|hop| cx.interfaces.is_local(hop.place.netns, hop.flow.dst.into())),
             listener,
             silent_hop,
+            world,
+            destination_holder: last
+                .and_then(|hop| cx.interfaces.holder(hop.flow.dst.into()))
+                .map(|netns| cx.netns.text(netns).unwrap_or(netns.to_string())),
             others: match path {
                 Some(Path::Tunnel(remote)) => self.tunnels.others(key, remote, cx.now),
                 _ => None,

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use super::{
@@ -18,6 +19,7 @@ use crate::{
         listener::ListenerFacts,
         query::{Answer, ListenerBaseline, ListenerLocation, ListenerNetns, Query},
         silent_hop::SilentHop,
+        world::World,
     },
 };
 
@@ -32,6 +34,7 @@ const AFTER_TIMEOUT: Nanos = 150 * MILLISECOND;
 pub(super) struct Found {
     pub(super) listener: Option<ListenerFacts>,
     pub(super) silent_hop: Option<SilentHop>,
+    pub(super) world: Option<Arc<World>>,
 }
 
 /// The attempts that silence may judge.
@@ -127,8 +130,9 @@ impl From<Answer> for Found {
                 listener: listener.map(|listener| *listener),
                 ..Self::default()
             },
-            Answer::Neighbor(silent_hop) => Self {
+            Answer::Neighbor(silent_hop, world) => Self {
                 silent_hop,
+                world: Some(world),
                 ..Self::default()
             },
             Answer::Drop(_) | Answer::ListenerBaseline(_) => Self::default(),

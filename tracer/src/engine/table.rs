@@ -228,6 +228,29 @@ impl Table {
         Some(key.clone())
     }
 
+    /// Whether a dropped packet opens an attempt that no interface shows: a SYN that dies at the
+    /// host that sent it, as for want of a neighbor.
+    pub fn begins(facts: &DropFacts) -> bool {
+        let flags = facts.tcp.map(|tcp| tcp.flags & (Tcp::SYN | Tcp::ACK));
+        flags == Some(Tcp::SYN) && facts.iif == 0
+    }
+
+    /// Begins an attempt with a dropped packet, if that opens one.
+    pub fn begun(&mut self, facts: &DropFacts, now: u64, lost: u64) {
+        let Some(tcp) = facts.tcp.filter(|_| Self::begins(facts)) else {
+            return;
+        };
+        let key = Key::Tcp(tcp.seq);
+        if !self.make_room(now) {
+            self.leave_out(&key);
+            return;
+        }
+        self.remove(&key);
+        let attempt = Attempt::unseen(facts.key.flow, now, lost);
+        self.by_flow.insert(attempt.flow, key.clone());
+        self.insert(key, attempt);
+    }
+
     /// Takes a drop, if it is of one of the attempts' packets. Returns the attempt.
     pub fn dropped(&mut self, facts: Arc<DropFacts>, verdict: Verdict) -> Option<Key> {
         let (key, lost) = self.owner_of(&facts)?;

@@ -61,6 +61,9 @@ pub enum Limits {
         rate: u64,
         /// Bytes that may wait.
         limit: u32,
+        /// The largest frame that it ever sends, in bytes with the link-layer header; `None` if the
+        /// kernel does not say.
+        burst: Option<u32>,
     },
     /// netem: this share of the packets is lost on purpose, in 1/1000 of a percent, and those
     /// above the limit.
@@ -73,6 +76,11 @@ pub enum Limits {
 }
 
 impl Qdisc {
+    /// What it hangs on, as tc(8) prints it; `None` for the interface itself.
+    pub fn parent_name(&self) -> Option<String> {
+        self.parent.map(handle)
+    }
+
     /// Whether it could drop by being full: those at ingress have no queue.
     pub fn is_queue(&self) -> bool {
         !matches!(self.kind.as_str(), "ingress" | "clsact" | "noqueue")
@@ -96,8 +104,11 @@ impl fmt::Display for Qdisc {
         match self.limits {
             Some(Limits::Packets(limit)) => write!(f, " limit {limit} packets")?,
             Some(Limits::Bytes(limit)) => write!(f, " limit {limit} bytes")?,
-            Some(Limits::Rate { rate, limit }) => {
+            Some(Limits::Rate { rate, limit, burst }) => {
                 write!(f, " rate {rate} bit/s limit {limit} bytes")?;
+                if let Some(burst) = burst {
+                    write!(f, " burst {burst} bytes")?;
+                }
             }
             Some(Limits::Netem { loss, limit }) => {
                 let (whole, part) = (loss / 1000, loss % 1000);
@@ -150,6 +161,13 @@ fn qdisc(message: &Message<'_>) -> Option<Qdisc> {
     })
 }
 
+/// The burst of a token bucket in bytes. The kernel says how long it takes to send one at `rate`
+/// bytes a second, in ticks of `PSCHED_SHIFT` (include/net/pkt_sched.h): 64 ns each.
+fn burst(rate: u64, ticks: u32) -> Option<u32> {
+    let nanos = u128::from(ticks) << 6;
+    u32::try_from(u128::from(rate) * nanos / 1_000_000_000).ok()
+}
+
 fn limits(kind: &str, options: &[u8]) -> Option<Limits> {
     let all = Attributes(options);
     Some(match kind {
@@ -166,6 +184,7 @@ fn limits(kind: &str, options: &[u8]) -> Option<Limits> {
             Limits::Rate {
                 rate: rate.saturating_mul(8),
                 limit: u32_at(parameters, 24)?,
+                burst: u32_at(parameters, 28).and_then(|ticks| burst(rate, ticks)),
             }
         }
         "netem" => {
@@ -205,7 +224,7 @@ mod tests {
         let found = qdisc(&request.message()).unwrap();
         assert_eq!(
             found.to_string(),
-            "tbf 8001: rate 1000000 bit/s limit 3000 bytes, 14 dropped of 20, 20 over limits, 1 \
+            "tbf 8001: rate 1000000 bit/s limit 3000 bytes burst 12 bytes, 14 dropped of 20, 20 over limits, 1 \
              waiting"
         );
         assert_eq!(found.parent, None);

@@ -15,7 +15,9 @@ use super::{
     programs::{self, Program},
     route::{Forwarding, Lookup},
     rpfilter::RpFilter,
+    sockets::{self, Socket},
 };
+use crate::model::Protocol;
 use crate::net::{FdbEntry, Link, Neighbor, Qdisc, RouteKey, RouteKind, Rtnetlink, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
@@ -41,6 +43,8 @@ pub enum Fact {
     CgroupPrograms,
     /// The listener that it was for.
     Listener,
+    /// Sockets that have the destination port as their own.
+    Sockets,
     /// Queues of the interface.
     Qdisc,
     /// MTUs on the packet's way through the namespace.
@@ -63,6 +67,7 @@ impl Fact {
             Self::Programs => "programs at the interface",
             Self::CgroupPrograms => "cgroup programs",
             Self::Listener => "listener",
+            Self::Sockets => "sockets",
             Self::Qdisc => "qdiscs",
             Self::Mtu => "MTUs",
             Self::World => "all namespaces",
@@ -131,6 +136,8 @@ pub struct DropContext {
     pub cgroup_programs: Vec<Program>,
     /// The listener that it was for.
     pub listener: Option<ListenerFacts>,
+    /// Sockets that have the destination port as their own.
+    pub sockets: Vec<Socket>,
     /// The interface's queues.
     pub qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.
@@ -209,6 +216,9 @@ impl Reader<'_> {
         if wants(Fact::Listener) {
             self.listener();
         }
+        if wants(Fact::Sockets) {
+            self.sockets();
+        }
         if wants(Fact::CgroupPrograms) {
             let found = self.step("programs of control groups", |reader| {
                 programs::of_cgroups(reader.inside)
@@ -275,6 +285,22 @@ impl Reader<'_> {
         self.found.listener = self.step("the listener", |reader| {
             ListenerFacts::read(reader.inside, destination, None, Before::Nothing)
         });
+    }
+
+    fn sockets(&mut self) {
+        let protocol = Protocol::from(self.question.proto);
+        let Some(port) = self.question.dport else {
+            return;
+        };
+        let found = self.step("the sockets", |_| sockets::with_local_port(protocol, port));
+        let mut found = found.unwrap_or_default();
+        // A listener that is there, and did not get the packet: it may be bound to an interface.
+        if found.iter().any(|socket| socket.is_listening) {
+            self.step("the listener's interface", |_| {
+                sockets::add_devices(&mut found, port)
+            });
+        }
+        self.found.sockets = found;
     }
 
     fn rpfilter(&mut self) {

@@ -4,7 +4,7 @@
 //! and on a thread of its own: never on the path of events.
 //!
 //! - [`listener`]: why a listener may have said nothing to a SYN; made of
-//!   [`counters`], [`listeners`], [`syn_queue`] and [`process`]
+//!   [`counters`], [`listeners`], [`sockets`], [`syn_queue`] and [`process`]
 //! - [`owner`]: the namespace that has an address
 //! - `query`: all that can be asked, and the answers
 //! - [`facts`]: what is asked about a drop
@@ -32,6 +32,7 @@ pub mod route;
 pub mod rpfilter;
 pub mod ruleset;
 pub mod silent_hop;
+pub mod sockets;
 pub mod syn_queue;
 mod sysctl;
 pub mod way;

@@ -14,6 +14,7 @@ use super::{
     listener::{Before, ListenerFacts, Reading},
     owner,
     silent_hop::SilentHop,
+    world::{Part, World},
 };
 use crate::{
     decode::drop::DropFacts,
@@ -42,7 +43,7 @@ pub(crate) enum Answer {
     Drop(Box<NodeFacts>),
     ListenerBaseline(Option<ListenerBaseline>),
     Listener(Option<Box<ListenerFacts>>),
-    Neighbor(Option<SilentHop>),
+    Neighbor(Option<SilentHop>, Arc<World>),
 }
 
 /// Where a listener is.
@@ -82,8 +83,11 @@ impl Query {
                 Answer::Listener(location.facts(baseline).await.map(Box::new))
             }
             Self::Neighbor { netns, packet } => {
-                let hop = SilentHop::of(&netns, packet, LIMIT).await;
-                Answer::Neighbor(hop.ok().flatten())
+                let (hop, world) = tokio::join!(
+                    SilentHop::of(&netns, packet, LIMIT),
+                    World::recent_async(Part::all(), LIMIT)
+                );
+                Answer::Neighbor(hop.ok().flatten(), world)
             }
         }
     }
@@ -94,7 +98,7 @@ impl Answer {
     pub(crate) fn about_drop(self) -> Option<Box<NodeFacts>> {
         match self {
             Self::Drop(facts) => Some(facts),
-            Self::ListenerBaseline(_) | Self::Listener(_) | Self::Neighbor(_) => None,
+            Self::ListenerBaseline(_) | Self::Listener(_) | Self::Neighbor(..) => None,
         }
     }
 }

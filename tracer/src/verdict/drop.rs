@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, function},
+    drops::{Concern, RULES, answers, function},
     rule::Finding,
 };
 use crate::{
@@ -37,6 +37,11 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
         .extend(gaps.map(|gap| format!("not known: {gap}")));
     verdict.refuted = refuted;
     verdict
+}
+
+/// Whether what the node says makes a drop one that healthy traffic makes too.
+pub fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
+    answers::is_leftover(facts, node)
 }
 
 /// What the node is to be asked for the rules that come into question: up to the first that applies

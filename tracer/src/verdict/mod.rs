@@ -13,4 +13,5 @@ pub mod cluster;
 pub mod docs;
 pub mod drop;
 mod drops;
+mod neighbor;
 mod rule;

@@ -213,7 +213,7 @@ fn a_packet_that_came_in_and_did_not_leave_may_wait_for_its_next_hop() {
         panic!("{:?}", rig.asked);
     };
     assert_eq!(packet.iif, Some(VETH));
-    rig.answer(Some(Answer::Neighbor(None)));
+    rig.answer(Some(Answer::Neighbor(None, std::sync::Arc::default())));
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
 }
 

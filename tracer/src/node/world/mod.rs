@@ -24,7 +24,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
     holders::{Between, Holder},
@@ -33,6 +33,7 @@ pub use self::{
     segment::Obstacle,
     settings::Settings,
 };
+use crate::model::{Netns, NetnsName, Site};
 pub use crate::net::{
     Address, AddressFlags, Bridge, BridgeFdbEntry as FdbEntry, BridgePort as Port, FdbKind, Mac,
     PortState, Rule, RuleAction, Vlan,
@@ -73,10 +74,35 @@ pub struct Namespace {
     pub settings: Option<Settings>,
 }
 
+impl Namespace {
+    /// How a command enters it.
+    fn enterable(&self) -> Option<NetnsName> {
+        let path = match &self.reference {
+            NetnsRef::Own => return Some(NetnsName::Own),
+            NetnsRef::Path(path) => path,
+            NetnsRef::Inode(_) => return None,
+        };
+        if path.parent() == Some(Path::new("/run/netns")) {
+            return Some(NetnsName::Named(path.file_name()?.to_str()?.to_owned()));
+        }
+        let pid = path.strip_prefix("/proc").ok()?.iter().next()?;
+        Some(NetnsName::Process {
+            comm: self.name.clone(),
+            pid: pid.to_str()?.parse().ok()?,
+        })
+    }
+}
+
 impl World {
     /// The namespace with this inode number.
     pub fn namespace(&self, netns: u32) -> Option<&Namespace> {
         self.namespaces.get(&netns)
+    }
+
+    /// Where to make a change in a namespace.
+    pub fn site(&self, netns: u32) -> Site {
+        let name = self.namespace(netns).and_then(Namespace::enterable);
+        Site::Namespace(name.map_or(Netns::Nameless(netns), Netns::Known))
     }
 
     /// The link, if it was read.

@@ -12,11 +12,13 @@ mod stall;
 mod tls;
 
 pub use self::replies::sender;
+use std::sync::Arc;
+
 use super::rule::{Finding, Rule};
 use crate::{
     engine::{attempt::Attempt, tunnel_stats::Others},
     model::{Direction, Outcome, Point, Verdict},
-    node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop},
+    node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop, world::World},
     words,
 };
 
@@ -35,6 +37,10 @@ pub struct AttemptContext {
     pub listener: Option<ListenerFacts>,
     /// The next hop that the SYN waits for, where it came in and was not seen to leave.
     pub silent_hop: Option<SilentHop>,
+    /// Where a watched namespace has the destination's address, its name.
+    pub destination_holder: Option<String>,
+    /// All namespaces of the node, where the question needed them.
+    pub world: Option<Arc<World>>,
     /// What became of other attempts by the same tunnel.
     pub others: Option<Others>,
 }
@@ -139,6 +145,15 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         refuted_by: "an acknowledgement of the segment that is sent again",
         cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
         applies: OnAttempt::new(stall::stalled),
+    },
+    Rule {
+        name: "misaddressed-answer",
+        points: &[Point::Unknown],
+        needs: &[],
+        evidence: "an answer that came back to where the first packet was first seen, from another address or port than was asked",
+        refuted_by: "an answer from the address that was asked",
+        cannot_tell: "an answer that NAT did not translate back from a server that answers from another address",
+        applies: OnAttempt::new(silence::misaddressed_answer),
     },
     Rule {
         name: "reply-lost",

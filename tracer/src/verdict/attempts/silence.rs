@@ -1,7 +1,7 @@
 //! Nothing came back, or it did not come all the way: the gap, which says something only where
 //! nothing could have been missed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Case, doubts};
 use crate::{
@@ -10,7 +10,11 @@ use crate::{
         Confidence::{Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, Site,
     },
-    verdict::{drops::listener, rule::Finding},
+    verdict::{
+        drops::listener,
+        neighbor::{Explanation, Unanswered},
+        rule::Finding,
+    },
     words,
 };
 
@@ -45,31 +49,59 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// It waits here for a neighbour that does not answer.
+/// An answer from another address than was asked.
+pub(super) fn misaddressed_answer(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered).then_some(())?;
+    let attempt = case.attempt;
+    let reply = Flow::from(&attempt.misaddressed_reply()?.flow);
+    let requested = Flow::from(&attempt.flow);
+    let end = |ip, port: Option<u16>| match port {
+        Some(port) => SocketAddr::new(ip, port).to_string(),
+        None => ip.to_string(),
+    };
+    let why = format!(
+        "an answer came from {}, and {} was asked: the client does not take it",
+        end(reply.src, reply.sport),
+        end(requested.dst, requested.dport)
+    );
+    Some(Finding::new(Point::Unknown, Possible, why).about(&[&reply.src, &requested.dst]))
+}
+
+/// It waits here for a neighbor that does not answer.
 pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
     let hop = case.around.silent_hop.as_ref()?;
     let last = case.attempt.last_hop()?;
-    let is_endpoint = hop.address == IpAddr::from(last.flow.dst);
-    let (point, confidence) = match (is_endpoint, hop.is_tunnel) {
-        (_, true) => (Point::Overlay, Likely),
-        (true, _) => (Point::Endpoint, Likely),
-        // A router on the way: what is wrong with it cannot be said.
-        (false, _) => (Point::Unknown, Possible),
+    let dst = IpAddr::from(last.flow.dst);
+    let world = case.around.world.as_deref();
+    let from = world.and_then(|world| world.link_named(last.place.netns, &hop.ifname));
+    let unanswered = Unanswered {
+        address: hop.address,
+        from: from.map(|link| (link.id, hop.ifname.as_str())),
+        dst,
+        src: last.flow.src.into(),
     };
-    let whom = if is_endpoint { "" } else { "the next hop " };
-    let why = format!(
-        "nobody answers for {whom}{} (ARP or ND) at {}",
-        hop.address, hop.ifname
-    );
-    let evidence = format!(
-        "the neighbour entry of {} is {}: asked {} without an answer, and the packet waits for it",
+    let Explanation {
+        point,
+        confidence,
+        why,
+        evidence: found_out,
+        fix,
+    } = unanswered.explain(world);
+    let mut evidence = vec![format!(
+        "the neighbor entry of {} is {}: {} unanswered; the packet is queued behind them",
         hop.address,
         hop.state,
-        words::times(hop.asked.into())
-    );
+        words::count(hop.asked.into(), "probe")
+    )];
+    evidence.extend(found_out);
+    let point = match point {
+        Point::Endpoint if hop.is_tunnel => Point::Overlay,
+        point => point,
+    };
     Some(Finding {
-        evidence: vec![evidence],
+        evidence,
+        fix,
         ..Finding::new(point, confidence, why).about(&[&hop.address, &hop.ifname])
     })
 }
@@ -77,6 +109,8 @@ pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
 /// It left this node, and nothing came back: the honest negative.
 pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
+    // An address of this node is never off it.
+    case.around.destination_holder.is_none().then_some(())?;
     let last = case.attempt.last_hop()?;
     let mut evidence = left_this_node(case, last)?;
     evidence.push("no drop of it was seen on this node".to_owned());
@@ -123,12 +157,17 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
         Direction::In => "came in by",
         Direction::Out => "went out by",
     };
-    let mut evidence = case
+    let holder = case.around.destination_holder.as_ref();
+    let held =
+        holder.map(|name| format!("network namespace {name} of this node has its destination"));
+    let mut evidence: Vec<_> = held.into_iter().collect();
+    let listener = case
         .around
         .listener
         .as_ref()
         .map(listener::in_words)
         .unwrap_or_default();
+    evidence.extend(listener);
     evidence.extend(doubts(case.around));
     let why = format!("last seen when it {verb} {}: {what}", last.place.ifname);
     Some(Finding {

@@ -3,9 +3,19 @@
 use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Confirmed, Point},
+    model::{
+        Confidence::{Confirmed, Likely},
+        Fix, Point,
+        shell::Command,
+    },
+    net::Limits,
     node::facts::NodeFacts,
 };
+
+/// Bytes in front of the network header, as a token bucket counts them.
+const ETHERNET_HEADER: u32 = 14;
+/// A burst that holds a GSO packet of the usual size, in bytes.
+const SOUND_BURST: u32 = 64 << 10;
 
 pub(super) fn is_corrupt(facts: &DropFacts) -> Concern {
     Concern::surely(facts.reason.name().ends_with("_CSUM"))
@@ -16,10 +26,101 @@ pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     Some(Finding::new(Point::Checksum, Confirmed, why).about(&[&facts.reason]))
 }
 
+pub(super) fn may_not_be_ready(facts: &DropFacts) -> Concern {
+    let at_a_queue = facts.reason.name().starts_with("QDISC_");
+    match facts.reason.is("DEV_READY") {
+        true => Concern::Surely,
+        false => Concern::maybe(at_a_queue),
+    }
+}
+
+/// The interface was not up, or had no carrier: nothing was full.
+pub(super) fn interface_not_ready(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let at_a_queue = facts.reason.name().starts_with("QDISC_");
+    let link = node.around.link.as_ref();
+    let is_down = link.is_some_and(|link| !link.up);
+    let lacks_carrier = link.is_some_and(|link| link.up && !link.running);
+    let not_ready = facts.reason.is("DEV_READY") || (at_a_queue && (is_down || lacks_carrier));
+    not_ready.then_some(())?;
+    let name = facts.ifname.as_deref().unwrap_or("the interface");
+    let state = match (is_down, lacks_carrier) {
+        (true, _) => "is down",
+        (_, true) => "has no carrier",
+        _ => "was not ready to send",
+    };
+    let mut finding =
+        Finding::new(Point::Route, Confirmed, format!("{name} {state}")).about(&[&name]);
+    if is_down {
+        let set = |state: &'static str| Command::new("ip link set dev").arg(name).words(state);
+        finding.fix.push(Fix::change(set("up"), set("down")));
+    }
+    Some(finding)
+}
+
+pub(super) fn may_be_larger_than_burst(facts: &DropFacts) -> Concern {
+    let at_a_queue = facts.reason.name().starts_with("QDISC_");
+    Concern::maybe(at_a_queue || function(facts) == "tbf_enqueue")
+}
+
+/// A frame that is larger than a token bucket can ever hold tokens for.
+pub(super) fn larger_than_burst(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let bucket = node
+        .around
+        .qdiscs
+        .iter()
+        .find_map(|qdisc| match qdisc.limits {
+            Some(Limits::Rate {
+                rate, limit, burst, ..
+            }) => Some((qdisc, rate, limit, burst?)),
+            _ => None,
+        });
+    let (qdisc, rate, limit, burst) = bucket?;
+    // The bucket counts the link-layer header, too, and each segment of a GSO packet for itself.
+    let packet = facts.packet.as_ref()?;
+    let len = match packet.gso_size {
+        Some(_) => facts.mtu.unwrap_or(packet.len),
+        None => packet.len,
+    };
+    let frame = len.checked_add(ETHERNET_HEADER)?;
+    (frame > burst).then_some(())?;
+    let ifname = facts.ifname.as_deref()?;
+    let set = |burst: u32| {
+        let parent = match qdisc.parent_name() {
+            None => Command::new("tc qdisc replace dev")
+                .arg(ifname)
+                .words("root"),
+            Some(parent) => Command::new("tc qdisc replace dev")
+                .arg(ifname)
+                .words("parent")
+                .arg(parent),
+        };
+        parent
+            .words("tbf rate")
+            .arg(format!("{rate}bit"))
+            .words("burst")
+            .arg(format!("{burst}b"))
+            .words("limit")
+            .arg(format!("{}b", limit.max(burst)))
+    };
+    let why = format!(
+        "frames of {frame} bytes are larger than the burst of the token bucket (tbf) at {ifname}, \
+         {burst} bytes: it never lets them pass"
+    );
+    Some(Finding {
+        evidence: vec![format!("the queue: {qdisc}")],
+        fix: vec![Fix::change(set(SOUND_BURST.max(frame)), set(burst))],
+        ..Finding::new(Point::Queue, Confirmed, why).about(&[&ifname])
+    })
+}
+
 pub(super) fn is_queue(facts: &DropFacts) -> Concern {
     let reason = facts.reason.name();
     let full = reason.starts_with("QDISC_")
-        || matches!(reason, "CPU_BACKLOG" | "FULL_RING" | "DEV_READY")
+        || reason.starts_with("FQ_")
+        || matches!(
+            reason,
+            "CPU_BACKLOG" | "FULL_RING" | "CAKE_FLOOD" | "DUALPI2_STEP_DROP"
+        )
         || function(facts) == "tbf_enqueue";
     Concern::surely(full)
 }
@@ -35,27 +136,28 @@ pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     Some(finding)
 }
 
-/// Reasons for a socket whose buffer is full.
-const FULL_BUFFERS: [&str; 3] = ["SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"];
-
-pub(super) fn is_socket(facts: &DropFacts) -> Concern {
-    let reason = facts.reason.name();
-    Concern::surely(reason == "NO_SOCKET" || FULL_BUFFERS.contains(&reason))
+pub(super) fn is_out_of_reassembly_memory(facts: &DropFacts) -> Concern {
+    let in_defrag = matches!(
+        function(facts),
+        "ip_defrag" | "ip_frag_reasm" | "nf_ct_frag6_gather" | "ipv6_frag_rcv"
+    );
+    Concern::surely(in_defrag && facts.reason.is("NOT_SPECIFIED"))
 }
 
-pub(super) fn socket(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let flow = &facts.flow;
-    if !facts.reason.is("NO_SOCKET") {
-        let why = format!("the receiving socket's buffer is full ({})", facts.reason);
-        return Some(Finding::new(Point::Socket, Confirmed, why).about(&[&facts.reason]));
-    }
-    let why = match flow.dport {
-        Some(port) => format!(
-            "nobody listens on {} port {port} of {}",
-            flow.proto, flow.dst
-        ),
-        None => format!("no socket takes {} at {}", flow.proto, flow.dst),
+/// Memory for fragments that wait for their rest.
+pub(super) fn reassembly_memory(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let (limit, value) = match facts.flow.dst.is_ipv4() {
+        true => ("net.ipv4.ipfrag_high_thresh", "4194304"),
+        false => ("net.ipv6.ip6frag_high_thresh", "4194304"),
     };
-    let port = flow.dport.unwrap_or_default();
-    Some(Finding::new(Point::Socket, Confirmed, why).about(&[&flow.proto, &flow.dst, &port]))
+    let why = format!(
+        "fragments could not wait for the rest of their packet{}: the memory for reassembly \
+         ({limit}) is most likely full",
+        place(facts)
+    );
+    let raise = Command::new("sysctl -w").arg(format!("{limit}={value}"));
+    Some(Finding {
+        fix: vec![Fix::command(raise)],
+        ..Finding::new(Point::Queue, Likely, why).about(&[&place(facts)])
+    })
 }

@@ -4,6 +4,8 @@
 //! what the node says where it was asked. Older kernels give less of a reason and other functions:
 //! rules name both. `docs/verdicts.md` is made of this table.
 
+pub(super) mod answers;
+mod bridge;
 mod conntrack;
 mod firewall;
 mod host;
@@ -12,6 +14,7 @@ mod mtu;
 mod overlay;
 mod path;
 mod program;
+mod socket;
 
 use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
 
@@ -224,7 +227,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "reverse-path",
         points: &[Point::Rpfilter],
-        needs: &[Fact::RpFilter],
+        needs: &[Fact::RpFilter, Fact::World],
         evidence: "the reason `IP_RPFILTER`, or one for martian packets",
         refuted_by: "a route back to the source by the interface that the packet came in by",
         cannot_tell: "a spoofed source from an asymmetric route",
@@ -232,12 +235,30 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     },
     Rule {
         name: "neighbor",
-        points: &[Point::Endpoint],
-        needs: &[Fact::Neighbor, Fact::World],
-        evidence: "a `NEIGH_` reason, the function `neigh_invalidate`, or `OTHERHOST`",
-        refuted_by: "an ARP or ND reply from that address at this interface",
-        cannot_tell: "an endpoint that is gone from one that is down, or from a dead gateway on the way",
+        points: &[Point::Endpoint, Point::Route, Point::Unknown],
+        needs: &[Fact::Route, Fact::Neighbor, Fact::World],
+        evidence: "a `NEIGH_` reason, or the function `neigh_invalidate`; the route, and all network namespaces that have the address",
+        refuted_by: "an ARP or ND reply from that address at this interface; a namespace of this node that has the address changes what it says",
+        cannot_tell: "an endpoint that is gone from one that is down, where no namespace of this node has the address",
         applies: OnDrop::new(path::lacks_neighbor, path::neighbor),
+    },
+    Rule {
+        name: "neighbor-table",
+        points: &[Point::Queue],
+        needs: &[Fact::Route],
+        evidence: "the reason `NEIGH_CREATEFAIL`",
+        refuted_by: "a neighbor table with room (`ip -s neighbor`, gc_thresh3)",
+        cannot_tell: "a full table from a lack of memory",
+        applies: OnDrop::new(path::lacks_entry, path::neighbor_table),
+    },
+    Rule {
+        name: "other-host",
+        points: &[Point::Endpoint],
+        needs: &[Fact::World],
+        evidence: "the reason `OTHERHOST`",
+        refuted_by: "a sender that uses the right MAC address",
+        cannot_tell: "a stale entry at the sender from a switch that floods",
+        applies: OnDrop::new(path::is_for_another, path::other_host),
     },
     Rule {
         name: "not-here",
@@ -267,22 +288,130 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         applies: OnDrop::new(path::is_unrouted, path::route),
     },
     Rule {
+        name: "interface-not-ready",
+        points: &[Point::Route],
+        needs: &[Fact::Link],
+        evidence: "the reason `DEV_READY`, or a `QDISC_` reason at an interface that is down or without carrier now",
+        refuted_by: "an interface that is up with a carrier",
+        cannot_tell: "an interface that was down only for a moment: it may be up again by now",
+        applies: OnDrop::new(host::may_not_be_ready, host::interface_not_ready),
+    },
+    Rule {
+        name: "larger-than-burst",
+        points: &[Point::Queue],
+        needs: &[Fact::Qdisc],
+        evidence: "a drop at a queue, a token bucket (tbf) at that interface, and a frame larger than its burst",
+        refuted_by: "a frame of the same size that passes",
+        cannot_tell: "whether the frame was one large packet or its segments",
+        applies: OnDrop::new(host::may_be_larger_than_burst, host::larger_than_burst),
+    },
+    Rule {
         name: "queue",
         points: &[Point::Queue],
         needs: &[Fact::Qdisc],
-        evidence: "a `QDISC_` reason or one for full queues",
+        evidence: "a `QDISC_` or `FQ_` reason, or one for full queues and rings",
         refuted_by: "a drop counter of the queue that does not move",
         cannot_tell: "a burst from steady overload",
         applies: OnDrop::new(host::is_queue, host::queue),
     },
     Rule {
-        name: "socket",
+        name: "reassembly-memory",
+        points: &[Point::Queue],
+        needs: &[],
+        evidence: "no reason, in the code that reassembles fragments",
+        refuted_by: "room in the memory for fragments (`/proc/net/sockstat`)",
+        cannot_tell: "full memory for fragments from overlapping or malformed ones: `likely` at most",
+        applies: OnDrop::new(host::is_out_of_reassembly_memory, host::reassembly_memory),
+    },
+    Rule {
+        name: "bridge-port-state",
+        points: &[Point::Route],
+        needs: &[Fact::World],
+        evidence: "the reason `BRIDGE_INGRESS_STP_STATE`; the state of the bridge port",
+        refuted_by: "a port in forwarding state",
+        cannot_tell: "a port that is about to forward from one that is blocked to break a loop, where the state has changed since",
+        applies: OnDrop::new(bridge::is_not_forwarding, bridge::port_state),
+    },
+    Rule {
+        name: "hairpin",
+        points: &[Point::Route],
+        needs: &[Fact::World],
+        evidence: "no reason, in `br_handle_frame_finish`, and a destination behind the bridge port that the frame came in by, with hairpin mode off",
+        refuted_by: "hairpin mode that is on, or a destination behind another port",
+        cannot_tell: "hairpin mode from a learned MAC address that has moved since: `likely` at most",
+        applies: OnDrop::new(bridge::may_be_hairpin, bridge::hairpin),
+    },
+    Rule {
+        name: "tcp-signature",
         points: &[Point::Socket],
         needs: &[],
-        evidence: "the reason `NO_SOCKET`, or one for full socket buffers",
-        refuted_by: "a socket on that address and port (`ss -lntu`), or one with room in its buffer",
+        evidence: "a `TCP_MD5…` or `TCP_AO…` reason",
+        refuted_by: "the same key on both sides",
+        cannot_tell: "which of the two sides has the wrong key",
+        applies: OnDrop::new(socket::is_signature, socket::signature),
+    },
+    Rule {
+        name: "old-timestamp",
+        points: &[Point::Socket],
+        needs: &[],
+        evidence: "a PAWS reason",
+        refuted_by: "a timestamp later than the last one",
+        cannot_tell: "two hosts behind one address from one host whose clock went back",
+        applies: OnDrop::new(socket::is_old_timestamp, socket::old_timestamp),
+    },
+    Rule {
+        name: "low-ttl",
+        points: &[Point::Socket],
+        needs: &[],
+        evidence: "the reason `TCP_MINTTL` for a segment that carries more than an ACK",
+        refuted_by: "a TTL at or above the minimum in a capture",
+        cannot_tell: "a peer without TTL security from one that is further away than configured",
+        applies: OnDrop::new(socket::is_low_ttl, socket::low_ttl),
+    },
+    Rule {
+        name: "answer-from-another-address",
+        points: &[Point::Conntrack, Point::Socket],
+        needs: &[Fact::Sockets, Fact::World],
+        evidence: "the reason `NO_SOCKET` for a packet that is no SYN, and a socket of that address and port that talks to another end",
+        refuted_by: "a socket that talks to the sender",
+        cannot_tell: "which of the ways back missed the translation: `likely` at most",
+        applies: OnDrop::new(answers::may_be_misaddressed, answers::other_address),
+    },
+    Rule {
+        name: "closed-port",
+        points: &[Point::Socket],
+        needs: &[Fact::Sockets, Fact::World],
+        evidence: "the reason `NO_SOCKET` for a SYN or a datagram",
+        refuted_by: "a socket on that address, port and interface (`ss -lntu`)",
         cannot_tell: "a process that is not started yet from one that is gone",
-        applies: OnDrop::new(host::is_socket, host::socket),
+        applies: OnDrop::new(socket::is_first, socket::closed_port),
+    },
+    Rule {
+        name: "stray-answer",
+        points: &[Point::Unknown],
+        needs: &[],
+        evidence: "the reason `NO_SOCKET` for a SYN-ACK",
+        refuted_by: "a socket here that waits for it",
+        cannot_tell: "an answer that was not translated back from one for another host",
+        applies: OnDrop::new(answers::is_stray, answers::stray),
+    },
+    Rule {
+        name: "socket-buffer",
+        points: &[Point::Socket],
+        needs: &[],
+        evidence: "a reason for full socket buffers",
+        refuted_by: "room in the buffer (`ss -m`)",
+        cannot_tell: "a slow application from a burst",
+        applies: OnDrop::new(socket::has_full_buffer, socket::buffer),
+    },
+    Rule {
+        name: "no-protocol",
+        points: &[Point::Socket],
+        needs: &[],
+        evidence: "the reason `IP_NOPROTO` or `UNHANDLED_PROTO`",
+        refuted_by: "a handler for the protocol",
+        cannot_tell: "a protocol whose module is not loaded from one that the kernel lacks",
+        applies: OnDrop::new(socket::lacks_protocol, socket::no_protocol),
     },
 ];
 

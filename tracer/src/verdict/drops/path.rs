@@ -1,4 +1,4 @@
-//! Routes, neighbours and source checks: where the packet should have gone.
+//! Routes, neighbors and source checks: where the packet should have gone.
 
 use super::{Concern, Finding, function, place};
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
         Fix, Point, Site,
         shell::Command,
     },
-    node::{facts::NodeFacts, world::LinkId},
+    node::{change, facts::NodeFacts, world::LinkId},
+    verdict::neighbor::{Explanation, Unanswered},
 };
 
 /// Reasons for packets whose addresses no packet may have here.
@@ -25,21 +26,15 @@ pub(super) fn is_refused_for_its_source(facts: &DropFacts) -> Concern {
 }
 
 pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if !facts.reason.is("IP_RPFILTER") {
+        return Some(martian(facts, node));
+    }
     let src = facts.flow.src;
-    let why = if facts.reason.is("IP_RPFILTER") {
-        format!(
-            "the reverse-path filter: {src} is not reached by the interface it came in by{}",
-            place(facts)
-        )
-    } else {
-        format!(
-            "a martian packet: {src} cannot be a source{} ({})",
-            place(facts),
-            facts.reason
-        )
-    };
-    let mut finding =
-        Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &place(facts), &facts.reason]);
+    let why = format!(
+        "the reverse-path filter: {src} is not reached by the interface it came in by{}",
+        place(facts)
+    );
+    let mut finding = Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &place(facts)]);
     if let Some(filter) = &node.around.rpfilter {
         finding.evidence.extend(filter.contradiction());
         finding.fix.extend(filter.fix());
@@ -47,91 +42,152 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     Some(finding)
 }
 
-/// Why a packet does not reach its next hop.
-#[derive(Clone, Copy)]
-enum Unreached {
-    NoReply,
-    QueueFull,
-    OtherHost,
-}
-
-fn unreached(facts: &DropFacts) -> Option<Unreached> {
-    match (facts.reason.name(), function(facts)) {
-        ("NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_DEAD", _) | (_, "neigh_invalidate") => {
-            Some(Unreached::NoReply)
+/// An address that cannot be on this link, at either end of the packet.
+fn martian(facts: &DropFacts, node: &NodeFacts) -> Finding {
+    let (src, dst) = (facts.flow.src, facts.flow.dst);
+    let is_own = |address| {
+        let world = node.world.as_deref()?;
+        world.is_local(facts.netns?, address)
+    };
+    let reason = &facts.reason;
+    let why = if reason.is("IP_INVALID_DEST") || (dst.is_loopback() && !src.is_loopback()) {
+        format!(
+            "martian destination address {dst}{}: it is not accepted from a link ({reason})",
+            place(facts)
+        )
+    } else if is_own(src) == Some(true) || reason.is("IP_LOCAL_SOURCE") {
+        format!(
+            "martian source address {src}{}: it is an address of this very namespace ({reason})",
+            place(facts)
+        )
+    } else {
+        format!("martian source address {src}{} ({reason})", place(facts))
+    };
+    let mut finding =
+        Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &dst, &place(facts), reason]);
+    if dst.is_loopback() {
+        let localnet = node.world.as_deref().and_then(|world| {
+            let link = world.link_named(facts.netns?, facts.ifname.as_deref()?)?;
+            Some((link.name.clone(), link.ipv4?.route_localnet))
+        });
+        if let Some((ifname, 0)) = localnet {
+            finding
+                .evidence
+                .push(format!("route_localnet of {ifname} is 0"));
+            let path = format!("net/ipv4/conf/{ifname}/route_localnet");
+            finding.fix.push(change::sysctl(&path, 0, 1));
         }
-        ("NEIGH_QUEUEFULL", _) => Some(Unreached::QueueFull),
-        ("OTHERHOST", _) => Some(Unreached::OtherHost),
-        _ => None,
+    } else if is_own(src) == Some(true) {
+        finding.fix.push(Fix::advice(format!(
+            "masquerade what {src} sends to itself through a Service (kube-proxy: KUBE-MARK-MASQ, \
+             --cluster-cidr)"
+        )));
     }
+    finding
 }
 
 pub(super) fn lacks_neighbor(facts: &DropFacts) -> Concern {
-    Concern::surely(unreached(facts).is_some())
+    let reason = facts.reason.name();
+    let waits = matches!(reason, "NEIGH_FAILED" | "NEIGH_DEAD" | "NEIGH_QUEUEFULL");
+    Concern::surely(waits || function(facts) == "neigh_invalidate")
 }
 
 pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let (dst, at) = (facts.flow.dst, place(facts));
-    let (kind, why) = match unreached(facts)? {
-        Unreached::NoReply => (
-            "no reply",
-            format!("nobody answers for {dst} (ARP or ND){at}"),
-        ),
-        Unreached::QueueFull => (
-            "queue",
-            format!("packets wait for the neighbour of {dst} in vain{at}, and their queue is full"),
-        ),
-        Unreached::OtherHost => (
-            "other host",
-            format!(
-                "the packet{at} has another machine's MAC address: a stale neighbour entry at the \
-                 sender"
-            ),
-        ),
+    let route = node.around.route.as_ref();
+    let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
+    let link = facts.netns.zip(route.and_then(|route| route.output));
+    let name = route.and_then(|route| route.ifname.as_deref());
+    let gateway = route.and_then(|route| route.gateway);
+    let waiting = Unanswered {
+        address: gateway.unwrap_or(facts.flow.dst),
+        from: link
+            .map(|(netns, ifindex)| LinkId { netns, ifindex })
+            .zip(name.or(facts.ifname.as_deref())),
+        dst: facts.flow.dst,
+        src: facts.flow.src,
     };
-    // The packet may have been on its way to a gateway that is dead, not to the endpoint itself.
-    let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&[&kind, &dst, &at]);
+    let Explanation {
+        point,
+        confidence,
+        why,
+        mut evidence,
+        fix,
+    } = waiting.explain(node.world.as_deref());
+    if facts.reason.is("NEIGH_QUEUEFULL") {
+        evidence.push("the queue of packets that wait for its answer is full".to_owned());
+    }
+    evidence.extend(route.map(|route| format!("the route: {route}")));
+    let entries = node.around.neighbors.iter();
+    evidence.extend(entries.map(|entry| format!("the neighbor entry: {entry}")));
+    Some(Finding {
+        evidence,
+        fix,
+        ..Finding::new(point, confidence, why).about(&[&waiting.address, &place(facts)])
+    })
+}
+
+pub(super) fn lacks_entry(facts: &DropFacts) -> Concern {
+    Concern::surely(facts.reason.is("NEIGH_CREATEFAIL"))
+}
+
+/// The kernel could not make a neighbor entry.
+pub(super) fn neighbor_table(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let mut finding = Finding::new(
+        Point::Queue,
+        Likely,
+        format!(
+            "no neighbor entry could be made for {}{}: the table is full",
+            facts.flow.dst,
+            place(facts)
+        ),
+    )
+    .about(&[&place(facts)]);
     if let Some(route) = &node.around.route {
         finding.evidence.push(format!("the route: {route}"));
     }
-    let entries = node.around.neighbors.iter();
-    finding
-        .evidence
-        .extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
-    finding.evidence.extend(holders(facts, node));
-    if facts.reason.is("OTHERHOST") {
-        let flush = Command::new("ip neighbour flush to").arg(facts.flow.dst);
-        finding.fix.push(
-            Fix::command(flush)
-                .at(Site::Sender)
-                .noting("it asks for the address again"),
-        );
-    }
+    finding.fix.push(
+        Fix::advice("raise net.ipv4.neigh.default.gc_thresh3 (net.ipv6 for IPv6)").at(Site::Host),
+    );
     Some(finding)
 }
 
-/// The namespaces of this node that have the address that was asked for, and what is in between.
-fn holders(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
-    let route = node.around.route.as_ref();
-    let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
-    let (Some(world), Some(netns), Some(route)) = (&node.world, facts.netns, route) else {
-        return Vec::new();
-    };
-    let Some(ifindex) = route.output else {
-        return Vec::new();
-    };
-    let asked = route.gateway.unwrap_or(facts.flow.dst);
-    let from = LinkId { netns, ifindex };
-    let holders = world.holders_near(netns, asked);
-    let lines = holders.iter().flat_map(|holder| {
-        let held = format!(
-            "{asked} is an address of {}",
-            world.holder_in_words(holder, netns)
+pub(super) fn is_for_another(facts: &DropFacts) -> Concern {
+    Concern::surely(facts.reason.is("OTHERHOST"))
+}
+
+/// The frame was for another MAC address.
+pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let mut finding = Finding::new(
+        Point::Endpoint,
+        Likely,
+        format!(
+            "the packet{} has another machine's MAC address: a stale neighbor entry at the sender",
+            place(facts)
+        ),
+    )
+    .about(&[&facts.flow.dst, &place(facts)]);
+    let own = facts
+        .netns
+        .zip(node.world.as_deref())
+        .and_then(|(netns, world)| {
+            let holders = world.holders(facts.flow.dst);
+            let holder = holders.into_iter().find(|holder| holder.netns == netns)?;
+            Some((holder.mac?, holder.ifname))
+        });
+    if let Some((mac, ifname)) = own {
+        let is = format!(
+            "{} has the MAC address {mac} here, at {ifname}",
+            facts.flow.dst
         );
-        let between = world.between(from, holder);
-        [Some(held), world.between_in_words(from, &between)]
-    });
-    lines.flatten().collect()
+        finding.evidence.push(is);
+    }
+    let flush = Command::new("ip neighbor flush to").arg(facts.flow.dst);
+    finding.fix.push(
+        Fix::command(flush)
+            .at(Site::Sender)
+            .noting("it asks for the address again"),
+    );
+    Some(finding)
 }
 
 pub(super) fn may_be_elsewhere(facts: &DropFacts) -> Concern {
@@ -175,7 +231,7 @@ pub(super) fn is_expired(facts: &DropFacts) -> Concern {
 
 pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = format!(
-        "the packet has used up its hops (TTL){}: a routing loop, or a sender that allows too few",
+        "TTL expired in transit{}: a routing loop, or a sender that allows too few hops",
         place(facts)
     );
     Some(Finding::new(Point::Route, Confirmed, why).about(&[&place(facts)]))

@@ -2,7 +2,11 @@
 
 use std::{collections::HashSet, time::SystemTime};
 
-use tracer_common::{event::DropKey, packet::protocol, tuple::Tuple};
+use tracer_common::{
+    event::DropKey,
+    packet::{Tcp, protocol},
+    tuple::Tuple,
+};
 
 use super::*;
 use crate::{
@@ -23,7 +27,7 @@ fn facts(reason: &str, function: &str) -> DropFacts {
         reason: 0,
         netns: 0,
         ifindex: 0,
-        tcp_flags: 0,
+        tcp_flags: Tcp::SYN,
         has_payload: 0,
         icmp_type: 0,
         reserved: 0,

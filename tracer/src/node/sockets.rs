@@ -1,0 +1,150 @@
+//! Sockets of a network namespace by their local port, and whom they talk to.
+//!
+//! Read from `/proc/thread-self/net`, which needs no kernel module.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, ErrorKind, Read as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    model::Protocol,
+    net::sock_diag::{TcpState, tcp_sockets},
+};
+
+/// Bytes read of one table. A line has 150: these are some 50,000 sockets.
+const MOST: u64 = 8 << 20;
+
+/// A socket, and whom it talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Its own address and port.
+    pub local: SocketAddr,
+    /// The other end; unspecified where it talks to anyone.
+    pub remote: SocketAddr,
+    /// Whether it is a TCP socket that listens.
+    pub is_listening: bool,
+    /// The only interface that it takes packets from (`SO_BINDTODEVICE`), where that was asked.
+    pub ifindex: Option<u32>,
+}
+
+impl Socket {
+    /// Whether it talks to one other end only.
+    pub fn is_connected(&self) -> bool {
+        self.remote.port() != 0
+    }
+}
+
+/// The sockets with this local port, of the namespace that this thread is in.
+///
+/// # Errors
+///
+/// A table cannot be read.
+pub(super) fn with_local_port(protocol: Protocol, port: u16) -> Result<Vec<Socket>> {
+    let tables = match protocol {
+        Protocol::Tcp => ["tcp", "tcp6"],
+        Protocol::Udp => ["udp", "udp6"],
+        _ => return Ok(Vec::new()),
+    };
+    let mut found = Vec::new();
+    for table in tables {
+        let path = format!("/proc/thread-self/net/{table}");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {path}")),
+        };
+        for line in BufReader::new(file.take(MOST)).lines() {
+            let line = line.with_context(|| format!("cannot read {path}"))?;
+            found.extend(parse(&line).filter(|socket| socket.local.port() == port));
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the interfaces that listeners are bound to: `/proc` does not show them.
+///
+/// # Errors
+///
+/// The kernel has no sock_diag.
+pub(super) fn add_devices(sockets: &mut [Socket], port: u16) -> Result<()> {
+    for bound in tcp_sockets(TcpState::Listen, Some(port))? {
+        let same = |socket: &&mut Socket| socket.is_listening && socket.local == bound.local;
+        for socket in sockets.iter_mut().filter(same) {
+            socket.ifindex = bound.ifindex;
+        }
+    }
+    Ok(())
+}
+
+/// A line such as `0: 0100007F:1F90 00000000:0000 0A …`: the last of these is the state.
+fn parse(line: &str) -> Option<Socket> {
+    /// `TCP_LISTEN` of include/net/tcp_states.h. A UDP socket never has it.
+    const LISTEN: &str = "0A";
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let local = address(fields.next()?)?;
+    let remote = address(fields.next()?)?;
+    Some(Socket {
+        local,
+        remote,
+        is_listening: fields.next()? == LISTEN,
+        ifindex: None,
+    })
+}
+
+/// `0100007F:1F90`: words of the address in host byte order, the port in hexadecimal.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok();
+    let ip = match ip.len() {
+        8 => IpAddr::from(Ipv4Addr::from(word(0)?.to_ne_bytes())),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?].map(u32::to_ne_bytes);
+            let octets = <[u8; 16]>::try_from(words.as_flattened()).ok()?;
+            Ipv6Addr::from(octets).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn sockets_of_this_process_are_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let found = with_local_port(Protocol::Tcp, local.port()).unwrap();
+        let own = found.iter().find(|socket| socket.local == local).unwrap();
+        assert!(own.is_listening && !own.is_connected());
+
+        let server = UdpSocket::bind("[::1]:0").unwrap();
+        let client = UdpSocket::bind("[::1]:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let local = client.local_addr().unwrap();
+        let found = with_local_port(Protocol::Udp, local.port()).unwrap();
+        let own = found.iter().find(|socket| socket.local == local).unwrap();
+        assert_eq!(own.remote, server.local_addr().unwrap());
+    }
+
+    #[test]
+    fn no_line_makes_it_panic() {
+        for line in [
+            "",
+            "0:",
+            "0: zz:1 1:2 0A",
+            "0: 0100007F:1F90",
+            "a b c d",
+            "0: é:1 é:2 0A",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}

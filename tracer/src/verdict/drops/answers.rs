@@ -1,0 +1,170 @@
+//! Packets of a connection that no socket takes: answers that came from another address than was
+//! asked, and what is left of connections that are over.
+
+use super::{Concern, Finding, function};
+use crate::{
+    decode::drop::DropFacts,
+    model::{
+        Confidence::{Likely, Possible},
+        Fix, Point, Protocol, Site,
+        shell::Command,
+    },
+    node::{facts::NodeFacts, sockets::Socket, world::World},
+};
+
+pub(super) fn may_be_misaddressed(facts: &DropFacts) -> Concern {
+    let flags = facts.tcp_flags();
+    let opens = flags.is_some_and(|flags| flags.syn() && !flags.ack());
+    Concern::maybe(facts.reason.is("NO_SOCKET") && !opens)
+}
+
+/// An answer from another address or port than the client asked.
+pub(super) fn other_address(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let socket = waiting_for_another(facts, node)?;
+    let flow = facts.flow;
+    let asked = socket.remote;
+    let answered = match flow.sport {
+        Some(port) => std::net::SocketAddr::new(flow.src, port).to_string(),
+        None => flow.src.to_string(),
+    };
+    let evidence = vec![format!("the socket {} talks to {asked} only", socket.local)];
+    let world = node.world.as_deref();
+    if is_one_host(world, asked.ip(), flow.src) && Some(asked.port()) == flow.sport {
+        let why = format!(
+            "the answer came from {answered}, and {asked} was asked: the server answers from \
+             another of its addresses"
+        );
+        let advice = format!("let the server listen on {} itself", asked.ip());
+        return Some(Finding {
+            evidence,
+            fix: vec![Fix::advice(advice).at(Site::Sender)],
+            ..Finding::new(Point::Socket, Likely, why).about(&[&answered, &asked])
+        });
+    }
+    let why = format!(
+        "an answer came from {answered}, and {asked} was asked: it was not translated back (NAT)"
+    );
+    let (more, fix) = untranslated(facts, world);
+    Some(Finding {
+        evidence: evidence.into_iter().chain(more).collect(),
+        fix: vec![fix],
+        ..Finding::new(Point::Conntrack, Likely, why).about(&[&answered, &asked])
+    })
+}
+
+/// Why conntrack may not have seen the answer, or not taken it for one.
+fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) {
+    let is_first = facts
+        .tcp_flags()
+        .is_none_or(|flags| flags.syn() && flags.ack());
+    let around = world.into_iter().flat_map(|world| {
+        let holders = world.holders(facts.flow.src);
+        let links = holders.into_iter().filter_map(|holder| {
+            let link = world.link(holder.link)?;
+            let outer = world.link(link.other_end()?)?;
+            world.link(outer.sibling(outer.master?))
+        });
+        links.collect::<Vec<_>>()
+    });
+    let bridge = around.into_iter().find_map(|link| {
+        let bridge = link.bridge()?;
+        let calls = match facts.flow.src.is_ipv4() {
+            true => bridge.nf_call_iptables,
+            false => bridge.nf_call_ip6tables,
+        };
+        let namespace = world?.namespace(link.id.netns)?;
+        let of_namespace = namespace
+            .settings
+            .and_then(|settings| match facts.flow.src.is_ipv4() {
+                true => settings.bridge_nf_call_iptables,
+                false => settings.bridge_nf_call_ip6tables,
+            });
+        (!calls && of_namespace.unwrap_or(0) == 0).then(|| link.name.clone())
+    });
+    if let Some(bridge) = bridge.filter(|_| is_first) {
+        let name = match facts.flow.src.is_ipv4() {
+            true => "bridge-nf-call-iptables",
+            false => "bridge-nf-call-ip6tables",
+        };
+        let enable = Command::new("modprobe br_netfilter")
+            .and(Command::new("sysctl -w").arg(format!("net.bridge.{name}=1")));
+        return (
+            vec![format!(
+                "{} is behind the bridge {bridge}, and {name} is 0: what it forwards passes \
+                 conntrack by",
+                facts.flow.src
+            )],
+            Fix::command(enable),
+        );
+    }
+    let liberal = Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1");
+    match facts.flow.proto {
+        Protocol::Tcp if !is_first => (
+            vec![
+                "conntrack does not translate segments that it calls invalid (out of window)"
+                    .to_owned(),
+            ],
+            Fix::command(liberal)
+                .at(Site::Host)
+                .noting("or drop what is INVALID"),
+        ),
+        _ => (
+            Vec::new(),
+            Fix::advice(
+                "let the answer take the way back that the question came, through the node that \
+                 translated it",
+            ),
+        ),
+    }
+}
+
+/// Whether a segment is what is left of a connection that is over: it finds no socket, and none
+/// waits for it under another name. A client that hangs up on data under way makes these.
+pub(in crate::verdict) fn is_leftover(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let by_tcp = matches!(function(facts), "tcp_v4_rcv" | "tcp_v6_rcv");
+    let opens = facts.tcp_flags().is_none_or(|flags| flags.syn());
+    facts.reason.is("NO_SOCKET") && by_tcp && !opens && waiting_for_another(facts, node).is_none()
+}
+
+pub(super) fn is_stray(facts: &DropFacts) -> Concern {
+    let flags = facts.tcp_flags();
+    let answers = flags.is_some_and(|flags| flags.syn() && flags.ack());
+    Concern::surely(answers && facts.reason.is("NO_SOCKET"))
+}
+
+/// A SYN-ACK that no socket waits for.
+pub(super) fn stray(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let finding = Finding::new(
+        Point::Unknown,
+        Possible,
+        format!(
+            "a SYN-ACK from {} for a connection that no socket here opened: another host opened \
+             it, or the client has given up",
+            facts.flow.src
+        ),
+    );
+    Some(finding.about(&[&facts.flow.src, &facts.flow.dst]))
+}
+
+/// The socket with the packet's destination as its own address that talks to another end.
+fn waiting_for_another<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Socket> {
+    facts.reason.is("NO_SOCKET").then_some(())?;
+    let flags = facts.tcp_flags();
+    let opens = flags.is_some_and(|flags| flags.syn() && !flags.ack());
+    let resets = flags.is_some_and(|flags| flags.rst());
+    (!opens && !resets).then_some(())?;
+    node.around.sockets.iter().find(|socket| {
+        let is_end = socket.local.ip() == facts.flow.dst;
+        let remote = (socket.remote.ip(), Some(socket.remote.port()));
+        is_end && socket.is_connected() && remote != (facts.flow.src, facts.flow.sport)
+    })
+}
+
+/// Whether one namespace has both addresses.
+fn is_one_host(world: Option<&World>, one: std::net::IpAddr, other: std::net::IpAddr) -> bool {
+    world.is_some_and(|world| {
+        let others = world.holders(other);
+        let mut ones = world.holders(one).into_iter();
+        ones.any(|one| others.iter().any(|other| other.netns == one.netns))
+    })
+}

@@ -1,0 +1,271 @@
+//! A neighbor that does not answer ARP or ND: who has the address after all, and what is in between.
+//!
+//! Silence on the link says that an address is gone only if no namespace of this node has it.
+
+use std::net::IpAddr;
+
+use crate::{
+    model::{
+        Confidence::{self, Confirmed, Likely, Possible},
+        Fix, Point, Site,
+        shell::Command,
+    },
+    node::world::{Between, Holder, LinkId, Obstacle, World},
+};
+
+/// The question that was not answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unanswered<'a> {
+    /// The address that was asked for.
+    pub(super) address: IpAddr,
+    /// The interface that the question left by, and its name.
+    pub(super) from: Option<(LinkId, &'a str)>,
+    /// The destination of the packet that waited; the address itself, or behind it.
+    pub(super) dst: IpAddr,
+    /// The source of that packet, which the question carries too.
+    pub(super) src: IpAddr,
+}
+
+/// What explains the silence.
+#[derive(Debug, PartialEq)]
+pub(super) struct Explanation {
+    pub(super) point: Point,
+    pub(super) confidence: Confidence,
+    pub(super) why: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) fix: Vec<Fix>,
+}
+
+impl Unanswered<'_> {
+    /// Explains it; `world` is the node as a model, where it was read.
+    pub(super) fn explain(self, world: Option<&World>) -> Explanation {
+        if self.src.is_loopback() && !self.dst.is_loopback() {
+            return self.asked_from_loopback();
+        }
+        let known = self.from.zip(world);
+        known
+            .and_then(|((from, _), world)| {
+                self.own_address(from, world)
+                    .or_else(|| self.held(from, world))
+            })
+            .unwrap_or_else(|| self.no_answer(world))
+    }
+
+    /// `127.0.0.1` left the host: no neighbor answers a question from that address.
+    fn asked_from_loopback(self) -> Explanation {
+        Explanation {
+            point: Point::Route,
+            confidence: Likely,
+            why: format!(
+                "the packet to {} has the source {}: no host answers an ARP question from a \
+                 loopback address",
+                self.dst, self.src
+            ),
+            evidence: vec!["nothing translated the source before the packet left".to_owned()],
+            fix: vec![Fix::advice(format!(
+                "masquerade what goes from {} to {} (kube-proxy does so with --masquerade-all, or \
+                 where route_localnet is set)",
+                self.src, self.dst
+            ))],
+        }
+    }
+
+    /// The address is one of the namespace that asks for it.
+    fn own_address(self, from: LinkId, world: &World) -> Option<Explanation> {
+        if !world.is_local(from.netns, self.address)? {
+            return None;
+        }
+        let is_ipv4 = self.address.is_ipv4();
+        let missing = world.lookup_local_missing(from.netns, is_ipv4)?;
+        let own = format!("{} is an address of this very namespace", self.address);
+        if !missing {
+            return Some(Explanation {
+                point: Point::Unknown,
+                confidence: Possible,
+                why: format!("{own}, and it was asked for on the link all the same"),
+                evidence: Vec::new(),
+                fix: Vec::new(),
+            });
+        }
+        let rule = |verb: &'static str| {
+            let ip = if is_ipv4 { "ip rule" } else { "ip -6 rule" };
+            Command::new(ip).arg(verb).words("pref 0 lookup local")
+        };
+        Some(Explanation {
+            point: Point::Route,
+            confidence: Confirmed,
+            why: format!("{own}, but no policy rule looks up the table local"),
+            evidence: vec![
+                "without that rule, packets for the node are routed out again".to_owned(),
+            ],
+            fix: vec![Fix::change(rule("add"), rule("del"))],
+        })
+    }
+
+    /// Another namespace of this node has it.
+    fn held(self, from: LinkId, world: &World) -> Option<Explanation> {
+        let holders = world.holders_near(from.netns, self.address);
+        let others = holders.iter().filter(|holder| holder.netns != from.netns);
+        let found: Vec<_> = others
+            .map(|holder| (holder, world.between(from, holder)))
+            // The same address may be in use on a link that has nothing to do with this one.
+            .filter(|(_, between)| match between {
+                Between::Apart { bridge, beside, .. } => bridge.is_some() || beside.is_some(),
+                Between::OutOfSight(_) | Between::Same => false,
+                _ => true,
+            })
+            .collect();
+        let (holder, between) = found
+            .iter()
+            .find(|(holder, between)| *between == Between::Nothing && holder.is_up)
+            .or(found.first())?;
+        let mut explanation = self.held_by(world, from, holder, between);
+        if found.len() > 1 {
+            let all = found
+                .iter()
+                .map(|(holder, _)| world.holder_in_words(holder, from.netns));
+            let all: Vec<_> = all.collect();
+            explanation.evidence.push(format!(
+                "the address is held more than once: {}",
+                all.join("; ")
+            ));
+        }
+        Some(explanation)
+    }
+
+    fn held_by(
+        self,
+        world: &World,
+        from: LinkId,
+        holder: &Holder,
+        between: &Between,
+    ) -> Explanation {
+        let held = format!(
+            "{} is an address of {}",
+            self.address,
+            world.holder_in_words(holder, from.netns)
+        );
+        let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
+        let (confidence, why) = match world.between_in_words(from, between) {
+            Some(between) => (Likely, format!("{held}, but {between}")),
+            None if !is_ready => (Likely, held.clone()),
+            // The model says that it can be reached: then the model lacks the cause.
+            None => (Possible, format!("{held}, and did not answer (ARP or ND)")),
+        };
+        let point = match confidence {
+            Possible => Point::Unknown,
+            _ => Point::Endpoint,
+        };
+        Explanation {
+            point,
+            confidence,
+            why,
+            evidence: Vec::new(),
+            fix: self.repair(world, from, between),
+        }
+    }
+
+    /// What removes an obstacle.
+    fn repair(self, world: &World, from: LinkId, between: &Between) -> Vec<Fix> {
+        let name = |id: LinkId| world.link(id).map(|link| link.name.clone());
+        let port = |id: LinkId, on: &'static str, off: &'static str| {
+            let set = |state: &'static str| {
+                Some(
+                    Command::new("bridge link set dev")
+                        .arg(name(id)?)
+                        .words(state),
+                )
+            };
+            Some(Fix::change(set(on)?, set(off)?).at(world.site(id.netns)))
+        };
+        let fix = match between {
+            Between::Obstacles(obstacles) => match obstacles.first() {
+                Some(Obstacle::Hairpin(id)) => port(*id, "hairpin on", "hairpin off"),
+                Some(Obstacle::Isolated(id, _)) => port(*id, "isolated off", "isolated on"),
+                Some(Obstacle::Down(id)) if id.netns == from.netns => name(*id).map(|name| {
+                    let set = |state: &'static str| {
+                        Command::new("ip link set dev").arg(&name).words(state)
+                    };
+                    Fix::change(set("up"), set("down"))
+                }),
+                _ => None,
+            },
+            Between::Apart {
+                outer,
+                bridge: None,
+                beside: Some(bridge),
+            } => join_bridge(world, *outer, *bridge),
+            _ => None,
+        };
+        fix.into_iter().collect()
+    }
+
+    /// No namespace in sight has it.
+    fn no_answer(self, world: Option<&World>) -> Explanation {
+        let at = self.from.map(|(_, name)| format!(" at {name}"));
+        let at = at.unwrap_or_default();
+        let mut evidence = Vec::new();
+        let is_gateway = self.address != self.dst;
+        let proxy = self.proxy(world);
+        if let Some((proxy, _)) = &proxy {
+            evidence.push(format!(
+                "{proxy} answers for others (proxy_arp), but only for addresses that it has a \
+                 route to, by another interface"
+            ));
+        }
+        if world.is_some_and(|world| world.gaps.is_empty()) {
+            evidence.push(format!(
+                "no network namespace of this node has {}",
+                self.address
+            ));
+        }
+        let why = if is_gateway {
+            format!(
+                "the gateway {} does not answer (ARP or ND){at}; {} is behind it",
+                self.address, self.dst
+            )
+        } else {
+            format!("no host answers for {} (ARP or ND){at}", self.address)
+        };
+        let fix = proxy.map(|(proxy, netns)| {
+            Fix::advice(format!(
+                "in network namespace {netns}, add a route to {} (a default route will do), so \
+                 that {proxy} answers for it",
+                self.address
+            ))
+            .at(Site::Host)
+        });
+        Explanation {
+            point: Point::Endpoint,
+            confidence: Likely,
+            why,
+            evidence,
+            fix: fix.into_iter().collect(),
+        }
+    }
+
+    /// The other end of the link, where it is one that answers for others, and its namespace.
+    fn proxy(self, world: Option<&World>) -> Option<(String, String)> {
+        let ((from, _), world) = self.from.zip(world)?;
+        let other = world.link(world.link(from)?.other_end()?)?;
+        let answers = other.ipv4.is_some_and(|ipv4| ipv4.proxy_arp != 0);
+        let namespace = world.namespace(other.id.netns)?;
+        answers.then(|| {
+            (
+                world.link_name(other.id, from.netns),
+                namespace.name.clone(),
+            )
+        })
+    }
+}
+
+/// Makes an interface a port of the bridge that the question reached.
+fn join_bridge(world: &World, outer: LinkId, bridge: LinkId) -> Option<Fix> {
+    let (outer, bridge) = (world.link(outer)?, world.link(bridge)?);
+    let dev = || Command::new("ip link set dev").arg(&outer.name);
+    let fix = Fix::change(
+        dev().words("master").arg(&bridge.name),
+        dev().words("nomaster"),
+    );
+    Some(fix.at(world.site(outer.id.netns)))
+}
