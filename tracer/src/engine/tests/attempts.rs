@@ -108,6 +108,37 @@ fn a_refusal_from_elsewhere_waits_for_nothing() {
 }
 
 #[test]
+fn an_answer_from_another_address_is_no_answer() {
+    let mut rig = Rig::new();
+    rig.syn();
+    let from_another = Tuple {
+        src: Address::v4([10, 244, 9, 9]),
+        ..flow().reversed()
+    };
+    let answers = Part::Answers(Key::Tcp(ISN), None);
+    rig.see(VETH, Direction::Out, from_another, answers);
+    assert!(rig.outcomes().is_empty());
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(
+        verdict.rule.as_ref().map(|rule| rule.as_str()),
+        Some("misaddressed-answer")
+    );
+}
+
+#[test]
+fn a_syn_that_dies_at_its_own_host_is_an_attempt() {
+    let mut rig = Rig::new();
+    let mut drop = syn_drop(1, "TCP_CSUM");
+    drop.iif = 0;
+    rig.drop(drop);
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    assert!(rig.attempts[0].hops.is_empty());
+}
+
+#[test]
 fn a_dropped_syn_explains_the_silence() {
     let mut rig = Rig::new();
     rig.syn();
@@ -136,7 +167,9 @@ fn hops_from_before_the_filter_matched_come_first() {
     rig.early = vec![hop];
     let opens = Part::Opens(Key::Tcp(ISN), None);
     rig.see(NIC, Direction::Out, flow(), opens);
-    rig.syn_ack();
+    let answers = || Part::Answers(Key::Tcp(ISN), None);
+    rig.see(NIC, Direction::In, flow().reversed(), answers());
+    rig.see(VETH, Direction::Out, before.reversed(), answers());
     let attempt = &rig.attempts[0];
     assert_eq!(attempt.hops.len(), 2);
     let requested = (before.dst.into(), Some(before.dport));

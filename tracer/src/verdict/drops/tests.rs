@@ -180,11 +180,15 @@ fn the_node_is_asked_for_what_the_rules_in_question_need() {
     assert_eq!(of_overlay, [Fact::Ruleset, Fact::Overlay]);
     // It may be the tunnel's, or the destination's.
     let neighbor = asked(&facts("NEIGH_FAILED", "neigh_invalidate"));
-    assert_eq!(neighbor, [Fact::Neighbor, Fact::Overlay, Fact::World]);
+    assert_eq!(
+        neighbor,
+        [Fact::Route, Fact::Neighbor, Fact::Overlay, Fact::World]
+    );
     // It is the tunnel's, whatever the node says.
     let of_tunnel = asked(&tunnelled("NEIGH_FAILED", "neigh_invalidate"));
     assert_eq!(of_tunnel, [Fact::Overlay]);
-    assert_eq!(asked(&facts("NO_SOCKET", "tcp_v4_rcv")), []);
+    let closed = asked(&facts("NO_SOCKET", "tcp_v4_rcv"));
+    assert_eq!(closed, [Fact::Sockets, Fact::World]);
     assert_eq!(asked(&facts("SOMETHING_NEW", "some_function")), []);
 }
 
