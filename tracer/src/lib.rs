@@ -25,6 +25,8 @@ pub mod command;
 #[cfg(test)]
 mod damage;
 pub mod decode;
+#[cfg(test)]
+mod dependencies;
 pub mod engine;
 pub mod kernel;
 pub mod model;
