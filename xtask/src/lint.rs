@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, clippy and rustdoc, each with warnings denied.
+//! `cargo xtask lint`: formatting, clippy, rustdoc and the dependencies, without warnings.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -9,41 +9,38 @@ use anyhow::{Result, bail};
 
 use crate::{run, setup};
 
-/// Runs all checks, also after one has failed: one run shows all there is to mend.
+const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
+/// What the host can compile.
+const WORKSPACE: [&str; 4] = ["--keep-going", "--workspace", "--exclude", "tracer-ebpf"];
+
+/// Runs all checks, even after one has failed: one run shows everything there is to fix.
 pub(crate) fn lint() -> Result<()> {
     setup::setup()?;
+    let everything = [&WORKSPACE[..], &["--all-targets"], &NO_WARNINGS].concat();
     // Clippy cannot read the prebuilt `core` for BPF, which is another compiler's; what the kernel
     // programs share with the host it can check on the host.
-    let host = ["--package", "tracer-ebpf", "--", "-D", "warnings"];
-    let everything = [
-        "--keep-going",
-        "--workspace",
-        "--exclude",
-        "tracer-ebpf",
-        "--all-targets",
-    ];
-    let documented = [
-        "--keep-going",
-        "--workspace",
-        "--exclude",
-        "tracer-ebpf",
-        "--no-deps",
-    ];
-    let checks = [
+    let kernel_programs = [&["--package", "tracer-ebpf"][..], &NO_WARNINGS].concat();
+    let documentation = [&WORKSPACE[..], &["--no-deps"]].concat();
+    let mut checks = vec![
         ("formatting", cargo("fmt", &["--all", "--check"])),
-        (
-            "clippy",
-            cargo(
-                "clippy",
-                &[&everything[..], &["--", "-D", "warnings"]].concat(),
-            ),
-        ),
+        ("clippy", cargo("clippy", &everything)),
         (
             "clippy, kernel programs on the host",
-            cargo("clippy", &host),
+            cargo("clippy", &kernel_programs),
         ),
-        ("rustdoc", cargo("doc", &documented)),
+        ("rustdoc", cargo("doc", &documentation)),
     ];
+    if run::find("cargo-deny").is_some() {
+        // Advisories change without a commit: releases and the public CI check them.
+        let which = ["check", "bans", "licenses", "sources"];
+        checks.push(("dependencies", cargo("deny", &which)));
+    } else {
+        eprintln!(
+            "lint: dependencies: skipped, because cargo-deny is not installed (`cargo install \
+             cargo-deny`)"
+        );
+    }
     let mut failed = Vec::new();
     for (name, mut check) in checks {
         eprintln!("lint: {name}");
@@ -63,8 +60,8 @@ pub(crate) fn lint() -> Result<()> {
 fn cargo(command: &str, args: &[&str]) -> Command {
     let mut cargo = run::cargo();
     cargo.arg(command);
-    // A quiet `fmt` would hide the differences too.
-    if command != "fmt" && !io::stderr().is_terminal() {
+    // A quiet `fmt` would hide the differences too, and `deny` does not know the option.
+    if !["fmt", "deny"].contains(&command) && !io::stderr().is_terminal() {
         cargo.arg("--quiet");
     }
     cargo.args(args);
