@@ -12,7 +12,7 @@ use whydrop_tests::{
     },
     scenario::{Scenario, Traffic},
     tracer::{Tracer, watching},
-    traffic::{UdpClient, UdpServer},
+    traffic::{INNER, IpInIp, UdpClient, UdpServer},
 };
 
 const PORT: u16 = 8080;
@@ -265,4 +265,36 @@ fn underlay_router_takes_less_than_the_tunnel() -> Result<()> {
                         .evidence("the narrowest hop here is right, with an MTU of 1400"),
                 ),
         )
+}
+
+/// Each kind of tunnel takes bytes of its own: IP in IP takes 20, where VXLAN takes 50.
+#[test]
+fn router_takes_less_than_ip_in_ip_needs() -> Result<()> {
+    const INNER_LENGTH: u16 = 1290;
+    let lab = RouterLab::build()?;
+    let tunnel = IpInIp::open(&lab.client, &lab.server, INNER)?;
+    let mut arguments = watching(&lab.namespaces());
+    arguments.push(INNER[1].to_string());
+    let mut tracer = Tracer::start(arguments)?;
+    tunnel.send(INNER_LENGTH)?;
+    anyhow::ensure!(tunnel.arrived(DEADLINE)?, "nothing came while all was well");
+    anyhow::ensure!(
+        !tracer.has_seen(|record| record.as_drop().is_some())?,
+        "a drop while all was well"
+    );
+    lab.router.run("ip link set dev right mtu 1300")?;
+    tunnel.send(INNER_LENGTH)?;
+    let record = tracer.wait_for("the drop of the large packet", |record| {
+        record.as_drop().is_some()
+    })?;
+    let judged = ExpectedVerdict::new("mtu", "confirmed")
+        .why("1310 bytes")
+        .evidence(
+            "the narrowest hop here is right, with an MTU of 1300, of which the tunnel takes 20",
+        )
+        .evidence(format!("ping -M do -s {} {}", 1280 - 28, INNER[1].ip()));
+    if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {
+        anyhow::bail!(mismatch);
+    }
+    tracer.stop().map(drop)
 }

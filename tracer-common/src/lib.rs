@@ -7,6 +7,7 @@
 //! - [`layout`]: where the running kernel keeps the fields that the programs read
 //! - [`filter`]: which connection is looked at
 //! - [`packet`]: the one packet parser; the kernel side filters with it, userspace decodes with it
+//! - [`tunnel`]: the kinds of tunnels, in one table
 //! - [`address`], [`mod@tuple`]: what the others speak in
 //!
 //! Invariant: no I/O, no allocation, no dependency on either side. All of it is tested on the host.
@@ -17,6 +18,7 @@ pub mod event;
 pub mod filter;
 pub mod layout;
 pub mod packet;
+pub mod tunnel;
 pub mod tuple;
 
 #[cfg(feature = "user")]

@@ -3,7 +3,9 @@
 mod dns;
 mod flood;
 mod flow;
+mod ip_in_ip;
 mod ping;
+mod probe_mtu;
 mod tcp;
 pub mod tls;
 mod udp;
@@ -12,6 +14,7 @@ mod wire;
 pub use dns::{DnsQuery, DnsServer};
 pub use flood::spoofed_syns;
 pub use flow::{Flow, Protocol};
+pub use ip_in_ip::{INNER, IpInIp};
 pub use ping::ping;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
 pub use udp::{UdpClient, UdpServer};

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-use super::{Flow, Protocol, tcp::set_freebind};
+use super::{Flow, Protocol, probe_mtu::probe_mtu, tcp::set_freebind};
 use crate::lab::Namespace;
 
 /// Sends back every datagram.
@@ -154,34 +154,7 @@ impl UdpClient {
     /// Forbids fragmentation on the way, and ignores what path MTU discovery has learnt: every size
     /// up to the interface's own MTU leaves, with DF.
     pub fn probe_mtu(&self) -> io::Result<()> {
-        let (level, option, value) = if self.flow.dst.is_ipv4() {
-            (
-                libc::IPPROTO_IP,
-                libc::IP_MTU_DISCOVER,
-                libc::IP_PMTUDISC_PROBE,
-            )
-        } else {
-            (
-                libc::IPPROTO_IPV6,
-                libc::IPV6_MTU_DISCOVER,
-                libc::IPV6_PMTUDISC_PROBE,
-            )
-        };
-        // SAFETY: the option takes an `int`, which lives until after the call.
-        let result = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        probe_mtu(&self.socket, self.flow.dst.is_ipv4())
     }
 
     /// Whether an answer comes within the time.

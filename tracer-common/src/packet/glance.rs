@@ -10,11 +10,11 @@
 use network_types::vxlan::VXLAN_I_FLAG_MASK;
 
 use super::{
-    Bytes, GENEVE_PORT, Tcp, VXLAN_PORTS,
-    protocol::{GRE, ICMP, ICMPV6, IPIP, IPV6, TCP, UDP},
+    Bytes, Tcp,
+    protocol::{ICMP, ICMPV6, TCP, UDP},
     transport::{ETHERTYPE_ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
 };
-use crate::{address::Address, tuple::Tuple};
+use crate::{address::Address, tunnel::Tunnel, tuple::Tuple};
 
 const SYN_ACK: u8 = Tcp::SYN | Tcp::ACK;
 
@@ -111,7 +111,7 @@ fn behind<B: Bytes>(bytes: &B, header: Result<(Tuple, u32), Glance>) -> Glance {
 #[inline(always)]
 fn in_tunnel<B: Bytes>(bytes: &B, at: u32, ports: &Tuple) -> Option<u32> {
     let [first, _, p0, p1]: [u8; 4] = bytes.load(at)?;
-    let is_plain = if ports.dport == GENEVE_PORT {
+    let is_plain = if Tunnel::Geneve.has_port(ports.dport) {
         first & 0x3f == 0 && [p0, p1] == ETHERTYPE_ETHERNET
     } else {
         first & VXLAN_I_FLAG_MASK != 0
@@ -197,8 +197,10 @@ fn transport<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Glance {
             Some([128..=255, _]) => Glance::Nothing,
             _ => Glance::Look,
         },
-        // Tunnels, and IPv6 with extension headers.
-        IPIP | IPV6 | GRE | 0 | 43 | 44 | 51 | 60 | 135 => Glance::Look,
+        // IPv6 with extension headers.
+        0 | 43 | 44 | 51 | 60 | 135 => Glance::Look,
+        // A number is a tunnel's over IPv4 if it is one over IPv6.
+        proto if Tunnel::of_protocol(proto, false).is_some() => Glance::Look,
         _ => Glance::Nothing,
     }
 }
@@ -210,7 +212,7 @@ fn is_dns(tuple: &Tuple) -> bool {
 
 #[inline(always)]
 pub(super) fn is_tunnel(tuple: &Tuple) -> bool {
-    VXLAN_PORTS.contains(&tuple.dport) || tuple.dport == GENEVE_PORT
+    matches!(Tunnel::of_port(tuple.dport), Some(tunnel) if tunnel.is_readable())
 }
 
 #[inline(always)]

@@ -26,7 +26,6 @@ pub use self::{
     glance::{DNS_PORT, Glance, glance, glance_v4, glance_v6},
     plain::{PLAIN_V4, PLAIN_V6, plain},
     tcp::{Tcp, tcp},
-    transport::{GENEVE_PORT, VXLAN_PORTS},
 };
 use crate::{address::Address, tuple::Tuple};
 

@@ -3,12 +3,7 @@
 use network_types::{geneve::GeneveHdr, udp::UdpHdr, vxlan::VxlanHdr};
 
 use super::{Layer, Next, bytes::Bytes, protocol};
-use crate::tuple::Tuple;
-
-/// UDP destination ports of VXLAN: IANA's, and Linux' own from before it was assigned.
-pub const VXLAN_PORTS: [u16; 2] = [4789, 8472];
-/// UDP destination port of Geneve (RFC 8926).
-pub const GENEVE_PORT: u16 = 6081;
+use crate::{tunnel::Tunnel, tuple::Tuple};
 
 pub(super) const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 pub(super) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
@@ -61,9 +56,9 @@ pub(super) fn read<B: Bytes>(bytes: &B, layer: &mut Layer) {
 #[inline(always)]
 fn udp<B: Bytes>(bytes: &B, at: u32, dport: u16) -> Next {
     let payload = at + UdpHdr::LEN as u32;
-    let inner = if dport == VXLAN_PORTS[0] || dport == VXLAN_PORTS[1] {
+    let inner = if Tunnel::Vxlan.has_port(dport) {
         vxlan(bytes, payload)
-    } else if dport == GENEVE_PORT {
+    } else if Tunnel::Geneve.has_port(dport) {
         geneve(bytes, payload)
     } else {
         None

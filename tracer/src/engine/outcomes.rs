@@ -12,7 +12,6 @@ use super::{
 use crate::{
     decode::sighting::Key,
     model::Outcome,
-    net::Kind,
     verdict::{
         attempts::{self as judge, AttemptContext},
         cluster::refine,
@@ -100,7 +99,7 @@ impl Attempts {
             blind_spots: cx.visibility.blind_spots(),
             lost: cx.visibility.lost - attempt.lost_before,
             last_interface: interface.map(|interface| judge::Interface {
-                kind: kind_name(&interface.link.kind).to_owned(),
+                kind: interface.link.kind.to_string(),
                 leads_off: interface.is_uplink,
             }),
             destination_is_local: last
@@ -125,27 +124,4 @@ fn path(attempt: &Attempt, cx: &Context<'_>) -> Option<Path> {
         let interface = cx.interfaces.get(netns, ifindex);
         interface.is_none_or(|interface| interface.is_uplink)
     })
-}
-
-fn kind_name(kind: &Kind) -> &str {
-    match kind {
-        Kind::Physical => "physical",
-        Kind::Loopback => "loopback",
-        Kind::Veth => "veth",
-        Kind::Bridge(_) => "bridge",
-        Kind::Vxlan(_) => "VXLAN",
-        Kind::Geneve(_) => "Geneve",
-        Kind::Ipip => "IP-in-IP",
-        Kind::Gre => "GRE",
-        Kind::Tun => "tun",
-        Kind::Vlan { .. } => "VLAN",
-        Kind::Bond => "bond",
-        Kind::Wireguard => "WireGuard",
-        Kind::Dummy => "dummy",
-        Kind::Netkit => "netkit",
-        Kind::Macvlan(_) => "macvlan",
-        Kind::Ipvlan => "ipvlan",
-        Kind::Vrf { .. } => "vrf",
-        Kind::Other(name) => name,
-    }
 }

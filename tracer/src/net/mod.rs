@@ -38,8 +38,8 @@ pub use self::{
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
     link::{
-        Bridge, BridgePort, Geneve, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode, OperState,
-        OtherLink, PortState, Vxlan, XdpMode,
+        Bridge, BridgePort, Geneve, IpTunnel, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode,
+        OperState, OtherLink, PortState, Vxlan, XdpMode,
     },
     neighbor::{Mac, Neighbor, NeighborState},
     netlink::Rtnetlink,

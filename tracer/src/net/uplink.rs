@@ -49,12 +49,9 @@ fn leads_off(
     let routed = gateways.contains(&interface.link.ifindex);
     match &interface.link.kind {
         Kind::Physical | Kind::Tun | Kind::Wireguard => true,
-        Kind::Loopback
-        | Kind::Dummy
-        | Kind::Vxlan(_)
-        | Kind::Geneve(_)
-        | Kind::Ipip
-        | Kind::Gre => false,
+        Kind::Loopback | Kind::Dummy | Kind::Vxlan(_) | Kind::Geneve(_) | Kind::IpTunnel(_) => {
+            false
+        }
         Kind::Other(kind) => match kind.as_str() {
             "xfrm" | "vti" | "vti6" | "ppp" | "wwan" | "rmnet" => true,
             "ifb" | "openvswitch" | "nlmon" => false,
@@ -87,7 +84,7 @@ fn goes_on(interface: &Interface, interfaces: &BTreeMap<u32, Interface>) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Bridge, OtherLink, inventory::tests::interface};
+    use crate::net::{Bridge, OtherLink, Vxlan, inventory::tests::interface};
 
     fn bridge() -> Kind {
         Kind::Bridge(Bridge::default())
@@ -142,7 +139,10 @@ mod tests {
 
     #[test]
     fn tunnels_are_seen_again_in_their_outer_packets() {
-        let all = vec![interface(2, Kind::Physical), interface(3, Kind::Ipip)];
+        let all = vec![
+            interface(2, Kind::Physical),
+            interface(3, Kind::Vxlan(Vxlan::default())),
+        ];
         assert_eq!(leading_off(all, &[2, 3]), [2]);
     }
 

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
+use tracer_common::tunnel::Tunnel;
+
 use super::{
     conntrack::Conntrack,
-    gather::{DropContext, Fact, Question},
+    gather::{Carrier, DropContext, Fact, Question},
     ruleset::{Hint, HookPacket, Ruleset, Survey, Suspects},
     world::{Part, World},
 };
@@ -126,7 +128,10 @@ impl NodeFacts {
             proto: facts.key.flow.proto,
             iif: Some(facts.iif),
             mark: facts.mark,
-            vtep: facts.outer.as_ref().map(|outer| outer.dst),
+            carrier: facts.outer.as_ref().map(|outer| Carrier {
+                dst: outer.dst,
+                tunnel: Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6()),
+            }),
             wanted,
         };
         match DropContext::read(inside, &question) {

@@ -1,24 +1,24 @@
 //! The facts of the node around one dropped packet, in one visit to its network namespace.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+mod read;
+mod tunnel;
 
-use anyhow::{Context as _, Result};
+use std::{collections::BTreeSet, net::IpAddr};
 
+use anyhow::Result;
+use tracer_common::tunnel::Tunnel;
+
+use self::read::Reader;
 use super::{
-    listener::{Before, ListenerFacts},
-    mtu::{Encapsulation, Hop},
+    listener::ListenerFacts,
+    mtu::Hop,
     overlay::{Overlay, Remote},
-    programs::{self, Program},
+    programs::Program,
     route::{Forwarding, Lookup},
     rpfilter::RpFilter,
-    sockets::{self, Socket},
+    sockets::Socket,
 };
-use crate::model::Protocol;
-use crate::net::{FdbEntry, Link, Neighbor, Qdisc, RouteKey, RouteKind, Rtnetlink, netns::Inside};
+use crate::net::{Link, Neighbor, Qdisc, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,10 +99,19 @@ pub struct Question {
     pub iif: Option<u32>,
     /// The packet's mark.
     pub mark: u32,
-    /// The remote VTEP, of a packet that was in a tunnel already.
-    pub vtep: Option<IpAddr>,
+    /// The tunnel that it was in already.
+    pub carrier: Option<Carrier>,
     /// What to read.
     pub wanted: BTreeSet<Fact>,
+}
+
+/// A packet that carries another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Where it goes: the other end of the tunnel.
+    pub dst: IpAddr,
+    /// What kind of tunnel; `None` if its headers do not say.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// What was found. What was not asked for, or is not there, is empty; what could not be read is
@@ -127,6 +136,8 @@ pub struct DropContext {
     pub overlay: Option<Overlay>,
     /// The way to the remote VTEP, of a packet that was in a tunnel.
     pub remote: Option<Remote>,
+    /// The tunnel device that it takes or was dropped at, of any kind.
+    pub tunnel: Option<Link>,
     /// All VXLAN devices of the namespace.
     pub tunnels: Vec<Link>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each
@@ -154,272 +165,13 @@ impl DropContext {
     ///
     /// The kernel cannot be asked at all. Anything less is a gap.
     pub fn read(inside: Inside, question: &Question) -> Result<Self> {
-        let mut reader = Reader {
-            rtnetlink: Rtnetlink::open().context("cannot open an rtnetlink socket")?,
-            inside,
-            question,
-            found: Self::default(),
-        };
-        reader.read();
-        Ok(reader.found)
-    }
-}
-
-struct Reader<'a> {
-    rtnetlink: Rtnetlink,
-    inside: Inside,
-    question: &'a Question,
-    found: DropContext,
-}
-
-impl Reader<'_> {
-    fn read(&mut self) {
-        let question = self.question;
-        let wants = |fact| question.wanted.contains(&fact);
-        self.found.link = self.link(question.ifindex);
-        self.found.incoming = match question.iif {
-            Some(iif) if iif == question.ifindex => self.found.link.clone(),
-            Some(iif) => self.link(iif),
-            None => None,
-        };
-        if wants(Fact::Route) || wants(Fact::Neighbor) || wants(Fact::Overlay) || wants(Fact::Mtu) {
-            self.route();
-        }
-        if wants(Fact::RpFilter) {
-            self.rpfilter();
-        }
-        if wants(Fact::Neighbor) {
-            self.neighbors();
-        }
-        if wants(Fact::Overlay) || wants(Fact::Mtu) {
-            self.overlay();
-        }
-        if wants(Fact::Mtu) {
-            self.hops();
-        }
-        if let Some(link) = self.found.link.clone() {
-            if wants(Fact::Programs) {
-                let rtnetlink = &self.rtnetlink;
-                let found = programs::at_interface(rtnetlink, &link, &mut self.found.gaps);
-                self.found.programs = found;
-            }
-            if wants(Fact::Qdisc) {
-                let found = self.step("the interface's queues", |reader| {
-                    Ok(reader.rtnetlink.qdiscs(link.ifindex)?)
-                });
-                self.found.qdiscs = found.unwrap_or_default();
-            }
-        } else if wants(Fact::Programs) || wants(Fact::Qdisc) {
-            let gap = "the interface is not known, so neither are its programs and queues";
-            self.found.gaps.push(gap.to_owned());
-        }
-        if wants(Fact::Listener) {
-            self.listener();
-        }
-        if wants(Fact::Sockets) {
-            self.sockets();
-        }
-        if wants(Fact::CgroupPrograms) {
-            let found = self.step("programs of control groups", |reader| {
-                programs::of_cgroups(reader.inside)
-            });
-            self.found.cgroup_programs = found.unwrap_or_default();
-        }
-    }
-
-    /// One reading; a failure is a gap.
-    fn step<T>(&mut self, what: &str, read: impl FnOnce(&Self) -> Result<T>) -> Option<T> {
-        if Instant::now() >= self.inside.deadline {
-            self.found.gaps.push(format!("no time was left for {what}"));
-            return None;
-        }
-        match read(self) {
-            Ok(found) => Some(found),
-            Err(error) => {
-                let gap = format!("{what} cannot be read: {error:#}");
-                self.found.gaps.push(gap);
-                None
-            }
-        }
-    }
-
-    fn link(&mut self, ifindex: u32) -> Option<Link> {
-        if ifindex == 0 {
-            return None;
-        }
-        let what = format!("interface {ifindex}");
-        let found = self.step(&what, |reader| Ok(reader.rtnetlink.link(ifindex)?))?;
-        if found.is_none() {
-            self.found.gaps.push(format!("{what} has gone"));
-        }
-        found
-    }
-
-    fn route(&mut self) {
-        let question = self.question;
-        let packet = RouteKey {
-            // For one that is sent from here, the source is not always an address of the namespace.
-            src: question.iif.and(Some(question.src)),
-            iif: question.iif.filter(|iif| *iif != 0),
-            mark: question.mark,
-            proto: Some(question.proto),
-            ..RouteKey::to(question.dst)
-        };
-        self.found.route = self.step("the packet's route", |reader| {
-            Ok(Lookup::read(&reader.rtnetlink, packet)?)
-        });
-        if let Some(name) = self.found.incoming.as_ref().map(|link| link.name.clone()) {
-            let version = if question.dst.is_ipv4() { 4 } else { 6 };
-            let found = self.step("whether the interface forwards", |_| {
-                Forwarding::read(version, &name)
-            });
-            self.found.forwarding = found.flatten();
-        }
-    }
-
-    fn listener(&mut self) {
-        let Some(port) = self.question.dport else {
-            return;
-        };
-        let destination = SocketAddr::new(self.question.dst, port);
-        self.found.listener = self.step("the listener", |reader| {
-            ListenerFacts::read(reader.inside, destination, None, Before::Nothing)
-        });
-    }
-
-    fn sockets(&mut self) {
-        let protocol = Protocol::from(self.question.proto);
-        let Some(port) = self.question.dport else {
-            return;
-        };
-        let found = self.step("the sockets", |_| sockets::with_local_port(protocol, port));
-        let mut found = found.unwrap_or_default();
-        // A listener that is there, and did not get the packet: it may be bound to an interface.
-        if found.iter().any(|socket| socket.is_listening) {
-            self.step("the listener's interface", |_| {
-                sockets::add_devices(&mut found, port)
-            });
-        }
-        self.found.sockets = found;
-    }
-
-    fn rpfilter(&mut self) {
-        let came_in = self.found.incoming.as_ref().or(self.found.link.as_ref());
-        let Some((ifindex, name)) = came_in.map(|link| (link.ifindex, link.name.clone())) else {
-            let gap = "the interface it came in by is not known, so neither is its rp_filter";
-            self.found.gaps.push(gap.to_owned());
-            return;
-        };
-        let (src, mark) = (self.question.src, self.question.mark);
-        let found = self.step("the reverse-path filter", |reader| {
-            RpFilter::read(&reader.rtnetlink, (ifindex, &name), src, mark)
-        });
-        self.found.rpfilter = found.flatten();
-    }
-
-    fn neighbors(&mut self) {
-        let dst = self.question.dst;
-        let route = self.found.route.as_ref();
-        let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
-        let gateway = route.and_then(|route| route.gateway);
-        let addresses: BTreeSet<_> = gateway.into_iter().chain([dst]).collect();
-        for address in addresses {
-            let found = self.step("the neighbor entries", |reader| {
-                Ok(reader.rtnetlink.neighbors_of(address, None)?)
-            });
-            self.found.neighbors.extend(found.unwrap_or_default());
-        }
-    }
-
-    fn overlay(&mut self) {
-        let found = self.step("the tunnels", |reader| {
-            Ok(reader.rtnetlink.vxlan_links()?)
-        });
-        self.found.tunnels = found.unwrap_or_default();
-        let output = self.found.route.as_ref();
-        let output = output.and_then(|lookup| lookup.answer.as_ref().ok()?.output);
-        let at = [self.question.ifindex, output.unwrap_or(0)];
-        let device = self.found.tunnels.iter();
-        let device = device.clone().find(|tunnel| at.contains(&tunnel.ifindex));
-        if let Some(device) = device.cloned() {
-            let dst = self.question.dst;
-            self.found.overlay = self.step("the way through the tunnel", |reader| {
-                let route = reader.found.route.as_ref();
-                Overlay::read(&reader.rtnetlink, device, dst, route)
-            });
-        }
-        if let Some(vtep) = self.question.vtep {
-            self.found.remote = self.step("the way to the VTEP", |reader| {
-                Remote::read(&reader.rtnetlink, vtep)
-            });
-        }
-    }
-
-    /// In by an interface, out by another, and if that is a tunnel, out again below it.
-    fn hops(&mut self) {
-        let mut links: Vec<(Link, u32)> = Vec::new();
-        links.extend(self.found.link.clone().map(|link| (link, 0)));
-        if let Some(link) = self.found.link.clone() {
-            let peer = self.step("the other end of the veth", |reader| {
-                Ok(reader.rtnetlink.peer(&link)?)
-            });
-            self.found.peer = peer.flatten();
-        }
-        links.extend(self.found.incoming.clone().map(|link| (link, 0)));
-        let route = self.found.route.as_ref();
-        let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
-        let output = route.filter(|route| route.kind == RouteKind::Unicast);
-        if let Some(output) = output.and_then(|route| route.output) {
-            links.extend(self.link(output).map(|link| (link, 0)));
-        }
-        let remotes = self.found.overlay.iter();
-        let remotes = remotes.flat_map(|overlay| &overlay.remotes);
-        let below = remotes
-            .chain(&self.found.remote)
-            .find_map(|remote| Some((remote.vtep, remote.route.answer.as_ref().ok()?.output?)));
-        if let Some((vtep, output)) = below {
-            let overhead = Encapsulation::Vxlan.overhead(vtep.is_ipv6());
-            links.extend(self.link(output).map(|link| (link, overhead)));
-        }
-        self.found.hops = hops(&links);
-    }
-}
-
-/// Each interface once; below a tunnel, its packets are the larger ones.
-fn hops(links: &[(Link, u32)]) -> Vec<Hop> {
-    let mut found: Vec<Hop> = Vec::new();
-    for (link, overhead) in links {
-        match found.iter_mut().find(|hop| hop.ifname == link.name) {
-            Some(known) => known.overhead = known.overhead.max(*overhead),
-            None => found.push(Hop {
-                ifname: link.name.clone(),
-                mtu: link.mtu,
-                overhead: *overhead,
-            }),
-        }
-    }
-    found
-}
-
-impl DropContext {
-    /// The VXLAN devices with this network identifier.
-    pub fn with_vni(&self, vni: u32) -> impl Iterator<Item = &Link> {
-        self.tunnels.iter().filter(move |tunnel| {
-            tunnel
-                .vxlan()
-                .is_some_and(|vxlan| vxlan.external || vxlan.vni == vni)
-        })
-    }
-
-    /// The FDB entries that were read.
-    pub fn fdb(&self) -> &[FdbEntry] {
-        self.overlay.as_ref().map_or(&[], |overlay| &overlay.fdb)
+        Reader::open(inside, question).map(Reader::read)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::net::netns::{NetnsRef, in_netns};
@@ -435,7 +187,7 @@ mod tests {
             proto: 6,
             iif: None,
             mark: 0,
-            vtep: None,
+            carrier: None,
             wanted: [Fact::Route, Fact::Neighbor, Fact::Qdisc, Fact::Mtu].into(),
         }
     }
@@ -449,18 +201,6 @@ mod tests {
         assert_eq!(link.name, "lo");
         assert!(found.route.is_some());
         assert_eq!(found.gaps, Vec::<String>::new());
-    }
-
-    #[test]
-    fn an_interface_is_one_hop_with_its_largest_packets() {
-        let link = |name: &str| Link {
-            name: name.to_owned(),
-            mtu: 1500,
-            ..Link::default()
-        };
-        let found = hops(&[(link("eth0"), 0), (link("vxlan10"), 0), (link("eth0"), 50)]);
-        let inner: Vec<_> = found.iter().map(Hop::inner_mtu).collect();
-        assert_eq!(inner, [1450, 1500]);
     }
 
     #[test]

@@ -1,55 +1,10 @@
 //! The arithmetic of packets that are too large. All lengths are in bytes, from the network header
 //! up, as an MTU counts.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use super::change;
 use crate::model::Fix;
-
-/// A way of carrying packets inside others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// VXLAN: an Ethernet frame in UDP (RFC 7348).
-    Vxlan,
-    /// Geneve without options: an Ethernet frame in UDP (RFC 8926). Options add to it.
-    Geneve,
-    /// IP directly in IP (RFC 2003, RFC 4213, RFC 2473).
-    Ipip,
-    /// GRE without key or checksum (RFC 2784).
-    Gre,
-    /// WireGuard: encrypted, in UDP.
-    Wireguard,
-}
-
-impl Encapsulation {
-    /// What it adds to each packet, over IPv4 or IPv6.
-    ///
-    /// - VXLAN and Geneve: IP 20 or 40, UDP 8, tunnel header 8, Ethernet 14
-    /// - WireGuard: IP 20 or 40, UDP 8, message header 16, tag 16
-    /// - GRE: IP 20 or 40, header 4
-    pub fn overhead(self, over_ipv6: bool) -> u32 {
-        let outer = if over_ipv6 { 40 } else { 20 };
-        outer
-            + match self {
-                Self::Vxlan | Self::Geneve => 8 + 8 + 14,
-                Self::Ipip => 0,
-                Self::Gre => 4,
-                Self::Wireguard => 8 + 16 + 16,
-            }
-    }
-}
-
-impl fmt::Display for Encapsulation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Vxlan => "VXLAN",
-            Self::Geneve => "Geneve",
-            Self::Ipip => "IP-in-IP",
-            Self::Gre => "GRE",
-            Self::Wireguard => "WireGuard",
-        })
-    }
-}
 
 /// A packet, by its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,21 +98,6 @@ mod tests {
             ifname: ifname.to_owned(),
             mtu,
             overhead,
-        }
-    }
-
-    #[test]
-    fn overheads_are_those_of_the_standards() {
-        use Encapsulation::{Geneve, Gre, Ipip, Vxlan, Wireguard};
-        for (encapsulation, v4, v6) in [
-            (Vxlan, 50, 70),
-            (Geneve, 50, 70),
-            (Ipip, 20, 40),
-            (Gre, 24, 44),
-            (Wireguard, 60, 80),
-        ] {
-            let overheads = [false, true].map(|over_ipv6| encapsulation.overhead(over_ipv6));
-            assert_eq!(overheads, [v4, v6], "{encapsulation}");
         }
     }
 

@@ -62,7 +62,7 @@ impl SilentHop {
         let asked = asked(entry, to_it_alone);
         Ok(asked.map(|asked| Self {
             address,
-            is_tunnel: link.vxlan().is_some(),
+            is_tunnel: link.kind.tunnel().is_some(),
             ifname: link.name,
             state: entry.state,
             asked,

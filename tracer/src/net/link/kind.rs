@@ -1,6 +1,8 @@
 //! What an interface is.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
+
+use tracer_common::tunnel::Tunnel;
 
 /// What an interface is, with what that kind is set up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,10 +22,8 @@ pub enum Kind {
     Vxlan(Vxlan),
     /// Geneve tunnel.
     Geneve(Geneve),
-    /// IP in IP, any of the two versions in any.
-    Ipip,
-    /// GRE, with or without Ethernet.
-    Gre,
+    /// Any other tunnel that the kernel does not encrypt: IP in IP, GRE and their like.
+    IpTunnel(IpTunnel),
     /// Tun or tap: a process is at the other end.
     Tun,
     /// 802.1Q or 802.1ad on another interface.
@@ -60,8 +60,7 @@ impl Kind {
             Self::Bridge(_) => "bridge",
             Self::Vxlan(_) => "vxlan",
             Self::Geneve(_) => "geneve",
-            Self::Ipip => "ipip",
-            Self::Gre => "gre",
+            Self::IpTunnel(tunnel) => tunnel.kind,
             Self::Tun => "tun",
             Self::Vlan { .. } => "vlan",
             Self::Macvlan(_) => "macvlan",
@@ -74,9 +73,36 @@ impl Kind {
         }
     }
 
+    /// The kind of tunnel that it is, if it is one.
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        match self {
+            Self::Vxlan(_) => Some(Tunnel::Vxlan),
+            Self::Geneve(_) => Some(Tunnel::Geneve),
+            Self::IpTunnel(found) => Some(found.tunnel),
+            Self::Wireguard => Some(Tunnel::Wireguard),
+            _ => None,
+        }
+    }
+
     /// Whether it is one end of a pair.
     pub fn is_pair(&self) -> bool {
         matches!(self, Self::Veth | Self::Netkit)
+    }
+}
+
+/// As people write it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Physical => "physical",
+            Self::Loopback => "loopback",
+            Self::Vlan { .. } => "VLAN",
+            Self::Vrf { .. } => "VRF",
+            other => match other.tunnel() {
+                Some(tunnel) => tunnel.name(),
+                None => other.name(),
+            },
+        })
     }
 }
 
@@ -110,6 +136,21 @@ pub struct Geneve {
     pub port: u16,
     /// Whether each packet brings its own network identifier and remote (`external`, as of Cilium).
     pub external: bool,
+}
+
+/// What a tunnel of IP in IP, GRE and their like is set up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpTunnel {
+    /// What it is.
+    pub tunnel: Tunnel,
+    /// The kernel's name for it, such as `ip6gre`.
+    pub kind: &'static str,
+    /// Address that tunnel packets come from, if it is fixed.
+    pub local: Option<IpAddr>,
+    /// The only remote; `None` where the route of each packet says it.
+    pub remote: Option<IpAddr>,
+    /// Bytes of optional headers that it adds to each packet.
+    pub options: u32,
 }
 
 /// What a bridge is set up with.

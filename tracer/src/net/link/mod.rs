@@ -1,6 +1,7 @@
 //! A network interface, as rtnetlink shows it.
 
 mod conf;
+mod ip_tunnel;
 mod kind;
 mod port;
 mod query;
@@ -9,11 +10,13 @@ mod xdp;
 
 pub use self::{
     conf::{Ipv4Settings, Ipv6Settings},
-    kind::{Bridge, Geneve, Kind, MacvlanMode, Vxlan},
+    kind::{Bridge, Geneve, IpTunnel, Kind, MacvlanMode, Vxlan},
     port::{BridgePort, PortState},
     xdp::XdpMode,
 };
 pub(super) use read::{LinkEvent, event};
+
+use std::net::IpAddr;
 
 use super::Mac;
 
@@ -101,6 +104,26 @@ impl Link {
     pub fn vxlan(&self) -> Option<&Vxlan> {
         match &self.kind {
             Kind::Vxlan(vxlan) => Some(vxlan),
+            _ => None,
+        }
+    }
+
+    /// Bytes that it adds to each packet, over IPv4 or IPv6, if it is a tunnel. Those that packets
+    /// bring with them, such as options of Geneve, come on top.
+    pub fn tunnel_overhead(&self, over_ipv6: bool) -> Option<u32> {
+        let options = match &self.kind {
+            Kind::IpTunnel(tunnel) => tunnel.options,
+            _ => 0,
+        };
+        Some(self.kind.tunnel()?.overhead(over_ipv6) + options)
+    }
+
+    /// Where all that goes into it comes out, if it is a tunnel that leads to one place only.
+    pub fn tunnel_remote(&self) -> Option<IpAddr> {
+        match &self.kind {
+            Kind::Vxlan(vxlan) => vxlan.remote.filter(|remote| !remote.is_multicast()),
+            Kind::Geneve(geneve) => geneve.remote,
+            Kind::IpTunnel(tunnel) => tunnel.remote,
             _ => None,
         }
     }

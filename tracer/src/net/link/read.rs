@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Bridge, Geneve, Kind, Link, MacvlanMode, OperState, OtherLink, Vxlan, conf, port, xdp,
+    Bridge, Geneve, Kind, Link, MacvlanMode, OperState, OtherLink, Vxlan, conf, ip_tunnel, port,
+    xdp,
 };
 use crate::net::{
     Mac,
@@ -123,8 +124,6 @@ fn kind(info: Attributes<'_>) -> Option<Kind> {
         "bridge" => Kind::Bridge(bridge(data)),
         "vxlan" => Kind::Vxlan(vxlan(data)),
         "geneve" => Kind::Geneve(geneve(data)),
-        "ipip" | "sit" | "ip6tnl" => Kind::Ipip,
-        "gre" | "gretap" | "ip6gre" | "ip6gretap" | "erspan" | "ip6erspan" => Kind::Gre,
         "tun" => Kind::Tun,
         "vlan" => Kind::Vlan {
             id: data.u16(ifla::VLAN_ID).unwrap_or(0),
@@ -137,7 +136,10 @@ fn kind(info: Attributes<'_>) -> Option<Kind> {
         },
         "wireguard" => Kind::Wireguard,
         "dummy" => Kind::Dummy,
-        _ => Kind::Other(name),
+        _ => match ip_tunnel::read(&name, data) {
+            Some(tunnel) => Kind::IpTunnel(tunnel),
+            None => Kind::Other(name),
+        },
     })
 }
 
@@ -167,7 +169,7 @@ fn geneve(data: Attributes<'_>) -> Geneve {
     }
 }
 
-fn specified(address: Option<IpAddr>) -> Option<IpAddr> {
+pub(super) fn specified(address: Option<IpAddr>) -> Option<IpAddr> {
     address.filter(|address| !address.is_unspecified())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use tracer_common::packet::protocol;
+use tracer_common::tunnel::Tunnel;
 
 use super::{
     canvas::{Canvas, Paint},
@@ -63,13 +63,8 @@ pub(super) fn what(flow: &Flow, packet: Option<&Packet>) -> String {
 
 /// What an outer packet wraps its inner one in.
 pub(super) fn tunnel(outer: &Flow) -> &'static str {
-    match (outer.proto, outer.dport) {
-        (Protocol::Udp, Some(4789 | 8472)) => "VXLAN",
-        (Protocol::Udp, Some(6081)) => "Geneve",
-        (Protocol::Other(protocol::IPIP | protocol::IPV6), _) => "IP-in-IP",
-        (Protocol::Other(protocol::GRE), _) => "GRE",
-        _ => "a tunnel",
-    }
+    let tunnel = Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6());
+    tunnel.map_or("a tunnel", Tunnel::name)
 }
 
 fn protocol_name(protocol: Protocol) -> String {

@@ -16,8 +16,6 @@ mod path;
 mod program;
 mod socket;
 
-use tracer_common::packet::{GENEVE_PORT, VXLAN_PORTS};
-
 use super::rule::{Finding, Rule};
 use crate::{
     decode::drop::DropFacts,
@@ -118,7 +116,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "overlay-filtered",
         points: &[Point::Overlay],
         needs: &[Fact::Ruleset, Fact::Overlay],
-        evidence: "a netfilter drop of a packet that carries VXLAN or Geneve",
+        evidence: "a netfilter drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE",
         refuted_by: "a drop of the same packet with all candidate rules removed",
         cannot_tell: "several rules that could each have dropped it",
         applies: OnDrop::new(overlay::is_filtered, overlay::filtered),
@@ -127,7 +125,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "overlay",
         points: &[Point::Overlay],
         needs: &[Fact::Overlay],
-        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries VXLAN or Geneve; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
+        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
         refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing",
         cannot_tell: "a wrong VNI here from one at the sender",
         applies: OnDrop::new(overlay::is_overlays, overlay::overlay),
@@ -437,13 +435,9 @@ fn place(facts: &DropFacts) -> String {
     }
 }
 
-/// Whether the packet carries a tunnel's packet.
+/// Whether the packet carries another one: it is a tunnel's.
 fn is_tunnelled(facts: &DropFacts) -> bool {
-    facts.outer.as_ref().is_some_and(|outer| {
-        outer
-            .dport
-            .is_none_or(|port| VXLAN_PORTS.contains(&port) || port == GENEVE_PORT)
-    })
+    facts.outer.is_some()
 }
 
 #[cfg(test)]

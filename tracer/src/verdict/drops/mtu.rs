@@ -174,9 +174,9 @@ fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice
     (packet.len > hop.inner_mtu()).then_some(())?;
     // A narrower tunnel says what it takes. A narrower interface that packets come in by drops them
     // itself, and says nothing: without a tunnel, the change belongs where they start.
-    let tunnel = match (&node.around.overlay, node.around.tunnels.as_slice()) {
+    let tunnel = match (&node.around.tunnel, node.around.tunnels.as_slice()) {
         _ if hop.overhead == 0 => None,
-        (Some(overlay), _) => Some(&overlay.device),
+        (Some(tunnel), _) => Some(tunnel),
         (None, [only]) => Some(only),
         (None, _) => None,
     };

@@ -1,5 +1,7 @@
 //! The encapsulation, or the path between nodes under it.
 
+use tracer_common::tunnel::Tunnel;
+
 use super::{Concern, Finding, function, is_netfilter, is_tunnelled, place};
 use crate::{
     decode::drop::DropFacts,
@@ -28,9 +30,7 @@ pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 }
 
 fn is_in_tunnel_code(facts: &DropFacts) -> bool {
-    ["vxlan_", "geneve_", "ip_tunnel_", "ip_md_tunnel_"]
-        .iter()
-        .any(|prefix| function(facts).starts_with(prefix))
+    Tunnel::has_function(function(facts))
 }
 
 pub(super) fn is_overlays(facts: &DropFacts) -> Concern {

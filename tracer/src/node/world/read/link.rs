@@ -42,8 +42,7 @@ fn detail(kind: Kind) -> Detail {
         Kind::Tun => Detail::Tun,
         Kind::Physical
         | Kind::Geneve(_)
-        | Kind::Ipip
-        | Kind::Gre
+        | Kind::IpTunnel(_)
         | Kind::Bond
         | Kind::Wireguard
         | Kind::Dummy
