@@ -53,7 +53,6 @@ fn bare_port_in_an_ipset() -> Result<()> {
 fn interface_on_the_other_side() -> Result<()> {
     for (case, role, chain) in [
         ("6a", "client", "no web to the backends"),
-        ("6b", "client", "chain FWDO_dmz"),
         ("6c", "client", "rule 3 of chain STAGE-2"),
         ("6d", "node", "oifname \"vb\""),
         ("6e", "client", "oifname \"vb\""),

@@ -133,6 +133,21 @@ impl Field {
         })
     }
 
+    /// A ping is sent, until a packet is dropped.
+    pub(super) fn dropped_ping<'a>(&'a self, role: &'a str, to: &str) -> Result<Fallen<'a>> {
+        let command = format!("ping -n -c1 -W1 {to}");
+        let passes = move || Ok(self.stage.exec(role, &command).is_ok());
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            ensure!(!passes()?, "nothing was dropped");
+            watch.until_drop()
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: Box::new(passes),
+        })
+    }
+
     /// The client answers a question that nobody asked, with SYN and ACK.
     pub(super) fn dropped_answer(&self, to: &str) -> Result<Fallen<'_>> {
         let to: SocketAddrV4 = to.parse().with_context(|| to.to_owned())?;

@@ -3,6 +3,7 @@
 
 mod facts;
 mod field;
+mod mends;
 mod nat;
 
 use whydrop_tests::expected::ExpectedVerdict;

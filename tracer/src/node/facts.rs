@@ -7,12 +7,12 @@ use tracer_common::tunnel::Tunnel;
 use super::{
     conntrack::Conntrack,
     gather::{Carrier, DropContext, Fact, Question},
-    ruleset::{Hint, HookPacket, Ruleset, Survey, Suspects},
+    ruleset::{Hint, HookPacket, Mending, Ruleset, Survey, Suspects},
     world::{Part, World},
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
-    model::{Fix, Hook, Protocol, Reason},
+    model::{Hook, Protocol, Reason},
     net::netns::{Inside, NetnsRef, in_netns_async},
 };
 
@@ -41,7 +41,7 @@ pub struct NodeFacts {
     /// The netfilter rules that can have dropped it.
     pub suspects: Option<Suspects>,
     /// What would let it pass, where one rule is left.
-    pub fix: Option<Fix>,
+    pub mending: Mending,
     /// Routes, neighbours, tunnels, programs and queues around it.
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.
@@ -153,8 +153,8 @@ impl NodeFacts {
             suspects = ruleset.suspects(&packet, Hint::Any);
         }
         suspects.narrow_by_counters(None, &ruleset);
-        self.fix = suspects.fix(&packet);
+        self.gaps.extend(ruleset.gaps.clone());
+        self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);
-        self.gaps.extend(ruleset.gaps);
     }
 }

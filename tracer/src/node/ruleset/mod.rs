@@ -45,6 +45,7 @@ pub mod truth;
 mod value;
 mod walk;
 
+pub use fix::Mending;
 pub use meaning::Meaning;
 pub use owner::Owner;
 pub use packet::HookPacket;

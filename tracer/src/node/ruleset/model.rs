@@ -95,6 +95,26 @@ impl Table {
         place
     }
 
+    /// Whether it is iptables', by whichever engine: it looks like it, and its rules were read by
+    /// iptables' own tool.
+    pub fn is_iptables(&self) -> bool {
+        let mut rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        let is_read = |rule: &Rule| rule.text.is_empty() || rule.text.starts_with("-A ");
+        self.backend == Backend::Legacy || self.has_names_of_iptables() && rules.all(is_read)
+    }
+
+    /// Whether it is called as one of iptables', with base chains that have the names of hooks.
+    pub(super) fn has_names_of_iptables(&self) -> bool {
+        const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
+        let is_its = |chain: &Chain| {
+            let base = chain.base.as_ref();
+            base.is_none_or(|base| chain.name == base.hook.to_ascii_uppercase())
+        };
+        matches!(self.family, Family::Ip | Family::Ip6)
+            && TABLES.contains(&self.name.as_str())
+            && self.chains.iter().all(is_its)
+    }
+
     /// The position of the chain with this name.
     pub fn chain(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()

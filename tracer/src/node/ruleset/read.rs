@@ -11,7 +11,7 @@ use std::{
 use super::{
     Ruleset,
     command::{Failure, run},
-    condition::{Condition, Values},
+    condition::{Condition, Field, Values},
     ipset, iptables,
     model::{Backend, Family, Rule, Statement},
     nft,
@@ -42,6 +42,13 @@ impl Ruleset {
         ruleset.read_ipsets(deadline);
         ruleset.note_translation();
         ruleset
+    }
+
+    /// Whether some rule that was read asks for conntrack's state, so that the kernel keeps it.
+    pub(super) fn asks_for_states(&self) -> bool {
+        let chains = self.tables.iter().flat_map(|table| &table.chains);
+        let mut rules = chains.flat_map(|chain| &chain.rules);
+        self.translates || rules.any(|rule| rule.statements.iter().any(asks_for_state))
     }
 
     /// Notes whether the tables that were read translate.
@@ -77,8 +84,11 @@ impl Ruleset {
     fn read_xtables_of_nft(&mut self, family: Family, deadline: Instant) {
         for table in &mut self.tables {
             let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
-            let is_foreign = table.family == family && rules.any(|rule| rule.text.contains("xt "));
-            if !is_foreign || table.backend != Backend::Nft {
+            let is_foreign = rules.clone().any(|rule| rule.text.contains("xt "));
+            if table.family != family
+                || table.backend != Backend::Nft
+                || !(is_foreign || table.has_names_of_iptables() && rules.next().is_some())
+            {
                 continue;
             }
             let tool = match family {
@@ -163,6 +173,14 @@ impl Ruleset {
             }
         }
         Ok(ruleset)
+    }
+}
+
+fn asks_for_state(statement: &Statement) -> bool {
+    match statement {
+        Statement::Match(Condition::State { .. }) => true,
+        Statement::VerdictMap { key, .. } => key.contains(&Field::State),
+        _ => false,
     }
 }
 

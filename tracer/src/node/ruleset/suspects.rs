@@ -74,6 +74,8 @@ pub struct Suspects {
 pub struct Suspect {
     /// The engine that it is in.
     pub backend: Backend,
+    /// Its table is iptables', by whichever engine.
+    pub is_iptables: bool,
     /// Its table's family.
     pub family: Family,
     /// Its table.
@@ -106,6 +108,17 @@ pub struct Suspect {
     pub reached: Truth,
     /// Conditions on the way to it of which it is not known that they held.
     pub open: u16,
+    /// Where it is in the ruleset.
+    pub(super) at: At,
+}
+
+/// A rule's place in a [`Ruleset`], by indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) table: usize,
+    pub(super) chain: usize,
+    /// `None` for a policy.
+    pub(super) rule: Option<usize>,
 }
 
 impl Ruleset {
@@ -134,6 +147,16 @@ impl Ruleset {
         suspects
     }
 
+    /// All that can drop the packet, or can have, by whichever engine.
+    pub(super) fn droppers(&self, packet: &HookPacket, question: Question) -> Vec<Suspect> {
+        let walk = Walk::new(self, packet, question, |_| true);
+        let candidates = walk.candidates.iter();
+        candidates
+            .filter(|candidate| Hint::Any.is_dropper(&candidate.verdict))
+            .map(|candidate| self.suspect(candidate))
+            .collect()
+    }
+
     pub(super) fn suspect(&self, candidate: &Candidate) -> Suspect {
         let table = &self.tables[candidate.table];
         let chain = &table.chains[candidate.chain];
@@ -143,7 +166,7 @@ impl Ruleset {
             Some((map, element)) => (Some(map.as_str()), element.as_deref()),
             None => (None, None),
         };
-        let owner = Owner::of(table, chain, rule);
+        let owner = Owner::of(table, chain, candidate.rule);
         let meaning = Meaning::of(owner, chain, rule, map, candidate.as_invalid);
         let policy_counter = base.and_then(|base| base.counter).map(|packets| Counter {
             packets,
@@ -151,6 +174,7 @@ impl Ruleset {
         });
         Suspect {
             backend: table.backend,
+            is_iptables: table.is_iptables(),
             family: table.family,
             table: table.name.clone(),
             chain: chain.name.clone(),
@@ -167,6 +191,11 @@ impl Ruleset {
             counter: rule.map_or(policy_counter, |rule| rule.counter),
             reached: candidate.reached,
             open: candidate.open,
+            at: At {
+                table: candidate.table,
+                chain: candidate.chain,
+                rule: candidate.rule,
+            },
         }
     }
 
@@ -231,11 +260,6 @@ impl Suspects {
 }
 
 impl Suspect {
-    /// A rule of iptables', by whichever engine.
-    pub fn is_iptables(&self) -> bool {
-        self.backend == Backend::Legacy || self.text.starts_with("-A ")
-    }
-
     /// One phrase that says which rule it is.
     pub fn describe(&self) -> String {
         let Self {
@@ -249,14 +273,14 @@ impl Suspect {
             Family::Ip6 => "ip6tables",
             _ => "iptables",
         };
-        let place = match (self.is_iptables(), self.backend) {
+        let place = match (self.is_iptables, self.backend) {
             (true, Backend::Legacy) => format!("chain {chain} in table {table} ({tool}-legacy)"),
             (true, Backend::Nft) => format!("chain {chain} in table {table} ({tool}-nft)"),
             (false, _) => format!("chain {chain} in table {family} {table}"),
         };
         match (self.number, self.handle) {
             (None, _) => format!("drop policy of {place}"),
-            (Some(_), Some(handle)) if !self.is_iptables() => {
+            (Some(_), Some(handle)) if !self.is_iptables => {
                 format!("rule handle {handle} of {place}: `{text}`")
             }
             (Some(number), _) => format!("rule {number} of {place}: `{text}`"),

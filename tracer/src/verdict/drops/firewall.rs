@@ -134,7 +134,8 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
     if certain {
         finding.fact("no other rule at this hook can have dropped it");
     }
-    finding.fix.extend(node.fix.clone());
+    finding.fix.extend(node.mending.fixes.clone());
+    finding.evidence.extend(node.mending.remarks.clone());
     finding
 }
 

@@ -25,7 +25,8 @@ pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = format!("a netfilter rule drops the overlay's own packets{hook}");
     let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&hook]);
     finding.evidence = evidence(facts, node);
-    finding.fix.extend(node.fix.clone());
+    finding.fix.extend(node.mending.fixes.clone());
+    finding.evidence.extend(node.mending.remarks.clone());
     Some(finding)
 }
 

@@ -128,5 +128,7 @@ fn clears(ruleset: &Ruleset, packet: &HookPacket) {
 
 mod facts;
 mod known;
+mod mends;
 mod nat;
+mod owners;
 mod pass;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{super::*, *};
+use crate::model::Fix;
 use crate::net::netns::{NetnsRef, in_netns};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -129,20 +130,16 @@ impl Lab {
 
     /// The fix lets the packet pass, until it is undone.
     fn prove_fix(&self, packet: &HookPacket, hint: Hint) {
-        let fix = self.read().suspects(packet, hint).fix(packet).unwrap();
-        println!("{fix:#?}");
-        self.inside(&fix.line());
-        assert!(
-            self.gets_through(packet.ends.dport.unwrap()),
-            "{}",
-            fix.line()
-        );
-        self.inside(&fix.undo_line().unwrap());
-        assert!(
-            !self.gets_through(packet.ends.dport.unwrap()),
-            "{}",
-            fix.undo_line().unwrap()
-        );
+        let ruleset = self.read();
+        let suspects = ruleset.suspects(packet, hint);
+        let fixes = ruleset.mend(&suspects, packet).fixes;
+        let port = packet.ends.dport.unwrap();
+        assert!(!fixes.is_empty());
+        fixes.iter().for_each(|fix| self.inside(&fix.line()));
+        assert!(self.gets_through(port), "{fixes:#?}");
+        let undos = fixes.iter().rev().filter_map(Fix::undo_line);
+        undos.for_each(|undo| self.inside(&undo));
+        assert!(!self.gets_through(port), "{fixes:#?}");
     }
 }
 

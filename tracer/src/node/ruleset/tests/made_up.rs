@@ -47,9 +47,9 @@ fn one_rule_or_the_policy() {
          --tcp-flags FIN,SYN,RST,ACK SYN -m comment --comment \"no \\\"new\\\" ones\" -j REJECT \
          --reject-with tcp-reset`"
     );
-    let fix = suspects.fix(&packet).unwrap();
+    let (apply, _) = fixes(&ruleset, &packet).remove(0);
     assert_eq!(
-        fix.line(),
+        apply,
         "iptables-legacy -t filter -I mine 1 -s 10.1.2.3 -d 192.0.2.7 -p tcp --dport 8050 -j \
          ACCEPT"
     );
@@ -59,9 +59,9 @@ fn one_rule_or_the_policy() {
         suspects.rules[0].describe(),
         "drop policy of chain FORWARD in table filter (iptables-legacy)"
     );
-    let fix = suspects.fix(&elsewhere).unwrap();
+    let (_, undo) = fixes(&ruleset, &elsewhere).remove(0);
     assert_eq!(
-        fix.undo_line().unwrap(),
+        undo.unwrap(),
         "iptables-legacy -t filter -D FORWARD -s 10.1.2.3 -d 192.0.2.8 -p tcp --dport 8050 -j \
          ACCEPT"
     );
@@ -140,10 +140,16 @@ fn dockers_policy_is_dockers() {
     let ruleset = legacy(
         "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n",
     );
-    let suspects = ruleset.suspects(&syn("10.1.2.3", "192.0.2.8", 23), Hint::Legacy);
+    let packet = syn("10.1.2.3", "192.0.2.8", 23);
+    let suspects = ruleset.suspects(&packet, Hint::Legacy);
     assert_eq!(suspects.rules[0].owner, Owner::Docker);
     assert!(suspects.certain);
-    assert_eq!(suspects.fix(&syn("10.1.2.3", "192.0.2.8", 23)), None);
+    // Advice, and no command.
+    assert!(
+        fixes(&ruleset, &packet)
+            .iter()
+            .all(|(_, undo)| undo.is_none())
+    );
 }
 
 #[test]

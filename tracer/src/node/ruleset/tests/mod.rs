@@ -1,7 +1,7 @@
 //! Rulesets recorded from a two-node Kubernetes cluster, made-up ones, and the real kernel.
 
 use super::{
-    HookPacket, Ruleset,
+    Hint, HookPacket, Ruleset,
     packet::{Device, Ends},
 };
 use crate::{decode::tracked::Tracked, model::Hook};
@@ -52,4 +52,12 @@ fn n1_by_iptables() -> Ruleset {
 
 fn n2() -> Ruleset {
     Ruleset::from_texts(recording!("n2-nft.json"), recording!("n2-iptables.txt"), "").unwrap()
+}
+
+/// The lines that apply what is proposed, and those that take it back.
+fn fixes(ruleset: &Ruleset, packet: &HookPacket) -> Vec<(String, Option<String>)> {
+    let suspects = ruleset.suspects(packet, Hint::Any);
+    let mending = ruleset.clone().mend(&suspects, packet);
+    let lines = mending.fixes.iter();
+    lines.map(|fix| (fix.line(), fix.undo_line())).collect()
 }

@@ -88,7 +88,9 @@ fn walk(ruleset: &Ruleset) {
         };
         let suspects = ruleset.suspects(&packet, Hint::Any);
         suspects.rules.iter().for_each(|rule| drop(rule.describe()));
-        suspects.fix(&packet);
+        if hook == Some(Hook::Forward) {
+            fixes(ruleset, &packet);
+        }
     }
 }
 

@@ -36,7 +36,7 @@ fn kube_router_by_nftables() {
     assert_eq!(rule.meaning, Meaning::PolicyEnforcement);
     assert_eq!(rule.meaning.point(), "policy");
     assert_eq!(rule.pod.as_deref(), Some("prod/server"));
-    assert_eq!(suspects.fix(&packet), None);
+    assert_eq!(fixes(&ruleset, &packet), []);
     let other_port = syn("10.244.2.2", "10.244.1.2", 9090);
     only(&ruleset.suspects(&other_port, Hint::Nft));
     let admitted = syn("10.244.2.2", "10.244.1.2", 8080);

@@ -26,7 +26,7 @@ fn a_map_of_states_knows_the_packets_state() {
     let invalid = unsolicited(delivered(8080));
     let rule = names(&ruleset, &invalid, "incoming", "ct state vmap");
     assert_eq!(rule.meaning, Meaning::Invalid);
-    assert_eq!(suspects(&ruleset, &invalid).fix(&invalid), None);
+    assert_eq!(fixes(&ruleset, &invalid), []);
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Packets for which no rule is proposed that lets them pass.
+
+use super::Mending;
+use crate::{
+    model::Fix,
+    node::ruleset::{
+        Ruleset,
+        condition::{Condition, Field},
+        model::Statement,
+        packet::{Device, HookPacket},
+        suspects::Suspect,
+    },
+};
+
+/// What to do instead of letting the packet pass.
+pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> Option<Mending> {
+    let said = |remark: &str| {
+        Some(Mending {
+            fixes: Vec::new(),
+            remarks: vec![remark.to_owned()],
+        })
+    };
+    if packet.is_invalid() {
+        return said(
+            "no rule is proposed: the packet fits no connection, and the connection is what to \
+             look at",
+        );
+    }
+    let chain = &ruleset.tables[suspect.at.table].chains[suspect.at.chain];
+    let rule = suspect.at.rule.map(|rule| &chain.rules[rule]);
+    let statements = rule.map_or(&[][..], |rule| &rule.statements);
+    let asks_for_way_back = statements.iter().any(asks_for_way_back);
+    if packet.host.reverse_path == Some(false) || asks_for_way_back {
+        return Some(way_back(packet));
+    }
+    let is_named = [
+        rule.and_then(|rule| rule.comment.as_deref()),
+        Some(&*chain.name),
+    ]
+    .into_iter()
+    .flatten()
+    .any(|text| text.to_ascii_lowercase().contains("spoof"));
+    if is_named || statements.iter().any(asks_for_sender) {
+        return said("no rule is proposed: this one is there against forged senders");
+    }
+    None
+}
+
+/// The packet's source is not routed back by the interface that it came in by.
+fn way_back(packet: &HookPacket) -> Mending {
+    let src = packet.ends.src;
+    let by = match &packet.input {
+        Device::Named(name) => format!(" by {name}"),
+        Device::None | Device::Unknown => String::new(),
+    };
+    match packet.host.reverse_path {
+        Some(false) => Mending {
+            fixes: vec![Fix::advice(format!(
+                "if {src} is to be reached{by}, add a route to it; no rule is proposed for a sender \
+                 that is not routed back by the interface it came in by"
+            ))],
+            remarks: vec![format!(
+                "{src} is not routed back{by}, where the packet came in"
+            )],
+        },
+        _ => Mending::default(),
+    }
+}
+
+fn asks_for_way_back(statement: &Statement) -> bool {
+    asks(statement, |field| field == Field::ReversePath)
+}
+
+fn asks_for_sender(statement: &Statement) -> bool {
+    asks(statement, |field| {
+        matches!(field, Field::SourceMac | Field::InputPort)
+    })
+}
+
+fn asks(statement: &Statement, is: impl Fn(Field) -> bool) -> bool {
+    match statement {
+        Statement::Match(Condition::In { key, .. }) => key.iter().any(|field| is(*field)),
+        Statement::VerdictMap { key, .. } => key.iter().any(|field| is(*field)),
+        _ => false,
+    }
+}
