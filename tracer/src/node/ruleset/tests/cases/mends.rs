@@ -195,10 +195,7 @@ fn names_that_nft_would_execute_make_no_command() {
 
 #[test]
 fn each_undo_finds_its_own_rule_only() {
-    let undo = |port: u16| {
-        let undo = fixes(&case("11g"), &forwarded(port)).remove(0).1.unwrap();
-        undo
-    };
+    let undo = |port: u16| fixes(&case("11g"), &forwarded(port)).remove(0).1.unwrap();
     assert_ne!(undo(80), undo(81));
     assert!(undo(80).contains("whydrop-tcp-80-"));
 }
