@@ -3,7 +3,7 @@
 //! The pipeline, in one direction:
 //!
 //! ```text
-//! kernel/probes ─► decode ─► engine (track, judge, name) ─► report ─► sink
+//! kernel/probes ─► decode ─► engine (track, judge, name) ─► sink
 //! ```
 //!
 //! - [`model`]: the types that everything else speaks in
@@ -13,12 +13,14 @@
 //! - [`decode`]: from the kernel's bytes to typed facts
 //! - [`node`]: facts of the node, read on demand
 //! - [`cluster`]: pods, Services and policies; [`policy`]: what the policies make of a flow
-//! - [`engine`]: what a running trace makes of each event
+//! - [`attempt`]: what was seen of one connection attempt
+//! - [`engine`]: what a running trace makes of each input, without I/O
 //! - [`verdict`]: who dropped it
-//! - [`report`]: the JSON contract, and what a whole trace says of each layer
+//! - [`report`]: the JSON contract, and the accounts of a whole trace
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
+pub mod attempt;
 pub mod cli;
 pub mod cluster;
 pub mod command;

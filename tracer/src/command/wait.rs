@@ -21,15 +21,15 @@ use crate::{
 
 /// How long names are waited for.
 const LIMIT: Duration = Duration::from_secs(10);
-/// After how long the user is told what is waited for.
+/// After how long the user learns what the trace waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Takes what the sources tell until every name is known, or no source has more to tell. Then the
+/// Takes what the sources report until every name is known, or no source has more. Then the
 /// filter is in force. Without a name there is nothing to wait for.
 ///
 /// # Errors
 ///
-/// A name does not exist, or nobody can say where it is.
+/// A name does not exist, or no source knows its addresses.
 pub(super) async fn for_names(shell: &mut Shell, sources: &mut Sources) -> Result<()> {
     let begun = Instant::now();
     let mut impatient = false;
@@ -52,7 +52,7 @@ pub(super) async fn for_names(shell: &mut Shell, sources: &mut Sources) -> Resul
         if !impatient && waited >= PATIENCE {
             impatient = true;
             let whom = words(&silent);
-            sink::note(&format!("waiting for {whom} to tell of {}", names.names()));
+            sink::note(&format!("waiting for {whom} to list {}", names.names()));
         }
         let until = if impatient { LIMIT } else { PATIENCE };
         next = timeout(until.saturating_sub(waited), sources.next())

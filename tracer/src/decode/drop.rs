@@ -10,7 +10,7 @@ use tracer_common::{
 
 use super::tracked::Tracked;
 use crate::{
-    decode::sighting::Key,
+    decode::sighting::AttemptKey,
     kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
     model::{Flow, Hook, Packet, Protocol, Reason, SocketAddress, TcpFlags},
 };
@@ -57,7 +57,7 @@ pub struct DropFacts {
     /// The TCP header; `None` where it is not TCP, or not known.
     pub tcp: Option<Tcp>,
     /// The DNS query or answer: its key, and whether it is an answer.
-    pub dns: Option<(Key, bool)>,
+    pub dns: Option<(AttemptKey, bool)>,
     /// The tuple that an ICMP error speaks of.
     pub quoted_tuple: Option<Tuple>,
     /// What only rules look at; `None` where only the packet's count is known.
@@ -244,14 +244,17 @@ impl Decoder {
 }
 
 /// The key of a DNS message, and whether it is an answer.
-fn dns(captured: &[u8], flow: &Layer) -> Option<(Key, bool)> {
+fn dns(captured: &[u8], flow: &Layer) -> Option<(AttemptKey, bool)> {
     let is_dns = flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT;
     if flow.tuple.proto != protocol::UDP || !is_dns {
         return None;
     }
     let payload = captured.get(flow.transport_at as usize + 8..)?;
     let message = crate::decode::dns::parse(payload)?;
-    Some((Key::Dns(message.id, message.question), message.is_answer))
+    Some((
+        AttemptKey::Dns(message.id, message.question),
+        message.is_answer,
+    ))
 }
 
 /// Frames between the code that gives up an skb and our program.

@@ -20,7 +20,7 @@ pub(crate) enum Event {
 }
 
 impl Decoder {
-    /// Decodes a record of the ring buffer; `None` if it tells of no attempt and no drop.
+    /// Decodes a record of the ring buffer; `None` if it is of no use to an attempt.
     ///
     /// # Errors
     ///

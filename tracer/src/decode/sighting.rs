@@ -33,14 +33,14 @@ pub struct Sighting {
 
 /// What ties the packets of one attempt together, through NAT and encapsulation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum AttemptKey {
     /// The SYN's initial sequence number.
     Tcp(u32),
     /// A DNS query's id and question.
     Dns(u16, String),
 }
 
-impl Key {
+impl AttemptKey {
     /// What the kernel programs keep early sightings under.
     pub fn handshake(&self) -> u64 {
         match self {
@@ -54,15 +54,15 @@ impl Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// It opens the attempt: a SYN, or a DNS query with this question and type.
-    Opens(Key, Option<(String, String)>),
+    Opens(AttemptKey, Option<(String, String)>),
     /// The SYN-ACK, or the DNS answer with this code.
-    Answers(Key, Option<String>),
+    Answers(AttemptKey, Option<String>),
     /// A RST that answers the SYN, or what came after it; its sequence number.
-    Refuses(Key, u32),
+    Refuses(AttemptKey, u32),
     /// An ICMP error about the SYN, or about a packet of this flow.
-    Rejects(Option<Key>, Rejection),
+    Rejects(Option<AttemptKey>, Rejection),
     /// The client's last ACK, or its first data; behind a ClientHello, the same of the server.
-    Settles(Key, Segment),
+    Settles(AttemptKey, Segment),
 }
 
 /// A TCP segment behind a handshake.
@@ -103,7 +103,7 @@ impl Rejection {
 }
 
 impl Sighting {
-    /// Reads an event; `None` if the packet tells of no attempt.
+    /// Reads an event; `None` if the packet belongs to no attempt.
     pub fn decode(event: &SightingEvent) -> Option<Self> {
         let captured = event.captured();
         let parsed = headers(&captured)?;
@@ -126,10 +126,10 @@ impl Sighting {
 fn of_tcp(captured: &[u8], flow: &Layer, payload: [u8; 8]) -> Option<Part> {
     let tcp = tcp(&captured, flow)?;
     let has = |flag| tcp.flags & flag != 0;
-    let behind_syn = Key::Tcp(tcp.seq.wrapping_sub(1));
-    let acknowledged = Key::Tcp(tcp.ack.wrapping_sub(1));
+    let behind_syn = AttemptKey::Tcp(tcp.seq.wrapping_sub(1));
+    let acknowledged = AttemptKey::Tcp(tcp.ack.wrapping_sub(1));
     Some(match (has(Tcp::SYN), has(Tcp::RST), has(Tcp::ACK)) {
-        (true, _, false) => Part::Opens(Key::Tcp(tcp.seq), None),
+        (true, _, false) => Part::Opens(AttemptKey::Tcp(tcp.seq), None),
         (true, _, true) => Part::Answers(acknowledged, None),
         (false, true, true) => Part::Refuses(acknowledged, tcp.seq),
         (false, true, false) => Part::Refuses(behind_syn, tcp.seq),
@@ -148,7 +148,7 @@ fn of_tcp(captured: &[u8], flow: &Layer, payload: [u8; 8]) -> Option<Part> {
 
 fn of_dns(captured: &[u8], flow: &Layer) -> Option<Part> {
     let message = dns::parse(captured.get(flow.transport_at as usize + UDP_LEN..)?)?;
-    let key = Key::Dns(message.id, message.question.clone());
+    let key = AttemptKey::Dns(message.id, message.question.clone());
     Some(if message.is_answer {
         Part::Answers(key, Some(message.rcode))
     } else {
@@ -162,11 +162,11 @@ fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Option<Part> {
     let key = match quoted.tuple.proto {
         protocol::TCP => captured
             .load::<[u8; 4]>(quoted.transport_at + 4)
-            .map(|seq| Key::Tcp(u32::from_be_bytes(seq))),
+            .map(|seq| AttemptKey::Tcp(u32::from_be_bytes(seq))),
         protocol::UDP => captured
             .get(quoted.transport_at as usize + UDP_LEN..)
             .and_then(dns::parse)
-            .map(|message| Key::Dns(message.id, message.question)),
+            .map(|message| AttemptKey::Dns(message.id, message.question)),
         _ => None,
     };
     Some(Part::Rejects(

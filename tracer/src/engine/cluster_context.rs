@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::attempt::Attempt;
 use crate::{
+    attempt::Attempt,
     cluster::{
         live::Cluster,
         naming::{End, Name},
@@ -143,7 +143,7 @@ pub(crate) fn of_attempt<'a>(
     }
 }
 
-/// The flow from the client to whoever was to answer, behind DNAT.
+/// The flow from the client to its server, behind DNAT.
 fn server_flow(attempt: &Attempt) -> Flow {
     let last = attempt.last_hop().map_or(attempt.flow, |hop| hop.flow);
     let behind = Flow::from(&last);

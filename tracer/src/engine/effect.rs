@@ -3,7 +3,7 @@
 use tracer_common::{event::DropKey, filter::Member};
 
 use super::{Nanos, queries::QueryId};
-use crate::{decode::sighting::Key, model::Report, node::query::Query};
+use crate::{decode::sighting::AttemptKey, model::Report, node::query::Query};
 
 /// Something to do, in the order in which the engine has said it.
 #[derive(Debug)]
@@ -36,5 +36,5 @@ pub(crate) enum MapQuery {
     /// The exact counts of all kinds of which an event was last sent no later than this.
     AllCounts { until: Nanos },
     /// Sightings of an attempt's first packet from before it matched the filter.
-    EarlyHops(Key),
+    EarlyHops(AttemptKey),
 }

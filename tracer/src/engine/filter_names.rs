@@ -83,7 +83,7 @@ impl FilterNames {
         changes
     }
 
-    /// Whether every name has all its addresses, as far as can be told.
+    /// Whether every name has all its addresses, as far as is known.
     pub(crate) fn is_resolved(&self) -> bool {
         let complete =
             |end: &End| matches!(&end.resolved, Resolved::Members(members) if members.complete);
@@ -153,7 +153,7 @@ impl End {
         let resolved = resolve(cluster.view(), &self.name, protocol);
         let sockets = match &resolved {
             Resolved::Members(members) => members.sockets.clone(),
-            // What is sent to a pod that is gone is what such a trace is for.
+            // Packets to a pod that is gone are what such a trace is for.
             _ => match &self.name {
                 Endpoint::Pod { .. } => not_taken(cluster, |pod| pod.id == self.id, &self.sockets),
                 Endpoint::Workload { workload, .. } => {
@@ -163,7 +163,7 @@ impl End {
                 _ => self.sockets.clone(),
             },
         };
-        self.tell(&resolved, &sockets, &mut changes.notes);
+        self.note(&resolved, &sockets, &mut changes.notes);
         self.resolved = resolved;
         if sockets == self.sockets {
             return;
@@ -180,16 +180,16 @@ impl End {
         self.entries = entries;
     }
 
-    fn tell(&self, resolved: &Resolved, sockets: &BTreeSet<Socket>, notes: &mut Vec<String>) {
+    fn note(&self, resolved: &Resolved, sockets: &BTreeSet<Socket>, notes: &mut Vec<String>) {
         let name = &self.name;
         let was_there = matches!(self.resolved, Resolved::Members(_));
         let what = match resolved {
             Resolved::Members(members) => {
-                let told: &[String] = match &self.resolved {
+                let known: &[String] = match &self.resolved {
                     Resolved::Members(before) => &before.notes,
                     _ => &[],
                 };
-                let new = members.notes.iter().filter(|note| !told.contains(note));
+                let new = members.notes.iter().filter(|note| !known.contains(note));
                 notes.extend(new.cloned());
                 if *sockets != self.sockets {
                     notes.push(self.moved(sockets));
@@ -206,7 +206,7 @@ impl End {
             ));
         } else if !self.sockets.is_empty() && sockets.is_empty() {
             notes.push(format!(
-                "{what}, and its addresses are others' now: nothing matches"
+                "{what}, and its addresses now belong to others: nothing matches"
             ));
         } else if *resolved != self.resolved && *resolved != Resolved::Unknown {
             notes.push(what);
@@ -231,10 +231,19 @@ impl End {
         }
     }
 
+    /// What the name is one of.
+    fn what(&self) -> &'static str {
+        match self.name {
+            Endpoint::Service { .. } => "Service",
+            Endpoint::Workload { .. } => "workload",
+            _ => "pod",
+        }
+    }
+
     fn refusal(&self, cluster: &Cluster, started: &[Source], silent: &[Source]) -> Option<String> {
         let Self { name, kind, .. } = self;
         let view = cluster.view();
-        let told = |sources: &[Source]| {
+        let listed = |sources: &[Source]| {
             let names: Vec<_> = sources.iter().map(ToString::to_string).collect();
             names.join(" and ")
         };
@@ -243,18 +252,19 @@ impl End {
             Resolved::NoSuchPort(what) => Some(what.clone()),
             Resolved::Nowhere(_) if started.iter().any(|source| *source != Source::File) => None,
             Resolved::Nowhere(what) => Some(format!(
-                "{what}, and {} cannot tell of a change",
-                told(started)
+                "{what}, and {} cannot report a change",
+                listed(started)
             )),
             Resolved::Unknown if started.is_empty() => Some(format!(
-                "nothing here knows {name}: give the cluster's objects in a file (--cluster FILE), \
-                 a way to the API server (--kubeconfig FILE) or to the container runtime \
-                 (--cri-socket PATH); or give an address"
+                "cannot look up {name} without a data source: give the cluster's objects in a file \
+                 (--cluster FILE), a kubeconfig (--kubeconfig FILE) or the container runtime's \
+                 socket (--cri-socket PATH); or give an address"
             )),
             Resolved::Unknown if !silent.is_empty() => Some(format!(
-                "{name} is not known, and {} did not answer; give an address, or the cluster's \
-                 objects in a file (--cluster FILE)",
-                told(silent)
+                "unknown {} {name}: {} did not answer; give an address, or the cluster's objects \
+                 in a file (--cluster FILE)",
+                self.what(),
+                listed(silent)
             )),
             Resolved::Unknown if view.knows(*kind) => Some(self.no_such(view)),
             // The container runtime's, or what came before a source failed.
@@ -262,18 +272,14 @@ impl End {
                 Some(format!(
                     "{}; but {} did not list all pods",
                     self.no_such(view),
-                    told(started)
+                    listed(started)
                 ))
             }
             Resolved::Unknown => Some(format!(
                 "unknown {} {name}: {} listed no {}; give an address, or the cluster's \
                  objects in a file (--cluster FILE)",
-                match self.name {
-                    Endpoint::Service { .. } => "Service",
-                    Endpoint::Workload { .. } => "workload",
-                    _ => "pod",
-                },
-                told(started),
+                self.what(),
+                listed(started),
                 match kind {
                     Kind::Service => "Services",
                     _ => "pods",

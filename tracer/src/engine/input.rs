@@ -1,13 +1,12 @@
-//! What the engine is told.
+//! What the engine takes in.
 
 use tracer_common::event::{DropKey, EarlyHop};
 
 use super::queries::QueryId;
 use crate::{
     cluster::update::Update,
-    decode::{drop::DropKind, event::Event, sighting::Key},
-    kernel::probes::Tallies,
-    model::NetnsName,
+    decode::{drop::DropKind, event::Event, sighting::AttemptKey},
+    model::{NetnsName, Tallies},
     net,
     node::query::Answer,
 };
@@ -43,7 +42,7 @@ pub(crate) enum Input {
 pub(crate) enum MapAnswer {
     Counts(Vec<(DropKey, u64)>),
     AllCounts(Vec<(DropKind, u64)>),
-    EarlyHops(Key, Vec<EarlyHop>),
+    EarlyHops(AttemptKey, Vec<EarlyHop>),
     /// Kinds of drops that were evicted from the map.
     Forgotten(Vec<DropKey>),
 }

@@ -1,4 +1,4 @@
-//! The interfaces of the watched namespaces, as far as the engine was told of them.
+//! The interfaces of the watched namespaces, as far as the engine knows them.
 
 use std::{collections::HashMap, net::IpAddr};
 

@@ -5,22 +5,18 @@ use super::{
     effect::{Effect, MapQuery},
     knowledge::Context,
 };
-use crate::{
-    kernel::probes::Tallies,
-    model::{Lost, Report},
-};
+use crate::model::{Lost, Report, Tallies};
 
 /// How long an event may lie in the ring buffer before it is read; less than a tick. Until then its
 /// drop is not shown by its count, which says less.
 const EVENT_DELAY: Nanos = 50 * MILLISECOND;
 
 /// Where events are lost.
-const RING_BUFFER: &str = "the ring buffer, which was full; the drops are counted all the same, and \
-                           --ring-size makes it larger";
-const COUNTING_MAP: &str =
-    "the counting map, which was full; the drops are in the total all the same";
+const RING_BUFFER: &str =
+    "the ring buffer, which was full; the drops are still counted, and --ring-size makes it larger";
+const COUNTING_MAP: &str = "the counting map, which was full; the drops are still in the total";
 const SKIPPED_RUNS: &str =
-    "interrupted runs of the kernel program; whether those packets matched is not known";
+    "interrupted runs of the kernel program; it is not known whether those packets matched";
 
 /// The losses of a trace.
 #[derive(Debug, Default)]

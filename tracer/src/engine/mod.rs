@@ -6,41 +6,33 @@
 //! again, and a test can say what happens when.
 //!
 //! - `input`, `effect`: what goes in and what comes out
-//! - `drops`: which drops are shown; made of `fold` (alike ones become one record), `judge` (the
-//!   verdict) and `node_facts` (what the node says)
-//! - `attempts`: what is seen of attempts, and what decides them; made of `table`, `attempt`,
-//!   `silence` (what the node is asked), `outcomes` (the verdict) and `tunnel_stats`
+//! - `drops`: which drops are shown, and with which verdict
+//! - `attempts`: what is seen of attempts, what decides them, and the verdict
 //! - `cluster_context`: who is at the ends of a flow; `filter_names`: the ends of the filter that go
 //!   by name
-//! - `knowledge`: what is known of the cluster, the interfaces, and of what the probes cannot see;
-//!   `queries`: the open questions; `losses`: what was lost
+//! - `knowledge`: what is known of the cluster, the interfaces, and of what the probes cannot see
+//! - `queries`: the open questions to the node; `losses`: what was lost
 
-pub mod attempt;
-mod attempt_report;
 mod attempts;
 mod cluster_context;
 mod drops;
 mod effect;
 mod filter_names;
-mod fold;
 mod input;
 mod interfaces;
-mod judge;
 mod knowledge;
 mod losses;
-mod node_facts;
-mod outcomes;
 #[cfg(test)]
 mod properties;
 mod queries;
-mod silence;
-pub mod table;
 #[cfg(test)]
 mod tests;
-pub mod tunnel_stats;
 
 use self::{
-    attempts::Attempts, drops::Drops, judge::Work, knowledge::Knowledge, losses::Losses,
+    attempts::Attempts,
+    drops::{Drops, Work},
+    knowledge::Knowledge,
+    losses::Losses,
     queries::Purpose,
 };
 pub(crate) use self::{
@@ -53,8 +45,7 @@ pub(crate) use self::{
 use crate::{
     cluster::update::Source,
     decode::event::Event,
-    kernel::clock::Clock,
-    model::Report,
+    model::{Clock, Report},
     node::query::Answer,
     report::accounts::{DropTotals, Totals},
 };

@@ -13,7 +13,7 @@ use tracer_common::event::{
 use super::{Effect, Engine, Input, MapAnswer, MapQuery, Nanos, tests};
 use crate::{
     decode::drop::Decoder,
-    kernel::{clock::Clock, probes::Tallies},
+    model::{Clock, Tallies},
     sink::{Detail, Format, Printer, Style},
 };
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::effect::Effect;
 use crate::{
-    decode::sighting::Key,
+    decode::sighting::AttemptKey,
     node::{facts::Subject, query::Query},
 };
 
@@ -18,9 +18,9 @@ pub(crate) enum Purpose {
     /// The drops that are alike.
     Drops(Subject),
     /// An attempt that may be judged by its silence later.
-    Baseline(Key),
+    Baseline(AttemptKey),
     /// An attempt whose time is up.
-    Silence(Key),
+    Silence(AttemptKey),
 }
 
 /// The open questions of a trace.
@@ -53,7 +53,7 @@ impl Queries {
     }
 
     /// The attempts that wait to be judged by their silence.
-    pub(crate) fn silent_attempts(&self) -> impl Iterator<Item = Key> + '_ {
+    pub(crate) fn silent_attempts(&self) -> impl Iterator<Item = AttemptKey> + '_ {
         self.open.values().filter_map(|purpose| match purpose {
             Purpose::Silence(key) => Some(key.clone()),
             Purpose::Drops(_) | Purpose::Baseline(_) => None,

@@ -1,27 +1,14 @@
-//! Kernel time to wall-clock time.
+//! The kernel's clock.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// The offset between `CLOCK_MONOTONIC`, which kernel programs read, and wall-clock time.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    /// Wall-clock time at monotonic zero.
-    zero: SystemTime,
-}
+pub use crate::model::Clock;
 
 impl Clock {
     /// Measures the offset now. A later step of the wall clock is not followed: within one trace,
     /// the times must stay in order.
     pub fn now() -> Self {
-        let monotonic = Duration::from_nanos(monotonic_nanos());
-        Self {
-            zero: SystemTime::now() - monotonic,
-        }
-    }
-
-    /// Wall-clock time of a kernel timestamp, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub fn wall(&self, nanos: u64) -> SystemTime {
-        self.zero + Duration::from_nanos(nanos)
+        Self::new(SystemTime::now(), monotonic_nanos())
     }
 }
 

@@ -6,10 +6,12 @@
 //! - [`fix`], [`shell`], [`netns`]: what would let it through, and how that is done where
 //! - [`pod`]: whose an address is
 //! - [`report`], [`summary`]: what reaches the user
+//! - [`clock`], [`tallies`]: the kernel's time, and what it could not send or count
 //!
 //! Invariant: no I/O, no JSON, and nothing of this crate but `tracer-common`. How it is written as
-//! JSON is decided in `model`.
+//! JSON is decided in `report/record`.
 
+mod clock;
 mod fix;
 mod flow;
 mod hook;
@@ -24,10 +26,12 @@ mod reason;
 mod report;
 pub mod shell;
 mod summary;
+mod tallies;
 mod tcp_flags;
 mod verdict;
 
 pub use self::{
+    clock::Clock,
     fix::{Apply, Fix, Manifest, Netns, Site},
     flow::{Flow, SocketAddress},
     hook::Hook,
@@ -41,6 +45,7 @@ pub use self::{
     reason::Reason,
     report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Started},
     summary::{Layer, LayerResult, LayerRow, Summary, VerdictCount},
+    tallies::Tallies,
     tcp_flags::TcpFlags,
     verdict::{Cause, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict},
 };

@@ -139,7 +139,7 @@ fn a_name_that_is_gone_keeps_its_address_until_it_is_another_s() {
     put(&mut cluster, "other", &["10.244.1.5"]);
     assert_eq!(
         sets.change(names.look(&cluster)),
-        ["shop/cart is gone, and its addresses are others' now: nothing matches"]
+        ["shop/cart is gone, and its addresses now belong to others: nothing matches"]
     );
     assert_eq!(sets.text(), "");
     put(&mut cluster, "cart", &["10.244.1.7"]);
@@ -189,7 +189,7 @@ fn why_a_trace_cannot_start() {
     assert_eq!(refusal(&names, &cluster, &[Source::Api], &[]), "");
     assert_eq!(
         refusal(&names, &cluster, &[Source::File], &[]),
-        "shop/cart has no address yet, and the files of --cluster cannot tell of a change"
+        "shop/cart has no address yet, and the files of --cluster cannot report a change"
     );
 }
 

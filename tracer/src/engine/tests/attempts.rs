@@ -101,7 +101,7 @@ fn a_refusal_from_elsewhere_waits_for_nothing() {
     let mut rig = Rig::new();
     rig.syn();
     for (ifindex, dir) in [(NIC, Direction::In), (VETH, Direction::Out)] {
-        let refuses = Part::Refuses(Key::Tcp(ISN), 0);
+        let refuses = Part::Refuses(AttemptKey::Tcp(ISN), 0);
         rig.see(ifindex, dir, flow().reversed(), refuses);
     }
     assert_eq!(rig.outcomes(), [Outcome::Refused]);
@@ -115,7 +115,7 @@ fn an_answer_from_another_address_is_no_answer() {
         src: Address::v4([10, 244, 9, 9]),
         ..flow().reversed()
     };
-    let answers = Part::Answers(Key::Tcp(ISN), None);
+    let answers = Part::Answers(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::Out, from_another, answers);
     assert!(rig.outcomes().is_empty());
     rig.pass(2 * TIMEOUT);
@@ -165,9 +165,9 @@ fn hops_from_before_the_filter_matched_come_first() {
     (hop.place.netns, hop.place.ifindex) = (HOST, VETH);
     hop.place.direction = direction::IN;
     rig.early = vec![hop];
-    let opens = Part::Opens(Key::Tcp(ISN), None);
+    let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(NIC, Direction::Out, flow(), opens);
-    let answers = || Part::Answers(Key::Tcp(ISN), None);
+    let answers = || Part::Answers(AttemptKey::Tcp(ISN), None);
     rig.see(NIC, Direction::In, flow().reversed(), answers());
     rig.see(VETH, Direction::Out, before.reversed(), answers());
     let attempt = &rig.attempts[0];
@@ -191,7 +191,7 @@ fn hops_from_before_the_filter_matched_come_first() {
 
 /// A SYN goes out to a pod of this node.
 fn syn_to_pod(rig: &mut Rig) {
-    let opens = Part::Opens(Key::Tcp(ISN), None);
+    let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::Out, flow(), opens);
 }
 
@@ -230,7 +230,7 @@ fn an_answer_that_comes_meanwhile_decides() {
     rig.answer(None);
     rig.pass(TIMEOUT);
     assert_eq!(rig.asked.len(), 1);
-    let answers = Part::Answers(Key::Tcp(ISN), None);
+    let answers = Part::Answers(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::In, flow().reversed(), answers);
     rig.answer(Some(Answer::Listener(None)));
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
@@ -239,7 +239,7 @@ fn an_answer_that_comes_meanwhile_decides() {
 #[test]
 fn a_packet_that_came_in_and_did_not_leave_may_wait_for_its_next_hop() {
     let mut rig = Rig::new();
-    let opens = Part::Opens(Key::Tcp(ISN), None);
+    let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::In, flow(), opens);
     rig.pass(TIMEOUT + 2 * TICK);
     let [(_, Query::Neighbor { packet, .. })] = rig.asked.as_slice() else {

@@ -6,6 +6,7 @@
 mod attempts;
 mod drops;
 mod losses;
+mod purity;
 mod work;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -26,10 +27,11 @@ use crate::{
     decode::{
         drop::{DropFacts, DropKind},
         event::Event,
-        sighting::{Key, Part, Sighting},
+        sighting::{AttemptKey, Part, Sighting},
     },
-    kernel::{clock::Clock, probes::Tallies},
-    model::{AttemptReport, Direction, DropReport, Lost, Outcome, Place, Report, Summary},
+    model::{
+        AttemptReport, Clock, Direction, DropReport, Lost, Outcome, Place, Report, Summary, Tallies,
+    },
     net::{Change, Interface, Link},
     node::query::{Answer, Query},
 };
@@ -205,21 +207,21 @@ impl Rig {
 
     /// The client's SYN comes in from its pod and leaves by the NIC.
     fn syn(&mut self) {
-        let opens = || Part::Opens(Key::Tcp(ISN), None);
+        let opens = || Part::Opens(AttemptKey::Tcp(ISN), None);
         self.see(VETH, Direction::In, flow(), opens());
         self.see(NIC, Direction::Out, flow(), opens());
     }
 
     /// The SYN-ACK comes in by the NIC, and reaches the client's pod.
     fn syn_ack(&mut self) {
-        let answers = || Part::Answers(Key::Tcp(ISN), None);
+        let answers = || Part::Answers(AttemptKey::Tcp(ISN), None);
         self.see(NIC, Direction::In, flow().reversed(), answers());
         self.see(VETH, Direction::Out, flow().reversed(), answers());
     }
 
     /// A RST that was made on this node reaches the client's pod.
     fn rst(&mut self) {
-        let refuses = Part::Refuses(Key::Tcp(ISN), 0);
+        let refuses = Part::Refuses(AttemptKey::Tcp(ISN), 0);
         self.see(VETH, Direction::Out, flow().reversed(), refuses);
     }
 

@@ -1,7 +1,7 @@
 //! How much work a drop is: looked at once, judged once, when it is known what the node says.
 
 use super::*;
-use crate::engine::judge::Work;
+use crate::engine::drops::Work;
 
 fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
     Work {

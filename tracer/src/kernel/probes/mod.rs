@@ -33,7 +33,10 @@ pub use self::{
     tc::{Attachment, TcProbes},
 };
 use super::btf::KernelBtf;
-use crate::net::{Change, Interface};
+use crate::{
+    model::Tallies,
+    net::{Change, Interface},
+};
 
 /// The tracepoint that every dropped skb passes.
 pub const TRACEPOINT: &str = "kfree_skb";
@@ -79,20 +82,6 @@ pub struct Probes {
     tallies: PerCpuArray<MapData, u64>,
     early: Array<MapData, EarlyHops>,
     members: HashMap<MapData, Member, u32>,
-}
-
-/// The kernel's own counters of what it could not send or count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tallies {
-    /// Matching drops that found the counting map full: known in number only.
-    pub uncounted: u64,
-    /// Events that found the ring buffer full.
-    pub lost: u64,
-    /// Packets that claimed to be IP and could not be parsed.
-    pub malformed: u64,
-    /// Runs that the kernel skipped, because the program was interrupted by itself. Whether those
-    /// packets matched is not known.
-    pub skipped: u64,
 }
 
 impl Probes {

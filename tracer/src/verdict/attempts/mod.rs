@@ -4,19 +4,22 @@
 //! sent it; a listener that is seen to be full; and last the gap, which says something only where
 //! nothing could have been missed.
 
-mod company;
 mod listener;
 mod replies;
 mod silence;
 mod stall;
 mod tls;
+mod tunnel_stats;
 
-pub use self::replies::sender;
 use std::sync::Arc;
 
+pub use self::{
+    replies::sender,
+    tunnel_stats::{LATELY, Losses, OtherAttempts},
+};
 use super::rule::{Finding, Rule};
 use crate::{
-    engine::{attempt::Attempt, tunnel_stats::Others},
+    attempt::Attempt,
     model::{Direction, Outcome, Point, Verdict},
     node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop, world::World},
     words,
@@ -42,7 +45,7 @@ pub struct AttemptContext {
     /// All namespaces of the node, where the question needed them.
     pub world: Option<Arc<World>>,
     /// What became of other attempts by the same tunnel.
-    pub others: Option<Others>,
+    pub others: Option<OtherAttempts>,
 }
 
 impl AttemptContext {
@@ -209,9 +212,9 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Op
     }
     let mut evidence = ladder(attempt);
     let others = around.others.as_ref();
-    let company = |point| company::in_words(others?, outcome, point);
+    let other_attempts = |point| tunnel_stats::in_words(others?, outcome, point);
     if let Some(drop) = attempt.deciding_drop(outcome) {
-        evidence.extend(company(drop.verdict.point));
+        evidence.extend(other_attempts(drop.verdict.point));
         evidence.extend(stalled_hello(attempt, outcome));
         evidence.extend(drop.verdict.evidence.iter().cloned());
         return Some(Verdict {
@@ -233,7 +236,7 @@ pub fn judge(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Op
         }
         Some((rule.name, finding?))
     })?;
-    evidence.extend(company(finding.point));
+    evidence.extend(other_attempts(finding.point));
     evidence.extend(stalled_hello(attempt, outcome));
     let mut verdict = finding.into_verdict(Some(rule));
     evidence.append(&mut verdict.evidence);

@@ -2,7 +2,7 @@
 
 use super::{Case, tls::resetter};
 use crate::{
-    engine::attempt::{Attempt, Reply},
+    attempt::{Attempt, Reply},
     model::{
         Confidence::{Likely, Possible},
         Outcome, Point,
@@ -73,7 +73,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
             Likely,
             format!("{who} says: no route to that network"),
         ),
-        (false, 3, 3) | (true, 1, 4) if attempt.is_told_by_destination(rejection) => (
+        (false, 3, 3) | (true, 1, 4) if attempt.is_rejected_by_destination(rejection) => (
             Point::Socket,
             Likely,
             format!(

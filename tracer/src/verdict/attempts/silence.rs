@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Case, doubts};
 use crate::{
-    engine::attempt::{Reply, Step},
+    attempt::{Reply, Step},
     model::{
         Confidence::{Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, Site,

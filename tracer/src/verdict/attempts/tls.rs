@@ -2,8 +2,8 @@
 
 use super::Case;
 use crate::{
+    attempt::Attempt,
     decode::tls::Tls,
-    engine::attempt::Attempt,
     model::{Confidence::Likely, Direction, Outcome, Point},
     verdict::rule::Finding,
 };

@@ -3,44 +3,59 @@
 //! What the packets themselves decide is reported at once. What silence decides waits for the
 //! timeout and, where the node can say more, for a look at what may have been silent: once a quarter
 //! of the way to the timeout, to have something to compare with, and once after it.
+//!
+//! - `table`: all attempts, bounded, with their `deadlines`; `join`: which one a packet belongs to
+//! - `silence`: what the node is asked before silence decides
+//! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
+
+mod deadlines;
+mod join;
+mod outcomes;
+mod report;
+mod silence;
+mod table;
+mod tunnel_stats;
 
 use tracer_common::event::{EarlyHop, RetransmitEvent};
 
-use super::{
-    MILLISECOND, Nanos,
-    attempt::Attempt,
-    effect::{Effect, MapQuery},
-    judge::DropVerdict,
-    knowledge::Context,
-    queries::Purpose,
+use self::{
+    deadlines::Deadlines,
+    join::begins,
     silence::{Found, SilenceChecks},
     table::Table,
     tunnel_stats::TunnelStats,
 };
+use super::{
+    MILLISECOND, Nanos,
+    drops::DropVerdict,
+    effect::{Effect, MapQuery},
+    knowledge::Context,
+    queries::Purpose,
+};
 use crate::{
+    attempt::Attempt,
     decode::{
         drop::DropFacts,
-        sighting::{Key, Sighting},
+        sighting::{AttemptKey, Sighting},
         tls::TlsCounts,
     },
     model::Outcome,
     node::query::Answer,
 };
 
-/// How long the drop behind a refusal is waited for: a rule that rejects sends its answer first and
-/// frees the packet then, and the node may be asked about that.
+/// How long the drop behind a refusal is waited for: the node may be asked about it.
 const DROP_FOLLOWS: Nanos = 900 * MILLISECOND;
 
 /// The attempts of a trace.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    pub(super) table: Table,
-    pub(super) tunnels: TunnelStats,
-    /// Attempts that this node itself has refused, and until when the drop behind that may come.
-    refused_here: Vec<(Nanos, Key)>,
+    table: Table,
+    tunnels: TunnelStats,
+    /// Attempts that this node itself has refused, until the drop behind that can no longer come.
+    refused_here: Deadlines,
     silence: SilenceChecks,
     /// How often an address was looked up among the cluster's objects.
-    pub(super) name_lookups: u64,
+    name_lookups: u64,
 }
 
 impl Attempts {
@@ -48,7 +63,7 @@ impl Attempts {
         Self {
             table: Table::new(timeout),
             tunnels: TunnelStats::default(),
-            refused_here: Vec::new(),
+            refused_here: Deadlines::default(),
             silence: SilenceChecks::new(timeout),
             name_lookups: 0,
         }
@@ -63,7 +78,7 @@ impl Attempts {
         self.decide(moved, cx);
     }
 
-    pub(crate) fn preceded(&mut self, key: &Key, early: &[EarlyHop]) {
+    pub(crate) fn preceded(&mut self, key: &AttemptKey, early: &[EarlyHop]) {
         self.table.preceded(key, early);
     }
 
@@ -74,7 +89,7 @@ impl Attempts {
 
     /// Whether a dropped packet is one of an attempt's.
     pub(crate) fn own(&self, facts: &DropFacts) -> bool {
-        self.table.owner_of(facts).is_some() || Table::begins(facts)
+        self.table.owner_of(facts).is_some() || begins(facts).is_some()
     }
 
     /// Takes drops of the attempts' packets.
@@ -150,13 +165,13 @@ impl Attempts {
     }
 
     /// Whether nothing was reported of an attempt yet.
-    fn is_open(&self, key: &Key) -> bool {
+    fn is_open(&self, key: &AttemptKey) -> bool {
         let attempt = self.table.get(key);
         attempt.is_some_and(|attempt| attempt.reported.is_none())
     }
 
     /// Reports the outcome of an attempt that the last input may have decided.
-    fn decide(&mut self, moved: Option<Key>, cx: &mut Context<'_>) {
+    fn decide(&mut self, moved: Option<AttemptKey>, cx: &mut Context<'_>) {
         let Some(key) = moved else { return };
         let Some(attempt) = self.table.get(&key) else {
             return;
@@ -164,32 +179,20 @@ impl Attempts {
         let Some(outcome) = attempt.outcome() else {
             return;
         };
-        if !awaits_drop(attempt, outcome) {
+        if !attempt.awaits_drop(outcome) {
             self.report(&key, outcome, Found::default(), cx);
-        } else if !self.refused_here.iter().any(|(_, waiting)| *waiting == key) {
-            self.refused_here
-                .push((cx.now.saturating_add(DROP_FOLLOWS), key));
+        } else if !self.refused_here.contains(&key) {
+            let until = cx.now.saturating_add(DROP_FOLLOWS);
+            self.refused_here.set(until, key);
         }
     }
 
     /// Reports those refusals whose drop did not come.
     fn report_refusals(&mut self, now: Nanos, cx: &mut Context<'_>) {
-        let due = self
-            .refused_here
-            .extract_if(.., |(until, _)| *until <= now)
-            .collect::<Vec<_>>();
-        for (_, key) in due {
+        for key in self.refused_here.due(now) {
             if let Some(outcome) = self.table.get(&key).and_then(Attempt::outcome) {
                 self.report(&key, outcome, Found::default(), cx);
             }
         }
     }
-}
-
-/// Whether this node has refused an attempt, and the drop that would say why may still come.
-fn awaits_drop(attempt: &Attempt, outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Refused | Outcome::Rejected)
-        && attempt.reply_is_local()
-        && attempt.reported != Some(outcome)
-        && attempt.deciding_drop(outcome).is_none()
 }

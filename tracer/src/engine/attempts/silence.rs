@@ -2,17 +2,16 @@
 //! dropped the SYN, or the neighbor that the packet may wait for.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use super::{
-    MILLISECOND, Nanos, attempt::Attempt, interfaces::Interfaces, knowledge::Context,
-    queries::Purpose, table::Table,
-};
+use super::{deadlines::Deadlines, table::Table};
 use crate::{
-    decode::sighting::Key,
+    attempt::Attempt,
+    decode::sighting::AttemptKey,
+    engine::{MILLISECOND, Nanos, interfaces::Interfaces, knowledge::Context, queries::Purpose},
     model::{Direction, Outcome},
     net::{RouteKey, netns::NetnsRef},
     node::{
@@ -42,9 +41,9 @@ pub(super) struct Found {
 pub(super) struct SilenceChecks {
     timeout: Nanos,
     /// What was read before the timeout.
-    baselines: HashMap<Key, ListenerBaseline>,
+    baselines: HashMap<AttemptKey, ListenerBaseline>,
     /// When the node is to be asked.
-    scheduled: VecDeque<(Nanos, Key)>,
+    scheduled: Deadlines,
 }
 
 impl SilenceChecks {
@@ -52,12 +51,12 @@ impl SilenceChecks {
         Self {
             timeout,
             baselines: HashMap::new(),
-            scheduled: VecDeque::new(),
+            scheduled: Deadlines::default(),
         }
     }
 
     /// Has the listener's namespace read, to compare with after the timeout.
-    pub(super) fn take_baseline(&self, key: Key, table: &Table, cx: &mut Context<'_>) {
+    pub(super) fn take_baseline(&self, key: AttemptKey, table: &Table, cx: &mut Context<'_>) {
         if cx.queries.about_attempts() >= MAX_OPEN {
             return;
         }
@@ -68,7 +67,7 @@ impl SilenceChecks {
     }
 
     /// Keeps what was read.
-    pub(super) fn keep(&mut self, key: Key, baseline: ListenerBaseline) {
+    pub(super) fn keep(&mut self, key: AttemptKey, baseline: ListenerBaseline) {
         self.baselines.insert(key, baseline);
     }
 
@@ -82,7 +81,7 @@ impl SilenceChecks {
 
     /// Schedules the question about an attempt whose time is up. Returns `false` if there is nothing
     /// to ask.
-    pub(super) fn schedule(&mut self, key: &Key, table: &Table, cx: &Context<'_>) -> bool {
+    pub(super) fn schedule(&mut self, key: &AttemptKey, table: &Table, cx: &Context<'_>) -> bool {
         let Some(attempt) = table.get(key) else {
             return false;
         };
@@ -91,22 +90,18 @@ impl SilenceChecks {
         }
         let timeout = attempt.first_at.saturating_add(self.timeout);
         self.scheduled
-            .push_back((timeout.saturating_add(AFTER_TIMEOUT), key.clone()));
+            .set(timeout.saturating_add(AFTER_TIMEOUT), key.clone());
         true
     }
 
     /// The attempts about which the node is to be asked now.
-    pub(super) fn due(&mut self, now: Nanos) -> Vec<Key> {
-        let mut due = Vec::new();
-        while let Some((_, key)) = self.scheduled.pop_front_if(|(at, _)| *at <= now) {
-            due.push(key);
-        }
-        due
+    pub(super) fn due(&mut self, now: Nanos) -> Vec<AttemptKey> {
+        self.scheduled.due(now)
     }
 
     /// Asks the node about an attempt. Returns `false` if there is nothing to ask, or too much was
     /// asked already.
-    pub(super) fn ask(&mut self, key: &Key, table: &Table, cx: &mut Context<'_>) -> bool {
+    pub(super) fn ask(&mut self, key: &AttemptKey, table: &Table, cx: &mut Context<'_>) -> bool {
         let baseline = self.baselines.remove(key);
         if cx.queries.about_attempts() >= MAX_OPEN {
             return false;
@@ -140,13 +135,13 @@ impl From<Answer> for Found {
     }
 }
 
-fn is_tcp(key: &Key) -> bool {
-    matches!(key, Key::Tcp(_))
+fn is_tcp(key: &AttemptKey) -> bool {
+    matches!(key, AttemptKey::Tcp(_))
 }
 
 /// What to ask about an attempt that got no answer.
 fn query(
-    key: &Key,
+    key: &AttemptKey,
     attempt: &Attempt,
     baseline: Option<ListenerBaseline>,
     interfaces: &Interfaces,

@@ -8,13 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    cluster_context::{DropScene, Names},
-    knowledge::Context,
-};
 use crate::{
     cluster::naming::Name,
     decode::{drop::DropFacts, noise},
+    engine::{
+        cluster_context::{DropScene, Names},
+        knowledge::Context,
+    },
     model::Verdict,
     node::facts::{NodeFacts, Wants},
     verdict,

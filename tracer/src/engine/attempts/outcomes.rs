@@ -1,16 +1,18 @@
 //! The outcome of an attempt: judged from what was seen of it, and reported once.
 
 use super::{
-    attempt::Attempt,
-    attempt_report::{Conclusion, report},
-    attempts::Attempts,
-    cluster_context::{self, AttemptEnds, Names},
-    knowledge::Context,
+    Attempts,
+    report::{Conclusion, report},
     silence::Found,
     tunnel_stats::Path,
 };
 use crate::{
-    decode::sighting::Key,
+    attempt::Attempt,
+    decode::sighting::AttemptKey,
+    engine::{
+        cluster_context::{self, AttemptEnds, Names},
+        knowledge::Context,
+    },
     model::Outcome,
     verdict::{
         attempts::{self as judge, AttemptContext},
@@ -22,7 +24,7 @@ impl Attempts {
     /// Reports the outcome of an attempt, unless the same was reported before.
     pub(super) fn report(
         &mut self,
-        key: &Key,
+        key: &AttemptKey,
         outcome: Outcome,
         found: Found,
         cx: &mut Context<'_>,
@@ -50,8 +52,8 @@ impl Attempts {
         if !is_of_drop {
             let arrived = context.has_arrived(attempt);
             verdict = verdict.map(|verdict| {
-                let fate = (outcome, arrived);
-                let scene = cluster_context::of_attempt(attempt, &ends, fate, at, &mut names);
+                let end = (outcome, arrived);
+                let scene = cluster_context::of_attempt(attempt, &ends, end, at, &mut names);
                 refine(verdict, &scene)
             });
         }
@@ -81,7 +83,7 @@ impl Attempts {
     /// What is around the attempt's last hop.
     fn context(
         &self,
-        key: &Key,
+        key: &AttemptKey,
         attempt: &Attempt,
         path: Option<Path>,
         found: Found,

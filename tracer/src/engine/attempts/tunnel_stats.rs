@@ -1,20 +1,22 @@
 //! Which path attempts took lately, and how many of each got through: to which remote VTEP, or from
 //! one pod of this node to another.
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr};
 
-use super::attempt::Attempt;
-use crate::decode::sighting::Key;
-use crate::model::{Direction, Outcome};
+use crate::{
+    attempt::Attempt,
+    decode::sighting::AttemptKey,
+    engine::Nanos,
+    model::{Direction, Outcome},
+    verdict::attempts::{LATELY, Losses, OtherAttempts},
+};
 
-/// How long an attempt counts.
-pub const LATELY: Duration = Duration::from_mins(5);
 /// Attempts that are remembered.
 const CAPACITY: usize = 1 << 10;
 
 /// The path of an attempt's packets, as far as it matters to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(super) enum Path {
     /// Through a tunnel, to or from this remote end.
     Tunnel(IpAddr),
     /// Neither through a tunnel nor off this node.
@@ -24,7 +26,7 @@ pub enum Path {
 impl Path {
     /// The path that an attempt took; `None` where it is neither. `leads_off` says of an interface,
     /// by namespace and index, whether it leads off this node.
-    pub fn of(attempt: &Attempt, leads_off: impl Fn(u32, u32) -> bool) -> Option<Self> {
+    pub(super) fn of(attempt: &Attempt, leads_off: impl Fn(u32, u32) -> bool) -> Option<Self> {
         let tunnelled = attempt.hops.iter().rev().find_map(|hop| {
             let outer = hop.outer?;
             Some(match hop.place.dir {
@@ -49,37 +51,17 @@ impl Path {
     }
 }
 
-/// How many attempts were lost, of how many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Those that got no answer.
-    pub lost: u64,
-    /// All, lost or answered.
-    pub all: u64,
-}
-
-/// What became of the other attempts, beside one that went through a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Others {
-    /// The tunnel's remote end.
-    pub remote: IpAddr,
-    /// Those to or from the same remote end.
-    pub to_remote: Losses,
-    /// Those that stayed on this node.
-    pub here: Losses,
-}
-
 /// The attempts of late.
 #[derive(Debug, Default)]
-pub struct TunnelStats {
+pub(super) struct TunnelStats {
     /// Oldest first.
     recent: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    key: Key,
-    at: u64,
+    key: AttemptKey,
+    at: Nanos,
     path: Path,
     lost: bool,
 }
@@ -87,7 +69,7 @@ struct Entry {
 impl TunnelStats {
     /// Counts an attempt that was reported at `at` (nanoseconds of `CLOCK_MONOTONIC`), in place of
     /// what was reported of it before. An ICMP error says nothing of the path.
-    pub fn count(&mut self, key: &Key, path: Path, outcome: Outcome, at: u64) {
+    pub(super) fn count(&mut self, key: &AttemptKey, path: Path, outcome: Outcome, at: Nanos) {
         self.recent.retain(|entry| entry.key != *key);
         let lost = match outcome {
             Outcome::Answered | Outcome::Refused => false,
@@ -107,7 +89,12 @@ impl TunnelStats {
 
     /// The others, beside the attempt with this key, which went through a tunnel to `remote`; none
     /// where no other did.
-    pub fn others(&self, key: &Key, remote: IpAddr, now: u64) -> Option<Others> {
+    pub(super) fn others(
+        &self,
+        key: &AttemptKey,
+        remote: IpAddr,
+        now: Nanos,
+    ) -> Option<OtherAttempts> {
         let lately = u64::try_from(LATELY.as_nanos()).unwrap_or(u64::MAX);
         let others = || {
             let recent = self.recent.iter().rev();
@@ -123,7 +110,7 @@ impl TunnelStats {
                 })
         };
         let to_remote = losses(Path::Tunnel(remote));
-        (to_remote.all > 0).then(|| Others {
+        (to_remote.all > 0).then(|| OtherAttempts {
             remote,
             to_remote,
             here: losses(Path::Here),
@@ -138,8 +125,8 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const VTEP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn losses(stats: &TunnelStats, of: u32, now: u64) -> Option<([u64; 2], [u64; 2])> {
-        let others = stats.others(&Key::Tcp(of), VTEP, now)?;
+    fn losses(stats: &TunnelStats, of: u32, now: Nanos) -> Option<([u64; 2], [u64; 2])> {
+        let others = stats.others(&AttemptKey::Tcp(of), VTEP, now)?;
         let pair = |losses: Losses| [losses.lost, losses.all];
         Some((pair(others.to_remote), pair(others.here)))
     }
@@ -147,7 +134,8 @@ mod tests {
     #[test]
     fn an_attempt_is_no_company_to_itself_and_a_correction_counts_once() {
         let mut stats = TunnelStats::default();
-        let mut count = |key, path, outcome| stats.count(&Key::Tcp(key), path, outcome, SECOND);
+        let mut count =
+            |key, path, outcome| stats.count(&AttemptKey::Tcp(key), path, outcome, SECOND);
         count(1, Path::Here, Outcome::Answered);
         count(2, Path::Tunnel(VTEP), Outcome::Unanswered);
         count(3, Path::Tunnel(VTEP), Outcome::Unanswered);
@@ -160,7 +148,12 @@ mod tests {
     #[test]
     fn what_is_long_ago_does_not_count() {
         let mut stats = TunnelStats::default();
-        stats.count(&Key::Tcp(1), Path::Tunnel(VTEP), Outcome::Unanswered, 0);
+        stats.count(
+            &AttemptKey::Tcp(1),
+            Path::Tunnel(VTEP),
+            Outcome::Unanswered,
+            0,
+        );
         let later = u64::try_from(LATELY.as_nanos()).unwrap();
         assert_eq!(losses(&stats, 2, later - 1), Some(([1, 1], [0, 0])));
         assert_eq!(losses(&stats, 2, later), None);
@@ -170,7 +163,7 @@ mod tests {
     fn it_stays_small() {
         let mut stats = TunnelStats::default();
         for key in 0..2 * u32::try_from(CAPACITY).unwrap() {
-            stats.count(&Key::Tcp(key), Path::Here, Outcome::Answered, 0);
+            stats.count(&AttemptKey::Tcp(key), Path::Here, Outcome::Answered, 0);
         }
         assert_eq!(stats.recent.len(), CAPACITY);
     }

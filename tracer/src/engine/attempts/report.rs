@@ -2,14 +2,10 @@
 
 use tracer_common::tuple::Tuple;
 
-use super::{
-    Nanos,
-    attempt::{Attempt, Reply, Step},
-    cluster_context::AttemptEnds,
-    knowledge::Context,
-};
 use crate::{
-    decode::sighting::Key,
+    attempt::{Attempt, Reply, Step},
+    decode::sighting::AttemptKey,
+    engine::{Nanos, cluster_context::AttemptEnds, knowledge::Context},
     model::{AttemptReport, Dns, Flow, Hop, Outcome, Verdict},
 };
 
@@ -28,7 +24,7 @@ pub(super) struct Conclusion {
 
 /// An attempt whose outcome is known, with all that was seen of it by then.
 pub(super) fn report(
-    key: &Key,
+    key: &AttemptKey,
     attempt: &Attempt,
     conclusion: Conclusion,
     cx: &Context<'_>,
@@ -57,8 +53,8 @@ pub(super) fn report(
         syns: attempt.openings(),
         waited_ms: at.saturating_sub(attempt.first_at) / 1_000_000,
         isn: match key {
-            Key::Tcp(isn) => Some(*isn),
-            Key::Dns(..) => None,
+            AttemptKey::Tcp(isn) => Some(*isn),
+            AttemptKey::Dns(..) => None,
         },
         dns: attempt.dns.clone().map(|(question, qtype)| Dns {
             question,

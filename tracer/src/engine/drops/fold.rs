@@ -9,8 +9,11 @@ use std::{collections::HashMap, rc::Rc};
 
 use tracer_common::event::DropKey;
 
-use super::{Nanos, SECOND, judge::TrackedDrop};
-use crate::decode::drop::DropKind;
+use super::judge::TrackedDrop;
+use crate::{
+    decode::drop::DropKind,
+    engine::{Nanos, SECOND},
+};
 
 /// How long alike drops are gathered.
 const WINDOW: Nanos = SECOND;
@@ -154,7 +157,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::engine::judge::Judge;
+    use crate::engine::drops::judge::Judge;
 
     fn kind(reason: u32) -> DropKind {
         let key = DropKey {

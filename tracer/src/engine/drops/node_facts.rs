@@ -5,10 +5,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Nanos, SECOND, drops::PendingDrop, knowledge::Context, queries::Purpose};
-use crate::node::{
-    facts::{NodeFacts, Subject, Wants},
-    query::Query,
+use super::PendingDrop;
+use crate::{
+    engine::{Nanos, SECOND, knowledge::Context, queries::Purpose},
+    node::{
+        facts::{NodeFacts, Subject, Wants},
+        query::Query,
+    },
 };
 
 /// Questions that may be open at once.

@@ -2,17 +2,27 @@
 //! its attempt.
 //!
 //! A drop is judged only once it is known who wants the verdict.
+//!
+//! - `fold`: alike drops become one report
+//! - `judge`: the verdict; `node_facts`: what the node says of alike drops
+
+mod fold;
+mod judge;
+mod node_facts;
 
 use std::{rc::Rc, sync::Arc};
 
 use tracer_common::event::DropKey;
 
+pub(super) use self::judge::{DropVerdict, Work};
+use self::{
+    fold::{Folded, Folds},
+    judge::{Judge, JudgedDrop, TrackedDrop},
+    node_facts::{FactsCache, Informed},
+};
 use super::{
     effect::{Effect, MapQuery},
-    fold::{Folded, Folds},
-    judge::{DropVerdict, Judge, JudgedDrop, TrackedDrop, Work},
     knowledge::Context,
-    node_facts::{FactsCache, Informed},
 };
 use crate::{
     decode::drop::{DropFacts, DropKind},
@@ -166,7 +176,7 @@ impl Drops {
         }
     }
 
-    /// Judges a drop if somebody wants that, now or when the node has answered.
+    /// Judges a drop if its verdict is wanted, now or when the node has answered.
     fn proceed(&mut self, mut pending: PendingDrop, cx: &mut Context<'_>) -> Vec<DropVerdict> {
         if !self.is_shown(&pending.drop)
             && let Some(count) = pending.count.take()

@@ -1,0 +1,95 @@
+//! What an attempt comes to, by what was seen of it.
+
+use super::{Attempt, Lost, OwnDrop, Reply, Step, resent::is_stalled_hello};
+use crate::{
+    decode::tls::Tls,
+    model::{Outcome, TlsStage},
+};
+
+impl Attempt {
+    /// Whether what came back has come back all the way: to where the first packet was first seen.
+    pub fn reply_arrived(&self) -> bool {
+        let Some(first) = self.hops.first() else {
+            return false;
+        };
+        let mut there = self.reply_hops.iter();
+        there.any(|hop| hop.place.is_reverse_of(&first.place) && self.is_from_requested(hop))
+    }
+
+    /// Whether a reply that came back to the client's side comes from the address and port that the
+    /// client asked: another one is no answer to it. An ICMP error may come from anyone.
+    fn is_from_requested(&self, hop: &Step) -> bool {
+        let is_error = matches!(self.reply, Some(Reply::Rejection(_)));
+        is_error || hop.flow == self.flow.reversed()
+    }
+
+    /// The reply that came back to the client's side from another address or port than was asked.
+    pub fn misaddressed_reply(&self) -> Option<&Step> {
+        let first = self.hops.first()?;
+        let mut there = self.reply_hops.iter();
+        there.find(|hop| hop.place.is_reverse_of(&first.place) && !self.is_from_requested(hop))
+    }
+
+    /// What the attempt has come to so far; `None` while that is open.
+    pub fn outcome(&self) -> Option<Outcome> {
+        if self.is_reset_in_tls() {
+            return Some(Outcome::Refused);
+        }
+        if self.is_stalled() {
+            return Some(Outcome::Stalled);
+        }
+        let arrived = self.reply_arrived();
+        match &self.reply {
+            Some(Reply::Answer(_)) if arrived || self.settled => Some(Outcome::Answered),
+            Some(Reply::Reset) if arrived => Some(Outcome::Refused),
+            Some(Reply::Rejection(_)) if arrived => Some(Outcome::Rejected),
+            _ => None,
+        }
+    }
+
+    /// Whether the handshake was done, and the ClientHello answered with a RST.
+    pub fn is_reset_in_tls(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.stage == TlsStage::Reset)
+    }
+
+    /// The ClientHello that was sent, and never acknowledged.
+    pub fn unanswered_hello(&self) -> Option<&Tls> {
+        self.tls.as_ref().filter(|tls| tls.stage == TlsStage::Sent)
+    }
+
+    /// Whether the handshake is done, and what follows it does not get through.
+    fn is_stalled(&self) -> bool {
+        let answered = matches!(self.reply, Some(Reply::Answer(None)))
+            && (self.reply_arrived() || self.settled);
+        let answered_again = self.reply_hops.iter().any(|hop| hop.times > 2);
+        let last_ack_lost = self.drops.iter().any(|drop| drop.lost == Lost::Later);
+        answered
+            && (self.retransmissions.is_stall()
+                || self.redrops.is_stall()
+                || self.unanswered_hello().is_some_and(is_stalled_hello)
+                || (answered_again && last_ack_lost))
+    }
+
+    /// The drop that explains why nothing arrived: of the opening packet, or else of the reply.
+    pub fn deciding_drop(&self, outcome: Outcome) -> Option<&OwnDrop> {
+        let of = |lost| self.drops.iter().find(move |drop| drop.lost == lost);
+        match outcome {
+            // What was lost before, was sent again and did arrive.
+            Outcome::Refused if self.is_reset_in_tls() => None,
+            Outcome::Stalled => of(Lost::Later),
+            Outcome::Refused | Outcome::Rejected => of(Lost::Opening),
+            _ if self.reply.is_some() => of(Lost::Reply).or_else(|| of(Lost::Opening)),
+            _ => of(Lost::Opening).or_else(|| of(Lost::Reply)),
+        }
+    }
+
+    /// Whether this node has refused it, and the drop that would say why may still come: a rule that
+    /// rejects sends its answer first and frees the packet then.
+    pub fn awaits_drop(&self, outcome: Outcome) -> bool {
+        matches!(outcome, Outcome::Refused | Outcome::Rejected)
+            && self.reply_is_local()
+            && self.reported != Some(outcome)
+            && self.deciding_drop(outcome).is_none()
+    }
+}

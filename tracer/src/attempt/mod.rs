@@ -1,0 +1,244 @@
+//! One connection attempt: everything that was seen of it.
+//!
+//! - [`Attempt`]: takes what is seen of its packets
+//! - `ladder`: where they were seen; `resent`: segments that are sent again and again
+//! - `decision`: what it comes to
+//!
+//! Plain data, for the engine that fills it and for the rules that judge it.
+
+mod decision;
+mod ladder;
+mod resent;
+
+use std::{net::IpAddr, sync::Arc};
+
+use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
+
+use self::ladder::add;
+pub use self::{
+    ladder::Step,
+    resent::{Redrops, Retransmissions},
+};
+use crate::{
+    decode::{
+        drop::{DropFacts, original_destination},
+        sighting::{Rejection, Sighting},
+        tls::Tls,
+    },
+    model::{Direction, Outcome, SocketAddress, Verdict},
+};
+
+/// Drops that are kept. Retransmissions are dropped like their first.
+const MAX_DROPS: usize = 8;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A SYN-ACK, or a DNS answer with its code.
+    Answer(Option<String>),
+    /// A RST.
+    Reset,
+    /// An ICMP error.
+    Rejection(Rejection),
+}
+
+/// Which packet of the attempt a drop took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The SYN or the query.
+    Opening,
+    /// The SYN-ACK, the RST, the ICMP error or the DNS answer.
+    Reply,
+    /// The last ACK, or data.
+    Later,
+}
+
+/// A drop of one of the attempt's own packets.
+#[derive(Debug, Clone)]
+pub struct OwnDrop {
+    /// Which packet it took.
+    pub lost: Lost,
+    /// What was seen of it.
+    pub facts: Arc<DropFacts>,
+    /// The verdict on it.
+    pub verdict: Verdict,
+}
+
+/// Everything that was seen of one attempt.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// When its first packet was seen.
+    pub first_at: u64,
+    /// The flow as the first hop saw it.
+    pub flow: Tuple,
+    /// Conntrack's original tuple, from the first hop that had one.
+    pub original: Option<Tuple>,
+    /// The DNS question and its type.
+    pub dns: Option<(String, String)>,
+    /// The hops of the SYN or query, oldest first.
+    pub hops: Vec<Step>,
+    /// The hops of what came back, oldest first.
+    pub reply_hops: Vec<Step>,
+    /// What came back.
+    pub reply: Option<Reply>,
+    /// Whether the client went on behind the SYN-ACK: then it did arrive.
+    pub settled: bool,
+    /// Drops of its packets.
+    pub drops: Vec<OwnDrop>,
+    /// What its sockets send again.
+    pub retransmissions: Retransmissions,
+    /// What was sent again, and dropped again.
+    pub redrops: Redrops,
+    /// How far TLS got, where the client has begun it.
+    pub tls: Option<Tls>,
+    /// An ICMP "too big" about its packets, if one was seen.
+    pub too_big: Option<Rejection>,
+    /// The outcome that was last reported, if any was.
+    pub reported: Option<Outcome>,
+    /// Events that were lost, here or in the kernel, before its first packet.
+    pub lost_before: u64,
+}
+
+impl Attempt {
+    /// An attempt that begins with this sighting.
+    pub fn new(first: &Sighting, dns: Option<(String, String)>, lost_before: u64) -> Self {
+        let mut attempt = Self {
+            dns,
+            ..Self::unseen(first.flow, first.at, lost_before)
+        };
+        attempt.opened(first);
+        attempt
+    }
+
+    /// An attempt whose first packet was seen at no interface.
+    pub fn unseen(flow: Tuple, first_at: u64, lost_before: u64) -> Self {
+        Self {
+            first_at,
+            flow,
+            original: None,
+            dns: None,
+            hops: Vec::new(),
+            reply_hops: Vec::new(),
+            reply: None,
+            settled: false,
+            drops: Vec::new(),
+            retransmissions: Retransmissions::default(),
+            redrops: Redrops::default(),
+            tls: None,
+            too_big: None,
+            reported: None,
+            lost_before,
+        }
+    }
+
+    /// Takes a sighting of the opening packet.
+    pub fn opened(&mut self, sighting: &Sighting) {
+        self.original = self.original.or(sighting.original);
+        add(&mut self.hops, Step::of(sighting));
+    }
+
+    /// Takes sightings of the opening packet from before it matched the filter, if they can be its.
+    /// Returns whether they are.
+    pub fn preceded(&mut self, mut early: Vec<Step>) -> bool {
+        early.sort_by_key(|hop| hop.at);
+        let Some(first) = early.first().filter(|first| self.may_be(&first.flow)) else {
+            return false;
+        };
+        self.first_at = first.at;
+        self.flow = first.flow;
+        let later = std::mem::take(&mut self.hops);
+        for hop in early.into_iter().chain(later) {
+            add(&mut self.hops, hop);
+        }
+        true
+    }
+
+    /// Takes a sighting of what came back.
+    pub fn replied(&mut self, sighting: &Sighting, reply: Reply) {
+        // An answer outweighs a RST that follows it, and an error that crosses it.
+        if !matches!(self.reply, Some(Reply::Answer(_))) {
+            if self.reply.as_ref().is_some_and(|known| *known != reply) {
+                self.reply_hops.clear();
+            }
+            self.reply = Some(reply);
+        } else if !matches!(reply, Reply::Answer(_)) {
+            return;
+        }
+        add(&mut self.reply_hops, Step::of(sighting));
+    }
+
+    /// Takes a drop of one of its packets.
+    pub fn dropped(&mut self, drop: OwnDrop) {
+        if let Some(tcp) = drop.facts.tcp
+            && drop.lost == Lost::Later
+            && tcp.payload > 0
+        {
+            self.redrops.count(tcp.seq, drop.facts.at);
+        }
+        if self.drops.len() < MAX_DROPS {
+            self.drops.push(drop);
+        }
+    }
+
+    /// Takes a retransmission of data.
+    pub fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
+        self.retransmissions.count(event, by_client);
+    }
+
+    /// Whether a flow may be this attempt's, at some hop: NAT changes addresses and ports, but
+    /// hardly all of them at once.
+    pub fn may_be(&self, flow: &Tuple) -> bool {
+        let seen = self.hops.iter().map(|hop| &hop.flow);
+        seen.chain([&self.flow]).any(|known| {
+            known.proto == flow.proto
+                && (known.src == flow.src
+                    || known.dst == flow.dst
+                    || known.sport == flow.sport
+                    || known.dport == flow.dport)
+        })
+    }
+
+    /// How many SYNs or queries were seen: as often as at the place that saw the most.
+    pub fn openings(&self) -> u64 {
+        self.hops.iter().map(|hop| hop.times).max().unwrap_or(0)
+    }
+
+    /// The destination that the client asked for, where DNAT changed it on the way or before the
+    /// first hop.
+    pub fn original_dst(&self) -> Option<SocketAddress> {
+        let requested = &self.flow;
+        let last = self.hops.last().map_or(requested, |hop| &hop.flow);
+        if (last.dst, last.dport) != (requested.dst, requested.dport) {
+            let port = requested.has_ports().then_some(requested.dport);
+            return Some((requested.dst.into(), port));
+        }
+        original_destination(requested, self.original.as_ref()?)
+    }
+
+    /// The last place where the opening packet was seen.
+    pub fn last_hop(&self) -> Option<&Step> {
+        self.hops.last()
+    }
+
+    /// The last place where the reply was seen.
+    pub fn last_reply_hop(&self) -> Option<&Step> {
+        self.reply_hops.last()
+    }
+
+    /// Whether an ICMP error about a datagram comes from where the datagram went, at any hop: then
+    /// the host itself has sent it. For a SYN, a host sends a RST, and an ICMP error is a rule's.
+    pub fn is_rejected_by_destination(&self, rejection: &Rejection) -> bool {
+        self.flow.proto == protocol::UDP
+            && self
+                .hops
+                .iter()
+                .any(|hop| IpAddr::from(hop.flow.dst) == rejection.from)
+    }
+
+    /// Whether the first sign of the reply was that it left a namespace: then it was made there.
+    pub fn reply_is_local(&self) -> bool {
+        self.reply_hops
+            .first()
+            .is_some_and(|hop| hop.place.dir == Direction::Out)
+    }
+}

@@ -1,0 +1,99 @@
+//! Segments that are sent again and again: what a stalled connection looks like.
+
+use std::time::{Duration, SystemTime};
+
+use tracer_common::event::RetransmitEvent;
+
+use crate::decode::tls::Tls;
+
+/// How often a segment is sent again until that means something …
+const RESENT: u64 = 3;
+/// … and the least time that this takes where nothing gets through: the first pauses are 200, 400
+/// and 800 ms. Path MTU discovery sends again as often in a few milliseconds, and gets through.
+const PAUSES: Duration = Duration::from_millis(500);
+
+/// Full-size segments that are sent again and again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retransmissions {
+    /// The segment's first sequence number.
+    pub seq: u32,
+    /// How often it was sent again.
+    pub times: u64,
+    /// When it was sent again for the first and the last time, in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    pub span: (u64, u64),
+    /// Payload bytes of it in one packet.
+    pub len: u32,
+    /// Payload bytes of a full segment.
+    pub mss: u32,
+    /// Whether the client is the sender.
+    pub by_client: bool,
+}
+
+/// A segment of data that was dropped, and dropped again when it was sent again: what can be seen
+/// of retransmissions whose socket is in a namespace that is not watched, or on another machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Redrops {
+    /// The segment's first sequence number.
+    pub seq: u32,
+    /// How often it was dropped in succession.
+    pub times: u64,
+    /// When it was dropped for the first and the last time.
+    pub span: Option<(SystemTime, SystemTime)>,
+}
+
+impl Retransmissions {
+    pub(super) fn count(&mut self, event: &RetransmitEvent, by_client: bool) {
+        let RetransmitEvent {
+            at, seq, len, mss, ..
+        } = *event;
+        if self.seq != seq || self.by_client != by_client {
+            *self = Self {
+                seq,
+                by_client,
+                span: (at, at),
+                ..Self::default()
+            };
+        }
+        self.times += 1;
+        self.span.1 = at;
+        self.len = len.min(mss);
+        self.mss = mss;
+    }
+
+    /// Whether nothing of it gets through.
+    pub(super) fn is_stall(&self) -> bool {
+        self.times >= RESENT && takes_long(self.span)
+    }
+}
+
+impl Redrops {
+    pub(super) fn count(&mut self, seq: u32, at: SystemTime) {
+        if self.seq != seq {
+            *self = Self {
+                seq,
+                ..Self::default()
+            };
+        }
+        self.times += 1;
+        let first = self.span.map_or(at, |(first, _)| first);
+        self.span = Some((first, at));
+    }
+
+    /// Whether nothing of it gets through. The first drop is of the segment itself.
+    pub(super) fn is_stall(&self) -> bool {
+        let takes_long = |(first, last): (SystemTime, SystemTime)| {
+            last.duration_since(first).is_ok_and(|span| span >= PAUSES)
+        };
+        self.times > RESENT && self.span.is_some_and(takes_long)
+    }
+}
+
+/// Whether a ClientHello is sent again and again. It was seen first when it was first sent.
+pub(super) fn is_stalled_hello(hello: &Tls) -> bool {
+    hello.times > RESENT && takes_long(hello.span)
+}
+
+fn takes_long((first, last): (u64, u64)) -> bool {
+    Duration::from_nanos(last.saturating_sub(first)) >= PAUSES
+}

@@ -1,0 +1,98 @@
+//! Which attempt a packet belongs to: the one place where packets are joined to attempts.
+//!
+//! By the number of the handshake, which passes NAT and encapsulation unchanged, if the flow can be
+//! the attempt's at one of its hops; and by the flow at the hops that were seen first, which are the
+//! client's own.
+
+use std::collections::HashMap;
+
+use tracer_common::{packet::Tcp, tuple::Tuple};
+
+use super::table::Table;
+use crate::{
+    attempt::{Attempt, Lost},
+    decode::{
+        drop::DropFacts,
+        sighting::{AttemptKey, Sighting},
+    },
+};
+
+/// The flows of attempts.
+#[derive(Debug, Default)]
+pub(super) struct Flows(HashMap<Tuple, AttemptKey>);
+
+impl Flows {
+    pub(super) fn learn(&mut self, flow: Tuple, key: &AttemptKey) {
+        self.0.insert(flow, key.clone());
+    }
+
+    /// Forgets the flows of an attempt, unless another one has them by now.
+    pub(super) fn forget(&mut self, key: &AttemptKey, attempt: &Attempt) {
+        for hop in &attempt.hops {
+            if self.0.get(&hop.flow) == Some(key) {
+                self.0.remove(&hop.flow);
+            }
+        }
+    }
+
+    /// The attempt of a flow seen from either end, and whether it is the client's end.
+    pub(super) fn find(&self, flow: &Tuple) -> Option<(AttemptKey, bool)> {
+        let of_client = self.0.get(flow).map(|key| (key.clone(), true));
+        of_client.or_else(|| self.0.get(&flow.reversed()).map(|key| (key.clone(), false)))
+    }
+}
+
+impl Table {
+    /// The attempt whose server has sent this.
+    pub(super) fn of_server(&self, sighting: &Sighting) -> Option<AttemptKey> {
+        let (key, by_client) = self.flows.find(&sighting.flow)?;
+        (!by_client).then_some(key)
+    }
+
+    /// The attempt that a dropped packet belongs to, and which of its packets it is.
+    pub(super) fn owner_of(&self, facts: &DropFacts) -> Option<(AttemptKey, Lost)> {
+        let flow = &facts.key.flow;
+        if let Some(tcp) = facts.tcp {
+            let has = |flag| tcp.flags & flag != 0;
+            let (key, lost) = match (has(Tcp::SYN), has(Tcp::ACK)) {
+                (true, false) => (AttemptKey::Tcp(tcp.seq), Lost::Opening),
+                (true, true) => (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply),
+                (false, true) if has(Tcp::RST) => {
+                    (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply)
+                }
+                _ => (AttemptKey::Tcp(tcp.seq.wrapping_sub(1)), Lost::Later),
+            };
+            let of_number = self
+                .attempts
+                .get(&key)
+                .is_some_and(|attempt| attempt.may_be(flow) || attempt.may_be(&flow.reversed()));
+            if of_number {
+                return Some((key, lost));
+            }
+            // Data further on in the connection.
+            let data = !has(Tcp::SYN) && !has(Tcp::RST);
+            return self
+                .flows
+                .find(flow)
+                .filter(|_| data)
+                .map(|(key, _)| (key, Lost::Later));
+        }
+        if let Some(key) = &facts.dns {
+            let attempt = self.attempts.get(&key.0)?;
+            let lost = if key.1 { Lost::Reply } else { Lost::Opening };
+            return (attempt.may_be(flow) || attempt.may_be(&flow.reversed()))
+                .then(|| (key.0.clone(), lost));
+        }
+        let quoted = facts.quoted_tuple?;
+        let (key, _) = self.flows.find(&quoted)?;
+        Some((key, Lost::Reply))
+    }
+}
+
+/// The attempt that a dropped packet opens without having been seen at an interface: a SYN that dies
+/// at the host that sent it, as for want of a neighbor.
+pub(super) fn begins(facts: &DropFacts) -> Option<AttemptKey> {
+    let tcp = facts.tcp.filter(|_| facts.iif == 0)?;
+    let is_syn = tcp.flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN;
+    is_syn.then_some(AttemptKey::Tcp(tcp.seq))
+}
