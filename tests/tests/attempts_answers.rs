@@ -276,8 +276,8 @@ fn a_pod_that_is_gone() -> Result<()> {
             server,
             &ExpectedAttempt::failed("unanswered", "endpoint", "likely")
                 .hops(&hops)
-                .why(format!("nobody answers for {}", server.ip()))
-                .evidence("without an answer, and the packet waits for it"),
+                .why(format!("no host answers for {}", server.ip()))
+                .evidence("the packet is queued behind them"),
         )?;
         watch.expect(
             attempt.flow(),

@@ -198,7 +198,7 @@ fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
         .tracer()
         .wait_for("the SYN to nobody", |record| record.as_drop().is_some())?;
     let judged = ExpectedVerdict::new("endpoint", "likely")
-        .why(format!("nobody answers for {gone}"))
+        .why(format!("no host answers for {gone}"))
         .evidence(format!(
             "{gone} is no ready endpoint of Service shop/cart (1 is ready)"
         ));

@@ -139,7 +139,7 @@ fn hops_used_up() -> Result<()> {
             .drops(
                 &ExpectedDrop::new("IP_INHDR", function)
                     .at(&lab.router, ifname)
-                    .judged(route_verdict().why("used up its hops")),
+                    .judged(route_verdict().why("TTL expired in transit")),
             )
     })
 }
@@ -172,9 +172,9 @@ fn dead(family: Family, from_router: bool) -> Result<()> {
                 .at(asks, ifname)
                 .judged(
                     ExpectedVerdict::new("endpoint", "likely")
-                        .why(format!("nobody answers for {address}"))
+                        .why(format!("no host answers for {address}"))
                         .evidence(format!("dev {ifname}"))
-                        .evidence(format!("the neighbour entry: {address} ")),
+                        .evidence(format!("the neighbor entry: {address} ")),
                 ),
         )
 }
@@ -211,7 +211,7 @@ fn too_many_wait_for_a_neighbour() -> Result<()> {
                 .judged(endpoint().why(format!("wait for the neighbour of {address} in vain"))),
             ExpectedDrop::new("NEIGH_FAILED", "neigh_invalidate")
                 .at(&lab.router, "right")
-                .judged(endpoint().why(format!("nobody answers for {address}"))),
+                .judged(endpoint().why(format!("no host answers for {address}"))),
         ])
 }
 
@@ -247,8 +247,8 @@ fn stale_backend_of_a_service() -> Result<()> {
                     .translated(service, backend)
                     .judged(
                         ExpectedVerdict::new("endpoint", "likely")
-                            .why(format!("nobody answers for {}", backend.ip()))
-                            .evidence(format!("the neighbour entry: {} ", backend.ip())),
+                            .why(format!("no host answers for {}", backend.ip()))
+                            .evidence(format!("the neighbor entry: {} ", backend.ip())),
                     ),
             )
     })
@@ -299,7 +299,7 @@ fn stale_neighbour_entry() -> Result<()> {
                     .at(&lab.server, "eth0")
                     .judged(
                         ExpectedVerdict::new("endpoint", "likely")
-                            .why("a stale neighbour entry")
+                            .why("a stale neighbor entry")
                             .fix("ip neighbour flush to ")
                             .fix("  # at the sender"),
                     ),
@@ -376,7 +376,7 @@ fn martian_with_ones_own_address() -> Result<()> {
         "IP_LOCAL_SOURCE",
         |source| {
             ExpectedVerdict::new("rpfilter", "confirmed")
-                .why("a martian packet")
+                .why("martian")
                 .why(source.to_string())
         },
     )

@@ -32,7 +32,7 @@ fn closed(traffic: Traffic, end: End, functions: [&'static str; 2], proto: &str)
                 .at(&lab.pod_a, "eth0")
                 .judged(
                     ExpectedVerdict::new("socket", "confirmed")
-                        .why(format!("nobody listens on {proto} port {port} of {pod}")),
+                        .why(format!("no socket listens on {proto} port {port} of {pod}")),
                 ),
         )
     })

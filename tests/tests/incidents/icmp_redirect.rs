@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use whydrop_tests::{
+    expected::ExpectedVerdict,
     incident::{End, Report, Stage},
     traffic::Wire,
 };
@@ -48,6 +49,18 @@ fn trace(stage: &Stage, end: End) -> Result<Report> {
     stage.trace(["node", "client"], SERVER, |watch| {
         watch.dial("client", SERVER)?.ends(end)
     })
+}
+
+/// The redirect is not the reason.
+#[test]
+fn a_server_that_is_gone() -> Result<()> {
+    let stage = network()?;
+    stage.ip("server", "addr del 10.20.99.7/32 dev lo")?;
+    let report = trace(&stage, End::Silent)?;
+    report
+        .outcome("unanswered")?
+        .verdict(&ExpectedVerdict::any_of(["off-node", "unknown"]).never_says(["rejected"]))?;
+    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! has been taken for one. Each has its healthy twin, which must be silent.
 
 mod forwarding_off_on_one_interface;
+mod client_hangs_up;
 mod icmp_redirect;
 mod listener_elsewhere;
 mod server_does_not_read;
