@@ -9,7 +9,7 @@ use whydrop::{
         Cli,
         options::{Config, Mode},
     },
-    command::{check, explain, trace},
+    command::{check, explain, generate, trace},
     sink::Terminal,
 };
 
@@ -37,6 +37,14 @@ fn run(config: Config) -> Result<ExitCode> {
         }
         Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
             .map(|()| ExitCode::SUCCESS),
+        Mode::Completions(shell) => {
+            generate::completions(&mut io::stdout().lock(), shell)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Mode::Man(subcommand) => {
+            generate::man(&mut io::stdout().lock(), subcommand.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

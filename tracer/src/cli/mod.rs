@@ -7,6 +7,7 @@ pub mod options;
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::{
     cli::endpoint::{Endpoint, EndpointError},
@@ -16,11 +17,11 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   whydrop 10.244.3.17:443                       both directions of every connection to it
-  whydrop 10.244.3.17:443 --from 10.244.1.0/24  only those with this network
-  whydrop svc/shop/cart:80 --from shop/web      a pod's way to a Service, and to all behind it
-  whydrop :53 --proto udp --duration 30s        DNS, for half a minute
-  whydrop --all --count 20 -o json              the next 20 drops of this node, as JSON lines
-  whydrop check                                 what this node can and cannot show";
+  whydrop 10.244.3.17:443 --from 10.244.1.0/24  only with peers in this network
+  whydrop svc/shop/cart:80 --from shop/web      from a pod to a Service and its endpoints
+  whydrop :53 --proto udp --duration 30s        DNS, for 30 seconds
+  whydrop --all --count 20 -o json              the next 20 drops on this node, as JSON lines
+  whydrop check                                 what this node supports";
 
 const ENDPOINTS: &str = "\
 An ENDPOINT is one of:
@@ -30,19 +31,18 @@ An ENDPOINT is one of:
   :443              a port anywhere
   shop/cart         a pod (namespace/name) shop/cart:8080     with a port
   svc/shop/cart:80  a Service: its addresses and every endpoint behind it
-  deploy/shop/cart  a workload: every pod that it has made (also sts/…, ds/…)
+  deploy/shop/cart  a workload: all of its pods (also sts/… and ds/…)
 
 A filter matches both directions of a connection, its tuple before and after NAT, the inner
 tuple of VXLAN, Geneve and IP-in-IP, and the tuple quoted inside ICMP errors.
 
-Exit status: 0 it ran (also after Ctrl-C), 1 it failed, 2 wrong usage.";
+Exit status: 0 success (including Ctrl-C), 1 failure, 2 usage error.";
 
 /// Who dropped my packet? Shows the packets that this node's kernel drops, and why
 ///
-/// whydrop watches one connection on a Kubernetes node and shows each packet of it that the
-/// kernel drops: the kernel's reason, the function, the netfilter hook, the interface and the
-/// network namespace. It only reads, needs root (`whydrop check` says what exactly), and runs
-/// until Ctrl-C, which ends it with a summary.
+/// Traces one connection on a Kubernetes node, and shows every packet of it that the kernel drops:
+/// who dropped it, the evidence, and a fix. It is read-only, needs root (`whydrop check` lists the
+/// exact requirements), and runs until Ctrl-C, which prints a summary.
 #[derive(Debug, Parser)]
 #[command(
     name = "whydrop",
@@ -64,24 +64,36 @@ pub struct Cli {
 /// What to do instead of tracing.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say what this node can and cannot show, and how to fix that
+    /// Show what this node supports, and how to fix what is missing
     Check(CheckArgs),
-    /// Judge the NetworkPolicies for one flow, without tracing
+    /// Evaluate the NetworkPolicies for one flow, without tracing
     Explain(Box<ExplainArgs>),
+    /// Print a completion script for a shell
+    #[command(hide = true)]
+    Completions {
+        /// Shell to complete in
+        shell: Shell,
+    },
+    /// Print the manual page of whydrop, or of a subcommand
+    #[command(hide = true)]
+    Man {
+        /// Subcommand
+        subcommand: Option<String>,
+    },
 }
 
 /// The arguments of a trace.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// The connection's end to look at, such as 10.244.3.17:443
+    /// Destination to trace, such as 10.244.3.17:443
     #[arg(value_name = "TO", value_parser = to)]
     pub to: Option<Endpoint>,
 
-    /// The other end [default: any]
+    /// Peer to restrict to [default: any]
     #[arg(long, value_name = "ENDPOINT", help_heading = "Filter")]
     pub from: Option<Endpoint>,
 
-    /// The protocol
+    /// Protocol
     #[arg(
         long,
         value_name = "tcp|udp|icmp|any",
@@ -92,20 +104,19 @@ pub struct TraceArgs {
     )]
     pub proto: Proto,
 
-    /// Trace without a filter: every connection of this node
+    /// Trace every connection on this node, without a filter
     #[arg(long, conflicts_with_all = ["to", "from"], help_heading = "Filter")]
     pub all: bool,
 
-    /// Only what happens in this network namespace and on its interfaces (repeatable) [default:
-    /// the whole node]
+    /// Trace only this network namespace and its interfaces (repeatable) [default: all of them]
     #[arg(long, value_name = "NAME|PATH", help_heading = "Filter")]
     pub netns: Vec<String>,
 
-    /// Show drops that healthy traffic makes too
+    /// Also show drops that healthy traffic causes
     #[arg(long, help_heading = "Filter")]
     pub noise: bool,
 
-    /// How long a SYN (or a DNS query) may go unanswered, such as 500ms [default: 1s]
+    /// Report a SYN or a DNS query as unanswered after this time, such as 500ms [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
     pub timeout: Option<Duration>,
 
@@ -121,16 +132,16 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 
-    /// Show the kernel stack with each drop
+    /// Show the kernel stack of each drop
     #[arg(long, help_heading = "Output")]
     pub stack: bool,
 
-    /// Show all facts of each verdict, instead of the nearest ones
+    /// Show all evidence for each verdict, not only the most relevant
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
 
-    /// Show answered attempts too [default: only if the filter names both ends, or a port of one
-    /// address]
+    /// Also show attempts that were answered [default: only if the filter names both ends, or a
+    /// port of one address]
     #[arg(long, help_heading = "Output")]
     pub answered: bool,
 
@@ -138,7 +149,7 @@ pub struct TraceArgs {
     #[arg(long, help_heading = "Output")]
     pub debug: bool,
 
-    /// Kernel memory for events on their way here; more of it loses fewer in a storm [default: 4M]
+    /// Ring buffer size; increase it if events are lost [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]
     pub ring_size: Option<u32>,
 
@@ -225,11 +236,11 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "ENDPOINT")]
     pub from: Endpoint,
 
-    /// Destination: an address, a pod, a Service or a workload; tcp, udp and sctp need a port
+    /// Destination: an address, a pod, a Service or a workload; TCP, UDP and SCTP need a port
     #[arg(long, value_name = "ENDPOINT")]
     pub to: Endpoint,
 
-    /// The protocol
+    /// Protocol
     #[arg(
         long,
         value_name = "tcp|udp|sctp|icmp|any",
@@ -239,8 +250,8 @@ pub struct ExplainArgs {
     )]
     pub proto: PolicyProto,
 
-    /// Show the way of the flow's first packet through this node, step by step, without sending it
-    /// (needs root)
+    /// Instead, show the path of the flow's first packet through this node, step by step, without
+    /// sending it (needs root)
     #[arg(long)]
     pub way: bool,
 
@@ -249,13 +260,12 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "NAME|PATH", requires = "way")]
     pub netns: Option<String>,
 
-    /// Cluster objects from a file, as `kubectl get
-    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
-    /// (repeatable)
+    /// Read cluster objects from a file written by `kubectl get
+    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` (repeatable)
     #[arg(long, value_name = "FILE")]
     pub cluster: Vec<PathBuf>,
 
-    /// How to reach the API server, which is asked without --cluster [default: found by itself]
+    /// Kubeconfig to use if there is no --cluster [default: auto-detected]
     #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
     pub kubeconfig: Option<PathBuf>,
 
@@ -267,7 +277,7 @@ pub struct ExplainArgs {
 /// How to print.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// For people, or for programs: json is one object a line on stdout, and nothing else there
+    /// Output format; json prints one object per line to stdout, and notes to stderr
     #[arg(
         short = 'o',
         long = "output",
@@ -279,7 +289,7 @@ pub struct OutputArgs {
     )]
     pub format: Format,
 
-    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    /// When to use color; auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         value_name = "auto|always|never",
@@ -293,23 +303,22 @@ pub struct OutputArgs {
 
 /// Where the cluster's objects come from.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Cluster knowledge")]
+#[command(next_help_heading = "Cluster")]
 pub struct ClusterArgs {
-    /// Cluster objects from a file, as `kubectl get
-    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` writes it
-    /// (repeatable)
+    /// Read cluster objects from a file written by `kubectl get
+    /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` (repeatable)
     #[arg(long, value_name = "FILE")]
     pub cluster: Vec<PathBuf>,
 
-    /// How to reach the API server [default: found by itself]
+    /// Kubeconfig to use [default: auto-detected]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// How to reach the container runtime [default: found by itself]
+    /// CRI socket of the container runtime [default: auto-detected]
     #[arg(long, value_name = "PATH")]
     pub cri_socket: Option<PathBuf>,
 
-    /// Ask neither the API server nor the container runtime
+    /// Disable cluster lookups: neither API server nor container runtime
     #[arg(long, conflicts_with_all = ["kubeconfig", "cri_socket"])]
     pub no_kube: bool,
 }
@@ -317,14 +326,14 @@ pub struct ClusterArgs {
 /// Bytes of the smallest and the largest ring buffer.
 const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
 
-/// Longer waits are typing errors, and would overflow a clock.
+/// Longer times are typing errors, and would overflow a clock.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// After an option, clap takes a subcommand for the end of a connection.
+/// After an option, clap takes a subcommand for an endpoint.
 fn to(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error: EndpointError| match text {
-        "check" | "explain" => {
-            format!("expected no option before a subcommand: whydrop {text} [OPTIONS]")
+        "check" | "explain" | "completions" | "man" => {
+            format!("options follow the subcommand: whydrop {text} [OPTIONS]")
         }
         _ => error.to_string(),
     })
@@ -334,10 +343,10 @@ fn at_least_one(text: &str) -> Result<u64, &'static str> {
     text.parse()
         .ok()
         .filter(|n| *n > 0)
-        .ok_or("expected a number from 1 on, for example 20")
+        .ok_or("must be at least 1")
 }
 
-/// What the kernel takes for a ring buffer, in bytes: a power of two, and whole pages.
+/// A size that the kernel accepts for a ring buffer, in bytes: a power of two, and whole pages.
 fn ring_size(text: &str) -> Result<u32, &'static str> {
     let (number, unit) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
@@ -349,15 +358,15 @@ fn ring_size(text: &str) -> Result<u32, &'static str> {
         .ok()
         .and_then(|number: u32| number.checked_mul(unit))
         .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
-        .ok_or("expected a power of two from 4K to 1024M, for example 16M")
+        .ok_or("expected a power of two from 4K to 1024M, such as 16M")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("expected more than nothing".to_owned()),
-        Ok(duration) if duration > LONGEST => Err("expected a year at most".to_owned()),
+        Ok(duration) if duration.is_zero() => Err("must be greater than zero".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("must be at most one year".to_owned()),
         Ok(duration) => Ok(duration),
-        Err(_) => Err("expected a number with its unit, for example 500ms, 3s or 2m".to_owned()),
+        Err(_) => Err("expected a number with a unit, such as 500ms, 3s or 2m".to_owned()),
     }
 }
 
@@ -373,7 +382,7 @@ mod tests {
 
     fn refused(args: &[&str]) -> String {
         match parse(args) {
-            Ok(cli) => panic!("{args:?} was taken as {cli:?}"),
+            Ok(cli) => panic!("{args:?} was accepted as {cli:?}"),
             Err(error) => {
                 assert_eq!(error.exit_code(), 2);
                 error
@@ -430,12 +439,7 @@ mod tests {
     #[test]
     fn help_fits_80_columns_and_teaches() {
         let help = Cli::command().term_width(80).render_long_help().to_string();
-        for word in [
-            "Examples:",
-            "Exit status:",
-            "svc/shop/cart:80",
-            "Cluster knowledge:",
-        ] {
+        for word in ["Examples:", "Exit status:", "svc/shop/cart:80", "Cluster:"] {
             assert!(help.contains(word), "{word} is missing in\n{help}");
         }
         // The commented examples are a little wider, and wrap.
@@ -468,19 +472,19 @@ mod tests {
         .map(refused)
         .join("\n");
         insta::assert_snapshot!(all, @"
-        error: invalid value '10.244.3.300' for '[TO]': `300` is not a number from 0 to 255; expected an IPv4 address, for example 10.244.3.17
-        error: invalid value '10.244.3.17:0' for '[TO]': `0` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
+        error: invalid value '10.244.3.300' for '[TO]': `300` is not a number from 0 to 255; expected an IPv4 address, such as 10.244.3.17
+        error: invalid value '10.244.3.17:0' for '[TO]': `0` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
         error: invalid value 'sctp' for '--proto <tcp|udp|icmp|any>'
         error: the argument '--all' cannot be used with '[TO]'
-        error: invalid value '0' for '--count <N>': expected a number from 1 on, for example 20
-        error: invalid value '5' for '--duration <DURATION>': expected a number with its unit, for example 500ms, 3s or 2m
-        error: invalid value '0s' for '--timeout <DURATION>': expected more than nothing
-        error: invalid value '3M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
-        error: invalid value '2K' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
-        error: invalid value '4096M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
-        error: invalid value 'M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, for example 16M
+        error: invalid value '0' for '--count <N>': must be at least 1
+        error: invalid value '5' for '--duration <DURATION>': expected a number with a unit, such as 500ms, 3s or 2m
+        error: invalid value '0s' for '--timeout <DURATION>': must be greater than zero
+        error: invalid value '3M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
+        error: invalid value '2K' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
+        error: invalid value '4096M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
+        error: invalid value 'M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
         error: invalid value 'yaml' for '--output <text|json>'
-        error: invalid value 'check' for '[TO]': expected no option before a subcommand: whydrop check [OPTIONS]
+        error: invalid value 'check' for '[TO]': options follow the subcommand: whydrop check [OPTIONS]
         error: the argument '--no-kube' cannot be used with '--kubeconfig <FILE>'
         error: invalid value 'chek' for '[TO]': expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
         error: the following required arguments were not provided:

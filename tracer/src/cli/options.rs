@@ -5,6 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, error::ErrorKind};
+use clap_complete::Shell;
 
 pub use crate::cli::{PolicyProto, Proto};
 use crate::{
@@ -29,6 +30,10 @@ pub enum Mode {
     Check(OutputConfig),
     /// Judge the NetworkPolicies for one flow.
     Explain(Box<ExplainConfig>),
+    /// Print a completion script.
+    Completions(Shell),
+    /// Print a manual page: of a subcommand, or of the program.
+    Man(Option<String>),
 }
 
 /// How a trace is to run.
@@ -69,9 +74,9 @@ pub struct TraceConfig {
 /// The flow that the policies are to judge.
 #[derive(Debug, Clone)]
 pub struct ExplainConfig {
-    /// What opens the connection: an address, a pod or a workload.
+    /// The source: an address, a pod or a workload.
     pub from: Endpoint,
-    /// What is to answer: an address, a pod, a Service or a workload.
+    /// The destination: an address, a pod, a Service or a workload.
     pub to: Endpoint,
     /// The protocol.
     pub proto: PolicyProto,
@@ -81,7 +86,7 @@ pub struct ExplainConfig {
     pub netns: Option<String>,
     /// Files with cluster objects; without any, the API server is asked.
     pub cluster: Vec<PathBuf>,
-    /// How to reach the API server; found by itself when absent.
+    /// How to reach the API server; auto-detected when absent.
     pub kubeconfig: Option<PathBuf>,
     /// How to print.
     pub output: OutputConfig,
@@ -92,11 +97,11 @@ pub struct ExplainConfig {
 pub struct ClusterConfig {
     /// Files that `kubectl get -o json` wrote.
     pub files: Vec<PathBuf>,
-    /// How to reach the API server; found by itself when absent.
+    /// How to reach the API server; auto-detected when absent.
     pub kubeconfig: Option<PathBuf>,
-    /// How to reach the container runtime; found by itself when absent.
+    /// How to reach the container runtime; auto-detected when absent.
     pub cri_socket: Option<PathBuf>,
-    /// Ask nobody.
+    /// No cluster lookups.
     pub no_kube: bool,
 }
 
@@ -124,6 +129,8 @@ impl Config {
             Some(Command::Explain(args)) => {
                 Mode::Explain(Box::new(ExplainConfig::new(*args, terminal)?))
             }
+            Some(Command::Completions { shell }) => Mode::Completions(shell),
+            Some(Command::Man { subcommand }) => Mode::Man(subcommand),
         };
         Ok(Self { mode })
     }
@@ -152,7 +159,7 @@ impl TraceConfig {
             return Err(usage(
                 None,
                 ErrorKind::MissingRequiredArgument,
-                "which connection? Give one of its ends, or --all for everything on this node\n\n  \
+                "specify a destination, --from, or --all for everything on this node\n\n  \
                  whydrop 10.244.3.17:443\n  whydrop --from 10.244.1.0/24\n  whydrop --all",
             ));
         }
@@ -162,7 +169,7 @@ impl TraceConfig {
             return Err(usage(
                 None,
                 ErrorKind::InvalidValue,
-                "--netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net",
+                "--netns needs a name as `ip netns` lists it, or a path such as /proc/1234/ns/net",
             ));
         }
         let is_narrow = (to.is_some() && from.is_some())
@@ -263,8 +270,8 @@ impl ExplainConfig {
                     Some("explain"),
                     ErrorKind::InvalidValue,
                     &format!(
-                        "{option} {endpoint}: policies judge one address, pod or workload, for \
-                         example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080"
+                        "{option} {endpoint}: expected one address, pod or workload, such as \
+                         10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080"
                     ),
                 ));
             }
@@ -276,7 +283,7 @@ impl ExplainConfig {
                 Some("explain"),
                 ErrorKind::MissingRequiredArgument,
                 &format!(
-                    "--to needs a port for {}, for example --to {to}:443",
+                    "--to needs a port for {}, such as --to {to}:443",
                     proto.name()
                 ),
             ));
@@ -289,9 +296,8 @@ impl ExplainConfig {
             return Err(usage(
                 Some("explain"),
                 ErrorKind::MissingRequiredArgument,
-                "which cluster? No kubeconfig was found here: give one with --kubeconfig, or write \
-                 the cluster's objects to a file where there is one, and give that with \
-                 --cluster\n\n  \
+                "no kubeconfig was found: specify one with --kubeconfig, or specify a file with the \
+                 cluster's objects with --cluster, written by\n\n  \
                  kubectl get pods,services,endpointslices,networkpolicies,namespaces,nodes -A \
                  -o json > cluster.json",
             ));
@@ -333,7 +339,7 @@ fn refuse_impossible_ends(
         return Err(usage(
             subcommand,
             ErrorKind::ArgumentConflict,
-            &format!("icmp has no ports, but {end} names one: leave out :{port} or --proto icmp"),
+            &format!("icmp has no ports, but {end} has one: omit :{port} or --proto icmp"),
         ));
     }
     if let (Some(to), Some(from)) = (to, from)
@@ -343,7 +349,9 @@ fn refuse_impossible_ends(
         return Err(usage(
             subcommand,
             ErrorKind::ArgumentConflict,
-            &format!("{from} and {to} cannot be two ends of one connection: one is IPv4, one IPv6"),
+            &format!(
+                "{from} and {to} cannot be the ends of one connection: one is IPv4, the other IPv6"
+            ),
         ));
     }
     Ok(())

@@ -1,38 +1,28 @@
-//! What `--debug` says.
+//! Debug output, for `--debug`.
 
-use std::future::pending;
+use std::{future::pending, io::Write as _};
 
 use anyhow::Result;
+use env_logger::Target;
+use log::LevelFilter;
 
 use crate::kernel::probes::LogStream;
 
-/// Sends what the `log` crate gets to stderr, the kernel programs' messages included.
+/// Sends log messages to stderr, including those of the kernel programs.
 pub(super) fn to_stderr() {
-    struct Stderr;
-    impl log::Log for Stderr {
-        /// What libraries do in each step is of no use to anybody here.
-        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            let target = metadata.target();
-            let ours = ["whydrop", "tracer"]
-                .iter()
-                .any(|own| target.starts_with(own));
-            ours || metadata.level() <= log::Level::Info
-        }
-        fn log(&self, record: &log::Record<'_>) {
-            if !self.enabled(record.metadata()) {
-                return;
-            }
-            eprintln!(
-                "{}: {}",
-                record.level().as_str().to_ascii_lowercase(),
-                record.args()
-            );
-        }
-        fn flush(&self) {}
-    }
-    if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(log::LevelFilter::Debug);
-    }
+    let logger = env_logger::Builder::new()
+        // Every step that a library takes would hide our own.
+        .filter_level(LevelFilter::Info)
+        .filter_module("whydrop", LevelFilter::Debug)
+        .filter_module("tracer", LevelFilter::Debug)
+        .format(|out, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(out, "{level}: {}", record.args())
+        })
+        .target(Target::Stderr)
+        .try_init();
+    // It fails only if there is a logger already, as in a program that embeds this one.
+    drop(logger);
 }
 
 /// Forwards what the kernel programs log, until that fails; waits forever if they do not log.

@@ -3,6 +3,7 @@
 pub mod check;
 mod ending;
 pub mod explain;
+pub mod generate;
 mod log;
 mod node_queries;
 mod setup;

@@ -1,11 +1,10 @@
-//! What is wrong with an endpoint, and how to write it right.
+//! What is wrong with an endpoint, and how to write it correctly.
 
-/// Why a word is no endpoint. Says what was expected and gives an example, and leaves naming the
-/// whole word to the caller.
+/// Why a word is not an endpoint: what was expected, with an example. Callers add the word itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Nothing at all.
-    #[error("expected an endpoint, for example 10.244.3.17:443 or shop/cart:8080")]
+    #[error("expected an endpoint, such as 10.244.3.17:443 or shop/cart:8080")]
     Empty,
     /// Neither an address nor a name.
     #[error(
@@ -15,11 +14,11 @@ pub enum EndpointError {
     )]
     Unknown,
     /// Four numbers and dots, but not an IPv4 address.
-    #[error("{0}; expected an IPv4 address, for example 10.244.3.17")]
+    #[error("{0}; expected an IPv4 address, such as 10.244.3.17")]
     Ipv4(String),
     /// Colons, but not an IPv6 address.
     #[error(
-        "`{0}` is not an IPv6 address; expected for example fd00::7, or [fd00::7]:443 with a port"
+        "`{0}` is not an IPv6 address; expected one such as fd00::7, or [fd00::7]:443 with a port"
     )]
     Ipv6(String),
     /// An IPv6 address with a port, but without brackets.
@@ -30,19 +29,20 @@ pub enum EndpointError {
         /// What seems to be the port.
         port: String,
     },
-    /// A bracket without its twin, or something odd after it.
-    #[error("expected an IPv6 address in brackets and a port, for example [fd00::7]:443")]
+    /// An unmatched bracket, or something unexpected after it.
+    #[error("expected an IPv6 address in brackets and a port, such as [fd00::7]:443")]
     Brackets,
     /// An interface after an IPv6 address.
-    #[error("an address cannot name an interface; leave out `{0}`, and use --netns to narrow down")]
+    #[error(
+        "an address cannot name an interface; omit `{0}`, and use --netns to restrict the trace"
+    )]
     Zone(String),
     /// Not a port.
-    #[error("`{0}` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443")]
+    #[error("`{0}` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443")]
     Port(String),
     /// Not a prefix length.
     #[error(
-        "`{length}` is not a prefix length; expected a number from 0 to {longest}, for example \
-         {example}"
+        "`{length}` is not a prefix length; expected a number from 0 to {longest}, such as {example}"
     )]
     Prefix {
         /// What stands after the slash.
@@ -54,8 +54,7 @@ pub enum EndpointError {
     },
     /// Not a name that Kubernetes would give.
     #[error(
-        "`{name}` is not a {what}: expected lowercase letters, digits and `-`, for example \
-         {example}"
+        "`{name}` is not a {what}: expected lowercase letters, digits and `-`, such as {example}"
     )]
     Name {
         /// The wrong name.

@@ -105,33 +105,33 @@ fn errors_say_what_was_expected() {
     .map(|text| format!("{text:20} {}", error(text)))
     .join("\n");
     insta::assert_snapshot!(all, @"
-                         expected an endpoint, for example 10.244.3.17:443 or shop/cart:8080
-                         expected an endpoint, for example 10.244.3.17:443 or shop/cart:8080
-    10.244.3.300:443     `300` is not a number from 0 to 255; expected an IPv4 address, for example 10.244.3.17
-    10.244.3             `10.244.3` has 3 numbers, not 4; expected an IPv4 address, for example 10.244.3.17
-    10.244.3.017         `10.244.3.017` has a number with a leading zero; expected an IPv4 address, for example 10.244.3.17
-    10.244.3.17:0        `0` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    10.244.3.17:70000    `70000` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    10.244.3.17:+80      `+80` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    10.244.3.17:         `` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    :                    `` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    :http                `http` is not a port; expected a number from 1 to 65535, for example 10.244.3.17:443
-    10.244.0.0/33        `33` is not a prefix length; expected a number from 0 to 32, for example 10.244.0.0/16
-    10.244.0.0/          `` is not a prefix length; expected a number from 0 to 32, for example 10.244.0.0/16
-    fd00::/129           `129` is not a prefix length; expected a number from 0 to 128, for example fd00:10:244::/56
+                         expected an endpoint, such as 10.244.3.17:443 or shop/cart:8080
+                         expected an endpoint, such as 10.244.3.17:443 or shop/cart:8080
+    10.244.3.300:443     `300` is not a number from 0 to 255; expected an IPv4 address, such as 10.244.3.17
+    10.244.3             `10.244.3` has 3 numbers, not 4; expected an IPv4 address, such as 10.244.3.17
+    10.244.3.017         `10.244.3.017` has a number with a leading zero; expected an IPv4 address, such as 10.244.3.17
+    10.244.3.17:0        `0` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    10.244.3.17:70000    `70000` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    10.244.3.17:+80      `+80` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    10.244.3.17:         `` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    :                    `` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    :http                `http` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
+    10.244.0.0/33        `33` is not a prefix length; expected a number from 0 to 32, such as 10.244.0.0/16
+    10.244.0.0/          `` is not a prefix length; expected a number from 0 to 32, such as 10.244.0.0/16
+    fd00::/129           `129` is not a prefix length; expected a number from 0 to 128, such as fd00:10:244::/56
     fd00::7:65000        an IPv6 address with a port needs brackets: [fd00::7]:65000
     1:2:3:4:5:6:7:8:443  an IPv6 address with a port needs brackets: [1:2:3:4:5:6:7:8]:443
-    fd00::g              `fd00::g` is not an IPv6 address; expected for example fd00::7, or [fd00::7]:443 with a port
-    fe80::1%eth0         an address cannot name an interface; leave out `%eth0`, and use --netns to narrow down
-    [fd00::7             expected an IPv6 address in brackets and a port, for example [fd00::7]:443
-    [fd00::7]443         expected an IPv6 address in brackets and a port, for example [fd00::7]:443
-    [10.0.0.1]:80        expected an IPv6 address in brackets and a port, for example [fd00::7]:443
+    fd00::g              `fd00::g` is not an IPv6 address; expected one such as fd00::7, or [fd00::7]:443 with a port
+    fe80::1%eth0         an address cannot name an interface; omit `%eth0`, and use --netns to restrict the trace
+    [fd00::7             expected an IPv6 address in brackets and a port, such as [fd00::7]:443
+    [fd00::7]443         expected an IPv6 address in brackets and a port, such as [fd00::7]:443
+    [10.0.0.1]:80        expected an IPv6 address in brackets and a port, such as [fd00::7]:443
     cart                 expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
     example.com:443      expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
-    Shop/cart            `Shop` is not a namespace: expected lowercase letters, digits and `-`, for example shop/cart:8080
-    shop/                `` is not a pod name: expected lowercase letters, digits and `-`, for example shop/cart:8080
-    shop/-cart           `-cart` is not a pod name: expected lowercase letters, digits and `-`, for example shop/cart:8080
-    svc/shop/            `` is not a Service name: expected lowercase letters, digits and `-`, for example svc/shop/cart:80
+    Shop/cart            `Shop` is not a namespace: expected lowercase letters, digits and `-`, such as shop/cart:8080
+    shop/                `` is not a pod name: expected lowercase letters, digits and `-`, such as shop/cart:8080
+    shop/-cart           `-cart` is not a pod name: expected lowercase letters, digits and `-`, such as shop/cart:8080
+    svc/shop/            `` is not a Service name: expected lowercase letters, digits and `-`, such as svc/shop/cart:80
     pod/shop/cart        expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
     ");
 }

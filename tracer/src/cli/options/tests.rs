@@ -114,7 +114,7 @@ fn filters_read_like_sentences() {
 #[test]
 fn a_missing_filter_is_wrong_usage_and_says_what_to_do() {
     insta::assert_snapshot!(refused(&["--proto", "udp"]), @"
-    2: error: which connection? Give one of its ends, or --all for everything on this node
+    2: error: specify a destination, --from, or --all for everything on this node
 
       whydrop 10.244.3.17:443
       whydrop --from 10.244.1.0/24
@@ -140,12 +140,12 @@ fn what_cannot_match_is_wrong_usage() {
     .map(|args| refused(args).lines().next().unwrap_or_default().to_owned())
     .join("\n");
     insta::assert_snapshot!(all, @"
-    2: error: icmp has no ports, but 10.0.0.1:443 names one: leave out :443 or --proto icmp
-    2: error: fd00::7 and 10.0.0.1 cannot be two ends of one connection: one is IPv4, one IPv6
-    2: error: --netns needs a name as `ip netns` shows it, or a path such as /proc/1234/ns/net
-    2: error: --to needs a port for tcp, for example --to 10.0.0.2:443
-    2: error: --from 10.0.0.0/8: policies judge one address, pod or workload, for example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
-    2: error: --from svc/shop/cart: policies judge one address, pod or workload, for example 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
+    2: error: icmp has no ports, but 10.0.0.1:443 has one: omit :443 or --proto icmp
+    2: error: fd00::7 and 10.0.0.1 cannot be the ends of one connection: one is IPv4, the other IPv6
+    2: error: --netns needs a name as `ip netns` lists it, or a path such as /proc/1234/ns/net
+    2: error: --to needs a port for tcp, such as --to 10.0.0.2:443
+    2: error: --from 10.0.0.0/8: expected one address, pod or workload, such as 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
+    2: error: --from svc/shop/cart: expected one address, pod or workload, such as 10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080
     ");
 }
 
