@@ -13,6 +13,7 @@
 
 mod address;
 mod bridge_fdb;
+mod conntrack;
 mod fdb;
 mod inventory;
 mod link;
@@ -35,6 +36,7 @@ use std::net::IpAddr;
 pub use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
+    conntrack::{ConntrackEntry, conntrack_entry},
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
     link::{

@@ -4,7 +4,7 @@ use std::io;
 
 use netlink_sys::{
     Socket, SocketAddr,
-    constants::{NETLINK_ROUTE, NETLINK_SOCK_DIAG},
+    constants::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
 };
 
 use super::{
@@ -34,6 +34,11 @@ impl Netlink {
     /// For questions about sockets (`NETLINK_SOCK_DIAG`).
     pub(super) fn sock_diag() -> io::Result<Self> {
         Self::open(NETLINK_SOCK_DIAG)
+    }
+
+    /// For questions about netfilter (`NETLINK_NETFILTER`).
+    pub(super) fn netfilter() -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER)
     }
 
     fn open(protocol: isize) -> io::Result<Self> {

@@ -65,9 +65,8 @@ fn way(config: &ExplainConfig) -> Result<String> {
     let dst = ends::address(view.as_ref(), &config.to)?;
     let report = way::walk(
         config.netns.as_deref(),
-        src,
-        dst,
-        config.to.port(),
+        (src, config.from.port()),
+        (dst, config.to.port()),
         protocol,
     )?;
     Ok(match config.output.format {

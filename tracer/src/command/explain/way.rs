@@ -62,9 +62,8 @@ struct EndReport {
 /// several do.
 pub(super) fn walk(
     netns: Option<&str>,
-    src: IpAddr,
-    dst: IpAddr,
-    port: Option<u16>,
+    (src, sport): (IpAddr, Option<u16>),
+    (dst, dport): (IpAddr, Option<u16>),
     proto: Protocol,
 ) -> Result<Report> {
     let deadline = Instant::now() + LIMIT;
@@ -77,9 +76,9 @@ pub(super) fn walk(
     let flow = Flow {
         proto,
         src,
-        sport: has_ports.then_some(CLIENT_PORT),
+        sport: has_ports.then_some(sport.unwrap_or(CLIENT_PORT)),
         dst,
-        dport: port,
+        dport,
     };
     let live = Live::new(&world, deadline);
     let ways = Way::all_of(&world, &live, start, &Packet::first_of(flow));
@@ -131,7 +130,7 @@ fn report(world: &World, way: &Way) -> WayReport {
             Act::CameIn(_) => "in",
             Act::Bridged { .. } => "bridge",
             Act::Passed(_) => "hook",
-            Act::Translated(..) => "nat",
+            Act::Translated(..) | Act::KeptByEntry(..) => "nat",
             Act::Routed(_) => "route",
             Act::Resolved { .. } => "neighbor",
             Act::WentOut(_) => "out",

@@ -4,30 +4,89 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{AtHook, Judgment, Kernel, Packet};
 use crate::{
+    decode::tracked::Tracked,
     model::{Flow, Hook},
-    net::{RouteKey, RouteKind},
+    net::{ConntrackEntry, RouteKey, RouteKind},
     node::{
         ruleset::{
             Ruleset, Suspect,
             host::{Host, Kind, Local},
             model::Verdict,
-            packet::{Device, Ends, Entry, HookPacket, Ports},
+            packet::{Device, Ends, Entry, HookPacket, Ports, Translation},
             passage::{Passage, Way},
         },
         world::World,
     },
 };
 
-/// What the rules at a hook make of a packet.
+/// What the rules at a hook make of a packet. Where the connection has an entry in conntrack, that
+/// says what NAT makes of it.
 pub(super) fn judge(
     world: &World,
     kernel: &dyn Kernel,
     ruleset: &Ruleset,
-    at: &AtHook,
-    packet: &Packet,
+    entry: Option<&ConntrackEntry>,
+    (at, packet): (&AtHook, &Packet),
 ) -> Judgment {
     let shown = shown(world, kernel, at, packet);
-    match ruleset.pass(&shown) {
+    let Some(entry) = entry else {
+        return passed(world, (at, packet), ruleset.pass(&shown));
+    };
+    let by_entry = ruleset.pass(&HookPacket {
+        nat: Translation {
+            after: Some(translated(entry, at, packet)),
+            ..Translation::default()
+        },
+        tracked: match entry.is_answered {
+            true => Tracked::Established,
+            false => Tracked::New,
+        },
+        ..shown.clone()
+    });
+    let kept = passed(world, (at, packet), by_entry);
+    if !is_for_destinations(at.hook) || entry.is_reply(&packet.original) {
+        return kept;
+    }
+    let by_rules = passed(world, (at, packet), ruleset.pass(&shown));
+    match (&kept, &by_rules) {
+        (Judgment::Passes(kept), Judgment::Passes(rules)) => {
+            let differs = |kept: &Packet| {
+                let ends = |rule: &Packet| rule.flow.destination() == kept.flow.destination();
+                // Another one of several endpoints is no contradiction.
+                !rules.iter().any(ends)
+            };
+            match (kept.as_slice(), rules.first()) {
+                ([kept], Some(first)) if differs(kept) => {
+                    Judgment::PassesByEntry(kept.clone(), first.flow)
+                }
+                _ => Judgment::Passes(kept.clone()),
+            }
+        }
+        _ => kept,
+    }
+}
+
+fn is_for_destinations(hook: Hook) -> bool {
+    matches!(hook, Hook::Prerouting | Hook::Output)
+}
+
+/// What NAT at this hook makes of a packet, by the connection's entry.
+fn translated(entry: &ConntrackEntry, at: &AtHook, packet: &Packet) -> Ends {
+    let behind = entry.behind(&packet.original);
+    let now = ends(&packet.flow);
+    match is_for_destinations(at.hook) {
+        true => now.to_destination_of(ends(&behind)),
+        false => Ends {
+            src: behind.src,
+            sport: behind.sport,
+            ..now
+        },
+    }
+}
+
+/// What a passage means for the walk.
+fn passed(world: &World, (at, packet): (&AtHook, &Packet), passage: Passage) -> Judgment {
+    match passage {
         Passage::Passed(ways) => {
             let behind: Result<Vec<_>, _> = ways
                 .iter()

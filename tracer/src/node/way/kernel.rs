@@ -2,7 +2,7 @@
 
 use super::Packet;
 use crate::{
-    model::Hook,
+    model::{Flow, Hook},
     net::RouteKey,
     node::{route::Lookup, world::Link},
 };
@@ -48,6 +48,9 @@ pub struct AtHook {
 pub enum Judgment {
     /// It passes, changed perhaps. There are several where a rule chooses one of them.
     Passes(Vec<Packet>),
+    /// It passes as the connection's entry in conntrack says. For a new connection, the rules say
+    /// something else: the other flow.
+    PassesByEntry(Packet, Flow),
     /// This rule drops it.
     Drops(String),
     /// It cannot be decided, for want of this.

@@ -8,8 +8,9 @@ use std::{
 
 use super::{AtHook, Judgment, Kernel, Packet, hook};
 use crate::{
+    model::Flow,
     net::{
-        RouteKey, Rtnetlink,
+        ConntrackEntry, RouteKey, Rtnetlink, conntrack_entry,
         netns::{NetnsRef, in_netns},
     },
     node::{
@@ -27,7 +28,10 @@ pub struct Live<'a> {
     deadline: Instant,
     sockets: Kept<Mutex<Rtnetlink>>,
     rulesets: Kept<Ruleset>,
+    entries: Mutex<HashMap<(u32, Flow), Entry>>,
 }
+
+type Entry = Result<Option<ConntrackEntry>, String>;
 
 /// What was read of each namespace, or why it could not be read.
 type Kept<T> = Mutex<HashMap<u32, Result<Arc<T>, String>>>;
@@ -40,6 +44,7 @@ impl<'a> Live<'a> {
             deadline,
             sockets: Mutex::default(),
             rulesets: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
@@ -72,6 +77,20 @@ impl<'a> Live<'a> {
     }
 }
 
+impl Live<'_> {
+    /// The entry of a packet that comes into a namespace.
+    fn entry(&self, netns: u32, packet: Flow) -> Entry {
+        let ask = || {
+            in_netns(self.reference(netns)?, self.left(), move |_| {
+                Ok(conntrack_entry(&packet)?)
+            })
+            .map_err(|error| format!("{error:#}"))
+        };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.entry((netns, packet)).or_insert_with(ask).clone()
+    }
+}
+
 fn kept<T>(
     all: &Kept<T>,
     netns: u32,
@@ -92,7 +111,11 @@ impl Kernel for Live<'_> {
 
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment {
         match self.ruleset(at.netns) {
-            Ok(ruleset) => hook::judge(self.world, self, &ruleset, at, packet),
+            Ok(ruleset) => {
+                // Without an answer, it is judged as a first packet.
+                let entry = self.entry(at.netns, packet.original).ok().flatten();
+                hook::judge(self.world, self, &ruleset, entry.as_ref(), (at, packet))
+            }
             Err(gap) => Judgment::Undecided(gap),
         }
     }

@@ -33,6 +33,13 @@ impl Step {
                 end_of(flow.source()),
                 end_of(flow.destination())
             ),
+            Act::KeptByEntry(hook, entry, rules) => format!(
+                "{}: the conntrack entry of an earlier packet sends it to {}; the rules would send \
+                 it to {}",
+                hook.name(),
+                end_of(entry.destination()),
+                end_of(rules.destination())
+            ),
             Act::Routed(route) => route.clone(),
             Act::Resolved { hop, mac, by } => format!("{hop} is at {mac} ({by})"),
             Act::WentOut(link) => format!("out by {}", name(link)),
@@ -113,6 +120,9 @@ impl Because {
             Self::Unanswered(unanswered) => unanswered.in_words(world, reader),
             Self::OtherMac { hop, mac, holders } => {
                 let mut text = format!("frames for {hop} go to the MAC address {mac}");
+                if holders.is_empty() {
+                    text += ", which no link here has";
+                }
                 for holder in holders {
                     if let Some(own) = &holder.mac {
                         let held = world.holder_in_words(holder, reader);

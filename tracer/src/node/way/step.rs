@@ -35,6 +35,9 @@ pub enum Act {
     Passed(Hook),
     /// The rules at a hook let it pass with other addresses.
     Translated(Hook, Flow),
+    /// The connection's entry in conntrack translates it to the first flow, or leaves it alone; the
+    /// rules of now would make it the second one.
+    KeptByEntry(Hook, Flow, Flow),
     /// The kernel has a route for it.
     Routed(String),
     /// The MAC address that it is sent to.

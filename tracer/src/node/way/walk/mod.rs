@@ -249,6 +249,11 @@ impl<'a> Walk<'a> {
                 });
                 Ok(())
             }
+            Judgment::PassesByEntry(packet, rules) => {
+                self.did(Act::KeptByEntry(at.hook, packet.flow, rules));
+                self.packet = packet;
+                Ok(())
+            }
             Judgment::Drops(rule) => Err(self.dropped(None, Because::Rule(at.hook, rule))),
             Judgment::Undecided(want) => Err(self.undecided(want)),
         }
