@@ -14,6 +14,8 @@ use whydrop::{
 };
 
 fn main() -> ExitCode {
+    // A dump would hold the cluster's credentials. Older kernels refuse nothing here.
+    nix::sys::prctl::set_dumpable(false).ok();
     let config = match Config::new(Cli::parse(), &Terminal::stdout()) {
         Ok(config) => config,
         Err(usage) => usage.exit(),

@@ -49,6 +49,12 @@ pub(super) async fn answer(
             );
             status(403, "Forbidden", &message)
         }
+        Manner::EndlessName => endless(asked.parameter("watch").is_some()),
+        Manner::EndlessPages => whole(
+            StatusCode::OK,
+            &json!({"metadata": {"resourceVersion": "1", "continue": "more"}, "items": []}),
+        ),
+        Manner::Redirected => redirected(),
         Manner::Served | Manner::Silent => served(&asked, plural, store),
     })
 }
@@ -114,6 +120,34 @@ fn stream(since: Vec<Value>, mut watcher: Watcher) -> Response<Body> {
         }
     });
     json_response(StatusCode::OK, Either::Right(body))
+}
+
+/// An object whose name goes on for as long as anyone reads.
+fn endless(is_watch: bool) -> Response<Body> {
+    let begin: &[u8] = match is_watch {
+        true => br#"{"type":"ADDED","object":{"metadata":{"name":""#,
+        false => br#"{"metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":""#,
+    };
+    let (mut sender, body) = Channel::new(1);
+    let begin = Bytes::copy_from_slice(begin);
+    tokio::spawn(async move {
+        let mut next = begin;
+        let more = Bytes::from(vec![b'a'; 1 << 16]);
+        while sender.send_data(next).await.is_ok() {
+            next = more.clone();
+        }
+    });
+    json_response(StatusCode::OK, Either::Right(body))
+}
+
+fn redirected() -> Response<Body> {
+    let mut response = json_response(
+        StatusCode::TEMPORARY_REDIRECT,
+        Either::Left(Full::default()),
+    );
+    let to = header::HeaderValue::from_static("https://user:secret@elsewhere.example/api?key=x");
+    response.headers_mut().insert(header::LOCATION, to);
+    response
 }
 
 fn status(code: u16, reason: &str, message: &str) -> Response<Body> {

@@ -123,6 +123,16 @@ impl ApiServer {
 
     /// Writes a kubeconfig for it, and the certificate that this names.
     pub fn kubeconfig(&self, dir: &Path) -> Result<PathBuf> {
+        self.kubeconfig_for(dir, &format!("{{token: {TOKEN}}}"))
+    }
+
+    /// The token that it takes.
+    pub fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    /// The same for another user, as YAML.
+    pub fn kubeconfig_for(&self, dir: &Path, user: &str) -> Result<PathBuf> {
         let config = dir.join("kubeconfig");
         fs::write(dir.join("ca.crt"), self.certificate.cert.pem())?;
         let text = format!(
@@ -132,7 +142,7 @@ impl ApiServer {
              contexts: [{{name: lab, context: {{cluster: lab, user: lab}}}}]\n\
              clusters: [{{name: lab, cluster: {{server: 'https://{}', \
              certificate-authority: ca.crt}}}}]\n\
-             users: [{{name: lab, user: {{token: {TOKEN}}}}}]\n",
+             users: [{{name: lab, user: {user}}}]\n",
             self.address
         );
         fs::write(&config, text)?;

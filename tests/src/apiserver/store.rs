@@ -21,6 +21,12 @@ pub enum Manner {
     Unauthorized,
     /// Not, until requests are answered otherwise.
     Silent,
+    /// By a name without an end, in a list or in an event.
+    EndlessName,
+    /// By one page after the other.
+    EndlessPages,
+    /// By the way to another server.
+    Redirected,
 }
 
 /// What a watcher is told.

@@ -266,6 +266,11 @@ fn is_whole_cluster(kinds: &BTreeSet<Kind>) -> bool {
         && !has(Kind::NetworkPolicy)
 }
 
+/// The one document of a YAML text.
+pub(super) fn tree(text: &str) -> Option<serde_json::Value> {
+    yaml::only(text)
+}
+
 /// The documents of a YAML text.
 #[cfg(test)]
 pub(crate) fn trees(text: &str) -> Vec<serde_json::Value> {

@@ -59,6 +59,7 @@ impl Cluster {
             Change::All(kind, objects) if self.hears(source, kind) => {
                 self.best.insert(kind, source);
                 self.view.declare(kind);
+                self.view.set_incomplete(kind, false);
                 let told: BTreeSet<ObjectName> = objects.iter().map(Object::id).collect();
                 for id in self.view.names(kind) {
                     if !told.contains(&id) {
@@ -86,6 +87,9 @@ impl Cluster {
             Change::Unreadable(kind, id, ips) if self.hears(source, kind) => {
                 self.gone(kind, &id, now);
                 self.view.add_unreadable(kind, id, ips);
+            }
+            Change::Incomplete(kind) if self.hears(source, kind) => {
+                self.view.set_incomplete(kind, true);
             }
             Change::Workload(workload, labels) => self.view.add_workload(workload, labels),
             Change::ForeignPolicies(kind, count) => self.view.set_foreign_policies(kind, count),

@@ -57,6 +57,8 @@ pub enum Change {
     Gone(Kind, ObjectName),
     /// An object that exists and cannot be read, and those of its addresses that can.
     Unreadable(Kind, ObjectName, Vec<IpAddr>),
+    /// There are more objects of a kind than are kept: what is not here may exist.
+    Incomplete(Kind),
     /// By which labels a workload selects its pods.
     Workload(Workload, Labels),
     /// Objects of a kind that also decides about traffic, and is not judged here.
@@ -95,31 +97,5 @@ impl Change {
                     .into_iter()
                     .map(|(kind, count)| Self::ForeignPolicies(kind, count)),
             )
-    }
-}
-
-/// Where a source tells its changes.
-#[derive(Debug, Clone)]
-pub struct Sink {
-    source: Source,
-    updates: tokio::sync::mpsc::UnboundedSender<Update>,
-}
-
-impl Sink {
-    /// A sink of this source's.
-    #[must_use]
-    pub fn new(source: Source, updates: tokio::sync::mpsc::UnboundedSender<Update>) -> Self {
-        Self { source, updates }
-    }
-
-    /// Tells a change; `false` once nobody listens any more, and the source may end.
-    pub fn tell(&self, change: Change) -> bool {
-        let source = self.source;
-        self.updates.send(Update { source, change }).is_ok()
-    }
-
-    /// Returns once nobody listens any more.
-    pub async fn closed(&self) {
-        self.updates.closed().await;
     }
 }

@@ -20,6 +20,8 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub struct View {
     known: BTreeSet<Kind>,
+    /// Kinds of which only a part is kept.
+    incomplete: BTreeSet<Kind>,
     pods: BTreeMap<ObjectName, Pod>,
     /// The pods that claim an address, ended ones left out.
     claims: BTreeSet<(IpAddr, ObjectName)>,
@@ -197,7 +199,15 @@ impl View {
     /// not empty.
     #[must_use]
     pub fn knows(&self, kind: Kind) -> bool {
-        self.known.contains(&kind)
+        self.known.contains(&kind) && !self.incomplete.contains(&kind)
+    }
+
+    /// Says whether all objects of a kind are kept, or there are more.
+    pub(super) fn set_incomplete(&mut self, kind: Kind, incomplete: bool) {
+        match incomplete {
+            true => self.incomplete.insert(kind),
+            false => self.incomplete.remove(&kind),
+        };
     }
 
     /// Remembers an object that exists and could not be read, and those of its addresses that

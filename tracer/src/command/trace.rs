@@ -19,8 +19,6 @@ use crate::{
 
 /// How often folds, losses and the terminal's width are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// How many updates of sources are taken in one go: events wait meanwhile.
-const UPDATES: usize = 256;
 
 /// Runs a trace until a signal, `--duration`, `--count`, or the reader's end.
 ///
@@ -59,7 +57,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         }
     }
     // What the sources have reported by now belongs to this trace.
-    let updates = iter::from_fn(|| trace.sources.ready()).collect();
+    let updates = trace.sources.ready().collect();
     trace.shell.feed(Input::Cluster(updates))?;
     trace.shell.finish(&mut trace.events).await
 }
@@ -93,6 +91,5 @@ async fn watch(trace: &mut Trace) -> Result<()> {
 /// Waits for the sources, and takes what they have. Can be cancelled without loss.
 async fn next_updates(sources: &mut Sources) -> Vec<Update> {
     let first = sources.next().await;
-    let more = iter::from_fn(|| sources.ready()).take(UPDATES);
-    iter::once(first).chain(more).collect()
+    iter::once(first).chain(sources.ready()).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    iter,
     time::{Duration, Instant},
 };
 
@@ -37,7 +36,7 @@ pub(super) async fn for_names(shell: &mut Shell, sources: &mut Sources) -> Resul
     let mut next = None;
     loop {
         let updates = next.take().into_iter();
-        let updates: Vec<Update> = updates.chain(iter::from_fn(|| sources.ready())).collect();
+        let updates: Vec<Update> = updates.chain(sources.ready()).collect();
         for update in &updates {
             if matches!(update.change, Change::Settled) {
                 silent.remove(&update.source);

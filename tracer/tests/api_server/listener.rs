@@ -1,18 +1,24 @@
 //! Whoever listens to the API server's source: what it told, and the cluster as it follows.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::{Receiver, channel},
     task::AbortHandle,
 };
 use whydrop::cluster::{
     live::Cluster,
     objects::ObjectName,
-    source::api::{PATIENCE, access::Place, follow},
-    update::{Change, Sink, Source, Update},
+    source::{
+        api::{PATIENCE, access::Place, follow},
+        sink::Sink,
+    },
+    update::{Change, Source, Update},
     view::Kind,
 };
 use whydrop_tests::apiserver::ApiServer;
@@ -26,7 +32,7 @@ pub(crate) struct Listener {
     pub(crate) listed: Vec<Kind>,
     /// When what is told is heard. Stands still unless it is moved.
     pub(crate) now: SystemTime,
-    updates: UnboundedReceiver<Update>,
+    updates: Receiver<Update>,
     source: AbortHandle,
     _dir: TempDir,
 }
@@ -41,8 +47,20 @@ impl Listener {
     /// Follows a server with the kubeconfig that it writes.
     pub(crate) fn to(server: &ApiServer) -> Result<Self> {
         let dir = TempDir::new()?;
-        let access = Place::Option(server.kubeconfig(dir.path())?).access()?;
-        let (sender, updates) = unbounded_channel();
+        let kubeconfig = server.kubeconfig(dir.path())?;
+        Self::with(dir, kubeconfig)
+    }
+
+    /// The same as another user.
+    pub(crate) fn as_user(server: &ApiServer, user: &str) -> Result<Self> {
+        let dir = TempDir::new()?;
+        let kubeconfig = server.kubeconfig_for(dir.path(), user)?;
+        Self::with(dir, kubeconfig)
+    }
+
+    fn with(dir: TempDir, kubeconfig: PathBuf) -> Result<Self> {
+        let access = Place::Option(kubeconfig).access()?;
+        let (sender, updates) = channel(64);
         let source = tokio::spawn(follow(access, Sink::new(Source::Api, sender), PATIENCE));
         Ok(Self {
             cluster: Cluster::default(),

@@ -1,6 +1,7 @@
 //! The source of cluster knowledge that asks the API server, against one that replays what a real
 //! one has sent.
 
+mod hostile;
 mod listener;
 
 use std::{net::IpAddr, time::Duration};

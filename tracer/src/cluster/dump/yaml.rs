@@ -77,6 +77,13 @@ fn unfold(
     }
 }
 
+/// The last document of a text.
+pub(super) fn only(text: &str) -> Option<Value> {
+    let mut found = None;
+    tree::documents(text, &mut |_, tree| found = Some(tree)).ok()?;
+    found
+}
+
 /// The documents of a text.
 #[cfg(test)]
 pub(super) fn trees(text: &str) -> Vec<Value> {

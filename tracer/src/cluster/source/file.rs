@@ -1,27 +1,64 @@
 //! The files of `--cluster`.
 
-use std::path::PathBuf;
-
-use crate::cluster::{
-    dump,
-    update::{Change, Sink},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-/// Reads the files and tells what is in them. A file that cannot be read takes none of the others
+use tokio::{task::spawn_blocking, time::timeout};
+
+use super::sink::Sink;
+use crate::cluster::{dump, update::Change};
+
+/// How long a pipe may give nothing before it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Reads the files and reports what is in them. A file that cannot be read takes none of the others
 /// with it.
-pub(super) fn run(files: &[PathBuf], sink: &Sink) {
+pub(super) async fn run(files: Vec<PathBuf>, sink: Sink) {
+    let files = Arc::new(files);
+    let reading = Arc::new(AtomicUsize::new(0));
+    let settled = Arc::new(AtomicBool::new(false));
+    let mut reader = spawn_blocking({
+        let (files, reading) = (Arc::clone(&files), Arc::clone(&reading));
+        let (sink, settled) = (sink.clone(), Arc::clone(&settled));
+        move || read(&files, &reading, &sink, &settled)
+    });
+    if timeout(PATIENCE, &mut reader).await.is_ok() {
+        return;
+    }
+    let late = files.get(reading.load(Ordering::Relaxed));
+    if let Some(late) = late
+        && !settled.swap(true, Ordering::Relaxed)
+    {
+        let path = late.display();
+        let note = format!("--cluster {path}: waiting for it; the trace goes on without it");
+        sink.send(Change::Note(note)).await;
+        sink.send(Change::Settled).await;
+    }
+    reader.await.ok();
+}
+
+fn read(files: &[PathBuf], reading: &AtomicUsize, sink: &Sink, settled: &AtomicBool) {
     let mut loaded = dump::Loaded::default();
-    for file in files {
+    for (n, file) in files.iter().enumerate() {
+        reading.store(n, Ordering::Relaxed);
         if let Err(error) = loaded.read_file(file) {
-            sink.tell(Change::Note(format!("--cluster {error}")));
+            sink.send_blocking(Change::Note(format!("--cluster {error}")));
         }
     }
     loaded.finish();
     for note in loaded.notes.into_iter().chain(loaded.assumptions) {
-        sink.tell(Change::Note(note));
+        sink.send_blocking(Change::Note(note));
     }
     for change in Change::all_of(loaded.view) {
-        sink.tell(change);
+        sink.send_blocking(change);
     }
-    sink.tell(Change::Settled);
+    if !settled.swap(true, Ordering::Relaxed) {
+        sink.send_blocking(Change::Settled);
+    }
 }

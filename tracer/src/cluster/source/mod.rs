@@ -6,12 +6,14 @@
 pub mod api;
 mod cri;
 mod file;
+pub(crate) mod limits;
+pub mod sink;
 
 use std::{io, thread};
 
 use tokio::{
     runtime,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::{Receiver, Sender, channel},
     task::JoinSet,
 };
 
@@ -19,14 +21,23 @@ use self::{
     api::access::{self, AccessError, Place},
     cri::Sockets,
 };
-use super::update::{Sink, Source, Update};
+use self::{limits::UPDATES, sink::Sink};
+use super::update::{Source, Update};
 use crate::cli::options::ClusterConfig;
 
-/// The sources of a trace, and what they tell.
+/// The sources of a trace, and what they report.
 pub struct Sources {
-    /// Those that were started. Each says [`super::update::Change::Settled`] once.
+    /// Those that were started. Each sends [`super::update::Change::Settled`] once.
     pub started: Vec<Source>,
-    updates: UnboundedReceiver<Update>,
+    updates: Receiver<Update>,
+}
+
+impl Drop for Sources {
+    /// The thread ends with the process; what it has started must not outlive it.
+    fn drop(&mut self) {
+        self.updates.close();
+        access::kill_plugins();
+    }
 }
 
 /// Why the sources cannot be started as the options have it.
@@ -54,7 +65,7 @@ impl Sources {
     ///
     /// No thread can be had, a socket was given that is none, or a kubeconfig that is of no use.
     pub fn start(config: &ClusterConfig) -> Result<Self, StartError> {
-        let (sender, updates) = unbounded_channel();
+        let (sender, updates) = channel(UPDATES);
         let places = Places {
             config: config.clone(),
             cri: match config.no_kube {
@@ -86,12 +97,13 @@ impl Sources {
         Ok(Self { started, updates })
     }
 
-    /// What has been told so far, without waiting.
-    pub fn ready(&mut self) -> Option<Update> {
-        self.updates.try_recv().ok()
+    /// What has been reported so far, without waiting: one after the other, and no more than were
+    /// on their way.
+    pub fn ready(&mut self) -> impl Iterator<Item = Update> + '_ {
+        std::iter::from_fn(|| self.updates.try_recv().ok()).take(UPDATES)
     }
 
-    /// The next thing told; never if there are no sources, or all have ended.
+    /// The next thing reported; never if there are no sources, or all have ended.
     pub async fn next(&mut self) -> Update {
         match self.updates.recv().await {
             Some(update) => update,
@@ -100,19 +112,24 @@ impl Sources {
     }
 }
 
-/// Those that answer over sockets take turns on this one thread.
-async fn run(places: Places, updates: &UnboundedSender<Update>) {
+/// Those that answer over sockets take turns on this one thread; files are read on others, as a pipe
+/// may give nothing for long.
+async fn run(places: Places, updates: &Sender<Update>) {
     let sink = |source| Sink::new(source, updates.clone());
     let Places { config, cri, api } = places;
-    if !config.files.is_empty() {
-        file::run(&config.files, &sink(Source::File));
-    }
     let mut sources = JoinSet::new();
+    if !config.files.is_empty() {
+        sources.spawn(file::run(config.files, sink(Source::File)));
+    }
     if let Some(sockets) = cri {
         sources.spawn(cri::run(sockets, sink(Source::Cri)));
     }
     if !api.is_empty() {
         sources.spawn(api::find_and_follow(api, sink(Source::Api), api::PATIENCE));
     }
-    sources.join_all().await;
+    while let Some(ended) = sources.join_next().await {
+        if ended.is_err() {
+            log::error!("a source of cluster objects has ended by a fault of whydrop's");
+        }
+    }
 }

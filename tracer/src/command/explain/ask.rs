@@ -8,14 +8,18 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use tokio::{runtime, sync::mpsc::unbounded_channel, time::sleep};
+use tokio::{runtime, sync::mpsc::channel, time::sleep};
 
 use crate::{
     cli::options::ClusterConfig,
     cluster::{
         live::Cluster,
-        source::api::{self, access::places},
-        update::{Change, Sink, Source},
+        source::{
+            api::{self, access::places},
+            limits::UPDATES,
+            sink::Sink,
+        },
+        update::{Change, Source},
     },
 };
 
@@ -43,7 +47,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
         .enable_all()
         .build()?;
     let cluster = runtime.block_on(async {
-        let (sender, mut updates) = unbounded_channel();
+        let (sender, mut updates) = channel(UPDATES);
         let sink = Sink::new(Source::Api, sender);
         let source = tokio::spawn(api::find_and_follow(places, sink, PATIENCE));
         let mut cluster = Cluster::default();

@@ -15,20 +15,10 @@ pub(super) enum Failure {
     Unauthorized(String),
     /// It was not reached, did not answer in time, or cannot answer now.
     Unreachable(String),
-    /// It answered what makes no sense here.
+    /// It answered something else than was asked.
     Refused(String),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Api(status) => Self::from_status(&status),
-            Error::Auth(error) => Self::Unauthorized(printable(&root(&error))),
-            Error::SerdeError(error) => Self::Refused(format!("its answer is no JSON: {error}")),
-            Error::FromUtf8(_) => Self::Refused("its answer is no text".to_owned()),
-            error => Self::Unreachable(printable(&root(&error))),
-        }
-    }
+    /// It answers more than this many bytes.
+    TooLarge(usize),
 }
 
 impl Failure {
@@ -44,6 +34,22 @@ impl Failure {
             429 | 500.. => Self::Unreachable(printable(&format!("{code} {message}"))),
             _ => Self::Refused(printable(&format!("{code} {message}"))),
         }
+    }
+
+    /// Its answer is not what it should be.
+    pub(super) fn not_json(error: &serde_json::Error) -> Self {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Self::Refused(format!(
+            "its answer is not the JSON that was asked for: {place}"
+        ))
+    }
+
+    /// What is too large, in words.
+    pub(super) fn too_large(limit: usize) -> String {
+        format!(
+            "its answer is larger than {} MiB, and was given up",
+            limit >> 20
+        )
     }
 
     /// It did not answer within this time.
@@ -62,10 +68,18 @@ fn who(message: &str) -> Option<String> {
 }
 
 /// The first cause of an error: what is above it says only which library passed it on.
-fn root(error: &dyn std::error::Error) -> String {
+pub(super) fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {
         cause = below;
     }
     cause.to_string()
+}
+
+/// Why no client can be made of a configuration, in words of ours where the library would quote it.
+pub(super) fn unusable(error: &Error) -> String {
+    match error {
+        Error::Auth(_) => "its token file or credentials cannot be read".to_owned(),
+        error => printable(&root(error)),
+    }
 }

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use kube::{
-    Client,
-    api::{ListParams, Request},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList, ListMeta};
+use kube::api::{ListParams, Request};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
@@ -17,8 +14,11 @@ use tokio::{
 use crate::cluster::{
     foreign::{ForeignKind, HeededBy, selects_pods},
     item::printable,
-    update::{Change, Sink},
+    source::sink::Sink,
+    update::Change,
 };
+
+use super::{failure::Failure, server::Server};
 
 /// A list of which only the length and the first object matter.
 #[derive(Deserialize)]
@@ -35,17 +35,16 @@ const GROUPS: usize = 300;
 const ANSWER: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Tells which of these kinds the API server has, and how many objects of each. `tried` hears when
-/// that was done, or could not be done; it is tried again, since whoever hears no number may take
-/// it for none.
-pub(super) async fn run(client: Client, sink: Sink, tried: oneshot::Sender<()>) {
+/// Reports which of these kinds the API server has, and how many objects of each. `tried` hears when
+/// that was done, or could not be done; it is tried again, since no number may be taken for none.
+pub(super) async fn run(server: Server, sink: Sink, tried: oneshot::Sender<()>) {
     let mut tried = Some(tried);
     loop {
-        let told = timeout(ANSWER, tell(&client, &sink)).await;
+        let reported = timeout(ANSWER, report(&server, &sink)).await;
         if let Some(tried) = tried.take() {
             tried.send(()).ok();
         }
-        match told {
+        match reported {
             Ok(Ok(())) => return,
             // What is wrong is said of the six kinds.
             Ok(Err(_)) | Err(_) => sleep(RETRY).await,
@@ -53,8 +52,8 @@ pub(super) async fn run(client: Client, sink: Sink, tried: oneshot::Sender<()>) 
     }
 }
 
-async fn tell(client: &Client, sink: &Sink) -> kube::Result<()> {
-    let groups = client.list_api_groups().await?;
+async fn report(server: &Server, sink: &Sink) -> Result<(), Failure> {
+    let groups: APIGroupList = server.json(get("/apis")?).await?;
     // Kubernetes' own groups have no dot, or its domain.
     let has_foreign_kinds = |group: &str| {
         ForeignKind::known("NetworkPolicy", group).is_some()
@@ -70,7 +69,8 @@ async fn tell(client: &Client, sink: &Sink) -> kube::Result<()> {
             continue;
         };
         let version = &version.group_version;
-        let resources = client.list_api_group_resources(version).await?;
+        let path = format!("/apis/{version}");
+        let resources: APIResourceList = server.json(get(&path)?).await?;
         for resource in resources.resources {
             // `pods/log` and its like are no kinds of their own.
             if resource.name.contains('/') {
@@ -80,19 +80,25 @@ async fn tell(client: &Client, sink: &Sink) -> kube::Result<()> {
             let kind = known.or_else(|| ForeignKind::suspected(&resource.kind, &group.name));
             let Some(kind) = kind else { continue };
             let path = format!("/apis/{version}/{}", resource.name);
-            if let Some(change) = count(client, &path, kind).await {
-                sink.tell(change);
+            if let Some(change) = count(server, &path, kind).await {
+                sink.send(change).await;
             }
         }
     }
     Ok(())
 }
 
+/// A request for what is at a path.
+fn get(path: &str) -> Result<http::Request<Vec<u8>>, Failure> {
+    let request = http::Request::get(path).body(Vec::new());
+    request.map_err(|_| Failure::Refused("its groups have no proper names".to_owned()))
+}
+
 /// How many objects there are of a kind, if there are any and they decide about traffic.
-async fn count(client: &Client, path: &str, kind: ForeignKind) -> Option<Change> {
+async fn count(server: &Server, path: &str, kind: ForeignKind) -> Option<Change> {
     let request = Request::new(path).list(&ListParams::default().limit(1));
     let is_suspect = kind.heeded_by == HeededBy::Something;
-    let list: Count = match client.request(request.ok()?).await {
+    let list: Count = match server.json(request.ok()?).await {
         Ok(list) => list,
         Err(_) if is_suspect => return None,
         Err(_) => {

@@ -27,6 +27,8 @@ pub(super) struct Health {
     told: bool,
     /// Kinds that may not be listed or watched: to be told together.
     forbidden: BTreeMap<Kind, (Verb, Option<String>)>,
+    /// Kinds that failed for a reason of their own, by that reason: to be told together.
+    refused: BTreeMap<(String, &'static str), BTreeSet<Kind>>,
     /// The kinds of whose own failure the user knows.
     said: BTreeSet<Kind>,
 }
@@ -42,6 +44,7 @@ impl Health {
             failing: BTreeSet::new(),
             told: false,
             forbidden: BTreeMap::new(),
+            refused: BTreeMap::new(),
             said: BTreeSet::new(),
         }
     }
@@ -70,12 +73,15 @@ impl Health {
                     self.forbidden.insert(kind, (verb, user));
                 }
             }
+            State::Failed(verb, Failure::TooLarge(limit)) => {
+                let why = Failure::too_large(limit);
+                return self.heard(kind, State::Failed(verb, Failure::Refused(why)));
+            }
             State::Failed(verb, Failure::Refused(why)) => {
                 self.failing.remove(&kind);
                 if self.said.insert(kind) {
-                    let known = unknown(verb);
-                    let kind = plural(kind);
-                    notes.push(format!("{}: {kind}: {why}: they {known}", self.server));
+                    let key = (why, unknown(verb));
+                    self.refused.entry(key).or_default().insert(kind);
                 }
             }
             State::Failed(verb, Failure::Unauthorized(why)) => {
@@ -115,6 +121,9 @@ impl Health {
         if settles || self.settled {
             notes.extend(self.forbidden_note());
         }
+        if settles {
+            notes.extend(self.refusal_notes());
+        }
         let mut changes: Vec<Change> = notes.into_iter().map(Change::Note).collect();
         if settles {
             self.settled = true;
@@ -129,6 +138,7 @@ impl Health {
             return Vec::new();
         }
         let mut notes = Vec::from_iter(self.forbidden_note());
+        notes.extend(self.refusal_notes());
         if !self.awaited.is_empty() && !mem::replace(&mut self.told, true) {
             let late = if self.awaited.len() == KINDS.len() {
                 "cluster objects".to_owned()
@@ -143,6 +153,24 @@ impl Health {
         }
         let notes = notes.into_iter().map(Change::Note);
         notes.chain([Change::Settled]).collect()
+    }
+
+    /// Whether there is more to be told as soon as no more can be expected to come with it.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.settled && !self.refused.is_empty()
+    }
+
+    /// What is to be told then.
+    pub(super) fn collected(&mut self) -> Vec<Change> {
+        self.refusal_notes().into_iter().map(Change::Note).collect()
+    }
+
+    fn refusal_notes(&mut self) -> Vec<String> {
+        let note = |((why, known), kinds): ((String, &str), BTreeSet<Kind>)| {
+            let kinds = names(&kinds, plural);
+            format!("{}: {kinds}: {why}: they {known}", self.server)
+        };
+        mem::take(&mut self.refused).into_iter().map(note).collect()
     }
 
     /// All kinds that are forbidden and of which the user does not know yet.

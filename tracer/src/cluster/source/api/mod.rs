@@ -1,7 +1,7 @@
 //! The API server: pods, namespaces, nodes, Services, EndpointSlices and NetworkPolicies, listed
 //! and watched.
 //!
-//! - [`access`]: how to reach it
+//! - [`access`]: how to reach it; `server`: asking it, with limits
 //! - `reflect`: one kind of objects; `resource`: where the server has them
 //! - `failure`: what goes wrong; `health`: what is said of that
 //! - `foreign`: policies that whydrop does not judge
@@ -14,13 +14,13 @@ mod foreign;
 mod health;
 mod reflect;
 mod resource;
+mod server;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 
-use kube::{Client, Config};
 use tokio::{
-    sync::{mpsc::unbounded_channel, oneshot},
-    task::{JoinSet, spawn_blocking},
+    sync::{Notify, mpsc::unbounded_channel, oneshot},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -28,68 +28,55 @@ use self::{
     access::{Access, Place},
     failure::Failure,
     health::Health,
-    reflect::Reflector,
+    reflect::{Reflector, State},
     resource::KINDS,
+    server::open,
 };
-use crate::cluster::update::{Change, Sink};
+use crate::cluster::{source::sink::Sink, update::Change};
 
 /// How long a trace has others wait for the names that the API server knows. It is asked for as
-/// long as it takes; only nobody waits for it any more.
+/// long as it takes; only no one waits for it any more.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// How long connecting may take, name resolution and TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long what happens to several kinds is waited for, to be said together.
+const TOGETHER: Duration = Duration::from_millis(200);
+/// How long to wait before credentials are asked for again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
-/// Follows the API server of the first place that is of use, until nobody listens. Nobody need wait
+/// Follows the API server of the first place that is of use, until no one listens. No one need wait
 /// for it longer than `patience`.
 pub async fn find_and_follow(places: Vec<Place>, sink: Sink, patience: Duration) {
     let (access, errors) = access::first(places);
     for error in errors {
-        sink.tell(Change::Note(error.to_string()));
+        sink.send(Change::Note(error.to_string())).await;
     }
     match access {
         Some(access) => follow(access, sink, patience).await,
         None => {
-            sink.tell(Change::Settled);
+            sink.send(Change::Settled).await;
         }
     }
 }
 
-/// Follows the API server until nobody listens. Nobody need wait for it longer than `patience`.
+/// Follows the API server until no one listens. No one need wait for it longer than `patience`.
 pub async fn follow(access: Access, sink: Sink, patience: Duration) {
-    let server = format!(
-        "the API server {} ({})",
-        access.config.cluster_url, access.place
-    );
     tokio::select! {
         () = sink.closed() => {}
-        () = follow_all(access.config, &server, &sink, patience) => {}
+        () = follow_all(&access, &sink, patience) => {}
     }
 }
 
-async fn follow_all(mut config: Config, server: &str, sink: &Sink, patience: Duration) {
-    config.connect_timeout = Some(CONNECT);
-    // Both have limits of their own, and watches are silent for long.
-    config.read_timeout = None;
-    config.default_retry = false;
-    // A kubeconfig may name a program that gets the credentials: that takes its time.
-    let client = match spawn_blocking(move || Client::try_from(config)).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(error)) => {
-            let why = match Failure::from(error) {
-                Failure::Unauthorized(why) | Failure::Unreachable(why) => why,
-                other => format!("{other:?}"),
-            };
-            sink.tell(Change::Note(format!("{server} cannot be asked: {why}")));
-            sink.tell(Change::Settled);
-            return;
-        }
-        Err(_) => return,
+async fn follow_all(access: &Access, sink: &Sink, patience: Duration) {
+    let name = format!("the API server {}", access.name());
+    let Some(opened) = open_in_time(access, &name, sink, patience).await else {
+        return;
     };
+    let (server, keeper) = opened.keep();
+    let refused = Notify::new();
     let (states, mut heard) = unbounded_channel();
     let mut tasks = JoinSet::new();
     for kind in KINDS {
         let reflector = Reflector {
-            client: client.clone(),
+            server: server.clone(),
             kind,
             sink: sink.clone(),
             states: states.clone(),
@@ -98,22 +85,75 @@ async fn follow_all(mut config: Config, server: &str, sink: &Sink, patience: Dur
         tasks.spawn(reflector.run());
     }
     let (tried, mut tried_foreign) = oneshot::channel();
-    tasks.spawn(foreign::run(client, sink.clone(), tried));
+    tasks.spawn(foreign::run(server, sink.clone(), tried));
     let mut looked_for_foreign = false;
 
-    let mut health = Health::new(server.to_owned());
+    let mut health = Health::new(name);
     let mut overdue = pin!(sleep(patience));
+    let mut keeping = pin!(keeper.run(access, &refused));
     loop {
         let changes = tokio::select! {
-            Some((kind, state)) = heard.recv() => health.heard(kind, state),
+            Some((kind, state)) = heard.recv() => {
+                if matches!(state, State::Failed(_, Failure::Unauthorized(_))) && access.issues() {
+                    refused.notify_one();
+                }
+                health.heard(kind, state)
+            }
             _ = &mut tried_foreign, if !looked_for_foreign => {
                 looked_for_foreign = true;
                 health.heard_of_foreign()
             }
             () = &mut overdue, if !health.is_settled() => health.overdue(patience.as_secs()),
+            () = sleep(TOGETHER), if health.is_collecting() => health.collected(),
+            () = &mut keeping => Vec::new(),
         };
         for change in changes {
-            sink.tell(change);
+            sink.send(change).await;
         }
+    }
+}
+
+/// Gets credentials, as often as it takes; no one need wait for them longer than `patience`. `None`
+/// where they will never do.
+async fn open_in_time(
+    access: &Access,
+    name: &str,
+    sink: &Sink,
+    patience: Duration,
+) -> Option<server::Opened> {
+    let mut opening = Box::pin(open(access));
+    let first = tokio::select! {
+        first = &mut opening => first,
+        () = sleep(patience) => {
+            let late = format!(
+                "{name}: the credentials have not come within {} s: until they do, cluster objects \
+                 come from elsewhere or not at all",
+                patience.as_secs()
+            );
+            sink.send(Change::Note(late)).await;
+            sink.send(Change::Settled).await;
+            opening.await
+        }
+    };
+    let mut pause = AGAIN.0;
+    let mut result = first;
+    let mut said = false;
+    loop {
+        let why = match result {
+            Ok(opened) => return Some(opened),
+            Err(why) => why,
+        };
+        if !std::mem::replace(&mut said, true) {
+            sink.send(Change::Note(format!("{name} cannot be asked: {why}")))
+                .await;
+            sink.send(Change::Settled).await;
+        }
+        // Files do not change by waiting.
+        if !access.issues() {
+            return None;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(AGAIN.1);
+        result = open(access).await;
     }
 }

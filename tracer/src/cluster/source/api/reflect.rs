@@ -1,11 +1,10 @@
 //! All objects of one kind: listed, then watched, for as long as anybody listens.
 
-use std::{collections::HashSet, pin::pin, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
-use futures_util::TryStreamExt as _;
 use kube::{
-    Client,
-    api::{ListParams, Request, WatchEvent, WatchParams},
+    api::{ListParams, Request, WatchParams},
+    core::WatchEvent,
 };
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -14,16 +13,20 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{failure::Failure, resource};
+use super::{failure::Failure, resource, server::Server};
 use crate::cluster::{
     item::{Body, Item, Remnant, printable},
     objects::ObjectName,
-    update::{Change, Sink},
+    source::{limits::PAGES, sink::Sink},
+    update::Change,
     view::{Kind, Object},
 };
 
-/// How many objects are asked for at once. A page of pods is a few megabytes.
-const PAGE: u32 = 500;
+/// How many objects are asked for at once. A page of pods is a few megabytes. Where one is too
+/// large, the next smaller size is tried.
+const SIZES: [u32; 3] = [500, 50, 5];
+/// How many objects that are left out are named.
+const NAMED: usize = 20;
 /// How long one page, or the begin of a watch, may take.
 const ANSWER: Duration = Duration::from_secs(15);
 /// After how many seconds the API server is to end a watch, and it is begun anew where it ended: a
@@ -52,7 +55,7 @@ pub(super) enum Verb {
 
 /// One kind, followed.
 pub(super) struct Reflector {
-    pub(super) client: Client,
+    pub(super) server: Server,
     pub(super) kind: Kind,
     pub(super) sink: Sink,
     /// Hears how it stands.
@@ -85,11 +88,11 @@ impl Reflector {
         loop {
             match self.list().await {
                 Ok(version) => {
-                    self.tell_state(State::Known);
+                    self.report_state(State::Known);
                     self.watch_from(version, &mut retry).await;
                 }
                 Err(Failure::Expired) => {}
-                Err(failure) => self.tell_state(State::Failed(Verb::List, failure)),
+                Err(failure) => self.report_state(State::Failed(Verb::List, failure)),
             }
             sleep(retry.next()).await;
         }
@@ -97,32 +100,51 @@ impl Reflector {
 
     /// Lists all objects; the version they are of.
     async fn list(&mut self) -> Result<String, Failure> {
+        let mut result = Err(Failure::Expired);
+        for size in SIZES {
+            result = self.list_by(size).await;
+            if !matches!(result, Err(Failure::TooLarge(_))) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Lists all objects, so many at once.
+    async fn list_by(&mut self, size: u32) -> Result<String, Failure> {
         let request = Request::new(resource::path(self.kind));
         let listed = (resource::version(self.kind), self.kind.to_string());
-        let mut params = ListParams::default().limit(PAGE);
+        let mut params = ListParams::default().limit(size);
         let mut objects = Vec::new();
         let mut unreadable = Vec::new();
+        let mut pages = 0;
         let version = loop {
-            let request = request.list(&params).map_err(kube::Error::BuildRequest)?;
-            let text = timeout(ANSWER, self.client.request_text(request))
+            let request = request.list(&params).map_err(|_| Failure::Expired)?;
+            let text = timeout(ANSWER, self.server.text(request))
                 .await
                 .map_err(|_| Failure::silent(ANSWER))??;
-            let page: Page<'_> = serde_json::from_str(&text)
-                .map_err(|error| Failure::Refused(format!("its list is none: {error}")))?;
+            let page: Page<'_> =
+                serde_json::from_str(&text).map_err(|error| Failure::not_json(&error))?;
             for text in page.items.unwrap_or_default() {
-                match self.read(Body::Text(text), Some(&listed)) {
+                match self.read(Body::Text(text), Some(&listed)).await {
                     Ok(object) => objects.push(object),
                     Err(remnant) => unreadable.push(remnant),
                 }
+            }
+            pages += 1;
+            if pages >= PAGES {
+                return Err(Failure::Refused(format!(
+                    "its list has no end: {PAGES} pages"
+                )));
             }
             match page.metadata.next.filter(|next| !next.is_empty()) {
                 Some(next) => params = params.continue_token(&next),
                 None => break page.metadata.resource_version.unwrap_or_default(),
             }
         };
-        self.sink.tell(Change::All(self.kind, objects));
+        self.sink.send(Change::All(self.kind, objects)).await;
         for remnant in unreadable {
-            self.tell_unreadable(remnant);
+            self.report_unreadable(remnant).await;
         }
         Ok(version)
     }
@@ -133,7 +155,7 @@ impl Reflector {
             match self.watch(&mut version, retry).await {
                 Ok(()) => {}
                 Err(Failure::Expired) => return,
-                Err(failure) => self.tell_state(State::Failed(Verb::Watch, failure)),
+                Err(failure) => self.report_state(State::Failed(Verb::Watch, failure)),
             }
             sleep(retry.next()).await;
         }
@@ -144,66 +166,62 @@ impl Reflector {
         let end = Instant::now() + Duration::from_secs(WATCH.into()) + SLACK;
         let request = Request::new(resource::path(self.kind))
             .watch(&WatchParams::default().timeout(WATCH), version)
-            .map_err(kube::Error::BuildRequest)?;
-        let events = timeout(ANSWER, self.client.request_events::<Value>(request))
+            .map_err(|_| Failure::Expired)?;
+        let mut events = timeout(ANSWER, self.server.events(request))
             .await
             .map_err(|_| Failure::silent(ANSWER))??;
-        self.tell_state(State::Known);
-        let mut events = pin!(events);
+        self.report_state(State::Known);
         // An end, a cut and a silence all mean the same: ask again, from here.
-        while let Ok(event) = timeout_at(end, events.try_next()).await {
+        while let Ok(Some(event)) = timeout_at(end, events.next()).await {
             let (object, gone) = match event {
-                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    (object, false)
-                }
-                Ok(Some(WatchEvent::Deleted(object))) => (object, true),
-                Ok(Some(WatchEvent::Bookmark(bookmark))) => {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, false),
+                Ok(WatchEvent::Deleted(object)) => (object, true),
+                Ok(WatchEvent::Bookmark(bookmark)) => {
                     retry.reset();
                     *version = bookmark.metadata.resource_version;
                     continue;
                 }
-                Ok(Some(WatchEvent::Error(status))) => return Err(Failure::from_status(&status)),
+                Ok(WatchEvent::Error(status)) => return Err(Failure::from_status(&status)),
                 // What it was cannot be known: from here on, something would be missing.
-                Err(error @ kube::Error::SerdeError(_)) => {
-                    self.tell_state(State::Failed(Verb::Watch, error.into()));
+                Err(failure) => {
+                    self.report_state(State::Failed(Verb::Watch, failure));
                     return Err(Failure::Expired);
                 }
-                Ok(None) | Err(_) => break,
             };
             retry.reset();
             if let Some(new) = object["metadata"]["resourceVersion"].as_str() {
                 new.clone_into(version);
             }
             if gone {
-                self.gone(&object);
+                self.gone(&object).await;
             } else {
-                self.put(object);
+                self.put(object).await;
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, object: Value) {
-        match self.read(Body::Tree(object), None) {
+    async fn put(&mut self, object: Value) {
+        match self.read(Body::Tree(object), None).await {
             Ok(object) => {
                 self.malformed.remove(&object.id());
-                self.sink.tell(Change::Put(Box::new(object)));
+                self.sink.send(Change::Put(Box::new(object))).await;
             }
             // What it was before, it is no longer.
-            Err(remnant) => self.tell_unreadable(remnant),
+            Err(remnant) => self.report_unreadable(remnant).await,
         }
     }
 
-    fn gone(&mut self, object: &Value) {
+    async fn gone(&mut self, object: &Value) {
         let metadata = &object["metadata"];
         let text = |key: &str| metadata[key].as_str().unwrap_or_default();
         let id = ObjectName::new(text("namespace"), text("name"));
         self.malformed.remove(&id);
-        self.sink.tell(Change::Gone(self.kind, id));
+        self.sink.send(Change::Gone(self.kind, id)).await;
     }
 
     /// Reads an object, or says once that it is left out.
-    fn read(
+    async fn read(
         &mut self,
         body: Body<'_>,
         listed: Option<&(String, String)>,
@@ -219,23 +237,25 @@ impl Reflector {
             Err(malformed) => malformed,
         };
         let remnant = item.remnant(self.kind);
-        if self.malformed.insert(remnant.id.clone()) {
-            self.sink.tell(Change::Note(format!(
+        if self.malformed.len() < NAMED && self.malformed.insert(remnant.id.clone()) {
+            let note = format!(
                 "{} {} of the API server is left out: {}",
                 self.kind,
                 remnant.id,
                 printable(&malformed.message),
-            )));
+            );
+            self.sink.send(Change::Note(note)).await;
         }
         Err(remnant)
     }
 
-    fn tell_unreadable(&self, remnant: Remnant) {
+    async fn report_unreadable(&self, remnant: Remnant) {
         let Remnant { id, ips } = remnant;
-        self.sink.tell(Change::Unreadable(self.kind, id, ips));
+        let change = Change::Unreadable(self.kind, id, ips);
+        self.sink.send(change).await;
     }
 
-    fn tell_state(&self, state: State) {
+    fn report_state(&self, state: State) {
         self.states.send((self.kind, state)).ok();
     }
 }

@@ -22,6 +22,8 @@ use cri_messages::{
     VersionResponse,
 };
 
+use crate::cluster::{item::printable, source::limits::CRI_ANSWER};
+
 const SERVICE: &str = "runtime.v1.RuntimeService";
 
 /// When a container begins or has ended, a sandbox being one, too. Not whatever is run inside, as
@@ -31,9 +33,6 @@ const CONTAINERD_TOPICS: [&str; 2] = ["/tasks/start", "/tasks/delete"];
 /// How long the runtime may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the kubelet takes, too; the default of gRPC is less than the annotations of a full node.
-const LARGEST_ANSWER: usize = 16 << 20;
-
 /// A container runtime that answers.
 pub(super) struct Runtime {
     grpc: Grpc<Channel>,
@@ -41,8 +40,8 @@ pub(super) struct Runtime {
 
 /// Why a container runtime does not answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// Nobody takes the connection.
+pub(super) enum CriError {
+    /// Nothing takes the connection.
     Unreachable(String),
     /// It takes it, and breaks it off.
     Lost(String),
@@ -55,7 +54,7 @@ pub(super) enum Trouble {
     Error(Status),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
@@ -66,17 +65,13 @@ impl fmt::Display for Trouble {
                 "does not speak version 1 of the Container Runtime Interface"
             ),
             Self::Error(status) => {
-                write!(
-                    f,
-                    "answers with an error: {}",
-                    status.message().escape_debug()
-                )
+                write!(f, "answers with an error: {}", printable(status.message()))
             }
         }
     }
 }
 
-impl From<Status> for Trouble {
+impl From<Status> for CriError {
     fn from(status: Status) -> Self {
         // Only what was made on this side has a source.
         if std::error::Error::source(&status).is_some() {
@@ -91,29 +86,29 @@ impl From<Status> for Trouble {
 
 impl Runtime {
     /// Connects to a socket, and makes sure that a container runtime answers there.
-    pub(super) async fn connect(socket: &Path) -> Result<Self, Trouble> {
-        let unreachable = |error: tonic::transport::Error| Trouble::Unreachable(root_cause(error));
+    pub(super) async fn connect(socket: &Path) -> Result<Self, CriError> {
+        let unreachable = |error: tonic::transport::Error| CriError::Unreachable(root_cause(error));
         let endpoint =
             Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(unreachable)?;
         let channel = timeout(PATIENCE, endpoint.connect())
             .await
-            .map_err(|_| Trouble::Silent)?
+            .map_err(|_| CriError::Silent)?
             .map_err(unreachable)?;
         let mut runtime = Self {
-            grpc: Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER),
+            grpc: Grpc::new(channel).max_decoding_message_size(CRI_ANSWER),
         };
         let version: VersionResponse = runtime.ask("Version", Empty {}).await?;
         log::info!(
             "the container runtime at {} is {} {}",
             socket.display(),
-            version.runtime_name,
-            version.runtime_version
+            printable(&version.runtime_name),
+            printable(&version.runtime_version)
         );
         Ok(runtime)
     }
 
     /// The ids of the sandboxes that are ready.
-    pub(super) async fn ready_sandboxes(&mut self) -> Result<Vec<String>, Trouble> {
+    pub(super) async fn ready_sandboxes(&mut self) -> Result<Vec<String>, CriError> {
         let state = PodSandboxState::Ready.into();
         let filter = PodSandboxFilter {
             state: Some(PodSandboxStateValue { state }),
@@ -126,7 +121,7 @@ impl Runtime {
     }
 
     /// What there is to know of a sandbox.
-    pub(super) async fn sandbox(&mut self, id: &str) -> Result<PodSandboxStatusResponse, Trouble> {
+    pub(super) async fn sandbox(&mut self, id: &str) -> Result<PodSandboxStatusResponse, CriError> {
         let request = PodSandboxStatusRequest {
             pod_sandbox_id: id.to_owned(),
             verbose: true,
@@ -134,21 +129,21 @@ impl Runtime {
         self.ask("PodSandboxStatus", request).await
     }
 
-    async fn ask<Q, A>(&mut self, method: &str, request: Q) -> Result<A, Trouble>
+    async fn ask<Q, A>(&mut self, method: &str, request: Q) -> Result<A, CriError>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
         let answer = async {
-            let lost = |error| Trouble::Lost(root_cause(error));
+            let lost = |error| CriError::Lost(root_cause(error));
             self.grpc.ready().await.map_err(lost)?;
             let (path, codec) = (path(SERVICE, method), ProstCodec::default());
             let answer = self.grpc.unary(Request::new(request), path, codec);
-            Ok::<_, Trouble>(answer.await?)
+            Ok::<_, CriError>(answer.await?)
         };
         let answer = timeout(PATIENCE, answer)
             .await
-            .map_err(|_| Trouble::Silent)??;
+            .map_err(|_| CriError::Silent)??;
         Ok(answer.into_inner())
     }
 
@@ -216,5 +211,5 @@ fn path(service: &str, method: &str) -> PathAndQuery {
 
 /// What went wrong in the end: what is around it says only who was asked.
 fn root_cause(error: impl std::error::Error + Send + Sync + 'static) -> String {
-    anyhow::Error::from(error).root_cause().to_string()
+    printable(&anyhow::Error::from(error).root_cause().to_string())
 }

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tonic::Code;
 
 use self::{
-    client::{Runtime, Trouble},
+    client::{CriError, Runtime},
     known::Known,
 };
 use cri_messages::{PodSandboxState, PodSandboxStatusResponse};
@@ -26,8 +26,10 @@ pub(super) use sockets::Sockets;
 
 use crate::{
     cluster::{
+        item::printable,
         objects::{ObjectName, Sandbox},
-        update::{Change, Sink},
+        source::{limits::SANDBOXES, sink::Sink},
+        update::Change,
     },
     net::netns,
 };
@@ -44,7 +46,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Tells of this node's pods as long as somebody listens.
 pub(super) async fn run(sockets: Sockets, sink: Sink) {
-    let mut teller = Teller {
+    let mut follower = Follower {
         sink,
         known: Known::default(),
         complained: false,
@@ -53,72 +55,73 @@ pub(super) async fn run(sockets: Sockets, sink: Sink) {
     let mut wait = FIRST_WAIT;
     loop {
         match connect(&sockets).await {
-            Ok((path, mut runtime)) => match teller.follow(&mut runtime, &mut wait).await {
-                Ok(NobodyListens) => return,
-                Err(trouble) => teller.complain(trouble_at(path, &trouble)),
+            Ok((path, mut runtime)) => match follower.follow(&mut runtime, &mut wait).await {
+                Ok(NoListener) => return,
+                Err(error) => follower.complain(at_socket(path, &error)).await,
             },
             Err(None) => {
-                teller.settle();
+                follower.settle().await;
                 return;
             }
-            Err(Some(text)) => teller.complain(text),
+            Err(Some(text)) => follower.complain(text).await,
         }
-        teller.settle();
+        follower.settle().await;
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
 /// The first of the sockets that a container runtime answers at; what is wrong otherwise, and
-/// nothing if there is no container runtime, which nobody said there was.
+/// nothing if there is no container runtime, and none was asked for.
 async fn connect(sockets: &Sockets) -> Result<(&Path, Runtime), Option<String>> {
     let mut first = None;
     for path in sockets.paths() {
         match Runtime::connect(path).await {
             Ok(runtime) => return Ok((path, runtime)),
-            Err(Trouble::NoCri) if !sockets.were_asked_for() => {}
-            Err(trouble) => {
-                first.get_or_insert_with(|| trouble_at(path, &trouble));
+            Err(CriError::NoCri) if !sockets.were_asked_for() => {}
+            Err(error) => {
+                first.get_or_insert_with(|| at_socket(path, &error));
             }
         }
     }
     Err(first)
 }
 
-fn trouble_at(path: &Path, trouble: &Trouble) -> String {
+fn at_socket(path: &Path, error: &CriError) -> String {
     format!(
-        "the container runtime at {} {trouble}; what runs on this node is not known from it (it \
+        "the container runtime at {} {error}; what runs on this node is not known from it (it \
          will be asked again; --cri-socket PATH asks another, --no-kube none)",
         path.display()
     )
 }
 
 /// The receiver is gone, and with it the reason to go on.
-struct NobodyListens;
+struct NoListener;
 
-struct Teller {
+struct Follower {
     sink: Sink,
     known: Known,
-    /// Whether trouble has been told of since all was well.
+    /// Whether an error has been reported since all was well.
     complained: bool,
     settled: bool,
 }
 
-impl Teller {
+impl Follower {
     /// Tells what a runtime knows until it fails.
     async fn follow(
         &mut self,
         runtime: &mut Runtime,
         wait: &mut Duration,
-    ) -> Result<NobodyListens, Trouble> {
+    ) -> Result<NoListener, CriError> {
         // Before the first look, so that nothing happens unseen in between.
         let mut events = runtime.events();
         let mut tells_events = false;
         self.look(runtime).await?;
-        if !self.sink.tell(self.known.all()) {
-            return Ok(NobodyListens);
+        let all = self.known.all();
+        if !self.sink.send(all).await {
+            return Ok(NoListener);
         }
-        self.settle();
+        self.settle().await;
         self.complained = false;
         *wait = FIRST_WAIT;
         loop {
@@ -140,33 +143,41 @@ impl Teller {
             }
             self.look(runtime).await?;
             for change in self.known.changes() {
-                if !self.sink.tell(change) {
-                    return Ok(NobodyListens);
+                if !self.sink.send(change).await {
+                    return Ok(NoListener);
                 }
             }
         }
     }
 
     /// Learns which sandboxes there are, and what there is to know of new ones.
-    async fn look(&mut self, runtime: &mut Runtime) -> Result<(), Trouble> {
-        let listed = runtime.ready_sandboxes().await?;
+    async fn look(&mut self, runtime: &mut Runtime) -> Result<(), CriError> {
+        let mut listed = runtime.ready_sandboxes().await?;
+        if listed.len() > SANDBOXES {
+            listed.truncate(SANDBOXES);
+            self.complain(format!(
+                "the container runtime lists more than {SANDBOXES} pods of this node: the rest is \
+                 left out"
+            ))
+            .await;
+        }
         for id in self.known.keep(listed) {
             match runtime.sandbox(&id).await {
-                Ok(answer) => self.learn(id, answer),
+                Ok(answer) => self.learn(id, answer).await,
                 // It has ended since it was listed.
-                Err(Trouble::Error(status)) if status.code() == Code::NotFound => {}
+                Err(CriError::Error(status)) if status.code() == Code::NotFound => {}
                 // It is going away.
-                Err(Trouble::Error(status)) if status.code() == Code::Unavailable => {
-                    return Err(Trouble::Error(status));
+                Err(CriError::Error(status)) if status.code() == Code::Unavailable => {
+                    return Err(CriError::Error(status));
                 }
-                Err(Trouble::Error(status)) => self.refuse(&id, status.message()),
-                Err(trouble) => return Err(trouble),
+                Err(CriError::Error(status)) => self.refuse(&id, status.message()).await,
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn learn(&mut self, id: String, answer: PodSandboxStatusResponse) {
+    async fn learn(&mut self, id: String, answer: PodSandboxStatusResponse) {
         let Some(status) = &answer.status else {
             return;
         };
@@ -182,31 +193,32 @@ impl Teller {
                 }
                 self.known.learn(id, pod, created);
             }
-            Err(wrong) => self.refuse(&id, &wrong),
+            Err(wrong) => self.refuse(&id, &wrong).await,
         }
     }
 
-    fn refuse(&mut self, id: &str, why: &str) {
+    async fn refuse(&mut self, id: &str, why: &str) {
         if self.known.refuse(id) {
-            self.sink.tell(Change::Note(format!(
-                "the container runtime's sandbox {id} cannot be read, its pod has no name from it: \
-                 {}",
-                why.escape_debug()
-            )));
+            let note = format!(
+                "the container runtime's sandbox {} cannot be read, its pod has no name from it: {}",
+                printable(id),
+                printable(why)
+            );
+            self.sink.send(Change::Note(note)).await;
         }
     }
 
-    fn complain(&mut self, text: String) {
+    async fn complain(&mut self, text: String) {
         if !self.complained {
             self.complained = true;
-            self.sink.tell(Change::Note(text));
+            self.sink.send(Change::Note(text)).await;
         }
     }
 
-    fn settle(&mut self) {
+    async fn settle(&mut self) {
         if !self.settled {
             self.settled = true;
-            self.sink.tell(Change::Settled);
+            self.sink.send(Change::Settled).await;
         }
     }
 }
