@@ -325,7 +325,7 @@ fn dead_vtep(underlay: Underlay, asks: impl Fn(&OverlayLab) -> Place<'_>) -> Res
                 overlay()
                     .why("does not answer")
                     .evidence(format!("the route to the VTEP {vtep}"))
-                    .evidence(format!("the neighbour entry: {vtep} ")),
+                    .evidence(format!("the neighbor entry: {vtep} ")),
             ),
             (namespace, ifname),
         )

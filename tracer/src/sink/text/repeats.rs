@@ -19,7 +19,9 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
         counts.push(words::count(repeats.attempts, "more attempt"));
     }
     let seconds = repeats.span.as_secs_f64();
-    let span = if seconds < 1.0 {
+    let span = if repeats.span.is_zero() {
+        "again".to_owned()
+    } else if seconds < 1.0 {
         format!("in {:.0} ms", seconds * 1000.0)
     } else {
         format!("in {seconds:.0} s")

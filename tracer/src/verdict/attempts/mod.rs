@@ -180,7 +180,7 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         name: "silent-hop",
         points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
         needs: &[Fact::Neighbor],
-        evidence: "a SYN that came in and was not seen to leave, and a neighbour entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
+        evidence: "a SYN that came in and was not seen to leave, and a neighbor entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
         refuted_by: "a neighbor entry with a MAC address",
         cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
         applies: OnAttempt::new(silence::silent_hop),

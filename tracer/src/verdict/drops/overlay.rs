@@ -208,7 +208,7 @@ fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
             remote.vtep, remote.route
         ));
         let entries = remote.neighbors.iter();
-        evidence.extend(entries.map(|entry| format!("the neighbour entry: {entry}")));
+        evidence.extend(entries.map(|entry| format!("the neighbor entry: {entry}")));
     }
     if facts.reason.is("VXLAN_VNI_NOT_FOUND") {
         let known: Vec<_> = around
