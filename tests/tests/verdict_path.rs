@@ -208,7 +208,9 @@ fn too_many_wait_for_a_neighbour() -> Result<()> {
         .drops_all(&[
             ExpectedDrop::new("NEIGH_QUEUEFULL", "__neigh_event_send")
                 .at(&lab.router, "right")
-                .judged(endpoint().why(format!("wait for the neighbour of {address} in vain"))),
+                .judged(
+                    endpoint().evidence("the queue of packets that wait for its answer is full"),
+                ),
             ExpectedDrop::new("NEIGH_FAILED", "neigh_invalidate")
                 .at(&lab.router, "right")
                 .judged(endpoint().why(format!("no host answers for {address}"))),
@@ -300,7 +302,7 @@ fn stale_neighbour_entry() -> Result<()> {
                     .judged(
                         ExpectedVerdict::new("endpoint", "likely")
                             .why("a stale neighbor entry")
-                            .fix("ip neighbour flush to ")
+                            .fix("ip neighbor flush to ")
                             .fix("  # at the sender"),
                     ),
             )

@@ -106,7 +106,10 @@ fn reverse_path(rtnetlink: &Rtnetlink, facts: &DropFacts) -> Option<bool> {
         RouteKind::Unicast => {
             let hops = back.matched.iter().flat_map(|matched| &matched.hops);
             let mut outputs = hops.map(|(output, _)| *output).chain(route.output);
-            Some(outputs.any(|output| output == facts.iif))
+            // A frame that a bridge forwards came in by one of its ports; routes know the bridge.
+            let port = rtnetlink.link(facts.iif).ok().flatten();
+            let bridge = port.and_then(|port| port.master);
+            Some(outputs.any(|output| output == facts.iif || Some(output) == bridge))
         }
         // What comes from the host itself is routed back by the loopback device.
         RouteKind::Local => None,

@@ -77,7 +77,7 @@ fn martian(facts: &DropFacts, node: &NodeFacts) -> Finding {
             let path = format!("net/ipv4/conf/{ifname}/route_localnet");
             finding.fix.push(change::sysctl(&path, 0, 1));
         }
-    } else if is_own(src) == Some(true) {
+    } else if src == dst {
         finding.fix.push(Fix::advice(format!(
             "masquerade what {src} sends to itself through a Service (kube-proxy: KUBE-MARK-MASQ, \
              --cluster-cidr)"
