@@ -11,7 +11,7 @@ use crate::{
     DEADLINE,
     expected::ExpectedAttempt,
     lab::Namespace,
-    record::{Attempt, Flow as RecordedFlow, Record},
+    record::{Attempt, Flow as RecordedFlow, Record, shown},
     tracer::{Trace, Tracer, watching},
     traffic::{Flow, Outcome, TcpAttempt, upload, wait_until_closed},
 };
@@ -66,21 +66,18 @@ impl AttemptTrace {
         let mismatches = expected.mismatches(attempt);
         ensure!(
             mismatches.is_empty(),
-            "{}, in\n  {attempt}",
-            mismatches.join(", ")
+            "{}, in\n  {}",
+            mismatches.join(", "),
+            shown(attempt)
         );
         let attempt = attempt.clone();
         if expected.is_of_drop() {
             self.expect_drop_behind(&attempt)?;
         }
-        if let Ok(first) = humantime::parse_rfc3339(&attempt.ts)
-            && let Ok(after) = arrival.duration_since(first)
-        {
-            let point = attempt
-                .verdict
-                .as_ref()
-                .map_or("-", |verdict| &verdict.point);
-            let outcome = &attempt.outcome;
+        if let Ok(after) = arrival.duration_since(attempt.ts) {
+            let verdict = attempt.verdict.as_ref();
+            let point = verdict.map_or("-", |verdict| verdict.point.name());
+            let outcome = attempt.outcome.name();
             println!("figure: {outcome} ({point}) was told {after:.0?} after the first packet");
         }
         Ok(())
@@ -96,7 +93,7 @@ impl AttemptTrace {
                     == (&verdict.point, &verdict.confidence, &verdict.why)
             })
         };
-        let what = format!("the drop behind\n  {attempt}");
+        let what = format!("the drop behind\n  {}", shown(attempt));
         self.tracer.wait_for(&what, same).map(drop)
     }
 
@@ -154,10 +151,7 @@ impl AttemptTrace {
         let figures: Vec<Duration> = self
             .tracer
             .arrivals()
-            .filter_map(|(arrival, record)| {
-                let dropped = humantime::parse_rfc3339(&record.as_drop()?.ts).ok()?;
-                arrival.duration_since(dropped).ok()
-            })
+            .filter_map(|(arrival, record)| arrival.duration_since(record.as_drop()?.ts).ok())
             .collect();
         if let Some(longest) = figures.iter().max() {
             let count = figures.len();
@@ -167,7 +161,11 @@ impl AttemptTrace {
         let trace = self.tracer.stop()?;
         for (index, record) in trace.records.iter().enumerate() {
             if let Record::Attempt(attempt) = record {
-                ensure!(told.contains(&index), "not expected:\n  {attempt}");
+                ensure!(
+                    told.contains(&index),
+                    "not expected:\n  {}",
+                    shown(&**attempt)
+                );
             }
         }
         let summary = &trace.summary;

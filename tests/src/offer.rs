@@ -19,12 +19,13 @@ pub fn offered(tracer: &mut Tracer) -> Result<(String, Option<String>)> {
             .is_some_and(|drop| !drop.verdict.fix.is_empty())
     })?;
     let drop = record.as_drop().context("a drop")?;
-    let (apply, undo) = match drop.verdict.fix[0].split_once(" (undo: ") {
+    let fix = drop.verdict.fix[0].line();
+    let (apply, undo) = match fix.split_once(" (undo: ") {
         Some((apply, rest)) => {
             let undo = rest.strip_suffix(')').context("an undo to its end")?;
             (apply, Some(undo.to_owned()))
         }
-        None => (drop.verdict.fix[0].as_str(), None),
+        None => (fix.as_str(), None),
     };
     let netns = drop.netns_name.as_deref().unwrap_or_default();
     for line in [Some(apply), undo.as_deref()].into_iter().flatten() {

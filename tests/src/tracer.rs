@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,7 +20,7 @@ use crate::{
     lab::Namespace,
     machine::{self, Shared},
     poll_until,
-    record::{Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
+    record::{self, Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
     said::Said,
 };
 
@@ -227,7 +227,7 @@ impl Tracer {
 
     fn shown(&self) -> String {
         let attempts = self.records.iter().filter_map(Record::as_attempt);
-        let attempts: Vec<String> = attempts.map(|attempt| format!("  {attempt}")).collect();
+        let attempts: Vec<String> = attempts.map(record::shown).collect();
         let drops = shown(self.records.iter().filter_map(Record::as_drop));
         format!("{drops}\n{}", attempts.join("\n"))
     }
@@ -300,10 +300,7 @@ impl Trace {
 
 /// Drop records for an error message, a line each.
 pub(crate) fn shown<'a>(drops: impl Iterator<Item = &'a DropRecord>) -> String {
-    drops
-        .map(|drop| format!("  {drop}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    drops.map(record::shown).collect::<Vec<_>>().join("\n")
 }
 
 /// A child that does not outlive its owner.
@@ -335,10 +332,7 @@ fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<(SystemTime, Re
         for line in BufReader::new(stdout).lines() {
             let record = line.map_err(Into::into).and_then(|line| {
                 let arrival = SystemTime::now();
-                let record = serde_json::from_str(&line);
-                record
-                    .map(|record| (arrival, record))
-                    .map_err(|error| anyhow!("{error} in {line}"))
+                Ok((arrival, record::read(&line)?))
             });
             // Nobody listens any more: the test is over.
             if sender.send(record).is_err() {

@@ -10,6 +10,7 @@ use whydrop_tests::{
         Family,
         topology::{NodeLab, RouterLab},
     },
+    record::Point,
     tracer::{Tracer, watching},
     traffic::{Outcome, TcpAttempt, TcpServer},
 };
@@ -312,10 +313,13 @@ fn a_pod_that_is_slow_to_answer_arp() -> Result<()> {
     let attempts: Vec<_> = trace.attempts().collect();
     ensure!(!attempts.is_empty(), "nothing was told");
     for attempt in &attempts {
-        let point = attempt.verdict.as_ref().map(|verdict| &verdict.point);
-        ensure!(point.is_none_or(|point| point != "endpoint"), "{attempt}");
+        let point = attempt.verdict.as_ref().map(|verdict| verdict.point);
+        ensure!(
+            point.is_none_or(|point| point != Point::Endpoint),
+            "{attempt:?}"
+        );
     }
-    let last = attempts.last().map(|attempt| attempt.outcome.as_str());
+    let last = attempts.last().map(|attempt| attempt.outcome.name());
     ensure!(last == Some("answered"), "{last:?}");
     Ok(())
 }

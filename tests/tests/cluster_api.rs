@@ -79,7 +79,7 @@ fn times_said(trace: &Trace, what: &str) -> usize {
 }
 
 fn id(pod: Option<&Pod>) -> Option<String> {
-    pod.map(Pod::id)
+    pod.map(Pod::to_string)
 }
 
 #[test]

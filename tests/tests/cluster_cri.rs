@@ -84,7 +84,7 @@ fn expect_names(
 ) -> Result<()> {
     let wanted = |drop: &DropRecord| {
         drop.flow == flow.into()
-            && drop.reason == "NETFILTER_DROP"
+            && drop.reason.is("NETFILTER_DROP")
             && (drop.src_pod.as_ref(), drop.dst_pod.as_ref()) == (src_pod, dst_pod)
     };
     let what = format!("a drop of {flow} with the names {src_pod:?} and {dst_pod:?}");

@@ -289,7 +289,7 @@ fn the_api_server_beyond_the_node_is_named_with_its_gates() -> Result<()> {
         let gates = verdict
             .fix
             .iter()
-            .any(|fix| fix.contains("authorized IP ranges"));
+            .any(|fix| fix.line().contains("authorized IP ranges"));
         ensure!(gates == (attempt.flow.dport == Some(PORT)), "{verdict:?}");
     }
     Ok(())

@@ -12,7 +12,7 @@ use whydrop_tests::{
         topology::{NodeLab, VoidLab},
     },
     poll_until,
-    record::{Attempt, Drop, Flow, Record},
+    record::{self, Attempt, Drop, Flow, Outcome, Point, Record},
     tracer::{Tracer, watching},
     traffic::{Protocol, TcpAttempt, TcpServer, UdpClient},
 };
@@ -61,8 +61,11 @@ fn two_traces_see_the_same_and_end_by_themselves() -> Result<()> {
         let mut ladders = Vec::new();
         for tracer in tracers {
             let told = fate(tracer, &attempt)?;
-            ensure!(told.outcome == "answered", "{told}");
-            let places = told.hops.iter().map(ToString::to_string);
+            ensure!(told.outcome == Outcome::Answered, "{told:?}");
+            let places = told
+                .hops
+                .iter()
+                .map(|hop| (hop.ifname.clone(), hop.dir, hop.netns));
             ladders.push(places.collect::<Vec<_>>());
         }
         ensure!(
@@ -138,17 +141,17 @@ fn beside_tcx_programs(end: impl FnOnce(Tracer) -> Result<()>) -> Result<()> {
         let attempt = begin(port)?;
         let drop = drop_of(&mut tracer, &attempt)?;
         ensure!(
-            drop.reason == "TC_INGRESS" && drop.ifname.as_deref() == Some("eth0"),
-            "{drop}"
+            drop.reason.is("TC_INGRESS") && drop.ifname.as_deref() == Some("eth0"),
+            "{drop:?}"
         );
         if is_seen {
             let told = fate(&mut tracer, &attempt)?;
             let [hop] = told.hops.as_slice() else {
-                anyhow::bail!("one hop: {told}");
+                anyhow::bail!("one hop: {told:?}");
             };
             ensure!(
-                (hop.ifname.as_str(), hop.dir.as_str()) == ("eth0", "in"),
-                "{told}"
+                (hop.ifname.as_str(), hop.dir) == ("eth0", record::Direction::In),
+                "{told:?}"
             );
         }
     }
@@ -163,7 +166,7 @@ fn beside_tcx_programs(end: impl FnOnce(Tracer) -> Result<()>) -> Result<()> {
     let mut later = start()?;
     for port in [PORT, PORT + 1, PORT + 2] {
         let drop = drop_of(&mut later, &begin(port)?)?;
-        ensure!(drop.reason == "TC_INGRESS", "{drop}");
+        ensure!(drop.reason.is("TC_INGRESS"), "{drop:?}");
     }
     later.stop()?;
     ensure!(chain()? == others, "the order has changed");
@@ -199,9 +202,9 @@ fn filters_of_others_stay() -> Result<()> {
     let mut tracer = Tracer::start(arguments)?;
     let attempt = TcpAttempt::start(&lab.outside, None, target)?;
     let drop = drop_of(&mut tracer, &attempt)?;
-    ensure!(drop.reason == "TC_INGRESS", "{drop}");
+    ensure!(drop.reason.is("TC_INGRESS"), "{drop:?}");
     let told = fate(&mut tracer, &attempt)?;
-    ensure!(told.hops.len() == 1, "whydrop comes before it: {told}");
+    ensure!(told.hops.len() == 1, "whydrop comes before it: {told:?}");
     tracer.stop()?;
     ensure!(
         shown()? == before,
@@ -231,7 +234,7 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
         });
         started.context("a trace has started")
     };
-    let point = |tracer: &mut Tracer| -> Result<(String, Vec<String>)> {
+    let point = |tracer: &mut Tracer| -> Result<(Point, Vec<String>)> {
         let told = fate(tracer, &TcpAttempt::start(&lab.pod, None, far)?)?;
         let verdict = told.verdict.context("a failure has a verdict")?;
         Ok((verdict.point, verdict.evidence))
@@ -239,7 +242,10 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
 
     let mut tracer = start()?;
     let (with_room, _) = point(&mut tracer)?;
-    ensure!(with_room == "off-node", "with room it was {with_room}");
+    ensure!(
+        with_room == Point::OffNode,
+        "with room it was {with_room:?}"
+    );
     tracer.stop()?;
 
     let fill = || {
@@ -262,8 +268,8 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
     );
     let (point, evidence) = point(&mut tracer)?;
     ensure!(
-        point == "unknown" && evidence.iter().any(|fact| fact.contains("cni0")),
-        "{point}: {evidence:?}"
+        point == Point::Unknown && evidence.iter().any(|fact| fact.contains("cni0")),
+        "{point:?}: {evidence:?}"
     );
     tracer.stop()?;
     drop(full);

@@ -29,7 +29,7 @@ fn a_storm_of_drops() -> Result<()> {
     // A busy machine may overflow a CPU's backlog on the way: drops too, but not the rule's.
     let on_the_way: u64 = trace
         .drops()
-        .filter(|drop| drop.reason != "NETFILTER_DROP")
+        .filter(|drop| !drop.reason.is("NETFILTER_DROP"))
         .map(|drop| drop.count)
         .sum();
     ensure!(

@@ -15,7 +15,7 @@ use whydrop_tests::{
         topology::{NodeLab, VoidLab},
     },
     machine,
-    record::{Attempt, Flow, Record},
+    record::{Attempt, Direction, Flow, Record},
     tracer::{Trace, Tracer, watching},
     traffic::{TcpAttempt, spoofed_syns},
 };
@@ -75,7 +75,7 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     // A busy machine may overflow a CPU's backlog on the way: drops too, but not the rule's.
     let on_the_way: u64 = trace
         .drops()
-        .filter(|drop| drop.reason != "NETFILTER_DROP")
+        .filter(|drop| !drop.reason.is("NETFILTER_DROP"))
         .map(|drop| drop.count)
         .sum();
     let summary = &trace.summary;
@@ -131,8 +131,8 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
     let told = fate(&mut tracer, &quiet)?;
     let verdict = told.verdict.as_ref().expect("a failure has a verdict");
     ensure!(
-        (verdict.point.as_str(), verdict.confidence.as_str()) == ("off-node", "likely"),
-        "without a loss:\n  {told}"
+        (verdict.point.name(), verdict.confidence.name()) == ("off-node", "likely"),
+        "without a loss:\n  {told:?}"
     );
 
     let attempt = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
@@ -152,21 +152,21 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
     let verdict = told.verdict.as_ref().expect("a failure has a verdict");
     ensure!(
         (
-            told.outcome.as_str(),
-            verdict.point.as_str(),
-            verdict.confidence.as_str()
+            told.outcome.name(),
+            verdict.point.name(),
+            verdict.confidence.name()
         ) == ("unanswered", "unknown", "possible")
             && verdict
                 .evidence
                 .iter()
                 .any(|fact| fact.contains("lost meanwhile")),
-        "with losses:\n  {told}"
+        "with losses:\n  {told:?}"
     );
     // The same place as without: the difference is what may have been missed.
     let last = told.hops.last().expect("a hop");
     ensure!(
-        (last.ifname.as_str(), last.dir.as_str()) == ("eth0", "out"),
-        "{told}"
+        (last.ifname.as_str(), last.dir) == ("eth0", Direction::Out),
+        "{told:?}"
     );
     drop((quiet, attempt));
     let trace = tracer.stop()?;

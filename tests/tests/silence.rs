@@ -112,7 +112,7 @@ fn drops_in_other_namespaces() -> Result<()> {
     for drop in trace.drops() {
         ensure!(
             drop.netns == Some(watched.node.inode()),
-            "from another namespace: {drop}"
+            "from another namespace: {drop:?}"
         );
     }
     Ok(())

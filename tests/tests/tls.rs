@@ -9,7 +9,7 @@ use whydrop_tests::{
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::RouterLab},
-    record::Summary,
+    record::{Layer, LayerResult, Point, Summary},
     traffic::{
         Flow, Outcome, TcpServer,
         tls::{self, client_hello},
@@ -64,9 +64,9 @@ fn good(
 }
 
 /// A row of the report: its result and its evidence.
-fn row(summary: &Summary, layer: &str, result: &str, evidence: &str) -> Result<()> {
+fn row(summary: &Summary, layer: Layer, result: LayerResult, evidence: &str) -> Result<()> {
     let row = summary.layers.iter().find(|row| row.layer == layer);
-    let row = row.with_context(|| format!("no row for {layer}"))?;
+    let row = row.with_context(|| format!("no row for {}", layer.name()))?;
     let said = row.evidence.as_deref().unwrap_or_default();
     ensure!(row.result == result && said.contains(evidence), "{row:?}");
     Ok(())
@@ -90,12 +90,12 @@ fn answered_or_reset() -> Result<()> {
             .evidence("the ClientHello of 517 bytes was seen at left");
         watch.expect(flow, &through_router(&lab, reset))?;
         let summary = watch.finish()?.summary;
-        row(&summary, "TCP", "ok", "2 answered")?;
-        row(&summary, "listener", "ok", "")?;
+        row(&summary, Layer::Tcp, LayerResult::Ok, "2 answered")?;
+        row(&summary, Layer::Listener, LayerResult::Ok, "")?;
         let sum = "2 ClientHellos: 1 answered with a RST, 1 answered";
-        row(&summary, "TLS", "failed", sum)?;
+        row(&summary, Layer::Tls, LayerResult::Failed, sum)?;
         let main = summary.verdict.context("a main verdict")?;
-        ensure!(main.point == "socket", "{main:?}");
+        ensure!(main.point == Point::Socket, "{main:?}");
         Ok(())
     })
 }
@@ -110,7 +110,12 @@ fn all_answered() -> Result<()> {
     good(&mut watch, &lab, Family::V4, &answered)?;
     let summary = watch.finish()?.summary;
     ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
-    row(&summary, "TLS", "ok", "1 ClientHello, 1 answered")
+    row(
+        &summary,
+        Layer::Tls,
+        LayerResult::Ok,
+        "1 ClientHello, 1 answered",
+    )
 }
 
 /// A ClientHello that nobody acknowledges, after one that somebody answers.
@@ -139,7 +144,7 @@ fn unacknowledged(
         drop(connection);
         let summary = watch.finish()?.summary;
         let sum = "2 ClientHellos: 1 never acknowledged, 1 answered";
-        row(&summary, "TLS", "failed", sum)
+        row(&summary, Layer::Tls, LayerResult::Failed, sum)
     })
 }
 

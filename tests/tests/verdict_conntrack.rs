@@ -56,7 +56,7 @@ fn packet_of_no_connection() -> Result<()> {
     if let Some(mismatch) = judged.mismatch(&drop.verdict) {
         anyhow::bail!(mismatch);
     }
-    anyhow::ensure!(drop.flow.sport == Some(4242), "{drop}");
+    anyhow::ensure!(drop.flow.sport == Some(4242), "{drop:?}");
     let trace = tracer.stop()?;
     anyhow::ensure!(trace.drops().count() == 1, "more than the stray packet");
     Ok(())

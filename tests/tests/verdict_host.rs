@@ -371,7 +371,7 @@ fn control_group(direction: Direction, reason: &str, at: &str) -> Result<()> {
     ensure!(!connect()?, "a connection in spite of the program");
     let record = tracer.wait_for("the drop", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;
-    ensure!(drop.reason == reason, "{drop}");
+    ensure!(drop.reason.is(reason), "{drop:?}");
     let judged = firewall()
         .why(format!("a cgroup program at {at}"))
         .evidence(format!(
@@ -383,7 +383,7 @@ fn control_group(direction: Direction, reason: &str, at: &str) -> Result<()> {
     }
     let trace = tracer.stop()?;
     for drop in trace.drops() {
-        ensure!(drop.reason == reason, "another drop: {drop}");
+        ensure!(drop.reason.is(reason), "another drop: {drop:?}");
     }
     Ok(())
 }

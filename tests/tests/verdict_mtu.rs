@@ -134,7 +134,7 @@ fn fragments_lost() -> Result<()> {
     client.send(4000)?;
     let (expired, _) = kernel::shown(("FRAG_REASM_TIMEOUT", "ip_expire"));
     let record = tracer.wait_for("the end of patience with fragments", |record| {
-        record.as_drop().is_some_and(|drop| drop.reason == expired)
+        record.as_drop().is_some_and(|drop| drop.reason.is(expired))
     })?;
     let judged = ExpectedVerdict::new("mtu", "likely").why("in fragments, and not all of them");
     if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {
@@ -145,7 +145,10 @@ fn fragments_lost() -> Result<()> {
         .why("frag-off & 8191 != 0 drop")
         // A fragment has no ports: no rule lets just this flow's pass.
         .evidence("no rule is proposed");
-    for drop in trace.drops().filter(|drop| drop.reason == "NETFILTER_DROP") {
+    for drop in trace
+        .drops()
+        .filter(|drop| drop.reason.is("NETFILTER_DROP"))
+    {
         if let Some(mismatch) = blocked.mismatch(&drop.verdict) {
             anyhow::bail!(mismatch);
         }

@@ -6,16 +6,17 @@ use whydrop_tests::{
     expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
     lab::{Family, topology::RouterLab},
-    record::Summary,
+    record::{Layer, LayerResult, Point, Protocol, Summary},
     traffic::{TcpServer, UdpClient, UdpServer},
 };
 
 const PORT: u16 = 8080;
 
-fn result<'a>(summary: &'a Summary, layer: &str) -> Result<&'a str> {
+fn result(summary: &Summary, layer: Layer) -> Result<LayerResult> {
     let mut rows = summary.layers.iter();
     let row = rows.find(|row| row.layer == layer);
-    Ok(&row.with_context(|| format!("no row for {layer}"))?.result)
+    let row = row.with_context(|| format!("no row for {}", layer.name()))?;
+    Ok(row.result)
 }
 
 fn healthy(lab: &RouterLab, watch: &mut AttemptTrace) -> Result<()> {
@@ -36,11 +37,14 @@ fn healthy_trace() -> Result<()> {
     let summary = watch.finish()?.summary;
     ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
     for layer in &summary.layers {
-        ensure!(layer.result != "failed", "{layer:?}");
+        ensure!(layer.result != LayerResult::Failed, "{layer:?}");
     }
-    for (layer, should) in [("TCP", "ok"), ("DNS", "not observed")] {
+    for (layer, should) in [
+        (Layer::Tcp, LayerResult::Ok),
+        (Layer::Dns, LayerResult::NotObserved),
+    ] {
         let is = result(&summary, layer)?;
-        ensure!(is == should, "{layer} is {is}");
+        ensure!(is == should, "{layer:?} is {is:?}");
     }
     Ok(())
 }
@@ -71,8 +75,8 @@ fn two_failures_at_once() -> Result<()> {
     let trace = watch.finish()?;
     let [mut mtu, mut firewall] = [0, 0];
     for drop in trace.drops() {
-        let (judged, count) = match drop.flow.proto.as_str() {
-            "udp" => (
+        let (judged, count) = match drop.flow.proto {
+            Protocol::Udp => (
                 ExpectedVerdict::new("mtu", "confirmed")
                     .why("1428 bytes")
                     .fix("ip link set dev right mtu 1500"),
@@ -96,10 +100,10 @@ fn two_failures_at_once() -> Result<()> {
         "{verdict:?}"
     );
     let main = trace.summary.verdict.as_ref().context("a main verdict")?;
-    ensure!(main.point == "firewall", "{main:?}");
-    for layer in ["TCP", "firewall", "MTU"] {
+    ensure!(main.point == Point::Firewall, "{main:?}");
+    for layer in [Layer::Tcp, Layer::Firewall, Layer::Mtu] {
         let is = result(&trace.summary, layer)?;
-        ensure!(is == "failed", "{layer} is {is}");
+        ensure!(is == LayerResult::Failed, "{layer:?} is {is:?}");
     }
     Ok(())
 }

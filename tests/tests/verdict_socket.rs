@@ -114,8 +114,8 @@ fn only(tracer: Tracer, (reason, function): (&str, &str), judged: &ExpectedVerdi
     let trace = tracer.stop()?;
     ensure!(trace.drops().count() > 0, "no drop");
     for drop in trace.drops() {
-        let is_it = drop.reason == reason && drop.function.as_deref() == Some(function);
-        ensure!(is_it, "another drop: {drop}");
+        let is_it = drop.reason.is(reason) && drop.function.as_deref() == Some(function);
+        ensure!(is_it, "another drop: {drop:?}");
         if let Some(mismatch) = judged.mismatch(&drop.verdict) {
             bail!(mismatch);
         }

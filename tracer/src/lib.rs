@@ -6,7 +6,7 @@
 //! kernel/probes ─► decode ─► engine (track, judge, name) ─► sink
 //! ```
 //!
-//! - [`model`]: the types that everything else speaks in
+//! - [`tracer_model`], here `model`: the types that everything else speaks in
 //! - [`cli`]: what the user asks for
 //! - [`kernel`]: the running kernel's facts, and the probes in it
 //! - [`net`]: the kernel's network: links, routes, neighbors, namespaces
@@ -16,7 +16,7 @@
 //! - [`attempt`]: what was seen of one connection attempt
 //! - [`engine`]: what a running trace makes of each input, without I/O
 //! - [`verdict`]: who dropped it
-//! - [`report`]: the JSON contract, and the accounts of a whole trace
+//! - [`report`]: the accounts of a whole trace
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
@@ -31,7 +31,6 @@ pub mod decode;
 mod dependencies;
 pub mod engine;
 pub mod kernel;
-pub mod model;
 pub mod net;
 pub mod node;
 mod policy;
@@ -39,3 +38,5 @@ pub mod report;
 pub mod sink;
 pub mod verdict;
 mod words;
+
+use tracer_model as model;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{ExpectedVerdict, differs};
 use crate::{
     lab::Namespace,
-    record::{Attempt, Dns, Hop},
+    record::{Attempt, Direction, Dns, Hop, Outcome},
 };
 
 /// Places on the way of a packet: the namespace's inode, and `<interface> in` or `… out`.
@@ -182,8 +182,12 @@ impl ExpectedAttempt {
             .as_ref()
             .map(|flow| (flow.dst, flow.dport.unwrap_or_default()));
         let mut wrong: Vec<String> = [
-            differs("outcome", &attempt.outcome.as_str(), &self.outcome),
-            differs("corrects", &attempt.corrects.as_deref(), &self.corrects),
+            differs("outcome", &attempt.outcome.name(), &self.outcome),
+            differs(
+                "corrects",
+                &attempt.corrects.map(Outcome::name),
+                &self.corrects,
+            ),
             differs("hops", &places(&attempt.hops), &self.hops),
             differs("reply_hops", &places(&attempt.reply_hops), &self.reply_hops),
             self.translated
@@ -221,15 +225,20 @@ impl ExpectedAttempt {
             .outer
             .filter(|(ifname, _)| hop.ifname == *ifname)
             .map(|(_, outer)| outer);
-        differs(&format!("outer at {hop}"), &is, &should)
+        differs(&format!("outer at {}", place(hop)), &is, &should)
     }
 }
 
 fn places(hops: &[Hop]) -> Ladder {
-    let places = hops
-        .iter()
-        .map(|hop| (hop.netns, format!("{} {}", hop.ifname, hop.dir)));
-    places.collect()
+    hops.iter().map(|hop| (hop.netns, place(hop))).collect()
+}
+
+fn place(hop: &Hop) -> String {
+    let direction = match hop.dir {
+        Direction::In => "in",
+        Direction::Out => "out",
+    };
+    format!("{} {direction}", hop.ifname)
 }
 
 fn out_of_order(hops: &[Hop]) -> Option<String> {

@@ -6,7 +6,7 @@ use super::{ExpectedVerdict, differs};
 use crate::{
     kernel,
     lab::Namespace,
-    record::{Drop, Flow as RecordedFlow},
+    record::{Drop, Flow as RecordedFlow, Hook, Protocol},
     traffic::Flow,
 };
 
@@ -104,7 +104,10 @@ impl ExpectedDrop {
         if let Some((src, dst)) = self.error {
             quoted = Some(flow);
             flow = RecordedFlow {
-                proto: if src.is_ipv4() { "icmp" } else { "icmpv6" }.to_owned(),
+                proto: match src {
+                    IpAddr::V4(_) => Protocol::Icmp,
+                    IpAddr::V6(_) => Protocol::Icmpv6,
+                },
                 src,
                 sport: None,
                 dst,
@@ -119,16 +122,16 @@ impl ExpectedDrop {
         let wrong: Vec<String> = [
             differs("flow", &drop.flow, &flow),
             differs("quoted", &drop.quoted, &quoted),
-            differs("reason", &drop.reason, &self.reason.to_owned()),
+            differs("reason", &drop.reason.name(), &self.reason),
             differs("function", &drop.function, &Some(self.function.to_owned())),
-            differs("hook", &drop.hook, &self.hook.map(str::to_owned)),
+            differs("hook", &drop.hook.map(Hook::name), &self.hook),
             differs("ifname", &drop.ifname, &self.ifname),
             differs("netns", &drop.netns, &inode),
             differs("netns_name", &drop.netns_name, &name),
             differs(
                 "original_dst",
                 &drop.original_dst,
-                &self.original_dst.map(|dst| dst.to_string()),
+                &self.original_dst.map(|dst| (dst.ip(), Some(dst.port()))),
             ),
             differs("outer", &outer, &self.outer),
             self.verdict

@@ -1,16 +1,29 @@
 //! What a verdict must say.
 
-use crate::record::Verdict;
+use crate::record::{Confidence, Fix, Verdict};
 
-/// How sure a verdict can be, in order.
-const CONFIDENCES: [&str; 3] = ["possible", "likely", "confirmed"];
+/// How sure a verdict can be.
+const CONFIDENCES: [Confidence; 3] = [
+    Confidence::Possible,
+    Confidence::Likely,
+    Confidence::Confirmed,
+];
+
+/// # Panics
+///
+/// No confidence has this name.
+fn confidence(name: &str) -> Confidence {
+    let mut all = CONFIDENCES.into_iter();
+    all.find(|known| known.name() == name)
+        .unwrap_or_else(|| panic!("no confidence {name}"))
+}
 
 /// Point, confidence, and words that must be there, or must not.
 #[derive(Debug, Clone)]
 pub struct ExpectedVerdict {
     points: Vec<&'static str>,
-    least: &'static str,
-    most: &'static str,
+    least: Confidence,
+    most: Confidence,
     why: Vec<String>,
     evidence: Vec<String>,
     names: Vec<String>,
@@ -23,20 +36,19 @@ impl ExpectedVerdict {
     /// A verdict of this point and confidence. Fixes that are not asked for must not be there.
     pub fn new(point: &'static str, confidence: &'static str) -> Self {
         Self {
-            least: confidence,
-            most: confidence,
             other_fixes: false,
             ..Self::any_of([point])
+                .at_least(confidence)
+                .at_most(confidence)
         }
     }
 
     /// A verdict of one of these points, as sure as it likes, with whatever fixes.
     pub fn any_of(points: impl IntoIterator<Item = &'static str>) -> Self {
-        let [least, _, most] = CONFIDENCES;
         Self {
             points: points.into_iter().collect(),
-            least,
-            most,
+            least: Confidence::Possible,
+            most: Confidence::Confirmed,
             why: Vec::new(),
             evidence: Vec::new(),
             names: Vec::new(),
@@ -47,17 +59,17 @@ impl ExpectedVerdict {
     }
 
     /// … at least as sure as this.
-    pub fn at_least(self, confidence: &'static str) -> Self {
+    pub fn at_least(self, least: &str) -> Self {
         Self {
-            least: confidence,
+            least: confidence(least),
             ..self
         }
     }
 
     /// … at most as sure as this.
-    pub fn at_most(self, confidence: &'static str) -> Self {
+    pub fn at_most(self, most: &str) -> Self {
         Self {
-            most: confidence,
+            most: confidence(most),
             ..self
         }
     }
@@ -109,17 +121,19 @@ impl ExpectedVerdict {
     /// that would be wrong.
     pub fn contradictions(&self, verdict: &Verdict) -> Vec<String> {
         let mut wrong = Vec::new();
-        if !self.points.contains(&verdict.point.as_str()) {
+        if !self.points.contains(&verdict.point.name()) {
             let should = self.points.join(" or ");
             wrong.push(format!(
                 "the point is {} and should be {should}",
-                verdict.point
+                verdict.point.name()
             ));
         }
         let texts = [&verdict.why].into_iter().chain(&verdict.evidence);
-        let all = texts.chain(&verdict.fix).fold(String::new(), |all, text| {
-            all + &text.to_ascii_lowercase() + "\n"
-        });
+        let all: String = texts
+            .cloned()
+            .chain(verdict.fix.iter().map(Fix::line))
+            .map(|text| text.to_ascii_lowercase() + "\n")
+            .collect();
         let said = self.never.iter().filter(|words| all.contains(*words));
         wrong.extend(said.map(|words| format!("it says {words:?}")));
         wrong
@@ -127,14 +141,14 @@ impl ExpectedVerdict {
 
     fn missing(&self, verdict: &Verdict) -> Vec<String> {
         let mut wrong = Vec::new();
-        let rank = |wanted: &str| CONFIDENCES.iter().position(|known| *known == wanted);
-        let (is, least, most) = (rank(&verdict.confidence), rank(self.least), rank(self.most));
-        if is < least || is > most {
-            let (is, least, most) = (&verdict.confidence, self.least, self.most);
+        if !(self.least..=self.most).contains(&verdict.confidence) {
+            let [is, least, most] =
+                [verdict.confidence, self.least, self.most].map(Confidence::name);
             wrong.push(format!("it is {is} and should be {least} to {most}"));
         }
         let why = [verdict.why.clone()];
         let reasons = [&why[..], &verdict.evidence].concat();
+        let fixes: Vec<String> = verdict.fix.iter().map(Fix::line).collect();
         let lacks = |texts: &[String], words: &str, says: fn(&str, &str) -> bool| {
             !texts.iter().any(|text| says(text, words))
         };
@@ -147,7 +161,7 @@ impl ExpectedVerdict {
             ),
             ("evidence", &self.evidence, &verdict.evidence, contains),
             ("reason or evidence", &self.names, &reasons, names),
-            ("fix", &self.fix, &verdict.fix, contains),
+            ("fix", &self.fix, &fixes, contains),
         ] {
             let missing = wanted.iter().filter(|words| lacks(texts, words, says));
             wrong.extend(missing.map(|words| format!("no {what} has {words:?}")));

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     expected::ExpectedVerdict,
-    record::{Attempt, Record, Verdict},
+    record::{Attempt, Outcome, Record, Verdict, shown},
     tracer::Trace,
 };
 
@@ -45,10 +45,10 @@ impl Report {
         let attempts = self.attempts();
         let mut failed = attempts
             .iter()
-            .filter(|attempt| attempt.outcome != "answered")
+            .filter(|attempt| attempt.outcome != Outcome::Answered)
             .peekable();
         ensure!(
-            failed.peek().is_some() && failed.all(|attempt| attempt.outcome == outcome),
+            failed.peek().is_some() && failed.all(|attempt| attempt.outcome.name() == outcome),
             "the outcome should be {outcome}, but there was\n{self}"
         );
         Ok(self)
@@ -56,7 +56,7 @@ impl Report {
 
     /// No attempt was answered, for all that whydrop says.
     pub fn unanswered(&self) -> Result<&Self> {
-        let is_answered = |attempt: &&Attempt| attempt.outcome == "answered";
+        let is_answered = |attempt: &&Attempt| attempt.outcome == Outcome::Answered;
         ensure!(
             !self.attempts().iter().any(is_answered),
             "nothing should be answered, but there was\n{self}"
@@ -117,17 +117,17 @@ impl fmt::Display for Report {
         let mut healthy = 0;
         for record in &self.trace.records {
             match record {
-                Record::Drop(drop) => writeln!(f, "  drop {drop}")?,
+                Record::Drop(drop) => writeln!(f, "  {}", shown(&**drop))?,
                 Record::Attempt(attempt) if is_healthy(attempt) => healthy += 1,
-                Record::Attempt(attempt) => writeln!(f, "  attempt {attempt}")?,
+                Record::Attempt(attempt) => writeln!(f, "  {}", shown(&**attempt))?,
                 _ => {}
             }
         }
         writeln!(f, "  {healthy} attempts were answered")?;
-        write!(f, "  final verdict {:?}", self.trace.summary.verdict)
+        write!(f, "  final verdict {}", shown(&self.trace.summary.verdict))
     }
 }
 
 fn is_healthy(attempt: &Attempt) -> bool {
-    attempt.outcome == "answered" && attempt.verdict.is_none() && attempt.corrects.is_none()
+    attempt.outcome == Outcome::Answered && attempt.verdict.is_none() && attempt.corrects.is_none()
 }

@@ -8,7 +8,7 @@ use super::{Report, Stage};
 use crate::{
     lab::Namespace,
     poll_until,
-    record::{Attempt, Record},
+    record::{Attempt, Outcome, Record},
     tracer::{Tracer, watching},
     traffic::Flow,
 };
@@ -85,7 +85,7 @@ impl Watch<'_> {
         self.tracer.has_seen(|record| {
             record
                 .as_attempt()
-                .is_some_and(|attempt| is_of(attempt, flow) && attempt.outcome != "answered")
+                .is_some_and(|attempt| is_of(attempt, flow) && attempt.outcome != Outcome::Answered)
         })
     }
 }
@@ -94,7 +94,7 @@ impl Watch<'_> {
 /// was first seen, and is unknown if the call failed before it had one.
 fn is_of(attempt: &Attempt, flow: Flow) -> bool {
     let seen = [Some(&attempt.flow), attempt.translated.as_ref()];
-    let (port, protocol) = (Some(flow.src.port()), flow.protocol.to_string());
+    let (port, protocol) = (Some(flow.src.port()), flow.protocol.into());
     seen.into_iter()
         .flatten()
         .any(|seen| seen.sport == port && seen.proto == protocol)

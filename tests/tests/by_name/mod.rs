@@ -131,7 +131,7 @@ fn finish(watch: AttemptTrace, client: &Host, server: &Host, family: Family) -> 
     for drop in trace.drops() {
         ensure!(
             (drop.flow.src, drop.flow.dst) == ends,
-            "not asked for:\n  {drop}"
+            "not asked for:\n  {drop:?}"
         );
     }
     ensure!(trace.drops().next().is_some(), "no drop was told");
@@ -153,7 +153,7 @@ fn a_pod() -> Result<()> {
         let told = filter(&mut watch)?;
         let addresses = addresses.join(", ");
         let wanted = format!("any → shop/cart ({addresses}), both directions");
-        ensure!(told.starts_with(&wanted), "{told}");
+        ensure!(told.starts_with(&wanted), "{told:?}");
         let peer = lab.pod_a.socket(family, family.pick(8004, 8006));
         let _server = TcpServer::echo(&lab.pod_a, peer)?;
         watch.healthy(
@@ -231,7 +231,7 @@ fn a_service() -> Result<()> {
         let mut watch = watch(&lab, &service(&lab, &lab.outside), &[&name])?;
         let told = filter(&mut watch)?;
         for place in [fronts[0], lab.node.socket(family, door), endpoint] {
-            ensure!(told.contains(&place.to_string()), "no {place} in {told}");
+            ensure!(told.contains(&place.to_string()), "no {place} in {told:?}");
         }
         let _server = TcpServer::echo(&lab.outside, endpoint)?;
         let answered = || {

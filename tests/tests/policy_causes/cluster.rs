@@ -9,7 +9,7 @@ use whydrop_tests::{
     DEADLINE, binary,
     kube::{Objects, Pod, enforce},
     lab::{Family, Host, topology::NodeLab},
-    record::{Drop, Policy},
+    record::{self, Drop, Fix, Policy},
     tracer::{Trace, Tracer, run_to_end, watching},
     traffic::{DnsQuery, DnsServer, Outcome, TcpAttempt, TcpServer},
 };
@@ -201,7 +201,7 @@ pub(crate) fn explain(from: &str, to: &str, udp: bool, files: &[&Path]) -> Resul
 fn judged(drop: &Drop, cause: &Cause) -> Result<()> {
     let verdict = &drop.verdict;
     ensure!(
-        (verdict.point.as_str(), verdict.confidence.as_str()) == ("policy", "confirmed"),
+        (verdict.point.name(), verdict.confidence.name()) == ("policy", "confirmed"),
         "{verdict:#?}"
     );
     ensure!(
@@ -216,8 +216,7 @@ fn judged(drop: &Drop, cause: &Cause) -> Result<()> {
     }
     let enforced = |fact: &String| fact.contains("enforcement of kube-router");
     ensure!(verdict.evidence.iter().any(enforced), "{verdict:#?}");
-    let pods =
-        [&drop.src_pod, &drop.dst_pod].map(|pod| pod.as_ref().map(whydrop_tests::record::Pod::id));
+    let pods = [&drop.src_pod, &drop.dst_pod].map(|pod| pod.as_ref().map(record::Pod::to_string));
     let (web, other) = (cause.objects.pods[0].id(), cause.objects.pods[2].id());
     let expected = if cause.outgoing {
         [web, other]
@@ -233,7 +232,7 @@ fn judged(drop: &Drop, cause: &Cause) -> Result<()> {
 
 /// The manifests among the fixes: one for each side that refuses.
 fn proposed(drop: &Drop) -> Result<Vec<String>> {
-    let fix = &drop.verdict.fix;
+    let fix: Vec<String> = drop.verdict.fix.iter().map(Fix::line).collect();
     let manifests = fix.iter().filter(|fix| fix.contains("kind: NetworkPolicy"));
     let manifests: Vec<String> = manifests.cloned().collect();
     ensure!(!manifests.is_empty(), "no manifest is proposed: {fix:?}");
@@ -252,14 +251,14 @@ fn proposed(drop: &Drop) -> Result<Vec<String>> {
 /// Whether it is a conversation's first packet: the last ones of the admitted conversation may be on
 /// their way while the rules change.
 fn opens(drop: &Drop) -> bool {
-    let flags = drop.packet.as_ref().and_then(|it| it.tcp_flags.as_deref());
-    flags.is_none_or(|flags| flags == "S")
+    let flags = drop.packet.and_then(|packet| packet.tcp_flags);
+    flags.is_none_or(|flags| flags.syn() && !flags.ack())
 }
 
 /// All refused conversations are the first one's.
 fn expect_nothing_else(trace: &Trace, first: &Drop) -> Result<()> {
     for drop in trace.drops().filter(|drop| opens(drop)) {
-        ensure!(drop.flow.sport == first.flow.sport, "and {drop}");
+        ensure!(drop.flow.sport == first.flow.sport, "and {drop:?}");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use whydrop_tests::{
     kube::Pod,
     lab::Family,
-    record::Policy,
+    record::{Outcome, Policy, PolicyDirection},
     tracer::{Tracer, watching},
     traffic::{TcpAttempt, TcpServer},
 };
@@ -32,9 +32,9 @@ fn labelled(label: &str, value: &str) -> Value {
     json!({"matchLabels": {label: value}})
 }
 
-fn isolated(direction: &str, policies: &[&str], missing: &str) -> Policy {
+fn isolated(direction: PolicyDirection, policies: &[&str], missing: &str) -> Policy {
     Policy {
-        direction: direction.to_owned(),
+        direction,
         pod: "shop/web".to_owned(),
         policies: policies.iter().map(|name| format!("shop/{name}")).collect(),
         missing: missing.to_owned(),
@@ -59,7 +59,7 @@ fn default_deny() -> Result<()> {
         port: 8080,
         dns: false,
         policy: Policy {
-            direction: "egress".to_owned(),
+            direction: PolicyDirection::Egress,
             pod: "shop/probe".to_owned(),
             policies: vec!["shop/default-deny".to_owned()],
             missing: "an egress rule for shop/probe that admits TCP 8080 to podSelector app=web in this namespace".to_owned(),
@@ -82,7 +82,7 @@ fn ingress_with_no_matching_from() -> Result<()> {
         outgoing: false,
         port: 8080,
         dns: false,
-        policy: isolated("ingress", &["allow-web"], &format!("{WEB_8080} in this namespace")),
+        policy: isolated(PolicyDirection::Ingress, &["allow-web"], &format!("{WEB_8080} in this namespace")),
         evidence: vec!["rule 1 of shop/allow-web admits podSelector app=api in this namespace; the client is app=probe"],
     })
 }
@@ -102,7 +102,7 @@ fn egress_with_no_matching_to() -> Result<()> {
         port: 8080,
         dns: false,
         policy: isolated(
-            "egress",
+            PolicyDirection::Egress,
             &["web-egress"],
             "an egress rule for shop/web that admits TCP 8080 to podSelector app=ledger in this namespace",
         ),
@@ -125,7 +125,7 @@ fn dns_blocked_by_egress_isolation() -> Result<()> {
         port: 53,
         dns: true,
         policy: isolated(
-            "egress",
+            PolicyDirection::Egress,
             &["web-egress"],
             "an egress rule for shop/web that admits UDP 53 to podSelector k8s-app=kube-dns in namespace kube-system",
         ),
@@ -151,7 +151,7 @@ fn both_selectors_in_one_element() -> Result<()> {
         port: 8080,
         dns: false,
         policy: isolated(
-            "ingress",
+            PolicyDirection::Ingress,
             &["allow-ops"],
             &format!("{WEB_8080} in namespace ops"),
         ),
@@ -180,7 +180,7 @@ fn another_port_and_a_range_beside_it() -> Result<()> {
         port: 8081,
         dns: false,
         policy: isolated(
-            "ingress",
+            PolicyDirection::Ingress,
             &["allow-web"],
             "an ingress rule for shop/web that admits TCP 8081 from podSelector app=probe in this namespace",
         ),
@@ -222,14 +222,14 @@ fn a_plugin_that_enforces_nothing() -> Result<()> {
     let drop = tracer.wait_for("the dropped SYN", |record| record.as_drop().is_some())?;
     let verdict = &drop.as_drop().context("a drop")?.verdict;
     ensure!(
-        (verdict.point.as_str(), verdict.confidence.as_str()) == ("firewall", "confirmed"),
+        (verdict.point.name(), verdict.confidence.name()) == ("firewall", "confirmed"),
         "{verdict:#?}"
     );
     ensure!(verdict.policy.is_none(), "{verdict:#?}");
     let trace = tracer.stop()?;
     let answered = trace
         .attempts()
-        .any(|attempt| attempt.outcome == "answered");
+        .any(|attempt| attempt.outcome == Outcome::Answered);
     ensure!(answered, "the first attempt is to be answered");
     let answer = explain("shop/probe", "shop/web:8080", false, &[&file])?;
     let warned = |warning: &Value| {

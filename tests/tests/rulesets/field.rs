@@ -16,7 +16,7 @@ use whydrop_tests::{
     incident::{Report, Stage},
     lab::Namespace,
     offer::paste,
-    record::Verdict,
+    record::{Fix, Verdict},
     traffic::{Outcome, TcpAttempt, UdpClient},
 };
 
@@ -219,9 +219,10 @@ impl Fallen<'_> {
         let before = self.field.rules()?;
         let verdicts = self.verdicts();
         let mut undos = Vec::new();
-        let lines: BTreeSet<_> = verdicts.iter().flat_map(|verdict| &verdict.fix).collect();
+        let fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
+        let lines: BTreeSet<String> = fixes.map(Fix::line).collect();
         ensure!(!lines.is_empty(), "no fix in\n{}", self.report);
-        for line in lines {
+        for line in &lines {
             let (apply, undo) = line.split_once(" (undo: ").with_context(|| line.clone())?;
             paste(apply)?;
             undos.push(undo.strip_suffix(')').context("an undo to its end")?);
@@ -245,7 +246,8 @@ impl Fallen<'_> {
     /// No command is proposed.
     pub(super) fn offers_no_command(self) -> Result<()> {
         let verdicts = self.verdicts();
-        let mut fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
+        let fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
+        let mut fixes = fixes.map(Fix::line);
         let command = fixes.find(|fix| fix.starts_with("ip netns exec") || fix.contains("(undo:"));
         ensure!(command.is_none(), "{command:?}, in\n{}", self.report);
         Ok(())

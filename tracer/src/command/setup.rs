@@ -13,7 +13,7 @@ use crate::{
     engine::{DropOptions, Engine, FilterNames, Input, Settings as EngineSettings},
     kernel::{
         btf::KernelBtf,
-        clock::Clock,
+        clock,
         preflight::Preflight,
         probes::{
             Attachment, EventStream, LogStream, Probes, RETRANSMIT, Settings, TRACEPOINT, TcProbes,
@@ -78,7 +78,7 @@ impl Trace {
         let log = config.debug.then(|| probes.log()).transpose()?;
         // Already in `degraded` where it fails: drops are shown all the same, without function names.
         let symbols = reading.finish().unwrap_or_default();
-        let decoder = Decoder::new(reasons, symbols, Clock::now());
+        let decoder = Decoder::new(reasons, symbols, clock::now());
 
         let watch = Watch::start(&namespaces)?;
         probes.attach()?;

@@ -11,8 +11,8 @@ use tracer_common::{
 use super::tracked::Tracked;
 use crate::{
     decode::sighting::AttemptKey,
-    kernel::{clock::Clock, hook, reasons::Reasons, symbols::Symbols},
-    model::{Flow, Hook, Packet, Protocol, Reason, SocketAddress, TcpFlags},
+    kernel::{hook, reasons::Reasons, symbols::Symbols},
+    model::{Clock, Flow, Hook, Packet, Protocol, Reason, SocketAddress, TcpFlags},
 };
 
 /// What was seen of one dropped packet. Nothing in it is a conclusion.

@@ -13,7 +13,8 @@ use tracer_common::event::{
 use super::{Effect, Engine, Input, MapAnswer, MapQuery, Nanos, tests};
 use crate::{
     decode::drop::Decoder,
-    model::{Clock, Tallies},
+    kernel::clock,
+    model::Tallies,
     sink::{Detail, Format, Printer, Style},
 };
 
@@ -112,7 +113,7 @@ struct Rehearsal {
 
 impl Rehearsal {
     fn new() -> Self {
-        let decoder = Decoder::new(Default::default(), Default::default(), Clock::now());
+        let decoder = Decoder::new(Default::default(), Default::default(), clock::now());
         let detail = Detail {
             verbose: true,
             answered: true,

@@ -2,14 +2,12 @@
 
 use std::time::SystemTime;
 
-pub use crate::model::Clock;
+use crate::model::Clock;
 
-impl Clock {
-    /// Measures the offset now. A later step of the wall clock is not followed: within one trace,
-    /// the times must stay in order.
-    pub fn now() -> Self {
-        Self::new(SystemTime::now(), monotonic_nanos())
-    }
+/// Measures the offset now. A later step of the wall clock is not followed: within one trace, the
+/// times must stay in order.
+pub fn now() -> Clock {
+    Clock::new(SystemTime::now(), monotonic_nanos())
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns` gives them.

@@ -3,4 +3,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod layers;
-pub mod record;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use crate::model::record;

@@ -29,9 +29,8 @@ use crate::{
         event::Event,
         sighting::{AttemptKey, Part, Sighting},
     },
-    model::{
-        AttemptReport, Clock, Direction, DropReport, Lost, Outcome, Place, Report, Summary, Tallies,
-    },
+    kernel::clock,
+    model::{AttemptReport, Direction, DropReport, Lost, Outcome, Place, Report, Summary, Tallies},
     net::{Change, Interface, Link},
     node::query::{Answer, Query},
 };
@@ -60,7 +59,7 @@ pub(super) fn settings() -> Settings {
         timeout: TIMEOUT,
         names: FilterNames::of(None, None, Proto::Any),
         blind_spots: Vec::new(),
-        clock: Clock::now(),
+        clock: clock::now(),
     }
 }
 

@@ -11,7 +11,7 @@ use tracer_common::{
 use super::*;
 use crate::{
     decode::drop::Decoder,
-    kernel::clock::Clock,
+    kernel::clock,
     model::{Flow, Hook, Protocol},
     node::{conntrack::Conntrack, overlay, route::Refusal},
     verdict::drop::{judge, wants},
@@ -35,7 +35,7 @@ fn facts(reason: &str, function: &str) -> DropFacts {
     DropFacts {
         reason: reason.into(),
         function: Some(function.to_owned()),
-        ..Decoder::new(Default::default(), Default::default(), Clock::now())
+        ..Decoder::new(Default::default(), Default::default(), clock::now())
             .key(&key, SystemTime::UNIX_EPOCH)
     }
 }

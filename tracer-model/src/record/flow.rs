@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{as_text, shaped};
-use crate::model::{Direction, Flow, Hook, Packet, Pod, Protocol, Reason, TcpFlags};
+use crate::{Direction, Flow, Hook, Packet, Pod, Protocol, Reason, TcpFlags};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Flow")]
@@ -72,9 +72,9 @@ pub(super) mod address {
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    use crate::model::SocketAddress;
+    use crate::SocketAddress;
 
-    pub(in crate::report::record) fn serialize<S: Serializer>(
+    pub(in crate::record) fn serialize<S: Serializer>(
         address: &Option<SocketAddress>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -85,7 +85,7 @@ pub(super) mod address {
         }
     }
 
-    pub(in crate::report::record) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::record) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<SocketAddress>, D::Error> {
         let Some(text) = Option::<Cow<'de, str>>::deserialize(from)? else {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
-use crate::model::{
+use crate::{
     AttemptReport, Direction, Dns, Flow, Hop, Outcome, Pod, SocketAddress, TlsStage, Verdict,
 };
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
-use crate::model::{AttemptReport, DropReport, Lost, Report, Started, Summary};
+use crate::{AttemptReport, DropReport, Lost, Report, Started, Summary};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]

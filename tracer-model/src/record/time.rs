@@ -5,14 +5,14 @@ pub(super) mod rfc3339 {
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(in crate::report::record) fn serialize<S: Serializer>(
+    pub(in crate::record) fn serialize<S: Serializer>(
         time: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
     }
 
-    pub(in crate::report::record) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::record) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<SystemTime, D::Error> {
         let text = Cow::<'de, str>::deserialize(from)?;
@@ -27,7 +27,7 @@ pub(super) mod rfc3339_or_null {
 
     use super::rfc3339;
 
-    pub(in crate::report::record) fn serialize<S: Serializer>(
+    pub(in crate::record) fn serialize<S: Serializer>(
         time: &Option<SystemTime>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -37,7 +37,7 @@ pub(super) mod rfc3339_or_null {
         }
     }
 
-    pub(in crate::report::record) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::record) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<SystemTime>, D::Error> {
         let text = Option::<Cow<'de, str>>::deserialize(from)?;

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{fix::fixes, shaped};
-use crate::model::{
-    Confidence, Fix, Point, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict,
-};
+use crate::{Confidence, Fix, Point, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Verdict")]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
-use crate::model::{DropReport, Flow, Hook, Packet, Pod, Reason, SocketAddress, Verdict};
+use crate::{DropReport, Flow, Hook, Packet, Pod, Reason, SocketAddress, Verdict};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "DropReport")]

@@ -21,6 +21,24 @@ pub enum Report {
     Summary(Box<Summary>),
 }
 
+impl Report {
+    /// The drop, if it is one.
+    pub fn as_drop(&self) -> Option<&DropReport> {
+        match self {
+            Self::Drop(drop) => Some(drop),
+            _ => None,
+        }
+    }
+
+    /// The attempt, if it is one.
+    pub fn as_attempt(&self) -> Option<&AttemptReport> {
+        match self {
+            Self::Attempt(attempt) => Some(attempt),
+            _ => None,
+        }
+    }
+}
+
 /// Everything is attached; from here on nothing is missed.
 #[derive(Debug, Clone)]
 pub struct Started {

@@ -1,4 +1,5 @@
-//! The typed domain: what every other module speaks in.
+//! The typed domain of whydrop: what its modules speak in, what its sinks write, and what its tests
+//! and other tools read.
 //!
 //! - [`flow`], [`protocol`], [`packet`], [`tcp_flags`]: a packet and its headers
 //! - [`place`], [`hook`], [`reason`]: where and why the kernel gave it up
@@ -7,9 +8,9 @@
 //! - [`pod`]: whose an address is
 //! - [`report`], [`summary`]: what reaches the user
 //! - [`clock`], [`tallies`]: the kernel's time, and what it could not send or count
+//! - [`record`]: how a report is written as JSON, and read again
 //!
-//! Invariant: no I/O, no JSON, and nothing of this crate but `tracer-common`. How it is written as
-//! JSON is decided in `report/record`.
+//! Invariant: no I/O, and nothing of this workspace but `tracer-common`. Only `record` knows JSON.
 
 mod clock;
 mod fix;
@@ -23,6 +24,7 @@ mod pod;
 mod point;
 mod protocol;
 mod reason;
+pub mod record;
 mod report;
 pub mod shell;
 mod summary;

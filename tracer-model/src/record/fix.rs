@@ -1,6 +1,6 @@
 //! Fixes are texts in JSON: one for a command or a sentence, three for a manifest.
 
-use crate::model::Fix;
+use crate::Fix;
 
 /// The texts of one fix.
 fn texts(fix: &Fix) -> Vec<String> {
@@ -19,16 +19,16 @@ pub(super) mod fixes {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use super::texts;
-    use crate::model::Fix;
+    use crate::Fix;
 
-    pub(in crate::report::record) fn serialize<S: Serializer>(
+    pub(in crate::record) fn serialize<S: Serializer>(
         fixes: &[Fix],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(fixes.iter().flat_map(texts))
     }
 
-    pub(in crate::report::record) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::record) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<Fix>, D::Error> {
         let texts = Vec::<String>::deserialize(from)?;

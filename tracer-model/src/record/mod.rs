@@ -13,7 +13,7 @@ mod time;
 mod trace;
 mod verdict;
 
-use crate::model::Report;
+use crate::Report;
 
 /// A report as JSON, without a newline.
 ///
@@ -69,6 +69,3 @@ macro_rules! as_text {
 }
 
 use {as_text, shaped};
-
-#[cfg(test)]
-mod tests;

@@ -5,9 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339_or_null};
-use crate::model::{
-    Cause, Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount,
-};
+use crate::{Cause, Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Summary")]

@@ -141,7 +141,7 @@ pub enum LayerResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Confidence;
+    use crate::Confidence;
 
     fn verdict(why: &str, subject: &str) -> Verdict {
         Verdict {
