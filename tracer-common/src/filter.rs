@@ -113,6 +113,12 @@ impl Filter {
         !(may_match && self.matches_protocol(protocol::TCP))
     }
 
+    /// The protocol that is asked for, 0 for any: a packet with it passes for one.
+    #[inline(always)]
+    pub fn protocol(&self) -> u8 {
+        patched(&self.proto) as u8
+    }
+
     /// Whether the network namespace is looked at.
     #[inline(always)]
     pub fn matches_netns(&self, inode: u32) -> bool {

@@ -13,13 +13,15 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use tracer_common::{
     event::{DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
-    packet::{PLAIN_V4, PLAIN_V6, Role, plain, tcp, walk},
+    packet::{Layer, PLAIN_V4, PLAIN_V6, Role, plain, solicited, tcp, walk},
+    tuple::Tuple,
 };
 
 use crate::{
     atomic, conntrack,
     maps::{
-        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, send, tally,
+        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, is_learned,
+        send, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
@@ -125,7 +127,7 @@ fn first_bytes<const LEN: usize>(start: u64, linear: u32) -> FirstLook {
     let Some(layer) = Start::<LEN>::read(start).and_then(|start| plain(&start)) else {
         return FirstLook::Unclear;
     };
-    if !asked_for_here(&layer.tuple) {
+    if !asked_for_here(&layer.tuple) && !is_learned(&layer.tuple) {
         return FirstLook::Other;
     }
     let Some(room) = drop_room() else {
@@ -140,7 +142,7 @@ fn first_bytes<const LEN: usize>(start: u64, linear: u32) -> FirstLook {
 fn look_closely(skb: &Skb, packet: &Packet, room: &mut DropRoom) -> Option<()> {
     let mut matches = false;
     let readable = walk(packet, &mut room.layer, |role, layer| {
-        matches |= asked_for(&layer.tuple);
+        matches |= asked_for(&layer.tuple) || is_learned(&layer.tuple);
         if role == Role::Travelling {
             room.flow = *layer;
         }
@@ -150,7 +152,22 @@ fn look_closely(skb: &Skb, packet: &Packet, room: &mut DropRoom) -> Option<()> {
         return None;
     }
     conntrack::original_tuple(skb, &mut room.event.original);
-    (matches || asked_for(&room.event.original)).then_some(())
+    let matches = matches || asked_for(&room.event.original);
+    (matches || is_question(packet, &room.flow)).then_some(())
+}
+
+/// Whether the packet asks, or answers, where a neighbor is that the filter looks at: packets wait
+/// for it.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+fn is_question(packet: &Packet, flow: &Layer) -> bool {
+    solicited(packet, flow).is_some_and(|tuple| {
+        asked_for_here(&Tuple {
+            proto: FILTER.protocol(),
+            ..tuple
+        })
+    })
 }
 
 /// Counts the drop. Gives the new count if an event may be sent for it.

@@ -6,7 +6,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use crate::maps::EARLY;
+use crate::maps::{EARLY, learn};
 
 /// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
 #[inline(always)]
@@ -30,4 +30,19 @@ pub(crate) fn remember(key: u64, flow: &Tuple, place: Sighted) -> Option<()> {
         (*entry).len = len as u64 + 1;
     }
     Some(())
+}
+
+/// The first sighting is the client's own: what it sends later, and what comes back to it, has that
+/// tuple where the filter does not match it.
+#[inline(always)]
+pub(crate) fn learn_early(key: u64) {
+    let Some(entry) = EARLY.get_ptr(EarlyHops::place(key)) else {
+        return;
+    };
+    // SAFETY: the verifier checked the pointer. A CPU that takes the place over at the very moment
+    // makes another connection known, which costs records that no one asked for.
+    let hop = unsafe { &(*entry).hops[0] };
+    if hop.key == key {
+        learn(&hop.flow);
+    }
 }

@@ -87,6 +87,37 @@ pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_
 #[map]
 pub(crate) static EARLY: Array<EarlyHops> = Array::with_max_entries(EARLY_PLACES, 0);
 
+/// Tuples of handshakes that match the filter at other hops: in front of NAT, or behind it. Each is
+/// here in both directions, so that one look finds it.
+#[map]
+static LEARNED: LruHashMap<Tuple, u32> = LruHashMap::with_max_entries(16384, 0);
+
+/// Whether there is any. The verifier turns the look into a load: while nothing was learned, that is
+/// all that other people's drops pay.
+#[map]
+static HAS_LEARNED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether the tuple is one of a connection that matches the filter at another hop.
+#[inline(always)]
+pub(crate) fn is_learned(tuple: &Tuple) -> bool {
+    let has_any = HAS_LEARNED.get(0).is_some_and(|any| *any != 0);
+    has_any && LEARNED.get_ptr(tuple).is_some()
+}
+
+/// Keeps the tuple of a handshake that matches the filter at another hop.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn learn(tuple: &Tuple) {
+    // The least recently used ones make room: there is always one.
+    let _ = LEARNED.insert(tuple, &1, 0);
+    let _ = LEARNED.insert(&tuple.reversed(), &1, 0);
+    if let Some(any) = HAS_LEARNED.get_ptr_mut(0) {
+        // SAFETY: the verifier checked the pointer; all write the same.
+        unsafe { *any = 1 };
+    }
+}
+
 /// Room to work in, one for each group of programs: the stack has 512 bytes. A program is not run
 /// again on a CPU where it is running already, so nobody else writes there meanwhile.
 #[map]

@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     kernel,
-    maps::{FILTER, LAYOUT, asked_for, send},
+    maps::{FILTER, LAYOUT, asked_for, is_learned, send},
     skb::Skb,
 };
 
@@ -21,7 +21,7 @@ const AF_INET: u16 = 2;
 #[inline(always)]
 pub(crate) fn observe(sk: u64, skb: Skb) -> Option<()> {
     let tuple = socket_tuple(sk)?;
-    if !asked_for(&tuple) {
+    if !asked_for(&tuple) && !is_learned(&tuple) {
         return None;
     }
     let net: u64 = kernel::read(sk, &LAYOUT.sock_net)?;

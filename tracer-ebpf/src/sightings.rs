@@ -10,9 +10,9 @@ use tracer_common::{
 
 use crate::{
     conntrack,
-    early::remember,
+    early::{learn_early, remember},
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
-    maps::{HANDSHAKES, LAYOUT, WATCHED, asked_for, send, sighting_room, tally},
+    maps::{HANDSHAKES, LAYOUT, WATCHED, asked_for, is_learned, learn, send, sighting_room, tally},
     place::Place,
     skb::{Packet, Skb, Start, Version},
 };
@@ -97,6 +97,8 @@ fn look(
 ) -> Option<()> {
     let room = sighting_room()?;
     let mut matches = settles;
+    // Whether an ICMP error, or what is in a tunnel, is of a connection that matches elsewhere.
+    let mut is_known = false;
     // Of a quoted packet, the protocol and where its transport header starts.
     let mut quoted = (0, 0);
     if look_plainly(packet.start, packet.linear, packet.version) {
@@ -104,6 +106,7 @@ fn look(
     } else {
         let readable = walk(packet, &mut room.layer, |role, layer| {
             matches |= asked_for(&layer.tuple);
+            is_known |= is_learned(&layer.tuple);
             match role {
                 Role::Travelling => room.flow = *layer,
                 Role::Quoted => quoted = (layer.tuple.proto, layer.transport_at),
@@ -115,9 +118,10 @@ fn look(
         }
     }
     let part = part(packet, &room.flow, quoted)?;
+    let is_direct = matches;
     conntrack::original_tuple(skb, &mut room.event.original);
     let is_followed = part.key != 0 && HANDSHAKES.get_ptr(part.key).is_some();
-    matches = matches || is_followed || asked_for(&room.event.original);
+    matches = matches || is_known || is_followed || asked_for(&room.event.original);
     if !matches {
         if part.opens {
             remember(part.key, &room.flow.tuple, sighted(skb, direction)?);
@@ -129,7 +133,12 @@ fn look(
     } else {
         [0; 8]
     };
+    if part.opens && !is_direct {
+        // Later packets of it, and the errors about them, are known by this.
+        learn(&room.flow.tuple);
+    }
     if part.opens && !is_followed {
+        learn_early(part.key);
         // Another CPU may be first; then its entry is the one to use.
         let _ = HANDSHAKES.insert(part.key, Handshake::default(), BPF_NOEXIST.into());
     }

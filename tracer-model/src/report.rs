@@ -131,7 +131,8 @@ pub struct AttemptReport {
     pub dst_owner: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
-    /// The outcome that an earlier report of the same attempt gave, and that this one corrects.
+    /// The outcome that an earlier report of the same attempt gave, and that this one corrects; the
+    /// same outcome where only the verdict is another.
     pub corrects: Option<Outcome>,
     /// How many SYNs (or queries) were seen, retransmissions included.
     pub syns: u64,

@@ -41,18 +41,8 @@ impl Summary {
     /// Counts a verdict; beyond the first thousand, under a common sentence for each point.
     pub fn tally(&mut self, verdict: &Verdict, count: u64) {
         let is_full = self.verdicts.len() >= VERDICTS;
-        let others = |known: &VerdictCount| known.cause.is_none() && known.point == verdict.point;
-        let known = self.verdicts.iter().position(|known| {
-            known
-                .cause
-                .as_ref()
-                .is_some_and(|cause| verdict.blames(cause))
-        });
-        let known = known.or_else(|| {
-            self.verdicts
-                .iter()
-                .position(|known| is_full && others(known))
-        });
+        let known = self.position(verdict);
+        let known = known.or_else(|| self.position_of_others(verdict).filter(|_| is_full));
         if let Some(known) = known {
             let known = &mut self.verdicts[known];
             known.count = known.count.saturating_add(count);
@@ -64,6 +54,33 @@ impl Summary {
             why: if is_full { OTHERS } else { &verdict.why }.to_owned(),
             cause: (!is_full).then(|| verdict.cause()),
         });
+    }
+
+    /// Takes back a verdict that was counted once.
+    pub fn take_back(&mut self, verdict: &Verdict) {
+        let known = self.position(verdict);
+        let Some(at) = known.or_else(|| self.position_of_others(verdict)) else {
+            return;
+        };
+        let known = &mut self.verdicts[at];
+        known.count = known.count.saturating_sub(1);
+        if known.count == 0 {
+            self.verdicts.remove(at);
+        }
+    }
+
+    /// Where a verdict is counted.
+    fn position(&self, verdict: &Verdict) -> Option<usize> {
+        self.verdicts.iter().position(|known| {
+            let cause = known.cause.as_ref();
+            cause.is_some_and(|cause| verdict.blames(cause))
+        })
+    }
+
+    /// Where all other verdicts of its point are counted.
+    fn position_of_others(&self, verdict: &Verdict) -> Option<usize> {
+        let mut all = self.verdicts.iter();
+        all.position(|known| known.cause.is_none() && known.point == verdict.point)
     }
 }
 
@@ -159,6 +176,17 @@ mod tests {
         summary.tally(&verdict("1400 bytes at eth1", "eth1"), 1);
         let counts: Vec<_> = summary.verdicts.iter().map(|known| known.count).collect();
         assert_eq!(counts, [5, 1]);
+    }
+
+    #[test]
+    fn a_verdict_that_is_taken_back_is_not_listed() {
+        let mut summary = Summary::default();
+        summary.tally(&verdict("1400 bytes at eth0", "eth0"), 1);
+        summary.tally(&verdict("1400 bytes at eth1", "eth1"), 2);
+        summary.take_back(&verdict("1401 bytes at eth0", "eth0"));
+        summary.take_back(&verdict("1400 bytes at eth1", "eth1"));
+        let counts: Vec<_> = summary.verdicts.iter().map(|known| known.count).collect();
+        assert_eq!(counts, [1]);
     }
 
     #[test]

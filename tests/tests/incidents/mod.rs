@@ -1,6 +1,8 @@
 //! Failures that people have reported in public, rebuilt in a few lines, and healthy traffic that
 //! has been taken for one. Each has its healthy twin, which must be silent.
 
+mod answer_by_another_way;
+mod behind_both_translations;
 mod client_hangs_up;
 mod forwarding_off_on_one_interface;
 mod icmp_redirect;

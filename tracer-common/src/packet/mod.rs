@@ -14,6 +14,7 @@ mod ends;
 mod glance;
 mod ip;
 mod plain;
+mod solicited;
 mod tcp;
 mod transport;
 
@@ -25,6 +26,7 @@ pub use self::{
     ends::{End, Ends, segment_ends_v4, segment_ends_v6},
     glance::{DNS_PORT, Glance, glance, glance_v4, glance_v6},
     plain::{PLAIN_V4, PLAIN_V6, plain},
+    solicited::solicited,
     tcp::{Tcp, tcp},
 };
 use crate::{address::Address, tuple::Tuple};

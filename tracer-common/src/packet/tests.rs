@@ -322,3 +322,27 @@ fn a_first_look_is_not_misled_by_what_looks_like_a_tunnel() {
         assert_eq!(look(&tunnel(&payload)), Glance::Look);
     }
 }
+
+fn neighbor_discovery(kind: u8, target: &str) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.parse::<core::net::Ipv6Addr>().unwrap().octets());
+    ipv6(protocol::ICMPV6, &message)
+}
+
+#[test]
+fn a_neighbors_question_and_its_answer_are_about_the_target() {
+    let ends = |packet: &[u8]| {
+        let flow = headers(&packet).unwrap().flow;
+        let tuple = solicited(&packet, &flow)?;
+        assert!(tuple.is_later_fragment());
+        Some([tuple.src, tuple.dst].map(IpAddr::from))
+    };
+    let [client, server, target] =
+        ["fd00::1", "fd00::2", "fd00::3"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    let question = neighbor_discovery(135, "fd00::3");
+    assert_eq!(ends(&question), Some([client, target]));
+    let answer = neighbor_discovery(136, "fd00::3");
+    assert_eq!(ends(&answer), Some([server, target]));
+    assert_eq!(ends(&question[..60]), None, "cut short");
+    assert_eq!(ends(&neighbor_discovery(134, "fd00::3")), None);
+}

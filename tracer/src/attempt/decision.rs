@@ -3,7 +3,7 @@
 use super::{Attempt, Lost, OwnDrop, Reply, Step, resent::is_stalled_hello};
 use crate::{
     decode::tls::Tls,
-    model::{Outcome, TlsStage},
+    model::{Confidence, Outcome, Point, TlsStage},
 };
 
 impl Attempt {
@@ -71,17 +71,44 @@ impl Attempt {
                 || (answered_again && last_ack_lost))
     }
 
-    /// The drop that explains why nothing arrived: of the opening packet, or else of the reply.
+    /// The drop that explains why nothing arrived: of the opening packet, or else of the reply, or
+    /// of what followed it.
     pub fn deciding_drop(&self, outcome: Outcome) -> Option<&OwnDrop> {
-        let of = |lost| self.drops.iter().find(move |drop| drop.lost == lost);
-        match outcome {
+        let of = |lost| self.drop_of(lost);
+        match (outcome, &self.reply) {
             // What was lost before, was sent again and did arrive.
-            Outcome::Refused if self.is_reset_in_tls() => None,
-            Outcome::Stalled => of(Lost::Later),
-            Outcome::Refused | Outcome::Rejected => of(Lost::Opening),
-            _ if self.reply.is_some() => of(Lost::Reply).or_else(|| of(Lost::Opening)),
-            _ => of(Lost::Opening).or_else(|| of(Lost::Reply)),
+            (Outcome::Refused, _) if self.is_reset_in_tls() => None,
+            (Outcome::Stalled, _) => of(Lost::Later),
+            (Outcome::Refused | Outcome::Rejected, _) => of(Lost::Opening),
+            // An opening packet that was answered has arrived: the loss of a copy decides nothing.
+            (_, Some(Reply::Answer(_))) => of(Lost::Reply).or_else(|| of(Lost::Later)),
+            (_, Some(_)) => of(Lost::Reply).or_else(|| of(Lost::Opening)),
+            // The answer may have taken another way than by this node: then the client goes on.
+            (_, None) => of(Lost::Opening)
+                .or_else(|| of(Lost::Reply))
+                .or_else(|| of(Lost::Later)),
         }
+    }
+
+    /// The first drop of such a packet whose cause is known, or else the first.
+    fn drop_of(&self, lost: Lost) -> Option<&OwnDrop> {
+        let all = || self.drops.iter().filter(move |drop| drop.lost == lost);
+        let mut explained = all().filter(|drop| drop.verdict.point != Point::Unknown);
+        explained.next().or_else(|| all().next())
+    }
+
+    /// Whether a drop was seen that explains an outcome better than its last report did.
+    pub fn is_better_explained(&self, outcome: Outcome) -> bool {
+        let was_weak = self.reported.as_ref().is_some_and(|reported| {
+            let verdict = reported.verdict.as_ref();
+            reported.outcome == outcome
+                && !reported.is_of_drop
+                && verdict.is_some_and(|verdict| verdict.confidence < Confidence::Confirmed)
+        });
+        let drop = self.deciding_drop(outcome).filter(|_| was_weak);
+        drop.is_some_and(|drop| {
+            drop.verdict.point != Point::Unknown && drop.verdict.confidence > Confidence::Possible
+        })
     }
 
     /// Whether this node has refused it, and the drop that would say why may still come: a rule that
@@ -89,7 +116,7 @@ impl Attempt {
     pub fn awaits_drop(&self, outcome: Outcome) -> bool {
         matches!(outcome, Outcome::Refused | Outcome::Rejected)
             && self.reply_is_local()
-            && self.reported != Some(outcome)
+            && self.reported_outcome() != Some(outcome)
             && self.deciding_drop(outcome).is_none()
     }
 }

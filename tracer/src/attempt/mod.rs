@@ -64,6 +64,17 @@ pub struct OwnDrop {
     pub verdict: Verdict,
 }
 
+/// What was reported of an attempt.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Who lost it.
+    pub verdict: Option<Verdict>,
+    /// Whether the verdict is that of a drop, which was reported itself.
+    pub is_of_drop: bool,
+}
+
 /// Everything that was seen of one attempt.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -93,8 +104,8 @@ pub struct Attempt {
     pub tls: Option<Tls>,
     /// An ICMP "too big" about its packets, if one was seen.
     pub too_big: Option<Rejection>,
-    /// The outcome that was last reported, if any was.
-    pub reported: Option<Outcome>,
+    /// What was last reported, if anything was.
+    pub reported: Option<Reported>,
     /// Events that were lost, here or in the kernel, before its first packet.
     pub lost_before: u64,
 }
@@ -196,6 +207,11 @@ impl Attempt {
                     || known.sport == flow.sport
                     || known.dport == flow.dport)
         })
+    }
+
+    /// The outcome that was last reported, if any was.
+    pub fn reported_outcome(&self) -> Option<Outcome> {
+        self.reported.as_ref().map(|reported| reported.outcome)
     }
 
     /// How many SYNs or queries were seen: as often as at the place that saw the most.

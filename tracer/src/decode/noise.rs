@@ -22,10 +22,12 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NOT_SPECIFIED", "tcp_rcv_state_process") if is_tcp && pure_ack => {
             Some("an ACK that ends a state of the connection")
         }
-        // The same with a SYN is a retransmission that meets a request socket: its SYN-ACK does
-        // not arrive, which is worth telling.
         ("NOT_SPECIFIED", "tcp_v4_rcv" | "tcp_v6_rcv") if is_tcp && !handshake => {
             Some("the last packet of a connection in TIME_WAIT")
+        }
+        // It meets a request socket. That its SYN-ACK does not arrive, the attempt says.
+        ("NOT_SPECIFIED", "tcp_v4_rcv" | "tcp_v6_rcv") if flags.syn() && !flags.ack() => {
+            Some("a SYN that was sent again, and is answered once more")
         }
         ("TCP_RESET", _) if flags.rst() => Some("a RST that ended its connection"),
         ("TCP_MINTTL", _) if is_tcp && pure_ack => {

@@ -9,6 +9,7 @@ use super::{
     queries::{Purpose, Queries},
 };
 use crate::{
+    attempt::Reported,
     cluster::{
         live::Cluster,
         update::{Change, Update},
@@ -162,9 +163,18 @@ impl Context<'_> {
         self.report(Report::Drop(Box::new(drop)));
     }
 
-    /// Reports an attempt. `is_of_drop` says that its verdict is that of a drop, which was reported
-    /// itself.
-    pub(super) fn report_attempt(&mut self, attempt: AttemptReport, is_of_drop: bool) {
+    /// Reports an attempt, in place of what was reported of it before. `is_of_drop` says that its
+    /// verdict is that of a drop, which was reported itself.
+    pub(super) fn report_attempt(
+        &mut self,
+        attempt: AttemptReport,
+        is_of_drop: bool,
+        corrected: Option<Reported>,
+    ) {
+        let taken_back = corrected.filter(|before| !before.is_of_drop);
+        if let Some(verdict) = taken_back.and_then(|before| before.verdict) {
+            self.accounts.take_back(&verdict);
+        }
         self.accounts.attempt(&attempt, is_of_drop);
         self.report(Report::Attempt(Box::new(attempt)));
     }

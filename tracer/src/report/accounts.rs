@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use super::layers::Layers;
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, DropReport, Summary},
+    model::{AttemptReport, DropReport, Summary, Verdict},
 };
 
 /// The accounts of a trace.
@@ -45,6 +45,11 @@ impl Accounts {
     pub(crate) fn drop(&mut self, drop: &DropReport) {
         self.summary.tally(&drop.verdict, drop.count);
         self.layers.dropped(drop);
+    }
+
+    /// Takes back the verdict on an attempt that is about to be reported anew.
+    pub(crate) fn take_back(&mut self, verdict: &Verdict) {
+        self.summary.take_back(verdict);
     }
 
     /// Takes an attempt. `is_of_drop` says that its verdict is that of a drop, which was reported

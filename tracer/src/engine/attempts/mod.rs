@@ -177,6 +177,10 @@ impl Attempts {
             return;
         };
         let Some(outcome) = attempt.outcome() else {
+            // What was reported for want of an answer may have found its cause.
+            if attempt.is_better_explained(Outcome::Unanswered) {
+                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+            }
             return;
         };
         if !attempt.awaits_drop(outcome) {

@@ -7,7 +7,7 @@ use super::{
     tunnel_stats::Path,
 };
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, Reported},
     decode::sighting::AttemptKey,
     engine::{
         cluster_context::{self, AttemptEnds, Names},
@@ -32,7 +32,8 @@ impl Attempts {
         let Some(attempt) = self.table.get(key) else {
             return;
         };
-        if attempt.reported == Some(outcome) {
+        let is_known = attempt.reported_outcome() == Some(outcome);
+        if is_known && !attempt.is_better_explained(outcome) {
             return;
         }
         let path = path(attempt, cx);
@@ -40,15 +41,14 @@ impl Attempts {
         let at = cx.clock.wall(attempt.first_at);
         let mut names = Names::new(cx.cluster, &mut self.name_lookups);
         let ends = AttemptEnds::of(attempt, at, &mut names);
-        // A drop's verdict was sharpened when the drop was judged.
-        let is_of_drop = attempt.deciding_drop(outcome).is_some();
-        let mut verdict = judge::judge(attempt, outcome, &context);
+        let (mut verdict, is_of_drop) = judge::judge(attempt, outcome, &context);
         // What the node was asked about it is of the last namespace that it reached.
         let netns = attempt.last_hop().map(|hop| hop.place.netns);
         let netns = cx.netns.of_fix(netns);
         for fix in verdict.iter_mut().flat_map(|verdict| &mut verdict.fix) {
             fix.resolve(&netns);
         }
+        // A drop's verdict was sharpened when the drop was judged.
         if !is_of_drop {
             let arrived = context.has_arrived(attempt);
             verdict = verdict.map(|verdict| {
@@ -74,10 +74,14 @@ impl Attempts {
         if let Some(path) = path {
             self.tunnels.count(key, path, outcome, cx.now);
         }
-        if let Some(attempt) = self.table.get_mut(key) {
-            attempt.reported = Some(outcome);
-        }
-        cx.report_attempt(report, is_of_drop);
+        let reported = Reported {
+            outcome,
+            verdict: report.verdict.clone(),
+            is_of_drop,
+        };
+        let attempt = self.table.get_mut(key);
+        let corrected = attempt.and_then(|attempt| attempt.reported.replace(reported));
+        cx.report_attempt(report, is_of_drop, corrected);
     }
 
     /// What is around the attempt's last hop.

@@ -49,7 +49,7 @@ pub(super) fn report(
         src_owner: ends.client.words(),
         dst_owner: ends.requested.words().or_else(|| ends.server.words()),
         outcome,
-        corrects: attempt.reported.filter(|reported| *reported != outcome),
+        corrects: attempt.reported_outcome(),
         syns: attempt.openings(),
         waited_ms: at.saturating_sub(attempt.first_at) / 1_000_000,
         isn: match key {

@@ -189,6 +189,69 @@ fn hops_from_before_the_filter_matched_come_first() {
     assert_eq!(rig.outcomes(), [Outcome::Answered, Outcome::Stalled]);
 }
 
+#[test]
+fn a_later_segment_s_drop_decides_where_the_answer_took_another_way() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop(ack_drop(1, "TCP_CSUM"));
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.point, Point::Checksum);
+    let summary = rig.finish();
+    let last = summary.verdict.expect("a final verdict");
+    assert_eq!((last.point, last.why), (verdict.point, verdict.why.clone()));
+}
+
+#[test]
+fn a_drop_that_comes_late_corrects_the_verdict_and_the_summary() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(
+        rig.attempts[0].verdict.as_ref().unwrap().point,
+        Point::OffNode
+    );
+    for _ in 0..3 {
+        rig.drop(ack_drop(1, "TCP_CSUM"));
+    }
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered; 2]);
+    let corrected = &rig.attempts[1];
+    assert_eq!(corrected.corrects, Some(Outcome::Unanswered));
+    assert_eq!(corrected.verdict.as_ref().unwrap().point, Point::Checksum);
+    let summary = rig.finish();
+    assert_eq!(summary.attempts[&Outcome::Unanswered], 1);
+    let points: Vec<_> = summary.verdicts.iter().map(|known| known.point).collect();
+    assert_eq!(points, [Point::Checksum]);
+}
+
+#[test]
+fn a_copy_of_a_syn_that_was_answered_decides_nothing() {
+    let mut rig = Rig::new();
+    rig.syn();
+    // The SYN-ACK leaves by another interface than the client's.
+    let answers = Part::Answers(AttemptKey::Tcp(ISN), None);
+    rig.see(NIC, Direction::Out, flow().reversed(), answers);
+    rig.drop(syn_drop(1, "TCP_CSUM"));
+    rig.pass(2 * TIMEOUT);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(
+        verdict.rule.as_ref().map(|rule| rule.as_str()),
+        Some("reply-lost")
+    );
+}
+
+#[test]
+fn a_drop_whose_cause_is_not_known_gives_way_to_another_explanation() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop(syn_drop(1, "NOT_SPECIFIED"));
+    rig.drop(syn_drop(2, "TCP_CSUM"));
+    rig.pass(2 * TIMEOUT);
+    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.point, Point::Checksum);
+}
+
 /// A SYN goes out to a pod of this node.
 fn syn_to_pod(rig: &mut Rig) {
     let opens = Part::Opens(AttemptKey::Tcp(ISN), None);

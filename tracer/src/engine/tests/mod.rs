@@ -334,3 +334,16 @@ fn syn_drop(reason: u32, name: &str) -> DropFacts {
         ..drop_of(reason, name)
     }
 }
+
+/// A drop of the client's first segment behind the handshake.
+fn ack_drop(reason: u32, name: &str) -> DropFacts {
+    DropFacts {
+        tcp: Some(Tcp {
+            seq: ISN + 1,
+            ack: 1,
+            flags: Tcp::ACK,
+            payload: 5,
+        }),
+        ..drop_of(reason, name)
+    }
+}

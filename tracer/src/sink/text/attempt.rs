@@ -139,7 +139,10 @@ fn outcome(attempt: &AttemptReport) -> Vec<Piece> {
     pieces.push(piece(waited, Paint::Plain).after(" "));
     pieces.push(piece(tries(attempt), Paint::Plain));
     if let Some(earlier) = attempt.corrects {
-        let text = format!("corrects: {}", earlier.name());
+        let text = match earlier == *outcome {
+            true => "corrects the verdict".to_owned(),
+            false => format!("corrects: {}", earlier.name()),
+        };
         pieces.push(piece(text, Paint::Bold));
     }
     pieces

@@ -19,7 +19,7 @@ pub use self::{
 };
 use super::rule::{Finding, Rule};
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, OwnDrop},
     model::{Direction, Outcome, Point, Verdict},
     node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop, world::World},
     words,
@@ -205,23 +205,54 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
     },
 ];
 
-/// Judges an attempt whose outcome is known; `None` where there is nothing to judge.
-pub fn judge(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Option<Verdict> {
+/// Judges an attempt whose outcome is known, and says whether the verdict is that of a drop; `None`
+/// where there is nothing to judge.
+pub fn judge(
+    attempt: &Attempt,
+    outcome: Outcome,
+    around: &AttemptContext,
+) -> (Option<Verdict>, bool) {
     if outcome == Outcome::Answered {
-        return None;
+        return (None, false);
     }
+    let drop = attempt.deciding_drop(outcome);
+    // A drop whose cause is not known gives way to any other explanation.
+    let is_explained = drop.is_none_or(|drop| drop.verdict.point != Point::Unknown);
+    let by_rules = || by_rules(attempt, outcome, around);
+    match drop {
+        None => (by_rules(), false),
+        Some(drop) if is_explained => (Some(of_drop(drop, attempt, outcome, around)), true),
+        Some(drop) => match by_rules().filter(|verdict| verdict.point != Point::Unknown) {
+            Some(verdict) => (Some(verdict), false),
+            None => (Some(of_drop(drop, attempt, outcome, around)), true),
+        },
+    }
+}
+
+/// The verdict on a drop, for the attempt that it has decided.
+fn of_drop(
+    drop: &OwnDrop,
+    attempt: &Attempt,
+    outcome: Outcome,
+    around: &AttemptContext,
+) -> Verdict {
+    let others = around.others.as_ref();
+    let mut evidence = ladder(attempt);
+    evidence.extend(
+        others.and_then(|others| tunnel_stats::in_words(others, outcome, drop.verdict.point)),
+    );
+    evidence.extend(stalled_hello(attempt, outcome));
+    evidence.extend(drop.verdict.evidence.iter().cloned());
+    Verdict {
+        evidence,
+        ..drop.verdict.clone()
+    }
+}
+
+fn by_rules(attempt: &Attempt, outcome: Outcome, around: &AttemptContext) -> Option<Verdict> {
     let mut evidence = ladder(attempt);
     let others = around.others.as_ref();
     let other_attempts = |point| tunnel_stats::in_words(others?, outcome, point);
-    if let Some(drop) = attempt.deciding_drop(outcome) {
-        evidence.extend(other_attempts(drop.verdict.point));
-        evidence.extend(stalled_hello(attempt, outcome));
-        evidence.extend(drop.verdict.evidence.iter().cloned());
-        return Some(Verdict {
-            evidence,
-            ..drop.verdict.clone()
-        });
-    }
     let case = Case {
         attempt,
         outcome,
