@@ -196,11 +196,11 @@ fn a_later_segment_s_drop_decides_where_the_answer_took_another_way() {
     rig.drop(ack_drop(1, "TCP_CSUM"));
     rig.pass(2 * TIMEOUT);
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
-    let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+    let verdict = rig.attempts[0].verdict.clone().expect("a verdict");
     assert_eq!(verdict.point, Point::Checksum);
     let summary = rig.finish();
     let last = summary.verdict.expect("a final verdict");
-    assert_eq!((last.point, last.why), (verdict.point, verdict.why.clone()));
+    assert_eq!((last.point, last.why), (verdict.point, verdict.why));
 }
 
 #[test]
