@@ -31,10 +31,11 @@ fn refused(namespace: &Namespace, ifname: &str, judged: ExpectedVerdict) -> Expe
 /// Enforcement of kube-router's, for this pod and by this chain.
 fn policy(pod: &str, chain: &str) -> ExpectedVerdict {
     ExpectedVerdict::new("policy", "confirmed")
-        .why("enforcement of kube-router")
-        .why(format!("for the pod {pod}:"))
-        .why(format!("chain {chain}: "))
-        .why(format!("{pod} reject"))
+        .why(format!(
+            "a network policy rule of kube-router for the pod {pod} refuses it"
+        ))
+        .evidence(format!("chain {chain}: "))
+        .evidence(format!("{pod} reject"))
         .evidence("no other rule at this hook can have dropped it")
 }
 
@@ -54,7 +55,12 @@ fn from_the_other_node(recorded: RecordedNode, chain: &str) -> Result<()> {
         .fault(|| Ok(()))
         .from(lab.unknown_peer())
         .ends(End::Refused)
-        .drops(&refused(&lab.node, "eth0", policy("prod/server", chain)))
+        .drops(&refused(
+            &lab.node,
+            "eth0",
+            policy("prod/server", chain)
+                .policies(["prod/default-deny", "prod/server-allow-ok-8080"]),
+        ))
 }
 
 /// On the same node, by the bridge: a pod is admitted until the policy no longer selects it.

@@ -29,9 +29,9 @@ fn another_port_admitted(
                 .at(&topology.node, "eth0")
                 .judged(
                     ExpectedVerdict::new("policy", "confirmed")
-                        .why("enforcement of Calico")
-                        .why(place)
-                        .why(rule)
+                        .why("a network policy rule of Calico refuses it")
+                        .evidence(place)
+                        .evidence(rule)
                         .evidence("no other rule at this hook can have dropped it"),
                 ),
         )

@@ -29,6 +29,7 @@ pub struct ExpectedVerdict {
     names: Vec<String>,
     fix: Vec<String>,
     never: Vec<String>,
+    policies: Option<Vec<String>>,
     other_fixes: bool,
 }
 
@@ -54,6 +55,7 @@ impl ExpectedVerdict {
             names: Vec::new(),
             fix: Vec::new(),
             never: Vec::new(),
+            policies: None,
             other_fixes: true,
         }
     }
@@ -103,6 +105,12 @@ impl ExpectedVerdict {
     pub fn never_says(mut self, words: impl IntoIterator<Item = &'static str>) -> Self {
         self.never
             .extend(words.into_iter().map(str::to_ascii_lowercase));
+        self
+    }
+
+    /// … with just these NetworkPolicies, `namespace/name` each.
+    pub fn policies(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        self.policies = Some(names.into_iter().map(str::to_owned).collect());
         self
     }
 
@@ -165,6 +173,11 @@ impl ExpectedVerdict {
         ] {
             let missing = wanted.iter().filter(|words| lacks(texts, words, says));
             wrong.extend(missing.map(|words| format!("no {what} has {words:?}")));
+        }
+        let policies = verdict.policy.as_ref().map(|policy| &policy.policies);
+        if self.policies.is_some() && policies != self.policies.as_ref() {
+            let (is, should) = (policies, &self.policies);
+            wrong.push(format!("the policies are {is:?} and should be {should:?}"));
         }
         if !self.other_fixes && self.fix.is_empty() && !verdict.fix.is_empty() {
             wrong.push("no fix should be offered".to_owned());

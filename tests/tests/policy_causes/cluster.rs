@@ -214,7 +214,7 @@ fn judged(drop: &Drop, cause: &Cause) -> Result<()> {
         let said = verdict.evidence.iter().any(|fact| fact.contains(words));
         ensure!(said, "no fact says {words:?}: {:#?}", verdict.evidence);
     }
-    let enforced = |fact: &String| fact.contains("enforcement of kube-router");
+    let enforced = |fact: &String| fact.contains("a network policy rule of kube-router");
     ensure!(verdict.evidence.iter().any(enforced), "{verdict:#?}");
     let pods = [&drop.src_pod, &drop.dst_pod].map(|pod| pod.as_ref().map(record::Pod::to_string));
     let (web, other) = (cause.objects.pods[0].id(), cause.objects.pods[2].id());

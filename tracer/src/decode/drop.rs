@@ -48,6 +48,8 @@ pub struct DropFacts {
     pub stack: Vec<String>,
     /// The thread that the drop was made by; meaningful in process context only.
     pub comm: String,
+    /// That thread's number; 0 where it is not known.
+    pub thread: u32,
     /// The firewall mark.
     pub mark: u32,
     /// What conntrack has said of it.
@@ -116,6 +118,7 @@ impl DropKind {
             netns: (key.netns != 0).then_some(key.netns),
             stack: Vec::new(),
             comm: String::new(),
+            thread: 0,
             mark: 0,
             tracked: Tracked::Unknown,
             iif: 0,
@@ -173,6 +176,7 @@ impl Decoder {
             mtu: (event.mtu != 0).then_some(event.mtu),
             stack,
             comm: text(&event.comm).unwrap_or_default(),
+            thread: event.pid,
             mark: event.mark,
             tracked: Tracked::new(event.ct),
             iif: event.iif,

@@ -74,6 +74,7 @@ impl<'a> DropScene<'a> {
             asked_for: original,
             outcome: None,
             arrived: false,
+            program_pod: None,
             flow,
         };
         Self { scene, is_reply }
@@ -139,6 +140,7 @@ pub(crate) fn of_attempt<'a>(
             .map(|(ip, port)| (names.of(&flow, (ip, port), true, at), port)),
         outcome: Some(outcome),
         arrived,
+        program_pod: None,
         flow,
     }
 }

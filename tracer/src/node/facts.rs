@@ -7,6 +7,7 @@ use tracer_common::tunnel::Tunnel;
 use super::{
     conntrack::Conntrack,
     gather::{Carrier, DropContext, Fact, Question},
+    queue_program::QueueProgram,
     ruleset::{Hint, HookPacket, Mending, Ruleset, Survey, Suspects},
     world::{Part, World},
 };
@@ -46,6 +47,8 @@ pub struct NodeFacts {
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub conntrack: Option<Conntrack>,
+    /// The program that decided about it behind an NFQUEUE.
+    pub queue_program: Option<QueueProgram>,
     /// The whole node: all namespaces that can be entered.
     pub world: Option<Arc<World>>,
     /// Why something is missing, a sentence each.
@@ -96,6 +99,9 @@ impl NodeFacts {
             let mut found = Self::default();
             if wants.0.contains(&Fact::Ruleset) {
                 found.read_ruleset(&inside, &facts);
+            }
+            if wants.0.contains(&Fact::QueueProgram) {
+                found.queue_program = QueueProgram::read(facts.thread, &facts.comm);
             }
             if wants.0.contains(&Fact::Conntrack) {
                 found.read_conntrack();

@@ -51,6 +51,8 @@ pub enum Fact {
     Mtu,
     /// All namespaces that can be entered: see [`super::world`].
     World,
+    /// The program that decided about it behind an NFQUEUE.
+    QueueProgram,
 }
 
 impl Fact {
@@ -71,12 +73,16 @@ impl Fact {
             Self::Qdisc => "qdiscs",
             Self::Mtu => "MTUs",
             Self::World => "all namespaces",
+            Self::QueueProgram => "program behind the queue",
         }
     }
 
     /// Whether it is about the packet's surroundings in its namespace: see [`DropContext`].
     pub fn is_around(self) -> bool {
-        !matches!(self, Self::Ruleset | Self::Conntrack | Self::World)
+        !matches!(
+            self,
+            Self::Ruleset | Self::Conntrack | Self::World | Self::QueueProgram
+        )
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`owner`]: the namespace that has an address
 //! - `query`: all that can be asked, and the answers
 //! - [`facts`]: what is asked about a drop
+//! - [`queue_program`]: the program that has refused a packet through NFQUEUE
 //! - [`conntrack`]: how full the table is
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
 //!   [`overlay`] and [`programs`]
@@ -28,6 +29,7 @@ pub mod owner;
 pub mod process;
 pub mod programs;
 pub(crate) mod query;
+pub mod queue_program;
 pub mod route;
 pub mod rpfilter;
 pub mod ruleset;

@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, answers, function},
+    drops::{Concern, RULES, answers, function, redirect},
     rule::Finding,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 
 /// Whether what the node says makes a drop one that healthy traffic makes too.
 pub fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
-    answers::is_leftover(facts, node)
+    answers::is_leftover(facts, node) || redirect::is_refused_by_nat(facts, node)
 }
 
 /// What the node is to be asked for the rules that come into question: up to the first that applies

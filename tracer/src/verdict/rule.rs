@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::{
-    model::{Confidence, Fix, Point, Refuted, Verdict},
+    model::{Confidence, Fix, Point, PolicyVerdict, Refuted, Verdict},
     node::gather::Fact,
 };
 
@@ -44,6 +44,7 @@ pub(super) struct Finding {
     pub(super) subject: String,
     pub(super) evidence: Vec<String>,
     pub(super) fix: Vec<Fix>,
+    pub(super) policy: Option<PolicyVerdict>,
 }
 
 impl Finding {
@@ -55,6 +56,7 @@ impl Finding {
             subject: String::new(),
             evidence: Vec::new(),
             fix: Vec::new(),
+            policy: None,
         }
     }
 
@@ -81,7 +83,7 @@ impl Finding {
             subject: self.subject,
             evidence: self.evidence,
             fix: self.fix,
-            policy: None,
+            policy: self.policy,
             refuted: Vec::new(),
         }
     }

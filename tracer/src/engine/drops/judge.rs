@@ -113,7 +113,9 @@ impl Judge {
         let netns = cx.netns.of_fix(drop.facts.netns);
         verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
         let mut names = Names::new(cx.cluster, &mut self.work.name_lookups);
-        let context = DropScene::of(&drop.facts, &mut names);
+        let mut context = DropScene::of(&drop.facts, &mut names);
+        let program = node.and_then(|node| node.queue_program.as_ref());
+        context.scene.program_pod = program.and_then(|program| program.pod_uid.clone());
         let verdict = verdict::cluster::refine(verdict, &context.scene);
         let (src, dst) = context.into_ends();
         drop.judged.get_or_init(|| JudgedDrop { verdict, src, dst })

@@ -1,7 +1,7 @@
 //! What a rule that drops is there for.
 
 use super::{
-    model::{Chain, Rule},
+    model::{Chain, Rule, Verdict},
     owner::Owner,
 };
 
@@ -10,8 +10,10 @@ use super::{
 pub enum Meaning {
     /// It enforces a network policy.
     PolicyEnforcement,
-    /// kube-proxy: the Service has no endpoints, or none on this node.
+    /// kube-proxy: the Service has no endpoints.
     NoEndpoints,
+    /// kube-proxy: the Service has no endpoint on this node, and its traffic policy is Local.
+    NoLocalEndpoints,
     /// kube-proxy: a ClusterIP with no Service, or no such port of the Service.
     NoSuchService,
     /// It drops what conntrack calls invalid.
@@ -25,28 +27,32 @@ impl Meaning {
     pub fn point(self) -> &'static str {
         match self {
             Self::PolicyEnforcement => "policy",
-            Self::NoEndpoints | Self::NoSuchService => "endpoint",
+            Self::NoEndpoints | Self::NoLocalEndpoints | Self::NoSuchService => "endpoint",
             Self::Invalid => "conntrack",
             Self::Plain => "firewall",
         }
     }
 
-    /// The meaning of a rule; `map` is the verdict map that led to it.
+    /// The meaning of a rule that gives this verdict; `map` is the verdict map that led to it.
     pub(super) fn of(
         owner: Owner,
         chain: &Chain,
         rule: Option<&Rule>,
-        map: Option<&str>,
+        (map, verdict): (Option<&str>, &Verdict),
         as_invalid: bool,
     ) -> Self {
         let comment = rule
             .and_then(|rule| rule.comment.as_deref())
             .unwrap_or_default();
-        let is_about_endpoints = comment.contains("has no endpoints")
-            || comment.contains("has no local endpoints")
-            || map.is_some_and(|map| map.starts_with("no-endpoint"));
+        let is_by_map = map.is_some_and(|map| map.starts_with("no-endpoint"));
+        // kube-proxy drops where there is no endpoint here, and rejects where there is none at all.
+        let is_about_local =
+            comment.contains("has no local endpoints") || is_by_map && *verdict == Verdict::Drop;
+        let is_about_endpoints = comment.contains("has no endpoints") || is_by_map;
         if as_invalid {
             Self::Invalid
+        } else if owner == Owner::KubeProxy && is_about_local {
+            Self::NoLocalEndpoints
         } else if owner == Owner::KubeProxy && is_about_endpoints {
             Self::NoEndpoints
         } else if owner == Owner::KubeProxy && chain.name == "cluster-ips-check" {
@@ -59,26 +65,13 @@ impl Meaning {
     }
 }
 
-/// The pod, as `namespace/name`, that a rule of kube-router's speaks of.
-pub(super) fn pod(owner: Owner, chain: &Chain, rule: Option<&Rule>) -> Option<String> {
-    if owner != Owner::KubeRouter {
-        return None;
-    }
-    let by_rule = rule.and_then(|rule| rule.comment.as_deref()?.strip_suffix(" reject"));
-    let by_chain = || chain.comment.as_deref()?.strip_prefix("podfw ");
-    by_rule
-        .or_else(by_chain)
-        .filter(|name| name.contains('/'))
-        .map(str::to_owned)
-}
-
 /// The Service, as `namespace/name` or `namespace/name:port`, that a rule of kube-proxy's speaks of.
 pub(super) fn service(
     meaning: Meaning,
     rule: Option<&Rule>,
     element: Option<&str>,
 ) -> Option<String> {
-    if meaning != Meaning::NoEndpoints {
+    if !matches!(meaning, Meaning::NoEndpoints | Meaning::NoLocalEndpoints) {
         return None;
     }
     let comment = rule.and_then(|rule| rule.comment.as_deref());

@@ -23,6 +23,7 @@ pub mod ipset;
 pub mod iptables;
 mod iptables_rule;
 mod iptables_target;
+mod kube_router;
 pub mod meaning;
 pub mod model;
 mod names;
@@ -46,6 +47,7 @@ mod value;
 mod walk;
 
 pub use fix::Mending;
+pub use kube_router::NamedPolicies;
 pub use meaning::Meaning;
 pub use owner::Owner;
 pub use packet::HookPacket;

@@ -63,7 +63,7 @@ impl Ruleset {
         let mut rules: Vec<_> = walk
             .candidates
             .iter()
-            .map(|candidate| self.suspect(candidate))
+            .map(|candidate| self.suspect(candidate, packet))
             .collect();
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.reached), rule.open));
         let drops = |rule: &Suspect| {
@@ -88,7 +88,7 @@ impl Ruleset {
         let candidates = walk.candidates.iter();
         candidates
             .filter_map(|candidate| match candidate.verdict {
-                Verdict::Proxy(proxy) => Some((self.suspect(candidate), proxy)),
+                Verdict::Proxy(proxy) => Some((self.suspect(candidate, packet), proxy)),
                 _ => None,
             })
             .collect()

@@ -2,6 +2,7 @@
 
 use super::{
     Ruleset,
+    kube_router::{self, NamedPolicies},
     meaning::{self, Meaning},
     model::{Backend, Counter, Family, Table, Verdict},
     owner::Owner,
@@ -67,6 +68,8 @@ pub struct Suspects {
     pub certain: bool,
     /// Everything that may have dropped it was read and looked at.
     pub complete: bool,
+    /// Some chain translates addresses, so that the kernel's NAT is at all hooks.
+    pub translates: bool,
 }
 
 /// A rule, or a chain's policy, that can have dropped a packet.
@@ -100,6 +103,8 @@ pub struct Suspect {
     pub meaning: Meaning,
     /// The pod that it speaks of, as `namespace/name`.
     pub pod: Option<String>,
+    /// The NetworkPolicies that it enforces for this packet, where its chain names them.
+    pub policies: Option<NamedPolicies>,
     /// The Service that it speaks of.
     pub service: Option<String>,
     /// Its counter.
@@ -135,9 +140,12 @@ impl Ruleset {
         let candidates = walk.candidates.iter();
         let droppers = candidates.filter(|candidate| hint.is_dropper(&candidate.verdict));
         let mut suspects = Suspects {
-            rules: droppers.map(|candidate| self.suspect(candidate)).collect(),
+            rules: droppers
+                .map(|candidate| self.suspect(candidate, packet))
+                .collect(),
             certain: false,
             complete: walk.is_complete && is_read,
+            translates: self.translates,
         };
         // Those first that surely met it, then those of which most is known.
         suspects
@@ -153,11 +161,11 @@ impl Ruleset {
         let candidates = walk.candidates.iter();
         candidates
             .filter(|candidate| Hint::Any.is_dropper(&candidate.verdict))
-            .map(|candidate| self.suspect(candidate))
+            .map(|candidate| self.suspect(candidate, packet))
             .collect()
     }
 
-    pub(super) fn suspect(&self, candidate: &Candidate) -> Suspect {
+    pub(super) fn suspect(&self, candidate: &Candidate, packet: &HookPacket) -> Suspect {
         let table = &self.tables[candidate.table];
         let chain = &table.chains[candidate.chain];
         let rule = candidate.rule.map(|index| &chain.rules[index]);
@@ -167,7 +175,13 @@ impl Ruleset {
             None => (None, None),
         };
         let owner = Owner::of(table, chain, candidate.rule);
-        let meaning = Meaning::of(owner, chain, rule, map, candidate.as_invalid);
+        let meaning = Meaning::of(
+            owner,
+            chain,
+            rule,
+            (map, &candidate.verdict),
+            candidate.as_invalid,
+        );
         let policy_counter = base.and_then(|base| base.counter).map(|packets| Counter {
             packets,
             exact: true,
@@ -186,7 +200,8 @@ impl Ruleset {
             verdict: candidate.verdict.clone(),
             owner,
             meaning,
-            pod: meaning::pod(owner, chain, rule),
+            pod: kube_router::pod(owner, chain, rule),
+            policies: kube_router::policies(owner, chain, candidate.rule, packet),
             service: meaning::service(meaning, rule, element),
             counter: rule.map_or(policy_counter, |rule| rule.counter),
             reached: candidate.reached,

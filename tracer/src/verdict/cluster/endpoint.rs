@@ -1,10 +1,10 @@
 //! Services and the pods behind them: is there anybody?
 
-use super::{Scene, lead};
+use super::{Scene, lead, service};
 use crate::{
     cluster::{
         naming::{Name, clock_time},
-        objects::{ObjectName, Service},
+        objects::{Backend, EndpointSlice, ObjectName, Service},
         policy::Protocol,
         view::{Kind, View},
     },
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The Service that the client asked for, by its own address or by a NodePort, and its port.
-fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
+pub(super) fn requested_service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
     let (name, port) = match &scene.asked_for {
         Some((name, port)) => (name, *port),
         None => (&scene.dst, scene.flow.dport),
@@ -30,13 +30,13 @@ fn service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service, Option<u16>)> {
     }
 }
 
-/// The addresses that take connections to a port of a Service; `None` where that is not known.
-fn ready(
-    view: &View,
-    service: &Service,
+/// What takes connections to a port of a Service; `None` where that is not known.
+pub(super) fn ready_backends<'v>(
+    view: &'v View,
+    service: &'v Service,
     scene: &Scene<'_>,
     port: Option<u16>,
-) -> Option<Vec<std::net::IpAddr>> {
+) -> Option<Vec<&'v Backend>> {
     if !view.knows(Kind::EndpointSlice) {
         return None;
     }
@@ -51,39 +51,45 @@ fn ready(
             .iter()
             .any(|target| target.name == named.name && target.protocol == named.protocol)
     });
-    Some(
-        slices
-            .flat_map(|slice| slice.ready().map(|backend| backend.ip))
-            .collect(),
-    )
+    Some(slices.flat_map(EndpointSlice::ready).collect())
 }
 
 /// Nobody stands behind the Service.
 pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
-    let rejected = scene.outcome == Some(Outcome::Rejected) && verdict.point == Point::Unknown;
-    // Without kube-proxy's rule, the packet goes by whatever route there is.
-    let routed = verdict.point == Point::Route;
-    if verdict.point != Point::Endpoint && !rejected && !routed && !scene.is_silence(verdict) {
+    let rejected = scene.outcome == Some(Outcome::Rejected)
+        && matches!(verdict.point, Point::Unknown | Point::Firewall);
+    // Where no rule of kube-proxy's comes first, the packet goes by whatever route there is.
+    let went_on = scene.asked_for.is_none() && service::went_on(scene, verdict);
+    if verdict.point != Point::Endpoint && !rejected && !went_on && !scene.is_silence(verdict) {
         return false;
     }
-    let Some((service, port)) = service(scene) else {
+    let Some((service, port)) = requested_service(scene) else {
         return false;
     };
     let view = scene.view();
-    if !ready(view, service, scene, port).is_some_and(|ready| ready.is_empty()) {
+    if !ready_backends(view, service, scene, port).is_some_and(|ready| ready.is_empty()) {
         return false;
     }
     let id = &service.id;
     let (pods, hints) = behind(view, service);
-    let is_cause = rejected || scene.is_silence(verdict);
+    let is_cause = rejected || went_on || scene.is_silence(verdict);
     if is_cause {
-        let seen = std::mem::replace(
-            &mut verdict.why,
-            format!("the Service {id} has no ready endpoint"),
-        );
+        let (why, confidence) = match went_on {
+            true => (
+                format!(
+                    "the Service {id} has no ready endpoint, so its packet went on untranslated"
+                ),
+                Confidence::Confirmed,
+            ),
+            false => (
+                format!("the Service {id} has no ready endpoint"),
+                Confidence::Likely,
+            ),
+        };
+        let seen = std::mem::replace(&mut verdict.why, why);
         lead(verdict, [seen]);
         verdict.point = Point::Endpoint;
-        verdict.confidence = Confidence::Likely;
+        verdict.confidence = confidence;
         verdict.subject = id.to_string();
         verdict.fix.clear();
     }
@@ -224,13 +230,13 @@ fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     if scene.asked_for.is_none() {
         return false;
     }
-    let Some((service, port)) = service(scene) else {
+    let Some((service, port)) = requested_service(scene) else {
         return false;
     };
-    let Some(ready) = ready(scene.view(), service, scene, port) else {
+    let Some(ready) = ready_backends(scene.view(), service, scene, port) else {
         return false;
     };
-    if ready.is_empty() || ready.contains(&scene.flow.dst) {
+    if ready.is_empty() || ready.iter().any(|backend| backend.ip == scene.flow.dst) {
         return false;
     }
     let fact = format!(

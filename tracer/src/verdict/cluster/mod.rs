@@ -9,6 +9,7 @@ mod apiserver;
 mod endpoint;
 mod overlay;
 mod policy;
+mod service;
 
 use super::rule::Rule;
 use crate::{
@@ -37,6 +38,8 @@ pub struct Scene<'a> {
     pub outcome: Option<Outcome>,
     /// Whether the packet was seen to reach the namespace of its destination, or the door to it.
     pub arrived: bool,
+    /// The UID of the pod whose program has refused the packet through NFQUEUE.
+    pub program_pod: Option<String>,
 }
 
 impl Scene<'_> {
@@ -67,6 +70,24 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
         applies: endpoint::service_without_endpoints,
     },
     Rule {
+        name: "no-local-endpoint",
+        points: &[Point::Endpoint],
+        needs: &[],
+        evidence: "a drop by kube-proxy's rule, a Service whose traffic policy for the address that was asked is Local, and ready endpoints, all of them elsewhere",
+        refuted_by: "a ready endpoint on this node",
+        cannot_tell: "whether an endpoint of this node has become unready only since",
+        applies: service::no_local_endpoint,
+    },
+    Rule {
+        name: "service-untranslated",
+        points: &[Point::Endpoint],
+        needs: &[],
+        evidence: "a packet to a ClusterIP that left this node, or was routed, with that address: the Service has no such port, no endpoint on this node, or no rule here; or no Service has the address, which is in the range of the Services",
+        refuted_by: "a hop of the packet behind the translation",
+        cannot_tell: "rules that kube-proxy has not written yet from rules that something removed",
+        applies: service::untranslated,
+    },
+    Rule {
         name: "stale-endpoint",
         points: &[Point::Endpoint],
         needs: &[],
@@ -76,6 +97,15 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
         applies: endpoint::stale,
     },
     Rule {
+        name: "policy-by-program",
+        points: &[Point::Policy],
+        needs: &[],
+        evidence: "a program that refused the packet through NFQUEUE and is not known as an enforcer: it runs in a pod of one, or the NetworkPolicies do not admit the flow",
+        refuted_by: "a NetworkPolicy that admits the flow",
+        cannot_tell: "an enforcer from a filter of the user's that refuses the same flow: `likely` at most, unless the pod is an enforcer's",
+        applies: policy::by_program,
+    },
+    Rule {
         name: "policy-enforced",
         points: &[Point::Policy, Point::Firewall],
         needs: &[],
@@ -83,6 +113,15 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
         refuted_by: "a NetworkPolicy that admits the flow, or none that selects either pod",
         cannot_tell: "a stale rule from an enforcer's own kind of policy where the objects admit the flow",
         applies: policy::enforced,
+    },
+    Rule {
+        name: "policy-rejected",
+        points: &[Point::Policy],
+        needs: &[],
+        evidence: "an ICMP error that a rule makes (port unreachable for a TCP port, or administratively prohibited), no drop that was seen, and a flow that the NetworkPolicies do not admit",
+        refuted_by: "a NetworkPolicy that admits the flow",
+        cannot_tell: "the enforcer's rule from another one that rejects the same flow: `likely` at most",
+        applies: policy::rejected,
     },
     Rule {
         name: "policy-silent",

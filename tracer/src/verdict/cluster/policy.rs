@@ -2,8 +2,8 @@
 
 use super::{Scene, lead};
 use crate::{
-    cluster::{naming::Name, policy::Protocol},
-    model::{Confidence, Point, PolicyVerdict, Verdict},
+    cluster::{naming::Name, plugin::Plugin, policy::Protocol},
+    model::{Confidence, Outcome, Point, PolicyVerdict, Verdict},
     policy::{Answer, Flow, Party, Peer, Refusal, evaluate, traps},
 };
 
@@ -39,9 +39,56 @@ fn peer<'a>(scene: &'a Scene<'_>, name: &'a Name, address: std::net::IpAddr) -> 
     }
 }
 
+/// A program refused it through NFQUEUE that is not known as an enforcer by its name or its rules.
+pub(super) fn by_program(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
+    if !is_rule(verdict, "nfqueue") || verdict.point != Point::Firewall {
+        return false;
+    }
+    let view = scene.view();
+    let uid = scene.program_pod.as_ref();
+    let pod = uid.and_then(|uid| view.pods().find(|pod| pod.uid.as_ref() == Some(uid)));
+    lead(
+        verdict,
+        pod.map(|pod| format!("it is a process of pod {}", pod.id)),
+    );
+    if pod.and_then(Plugin::of).is_some_and(Plugin::enforces) {
+        verdict.point = Point::Policy;
+        return true;
+    }
+    let Some((flow, answer)) = ask(scene) else {
+        return false;
+    };
+    let Some(refusal) = Refusal::of(view, &flow, &answer) else {
+        return false;
+    };
+    blame(verdict, &refusal, &traps::warnings(view, &flow, &answer));
+    verdict.confidence = Confidence::Likely;
+    true
+}
+
+fn is_rule(verdict: &Verdict, name: &str) -> bool {
+    let rule = verdict.rule.as_ref();
+    rule.is_some_and(|rule| rule.as_str() == name)
+}
+
+/// Blames the policies that refuse the flow. What is wrong with them comes first: text shows the
+/// first few facts.
+fn blame(verdict: &mut Verdict, refusal: &Refusal, warnings: &[String]) {
+    let enforcement = std::mem::replace(&mut verdict.why, refusal.why.clone());
+    let near_misses = refusal.near_misses.iter();
+    let facts = warnings.iter().chain(near_misses).cloned();
+    lead(verdict, facts.chain([enforcement]));
+    verdict.point = Point::Policy;
+    verdict.policy = Some(PolicyVerdict::from(refusal));
+    verdict.subject = subject(refusal);
+    // The policy is the cause: to change the engine's rules would not last.
+    verdict.fix.clone_from(&refusal.fix);
+}
+
 /// A policy engine's rule dropped it.
 pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
-    if verdict.point != Point::Policy || verdict.policy.is_some() {
+    let is_by_program = is_rule(verdict, "policy-by-program") && verdict.policy.is_some();
+    if verdict.point != Point::Policy || is_by_program {
         return false;
     }
     let Some((flow, answer)) = ask(scene) else {
@@ -49,29 +96,25 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     };
     let view = scene.view();
     if let Some(refusal) = Refusal::of(view, &flow, &answer) {
-        let enforcement = std::mem::replace(&mut verdict.why, refusal.why.clone());
-        let facts = refusal.near_misses.iter().cloned();
-        lead(verdict, facts.chain([enforcement]));
-        verdict
-            .evidence
-            .extend(traps::warnings(view, &flow, &answer));
+        blame(verdict, &refusal, &traps::warnings(view, &flow, &answer));
         verdict.confidence = Confidence::Confirmed;
-        verdict.policy = Some(PolicyVerdict::from(&refusal));
-        verdict.subject = subject(&refusal);
-        // The policy is the cause: to change the engine's rules would not last.
-        verdict.fix = refusal.fix;
         return true;
     }
     if answer.allowed.is_none() {
         let sides = [&answer.egress, &answer.ingress];
         let because = sides.into_iter().filter(|side| side.allowed().is_none());
-        let because = because.filter_map(|side| side.because.clone());
-        lead(
-            verdict,
-            because.map(|because| {
-                format!("whether a NetworkPolicy refuses it is not known: {because}")
-            }),
-        );
+        let mut because: Vec<_> = because.filter_map(|side| side.because.clone()).collect();
+        // Both sides may be undecided for one reason.
+        because.dedup();
+        let unknown = because
+            .iter()
+            .map(|because| format!("whether a NetworkPolicy refuses it is not known: {because}"));
+        // Where the enforcer's rules name the policies, that is the answer.
+        if verdict.policy.is_none() {
+            lead(verdict, unknown);
+        } else {
+            verdict.evidence.extend(unknown);
+        }
         return false;
     }
     let isolates_nobody =
@@ -84,6 +127,7 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
         );
         if view.foreign_policies().is_empty() {
             verdict.point = Point::Firewall;
+            verdict.policy = None;
         } else {
             verdict
                 .evidence
@@ -105,6 +149,38 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
          objects (stale rules, or a rule that is made from no NetworkPolicy)",
         verdict.why
     );
+    true
+}
+
+/// An ICMP error came back that a rule makes, and nothing was seen of the drop: on another node, say.
+pub(super) fn rejected(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
+    let is_by_rule = is_rule(verdict, "rejected") && verdict.point == Point::Firewall;
+    if scene.outcome != Some(Outcome::Rejected) || !is_by_rule {
+        return false;
+    }
+    let Some((flow, answer)) = ask(scene) else {
+        return false;
+    };
+    let view = scene.view();
+    if answer.allowed == Some(true) {
+        lead(verdict, ["the NetworkPolicies admit the flow".to_owned()]);
+        return false;
+    }
+    let Some(refusal) = Refusal::of(view, &flow, &answer) else {
+        return false;
+    };
+    if let Some(unenforced) = traps::unenforced(view) {
+        let policies = refusal.policies.join(", ");
+        lead(
+            verdict,
+            [format!(
+                "the NetworkPolicies do not admit the flow ({policies}), but {unenforced}"
+            )],
+        );
+        return false;
+    }
+    blame(verdict, &refusal, &traps::warnings(view, &flow, &answer));
+    verdict.confidence = Confidence::Likely;
     true
 }
 

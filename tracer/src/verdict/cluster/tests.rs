@@ -10,7 +10,7 @@ use crate::{
         update::{Change, Source, Update},
         view::Kind,
     },
-    model::{Confidence, RuleName},
+    model::{Confidence, Fix, RuleName},
 };
 
 const CLUSTER: &str = r#"
@@ -78,6 +78,7 @@ fn scene<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
         asked_for: None,
         outcome: None,
         arrived: false,
+        program_pod: None,
         flow,
     }
 }
@@ -290,8 +291,16 @@ fn dnat_to_somebody_who_is_no_endpoint_is_stale() {
 #[test]
 fn the_api_server_and_the_kubelets_are_named_with_their_gates() {
     let cluster = cluster();
-    let api = refined(Point::OffNode, &silence(&cluster, "10.96.0.1", 443));
+    let api = refined(Point::OffNode, &silence(&cluster, "10.0.0.5", 6443));
     assert!(api.evidence[0].contains("API server"), "{:?}", api.evidence);
+    // A ClusterIP that left the node has met none of the gates.
+    let untranslated = refined(Point::OffNode, &silence(&cluster, "10.96.0.1", 443));
+    assert_eq!(rule(&untranslated), Some("service-untranslated"));
+    let lines: Vec<_> = untranslated.fix.iter().map(Fix::line).collect();
+    assert!(
+        !lines.iter().any(|line| line.contains("authorized")),
+        "{lines:?}"
+    );
     assert!(
         api.fix
             .iter()
@@ -320,4 +329,231 @@ fn a_tunnel_s_far_end_is_named_by_its_node() {
             .evidence
             .contains(&"the VTEP 10.0.0.11 is node n1".to_owned())
     );
+}
+
+/// A verdict of one of the node's own rules.
+fn by_rule(rule: &'static str, point: Point) -> Verdict {
+    Verdict {
+        rule: Some(rule.into()),
+        ..verdict(point)
+    }
+}
+
+#[test]
+fn a_rejection_where_the_policies_refuse_is_a_policys() {
+    let cluster = cluster();
+    let rejected = |dst: &str| Scene {
+        outcome: Some(Outcome::Rejected),
+        ..scene(&cluster, dst, 8080)
+    };
+    let found = refine(
+        by_rule("rejected", Point::Firewall),
+        &rejected("10.244.1.2"),
+    );
+    assert_eq!(
+        (found.point, found.confidence),
+        (Point::Policy, Confidence::Likely)
+    );
+    assert_eq!(rule(&found), Some("policy-rejected"));
+    assert_eq!(
+        found.policy.expect("the policy").policies,
+        ["shop/allow-api"]
+    );
+    assert!(!found.fix.is_empty());
+    let admitted = refine(
+        by_rule("rejected", Point::Firewall),
+        &rejected("10.244.1.4"),
+    );
+    assert_eq!((admitted.point, admitted.policy), (Point::Firewall, None));
+    assert_eq!(admitted.evidence[0], "the NetworkPolicies admit the flow");
+    // A host that says "unreachable" is no enforcer.
+    let unreachable = refine(
+        by_rule("rejected", Point::Endpoint),
+        &rejected("10.244.1.2"),
+    );
+    assert_eq!(unreachable.point, Point::Endpoint);
+}
+
+#[test]
+fn a_program_that_refuses_what_the_policies_refuse_is_likely_theirs() {
+    let mut cluster = cluster();
+    let program = by_rule("nfqueue", Point::Firewall);
+    let likely = refine(program.clone(), &scene(&cluster, "10.244.1.2", 8080));
+    assert_eq!(
+        (likely.point, likely.confidence),
+        (Point::Policy, Confidence::Likely)
+    );
+    assert_eq!(rule(&likely), Some("policy-by-program"));
+    let admitted = refine(program.clone(), &scene(&cluster, "10.244.1.4", 8080));
+    assert_eq!(admitted.point, Point::Firewall);
+    // It runs in a pod of an enforcer.
+    let pod = crate::cluster::objects::Pod {
+        id: ObjectName::new("kube-system", "knp-7k2x"),
+        uid: Some("5f0c".to_owned()),
+        labels: [("k8s-app".to_owned(), "kube-network-policies".to_owned())].into(),
+        ..Default::default()
+    };
+    let pod = crate::cluster::view::Object::from(pod);
+    tell(&mut cluster, Change::Put(Box::new(pod)));
+    let of_pod = Scene {
+        program_pod: Some("5f0c".to_owned()),
+        ..scene(&cluster, "10.244.1.2", 8080)
+    };
+    let sure = refine(
+        Verdict {
+            confidence: Confidence::Confirmed,
+            ..program
+        },
+        &of_pod,
+    );
+    assert_eq!(
+        (sure.point, sure.confidence),
+        (Point::Policy, Confidence::Confirmed)
+    );
+    assert_eq!(
+        sure.policy.expect("the policy").policies,
+        ["shop/allow-api"]
+    );
+}
+
+#[test]
+fn policies_that_the_rules_name_stay_where_the_api_is_silent() {
+    let silent = Cluster::default();
+    let named = Verdict {
+        policy: Some(crate::model::PolicyVerdict {
+            direction: crate::model::PolicyDirection::Ingress,
+            pod: "shop/web".to_owned(),
+            policies: vec!["shop/allow-api".to_owned()],
+            missing: String::new(),
+        }),
+        ..by_rule("netfilter", Point::Policy)
+    };
+    let found = refine(named.clone(), &scene(&silent, "10.244.1.2", 8080));
+    assert_eq!(found.policy, named.policy);
+    // Where the objects are known, they say more.
+    let cluster = cluster();
+    let found = refine(named.clone(), &scene(&cluster, "10.244.1.2", 8080));
+    assert!(!found.policy.expect("the policy").missing.is_empty());
+    let stale = refine(named, &scene(&cluster, "10.244.1.4", 8080));
+    assert_eq!((stale.point, stale.policy), (Point::Firewall, None));
+}
+
+#[test]
+fn a_cluster_ip_that_leaves_the_node_is_no_route_s_fault() {
+    let mut cluster = cluster();
+    let routed = |cluster: &Cluster, dst: &str, port| {
+        let scene = Scene {
+            outcome: Some(Outcome::Rejected),
+            ..scene(cluster, dst, port)
+        };
+        refine(by_rule("rejected", Point::Route), &scene)
+    };
+    let none = routed(&cluster, "10.96.0.7", 80);
+    assert_eq!(
+        (none.point, none.confidence),
+        (Point::Endpoint, Confidence::Confirmed)
+    );
+    assert!(
+        none.why.contains("shop/pay has no ready endpoint"),
+        "{}",
+        none.why
+    );
+    let port = routed(&cluster, "10.96.0.8", 8080);
+    assert_eq!(rule(&port), Some("service-untranslated"));
+    assert!(
+        port.why
+            .contains("svc/shop/web has no TCP port 8080, but TCP 80"),
+        "{}",
+        port.why
+    );
+    let nobodys = routed(&cluster, "10.96.0.9", 80);
+    assert!(
+        nobodys.why.contains("no Service has the address 10.96.0.9"),
+        "{}",
+        nobodys.why
+    );
+    let unwritten = routed(&cluster, "10.96.0.8", 80);
+    assert_eq!(
+        (unwritten.point, unwritten.confidence),
+        (Point::Endpoint, Confidence::Likely)
+    );
+    assert!(
+        unwritten.why.contains("did not translate it"),
+        "{}",
+        unwritten.why
+    );
+    // An address outside, and a Service's that was translated, stay what they are.
+    assert_eq!(routed(&cluster, "10.97.0.9", 80).point, Point::Route);
+    let translated = Scene {
+        asked_for: Some((scene(&cluster, "10.96.0.8", 80).dst, Some(80))),
+        outcome: Some(Outcome::Rejected),
+        ..scene(&cluster, "10.244.1.2", 8080)
+    };
+    assert_eq!(
+        refine(by_rule("rejected", Point::Route), &translated).point,
+        Point::Route
+    );
+    // Its endpoint is on another node, and it may not go there.
+    let mut local = cluster
+        .view()
+        .service(&ObjectName::new("shop", "web"))
+        .unwrap()
+        .clone();
+    local.internal_local = true;
+    let mut slice = crate::cluster::objects::EndpointSlice {
+        id: ObjectName::new("shop", "web-1"),
+        service: Some("web".to_owned()),
+        ports: vec![local.ports[0].clone()],
+        backends: vec![crate::cluster::objects::Backend {
+            ip: "10.244.2.9".parse().unwrap(),
+            ready: true,
+            node: Some("n2".to_owned()),
+        }],
+    };
+    slice.ports[0].port = 8080;
+    for object in [
+        crate::cluster::view::Object::Service(local),
+        crate::cluster::view::Object::EndpointSlice(slice),
+    ] {
+        tell(&mut cluster, Change::Put(Box::new(object)));
+    }
+    let elsewhere = routed(&cluster, "10.96.0.8", 80);
+    assert!(
+        elsewhere.why.contains("no endpoint on node n1 (internalTrafficPolicy: Local); its endpoint is 10.244.2.9 on n2"),
+        "{}",
+        elsewhere.why
+    );
+    // kube-proxy's own rule says the same.
+    let by_kube_proxy = refine(
+        by_rule("netfilter", Point::Endpoint),
+        &scene(&cluster, "10.96.0.8", 80),
+    );
+    assert_eq!(rule(&by_kube_proxy), Some("no-local-endpoint"));
+    assert!(
+        by_kube_proxy.why.contains("no endpoint on this node"),
+        "{}",
+        by_kube_proxy.why
+    );
+    let fix = by_kube_proxy.fix[1].line();
+    assert!(fix.contains("patch service web"), "{fix}");
+}
+
+#[test]
+fn what_is_wrong_with_the_policies_comes_before_the_kernels_facts() {
+    let mut cluster = cluster();
+    let policy: k8s_openapi::api::networking::v1::NetworkPolicy =
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "either", "namespace": "shop"},
+            "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": [
+                {"namespaceSelector": {"matchLabels": {"team": "ops"}}},
+                {"podSelector": {"matchLabels": {"app": "client"}}},
+            ]}]},
+        }))
+        .unwrap();
+    let policy = crate::cluster::convert::policy(policy).unwrap();
+    let policy = crate::cluster::view::Object::Policy(policy);
+    tell(&mut cluster, Change::Put(Box::new(policy)));
+    let found = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
+    let trap = found.evidence.iter().position(|fact| fact.contains("(OR)"));
+    assert_eq!(trap, Some(0), "{:#?}", found.evidence);
 }

@@ -5,7 +5,7 @@ use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely, Possible},
-        Fix, Point,
+        Fix, Point, PolicyVerdict,
         shell::Command,
     },
     node::{
@@ -14,57 +14,6 @@ use crate::{
     },
     words,
 };
-
-/// Whether a program of the user's has given the packet back.
-fn is_reinjected(facts: &DropFacts) -> bool {
-    let mut top = facts.stack.iter().take(3);
-    top.any(|frame| REINJECT.contains(&frame.as_str()))
-}
-
-pub(super) fn is_queued(facts: &DropFacts) -> Concern {
-    Concern::surely(function(facts) == "nf_queue" || is_reinjected(facts))
-}
-
-/// A verdict that came back from userspace through NFQUEUE, or the lack of one.
-pub(super) fn nfqueue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    if function(facts) != "nf_queue" {
-        // Made in the process' own context: the thread is the one that decided.
-        let comm = &facts.comm;
-        let point = if is_enforcer(comm) {
-            Point::Policy
-        } else {
-            Point::Firewall
-        };
-        let why = format!("the process {comm} refused it through NFQUEUE");
-        return Some(Finding::new(point, Confirmed, why).about(&[comm]));
-    }
-    let why = format!(
-        "a rule hands it to a program through NFQUEUE{}, and no program takes it",
-        place(facts)
-    );
-    let mut finding = Finding::new(Point::Firewall, Confirmed, why).about(&[&place(facts)]);
-    let rules = node.suspects.iter().flat_map(|suspects| &suspects.rules);
-    let rules = rules.take(LISTED);
-    finding
-        .evidence
-        .extend(rules.map(|rule| format!("candidate: {}", rule.describe())));
-    Some(finding)
-}
-
-/// The programs that enforce NetworkPolicies through NFQUEUE: kube-network-policies, by the name of
-/// its project and by that of the binary in its image, and kindnet.
-const ENFORCERS: [&str; 3] = ["kube-network-policies", "netpol", "kindnetd"];
-
-/// Whether a thread of this name belongs to one of them. The kernel keeps the first 15 bytes of a
-/// program's name.
-fn is_enforcer(comm: &str) -> bool {
-    const KEPT: usize = 15;
-    let kept = |name: &&str| name.get(..KEPT).unwrap_or(name) == comm;
-    ENFORCERS.iter().any(kept)
-}
-
-/// What takes a packet back from a program: `nf_reinject` before that moved into nfnetlink_queue.
-const REINJECT: [&str; 2] = ["nfqnl_reinject", "nf_reinject"];
 
 /// How many candidates are listed.
 const LISTED: usize = 3;
@@ -104,29 +53,15 @@ fn no_suspect(complete: bool, mut finding: Finding) -> Finding {
 
 /// One rule is left.
 fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
-    let by = match suspect.owner {
-        Owner::User => String::new(),
-        owner => format!(" of {}", owner.name()),
-    };
     let rule = suspect.describe();
-    let why = match suspect.meaning {
-        Meaning::PolicyEnforcement => match &suspect.pod {
-            Some(pod) => format!("network policy enforcement{by} for the pod {pod}: {rule}"),
-            None => format!("network policy enforcement{by}: {rule}"),
-        },
-        Meaning::NoEndpoints => match &suspect.service {
-            Some(service) => format!("the Service {service} has no endpoints, says {rule}"),
-            None => format!("the Service has no endpoints, says {rule}"),
-        },
-        Meaning::NoSuchService => format!("no Service has this address and port, says {rule}"),
-        Meaning::Invalid => {
-            format!("conntrack calls the packet invalid, and a rule{by} drops that: {rule}")
-        }
-        Meaning::Plain if by.is_empty() => format!("dropped by {rule}"),
-        Meaning::Plain => format!("dropped by a rule{by}: {rule}"),
-    };
     let confidence = if certain { Confirmed } else { Likely };
+    let why = one_sentence(suspect, &rule);
     let mut finding = Finding::new(point(suspect.meaning), confidence, why).about(&[&rule]);
+    if suspect.meaning == Meaning::PolicyEnforcement {
+        // Such a rule says little, and takes lines.
+        finding.fact(format!("the rule: {rule}"));
+        finding.policy = policy_of(suspect);
+    }
     if let Some(counter) = suspect.counter {
         let packets = words::count(counter.packets, "packet");
         finding.fact(format!("that rule has counted {packets}"));
@@ -134,9 +69,62 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
     if certain {
         finding.fact("no other rule at this hook can have dropped it");
     }
+    if suspect.meaning == Meaning::NoLocalEndpoints {
+        finding.fix.push(Fix::advice(
+            "run a pod of the Service on this node, send to a node that has one, or set the traffic \
+             policy of the Service to Cluster",
+        ));
+    }
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     finding
+}
+
+/// What the rule did, in one sentence.
+fn one_sentence(suspect: &Suspect, rule: &str) -> String {
+    let by = match suspect.owner {
+        Owner::User => None,
+        owner => Some(owner.name()),
+    };
+    let of = by.map(|owner| format!(" of {owner}")).unwrap_or_default();
+    let service = match &suspect.service {
+        Some(service) => format!("the Service {service}"),
+        None => "the Service".to_owned(),
+    };
+    match suspect.meaning {
+        Meaning::PolicyEnforcement => {
+            let pod = suspect.pod.as_ref();
+            let of_pod = pod.map(|pod| format!(" for the pod {pod}"));
+            format!(
+                "a network policy rule{of}{} refuses it",
+                of_pod.unwrap_or_default()
+            )
+        }
+        Meaning::NoEndpoints => format!("{service} has no endpoints, says {rule}"),
+        Meaning::NoLocalEndpoints => {
+            format!("{service} has no endpoint on this node, says {rule}")
+        }
+        Meaning::NoSuchService => format!("no Service has this address and port, says {rule}"),
+        Meaning::Invalid => {
+            format!("conntrack calls the packet invalid, and a rule{of} drops that: {rule}")
+        }
+        Meaning::Plain if by.is_none() => format!("dropped by {rule}"),
+        Meaning::Plain => format!("dropped by a rule{of}: {rule}"),
+    }
+}
+
+/// The policies that the rules around it name.
+fn policy_of(suspect: &Suspect) -> Option<PolicyVerdict> {
+    let named = suspect.policies.as_ref()?;
+    Some(PolicyVerdict {
+        direction: named.direction,
+        pod: suspect.pod.clone()?,
+        policies: named.names.clone(),
+        missing: format!(
+            "a rule of one of them that admits this {}",
+            named.direction.peer()
+        ),
+    })
 }
 
 /// Several rules are left: what they have in common is likely, and no more.
@@ -162,7 +150,9 @@ fn several_suspects(suspects: &[Suspect], mut finding: Finding) -> Finding {
 fn point(meaning: Meaning) -> Point {
     match meaning {
         Meaning::PolicyEnforcement => Point::Policy,
-        Meaning::NoEndpoints | Meaning::NoSuchService => Point::Endpoint,
+        Meaning::NoEndpoints | Meaning::NoLocalEndpoints | Meaning::NoSuchService => {
+            Point::Endpoint
+        }
         Meaning::Invalid => Point::Conntrack,
         Meaning::Plain => Point::Firewall,
     }

@@ -11,9 +11,11 @@ mod firewall;
 mod host;
 pub(super) mod listener;
 mod mtu;
+mod nfqueue;
 mod overlay;
 mod path;
 mod program;
+pub(super) mod redirect;
 mod socket;
 
 use super::rule::{Finding, Rule};
@@ -150,13 +152,22 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         applies: OnDrop::new(listener::is_overflow, listener::listener_queue),
     },
     Rule {
+        name: "queue-without-program",
+        points: &[Point::Firewall],
+        needs: &[Fact::Ruleset],
+        evidence: "`nf_queue` as the function that freed the packet: no program was there to decide",
+        refuted_by: "a program bound to that queue (`/proc/net/netfilter/nfnetlink_queue`)",
+        cannot_tell: "a program that has ended from one whose queue is full",
+        applies: OnDrop::new(nfqueue::is_unserved, nfqueue::unserved),
+    },
+    Rule {
         name: "nfqueue",
         points: &[Point::Policy, Point::Firewall],
-        needs: &[Fact::Ruleset],
-        evidence: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name is the program that decided. Or `nf_queue` as the function that freed the packet: no program was there to decide",
+        needs: &[Fact::Ruleset, Fact::QueueProgram],
+        evidence: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name, its executable and the owner of the queue rule say which program decided",
         refuted_by: "a ruleset without a rule that queues to userspace",
         cannot_tell: "which policy it was",
-        applies: OnDrop::new(firewall::is_queued, firewall::nfqueue),
+        applies: OnDrop::new(nfqueue::was_refused, nfqueue::refused),
     },
     Rule {
         name: "conntrack-full",

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::SystemTime};
 
 use tracer_common::{
-    event::DropKey,
+    event::{DropKey, ct},
     packet::{Tcp, protocol},
     tuple::Tuple,
 };
@@ -12,9 +12,15 @@ use super::*;
 use crate::{
     decode::drop::Decoder,
     kernel::clock,
-    model::{Flow, Hook, Protocol},
-    node::{conntrack::Conntrack, overlay, route::Refusal},
-    verdict::drop::{judge, wants},
+    model::{Flow, Hook, Protocol, Verdict},
+    node::{
+        conntrack::Conntrack,
+        overlay,
+        queue_program::QueueProgram,
+        route::Refusal,
+        ruleset::{Hint, HookPacket, Ruleset, Suspect, Suspects, packet::Ends},
+    },
+    verdict::drop::{is_noise, judge, wants},
 };
 
 fn facts(reason: &str, function: &str) -> DropFacts {
@@ -151,6 +157,119 @@ fn an_enforcer_behind_nfqueue_is_known_by_what_the_kernel_keeps_of_its_name() {
     for comm in ["suricata", "kube-network", "netpolicy", "kindnet", ""] {
         assert_eq!(refused_by(comm), Point::Firewall, "{comm}");
     }
+}
+
+/// A packet that a program has refused, and what else is known of the program.
+fn refused_through_queue(comm: &str, node: &NodeFacts) -> Verdict {
+    let mut facts = facts("NOT_SPECIFIED", "nfqnl_reinject");
+    facts.stack = vec!["nfqnl_reinject".to_owned(), "nfqnl_recv_verdict".to_owned()];
+    facts.comm = comm.to_owned();
+    judge(&facts, node)
+}
+
+#[test]
+fn an_enforcer_behind_nfqueue_is_known_by_executable_and_queue_rule() {
+    let executable = |name: &str| NodeFacts {
+        queue_program: Some(QueueProgram {
+            executable: Some(name.to_owned()),
+            pod_uid: None,
+        }),
+        ..NodeFacts::default()
+    };
+    // Threads may be called anything.
+    let netpol = executable("kube-network-policies");
+    assert_eq!(
+        refused_through_queue("worker-3", &netpol).point,
+        Point::Policy
+    );
+    let other = executable("suricata");
+    assert_eq!(refused_through_queue("W#01", &other).point, Point::Firewall);
+    let rules = |table: &str| {
+        let json = format!(
+            r#"{{"nftables": [
+            {{"table": {{"family": "inet", "name": "{table}"}}}},
+            {{"chain": {{"family": "inet", "table": "{table}", "name": "post", "type": "filter",
+              "hook": "postrouting", "prio": -5, "policy": "accept"}}}},
+            {{"rule": {{"family": "inet", "table": "{table}", "chain": "post", "handle": 4,
+              "expr": [{{"queue": {{"num": 100, "flags": "bypass"}}}}]}}}}]}}"#
+        );
+        let ruleset = Ruleset::from_texts(&json, "", "").expect("a ruleset");
+        let ends = Ends {
+            src: [10, 244, 1, 4].into(),
+            dst: [10, 244, 1, 2].into(),
+            sport: Some(40000),
+            dport: Some(8080),
+        };
+        let packet = HookPacket {
+            hook: Some(Hook::Postrouting),
+            ..HookPacket::new(ends, protocol::TCP)
+        };
+        NodeFacts {
+            suspects: Some(ruleset.suspects(&packet, Hint::Queue)),
+            ..NodeFacts::default()
+        }
+    };
+    for (table, point) in [
+        ("kube-network-policies", Point::Policy),
+        ("kindnet-network-policies", Point::Policy),
+        ("ids", Point::Firewall),
+    ] {
+        let verdict = refused_through_queue("worker-3", &rules(table));
+        assert_eq!(verdict.point, point, "{table}");
+    }
+}
+
+#[test]
+fn a_redirect_about_a_translated_connection_is_noise() {
+    let redirect = |kind: u8, status: u32| {
+        let mut facts = facts("NETFILTER_DROP", "nf_hook_slow");
+        facts.flow.proto = Protocol::Icmp;
+        facts.key.icmp_type = kind;
+        facts.hook = Some(Hook::Output);
+        facts.wire = Some(std::sync::Arc::new(crate::decode::drop::Wire {
+            ct: ct::STATUS | ct::ENTRY | status << ct::STATUS_SHIFT,
+            ..Default::default()
+        }));
+        facts
+    };
+    let none_dropped_it = |rules: Vec<Suspect>| NodeFacts {
+        suspects: Some(Suspects {
+            certain: !rules.is_empty(),
+            rules,
+            complete: true,
+            translates: true,
+        }),
+        ..NodeFacts::default()
+    };
+    let done = ct::SRC_NAT_DONE | ct::DST_NAT_DONE;
+    let node = none_dropped_it(Vec::new());
+    assert!(is_noise(&redirect(5, done | ct::DST_NAT), &node));
+    // Translations that were decided on, to none.
+    assert!(!is_noise(&redirect(5, done), &node));
+    assert!(!is_noise(&redirect(3, done | ct::DST_NAT), &node));
+    let incomplete = NodeFacts::default();
+    assert!(!is_noise(&redirect(5, done | ct::DST_NAT), &incomplete));
+    let mut unread = redirect(5, 0);
+    unread.wire = None;
+    assert!(is_noise(&unread, &node));
+    // A rule that drops redirects stays a rule.
+    let json = r#"{"nftables": [
+        {"table": {"family": "ip", "name": "t"}},
+        {"chain": {"family": "ip", "table": "t", "name": "out", "type": "filter",
+          "hook": "output", "prio": 0, "policy": "drop"}}]}"#;
+    let ruleset = Ruleset::from_texts(json, "", "").expect("a ruleset");
+    let ends = Ends {
+        src: [10, 88, 0, 12].into(),
+        dst: [10, 88, 0, 1].into(),
+        sport: None,
+        dport: None,
+    };
+    let packet = HookPacket {
+        hook: Some(Hook::Output),
+        ..HookPacket::new(ends, protocol::ICMP)
+    };
+    let by_rule = none_dropped_it(ruleset.suspects(&packet, Hint::Any).rules);
+    assert!(!is_noise(&redirect(5, done | ct::DST_NAT), &by_rule));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What kube-router and kube-proxy drop, by the rulesets of a real cluster.
 
 use super::{super::*, *};
+use crate::model::PolicyDirection;
 
 fn only(suspects: &Suspects) -> &Suspect {
     let all: Vec<_> = suspects.rules.iter().map(Suspect::describe).collect();
@@ -142,4 +143,45 @@ fn nothing_is_certain_where_not_all_was_read() {
     ruleset.legacy_read = false;
     assert!(ruleset.suspects(&packet, Hint::Nft).certain);
     assert!(!ruleset.suspects(&packet, Hint::Any).certain);
+}
+
+/// Policies of the second recording: `shop/cart-in` and `shop/cart2-extra` isolate `shop/cart-2`.
+fn n2_with_policies() -> Ruleset {
+    Ruleset::from_texts(recording!("n2-nft-policies.json"), "", "").unwrap()
+}
+
+#[test]
+fn kube_routers_jumps_name_the_policies() {
+    let ruleset = n2_with_policies();
+    let suspects = ruleset.suspects(&syn("10.244.1.7", "10.244.2.3", 9090), Hint::Nft);
+    let rule = only(&suspects);
+    assert_eq!(rule.pod.as_deref(), Some("shop/cart-2"));
+    let named = rule.policies.as_ref().expect("policies");
+    assert_eq!(named.direction, PolicyDirection::Ingress);
+    assert_eq!(named.names, ["shop/cart-in", "shop/cart2-extra"]);
+    // By iptables' rules.
+    let suspects = n1_by_iptables().suspects(&syn("10.244.2.3", "10.244.1.2", 8080), Hint::Nft);
+    let named = only(&suspects).policies.as_ref().expect("policies");
+    assert_eq!(named.direction, PolicyDirection::Ingress);
+    // The first is about both directions, and compares no address.
+    let names = ["prod/default-deny", "prod/server-allow-ok-8080"];
+    assert_eq!(named.names, names);
+}
+
+#[test]
+fn kube_proxy_by_nftables_drops_where_no_endpoint_is_here() {
+    let ruleset = n2_with_policies();
+    let suspects = ruleset.suspects(&syn("10.244.2.9", "10.96.2.7", 80), Hint::Nft);
+    let rule = only(&suspects);
+    assert_eq!(rule.meaning, Meaning::NoLocalEndpoints);
+    assert_eq!(rule.meaning.point(), "endpoint");
+    assert_eq!(rule.service.as_deref(), Some("shop/itplocal:http"));
+    let node_port = HookPacket {
+        hook: Some(Hook::Input),
+        ..syn("10.88.0.1", "10.88.0.12", 30081)
+    };
+    let suspects = ruleset.suspects(&node_port, Hint::Nft);
+    let rule = only(&suspects);
+    assert_eq!(rule.meaning, Meaning::NoLocalEndpoints);
+    assert_eq!(rule.service.as_deref(), Some("shop/etplocal:http"));
 }
