@@ -63,6 +63,7 @@ pub(super) fn policies(
             names.push(name.to_owned());
         }
     }
+    names.sort();
     (!names.is_empty()).then_some(NamedPolicies { direction, names })
 }
 
