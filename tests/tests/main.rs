@@ -16,6 +16,7 @@ mod attempts_nat;
 mod attempts_offnode;
 mod attempts_stalled;
 mod by_name;
+mod causes;
 mod cluster_api;
 mod cluster_cri;
 mod cluster_verdicts;

@@ -23,6 +23,7 @@ use crate::{
     },
     model::Started,
     net::{Change, Watch, netns::Namespace},
+    node::conntrack::baseline,
     sink::Printer,
 };
 
@@ -63,6 +64,7 @@ impl Trace {
         let btf = btf?;
 
         let namespaces = Namespace::of(&config.netns)?;
+        baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
         let mut probes = Probes::load(
             &Settings {

@@ -66,8 +66,7 @@ impl ConntrackEntry {
 /// The kernel cannot be asked without loading a module.
 pub fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
     if !is_there() {
-        let what = "nf_conntrack_netlink is not loaded";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        return Err(unsupported());
     }
     match Netlink::netfilter()?.ask(&question(packet), read)? {
         Ok(found) => Ok(found),
@@ -76,8 +75,14 @@ pub fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
     }
 }
 
+/// The error where asking would load a module.
+pub(super) fn unsupported() -> io::Error {
+    let what = "nf_conntrack_netlink is not loaded";
+    io::Error::new(io::ErrorKind::Unsupported, what)
+}
+
 /// Whether asking loads no module: it is loaded, or built in, or the kernel has no modules.
-fn is_there() -> bool {
+pub(super) fn is_there() -> bool {
     const NAME: &str = "nf_conntrack_netlink";
     if !Path::new("/proc/modules").exists() {
         return true;

@@ -14,6 +14,7 @@
 mod address;
 mod bridge_fdb;
 mod conntrack;
+mod conntrack_stats;
 mod fdb;
 mod inventory;
 mod link;
@@ -37,6 +38,7 @@ pub use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
     conntrack::{ConntrackEntry, conntrack_entry},
+    conntrack_stats::conntrack_stats,
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
     link::{

@@ -18,6 +18,13 @@ mod diag {
     pub(super) const FIXED: usize = 72;
     pub(super) const SKMEMINFO: u16 = 7;
     pub(super) const SKV6ONLY: u16 = 11;
+    pub(super) const SOCKOPT: u16 = 22;
+    /// `transparent` of `struct inet_diag_sockopt`, a bit field.
+    pub(super) const TRANSPARENT: u8 = if cfg!(target_endian = "little") {
+        1 << 5
+    } else {
+        1 << 2
+    };
     /// The place of `SK_MEMINFO_DROPS` among the numbers of `SKMEMINFO`.
     pub(super) const DROPS: usize = 8;
     /// `idiag_timer` of a packet that waits to be sent again.
@@ -47,6 +54,9 @@ pub struct TcpSocket {
     pub ipv6_only: bool,
     /// The interface that it is bound to.
     pub ifindex: Option<u32>,
+    /// Whether it takes packets for addresses of other hosts (`IP_TRANSPARENT`); `None` if the
+    /// kernel does not say.
+    pub is_transparent: Option<bool>,
     /// How often its last packet was sent again so far; 0 if it does not wait for an answer.
     pub retransmits: u8,
     /// Of a listener: connections that wait to be accepted.
@@ -112,6 +122,9 @@ fn socket(message: &Message<'_>) -> Option<TcpSocket> {
         is_ipv6: family == libc::AF_INET6,
         ipv6_only: all.is_set(diag::SKV6ONLY),
         ifindex: message.u32_at(40).filter(|ifindex| *ifindex != 0),
+        is_transparent: all
+            .u8(diag::SOCKOPT)
+            .map(|options| options & diag::TRANSPARENT != 0),
         retransmits: match message.u8_at(2)? {
             diag::RETRANSMIT => message.u8_at(3)?,
             _ => 0,

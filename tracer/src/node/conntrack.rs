@@ -1,10 +1,22 @@
-//! How full the connection tracking table of a network namespace is.
+//! The connection tracking table of a network namespace: how full it is, what it has counted, and
+//! whether it has room for a packet's entry.
+
+pub(crate) mod baseline;
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
+use tracer_common::event::ct;
 
 use super::sysctl::{self, read_if_there};
+use crate::{
+    decode::drop::Wire,
+    model::Flow,
+    net::{ConntrackEntry, conntrack_entry, conntrack_stats, netns::Inside},
+};
+
+/// Counters by the names of `conntrack -S`.
+pub type Stats = BTreeMap<String, u64>;
 
 /// The connection tracking table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,17 +31,21 @@ pub struct Conntrack {
     /// What has happened so far, summed over CPUs (`conntrack -S`): `drop` (packets dropped as the
     /// table was full, or without memory), `early_drop` (entries given up to make room),
     /// `insert_failed`, `invalid`, and more. Empty if the kernel is built without it.
-    pub stats: BTreeMap<String, u64>,
+    pub stats: Stats,
+    /// How far they have moved since the trace began; `None` where they were not read then.
+    pub moved: Option<Stats>,
+    /// The entry that was there already when the packet's own was to be inserted.
+    pub taken: Option<ConntrackEntry>,
 }
 
 impl Conntrack {
-    /// Reads that of the network namespace this thread is in. `None` if connection tracking is not
-    /// loaded.
+    /// Reads that of the network namespace this thread is in, for a packet. `None` if connection
+    /// tracking is not loaded.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn read() -> Result<Option<Self>> {
+    pub fn read(inside: &Inside, packet: Option<&Wire>) -> Result<Option<Self>> {
         let setting = |name| sysctl::number(&format!("/proc/sys/net/netfilter/{name}"));
         let (Some(count), Some(max)) =
             (setting("nf_conntrack_count")?, setting("nf_conntrack_max")?)
@@ -38,13 +54,21 @@ impl Conntrack {
         };
         // The mode follows the namespace of who looks, whatever its user may write.
         let mode = fs::metadata("/proc/sys/net/netfilter/nf_conntrack_max")?.permissions();
-        let stats = read_if_there("/proc/thread-self/net/stat/nf_conntrack")?;
+        let stats = stats()?;
         Ok(Some(Self {
             count,
             max,
             is_settable: !mode.readonly(),
-            stats: parse(&stats.unwrap_or_default()),
+            moved: baseline::moved(inside, &stats),
+            stats,
+            taken: packet.and_then(taken),
         }))
+    }
+
+    /// How often something was counted since the trace began, or ever where that is not known.
+    pub fn counted(&self, name: &str) -> Option<u64> {
+        let stats = self.moved.as_ref().unwrap_or(&self.stats);
+        stats.get(name).copied()
     }
 
     /// Whether a new connection finds no room.
@@ -53,15 +77,42 @@ impl Conntrack {
     }
 }
 
+/// The counters of the namespace that this thread is in.
+fn stats() -> Result<Stats> {
+    if let Ok(stats) = conntrack_stats() {
+        return Ok(stats);
+    }
+    // The older way, which needs no module; kernels may be built without it.
+    let stats = read_if_there("/proc/thread-self/net/stat/nf_conntrack")?;
+    Ok(parse(&stats.unwrap_or_default()))
+}
+
+/// The entry of another connection or of another packet that has one of the two tuples which this
+/// packet's entry, not yet in the table, was to have.
+fn taken(packet: &Wire) -> Option<ConntrackEntry> {
+    let (original, reply) = packet.entry.as_ref()?;
+    (!is_in_table(packet)).then_some(())?;
+    let (original, reply) = (Flow::from(original), Flow::from(reply));
+    [reply, original].into_iter().find_map(|tuple| {
+        let found = conntrack_entry(&tuple).ok()??;
+        ((found.original, found.reply) != (original, reply)).then_some(found)
+    })
+}
+
+/// Whether the packet's entry is known to be in the table.
+fn is_in_table(packet: &Wire) -> bool {
+    packet.ct & ct::STATUS != 0 && (packet.ct >> ct::STATUS_SHIFT) & ct::CONFIRMED != 0
+}
+
 /// A line of names, then a line of hexadecimal values for each CPU.
-fn parse(text: &str) -> BTreeMap<String, u64> {
+fn parse(text: &str) -> Stats {
     let mut lines = text.lines();
     let names: Vec<_> = lines
         .next()
         .unwrap_or_default()
         .split_whitespace()
         .collect();
-    let mut sums = BTreeMap::new();
+    let mut sums = Stats::new();
     for line in lines {
         for (&name, value) in names.iter().zip(line.split_whitespace()) {
             // `entries` is that of the whole table, on each line.

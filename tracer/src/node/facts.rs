@@ -7,12 +7,14 @@ use tracer_common::tunnel::Tunnel;
 use super::{
     conntrack::Conntrack,
     gather::{Carrier, DropContext, Fact, Question},
+    proxy::{self, DeadProxy},
     queue_program::QueueProgram,
     ruleset::{Hint, HookPacket, Mending, Ruleset, Survey, Suspects},
     world::{Part, World},
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
+    kernel::probes::query::{self, LoadedProgram},
     model::{Hook, Protocol, Reason},
     net::netns::{Inside, NetnsRef, in_netns_async},
 };
@@ -41,6 +43,10 @@ pub struct Subject {
 pub struct NodeFacts {
     /// The netfilter rules that can have dropped it.
     pub suspects: Option<Suspects>,
+    /// The rules that sent it to a proxy which is not there.
+    pub proxies: Vec<DeadProxy>,
+    /// The BPF programs at netfilter hooks, where no rule can have dropped it.
+    pub netfilter_programs: Vec<LoadedProgram>,
     /// What would let it pass, where one rule is left.
     pub mending: Mending,
     /// Routes, neighbours, tunnels, programs and queues around it.
@@ -104,7 +110,7 @@ impl NodeFacts {
                 found.queue_program = QueueProgram::read(facts.thread, &facts.comm);
             }
             if wants.0.contains(&Fact::Conntrack) {
-                found.read_conntrack();
+                found.read_conntrack(&inside, &facts);
             }
             if wants.0.iter().any(|fact| fact.is_around()) {
                 found.read_around(inside, &facts, wants.0);
@@ -117,8 +123,8 @@ impl NodeFacts {
         })
     }
 
-    fn read_conntrack(&mut self) {
-        match Conntrack::read() {
+    fn read_conntrack(&mut self, inside: &Inside, facts: &DropFacts) {
+        match Conntrack::read(inside, facts.wire.as_deref()) {
             Ok(conntrack) => self.conntrack = conntrack,
             Err(error) => self.gaps.push(format!("{error:#}")),
         }
@@ -160,6 +166,10 @@ impl NodeFacts {
         }
         suspects.narrow_by_counters(None, &ruleset);
         self.gaps.extend(ruleset.gaps.clone());
+        if suspects.rules.is_empty() {
+            self.proxies = proxy::dead(&ruleset, &packet);
+            self.netfilter_programs = query::at_netfilter();
+        }
         self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);
     }

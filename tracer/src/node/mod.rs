@@ -9,7 +9,8 @@
 //! - `query`: all that can be asked, and the answers
 //! - [`facts`]: what is asked about a drop
 //! - [`queue_program`]: the program that has refused a packet through NFQUEUE
-//! - [`conntrack`]: how full the table is
+//! - [`conntrack`]: how full the table is, and what it has counted
+//! - [`proxy`]: rules that send packets to a proxy which is not there
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
 //!   [`overlay`] and [`programs`]
 //! - [`world`]: all namespaces, and how they are tied to each other
@@ -28,6 +29,7 @@ pub mod overlay;
 pub mod owner;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub(crate) mod query;
 pub mod queue_program;
 pub mod route;

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use aya::{
     maps::MapInfo,
     programs::{
-        ProgramError, ProgramInfo, SchedClassifier, TcAttachType, loaded_links, loaded_programs,
+        ProgramError, ProgramInfo, SchedClassifier, TcAttachType, links::LinkType, loaded_links,
+        loaded_programs,
     },
 };
 
@@ -78,6 +79,16 @@ pub fn links_of(wanted: &[u32]) -> Vec<(u32, u32)> {
     all.filter(|link| wanted.contains(&link.program_id()))
         .map(|link| (link.id(), link.program_id()))
         .collect()
+}
+
+/// The programs at netfilter hooks, of all network namespaces.
+pub fn at_netfilter() -> Vec<LoadedProgram> {
+    let links = loaded_links().flatten();
+    let ids: Vec<_> = links
+        .filter(|link| matches!(link.link_type(), Ok(LinkType::Netfilter)))
+        .map(|link| link.program_id())
+        .collect();
+    by_id(&ids)
 }
 
 /// The numbers of the programs that packets of a control group's sockets pass, with those of the

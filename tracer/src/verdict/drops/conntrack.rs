@@ -1,6 +1,6 @@
 //! Connection tracking itself dropped it.
 
-use super::{Concern, Finding, is_netfilter};
+use super::{Concern, Finding, is_netfilter, unruled::no_rule_can};
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{
@@ -24,7 +24,10 @@ pub(super) fn may_be_full(facts: &DropFacts) -> Concern {
 
 /// New connections find no room.
 pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let table = node.conntrack.as_ref().filter(|table| table.is_full())?;
+    let table = node.conntrack.as_ref()?;
+    if !table.is_full() {
+        return was_full(facts, node, table);
+    }
     let rules = node.suspects.as_ref().map(|suspects| &suspects.rules);
     let comes_first = |rule: &Suspect| rule.priority < CONNTRACK;
     if rules.is_some_and(|rules| rules.iter().any(comes_first)) {
@@ -56,6 +59,27 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         Some([rule, ..]) => format!("it can also have been {}", rule.describe()),
         None => "the ruleset was not read".to_owned(),
     });
+    finding.fix.push(larger(table));
+    Some(finding)
+}
+
+/// The table has room again, and has refused packets since the trace began.
+fn was_full(facts: &DropFacts, node: &NodeFacts, table: &Conntrack) -> Option<Finding> {
+    let refused = *table.moved.as_ref()?.get("drop")?;
+    let failed = table.counted("insert_failed").unwrap_or_default();
+    // What could not be inserted is counted as dropped, too.
+    let is_sure = facts.tracked == Tracked::Nothing && no_rule_can(node) && refused > failed;
+    is_sure.then_some(())?;
+    let why = format!(
+        "conntrack had no room or no memory for a new connection (drop grew by {})",
+        refused - failed
+    );
+    let mut finding = Finding::new(Point::Conntrack, Likely, why);
+    finding.evidence.push(format!(
+        "{} of {} entries are in use now",
+        table.count, table.max
+    ));
+    finding.fact("no rule at this hook can have dropped it");
     finding.fix.push(larger(table));
     Some(finding)
 }

@@ -1,6 +1,6 @@
 //! Somebody's rule or program dropped it.
 
-use super::{Concern, Finding, function, place};
+use super::{Concern, Finding, function, place, unruled};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -31,23 +31,17 @@ pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         return Some(some_rule);
     };
     Some(match suspects.rules.as_slice() {
-        [] => no_suspect(suspects.complete, some_rule),
+        [] if suspects.complete => unruled::unexplained(facts, node, &hook),
+        [] => unread(some_rule),
         [only] => one_suspect(node, only, suspects.certain),
         several => several_suspects(several, some_rule),
     })
 }
 
-/// No rule that was read can have dropped it.
-fn no_suspect(complete: bool, mut finding: Finding) -> Finding {
-    if complete {
-        finding.confidence = Possible;
-        finding.fact(
-            "no rule that is there now can have dropped it: it may have changed since, or be a BPF \
-             netfilter program",
-        );
-    } else {
-        finding.fact("the ruleset could not be read whole");
-    }
+/// No rule that was read can have dropped it; one that was not read can.
+fn unread(mut finding: Finding) -> Finding {
+    finding.confidence = Possible;
+    finding.fact("the ruleset could not be read whole");
     finding
 }
 

@@ -1,0 +1,92 @@
+//! The source is translated to an address and port that another connection has: the second entry
+//! cannot be inserted, and its packet is dropped behind the last rule.
+
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Report, Stage},
+};
+
+/// Two pods whose traffic to a server leaves with the node's address and one of these ports.
+fn masquerading(ports: &str) -> Result<Stage> {
+    let stage = Stage::new(["p1", "p2", "node", "srv"])?;
+    stage.veth(("p1", "eth0"), ("node", "v1"))?;
+    stage.veth(("p2", "eth0"), ("node", "v2"))?;
+    stage.veth(("node", "eth0"), ("srv", "eth0"))?;
+    stage.ip(
+        "p1",
+        "addr add 10.20.1.2/24 dev eth0; route add default via 10.20.1.1",
+    )?;
+    stage.ip(
+        "p2",
+        "addr add 10.20.2.2/24 dev eth0; route add default via 10.20.2.1",
+    )?;
+    stage.ip(
+        "node",
+        "addr add 10.20.1.1/24 dev v1; addr add 10.20.2.1/24 dev v2; addr add 10.20.9.1/24 dev eth0",
+    )?;
+    stage.ip("srv", "addr add 10.20.9.9/24 dev eth0")?;
+    stage.sysctl("node", "net.ipv4.ip_forward=1")?;
+    for protocol in ["tcp", "udp"] {
+        stage.exec(
+            "node",
+            &format!(
+                "iptables -t nat -A POSTROUTING -o eth0 -p {protocol} -j MASQUERADE --to-ports {ports}"
+            ),
+        )?;
+    }
+    stage.serve("srv", "10.20.9.9:8080")?;
+    stage.serve_dns("srv", "10.20.9.9:53")?;
+    Ok(stage)
+}
+
+fn tcp(ports: &str, end: End) -> Result<Report> {
+    let stage = masquerading(ports)?;
+    stage.keep(stage.enter("p1", || TcpStream::connect("10.20.9.9:8080"))?);
+    stage.trace(["node", "p1", "p2"], "10.20.9.9:8080", |watch| {
+        watch.dial("p2", "10.20.9.9:8080")?.ends(end)
+    })
+}
+
+/// A socket of another pod has the only port.
+fn udp(ports: &str, end: End) -> Result<Report> {
+    let stage = masquerading(ports)?;
+    let socket = stage.enter("p1", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    socket.send_to(b"anything but a query", ("10.20.9.9", 53))?;
+    stage.keep(socket);
+    stage.trace(["node", "p1", "p2"], "10.20.9.9:53", |watch| {
+        watch.ask("p2", "10.20.9.9:53")?.ends(end)
+    })
+}
+
+fn taken() -> ExpectedVerdict {
+    ExpectedVerdict::new("conntrack", "confirmed")
+        .why("insert_failed grew by")
+        .evidence("the answers of the connection from 10.20.1.2:")
+        .fix("--random-fully")
+        .never_says(["a netfilter rule dropped it"])
+}
+
+#[test]
+fn tcp_port_is_taken() -> Result<()> {
+    let report = tcp("40000-40000", End::Silent)?;
+    report.outcome("unanswered")?.verdict(&taken())?;
+    Ok(())
+}
+
+#[test]
+fn udp_port_is_taken() -> Result<()> {
+    let report = udp("40000-40000", End::Silent)?;
+    report
+        .outcome("unanswered")?
+        .verdict(&taken().fix("single-request-reopen"))?;
+    Ok(())
+}
+
+#[test]
+fn healthy_with_room() -> Result<()> {
+    tcp("40000-50000", End::Answered)?.silent()?;
+    udp("40000-50000", End::Answered)?.silent().map(drop)
+}

@@ -1,0 +1,84 @@
+//! Proxies that `TPROXY` sends packets to, and whether a socket is there.
+//!
+//! The target of iptables drops a packet for which it finds none. The `tproxy` statement of nft only
+//! ends its rule.
+
+use std::net::IpAddr;
+
+use super::{
+    ruleset::{HookPacket, Ruleset, Suspect},
+    sockets,
+};
+use crate::{
+    model::Protocol,
+    net::sock_diag::{TcpState, tcp_sockets},
+};
+
+/// A rule that sends the packet to a proxy which does not take it.
+#[derive(Debug, Clone)]
+pub struct DeadProxy {
+    /// The rule.
+    pub rule: Suspect,
+    /// The address; `None` for the packet's own or the interface's.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// A socket is there, and lacks `IP_TRANSPARENT`.
+    pub is_opaque: bool,
+}
+
+/// The rules at the packet's hook that send it to no socket, in the namespace that this thread is in.
+pub(super) fn dead(ruleset: &Ruleset, packet: &HookPacket) -> Vec<DeadProxy> {
+    let proxies = ruleset.proxies(packet).into_iter();
+    proxies
+        .filter(|(rule, _)| rule.is_iptables)
+        .filter_map(|(rule, proxy)| {
+            let port = proxy.port.or(packet.ends.dport)?;
+            let is_opaque = match socket(Protocol::from(packet.proto), proxy.address, port)? {
+                Socket::Missing => false,
+                Socket::Opaque => true,
+                Socket::Transparent => return None,
+            };
+            Some(DeadProxy {
+                rule,
+                address: proxy.address,
+                port,
+                is_opaque,
+            })
+        })
+        .collect()
+}
+
+enum Socket {
+    Missing,
+    /// It takes packets for the host's own addresses only.
+    Opaque,
+    Transparent,
+}
+
+/// The proxy's socket; `None` where that cannot be told.
+fn socket(protocol: Protocol, address: Option<IpAddr>, port: u16) -> Option<Socket> {
+    let fits = |ip: IpAddr| {
+        let is_any = ip.is_unspecified();
+        is_any || address.is_none_or(|address| address == ip)
+    };
+    if protocol != Protocol::Tcp {
+        let sockets = sockets::with_local_port(protocol, port).ok()?;
+        let is_there = sockets.iter().any(|socket| fits(socket.local.ip()));
+        return (!is_there).then_some(Socket::Missing);
+    }
+    let listeners = tcp_sockets(TcpState::Listen, Some(port)).ok()?;
+    let mut fitting = listeners
+        .iter()
+        .filter(|socket| fits(socket.local.ip()))
+        .peekable();
+    if fitting.peek().is_none() {
+        return Some(Socket::Missing);
+    }
+    Some(
+        match fitting.all(|socket| socket.is_transparent == Some(false)) {
+            true => Socket::Opaque,
+            false => Socket::Transparent,
+        },
+    )
+}

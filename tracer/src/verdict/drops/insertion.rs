@@ -1,0 +1,124 @@
+//! Connections whose conntrack entry could not be made: another one has the tuple.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tracer_common::event::ct;
+
+use super::{Concern, Finding, is_netfilter, place, unruled::no_rule_can};
+use crate::{
+    decode::{drop::DropFacts, tracked::Tracked},
+    model::{
+        Confidence::{Confirmed, Likely},
+        Fix, Flow, Hook, Point, Protocol, Site,
+    },
+    net::ConntrackEntry,
+    node::facts::NodeFacts,
+};
+
+const DNS: u16 = 53;
+
+/// The packet's entry goes into the table behind the last rule of the last hook.
+pub(super) fn may_be_uninsertable(facts: &DropFacts) -> Concern {
+    let is_last = matches!(facts.hook, Some(Hook::Input | Hook::Postrouting));
+    let may_be_first = match &facts.wire {
+        Some(wire) if wire.ct & ct::STATUS != 0 => {
+            (wire.ct >> ct::STATUS_SHIFT) & ct::CONFIRMED == 0
+        }
+        _ => true,
+    };
+    let has_entry = facts.tracked == Tracked::New;
+    Concern::maybe(is_netfilter(facts) && is_last && has_entry && may_be_first)
+}
+
+/// No entry could be made for the packet, as another one has its tuple.
+pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    no_rule_can(node).then_some(())?;
+    let table = node.conntrack.as_ref()?;
+    let failed = table.counted("insert_failed");
+    let is_counted = failed.is_some_and(|failed| failed > 0);
+    (is_counted || table.taken.is_some()).then_some(())?;
+    let grown = match (table.moved.is_some(), failed) {
+        (true, Some(failed)) => format!(" (insert_failed grew by {failed})"),
+        _ => String::new(),
+    };
+    let why = format!(
+        "no conntrack entry could be made{}: the translated tuple is taken{grown}",
+        place(facts)
+    );
+    let confidence = match table.taken {
+        Some(_) if is_counted => Confirmed,
+        _ => Likely,
+    };
+    let mut finding = Finding::new(Point::Conntrack, confidence, why).about(&[
+        &facts.flow.src,
+        &facts.flow.dst,
+        &place(facts),
+    ]);
+    finding.fact("no rule at this hook can have dropped it");
+    finding
+        .evidence
+        .extend(table.taken.as_ref().map(|entry| holder(facts, entry)));
+    if let (None, Some(failed)) = (&table.moved, failed) {
+        finding.fact(format!(
+            "conntrack has failed to insert {} so far (insert_failed)",
+            match failed {
+                1 => "1 entry".to_owned(),
+                several => format!("{several} entries"),
+            }
+        ));
+    }
+    finding.fix.push(Fix::advice(
+        "let the rule that translates the source choose ports at random (--random-fully), or give \
+         it more ports or more source addresses",
+    ));
+    if facts.flow.proto == Protocol::Udp && facts.flow.dport == Some(DNS) {
+        finding.fix.push(
+            Fix::advice(
+                "for DNS: NodeLocal DNSCache, or `options single-request-reopen` in resolv.conf",
+            )
+            .at(Site::Sender),
+        );
+    }
+    Some(finding)
+}
+
+/// Whose entry was there first.
+fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
+    let ends = |flow: &Flow| {
+        format!(
+            "{} to {}",
+            end(flow.src, flow.sport),
+            end(flow.dst, flow.dport)
+        )
+    };
+    let own = facts.wire.as_ref().and_then(|wire| wire.entry);
+    let is_same = own.is_some_and(|(original, _)| Flow::from(&original) == entry.original);
+    match is_same {
+        true => format!(
+            "another packet from {} had made the entry in between, with another translation: its \
+             answers come from {}",
+            ends(&entry.original),
+            end(entry.reply.src, entry.reply.sport)
+        ),
+        false => format!(
+            "the answers of the connection from {} go to {}, too",
+            ends(&entry.original),
+            end(entry.reply.dst, entry.reply.dport)
+        ),
+    }
+}
+
+pub(super) fn end(ip: IpAddr, port: Option<u16>) -> String {
+    port.map_or_else(
+        || ip.to_string(),
+        |port| SocketAddr::new(ip, port).to_string(),
+    )
+}
+
+pub(super) fn every_insertion_succeeded(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let table = node.conntrack.as_ref()?;
+    let none = table.counted("insert_failed") == Some(0) && table.taken.is_none();
+    none.then(|| {
+        "conntrack has failed to insert no entry, and the packet's tuple is free".to_owned()
+    })
+}
