@@ -20,23 +20,30 @@
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
-pub mod attempt;
-pub mod cli;
-pub mod cluster;
-pub mod command;
+#![expect(
+    unreachable_pub,
+    reason = "all modules are private: `pub` is what a module offers to the others"
+)]
+
+mod attempt;
+mod cli;
+mod cluster;
+mod command;
 #[cfg(test)]
 mod damage;
-pub mod decode;
+mod decode;
 #[cfg(test)]
 mod dependencies;
-pub mod engine;
-pub mod kernel;
-pub mod net;
-pub mod node;
+mod engine;
+mod kernel;
+mod net;
+mod node;
 mod policy;
-pub mod report;
-pub mod sink;
-pub mod verdict;
+mod report;
+mod sink;
+mod verdict;
 mod words;
 
 use tracer_model as model;
+
+pub use self::command::main;

@@ -100,12 +100,6 @@ impl Endpoint {
             | Self::Workload { port, .. } => *port,
         }
     }
-
-    /// Whether the cluster has to be asked for the addresses.
-    #[must_use]
-    pub fn is_name(&self) -> bool {
-        !matches!(self, Self::Net { .. } | Self::Port(_))
-    }
 }
 
 impl FromStr for Endpoint {

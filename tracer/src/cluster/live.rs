@@ -39,18 +39,6 @@ impl Cluster {
         self.history.holder(ip.to_canonical(), then)
     }
 
-    /// The pod of this node whose network namespace it is.
-    #[must_use]
-    pub fn pod_of_netns(&self, inode: u32) -> Option<&Pod> {
-        self.here
-            .values()
-            .find(|pod| {
-                let netns = pod.sandbox.as_ref().and_then(|sandbox| sandbox.netns);
-                !pod.host_network && netns == Some(inode)
-            })
-            .map(|pod| self.view.pod(&pod.id).unwrap_or(pod))
-    }
-
     /// Takes what a source tells, at `now`. What a lesser source says of a kind that a better one
     /// knows in whole is not heard.
     pub fn apply(&mut self, update: Update, now: SystemTime) {

@@ -3,10 +3,7 @@
 //! Messages come in batches. What a batch changed is told once per interface, by comparison with
 //! what was known before: a pair that came and went within one batch is not worth a word.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, Interface, address::AddressEvent, link::LinkEvent, uplink};
 
@@ -17,35 +14,11 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The interface with this number in this namespace.
-    pub fn get(&self, netns: u32, ifindex: u32) -> Option<&Interface> {
-        self.namespaces.get(&netns)?.interfaces.get(&ifindex)
-    }
-
     /// All interfaces.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> + '_ {
         self.namespaces
             .values()
             .flat_map(|table| table.interfaces.values())
-    }
-
-    /// The watched namespaces, by inode number.
-    pub fn namespaces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.namespaces.keys().copied()
-    }
-
-    /// The watched namespaces that an address belongs to, and the interface in each. Virtual
-    /// addresses of services count too where they are on an interface, as IPVS has them.
-    pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = &Interface> + '_ {
-        self.namespaces.values().filter_map(move |table| {
-            let ifindex = table.addresses.get(&address)?;
-            table.interfaces.get(ifindex)
-        })
-    }
-
-    /// Whether an address is local to one of the watched namespaces.
-    pub fn is_local(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.holders(address).next().is_some()
     }
 
     pub(super) fn table(&mut self, netns: u32) -> &mut Table {
@@ -73,8 +46,6 @@ pub(super) struct Table {
     interfaces: BTreeMap<u32, Interface>,
     /// Interfaces that routes with a gateway go out by.
     gateways: BTreeSet<u32>,
-    /// Each own address, and an interface that has it.
-    addresses: BTreeMap<IpAddr, u32>,
     /// What the batch touched, as it was before: `None` if it was not there.
     before: BTreeMap<u32, Option<Interface>>,
     /// What the batch deleted, even if it is there again. It has lost its probes.
@@ -177,9 +148,6 @@ impl Table {
             }
         }
         self.deleted.clear();
-        if !changes.is_empty() {
-            self.index_addresses();
-        }
         changes
     }
 
@@ -197,17 +165,6 @@ impl Table {
                 interface.is_uplink = !interface.is_uplink;
             }
         }
-    }
-
-    fn index_addresses(&mut self) {
-        self.addresses = self
-            .interfaces
-            .values()
-            .flat_map(|interface| {
-                let addresses = interface.addresses.iter();
-                addresses.map(|address| (*address, interface.link.ifindex))
-            })
-            .collect();
     }
 
     /// Remembers what an interface was before this batch.

@@ -34,6 +34,8 @@ mod watch;
 
 use std::net::IpAddr;
 
+#[cfg(test)]
+pub use self::tc::FilterActions;
 pub use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
@@ -42,15 +44,15 @@ pub use self::{
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
     link::{
-        Bridge, BridgePort, Geneve, IpTunnel, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode,
-        OperState, OtherLink, PortState, Vxlan, XdpMode,
+        Bridge, BridgePort, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode, OtherLink,
+        PortState, Vxlan, XdpMode,
     },
     neighbor::{Mac, Neighbor, NeighborState},
     netlink::Rtnetlink,
     qdisc::{Limits, Qdisc},
     route::{Route, RouteKey, RouteKind},
     rule::{LOCAL_TABLE, Rule, RuleAction},
-    tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterActions, FilterId, TcFilter},
+    tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterId, TcFilter},
     vlan::Vlan,
     watch::Watch,
 };

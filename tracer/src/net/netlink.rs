@@ -7,10 +7,7 @@ use netlink_sys::{
     constants::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
 };
 
-use super::{
-    message::{Message, Request, messages, u32_at},
-    netns::NetnsRef,
-};
+use super::message::{Message, Request, messages, u32_at};
 
 /// Room for one datagram: the kernel fills up to 32 KiB of a dump into one.
 const DATAGRAM: usize = 1 << 16;
@@ -149,11 +146,6 @@ impl Rtnetlink {
         // are longer: what reads them selects too.
         let _ = netlink.socket.set_netlink_get_strict_chk(true);
         Ok(Self(netlink))
-    }
-
-    /// For another namespace.
-    pub fn open_in(netns: &NetnsRef) -> anyhow::Result<Self> {
-        Ok(netns.visit(|_| Self::open())??)
     }
 }
 

@@ -80,11 +80,6 @@ impl Qdisc {
     pub fn parent_name(&self) -> Option<String> {
         self.parent.map(handle)
     }
-
-    /// Whether it could drop by being full: those at ingress have no queue.
-    pub fn is_queue(&self) -> bool {
-        !matches!(self.kind.as_str(), "ingress" | "clsact" | "noqueue")
-    }
 }
 
 /// The handle as tc(8) prints it.
@@ -228,7 +223,6 @@ mod tests {
              waiting"
         );
         assert_eq!(found.parent, None);
-        assert!(found.is_queue());
     }
 
     #[test]

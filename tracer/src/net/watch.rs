@@ -94,11 +94,6 @@ impl Watch {
         &self.inventory
     }
 
-    /// The namespaces that are watched and still exist.
-    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> + '_ {
-        self.feeds.iter().map(|feed| &feed.namespace)
-    }
-
     /// Waits for changes, and returns all that have come. Can be cancelled without loss.
     ///
     /// # Errors

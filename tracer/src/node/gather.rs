@@ -56,7 +56,8 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// Its name in the documentation.
+    /// Its name in the documentation, which a test makes.
+    #[cfg(test)]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ruleset => "netfilter rules",

@@ -8,7 +8,6 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -26,8 +25,6 @@ use crate::net::netns::{Inside, NetnsRef, in_netns_async};
 /// that namespace that begin later.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// When it was taken.
-    pub at: Instant,
     /// Inode number of the namespace.
     pub netns: u32,
     /// Cookie of the namespace, see [`Inside::cookie`].
@@ -46,7 +43,6 @@ impl Reading {
     /// The counters or the listeners cannot be read.
     pub fn take(inside: Inside) -> Result<Self> {
         Ok(Self {
-            at: Instant::now(),
             netns: inside.inode,
             cookie: inside.cookie,
             counters: Counters::read()?,
@@ -91,19 +87,6 @@ impl Reading {
     }
 }
 
-/// What the facts are compared with.
-#[derive(Clone, Debug, Default)]
-pub enum Before {
-    /// Nothing: there is no telling what moved.
-    #[default]
-    Nothing,
-    /// A reading taken before the SYN, or before one of its retransmissions.
-    Reading(Arc<Reading>),
-    /// A reading taken now, with this wait for a retransmission to come. The wait must be shorter
-    /// than the limit.
-    Wait(Duration),
-}
-
 /// A listener and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerState {
@@ -121,8 +104,6 @@ pub struct ListenerState {
 pub struct ListenerFacts {
     /// The address the SYN was sent to, as seen inside the namespace.
     pub destination: SocketAddr,
-    /// Inode number of the namespace.
-    pub netns: u32,
     /// The listeners the SYN may have gone to; none: nobody listens there.
     pub listeners: Vec<ListenerState>,
     /// Their handshakes that wait for the last ACK.
@@ -134,13 +115,10 @@ pub struct ListenerFacts {
     /// The counters that moved since the earlier reading, by how much; `None` without an earlier
     /// reading of this very namespace.
     pub moved: Option<BTreeMap<String, u64>>,
-    /// Time between the two readings.
-    pub between: Option<Duration>,
 }
 
 impl ListenerFacts {
-    /// Reads a namespace within the limit. The client's address, if given, is looked for among the
-    /// handshakes. Both addresses are those seen inside the namespace, after NAT.
+    /// Reads a namespace within the limit. The address is that seen inside the namespace, after NAT.
     ///
     /// # Errors
     ///
@@ -148,41 +126,27 @@ impl ListenerFacts {
     pub async fn of(
         netns: &NetnsRef,
         destination: SocketAddr,
-        client: Option<SocketAddr>,
-        before: Before,
+        before: Option<Arc<Reading>>,
         limit: Duration,
     ) -> Result<Self> {
         in_netns_async(netns, limit, move |inside| {
-            Self::read(inside, destination, client, before)
+            Self::read(inside, destination, before.as_deref())
         })
         .await
     }
 
-    /// Reads the namespace this thread is in.
+    /// Reads the namespace this thread is in, and compares it with a reading taken before the SYN, or
+    /// before one of its retransmissions.
     ///
     /// # Errors
     ///
     /// The counters, the sockets or the settings cannot be read.
-    pub fn read(
-        inside: Inside,
-        destination: SocketAddr,
-        client: Option<SocketAddr>,
-        before: Before,
-    ) -> Result<Self> {
-        let before = match before {
-            Before::Nothing => None,
-            Before::Reading(reading) => Some(reading),
-            Before::Wait(wait) => {
-                let reading = Reading::take(inside)?;
-                thread::sleep(wait);
-                Some(Arc::new(reading))
-            }
-        };
+    pub fn read(inside: Inside, destination: SocketAddr, before: Option<&Reading>) -> Result<Self> {
         let pending = syn_queue::pending(destination.port())?;
         let settings = Settings::read()?;
         let now = Reading::take(inside)?;
-        let syn_queue = SynQueue::of(&pending, &now.listeners, destination, client);
-        let mut facts = Self::compare(destination, before.as_deref(), now, syn_queue, settings);
+        let syn_queue = SynQueue::of(&pending, &now.listeners, destination);
+        let mut facts = Self::compare(destination, before, now, syn_queue, settings);
         facts.name_processes(inside);
         Ok(facts)
     }
@@ -199,7 +163,6 @@ impl ListenerFacts {
         let listeners = listeners_for(&now.listeners, destination);
         Self {
             destination,
-            netns: now.netns,
             listeners: listeners
                 .into_iter()
                 .map(|listener| ListenerState {
@@ -211,7 +174,6 @@ impl ListenerFacts {
             syn_queue,
             settings,
             moved,
-            between: before.map(|before| now.at.duration_since(before.at)),
             counters: now.counters,
         }
     }
@@ -237,11 +199,6 @@ impl ListenerFacts {
     /// A listener whose accept queue is full right now.
     pub fn accept_queue_full(&self) -> Option<&ListenerState> {
         self.listeners.iter().find(|one| one.listener.is_full())
-    }
-
-    /// Whether any listener of the namespace found its accept queue full since the earlier reading.
-    pub fn overflowed(&self) -> Option<bool> {
-        self.moved(name::LISTEN_OVERFLOWS).map(|by| by > 0)
     }
 
     /// Whether a listener of this destination has dropped a SYN or a last ACK since the earlier
@@ -270,7 +227,6 @@ mod tests {
 
     fn reading(cookie: u64, drops: u32) -> Reading {
         Reading {
-            at: Instant::now(),
             netns: 4_026_532_000,
             cookie: Some(cookie),
             counters: Counters::default(),
@@ -293,7 +249,6 @@ mod tests {
         let facts = facts(Some(&reading(7, 3)), reading(7, 5));
         assert_eq!(facts.listeners[0].new_drops, Some(2));
         assert!(facts.accept_queue_full().is_some());
-        assert!(facts.between.is_some());
     }
 
     #[test]
@@ -301,8 +256,7 @@ mod tests {
         for before in [None, Some(&reading(8, 3))] {
             let facts = facts(before, reading(7, 5));
             assert_eq!(facts.listeners[0].new_drops, None);
-            assert_eq!(facts.overflowed(), None);
-            assert_eq!(facts.between, None);
+            assert_eq!(facts.moved(name::LISTEN_OVERFLOWS), None);
         }
     }
 

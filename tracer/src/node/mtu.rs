@@ -6,32 +6,6 @@ use std::net::IpAddr;
 use super::change;
 use crate::model::Fix;
 
-/// A packet, by its sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// The whole packet.
-    pub len: u32,
-    /// Of a GSO packet: the payload of each of the segments that it will be cut into.
-    pub gso_size: Option<u32>,
-    /// All headers before that payload, from the network header up: with the inner ones in a tunnel.
-    pub headers: u32,
-}
-
-impl Size {
-    /// The largest packet that goes on a wire: a GSO packet goes in segments.
-    pub fn on_wire(self) -> u32 {
-        match self.gso_size {
-            Some(segment) => self.len.min(self.headers.saturating_add(segment)),
-            None => self.len,
-        }
-    }
-
-    /// Whether it gets through.
-    pub fn fits(self, mtu: u32) -> bool {
-        self.on_wire() <= mtu
-    }
-}
-
 /// A place that a packet passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
@@ -99,21 +73,6 @@ mod tests {
             mtu,
             overhead,
         }
-    }
-
-    #[test]
-    fn a_gso_packet_is_as_large_as_its_segments() {
-        let size = |len, gso_size| Size {
-            len,
-            gso_size,
-            headers: 52,
-        };
-        assert!(size(7292, Some(1448)).fits(1500));
-        assert_eq!(size(7292, Some(1448)).on_wire(), 1500);
-        assert!(!size(7292, Some(1448)).fits(1499));
-        assert!(!size(1501, None).fits(1500));
-        // A last segment may be all there is.
-        assert_eq!(size(700, Some(1448)).on_wire(), 700);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     facts::{NodeFacts, Wants},
-    listener::{Before, ListenerFacts, Reading},
+    listener::{ListenerFacts, Reading},
     owner,
     silent_hop::SilentHop,
     world::{Part, World},
@@ -128,8 +128,7 @@ impl ListenerLocation {
             Some(ListenerBaseline { netns, reading }) => (netns, reading),
             None => (self.find().await?, None),
         };
-        let before = reading.map_or(Before::Nothing, Before::Reading);
-        let facts = ListenerFacts::of(&netns, self.address, None, before, LIMIT).await;
+        let facts = ListenerFacts::of(&netns, self.address, reading, LIMIT).await;
         facts.ok()
     }
 }

@@ -15,8 +15,6 @@ use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
 pub struct Pending {
     /// The address the SYN was sent to, as seen inside the listener's namespace.
     pub local: SocketAddr,
-    /// The client's address, as seen inside the listener's namespace.
-    pub remote: SocketAddr,
     /// How often the SYN-ACK was sent again; 0 is once in all.
     pub retransmits: u8,
 }
@@ -25,7 +23,6 @@ impl Pending {
     fn new(socket: &TcpSocket) -> Self {
         Self {
             local: socket.local,
-            remote: socket.remote,
             retransmits: socket.retransmits,
         }
     }
@@ -48,18 +45,11 @@ pub struct SynQueue {
     pub len: u32,
     /// Those whose SYN-ACK had to be sent again: it is the way back that fails, or the last ACK.
     pub retransmitted: u32,
-    /// The handshake of the client asked about.
-    pub client: Option<Pending>,
 }
 
 impl SynQueue {
     /// Counts those handshakes that belong to the listeners of this destination.
-    pub fn of(
-        pending: &[Pending],
-        listeners: &[Listener],
-        destination: SocketAddr,
-        client: Option<SocketAddr>,
-    ) -> Self {
+    pub fn of(pending: &[Pending], listeners: &[Listener], destination: SocketAddr) -> Self {
         let at = listeners_for(listeners, destination);
         let mut queue = Self::default();
         for one in pending {
@@ -68,9 +58,6 @@ impl SynQueue {
             }
             queue.len += 1;
             queue.retransmitted += u32::from(one.retransmits > 0);
-            if Some(one.remote) == client && one.local == destination {
-                queue.client = Some(*one);
-            }
         }
         queue
     }
@@ -145,10 +132,9 @@ mod tests {
     use super::*;
     use crate::node::listeners::tests::listener;
 
-    fn pending(local: &str, remote: &str, retransmits: u8) -> Pending {
+    fn pending(local: &str, retransmits: u8) -> Pending {
         Pending {
             local: local.parse().unwrap(),
-            remote: remote.parse().unwrap(),
             retransmits,
         }
     }
@@ -156,17 +142,12 @@ mod tests {
     #[test]
     fn counts_what_belongs_to_the_listener() {
         let listeners = [listener("0.0.0.0:80"), listener("10.0.0.1:80")];
-        let mine = pending("10.0.0.1:80", "10.0.0.9:1000", 2);
-        let all = [
-            mine,
-            pending("10.0.0.1:80", "10.0.0.9:1001", 0),
-            pending("10.0.0.2:80", "10.0.0.9:1000", 1),
-        ];
-        let queue = SynQueue::of(&all, &listeners, mine.local, Some(mine.remote));
+        let mine = pending("10.0.0.1:80", 2);
+        let all = [mine, pending("10.0.0.1:80", 0), pending("10.0.0.2:80", 1)];
+        let queue = SynQueue::of(&all, &listeners, mine.local);
         let expected = SynQueue {
             len: 2,
             retransmitted: 1,
-            client: Some(mine),
         };
         assert_eq!(queue, expected);
     }

@@ -78,6 +78,7 @@ impl Terminal {
 
     /// A pipe, and times in UTC.
     #[must_use]
+    #[cfg(test)]
     pub fn none() -> Self {
         Self {
             interactive: false,
@@ -119,6 +120,7 @@ impl Style {
 
     /// For a pipe: no color, no width, UTC.
     #[must_use]
+    #[cfg(test)]
     pub fn plain() -> Self {
         Self::new(ColorChoice::Never, &Terminal::none())
     }

@@ -10,7 +10,8 @@
 
 pub mod attempts;
 pub mod cluster;
-pub mod docs;
+#[cfg(test)]
+mod docs;
 pub mod drop;
 mod drops;
 mod neighbor;

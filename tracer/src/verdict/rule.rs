@@ -12,14 +12,30 @@ pub(super) struct Rule<Test> {
     /// What verdicts, documentation and tests call it.
     pub(super) name: &'static str,
     /// The points it can lead to.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a test makes docs/verdicts.md of it")
+    )]
     pub(super) points: &'static [Point],
     /// What the node is asked for it.
     pub(super) needs: &'static [Fact],
     /// The evidence that it rests on.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a test makes docs/verdicts.md of it")
+    )]
     pub(super) evidence: &'static str,
     /// What would show that it is wrong.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a test makes docs/verdicts.md of it")
+    )]
     pub(super) refuted_by: &'static str,
     /// What it cannot tell apart.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a test makes docs/verdicts.md of it")
+    )]
     pub(super) cannot_tell: &'static str,
     /// How it is asked.
     pub(super) applies: Test,

@@ -97,7 +97,10 @@ fn filters_read_like_sentences() {
         &["--all", "--proto", "icmp", "--netns", "a", "--netns", "b"],
     ]
     .map(|args| {
-        trace(args).filter_description(|end| end.is_name().then(|| "10.96.0.1:80".to_owned()))
+        trace(args).filter_description(|end| {
+            let is_name = !matches!(end, Endpoint::Net { .. } | Endpoint::Port(_));
+            is_name.then(|| "10.96.0.1:80".to_owned())
+        })
     })
     .join("\n");
     insta::assert_snapshot!(all, @"

@@ -41,7 +41,6 @@ fn pods_of_one_node_do_not_make_all_pods_known() {
         Change::AllHere(Kind::Pod, vec![web]),
     );
     assert!(!cluster.view().knows(Kind::Pod));
-    assert_eq!(cluster.pod_of_netns(77).unwrap().id.name, "web");
     assert!(matches!(
         cluster.holder(IpAddr::from(IP), now()),
         Some(Holder::Pod(_))

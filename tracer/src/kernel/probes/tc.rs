@@ -200,19 +200,9 @@ impl TcProbes {
         self.attach(ebpf, present.into_values())
     }
 
-    /// Whether the classifiers are at this interface, so that silence there means something.
-    pub fn covers(&self, netns: u32, ifindex: u32) -> bool {
-        self.held.contains_key(&(netns, ifindex))
-    }
-
     /// How many interfaces the classifiers are at.
     pub fn len(&self) -> usize {
         self.held.len()
-    }
-
-    /// Whether the classifiers are nowhere.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
     }
 
     /// How they are attached, as far as it is known.

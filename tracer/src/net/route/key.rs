@@ -63,7 +63,7 @@ impl RouteKey {
     }
 
     /// The same packet, sent from here instead of forwarded.
-    pub fn from_here(self) -> Self {
+    pub fn sent_here(self) -> Self {
         Self {
             src: None,
             iif: None,
@@ -119,15 +119,6 @@ impl Rtnetlink {
     pub fn matching_route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
         self.0
             .ask(&key.question(libc::RTM_F_FIB_MATCH), read::route)
-    }
-
-    /// The routes of an address family, in all tables.
-    pub fn routes(&self, ipv6: bool) -> io::Result<Vec<Route>> {
-        let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET };
-        let mut fixed = [0; FIXED];
-        fixed[0] = family as u8;
-        let question = Request::new(libc::RTM_GETROUTE, &fixed);
-        self.0.dump(&question, read::route)
     }
 
     /// The routes that refuse packets to an address, in all tables.

@@ -9,7 +9,7 @@ use crate::{
     model::Protocol,
     net::{Link, RouteKey, Rtnetlink, netns::Inside},
     node::{
-        listener::{Before, ListenerFacts},
+        listener::ListenerFacts,
         programs,
         route::{Forwarding, Lookup},
         rpfilter::RpFilter,
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         };
         let destination = SocketAddr::new(self.question.dst, port);
         self.found.listener = self.step("the listener", |reader| {
-            ListenerFacts::read(reader.inside, destination, None, Before::Nothing)
+            ListenerFacts::read(reader.inside, destination, None)
         });
     }
 

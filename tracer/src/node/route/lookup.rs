@@ -68,7 +68,7 @@ impl Lookup {
         {
             // The same errors mean something else for a packet that came in.
             let exists =
-                ask(rtnetlink, packet.from_here())?.is_ok_and(|route| !route.kind.is_blocking());
+                ask(rtnetlink, packet.sent_here())?.is_ok_and(|route| !route.kind.is_blocking());
             answer = Err(of_incoming(refusal, exists, packet.src.is_some()));
         }
         if let Ok(route) = &mut answer {
@@ -84,7 +84,7 @@ impl Lookup {
         let whole = if answer.is_ok() {
             packet
         } else {
-            packet.from_here()
+            packet.sent_here()
         };
         let matched = rtnetlink.matching_route(whole)?.ok().flatten();
         let matched = matched.map(|mut route| {

@@ -33,8 +33,6 @@ pub enum Kind {
     Local,
     /// All hosts of a network.
     Broadcast,
-    /// One of several hosts.
-    Anycast,
     /// A group.
     Multicast,
     /// One that packets are forwarded to.
@@ -49,7 +47,6 @@ impl Kind {
         match self {
             Self::Local => &["local"],
             Self::Broadcast => &["broadcast"],
-            Self::Anycast => &["anycast"],
             Self::Multicast => &["multicast"],
             Self::Unicast => &["unicast"],
             Self::Elsewhere => &[

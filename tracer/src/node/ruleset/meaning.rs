@@ -23,16 +23,6 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// The dropping point, as verdicts name it.
-    pub fn point(self) -> &'static str {
-        match self {
-            Self::PolicyEnforcement => "policy",
-            Self::NoEndpoints | Self::NoLocalEndpoints | Self::NoSuchService => "endpoint",
-            Self::Invalid => "conntrack",
-            Self::Plain => "firewall",
-        }
-    }
-
     /// The meaning of a rule that gives this verdict; `map` is the verdict map that led to it.
     pub(super) fn of(
         owner: Owner,

@@ -47,11 +47,9 @@ mod value;
 mod walk;
 
 pub use fix::Mending;
-pub use kube_router::NamedPolicies;
 pub use meaning::Meaning;
 pub use owner::Owner;
 pub use packet::HookPacket;
-pub use passage::Passage;
 pub use survey::Survey;
 pub use suspects::{Hint, Suspect, Suspects};
 

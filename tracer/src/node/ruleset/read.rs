@@ -154,6 +154,7 @@ impl Ruleset {
     /// # Errors
     ///
     /// The first is no JSON of nft's.
+    #[cfg(test)]
     pub fn from_texts(json: &str, iptables_nft: &str, ipsets: &str) -> anyhow::Result<Self> {
         let mut ruleset = Self {
             tables: nft::parse(json)?,

@@ -85,8 +85,6 @@ pub struct Suspect {
     pub table: String,
     /// Its chain.
     pub chain: String,
-    /// The hook of the base chain, in lower case.
-    pub hook: String,
     /// The priority of the base chain: of two at a hook, the lower is first.
     pub priority: i64,
     /// The kernel's number of the rule, in nf_tables.
@@ -192,7 +190,6 @@ impl Ruleset {
             family: table.family,
             table: table.name.clone(),
             chain: chain.name.clone(),
-            hook: base.map(|base| base.hook.clone()).unwrap_or_default(),
             priority: base.map(|base| base.priority).unwrap_or_default(),
             handle: rule.and_then(|rule| rule.handle),
             number: candidate.rule.map(|index| index + 1),

@@ -1,10 +1,10 @@
 //! Makes a model by hand.
 
 use crate::{
-    net::netns::NetnsRef,
+    net::{Bridge, BridgePort, netns::NetnsRef},
     node::world::{
-        Address, AddressFlags, Bridge, Detail, FdbEntry, Link, LinkId, Mac, Namespace, Port,
-        PortState, World, link::Tie,
+        Address, AddressFlags, Detail, FdbEntry, Link, LinkId, Mac, Namespace, PortState, World,
+        link::Tie,
     },
 };
 
@@ -81,10 +81,10 @@ impl Build {
     }
 
     /// Makes a link a port that forwards.
-    pub(in crate::node) fn port(&mut self, id: LinkId, bridge: u32) -> &mut Port {
+    pub(in crate::node) fn port(&mut self, id: LinkId, bridge: u32) -> &mut BridgePort {
         let link = self.at(id);
         link.master = Some(bridge);
-        link.port.insert(Port {
+        link.port.insert(BridgePort {
             state: PortState::Forwarding,
             hairpin: false,
             isolated: false,

@@ -96,11 +96,6 @@ pub enum Detail {
 }
 
 impl Link {
-    /// Whether frames can be sent and received by it.
-    pub fn is_running(&self) -> bool {
-        self.up && self.carrier
-    }
-
     /// The bridge, if it is one.
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.detail {

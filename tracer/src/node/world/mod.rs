@@ -35,8 +35,8 @@ pub use self::{
 };
 use crate::model::{Netns, NetnsName, Site};
 pub use crate::net::{
-    Address, AddressFlags, Bridge, BridgeFdbEntry as FdbEntry, BridgePort as Port, FdbKind, Mac,
-    PortState, Rule, RuleAction, Vlan,
+    Address, AddressFlags, BridgeFdbEntry as FdbEntry, FdbKind, Mac, PortState, Rule, RuleAction,
+    Vlan,
 };
 use crate::net::{Neighbor, netns::NetnsRef};
 

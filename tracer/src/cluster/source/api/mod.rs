@@ -15,6 +15,8 @@ mod health;
 mod reflect;
 mod resource;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 

@@ -9,7 +9,7 @@ use crate::{
     net::{Route, RouteKey, RouteKind},
     node::{
         route::{Lookup, Refusal},
-        way::{AtHook, Judgment, Kernel, Packet, Start, Way},
+        way::{AtHook, Judgment, Kernel, Packet, Way},
         world::{
             Link, LinkId, Part, World,
             build::{Build, id},
@@ -75,19 +75,19 @@ impl Node {
         self.rules.insert((netns, hook), behind);
     }
 
-    pub(super) fn walk(&self, start: Start, src: &str, dst: &str) -> Way {
-        self.walk_packet(start, &Packet::first_of(flow(src, dst)))
+    pub(super) fn walk(&self, sender: u32, src: &str, dst: &str) -> Way {
+        self.walk_packet(sender, &Packet::first_of(flow(src, dst)))
     }
 
-    pub(super) fn walk_packet(&self, start: Start, packet: &Packet) -> Way {
-        let mut ways = Way::all_of(&self.build.world, self, start, packet);
+    pub(super) fn walk_packet(&self, sender: u32, packet: &Packet) -> Way {
+        let mut ways = Way::all_of(&self.build.world, self, sender, packet);
         assert_eq!(ways.len(), 1);
         ways.remove(0)
     }
 
     /// The end, in words.
-    pub(super) fn end(&self, start: Start, src: &str, dst: &str) -> String {
-        self.walk(start, src, dst).end.in_words(&self.build.world)
+    pub(super) fn end(&self, sender: u32, src: &str, dst: &str) -> String {
+        self.walk(sender, src, dst).end.in_words(&self.build.world)
     }
 
     fn world(&self) -> &World {

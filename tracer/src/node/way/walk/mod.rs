@@ -10,7 +10,7 @@ mod question;
 
 use std::net::IpAddr;
 
-use super::{Act, AtHook, Because, End, Judgment, Kernel, Packet, Start, Step, Way};
+use super::{Act, AtHook, Because, End, Judgment, Kernel, Packet, Step, Way};
 use crate::{
     model::Hook,
     net::{Mac, RouteKey},
@@ -123,18 +123,10 @@ impl<'a> Walk<'a> {
         packets.swap_remove(place)
     }
 
-    pub(super) fn run(&mut self, start: Start) -> Way {
-        let mut next = match start {
-            Start::Sent(netns) => {
-                self.netns = netns;
-                self.did(Act::Sent);
-                Ok(At::Send(netns))
-            }
-            Start::In(link) => {
-                self.netns = link.netns;
-                self.arriving(link)
-            }
-        };
+    pub(super) fn run(&mut self, sender: u32) -> Way {
+        self.netns = sender;
+        self.did(Act::Sent);
+        let mut next = Ok(At::Send(sender));
         for _ in 0..MOST_MOVES {
             next = match next {
                 Ok(At::Send(netns)) => self.send(netns),

@@ -1,9 +1,9 @@
 //! Who has an address, and what is in between.
 
 use crate::{
-    net::tests::rule,
+    net::{Bridge, tests::rule},
     node::world::{
-        Between, Bridge, Detail, FdbEntry, FdbKind, Obstacle, PortState, Vlan, World,
+        Between, Detail, FdbEntry, FdbKind, Obstacle, PortState, Vlan, World,
         build::{Build, id},
         link::MacvlanMode,
     },

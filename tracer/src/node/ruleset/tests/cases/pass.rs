@@ -1,7 +1,7 @@
 //! What becomes of a packet that comes to a hook.
 
 use super::*;
-use crate::node::ruleset::passage::Way;
+use crate::node::ruleset::passage::{Passage, Way};
 
 fn arriving(hook: Hook, packet: HookPacket) -> HookPacket {
     HookPacket {

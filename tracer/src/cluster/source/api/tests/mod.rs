@@ -6,9 +6,9 @@ mod listener;
 
 use std::{net::IpAddr, time::Duration};
 
+use crate::cluster::{foreign::ForeignKind, history::Holder, objects::ObjectName, view::Kind};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use whydrop::cluster::{foreign::ForeignKind, history::Holder, objects::ObjectName, view::Kind};
 use whydrop_tests::apiserver::{ApiServer, Asked, Manner};
 
 use self::listener::{Listener, without_place};

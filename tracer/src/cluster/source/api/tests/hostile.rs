@@ -1,10 +1,10 @@
 //! A server that answers without an end, or elsewhere; and credentials that must not be shown.
 
+use crate::cluster::view::Kind;
 use anyhow::{Context, Result};
-use whydrop::cluster::view::Kind;
 use whydrop_tests::apiserver::{ApiServer, Manner};
 
-use crate::listener::Listener;
+use super::listener::Listener;
 
 /// What this process takes, the server included.
 fn resident() -> Result<u64> {

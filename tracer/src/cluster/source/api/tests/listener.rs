@@ -5,13 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
-use tokio::{
-    sync::mpsc::{Receiver, channel},
-    task::AbortHandle,
-};
-use whydrop::cluster::{
+use crate::cluster::{
     live::Cluster,
     objects::ObjectName,
     source::{
@@ -20,6 +14,12 @@ use whydrop::cluster::{
     },
     update::{Change, Source, Update},
     view::Kind,
+};
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc::{Receiver, channel},
+    task::AbortHandle,
 };
 use whydrop_tests::apiserver::ApiServer;
 
