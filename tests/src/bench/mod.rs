@@ -13,6 +13,7 @@
 //! | [`interfaces`] | attaching to many interfaces |
 //! | [`start`] | how long the first answers take, and what the program weighs |
 //! | [`cluster`] | a large cluster, from a file |
+//! | [`rulesets`] | how long it takes to name one rule of many |
 
 pub mod bpftrace;
 pub mod classifiers;
@@ -23,6 +24,7 @@ pub mod interfaces;
 pub mod load;
 pub mod process;
 pub mod report;
+pub mod rulesets;
 pub mod start;
 pub mod storm;
 pub mod throughput;
@@ -65,7 +67,7 @@ pub struct Benchmark {
 }
 
 /// All of them, in the order of the report.
-pub const ALL: [Benchmark; 7] = [
+pub const ALL: [Benchmark; 8] = [
     drops::BENCHMARK,
     classifiers::BENCHMARK,
     throughput::BENCHMARK,
@@ -73,4 +75,5 @@ pub const ALL: [Benchmark; 7] = [
     interfaces::BENCHMARK,
     start::BENCHMARK,
     cluster::BENCHMARK,
+    rulesets::BENCHMARK,
 ];

@@ -23,6 +23,9 @@ use crate::{
 /// then a late verdict is better than a poor one.
 const LIMIT: Duration = Duration::from_millis(800);
 
+/// The same where netfilter rules are read: there can be a hundred thousand.
+const LIMIT_OF_RULES: Duration = Duration::from_secs(4);
+
 /// What makes two drops ask the same of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
@@ -101,7 +104,11 @@ impl NodeFacts {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };
-        let read = in_netns_async(&netns, LIMIT, move |inside| {
+        let limit = match wants.0.contains(&Fact::Ruleset) {
+            true => LIMIT_OF_RULES,
+            false => LIMIT,
+        };
+        let read = in_netns_async(&netns, limit, move |inside| {
             let mut found = Self::default();
             if wants.0.contains(&Fact::Ruleset) {
                 found.read_ruleset(&inside, &facts);
@@ -155,10 +162,10 @@ impl NodeFacts {
 
     /// Which rules can have dropped it. Read after the drop: the dropping rule has counted it.
     fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts) {
-        let ruleset = Ruleset::read(inside);
         let survey = Survey::of(facts);
         let host = Arc::new(survey.host.clone());
         let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
+        let ruleset = Ruleset::read_for(inside, &packet);
         let mut suspects = ruleset.suspects(&packet, Hint::of_stack(&facts.stack));
         if suspects.rules.is_empty() {
             // Up to some 6.1, nf_hook_slow frees what nf_tables drops, too.

@@ -24,6 +24,16 @@ pub(super) enum Failure {
     Because(String),
 }
 
+impl Failure {
+    /// Why nft did not show nf_tables.
+    pub(super) fn of_nft(self) -> String {
+        match self {
+            Self::Missing => "there is no nft to read nf_tables with".to_owned(),
+            Self::Because(reason) => reason,
+        }
+    }
+}
+
 /// What the tool prints.
 pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<String, Failure> {
     let path = match std::env::var("PATH") {

@@ -124,6 +124,34 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// The hooks at which a table of this name can have chains.
+pub(super) fn hooks(table: &str) -> impl Iterator<Item = &'static str> {
+    const ALL: [&str; 5] = ["prerouting", "input", "forward", "output", "postrouting"];
+    let has: &[usize] = match table {
+        "raw" => &[0, 3],
+        "nat" => &[0, 1, 3, 4],
+        "filter" | "security" => &[1, 2, 3],
+        _ => &[0, 1, 2, 3, 4],
+    };
+    has.iter().map(|hook| ALL[*hook])
+}
+
+/// A table by iptables' own tool, with the places of its chains as nft has them.
+pub(super) fn with_bases(mut table: Table, by_nft: &Table) -> Table {
+    for chain in &mut table.chains {
+        let own = by_nft.chain(&chain.name);
+        let base = own.and_then(|own| by_nft.chains[own].base.clone());
+        let counter = chain.base.as_ref().and_then(|base| base.counter);
+        chain.base = base.map(|base| Base { counter, ..base });
+    }
+    table
+}
+
+/// The two readings of a table differ.
+pub(super) fn differs(table: &Table) -> String {
+    format!("table {} changed while it was read", table.name)
+}
+
 /// Takes over what nft cannot tell of a table that iptables-nft made: the rules by its own tool.
 /// The chains' rules are the same, in the same order, unless they changed in between.
 ///
@@ -131,7 +159,7 @@ fn words(line: &str) -> Vec<String> {
 ///
 /// The two readings differ; then nothing is taken over.
 pub(super) fn refine(table: &mut Table, by_iptables: &[Table]) -> Result<(), String> {
-    let differs = || format!("table {} changed while it was read", table.name);
+    let differs = || differs(table);
     let same = by_iptables
         .iter()
         .find(|other| other.name == table.name)

@@ -103,6 +103,21 @@ impl Table {
         self.backend == Backend::Legacy || self.has_names_of_iptables() && rules.all(is_read)
     }
 
+    /// Whether it has rules of which nft cannot show everything: matches and targets of iptables'.
+    pub(super) fn has_opaque_rules(&self) -> bool {
+        let mut rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        rules.any(Rule::is_opaque)
+    }
+
+    /// Says of such rules that they are not shown whole: what nft prints in place of a match or a
+    /// target is no rule.
+    pub(super) fn name_opaque_rules(&mut self) {
+        let rules = self.chains.iter_mut().flat_map(|chain| &mut chain.rules);
+        for rule in rules.filter(|rule| rule.is_opaque()) {
+            rule.text += "  # iptables' own matches and targets are not shown";
+        }
+    }
+
     /// Whether it is called as one of iptables', with base chains that have the names of hooks.
     pub(super) fn has_names_of_iptables(&self) -> bool {
         const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
@@ -165,6 +180,12 @@ pub struct Rule {
     pub comment: Option<String>,
     /// The line, as the tool prints it.
     pub text: String,
+}
+
+impl Rule {
+    fn is_opaque(&self) -> bool {
+        self.text.contains("xt match") || self.text.contains("xt target")
+    }
 }
 
 /// A rule's counter.

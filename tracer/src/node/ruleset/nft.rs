@@ -33,6 +33,29 @@ pub fn parse(json: &str) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
+/// The tables in the JSON of `nft list chains`, which has no objects of theirs, with their chains.
+///
+/// # Errors
+///
+/// It is no JSON of nft's.
+pub(super) fn parse_chains(json: &str) -> Result<Vec<Table>> {
+    let json: Value = serde_json::from_str(json).context("nft's output is no JSON")?;
+    let objects = json["nftables"]
+        .as_array()
+        .context("nft's output has no list of objects")?;
+    let mut tables = Vec::new();
+    for chain in objects.iter().filter_map(|object| object.get("chain")) {
+        if table_of(&mut tables, chain).is_none()
+            && let Some(family) = chain["family"].as_str().and_then(Family::from_name)
+            && let Some(name) = chain["table"].as_str()
+        {
+            tables.push(Table::new(Backend::Nft, family, name));
+        }
+        add(&mut tables, "chain", chain);
+    }
+    Ok(tables)
+}
+
 /// Notes what a rule puts into sets or takes out of them: what is there now may not have been there
 /// at the drop, and the other way round.
 fn note_filled(tables: &mut [Table], rule: &Value) -> Option<()> {

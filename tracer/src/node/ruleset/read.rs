@@ -2,6 +2,10 @@
 //!
 //! Nothing is changed by reading: `iptables-legacy-save` would make the tables that it is asked
 //! for, and load their modules, so it is asked only for those that the kernel says there are.
+//!
+//! Rulesets can be large, and a drop is about one hook: of tables that have no chain there, only
+//! the chains are read, which is quick. Tables of iptables-nft are read by its own tool alone, which
+//! takes a third of the time that nft takes.
 
 use std::{
     fs,
@@ -12,9 +16,10 @@ use super::{
     Ruleset,
     command::{Failure, run},
     condition::{Condition, Field, Values},
-    ipset, iptables,
-    model::{Backend, Family, Rule, Statement},
+    fix, ipset, iptables,
+    model::{Backend, Base, Family, Rule, Statement, Table},
     nft,
+    packet::HookPacket,
 };
 use crate::net::netns::Inside;
 
@@ -25,23 +30,47 @@ impl Ruleset {
     /// The ruleset of the network namespace that this thread is in. What could not be read is in
     /// [`Ruleset::gaps`].
     pub fn read(inside: &Inside) -> Self {
-        let deadline = inside
-            .deadline
-            .checked_sub(FOR_PARSING)
-            .unwrap_or(inside.deadline);
-        let mut ruleset = Self {
-            nft_read: true,
-            legacy_read: true,
-            ..Self::default()
-        };
+        let all = |_, _: &str| true;
+        let (mut ruleset, deadline) = Self::begin(inside);
         ruleset.read_nft(deadline);
         for family in [Family::Ip, Family::Ip6] {
             ruleset.read_xtables_of_nft(family, deadline);
-            ruleset.read_legacy(family, deadline);
+            ruleset.read_legacy(family, &all, deadline);
         }
         ruleset.read_ipsets(deadline);
         ruleset.note_translation();
         ruleset
+    }
+
+    /// What can have dropped the packet, and its answers: the rules of tables that have a chain at
+    /// their hooks.
+    pub fn read_for(inside: &Inside, packet: &HookPacket) -> Self {
+        let answer = fix::answer_to(packet);
+        let is_wanted = |family, hook: &str| {
+            let answer = answer.as_ref();
+            packet.meets(family, hook) || answer.is_some_and(|answer| answer.meets(family, hook))
+        };
+        let (mut ruleset, deadline) = Self::begin(inside);
+        ruleset.read_nft_at(&is_wanted, deadline);
+        for family in [Family::Ip, Family::Ip6] {
+            ruleset.read_legacy(family, &is_wanted, deadline);
+        }
+        ruleset.read_ipsets(deadline);
+        ruleset.note_translation();
+        ruleset
+    }
+
+    fn begin(inside: &Inside) -> (Self, Instant) {
+        let deadline = inside
+            .deadline
+            .checked_sub(FOR_PARSING)
+            .unwrap_or(inside.deadline);
+        let ruleset = Self {
+            nft_read: true,
+            legacy_read: true,
+            ..Self::default()
+        };
+        (ruleset, deadline)
     }
 
     /// Whether some rule that was read asks for conntrack's state, so that the kernel keeps it.
@@ -58,11 +87,80 @@ impl Ruleset {
         self.translates |= bases.any(|base| base.is_nat);
     }
 
+    /// The chains of all tables of nf_tables, and the rules of those with a wanted hook.
+    fn read_nft_at(&mut self, is_wanted: Wanted<'_>, deadline: Instant) {
+        let chains = match run("nft", &["-j", "list", "chains"], deadline) {
+            Ok(json) => nft::parse_chains(&json).map_err(|error| format!("{error:#}")),
+            Err(failure) => Err(failure.of_nft()),
+        };
+        let mut tables = match chains {
+            Ok(tables) => tables,
+            Err(gap) => {
+                self.nft_read = false;
+                self.gaps.push(gap);
+                return;
+            }
+        };
+        // Where time runs out, it should be over what drops least.
+        tables.sort_by_key(|table| bases(table).any(|base| base.is_nat));
+        for table in tables {
+            let wanted = bases(&table).any(|base| is_wanted(table.family, &base.hook));
+            match wanted {
+                true => self.read_table(table, deadline),
+                false => self.tables.push(table),
+            }
+        }
+        if nft::lacks_devices(&self.tables)
+            && let Ok(text) = run("nft", &["list", "chains"], deadline)
+        {
+            nft::add_devices(&mut self.tables, &text);
+        }
+    }
+
+    /// One table of nf_tables, of which the chains are known.
+    fn read_table(&mut self, chains: Table, deadline: Instant) {
+        let (family, name) = (chains.family, chains.name.as_str());
+        let mut gap = None;
+        if chains.has_names_of_iptables() {
+            match by_iptables(family, name, deadline) {
+                Ok(Some(table)) => {
+                    self.tables.push(iptables::with_bases(table, &chains));
+                    return;
+                }
+                // It has rules that only nft can show.
+                Ok(None) => {}
+                Err(reason) => gap = Some(reason),
+            }
+        }
+        let listed = run(
+            "nft",
+            &["-j", "list", "table", family.name(), name],
+            deadline,
+        );
+        let parsed = match listed {
+            Ok(json) => nft::parse(&json).map_err(|error| format!("{error:#}")),
+            Err(failure) => Err(failure.of_nft()),
+        };
+        match parsed {
+            Ok(mut tables) => {
+                // Its own tool was not able to show it, which matters only for its own rules.
+                let is_foreign = tables.iter().any(Table::has_opaque_rules);
+                self.gaps.extend(gap.filter(|_| is_foreign));
+                tables.iter_mut().for_each(Table::name_opaque_rules);
+                self.tables.extend(tables);
+            }
+            Err(reason) => {
+                self.nft_read = false;
+                self.gaps.push(format!("table {family} {name}: {reason}"));
+                self.tables.push(chains);
+            }
+        }
+    }
+
     fn read_nft(&mut self, deadline: Instant) {
         let parsed = match run("nft", &["-j", "list", "ruleset"], deadline) {
             Ok(json) => nft::parse(&json).map_err(|error| format!("{error:#}")),
-            Err(Failure::Missing) => Err("there is no nft to read nf_tables with".to_owned()),
-            Err(Failure::Because(reason)) => Err(reason),
+            Err(failure) => Err(failure.of_nft()),
         };
         match parsed {
             Ok(mut tables) => {
@@ -83,34 +181,28 @@ impl Ruleset {
     /// nft shows what iptables-nft made without the details of iptables' own matches.
     fn read_xtables_of_nft(&mut self, family: Family, deadline: Instant) {
         for table in &mut self.tables {
-            let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
-            let is_foreign = rules.clone().any(|rule| rule.text.contains("xt "));
+            let has_rules = table.chains.iter().any(|chain| !chain.rules.is_empty());
             if table.family != family
                 || table.backend != Backend::Nft
-                || !(is_foreign || table.has_names_of_iptables() && rules.next().is_some())
+                || !(table.has_opaque_rules() || table.has_names_of_iptables() && has_rules)
             {
                 continue;
             }
-            let tool = match family {
-                Family::Ip6 => "ip6tables-nft-save",
-                _ => "iptables-nft-save",
+            let refined = match by_iptables(family, &table.name, deadline) {
+                Ok(Some(by_iptables)) => iptables::refine(table, &[by_iptables]),
+                // It has rules of nft's, which its own tool does not show.
+                Ok(None) if !table.has_opaque_rules() => Ok(()),
+                Ok(None) => Err(iptables::differs(table)),
+                Err(reason) => Err(reason),
             };
-            let refined = match run(tool, &["-c", "-t", &table.name], deadline) {
-                Ok(text) => {
-                    let by_iptables = iptables::parse(&text, Backend::Nft, family);
-                    iptables::refine(table, &by_iptables)
-                }
-                Err(Failure::Missing) => Err(format!(
-                    "there is no {tool} to read all of the rules in table {family} {} with",
-                    table.name
-                )),
-                Err(Failure::Because(reason)) => Err(reason),
-            };
+            if refined.is_err() {
+                table.name_opaque_rules();
+            }
             self.gaps.extend(refined.err());
         }
     }
 
-    fn read_legacy(&mut self, family: Family, deadline: Instant) {
+    fn read_legacy(&mut self, family: Family, is_wanted: Wanted<'_>, deadline: Instant) {
         let (names, tool) = match family {
             Family::Ip6 => ("ip6_tables_names", "ip6tables-legacy-save"),
             _ => ("ip_tables_names", "iptables-legacy-save"),
@@ -118,6 +210,12 @@ impl Ruleset {
         // Without the module, there is no such file, and there are no tables.
         let names = fs::read_to_string(format!("/proc/thread-self/net/{names}"));
         for name in names.unwrap_or_default().split_whitespace() {
+            if name == "nat" {
+                self.translates = true;
+            }
+            if !iptables::hooks(name).any(|hook| is_wanted(family, hook)) {
+                continue;
+            }
             match run(tool, &["-c", "-t", name], deadline) {
                 Ok(text) => self
                     .tables
@@ -174,6 +272,31 @@ impl Ruleset {
             }
         }
         Ok(ruleset)
+    }
+}
+
+/// Whether chains of a family at a hook are looked at.
+type Wanted<'a> = &'a dyn Fn(Family, &str) -> bool;
+
+fn bases(table: &Table) -> impl Iterator<Item = &Base> {
+    table.chains.iter().filter_map(|chain| chain.base.as_ref())
+}
+
+/// A table of iptables-nft, by its own tool; `None` where the tool does not have it.
+fn by_iptables(family: Family, name: &str, deadline: Instant) -> Result<Option<Table>, String> {
+    let tool = match family {
+        Family::Ip6 => "ip6tables-nft-save",
+        _ => "iptables-nft-save",
+    };
+    match run(tool, &["-c", "-t", name], deadline) {
+        Ok(text) => {
+            let tables = iptables::parse(&text, Backend::Nft, family);
+            Ok(tables.into_iter().find(|table| table.name == name))
+        }
+        Err(Failure::Missing) => Err(format!(
+            "there is no {tool} to read all of the rules in table {family} {name} with"
+        )),
+        Err(Failure::Because(reason)) => Err(reason),
     }
 }
 

@@ -159,7 +159,7 @@ impl Flow {
 }
 
 /// The packet that answers this one, at the hook where it comes by; `None` where that is not known.
-pub(super) fn answer_to(packet: &HookPacket) -> Option<HookPacket> {
+pub(in crate::node::ruleset) fn answer_to(packet: &HookPacket) -> Option<HookPacket> {
     if is_answer(packet) {
         return None;
     }

@@ -12,6 +12,7 @@ mod name;
 mod plan;
 mod refusal;
 
+pub(super) use self::flow::answer_to;
 use super::{
     Ruleset, meaning::Meaning, model::Verdict, owner::Owner, packet::HookPacket, suspects::Suspects,
 };

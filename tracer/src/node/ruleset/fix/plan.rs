@@ -104,7 +104,7 @@ fn admit_answer(ruleset: &mut Ruleset, packet: &HookPacket, mending: &mut Mendin
     };
     // Where nothing asks for states, the kernel keeps none.
     let answer = HookPacket {
-        tracked: match ruleset.asks_for_states() {
+        tracked: match packet.entry.is_some() || ruleset.asks_for_states() {
             true => Tracked::Established,
             false => Tracked::Nothing,
         },

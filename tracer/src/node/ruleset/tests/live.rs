@@ -6,12 +6,12 @@ use std::{
     path::PathBuf,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{super::*, *};
 use crate::model::Fix;
-use crate::net::netns::{NetnsRef, in_netns};
+use crate::net::netns::{Inside, NetnsRef, in_netns};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -87,10 +87,19 @@ impl Lab {
         NetnsRef::Path(PathBuf::from(format!("/run/netns/{}{suffix}", self.name)))
     }
 
+    /// Reads it all.
     fn read(&self) -> Ruleset {
-        let start = Instant::now();
-        let ruleset = in_netns(&self.netns(""), LIMIT, |i| Ok(Ruleset::read(&i))).unwrap();
-        println!("read in {:?}", start.elapsed());
+        self.read_by(Ruleset::read)
+    }
+
+    /// Reads what can have dropped a packet.
+    fn read_for(&self, packet: &HookPacket) -> Ruleset {
+        let packet = packet.clone();
+        self.read_by(move |inside| Ruleset::read_for(inside, &packet))
+    }
+
+    fn read_by(&self, read: impl FnOnce(&Inside) -> Ruleset + Send + 'static) -> Ruleset {
+        let ruleset = in_netns(&self.netns(""), LIMIT, move |i| Ok(read(&i))).unwrap();
         assert_eq!(ruleset.gaps, [""; 0]);
         ruleset
     }
@@ -116,13 +125,16 @@ impl Lab {
     /// Sends the packet; the one rule found must be the culprit, before counters are looked at and
     /// after, and its counter must have moved.
     fn convict(&self, packet: &HookPacket, hint: Hint) -> Suspect {
-        let before = self.read();
+        let before = self.read_for(packet);
         assert!(!self.gets_through(packet.ends.dport.unwrap()));
-        let after = self.read();
+        let after = self.read_for(packet);
+        let whole = self.read().suspects(packet, hint);
         let mut suspects = after.suspects(packet, hint);
         let found: Vec<_> = suspects.rules.iter().map(Suspect::describe).collect();
         println!("{found:#?}");
         assert!(suspects.certain, "{found:#?}");
+        let by_all: Vec<_> = whole.rules.iter().map(Suspect::describe).collect();
+        assert_eq!(found, by_all, "what hangs elsewhere makes no difference");
         suspects.narrow_by_counters(Some(&before), &after);
         assert!(suspects.certain, "the counters contradict {found:#?}");
         suspects.rules.remove(0)
@@ -130,7 +142,7 @@ impl Lab {
 
     /// The fix lets the packet pass, until it is undone.
     fn prove_fix(&self, packet: &HookPacket, hint: Hint) {
-        let ruleset = self.read();
+        let ruleset = self.read_for(packet);
         let suspects = ruleset.suspects(packet, hint);
         let fixes = ruleset.mend(&suspects, packet).fixes;
         let port = packet.ends.dport.unwrap();
@@ -317,4 +329,56 @@ fn reading_makes_no_tables() {
     })
     .unwrap();
     assert!(lab.read().tables.is_empty());
+}
+
+/// Of a table that hangs at another hook, only the chains are read, and what it may translate.
+#[test]
+#[ignore = "needs root, nft, iptables-nft"]
+fn rules_at_other_hooks_are_left_alone() {
+    let lab = Lab::new(false);
+    lab.nft(
+        "table ip elsewhere {
+           chain pre { type nat hook prerouting priority dstnat; ip daddr 10.1.1.1 accept; }
+         }
+         table inet here {
+           chain forward { type filter hook forward priority 0; tcp dport 80 drop; }
+         }",
+    );
+    lab.inside("iptables-nft -A FORWARD -p tcp --dport 81 -j DROP");
+    let ruleset = lab.read_for(&lab.packet(Hook::Forward, 80));
+    let rules = |name: &str| {
+        let mut tables = ruleset.tables.iter();
+        let table = tables.find(|table| table.name == name).unwrap();
+        let rules = table.chains.iter().map(|chain| chain.rules.len());
+        rules.sum::<usize>()
+    };
+    assert_eq!(
+        [rules("elsewhere"), rules("here"), rules("filter")],
+        [0, 1, 1]
+    );
+    assert!(ruleset.translates && ruleset.nft_read);
+    let rule = lab.convict(&lab.packet(Hook::Forward, 80), Hint::Nft);
+    assert_eq!(rule.table, "here");
+    let rule = lab.convict(&lab.packet(Hook::Forward, 81), Hint::Nft);
+    assert!(
+        rule.describe()
+            .starts_with("rule 1 of chain FORWARD in table filter")
+    );
+}
+
+/// Rules that nft has put into a table of iptables' name are read by nft.
+#[test]
+#[ignore = "needs root, nft, iptables-nft"]
+fn a_table_that_iptables_cannot_show_is_read_by_nft() {
+    let lab = Lab::new(false);
+    lab.nft(
+        "table ip filter {
+           chain FORWARD {
+             type filter hook forward priority filter; policy accept;
+             ct state new tcp dport 80 counter drop comment \"by nft\"
+           }
+         }",
+    );
+    let rule = lab.convict(&lab.packet(Hook::Forward, 80), Hint::Nft);
+    assert!(rule.text.contains("by nft"), "{}", rule.describe());
 }

@@ -161,3 +161,41 @@ fn chains_that_lead_back_to_themselves_end() {
         ..Ruleset::default()
     });
 }
+
+#[test]
+fn chains_alone_make_tables() {
+    let json = r#"{"nftables": [
+        {"metainfo": {"version": "1.0.6"}},
+        {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 2,
+          "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}},
+        {"chain": {"family": "ip", "table": "filter", "name": "sub", "handle": 3}},
+        {"chain": {"family": "arp", "table": "filter", "name": "INPUT", "handle": 1,
+          "type": "filter", "hook": "input", "prio": 0, "policy": "accept"}},
+        {"chain": {"family": "inet", "table": "n", "name": "pre", "handle": 1,
+          "type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}}]}"#;
+    let tables = nft::parse_chains(json).unwrap();
+    let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    // A family that sees no IP packets is left out.
+    assert_eq!(names, ["filter", "n"]);
+    let base = tables[1].chains[0].base.as_ref().unwrap();
+    assert!(base.is_nat && base.priority == -100);
+    // iptables' own tool has the rules, and nft the place of the chains.
+    let saved = "*filter\n:FORWARD DROP [7:420]\n:sub - [0:0]\n[3:180] -A FORWARD -j sub\nCOMMIT\n";
+    let by_iptables = iptables::parse(saved, Backend::Nft, Family::Ip);
+    let table = iptables::with_bases(by_iptables[0].clone(), &tables[0]);
+    let base = table.chains[0].base.as_ref().unwrap();
+    assert!(base.drops && base.counter == Some(7) && table.chains[1].base.is_none());
+    assert!(nft::parse_chains("no JSON").is_err());
+}
+
+#[test]
+fn hooks_of_iptables_tables() {
+    let hooks = |table| iptables::hooks(table).collect::<Vec<_>>();
+    assert_eq!(hooks("raw"), ["prerouting", "output"]);
+    assert_eq!(hooks("filter"), ["input", "forward", "output"]);
+    assert_eq!(
+        hooks("nat"),
+        ["prerouting", "input", "output", "postrouting"]
+    );
+    assert_eq!(hooks("mangle").len(), 5);
+}
