@@ -122,7 +122,7 @@ fn measure(lab: &RouterLab, effort: Effort) -> Result<Samples> {
     (0..effort.rounds(5))
         .map(|_| {
             let mut arguments = watching(&[&lab.router]);
-            arguments.extend([to.to_string(), "--no-kube".to_owned()]);
+            arguments.push(to.to_string());
             let mut tracer = Tracer::start(arguments)?;
             let _attempt = TcpAttempt::start(&lab.client, None, to)?;
             tracer.wait_for("the drop", |record| record.as_drop().is_some())?;
