@@ -9,12 +9,14 @@ mod apt;
 mod core;
 mod linker;
 mod tools;
+mod unpacked;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use self::tools::Tool;
+pub(crate) use self::unpacked::{command, files};
 use crate::{
     bpf::{self, Missing, Toolchain},
     run,
@@ -97,9 +99,19 @@ fn prepare(groups: &[&'static [Tool]]) -> Result<Setup> {
     })
 }
 
-/// Installs what virtual machines need besides, and fails where it is not to be had.
+/// Installs what virtual machines need, or unpacks what cannot be installed. Fails if neither works.
 pub(crate) fn require_vm_tools() -> Result<()> {
-    let missing = install_tools("the virtual machines", &tools::VM_TOOLS);
+    let here = |tool: &&Tool| unpacked::has(tool);
+    if tools::missing(&tools::VM_TOOLS).iter().all(here) {
+        return Ok(());
+    }
+    let mut missing = install_tools("the virtual machines", &tools::VM_TOOLS);
+    for tool in &missing {
+        if let Err(error) = unpacked::provide(tool) {
+            step(&format!("{error:#}"));
+        }
+    }
+    missing.retain(|tool| !here(tool));
     if missing.is_empty() {
         return Ok(());
     }

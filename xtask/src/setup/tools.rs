@@ -4,8 +4,8 @@ use crate::run;
 
 /// A program, the Debian package that has it, and what for.
 pub(crate) struct Tool {
-    program: &'static str,
-    package: &'static str,
+    pub(super) program: &'static str,
+    pub(super) package: &'static str,
     purpose: &'static str,
 }
 

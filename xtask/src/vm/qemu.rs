@@ -10,13 +10,24 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use crate::setup;
+
+/// Debian's package of the machine, and where its firmware is: QEMU's own and the BIOS.
+const PACKAGE: &str = "qemu-system-x86";
+const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+
 /// A machine without devices; serial lines and the kernel's command line are the caller's.
 ///
 /// An emulated machine's clock counts its instructions, two nanoseconds each, and leaps ahead when
 /// it waits. So nothing in it is late because the real machine is slow or busy, and waiting takes
 /// no time. It has one processor: Linux 6.1 does not boot with two that share such a clock.
 pub(super) fn command(vmlinuz: &Path, image: &Path, kvm: bool) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = setup::command("qemu-system-x86_64", PACKAGE);
+    if let Some(files) = setup::files(PACKAGE) {
+        for directory in FIRMWARE {
+            qemu.arg("-L").arg(files.join(directory));
+        }
+    }
     let machine: &[&str] = if kvm {
         &["-accel", "kvm", "-cpu", "host", "-smp", "2"]
     } else {
