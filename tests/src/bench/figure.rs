@@ -144,8 +144,8 @@ pub struct Figure {
     samples: Samples,
     unit: Unit,
     goal: Option<Goal>,
-    /// Whether the README shows it.
-    pub headline: bool,
+    /// What the README calls it, if the README shows it.
+    pub headline: Option<&'static str>,
 }
 
 impl Figure {
@@ -156,22 +156,21 @@ impl Figure {
             samples: samples.into(),
             unit,
             goal: None,
-            headline: false,
+            headline: None,
         }
     }
 
-    /// With a goal. Goals are what the README shows.
+    /// With a goal.
     #[must_use]
     pub fn goal(mut self, goal: Goal) -> Self {
         self.goal = Some(goal);
-        self.headline = true;
         self
     }
 
-    /// Shown in the README although it has no goal.
+    /// Shown in the README, under this name.
     #[must_use]
-    pub fn headline(mut self) -> Self {
-        self.headline = true;
+    pub fn headline(mut self, name: &'static str) -> Self {
+        self.headline = Some(name);
         self
     }
 

@@ -49,7 +49,7 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         }
         let unit = Unit::Milliseconds;
         let what = format!("{count} interfaces: attach (by {hooks})");
-        figures.push(Figure::new(what, unit, attach).headline());
+        figures.push(Figure::new(what, unit, attach));
         figures.push(Figure::new(
             format!("{count} interfaces: detach"),
             unit,

@@ -1,14 +1,9 @@
-//! What came out, as documentation: docs/benchmarks.md, and a short table in README.md.
+//! The results as documentation: docs/benchmarks.md, and three figures in README.md.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{Benchmark, figure::Figure};
 
@@ -48,7 +43,7 @@ fn document(results: &[Results<'_>]) -> String {
          anything.\n\n\
          What can be a ratio is one, of things measured at the same time or in turn. A figure is \
          the median of several rounds; the range in brackets holds the middle half of them.\n",
-        today(),
+        Timestamp::now().strftime("%F"),
         machine()
     );
     for (benchmark, figures) in results {
@@ -70,19 +65,17 @@ fn document(results: &[Results<'_>]) -> String {
     text
 }
 
+/// What the README shows.
 fn short(results: &[Results<'_>]) -> String {
-    let headlines: Vec<Figure> = results
-        .iter()
-        .flat_map(|(benchmark, figures)| {
-            let of_benchmark = figures.iter().filter(|figure| figure.headline);
-            of_benchmark.map(|figure| {
-                let mut figure = figure.clone();
-                figure.what = format!("{}: {}", benchmark.title, figure.what);
-                figure
-            })
-        })
-        .collect();
-    table(&headlines)
+    let mut text = "| what | median (middle half) |\n|---|---|\n".to_owned();
+    for figure in results.iter().flat_map(|(_, figures)| figures) {
+        if let Some(name) = figure.headline {
+            let [_, value, ..] = figure.cells();
+            // A String takes everything.
+            let _ = writeln!(text, "| {name} | {value} |");
+        }
+    }
+    text
 }
 
 fn table(figures: &[Figure]) -> String {
@@ -102,26 +95,6 @@ fn between_markers(text: &str, table: &str) -> Result<String> {
         .split_once(closing)
         .with_context(|| format!("README.md has no {closing}"))?;
     Ok(format!("{before}{opening}\n{table}{closing}{after}"))
-}
-
-/// Today's date (UTC), after the algorithm of Howard Hinnant's "chrono-Compatible Low-Level Date
-/// Algorithms".
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
-    let days = seconds.map_or(0, |seconds| seconds.as_secs() / 86_400) + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
 }
 
 /// Processor, memory, kernel.

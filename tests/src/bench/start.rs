@@ -133,20 +133,18 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
             "start until everything is attached",
             Unit::Milliseconds,
             ready,
-        )
-        .headline(),
+        ),
         Figure::new(
             "a drop until its record with the verdict",
             Unit::Milliseconds,
             event,
         )
-        .headline(),
+        .headline("from a drop to its record with the verdict"),
         Figure::new(
             "an unanswered SYN until its verdict",
             Unit::Milliseconds,
             verdict,
-        )
-        .headline(),
+        ),
         Figure::new(
             "start with an API server that never answers, by start with none",
             Unit::Times,
@@ -157,8 +155,8 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
             Unit::Times,
             by_event,
         ),
-        Figure::new("peak memory", Unit::Mebibytes, peak).headline(),
+        Figure::new("peak memory", Unit::Mebibytes, peak),
         Figure::new("memory afterwards", Unit::Mebibytes, later),
-        Figure::new("size of the binary", Unit::Mebibytes, binary).headline(),
+        Figure::new("size of the binary", Unit::Mebibytes, binary),
     ])
 }

@@ -4,19 +4,38 @@
 //! Each story waits for whydrop's record of it with the right verdict; a story without one is a
 //! failure.
 
+mod picture;
 mod screen;
 mod stage;
 mod stories;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
+use clap::Parser;
 use whydrop_tests::tracer::watching;
 
-use screen::{Screen, Shown};
+use screen::{Output, Screen, Shown};
 use stage::Stage;
 
+/// Break connections in a lab of network namespaces, and show what whydrop says.
+#[derive(Parser)]
+struct Options {
+    /// Draw one of the stories as SVG, and play no other.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
 fn main() -> Result<()> {
+    match Options::parse().picture {
+        Some(file) => picture::draw(&file),
+        None => demo(),
+    }
+}
+
+fn demo() -> Result<()> {
     // Before the labs are built, so that Ctrl-C leaves nothing behind.
-    let mut screen = Screen::new()?;
+    let mut screen = Screen::new(Output::Stdout)?;
     let stage = Stage::build()?;
     let played = play(&mut screen, &stage);
     // whydrop ends before the namespaces that it watches do.

@@ -8,7 +8,10 @@ use std::{
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +38,51 @@ enum Event {
     Interrupted,
 }
 
+/// Where whydrop's output goes.
+#[derive(Clone)]
+pub(crate) enum Output {
+    /// To our own.
+    Stdout,
+    /// Into memory, as a terminal of that many columns gets it.
+    Memory {
+        /// The width.
+        columns: u16,
+        /// What has been written.
+        written: Arc<Mutex<Vec<u8>>>,
+    },
+}
+
+impl Output {
+    fn write(&self, bytes: &[u8]) {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                // The demo cleans up even if the terminal is gone.
+                let _ = stdout.write_all(bytes);
+                let _ = stdout.flush();
+            }
+            Self::Memory { written, .. } => written
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(bytes),
+        }
+    }
+
+    /// The terminal that whydrop is to see; `None` for a pipe.
+    fn terminal(&self) -> Result<Option<Winsize>> {
+        match self {
+            Self::Stdout if io::stdout().is_terminal() => Ok(Some(window_size()?)),
+            Self::Stdout => Ok(None),
+            Self::Memory { columns, .. } => Ok(Some(Winsize {
+                ws_row: 100,
+                ws_col: *columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            })),
+        }
+    }
+}
+
 /// Whether a record was shown.
 pub(crate) enum Shown {
     /// It was.
@@ -49,12 +97,13 @@ pub(crate) enum Shown {
 pub(crate) struct Screen {
     sender: Sender<Event>,
     events: Receiver<Event>,
+    output: Output,
     child: Option<Child>,
 }
 
 impl Screen {
     /// An empty screen; from here on Ctrl-C is an event.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(output: Output) -> Result<Self> {
         let (sender, events) = mpsc::channel();
         let interrupted = sender.clone();
         // Sending fails only when the screen is gone, and then all is over anyway.
@@ -64,6 +113,7 @@ impl Screen {
         Ok(Self {
             sender,
             events,
+            output,
             child: None,
         })
     }
@@ -77,15 +127,17 @@ impl Screen {
         }
     }
 
-    /// Starts whydrop, on a terminal if the screen is one, and waits until it is tracing.
+    /// Starts whydrop, on a terminal if the output is one, and waits until it is tracing.
     pub(crate) fn start(&mut self, arguments: &[String]) -> Result<Shown> {
-        let (ours, theirs) = if io::stdout().is_terminal() {
-            let pty = openpty(&window_size()?, None)?;
-            (pty.master, pty.slave)
-        } else {
-            pipe()?
+        let (ours, theirs) = match self.output.terminal()? {
+            Some(size) => {
+                let pty = openpty(&size, None)?;
+                (pty.master, pty.slave)
+            }
+            None => pipe()?,
         };
-        println!("$ whydrop {}", arguments.join(" "));
+        let command = format!("$ whydrop {}\n", arguments.join(" "));
+        self.output.write(command.as_bytes());
         let child = Command::new(binary())
             .args(arguments)
             .stdin(Stdio::null())
@@ -96,8 +148,8 @@ impl Screen {
             .spawn()
             .with_context(|| format!("cannot start {}", binary().display()))?;
         self.child = Some(child);
-        let sender = self.sender.clone();
-        thread::spawn(move || pass_on(ours, &sender));
+        let (output, sender) = (self.output.clone(), self.sender.clone());
+        thread::spawn(move || pass_on(ours, &output, &sender));
         let shown = self.wait_for(&[])?;
         ensure!(!matches!(shown, Shown::No), "whydrop printed nothing");
         Ok(shown)
@@ -165,18 +217,14 @@ impl Drop for Screen {
     }
 }
 
-/// Copies to stdout until the other end is closed.
-fn pass_on(from: OwnedFd, sender: &Sender<Event>) {
+/// Copies to the output until the other end is closed.
+fn pass_on(from: OwnedFd, output: &Output, sender: &Sender<Event>) {
     let mut from = File::from(from);
     let mut buffer = [0; 4096];
     let mut line = Vec::new();
     // A pty's master fails with EIO when the last slave is closed.
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let mut stdout = io::stdout().lock();
-        // The demo cleans up even if the terminal is gone.
-        let _ = stdout.write_all(&buffer[..count]);
-        let _ = stdout.flush();
-        drop(stdout);
+        output.write(&buffer[..count]);
         for byte in &buffer[..count] {
             if *byte == b'\n' {
                 let text = String::from_utf8_lossy(&line).into_owned();

@@ -105,14 +105,7 @@ pub(crate) fn all() -> Vec<Story> {
                 Broken::tcp(&stage.node.pod_a, SocketAddr::new(stage.cart, 80))
             },
         },
-        Story {
-            headline: "a NetworkPolicy admits one app, and another one connects",
-            verdict: "policy",
-            play: |stage| {
-                enforce(&stage.node.node, NODE, &stage.objects)?;
-                Broken::tcp(&stage.node.pod_b, stage.pay.socket(Family::V4, 8004))
-            },
-        },
+        of_policy(),
         Story {
             headline: "an XDP program on the uplink drops incoming IPv6 packets",
             verdict: "firewall",
@@ -174,4 +167,16 @@ pub(crate) fn all() -> Vec<Story> {
             },
         },
     ]
+}
+
+/// The story of a NetworkPolicy.
+pub(crate) fn of_policy() -> Story {
+    Story {
+        headline: "a NetworkPolicy admits one app, and another one connects",
+        verdict: "policy",
+        play: |stage| {
+            enforce(&stage.node.node, NODE, &stage.objects)?;
+            Broken::tcp(&stage.node.pod_b, stage.pay.socket(Family::V4, 8004))
+        },
+    }
 }
