@@ -63,8 +63,7 @@ pub(super) async fn for_names(shell: &mut Shell, sources: &mut Sources) -> Resul
         shell.flush_notes();
         bail!(refusal);
     }
-    let caveats: Vec<_> = shell.engine.names().caveats().collect();
-    for caveat in caveats {
+    for caveat in shell.engine.start() {
         shell.note(caveat);
     }
     Ok(())

@@ -25,6 +25,8 @@ const LISTED: usize = 4;
 pub(crate) struct FilterNames {
     ends: Vec<End>,
     protocol: Option<Protocol>,
+    /// Whether the trace has started: until then, an address is no news.
+    started: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ impl FilterNames {
                 Proto::Udp => Some(Protocol::Udp),
                 Proto::Icmp | Proto::Any => None,
             },
+            started: false,
         }
     }
 
@@ -72,7 +75,9 @@ impl FilterNames {
         if !put.is_empty() || !gone.is_empty() {
             effects.push(Effect::Members { put, gone });
         }
-        effects.extend(notes.into_iter().map(Effect::Note));
+        if self.started {
+            effects.extend(notes.into_iter().map(Effect::Note));
+        }
     }
 
     fn look(&mut self, cluster: &Cluster) -> Changes {
@@ -90,13 +95,16 @@ impl FilterNames {
         self.ends.iter().all(complete)
     }
 
-    /// What one should know of the names at the start, a sentence each.
-    pub(crate) fn caveats(&self) -> impl Iterator<Item = String> + '_ {
-        self.ends.iter().flat_map(|end| match &end.resolved {
+    /// Starts to report changes. Returns what one should know of the names at the start, a
+    /// sentence each.
+    pub(super) fn start(&mut self) -> Vec<String> {
+        self.started = true;
+        let caveats = self.ends.iter().flat_map(|end| match &end.resolved {
             Resolved::Members(members) => members.notes.clone(),
             Resolved::Nowhere(what) => vec![format!("{what}: the filter follows once it has one")],
             Resolved::NoSuchPort(_) | Resolved::Unknown => Vec::new(),
-        })
+        });
+        caveats.collect()
     }
 
     /// The names, for reading.

@@ -162,6 +162,12 @@ impl Engine {
         self.knowledge.queries.about_drops() > 0
     }
 
+    /// Starts to report changes of the filter's names. Returns what one should know of them at the
+    /// start, a sentence each.
+    pub(crate) fn start(&mut self) -> Vec<String> {
+        self.names.start()
+    }
+
     /// The ends of the filter that go by name.
     pub(crate) fn names(&self) -> &FilterNames {
         &self.names

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anstyle_svg::Term;
+use anstyle_svg::{Term, WIN10_CONSOLE};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
 
 /// The width of the terminal, in columns.
 const COLUMNS: u16 = 110;
+
+/// Dimmed text as the crate draws it, and as it can be read.
+const DIMMED: [&str; 2] = ["opacity: 0.4", "opacity: 0.7"];
 
 /// Plays the story of a NetworkPolicy that does not admit a connection, and draws what whydrop
 /// shows of it.
@@ -35,8 +38,9 @@ pub(crate) fn draw(file: &Path) -> Result<()> {
     let text = String::from_utf8_lossy(&written.lock().unwrap_or_else(PoisonError::into_inner))
         .replace('\r', "");
     screen.finish()?;
-    shown?;
-    fs::write(&file, Term::new().render_svg(&text))
+    shown.with_context(|| format!("this is not the picture:\n{text}"))?;
+    let svg = Term::new().palette(WIN10_CONSOLE).render_svg(&text);
+    fs::write(&file, svg.replace(DIMMED[0], DIMMED[1]))
         .with_context(|| format!("cannot write {}", file.display()))?;
     println!("written: {}", file.display());
     Ok(())
@@ -54,7 +58,10 @@ fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
         "--cluster",
         "cluster.json",
     ];
-    require(screen.start(&arguments.map(str::to_owned))?)?;
+    let arguments = arguments.map(str::to_owned);
+    // Here a namespace is the node, so whydrop runs in it, as it would run on the node.
+    let node = &stage.node.node;
+    require(node.enter(|| screen.start(&arguments))?)?;
     let broken = (story.play)(stage)?;
     let source = broken.source.to_string();
     require(screen.wait_for(&[&source, broken.marker, story.verdict])?)

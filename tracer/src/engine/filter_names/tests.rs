@@ -119,6 +119,26 @@ fn the_sets_follow_the_names() {
 }
 
 #[test]
+fn only_changes_after_the_start_are_news() {
+    let config = config(&["shop/cart"]);
+    let mut names = names_of(&config);
+    let mut cluster = Cluster::default();
+    let notes = |names: &mut FilterNames, cluster: &Cluster| {
+        let mut effects = Vec::new();
+        names.follow(cluster, &mut effects);
+        effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Note(_)))
+            .count()
+    };
+    put(&mut cluster, "cart", &["10.244.1.5"]);
+    assert_eq!(notes(&mut names, &cluster), 0);
+    names.start();
+    put(&mut cluster, "cart", &["10.244.1.9"]);
+    assert_eq!(notes(&mut names, &cluster), 1);
+}
+
+#[test]
 fn a_name_that_is_gone_keeps_its_address_until_it_is_another_s() {
     let config = config(&["shop/cart"]);
     let mut names = names_of(&config);
