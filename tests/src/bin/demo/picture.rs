@@ -61,13 +61,13 @@ fn play(screen: &mut Screen, stage: &Stage) -> Result<()> {
     let arguments = arguments.map(str::to_owned);
     // Here a namespace is the node, so whydrop runs in it, as it would run on the node.
     let node = &stage.node.node;
-    require(node.enter(|| screen.start(&arguments))?)?;
+    require(&node.enter(|| screen.start(&arguments))?)?;
     let broken = (story.play)(stage)?;
     let source = broken.source.to_string();
-    require(screen.wait_for(&[&source, broken.marker, story.verdict])?)
+    require(&screen.wait_for(&[&source, broken.marker, story.verdict])?)
 }
 
-fn require(shown: Shown) -> Result<()> {
+fn require(shown: &Shown) -> Result<()> {
     match shown {
         Shown::Yes => Ok(()),
         Shown::No => bail!("whydrop did not show the verdict"),
