@@ -18,7 +18,11 @@ use crate::{
 ///
 /// `out` cannot be written to. A closed pipe is no error.
 pub fn run(out: &mut impl Write, format: Format, style: &Style) -> Result<bool> {
-    let preflight = Preflight::look(&KernelBtf::of_running_kernel());
+    let btf = KernelBtf::of_running_kernel();
+    let mut preflight = Preflight::look(&btf);
+    if let (None, Ok(btf)) = (preflight.blocker(), &btf) {
+        preflight = preflight.trial(btf);
+    }
     let text = match format {
         Format::Json => serde_json::to_string(&preflight)? + "\n",
         Format::Text => text(&preflight, style.color),

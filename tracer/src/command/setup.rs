@@ -15,9 +15,7 @@ use crate::{
         btf::KernelBtf,
         clock,
         preflight::Preflight,
-        probes::{
-            Attachment, EventStream, LogStream, Probes, RETRANSMIT, Settings, TRACEPOINT, TcProbes,
-        },
+        probes::{EventStream, LogStream, Probes, Settings, TcProbes},
         reasons::Reasons,
         symbols,
     },
@@ -36,6 +34,7 @@ pub(super) struct Trace {
     pub(super) sources: Sources,
     pub(super) log: Option<LogStream>,
     kernel: String,
+    hooks: Vec<String>,
     degraded: Vec<String>,
 }
 
@@ -84,9 +83,12 @@ impl Trace {
 
         let watch = Watch::start(&namespaces)?;
         probes.attach()?;
-        let attachment = Attachment::suitable(watch.inventory().iter().count());
+        let attachment = probes.attachment(watch.inventory().iter().count())?;
         let mut tc = TcProbes::new(&namespaces, attachment);
         probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
+        let preflight = preflight.without(probes.skipped());
+        let tc_hook = tc.attachment().hook().map(str::to_owned);
+        let hooks = probes.hooks().chain(tc_hook).collect();
 
         let engine = Engine::new(EngineSettings {
             drops: DropOptions {
@@ -118,6 +120,7 @@ impl Trace {
         })?;
         Ok(Self {
             kernel: preflight.kernel.clone(),
+            hooks,
             degraded: preflight.degraded(),
             shell,
             events,
@@ -140,11 +143,7 @@ impl Trace {
             ts: SystemTime::now(),
             kernel: self.kernel.clone(),
             interfaces: self.tc.len(),
-            hooks: [TRACEPOINT, RETRANSMIT]
-                .map(|name| format!("tp_btf/{name}"))
-                .into_iter()
-                .chain(self.tc.attachment().hooks())
-                .collect(),
+            hooks: std::mem::take(&mut self.hooks),
             degraded: degraded.into_iter().chain(self.tc.degraded()).collect(),
             filter,
         })

@@ -3,17 +3,19 @@
 //! A required fact that is missing stops a trace, with its remedy. An optional one that is missing
 //! costs something, which is said.
 
+mod programs;
+
 use std::{ffi::CStr, fs};
 
 use serde::Serialize;
 
-use super::{btf::KernelBtf, probes::TRACEPOINT, reasons::Reasons};
+use super::{btf::KernelBtf, probes::Skipped, reasons::Reasons};
 
 /// One fact that was looked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// What was looked for.
-    pub name: &'static str,
+    pub name: String,
     /// What was found.
     pub state: State,
     /// The figure or detail behind it.
@@ -61,19 +63,39 @@ impl Preflight {
         let mut findings = vec![capabilities(), of_btf(btf)];
         if let Ok(btf) = btf {
             findings.extend([
-                tracepoint(btf),
                 ring_buffer(btf),
                 reasons(btf),
                 tunnel_reasons(btf),
                 conntrack(btf),
-                tcx(btf),
             ]);
+            findings.extend(programs::hooks(btf));
         }
         findings.push(symbols());
         Self {
             kernel: kernel_release(),
             findings,
         }
+    }
+
+    /// Has the kernel verify the programs, and attaches none: only then it is known which it takes.
+    #[must_use]
+    pub fn trial(mut self, btf: &KernelBtf) -> Self {
+        match programs::trial(btf) {
+            Ok(skipped) => self.without(&skipped),
+            Err(error) => {
+                self.findings.push(programs::refused(&error));
+                self
+            }
+        }
+    }
+
+    /// Takes what the kernel did not take when it was tried.
+    #[must_use]
+    pub fn without(mut self, skipped: &[Skipped]) -> Self {
+        for skipped in skipped {
+            programs::skip(&mut self.findings, skipped);
+        }
+        self
     }
 
     /// The first fact without which nothing works.
@@ -148,7 +170,7 @@ fn capabilities() -> Finding {
     .map(|(_, name)| name)
     .collect();
     Finding {
-        name: "capabilities",
+        name: "capabilities".to_owned(),
         state: if enough {
             State::Present
         } else {
@@ -168,7 +190,7 @@ fn capabilities() -> Finding {
 
 fn of_btf(btf: &anyhow::Result<KernelBtf>) -> Finding {
     Finding {
-        name: "BTF",
+        name: "BTF".to_owned(),
         state: if btf.is_ok() {
             State::Present
         } else {
@@ -185,31 +207,6 @@ fn of_btf(btf: &anyhow::Result<KernelBtf>) -> Finding {
     }
 }
 
-fn tracepoint(btf: &KernelBtf) -> Finding {
-    let arguments = btf.tracepoint_arguments(TRACEPOINT);
-    let signature = match arguments {
-        Some(2) => "(skb, location)",
-        Some(3) => "(skb, location, reason)",
-        Some(4) => "(skb, location, reason, rx_sk)",
-        _ => "unknown",
-    };
-    Finding {
-        name: "tracepoint kfree_skb",
-        state: if arguments.is_some_and(|n| n >= 2) {
-            State::Present
-        } else {
-            State::Required
-        },
-        found: match arguments {
-            Some(arguments) => format!("{arguments} arguments {signature}"),
-            None => "not in this kernel's BTF".to_owned(),
-        },
-        cost: "no drop can be seen",
-        fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_NET=y",
-        hides: true,
-    }
-}
-
 fn ring_buffer(btf: &KernelBtf) -> Finding {
     let known = btf
         .enumerators("bpf_map_type")
@@ -221,7 +218,7 @@ fn ring_buffer(btf: &KernelBtf) -> Finding {
         ["known to this kernel", "not in this kernel"],
     );
     Finding {
-        name: "BPF ring buffer",
+        name: "BPF ring buffer".to_owned(),
         state,
         found,
         cost: "no event can reach userspace",
@@ -238,7 +235,7 @@ fn reasons(btf: &KernelBtf) -> Finding {
         ["named in this kernel's BTF", "kernel before 5.17"],
     );
     Finding {
-        name: "drop reasons",
+        name: "drop reasons".to_owned(),
         state,
         found,
         cost: "the kernel does not say why it drops; only the function tells",
@@ -259,7 +256,7 @@ fn tunnel_reasons(btf: &KernelBtf) -> Finding {
         ["named in this kernel's BTF", "kernel before 6.12"],
     );
     Finding {
-        name: "tunnels' reasons",
+        name: "tunnels' reasons".to_owned(),
         state,
         found,
         cost: "VXLAN does not say why it drops; where the node's tables do not tell either, only \
@@ -277,34 +274,12 @@ fn conntrack(btf: &KernelBtf) -> Finding {
         ["struct nf_conn is known", "struct nf_conn is unknown"],
     );
     Finding {
-        name: "conntrack's BTF",
+        name: "conntrack's BTF".to_owned(),
         state,
         found,
         cost: "destinations before NAT are not shown, and a filter on them does not match",
         fix: "if this node does NAT, load the module nf_conntrack before whydrop, on a kernel with \
               CONFIG_DEBUG_INFO_BTF_MODULES=y",
-        hides: true,
-    }
-}
-
-/// Never missing: before TCX there is clsact, which sees the same. What an interface takes of
-/// neither is found when it is tried.
-fn tcx(btf: &KernelBtf) -> Finding {
-    let known = btf
-        .enumerators("bpf_attach_type")
-        .values()
-        .any(|name| name == "BPF_TCX_INGRESS");
-    Finding {
-        name: "tc probes",
-        state: State::Present,
-        found: if known {
-            "by TCX"
-        } else {
-            "by clsact qdiscs (kernel before 6.6, without TCX)"
-        }
-        .to_owned(),
-        cost: "handshakes are not seen at the interfaces",
-        fix: "use a kernel of 6.6 or later",
         hides: true,
     }
 }
@@ -322,7 +297,7 @@ fn symbols() -> Finding {
         ["/proc/kallsyms", "/proc/kallsyms hides its addresses"],
     );
     Finding {
-        name: "kernel symbols",
+        name: "kernel symbols".to_owned(),
         state,
         found,
         cost: "neither the dropping function nor the netfilter hook can be named",

@@ -14,7 +14,7 @@ use aya::{
     },
 };
 
-use super::{TC_EGRESS, TC_INGRESS};
+use super::table::{TC_EGRESS, TC_INGRESS};
 
 /// A loaded program.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,84 +12,37 @@
 //! The kernel looks up interfaces in the namespace of the calling thread, so whatever is attached
 //! together is attached by one thread in each namespace.
 
+mod attachment;
 mod clsact;
+mod tcx;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::CStr,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::RawFd,
 };
 
-use anyhow::{Context as _, Result};
-use aya::{
-    Btf, Ebpf,
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{SchedClassifierLink, TcAttachOptions, TcError},
-    },
-};
+use anyhow::Result;
+use aya::{Ebpf, programs::tc::SchedClassifierLink};
 
-use self::clsact::Clsact;
+pub use self::attachment::Attachment;
 pub(crate) use self::clsact::NAME as OUR_FILTER;
-use super::{EVERYWHERE, TC_EGRESS, TC_INGRESS, tracepoint};
+use self::{attachment::MANY, clsact::Clsact};
 use crate::{
     net::{Change, Interface, netns::Namespace},
     words,
 };
 
-/// Both programs, and their directions.
-const PROGRAMS: [(&str, TcAttachType); 2] = [
-    (TC_INGRESS, TcAttachType::Ingress),
-    (TC_EGRESS, TcAttachType::Egress),
-];
-/// Interfaces beyond which the tracepoints are taken: a second's worth of attaching.
-const MANY: usize = 50;
 /// How many interfaces are named in a sentence.
 const NAMED: usize = 5;
 
 /// Namespace and number of an interface.
 type Key = (u32, u32);
 
-/// How classifiers are attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attachment {
-    /// By TCX where the kernel has it, and else by clsact.
-    Automatic,
-    /// By TCX: what [`Attachment::Automatic`] finds to work.
-    Tcx,
-    /// By clsact, even if the kernel has TCX.
-    Clsact,
-    /// Not at all: tracepoints see the packets of all interfaces.
-    Tracepoints,
-}
-
-impl Attachment {
-    /// What suits this number of interfaces.
-    pub fn suitable(interfaces: usize) -> Self {
-        if interfaces > MANY {
-            Self::Tracepoints
-        } else {
-            Self::Automatic
-        }
-    }
-
-    /// What it is attached to, as the record `started` names it.
-    pub fn hooks(self) -> Vec<String> {
-        match self {
-            Self::Clsact => vec!["tc/clsact".to_owned()],
-            Self::Automatic | Self::Tcx => vec!["tc/tcx".to_owned()],
-            Self::Tracepoints => EVERYWHERE.map(|name| format!("tp_btf/{name}")).to_vec(),
-        }
-    }
-}
-
 /// The classifiers at all interfaces.
 pub struct TcProbes {
     namespaces: BTreeMap<u32, Namespace>,
     attachment: Attachment,
-    /// Whether the tracepoints are attached to, which see all interfaces.
-    everywhere: bool,
     held: BTreeMap<Key, Held>,
     /// What is there and cannot be attached to: name and cause.
     failed: BTreeMap<Key, (String, String)>,
@@ -111,14 +64,13 @@ enum Held {
 impl TcProbes {
     /// Nothing attached yet.
     pub fn new(namespaces: &[Namespace], attachment: Attachment) -> Self {
-        raise_descriptor_limit();
+        tcx::raise_descriptor_limit();
         Self {
             namespaces: namespaces
                 .iter()
                 .map(|namespace| (namespace.inode, namespace.clone()))
                 .collect(),
             attachment,
-            everywhere: false,
             held: BTreeMap::new(),
             failed: BTreeMap::new(),
             clsact: BTreeMap::new(),
@@ -136,9 +88,13 @@ impl TcProbes {
         ebpf: &mut Ebpf,
         interfaces: impl IntoIterator<Item = &'a Interface>,
     ) -> Result<()> {
-        if self.attachment == Attachment::Tracepoints && !self.everywhere {
-            self.attach_everywhere(ebpf);
+        if self.attachment == Attachment::Nowhere {
+            return Ok(());
         }
+        let fds = match self.attachment {
+            Attachment::Tracepoints => None,
+            _ => Some(tcx::fds(ebpf)?),
+        };
         let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
         for interface in interfaces {
             let key = (interface.netns, interface.link.ifindex);
@@ -151,7 +107,6 @@ impl TcProbes {
             let Some(namespace) = self.namespaces.get(&netns).cloned() else {
                 continue;
             };
-            let fds = [fd(ebpf, TC_INGRESS)?, fd(ebpf, TC_EGRESS)?];
             let entered = namespace.enter(|| {
                 for interface in &interfaces {
                     let result = self.attach_here(ebpf, fds, interface);
@@ -233,7 +188,7 @@ impl TcProbes {
 
     /// What this way of attaching does not show, as a sentence. Handshakes of TCP are all seen.
     pub fn unread(&self) -> Option<String> {
-        self.everywhere.then(|| {
+        (self.attachment == Attachment::Tracepoints).then(|| {
             format!(
                 "TLS is followed only where the payload is in a packet's linear part: more than \
                  {MANY} interfaces are watched by tracepoints, which read no further"
@@ -258,29 +213,18 @@ impl TcProbes {
         }
     }
 
-    /// Attaches to the tracepoints. A kernel that refuses has the slow way left.
-    fn attach_everywhere(&mut self, ebpf: &mut Ebpf) {
-        match tracepoints(ebpf) {
-            Ok(()) => self.everywhere = true,
-            Err(error) => {
-                log::info!("the interfaces one by one: {error:#}");
-                self.attachment = Attachment::Automatic;
-            }
-        }
-    }
-
     /// Attaches in the namespace that this thread is in.
     fn attach_here(
         &mut self,
         ebpf: &mut Ebpf,
-        fds: [RawFd; 2],
+        fds: Option<[RawFd; 2]>,
         interface: &Interface,
     ) -> io::Result<Held> {
-        if self.everywhere {
+        let Some(fds) = fds else {
             return Ok(Held::Everywhere);
-        }
+        };
         if self.attachment != Attachment::Clsact {
-            match tcx(ebpf, interface.link.ifindex) {
+            match tcx::attach(ebpf, interface.link.ifindex) {
                 Ok(links) => {
                     self.attachment = Attachment::Tcx;
                     return Ok(Held::Tcx { _links: links });
@@ -323,85 +267,6 @@ impl Drop for TcProbes {
     fn drop(&mut self) {
         self.detach();
     }
-}
-
-/// Attaches both classifiers by TCX.
-fn tcx(ebpf: &mut Ebpf, ifindex: u32) -> io::Result<[SchedClassifierLink; 2]> {
-    let name = current_name(ifindex)?;
-    let mut attach = |(program, direction)| -> Result<SchedClassifierLink, ProgramError> {
-        let classifier = classifier(ebpf, program)?;
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = classifier.attach_with_options(&name, direction, options)?;
-        classifier.take_link(id)
-    };
-    let [ingress, egress] = PROGRAMS;
-    Ok([
-        attach(ingress).map_err(cause)?,
-        attach(egress).map_err(cause)?,
-    ])
-}
-
-/// Loads and attaches the programs that see the packets of all interfaces.
-fn tracepoints(ebpf: &mut Ebpf) -> Result<()> {
-    let kernel = Btf::from_sys_fs()?;
-    for name in EVERYWHERE {
-        tracepoint(ebpf, name)?.load(name, &kernel)?;
-    }
-    for name in EVERYWHERE {
-        tracepoint(ebpf, name)?.attach()?;
-    }
-    Ok(())
-}
-
-/// The name now: it may have changed since it was told.
-fn current_name(ifindex: u32) -> io::Result<String> {
-    let mut name = [0_u8; libc::IF_NAMESIZE];
-    // SAFETY: the buffer is as long as if_indextoname(3) wants it.
-    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
-    name.to_str().map(str::to_owned).map_err(io::Error::other)
-}
-
-/// The system's error, if it is one.
-fn cause(error: ProgramError) -> io::Error {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error,
-        ProgramError::TcError(TcError::IoError(error)) => error,
-        other => io::Error::other(other),
-    }
-}
-
-fn classifier<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &str,
-) -> Result<&'a mut SchedClassifier, ProgramError> {
-    let found = ebpf.program_mut(program);
-    found.ok_or(ProgramError::NotLoaded)?.try_into()
-}
-
-fn fd(ebpf: &mut Ebpf, program: &str) -> Result<RawFd> {
-    let classifier = classifier(ebpf, program);
-    let fd = classifier
-        .and_then(|classifier| classifier.fd())
-        .with_context(|| format!("the program {program} is not loaded"))?;
-    Ok(fd.as_fd().as_raw_fd())
-}
-
-/// There are two descriptors for each interface, and the usual limit is 1024.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a valid place to write to.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is a valid place to read from. A refusal shows when descriptors run out.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
 }
 
 #[cfg(test)]

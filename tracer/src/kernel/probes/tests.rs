@@ -1,23 +1,12 @@
 use std::net::IpAddr;
 
-use tracer_common::filter::{Side, ports};
+use tracer_common::{
+    event::StackPolicy,
+    filter::{Filter, Side, Watched, kind, ports},
+};
 
-use super::*;
-
-#[test]
-fn the_program_follows_from_the_number_of_arguments() {
-    assert_eq!(program_for(Some(2)).unwrap(), "kfree_skb");
-    assert_eq!(program_for(Some(3)).unwrap(), "kfree_skb_reason");
-    assert_eq!(program_for(Some(4)).unwrap(), "kfree_skb_rx_sk");
-    assert_eq!(program_for(Some(5)).unwrap(), "kfree_skb_rx_sk");
-    assert!(program_for(Some(1)).is_err());
-    assert!(
-        program_for(None)
-            .unwrap_err()
-            .to_string()
-            .contains("no tracepoint kfree_skb")
-    );
-}
+use super::{load::MEMBERS, *};
+use crate::kernel::btf::KernelBtf;
 
 #[test]
 #[ignore = "needs root"]

@@ -1,0 +1,145 @@
+//! From the object file into the kernel: which programs this kernel takes, and with what settings.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, PerCpuArray},
+    programs::{BtfTracePoint, SchedClassifier},
+};
+use tracer_common::{
+    event::StackPolicy,
+    filter::{Filter, Watched, kind},
+    layout::Layout,
+};
+
+use super::{
+    Probes,
+    table::{self, Hook, KFREE_SKB, Program, When},
+};
+use crate::kernel::btf::KernelBtf;
+
+/// How many kinds of drops (see [`tracer_common::event::DropKey`]) are counted apart; 4 MiB of
+/// kernel memory.
+pub(super) const DROP_KINDS: u32 = 1 << 14;
+/// How many addresses and ports may belong to ends that go by name; 6 MiB of kernel memory, if
+/// there is such an end.
+pub(super) const MEMBERS: u32 = 1 << 16;
+
+/// What the programs are loaded with.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Which connection is looked at.
+    pub filter: Filter,
+    /// Size of the ring buffer, in bytes; a power of two, rounded up to whole pages.
+    pub ring_bytes: u32,
+    /// Network namespaces whose interfaces are watched, as inode numbers.
+    pub watched: Watched,
+    /// Which drops carry the kernel stack.
+    pub stacks: StackPolicy,
+    /// Whether the programs log what they do.
+    pub debug: bool,
+}
+
+impl Settings {
+    /// For a look at what the kernel takes, without a trace.
+    pub fn trial() -> Self {
+        Self {
+            filter: Filter::default(),
+            ring_bytes: 1 << 16,
+            watched: Watched::NOTHING,
+            stacks: StackPolicy::default(),
+            debug: false,
+        }
+    }
+}
+
+impl Probes {
+    /// Loads the programs for the running kernel. Nothing is attached yet. What is optional and
+    /// cannot be loaded is skipped: see [`Probes::skipped`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks a required field or hook, or refuses a map or a required program; then the
+    /// error ends with what the verifier says.
+    pub fn load(settings: &Settings, btf: &KernelBtf) -> Result<Self> {
+        let layout = Layout::resolve(|path| btf.offset(path))
+            .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
+        let (fitting, mut skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;
+        let mut ebpf = with_settings(settings, &layout)?;
+        let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let (now, everywhere): (Vec<_>, _) = fitting
+            .into_iter()
+            .partition(|program| program.when == When::Always);
+        let loaded = table::try_each(now, &mut skipped, |program| {
+            load(&mut ebpf, program, &kernel)
+        })?;
+        let for_drops = |program: &&Program| matches!(program.hook, Hook::Tracepoint(KFREE_SKB, _));
+        let drops = loaded.iter().copied().find(for_drops);
+        Ok(Self {
+            drops: HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?,
+            tallies: PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?,
+            early: Array::try_from(take_map(&mut ebpf, "EARLY")?)?,
+            members: HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?,
+            program: drops.context("no program for drops")?,
+            attached: Vec::new(),
+            loaded,
+            everywhere,
+            skipped,
+            ebpf,
+        })
+    }
+}
+
+fn with_settings(settings: &Settings, layout: &Layout) -> Result<Ebpf> {
+    let level: u8 = if settings.debug {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
+    let ends = [settings.filter.to, settings.filter.from];
+    let has_sets = ends.iter().any(|side| side.kind == kind::SET);
+    EbpfLoader::new()
+        .override_global("LAYOUT", layout, true)
+        .override_global("FILTER", &settings.filter, true)
+        .override_global("WATCHED", &settings.watched, true)
+        .override_global("STACKS", &settings.stacks, true)
+        .override_global(aya_log::LEVEL, &level, false)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("DROPS", DROP_KINDS)
+        .map_max_entries("MEMBERS", if has_sets { MEMBERS } else { 1 })
+        .load(aya::include_bytes_aligned!(concat!(
+            env!("OUT_DIR"),
+            "/whydrop-ebpf"
+        )))
+        .context("cannot load the kernel programs' maps")
+}
+
+/// Loads one program.
+pub(super) fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Btf) -> Result<()> {
+    match program.hook {
+        Hook::Tracepoint(name, _) => tracepoint(ebpf, program)?.load(name, kernel)?,
+        Hook::Interface => {
+            let found = ebpf
+                .program_mut(program.name)
+                .with_context(|| format!("no program {}", program.name))?;
+            let classifier: &mut SchedClassifier = found.try_into()?;
+            classifier.load()?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut BtfTracePoint> {
+    let found = ebpf
+        .program_mut(program.name)
+        .with_context(|| format!("no program {}", program.name))?;
+    Ok(found.try_into()?)
+}
+
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name)
+        .with_context(|| format!("the map {name} is missing or already taken"))
+}

@@ -1,0 +1,96 @@
+//! What the kernel programs have counted, and what userspace tells them: their maps.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use anyhow::{Context as _, Result};
+use aya::programs::BtfTracePoint;
+use tracer_common::{
+    event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
+    filter::Member,
+};
+
+use super::{Probes, load::DROP_KINDS};
+use crate::model::Tallies;
+
+impl Probes {
+    /// The exact count of one kind of drop; 0 if there was none.
+    pub fn count(&self, key: &DropKey) -> u64 {
+        self.drops.get(key, 0).map_or(0, |found| found.count)
+    }
+
+    /// How many kinds of drops the kernel can count.
+    pub fn room_for_kinds(&self) -> usize {
+        DROP_KINDS as usize
+    }
+
+    /// Lets the kernel forget a kind of drop, if no more were counted than `told`. A drop of that
+    /// kind in the very microsecond between the look and the removal would be lost; hence only for
+    /// kinds that have been idle.
+    pub fn forget(&mut self, key: &DropKey, told: u64) -> bool {
+        self.count(key) == told && self.drops.remove(key).is_ok()
+    }
+
+    /// The exact counts of all drops.
+    pub fn counts(&self) -> impl Iterator<Item = (DropKey, DropCount)> + '_ {
+        self.drops.iter().flatten()
+    }
+
+    /// Sightings of a SYN or a DNS query from before it matched the filter, by
+    /// [`tracer_common::event::handshake_key`].
+    pub fn early_hops(&self, key: u64) -> Vec<EarlyHop> {
+        let found = self.early.get(&EarlyHops::place(key), 0).ok();
+        found
+            .map(|hops| hops.of(key).copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// Puts entries into the sets of the filter, and takes others out. In this order, so that what
+    /// stays in a set is in it all the time.
+    ///
+    /// # Errors
+    ///
+    /// There are more than the map holds.
+    pub fn change_members(
+        &mut self,
+        put: impl IntoIterator<Item = (Member, u32)>,
+        gone: impl IntoIterator<Item = Member>,
+    ) -> Result<()> {
+        for (member, value) in put {
+            self.members
+                .insert(member, value, 0)
+                .context("the filter has room for 65536 addresses and ports of names")?;
+        }
+        for member in gone {
+            // It may never have fitted in.
+            let _ = self.members.remove(&member);
+        }
+        Ok(())
+    }
+
+    /// The kernel's counters of what it could not send or count.
+    pub fn tallies(&self) -> Tallies {
+        let sum = |index| {
+            self.tallies
+                .get(&index, 0)
+                .map_or(0, |per_cpu| per_cpu.iter().sum())
+        };
+        Tallies {
+            uncounted: sum(tally::UNCOUNTED),
+            lost: sum(tally::LOST),
+            malformed: sum(tally::MALFORMED),
+            skipped: self.skipped_runs().unwrap_or(0),
+        }
+    }
+
+    /// `recursion_misses` of the program (since 5.12): runs that the kernel skipped.
+    fn skipped_runs(&self) -> Option<u64> {
+        let program: &BtfTracePoint = self.ebpf.program(self.program.name)?.try_into().ok()?;
+        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        info.lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    }
+}

@@ -1,0 +1,233 @@
+//! All kernel programs in one table: where each is attached, whether a trace needs it, and what is
+//! lost without it. What is optional and absent or refused is skipped, with the reason.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::ProgramError;
+
+use crate::words;
+
+/// A kernel program.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name in the object file.
+    pub(super) name: &'static str,
+    /// Where it is attached.
+    pub hook: Hook,
+    /// When it is loaded.
+    pub(super) when: When,
+    /// Whether there is no trace without it.
+    pub required: bool,
+    /// What is lost without it.
+    pub cost: &'static str,
+    /// How to get it.
+    pub fix: &'static str,
+    /// Whether packets go unseen without it, so that silence proves nothing.
+    pub hides: bool,
+}
+
+/// Where a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// A tracepoint with this name in the kernel's BTF, and at least so many arguments.
+    Tracepoint(&'static str, usize),
+    /// Each interface.
+    Interface,
+}
+
+/// When a program is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// At each start.
+    Always,
+    /// If interfaces are too many, or cannot be attached to one by one.
+    Everywhere,
+}
+
+/// The tracepoint that every dropped skb passes.
+pub const KFREE_SKB: &str = "kfree_skb";
+/// The programs at the interfaces.
+pub(super) const TC_INGRESS: &str = "tc_ingress";
+pub(super) const TC_EGRESS: &str = "tc_egress";
+
+/// The table. Of several programs for one tracepoint, the last that its arguments suffice for is
+/// taken; a later kernel may add arguments at the end.
+pub static PROGRAMS: [Program; 8] = [
+    drops("kfree_skb", 2),
+    drops("kfree_skb_reason", 3),
+    drops("kfree_skb_rx_sk", 4),
+    at_each_interface(TC_INGRESS),
+    at_each_interface(TC_EGRESS),
+    at_all_interfaces("netif_receive_skb"),
+    at_all_interfaces("net_dev_queue"),
+    Program {
+        name: "tcp_retransmit_skb",
+        hook: Hook::Tracepoint("tcp_retransmit_skb", 2),
+        when: When::Always,
+        required: false,
+        cost: "a connection that stalls after its handshake is not noticed by what is sent again",
+        fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_INET=y",
+        hides: false,
+    },
+];
+
+const fn drops(name: &'static str, arguments: usize) -> Program {
+    Program {
+        name,
+        hook: Hook::Tracepoint(KFREE_SKB, arguments),
+        when: When::Always,
+        required: true,
+        cost: "no drop can be seen",
+        fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_NET=y",
+        hides: true,
+    }
+}
+
+const fn at_each_interface(name: &'static str) -> Program {
+    Program {
+        name,
+        hook: Hook::Interface,
+        when: When::Always,
+        required: false,
+        cost: "handshakes are not seen at the interfaces",
+        fix: "use a kernel of 6.6 or later",
+        hides: true,
+    }
+}
+
+const fn at_all_interfaces(tracepoint: &'static str) -> Program {
+    Program {
+        name: tracepoint,
+        hook: Hook::Tracepoint(tracepoint, 1),
+        when: When::Everywhere,
+        required: false,
+        cost: "many interfaces are attached to one by one, which takes seconds",
+        fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_NET=y",
+        hides: false,
+    }
+}
+
+impl Hook {
+    /// The tracepoint, if it is one.
+    pub(super) fn tracepoint(self) -> Option<&'static str> {
+        match self {
+            Self::Tracepoint(name, _) => Some(name),
+            Self::Interface => None,
+        }
+    }
+}
+
+/// The programs that see the packets of all interfaces.
+pub(super) fn everywhere() -> impl Iterator<Item = &'static Program> {
+    PROGRAMS
+        .iter()
+        .filter(|program| program.when == When::Everywhere)
+}
+
+/// Whether the programs at each interface are all among these.
+pub(super) fn has_classifiers(programs: &[&Program]) -> bool {
+    let mut needed = PROGRAMS
+        .iter()
+        .filter(|program| program.hook == Hook::Interface);
+    needed.all(|program| programs.contains(&program))
+}
+
+/// As findings and sentences name it.
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tracepoint(name, _) => write!(f, "tracepoint {name}"),
+            Self::Interface => f.write_str("tc probes"),
+        }
+    }
+}
+
+/// An optional program that is left out, and why.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// The program.
+    pub program: &'static Program,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// The programs for this kernel, of which `arguments` gives a tracepoint's number of arguments.
+///
+/// # Errors
+///
+/// The hook of a required one is absent.
+pub(super) fn fitting(
+    arguments: impl Fn(&str) -> Option<usize>,
+) -> Result<(Vec<&'static Program>, Vec<Skipped>)> {
+    let mut fitting: Vec<&'static Program> = Vec::new();
+    let mut skipped: Vec<Skipped> = Vec::new();
+    for program in &PROGRAMS {
+        let Hook::Tracepoint(tracepoint, needed) = program.hook else {
+            fitting.push(program);
+            continue;
+        };
+        let is_same = |known: &Program| known.hook.tracepoint() == Some(tracepoint);
+        let problem = match arguments(tracepoint) {
+            Some(found) if found >= needed => {
+                fitting.retain(|known| !is_same(known));
+                fitting.push(program);
+                continue;
+            }
+            // An older program fits.
+            Some(_) if fitting.iter().any(|known| is_same(known)) => continue,
+            Some(found) => format!(
+                "it has {}, and {needed} are needed",
+                words::count(found as u64, "argument")
+            ),
+            None => "not in this kernel's BTF".to_owned(),
+        };
+        skip(program, anyhow!(problem), &mut skipped)?;
+    }
+    Ok((fitting, skipped))
+}
+
+/// Does something with each program, such as to load it. Gives those for which it was done.
+///
+/// # Errors
+///
+/// A required one is refused.
+pub(super) fn try_each(
+    programs: Vec<&'static Program>,
+    skipped: &mut Vec<Skipped>,
+    mut act: impl FnMut(&'static Program) -> Result<()>,
+) -> Result<Vec<&'static Program>> {
+    let mut done = Vec::new();
+    for program in programs {
+        match act(program) {
+            Ok(()) => done.push(program),
+            Err(error) => skip(program, error, skipped)?,
+        }
+    }
+    Ok(done)
+}
+
+fn skip(program: &'static Program, error: anyhow::Error, skipped: &mut Vec<Skipped>) -> Result<()> {
+    if program.required {
+        return Err(error).with_context(|| format!("{} ({})", program.cost, program.hook));
+    }
+    log::info!("without the program {}: {error:#}", program.name);
+    skipped.push(Skipped {
+        program,
+        reason: reason(&error),
+    });
+    Ok(())
+}
+
+/// An error in half a sentence: without all that the verifier has to say.
+fn reason(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(ProgramError::LoadError { io_error, .. }) => {
+            format!("the kernel refuses the program: {io_error}")
+        }
+        _ => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
