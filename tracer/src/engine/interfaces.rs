@@ -1,8 +1,14 @@
 //! The interfaces of the watched namespaces, as far as the engine knows them.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
 
-use crate::net::{Change, Interface};
+use crate::{
+    net::{Change, Interface},
+    node::world::LinkId,
+};
 
 /// The interfaces that there are.
 #[derive(Debug, Default)]
@@ -44,6 +50,22 @@ impl Interfaces {
     pub(crate) fn holder(&self, address: IpAddr) -> Option<u32> {
         let held = self.addresses.keys().find(|(_, held)| *held == address)?;
         Some(held.0)
+    }
+
+    /// The namespaces whose interfaces are watched.
+    pub(crate) fn namespaces(&self) -> BTreeSet<u32> {
+        self.all.keys().map(|(netns, _)| *netns).collect()
+    }
+
+    /// Those that lead off this node.
+    pub(crate) fn uplinks(&self) -> BTreeSet<LinkId> {
+        let uplinks = self.all.iter().filter(|(_, interface)| interface.is_uplink);
+        uplinks
+            .map(|((netns, ifindex), _)| LinkId {
+                netns: *netns,
+                ifindex: *ifindex,
+            })
+            .collect()
     }
 
     fn remove(&mut self, key: (u32, u32)) {

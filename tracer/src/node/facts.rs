@@ -10,7 +10,8 @@ use super::{
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
     ruleset::{Hint, HookPacket, Mending, Ruleset, Survey, Suspects},
-    world::{Part, World},
+    way::{Packet, Start, Walked, Way},
+    world::{LinkId, Part, World},
 };
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
@@ -60,6 +61,8 @@ pub struct NodeFacts {
     pub queue_program: Option<QueueProgram>,
     /// The whole node: all namespaces that can be entered.
     pub world: Option<Arc<World>>,
+    /// The ways that the node has for such a packet.
+    pub ways: Vec<Way>,
     /// Why something is missing, a sentence each.
     pub gaps: Vec<String>,
 }
@@ -90,13 +93,21 @@ impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
     pub async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let wants_world = wants.0.contains(&Fact::World);
-        let (mut found, world) = tokio::join!(Self::gather_inside(facts, wants), async {
-            match wants_world {
-                true => Some(World::recent_async(Part::all(), LIMIT).await),
-                false => None,
+        let walk = way(&facts).filter(|_| wants.0.contains(&Fact::Way));
+        let (mut found, walked) = tokio::join!(Self::gather_inside(facts, wants), async {
+            match walk {
+                Some((start, packet)) => Some(Walked::of(start, packet, LIMIT).await),
+                None if wants_world => Some(Walked {
+                    world: World::recent_async(Part::all(), LIMIT).await,
+                    ways: Vec::new(),
+                }),
+                None => None,
             }
         });
-        found.world = world;
+        if let Some(Walked { world, ways }) = walked {
+            found.world = Some(world);
+            found.ways = ways;
+        }
         found
     }
 
@@ -180,4 +191,20 @@ impl NodeFacts {
         self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);
     }
+}
+
+/// A packet like a dropped one, and where its namespace had it first; `None` if that is not known.
+fn way(facts: &DropFacts) -> Option<(Start, Packet)> {
+    let netns = facts.netns?;
+    let start = match facts.iif {
+        0 => Start::Sent(netns),
+        ifindex => Start::In(LinkId { netns, ifindex }),
+    };
+    let first = Packet::first_of(facts.flow);
+    let packet = Packet {
+        mark: facts.mark,
+        tcp_flags: facts.tcp.map(|tcp| tcp.flags).or(first.tcp_flags),
+        ..first
+    };
+    Some((start, packet))
 }

@@ -53,6 +53,8 @@ pub enum Fact {
     World,
     /// The program that decided about it behind an NFQUEUE.
     QueueProgram,
+    /// What the routes and rules of all of them make of the packet: see [`super::way`].
+    Way,
 }
 
 impl Fact {
@@ -75,6 +77,7 @@ impl Fact {
             Self::Mtu => "MTUs",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
+            Self::Way => "way through the node",
         }
     }
 
@@ -82,7 +85,7 @@ impl Fact {
     pub fn is_around(self) -> bool {
         !matches!(
             self,
-            Self::Ruleset | Self::Conntrack | Self::World | Self::QueueProgram
+            Self::Ruleset | Self::Conntrack | Self::World | Self::QueueProgram | Self::Way
         )
     }
 }

@@ -14,7 +14,7 @@ use super::{
     listener::{ListenerFacts, Reading},
     owner,
     silent_hop::SilentHop,
-    world::{Part, World},
+    way::{Packet, Start, Walked},
 };
 use crate::{
     decode::drop::DropFacts,
@@ -31,10 +31,27 @@ pub(crate) enum Query {
     Drop { facts: Arc<DropFacts>, wants: Wants },
     /// A reading of a listener's namespace, to compare with later.
     ListenerBaseline(ListenerLocation),
-    /// Why a listener may not have answered.
-    Listener(ListenerLocation, Option<ListenerBaseline>),
-    /// Whether a packet's next hop answers ARP or ND.
-    Neighbor { netns: NetnsRef, packet: RouteKey },
+    /// Why an attempt may have got no answer.
+    Silence(Box<SilenceQuery>),
+}
+
+/// What may explain why an attempt got no answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SilenceQuery {
+    /// Why the listener may not have answered.
+    pub(crate) listener: Option<(ListenerLocation, Option<ListenerBaseline>)>,
+    /// Whether the packet's next hop, in this namespace, answers ARP or ND.
+    pub(crate) neighbor: Option<(NetnsRef, RouteKey)>,
+    /// The way of the packet through the node.
+    pub(crate) walk: Option<(Start, Packet)>,
+}
+
+/// What the node says of it.
+#[derive(Debug, Default)]
+pub(crate) struct SilenceFacts {
+    pub(crate) listener: Option<ListenerFacts>,
+    pub(crate) silent_hop: Option<SilentHop>,
+    pub(crate) walked: Option<Walked>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -42,8 +59,7 @@ pub(crate) enum Query {
 pub(crate) enum Answer {
     Drop(Box<NodeFacts>),
     ListenerBaseline(Option<ListenerBaseline>),
-    Listener(Option<Box<ListenerFacts>>),
-    Neighbor(Option<SilentHop>, Arc<World>),
+    Silence(Box<SilenceFacts>),
 }
 
 /// Where a listener is.
@@ -79,16 +95,45 @@ impl Query {
             Self::ListenerBaseline(location) => {
                 Answer::ListenerBaseline(ListenerBaseline::read(&location).await)
             }
-            Self::Listener(location, baseline) => {
-                Answer::Listener(location.facts(baseline).await.map(Box::new))
-            }
-            Self::Neighbor { netns, packet } => {
-                let (hop, world) = tokio::join!(
-                    SilentHop::of(&netns, packet, LIMIT),
-                    World::recent_async(Part::all(), LIMIT)
-                );
-                Answer::Neighbor(hop.ok().flatten(), world)
-            }
+            Self::Silence(query) => Answer::Silence(Box::new(query.answer().await)),
+        }
+    }
+}
+
+impl SilenceQuery {
+    /// Whether nothing is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.walk.is_none() && !self.may_change()
+    }
+
+    /// Whether a retransmission may change the answer.
+    pub(crate) fn may_change(&self) -> bool {
+        self.listener.is_some() || self.neighbor.is_some()
+    }
+
+    async fn answer(self) -> SilenceFacts {
+        let Self {
+            listener,
+            neighbor,
+            walk,
+        } = self;
+        let listener = async {
+            let (location, baseline) = listener?;
+            location.facts(baseline).await
+        };
+        let silent_hop = async {
+            let (netns, packet) = neighbor?;
+            SilentHop::of(&netns, packet, LIMIT).await.ok().flatten()
+        };
+        let walked = async {
+            let (start, packet) = walk?;
+            Some(Walked::of(start, packet, LIMIT).await)
+        };
+        let (listener, silent_hop, walked) = tokio::join!(listener, silent_hop, walked);
+        SilenceFacts {
+            listener,
+            silent_hop,
+            walked,
         }
     }
 }
@@ -98,7 +143,7 @@ impl Answer {
     pub(crate) fn about_drop(self) -> Option<Box<NodeFacts>> {
         match self {
             Self::Drop(facts) => Some(facts),
-            Self::ListenerBaseline(_) | Self::Listener(_) | Self::Neighbor(..) => None,
+            Self::ListenerBaseline(_) | Self::Silence(_) => None,
         }
     }
 }

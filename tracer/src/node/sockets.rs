@@ -82,15 +82,18 @@ pub(super) fn add_devices(sockets: &mut [Socket], port: u16) -> Result<()> {
 
 /// A line such as `0: 0100007F:1F90 00000000:0000 0A …`: the last of these is the state.
 fn parse(line: &str) -> Option<Socket> {
-    /// `TCP_LISTEN` of include/net/tcp_states.h. A UDP socket never has it.
+    /// `TCP_LISTEN` and `TCP_TIME_WAIT` of include/net/tcp_states.h. A UDP socket never has them.
     const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = address(fields.next()?)?;
     let remote = address(fields.next()?)?;
-    Some(Socket {
+    let state = fields.next()?;
+    // No one waits there any more, and a new connection may have the same port.
+    (state != TIME_WAIT).then_some(Socket {
         local,
         remote,
-        is_listening: fields.next()? == LISTEN,
+        is_listening: state == LISTEN,
         ifindex: None,
     })
 }

@@ -12,7 +12,7 @@ use crate::{
     model::{Flow, Protocol},
     net::netns,
     node::{
-        way::{Act, End, Live, Packet, Way},
+        way::{Act, End, Live, Packet, Start, Way},
         world::{Part, World},
     },
     sink::Style,
@@ -68,9 +68,9 @@ pub(super) fn walk(
 ) -> Result<Report> {
     let deadline = Instant::now() + LIMIT;
     let world = World::read(&Part::all(), LIMIT);
-    let sender = match netns {
-        Some(name) => netns::resolve(name)?,
-        None => holder(&world, src)?,
+    let start = match netns {
+        Some(name) => Start::Sent(netns::resolve(name)?),
+        None => start(&world, src)?,
     };
     let has_ports = matches!(proto, Protocol::Tcp | Protocol::Udp | Protocol::Sctp);
     let flow = Flow {
@@ -81,7 +81,7 @@ pub(super) fn walk(
         dport,
     };
     let live = Live::new(&world, deadline);
-    let ways = Way::all_of(&world, &live, sender, &Packet::first_of(flow));
+    let ways = Way::all_of(&world, &live, start, &Packet::first_of(flow));
     Ok(Report {
         flow: format!(
             "{} → {}, {}{}",
@@ -98,13 +98,13 @@ pub(super) fn walk(
 }
 
 /// The namespace that has the source.
-fn holder(world: &World, src: IpAddr) -> Result<u32> {
+fn start(world: &World, src: IpAddr) -> Result<Start> {
     let mut holders = world.holders(src);
     holders.sort_by_key(|holder| holder.netns);
     holders.dedup_by_key(|holder| holder.netns);
     match holders.as_slice() {
         [] => bail!("no network namespace of this node has {src}: its way begins elsewhere"),
-        [only] => Ok(only.netns),
+        [only] => Ok(Start::Sent(only.netns)),
         several => {
             let names: Vec<_> = several
                 .iter()

@@ -19,10 +19,7 @@ mod tunnel_stats;
 use tracer_common::event::{EarlyHop, RetransmitEvent};
 
 use self::{
-    deadlines::Deadlines,
-    join::begins,
-    silence::{Found, SilenceChecks},
-    table::Table,
+    deadlines::Deadlines, join::begins, silence::SilenceChecks, table::Table,
     tunnel_stats::TunnelStats,
 };
 use super::{
@@ -40,7 +37,7 @@ use crate::{
         tls::TlsCounts,
     },
     model::Outcome,
-    node::query::Answer,
+    node::query::{Answer, SilenceFacts},
 };
 
 /// How long the drop behind a refusal is waited for: the node may be asked about it.
@@ -112,12 +109,12 @@ impl Attempts {
         }
         for key in self.table.expired(cx.now) {
             if self.is_open(&key) && !self.silence.schedule(&key, &self.table, cx) {
-                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+                self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
         for key in self.silence.due(cx.now) {
             if self.is_open(&key) && !self.silence.ask(&key, &self.table, cx) {
-                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+                self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
     }
@@ -134,7 +131,10 @@ impl Attempts {
                 self.silence.keep(key, baseline);
             }
             (Purpose::Silence(key), answer) if self.is_open(&key) => {
-                let found = answer.map(Found::from).unwrap_or_default();
+                let found = match answer {
+                    Some(Answer::Silence(found)) => *found,
+                    _ => SilenceFacts::default(),
+                };
                 self.report(&key, Outcome::Unanswered, found, cx);
             }
             _ => {}
@@ -149,7 +149,7 @@ impl Attempts {
         overdue.extend(self.table.expired(cx.now));
         for key in overdue {
             if self.is_open(&key) {
-                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+                self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
     }
@@ -179,12 +179,12 @@ impl Attempts {
         let Some(outcome) = attempt.outcome() else {
             // What was reported for want of an answer may have found its cause.
             if attempt.is_better_explained(Outcome::Unanswered) {
-                self.report(&key, Outcome::Unanswered, Found::default(), cx);
+                self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
             return;
         };
         if !attempt.awaits_drop(outcome) {
-            self.report(&key, outcome, Found::default(), cx);
+            self.report(&key, outcome, SilenceFacts::default(), cx);
         } else if !self.refused_here.contains(&key) {
             let until = cx.now.saturating_add(DROP_FOLLOWS);
             self.refused_here.set(until, key);
@@ -195,7 +195,7 @@ impl Attempts {
     fn report_refusals(&mut self, now: Nanos, cx: &mut Context<'_>) {
         for key in self.refused_here.due(now) {
             if let Some(outcome) = self.table.get(&key).and_then(Attempt::outcome) {
-                self.report(&key, outcome, Found::default(), cx);
+                self.report(&key, outcome, SilenceFacts::default(), cx);
             }
         }
     }

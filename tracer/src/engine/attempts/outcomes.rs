@@ -1,9 +1,10 @@
 //! The outcome of an attempt: judged from what was seen of it, and reported once.
 
+use std::net::IpAddr;
+
 use super::{
     Attempts,
     report::{Conclusion, report},
-    silence::Found,
     tunnel_stats::Path,
 };
 use crate::{
@@ -14,6 +15,11 @@ use crate::{
         knowledge::Context,
     },
     model::Outcome,
+    node::{
+        query::SilenceFacts,
+        way::Walked,
+        world::{Link, World},
+    },
     verdict::{
         attempts::{self as judge, AttemptContext},
         cluster::refine,
@@ -26,7 +32,7 @@ impl Attempts {
         &mut self,
         key: &AttemptKey,
         outcome: Outcome,
-        found: Found,
+        found: SilenceFacts,
         cx: &mut Context<'_>,
     ) {
         let Some(attempt) = self.table.get(key) else {
@@ -90,17 +96,21 @@ impl Attempts {
         key: &AttemptKey,
         attempt: &Attempt,
         path: Option<Path>,
-        found: Found,
+        found: SilenceFacts,
         cx: &Context<'_>,
     ) -> AttemptContext {
         // The gap is behind the last hop of what came back, if anything did.
         let last = attempt.last_reply_hop().or_else(|| attempt.last_hop());
         let interface = last.and_then(|hop| cx.interfaces.get(hop.place.netns, hop.place.ifindex));
-        let Found {
+        let SilenceFacts {
             listener,
             silent_hop,
-            world,
+            walked,
         } = found;
+        let (world, ways) = match walked {
+            Some(Walked { world, ways }) => (Some(world), ways),
+            None => (None, Vec::new()),
+        };
         AttemptContext {
             blind_spots: cx.visibility.blind_spots(),
             lost: cx.visibility.lost - attempt.lost_before,
@@ -112,10 +122,12 @@ impl Attempts {
                 .is_some_and(|hop| cx.interfaces.is_local(hop.place.netns, hop.flow.dst.into())),
             listener,
             silent_hop,
-            world,
             destination_holder: last
-                .and_then(|hop| cx.interfaces.holder(hop.flow.dst.into()))
-                .map(|netns| cx.netns.text(netns).unwrap_or(netns.to_string())),
+                .and_then(|hop| holder(hop.flow.dst.into(), world.as_deref(), cx)),
+            world,
+            ways,
+            watched: cx.interfaces.namespaces(),
+            uplinks: cx.interfaces.uplinks(),
             others: match path {
                 Some(Path::Tunnel(remote)) => self.tunnels.others(key, remote, cx.now),
                 _ => None,
@@ -130,4 +142,26 @@ fn path(attempt: &Attempt, cx: &Context<'_>) -> Option<Path> {
         let interface = cx.interfaces.get(netns, ifindex);
         interface.is_none_or(|interface| interface.is_uplink)
     })
+}
+
+/// The name of a namespace of this node that has the address: a watched one, or one that a link
+/// ties to a watched one. Behind a link that leads off this node, it is another node's.
+fn holder(address: IpAddr, world: Option<&World>, cx: &Context<'_>) -> Option<String> {
+    let watched = cx.interfaces.holder(address);
+    let watched = watched.map(|netns| cx.netns.text(netns).unwrap_or(netns.to_string()));
+    let is_tied = |link: &Link| {
+        let end = link.other_end()?;
+        let interface = cx.interfaces.get(end.netns, end.ifindex)?;
+        (!interface.is_uplink).then_some(())
+    };
+    let tied = || {
+        let world = world?;
+        let mut holders = world.holders(address).into_iter();
+        let holder = holders.find(|holder| {
+            let mut links = world.namespace(holder.netns).into_iter();
+            links.any(|namespace| namespace.links.values().any(|link| is_tied(link).is_some()))
+        });
+        Some(holder?.netns_name)
+    };
+    watched.or_else(tied)
 }

@@ -1,10 +1,10 @@
 //! What the node is asked before an attempt is judged by its silence: the listener that may have
-//! dropped the SYN, or the neighbor that the packet may wait for.
+//! dropped the SYN, the neighbor that the packet may wait for, and the way that the node has for
+//! it.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use super::{deadlines::Deadlines, table::Table};
@@ -12,13 +12,12 @@ use crate::{
     attempt::Attempt,
     decode::sighting::AttemptKey,
     engine::{MILLISECOND, Nanos, interfaces::Interfaces, knowledge::Context, queries::Purpose},
-    model::{Direction, Outcome},
+    model::{Direction, Flow, Outcome, Place, Point},
     net::{RouteKey, netns::NetnsRef},
     node::{
-        listener::ListenerFacts,
-        query::{Answer, ListenerBaseline, ListenerLocation, ListenerNetns, Query},
-        silent_hop::SilentHop,
-        world::World,
+        query::{ListenerBaseline, ListenerLocation, ListenerNetns, Query, SilenceQuery},
+        way::{Packet, Start},
+        world::LinkId,
     },
 };
 
@@ -27,14 +26,6 @@ const MAX_OPEN: usize = 16;
 /// How long after the timeout the node is asked: the first retransmission comes a second after the
 /// SYN, and the default timeout is a second too.
 const AFTER_TIMEOUT: Nanos = 150 * MILLISECOND;
-
-/// What the node says of an attempt that silence is about to judge.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) listener: Option<ListenerFacts>,
-    pub(super) silent_hop: Option<SilentHop>,
-    pub(super) world: Option<Arc<World>>,
-}
 
 /// The attempts that silence may judge.
 #[derive(Debug)]
@@ -61,6 +52,7 @@ impl SilenceChecks {
             return;
         }
         let attempt = table.get(&key).filter(|_| is_tcp(&key));
+        let attempt = attempt.filter(|attempt| is_unexplained(attempt));
         if let Some(location) = attempt.and_then(|one| silent_listener(one, cx.interfaces)) {
             cx.ask(Purpose::Baseline(key), Query::ListenerBaseline(location));
         }
@@ -79,14 +71,22 @@ impl SilenceChecks {
         });
     }
 
-    /// Schedules the question about an attempt whose time is up. Returns `false` if there is nothing
-    /// to ask.
-    pub(super) fn schedule(&mut self, key: &AttemptKey, table: &Table, cx: &Context<'_>) -> bool {
+    /// Schedules the question about an attempt whose time is up, or asks it where nothing would
+    /// change. Returns `false` if there is nothing to ask.
+    pub(super) fn schedule(
+        &mut self,
+        key: &AttemptKey,
+        table: &Table,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let Some(attempt) = table.get(key) else {
             return false;
         };
-        if query(key, attempt, None, cx.interfaces).is_none() {
+        let Some(query) = query(key, attempt, None, cx.interfaces) else {
             return false;
+        };
+        if !query.may_change() {
+            return self.ask(key, table, cx);
         }
         let timeout = attempt.first_at.saturating_add(self.timeout);
         self.scheduled
@@ -110,27 +110,11 @@ impl SilenceChecks {
         let query = attempt.and_then(|one| query(key, one, baseline, cx.interfaces));
         match query {
             Some(query) => {
+                let query = Query::Silence(Box::new(query));
                 cx.ask(Purpose::Silence(key.clone()), query);
                 true
             }
             None => false,
-        }
-    }
-}
-
-impl From<Answer> for Found {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Listener(listener) => Self {
-                listener: listener.map(|listener| *listener),
-                ..Self::default()
-            },
-            Answer::Neighbor(silent_hop, world) => Self {
-                silent_hop,
-                world: Some(world),
-                ..Self::default()
-            },
-            Answer::Drop(_) | Answer::ListenerBaseline(_) => Self::default(),
         }
     }
 }
@@ -145,25 +129,46 @@ fn query(
     attempt: &Attempt,
     baseline: Option<ListenerBaseline>,
     interfaces: &Interfaces,
-) -> Option<Query> {
+) -> Option<SilenceQuery> {
+    is_unexplained(attempt).then_some(())?;
     let location = Some(attempt)
         .filter(|_| is_tcp(key))
         .and_then(|attempt| silent_listener(attempt, interfaces));
-    match location {
-        Some(location) => Some(Query::Listener(location, baseline)),
+    let neighbor = match location {
+        Some(_) => None,
         None => silent_neighbor(attempt, interfaces),
-    }
+    };
+    let query = SilenceQuery {
+        listener: location.map(|location| (location, baseline)),
+        neighbor,
+        walk: walk(attempt, interfaces),
+    };
+    (!query.is_empty()).then_some(query)
 }
 
 /// Whether nothing was seen yet that explains the silence.
 fn is_unexplained(attempt: &Attempt) -> bool {
-    attempt.reply.is_none() && attempt.deciding_drop(Outcome::Unanswered).is_none()
+    let decided = attempt.deciding_drop(Outcome::Unanswered);
+    attempt.reply.is_none() && decided.is_none_or(|drop| drop.verdict.point == Point::Unknown)
+}
+
+/// The packet as it was first seen, and where that was. `None` where its way began elsewhere, or it
+/// was in a tunnel.
+fn walk(attempt: &Attempt, interfaces: &Interfaces) -> Option<(Start, Packet)> {
+    let first = attempt.hops.first().filter(|hop| hop.outer.is_none())?;
+    let Place { netns, ifindex, .. } = first.place;
+    let start = match first.place.dir {
+        Direction::In => Start::In(LinkId { netns, ifindex }),
+        Direction::Out if interfaces.is_local(netns, first.flow.src.into()) => Start::Sent(netns),
+        Direction::Out => return None,
+    };
+    Some((start, Packet::first_of(Flow::from(&first.flow))))
 }
 
 /// Where a listener may have been silent: in the namespace that has the SYN's destination. `None`
 /// where no such namespace is near.
 fn silent_listener(attempt: &Attempt, interfaces: &Interfaces) -> Option<ListenerLocation> {
-    let last = attempt.last_hop().filter(|_| is_unexplained(attempt))?;
+    let last = attempt.last_hop()?;
     let destination = IpAddr::from(last.flow.dst);
     let netns = if interfaces.is_local(last.place.netns, destination) {
         ListenerNetns::Known(NetnsRef::Inode(last.place.netns))
@@ -181,19 +186,19 @@ fn silent_listener(attempt: &Attempt, interfaces: &Interfaces) -> Option<Listene
     })
 }
 
-/// The question about the next hop of a packet that came in and was not seen to leave.
-fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<Query> {
-    let last = attempt.last_hop().filter(|_| is_unexplained(attempt))?;
+/// The next hop of a packet that came in and was not seen to leave: where it is asked for, and how.
+fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsRef, RouteKey)> {
+    let last = attempt.last_hop()?;
     let destination = IpAddr::from(last.flow.dst);
     let waits =
         last.place.dir == Direction::In && !interfaces.is_local(last.place.netns, destination);
-    waits.then(|| Query::Neighbor {
-        netns: NetnsRef::Inode(last.place.netns),
-        packet: RouteKey {
+    waits.then(|| {
+        let packet = RouteKey {
             src: Some(last.flow.src.into()),
             iif: Some(last.place.ifindex),
             proto: Some(last.flow.proto),
             ..RouteKey::to(destination)
-        },
+        };
+        (NetnsRef::Inode(last.place.netns), packet)
     })
 }

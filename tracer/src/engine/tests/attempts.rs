@@ -276,12 +276,15 @@ fn a_listener_is_read_before_the_timeout_and_after_it() {
     rig.pass(3 * TIMEOUT / 4);
     assert!(rig.asked.is_empty(), "a retransmission is on its way");
     rig.pass(TICK);
-    let [(_, Query::Listener(_, Some(baseline)))] = rig.asked.as_slice() else {
+    let [(_, Query::Silence(query))] = rig.asked.as_slice() else {
         panic!("{:?}", rig.asked);
+    };
+    let Some((_, Some(baseline))) = &query.listener else {
+        panic!("{query:?}");
     };
     assert_eq!(baseline.netns, netns);
     assert!(rig.attempts.is_empty());
-    rig.answer(Some(Answer::Listener(None)));
+    rig.answer(Some(Answer::Silence(Box::default())));
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
 }
 
@@ -295,7 +298,7 @@ fn an_answer_that_comes_meanwhile_decides() {
     assert_eq!(rig.asked.len(), 1);
     let answers = Part::Answers(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::In, flow().reversed(), answers);
-    rig.answer(Some(Answer::Listener(None)));
+    rig.answer(Some(Answer::Silence(Box::default())));
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
 }
 
@@ -305,11 +308,14 @@ fn a_packet_that_came_in_and_did_not_leave_may_wait_for_its_next_hop() {
     let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::In, flow(), opens);
     rig.pass(TIMEOUT + 2 * TICK);
-    let [(_, Query::Neighbor { packet, .. })] = rig.asked.as_slice() else {
+    let [(_, Query::Silence(query))] = rig.asked.as_slice() else {
         panic!("{:?}", rig.asked);
     };
+    let Some((_, packet)) = &query.neighbor else {
+        panic!("{query:?}");
+    };
     assert_eq!(packet.iif, Some(VETH));
-    rig.answer(Some(Answer::Neighbor(None, std::sync::Arc::default())));
+    rig.answer(Some(Answer::Silence(Box::default())));
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
 }
 

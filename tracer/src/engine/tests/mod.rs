@@ -7,6 +7,7 @@ mod attempts;
 mod drops;
 mod losses;
 mod purity;
+mod ways;
 mod work;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -72,6 +73,8 @@ struct Rig {
     tallies: Tallies,
     /// What the kernel keeps of packets that did not match the filter.
     early: Vec<EarlyHop>,
+    /// Whether the node is asked for the ways of packets.
+    walks: bool,
     asked: Vec<(QueryId, Query)>,
     drops: Vec<DropReport>,
     attempts: Vec<AttemptReport>,
@@ -93,6 +96,7 @@ impl Rig {
             counts: BTreeMap::new(),
             tallies: Tallies::default(),
             early: Vec::new(),
+            walks: false,
             asked: Vec::new(),
             drops: Vec::new(),
             attempts: Vec::new(),
@@ -113,6 +117,9 @@ impl Rig {
     fn feed(&mut self, input: Input) {
         for effect in self.engine.handle(input, self.now) {
             match effect {
+                Effect::Ask(id, query) if self.is_silent(&query) => {
+                    self.feed(Input::Answer(id, None));
+                }
                 Effect::Ask(id, query) => self.asked.push((id, query)),
                 Effect::Read(query) => {
                     let answer = self.read(query);
@@ -128,6 +135,12 @@ impl Rig {
                 Effect::Members { .. } | Effect::Note(_) => {}
             }
         }
+    }
+
+    /// Whether the node cannot answer: what it has for a packet's way is asked of attempts that no
+    /// test is about.
+    fn is_silent(&self, query: &Query) -> bool {
+        matches!(query, Query::Silence(query) if !self.walks && !query.may_change())
     }
 
     fn read(&self, query: MapQuery) -> MapAnswer {

@@ -6,6 +6,7 @@ use crate::{
     model::Hook,
     net::{Mac, NeighborState},
     node::{
+        programs::Program,
         route::Refusal,
         world::{Between, Holder, LinkId, Obstacle},
     },
@@ -115,6 +116,8 @@ pub struct Unanswered {
     pub proxy: Option<(LinkId, String)>,
     /// The rule that drops the question, or the answer.
     pub refused: Option<Refused>,
+    /// A program that the question or the answer meets, and the link that it is at.
+    pub program: Option<(LinkId, Program)>,
 }
 
 /// What drops a Neighbor Solicitation, or the answer to it.

@@ -4,7 +4,7 @@ use super::Packet;
 use crate::{
     model::{Flow, Hook},
     net::RouteKey,
-    node::{route::Lookup, world::Link},
+    node::{programs::Program, route::Lookup, world::Link},
 };
 
 /// Answers the questions of a walk. An error says in a sentence, without its end, why there is no
@@ -20,12 +20,12 @@ pub trait Kernel {
     /// What the rules at a hook make of a packet.
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment;
 
-    /// The tc and XDP programs at a link that may drop what comes in by it, or goes out, in words.
+    /// The tc and XDP programs at a link that may drop what comes in by it, or goes out.
     ///
     /// # Errors
     ///
     /// They cannot be read.
-    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<String>, String>;
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<Program>, String>;
 }
 
 /// A netfilter hook, as a packet comes to it.

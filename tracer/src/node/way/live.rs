@@ -120,7 +120,7 @@ impl Kernel for Live<'_> {
         }
     }
 
-    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<String>, String> {
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<Program>, String> {
         let (netns, ifindex) = (link.id.netns, link.id.ifindex);
         let read = in_netns(self.reference(netns)?, self.left(), move |_| {
             let rtnetlink = Rtnetlink::open()?;
@@ -135,11 +135,7 @@ impl Kernel for Live<'_> {
         if let Some(gap) = gaps.into_iter().next() {
             return Err(gap);
         }
-        let meets = |program: &&Program| program.may_drop() && program.place.meets(is_ingress);
-        Ok(found
-            .iter()
-            .filter(meets)
-            .map(ToString::to_string)
-            .collect())
+        let meets = |program: &Program| program.may_drop() && program.place.meets(is_ingress);
+        Ok(found.into_iter().filter(meets).collect())
     }
 }

@@ -5,10 +5,10 @@
 //! answer: the route of a packet, and what the netfilter rules at a hook make of it. Where an answer
 //! is missing, the walk ends [undecided](End::Undecided): it never guesses.
 //!
-//! - [`Packet`]: what is walked
+//! - [`Packet`], [`Start`]: what is walked, and from where
 //! - [`Kernel`]: the questions to the kernel
 //! - [`Step`], [`End`], [`Because`]: what comes of it, and in words
-//! - `walk`: the walk itself
+//! - `walk`: the walk itself; [`Walked`]: one through the node as it is now
 
 mod end;
 mod hook;
@@ -20,17 +20,28 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod walked;
 
 use self::walk::Walk;
-use super::world::World;
+use super::world::{LinkId, World};
 
 pub use self::{
-    end::{Because, End},
+    end::{Because, End, Refused, Unanswered},
     kernel::{AtHook, Judgment, Kernel},
     live::Live,
     packet::Packet,
     step::{Act, Step},
+    walked::Walked,
 };
+
+/// Where the walk begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A process in this namespace sends the packet.
+    Sent(u32),
+    /// The packet came in by this link, with a MAC address that the link takes.
+    In(LinkId),
+}
 
 /// The way of a packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,14 +56,14 @@ pub struct Way {
 const MOST_WAYS: usize = 64;
 
 impl Way {
-    /// Walks a packet that a process in the namespace `sender` sends. Where a rule chooses among several translations, as one that balances does,
+    /// Walks a packet. Where a rule chooses among several translations, as one that balances does,
     /// there is a way for each.
-    pub fn all_of(world: &World, kernel: &dyn Kernel, sender: u32, packet: &Packet) -> Vec<Self> {
+    pub fn all_of(world: &World, kernel: &dyn Kernel, start: Start, packet: &Packet) -> Vec<Self> {
         let mut ways = Vec::new();
         let mut next = Some(Vec::new());
         while let Some(choices) = next.filter(|_| ways.len() < MOST_WAYS) {
             let mut walk = Walk::new(world, kernel, packet.clone(), choices);
-            ways.push(walk.run(sender));
+            ways.push(walk.run(start));
             next = walk.next_choices();
         }
         ways

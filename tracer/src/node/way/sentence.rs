@@ -172,6 +172,12 @@ impl Unanswered {
                 refused.rule
             );
         }
+        if let Some((link, program)) = &self.program {
+            text += &format!(
+                "; a program at {} sees the questions ({program})",
+                world.link_name(*link, reader)
+            );
+        }
         for (holder, between) in &self.holders {
             text += &match between {
                 Between::Same => self.held_here(world),

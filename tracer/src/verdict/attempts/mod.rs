@@ -10,8 +10,9 @@ mod silence;
 mod stall;
 mod tls;
 mod tunnel_stats;
+mod way;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use self::{
     replies::sender,
@@ -21,7 +22,13 @@ use super::rule::{Finding, Rule};
 use crate::{
     attempt::{Attempt, OwnDrop},
     model::{Direction, Outcome, Point, Verdict},
-    node::{gather::Fact, listener::ListenerFacts, silent_hop::SilentHop, world::World},
+    node::{
+        gather::Fact,
+        listener::ListenerFacts,
+        silent_hop::SilentHop,
+        way::Way,
+        world::{LinkId, World},
+    },
     words,
 };
 
@@ -44,6 +51,12 @@ pub struct AttemptContext {
     pub destination_holder: Option<String>,
     /// All namespaces of the node, where the question needed them.
     pub world: Option<Arc<World>>,
+    /// The ways that the node has for the packet, where it was asked.
+    pub ways: Vec<Way>,
+    /// The namespaces that are watched: what passes an interface there is seen.
+    pub watched: BTreeSet<u32>,
+    /// The watched interfaces that lead off this node.
+    pub uplinks: BTreeSet<LinkId>,
     /// What became of other attempts by the same tunnel.
     pub others: Option<OtherAttempts>,
 }
@@ -177,6 +190,22 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         applies: OnAttempt::new(listener::silence).or_refuted(listener::has_room),
     },
     Rule {
+        name: "way",
+        points: &[
+            Point::Firewall,
+            Point::Policy,
+            Point::Route,
+            Point::Rpfilter,
+            Point::Endpoint,
+            Point::Mtu,
+        ],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "the routes, rules and neighbors of all namespaces, by which the packet ends where it was last seen",
+        refuted_by: "a place where it was seen behind that, or a namespace that is watched and showed no drop",
+        cannot_tell: "the node as it was from the node as it is a moment later: `likely` at most",
+        applies: OnAttempt::new(way::explained),
+    },
+    Rule {
         name: "silent-hop",
         points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
         needs: &[Fact::Neighbor],
@@ -184,6 +213,15 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         refuted_by: "a neighbor entry with a MAC address",
         cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
         applies: OnAttempt::new(silence::silent_hop),
+    },
+    Rule {
+        name: "way-contradicted",
+        points: &[Point::Unknown],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "a packet that left this node, and routes and rules by which it ends on this node",
+        refuted_by: "routes and rules by which it leaves this node",
+        cannot_tell: "a fault of the model from routes or rules that have changed since",
+        applies: OnAttempt::new(way::contradicted),
     },
     Rule {
         name: "off-node",

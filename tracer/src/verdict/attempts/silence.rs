@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Case, doubts};
+use super::{Case, doubts, way};
 use crate::{
     attempt::{Reply, Step},
     model::{
@@ -114,6 +114,7 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     let last = case.attempt.last_hop()?;
     let mut evidence = left_this_node(case, last)?;
     evidence.push("no drop of it was seen on this node".to_owned());
+    evidence.extend(way::in_words(case));
     let inside = match &last.outer {
         Some(outer) => format!(" inside a tunnel to {}", IpAddr::from(outer.dst)),
         None => String::new(),
@@ -168,6 +169,7 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
         .map(listener::in_words)
         .unwrap_or_default();
     evidence.extend(listener);
+    evidence.extend(way::in_words(case));
     evidence.extend(doubts(case.around));
     let why = format!("last seen when it {verb} {}: {what}", last.place.ifname);
     Some(Finding {

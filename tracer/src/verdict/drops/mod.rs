@@ -16,6 +16,7 @@ mod nfqueue;
 mod overlay;
 mod path;
 mod program;
+pub(super) mod question;
 pub(super) mod redirect;
 mod socket;
 mod unruled;
@@ -274,6 +275,15 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "a route back to the source by the interface that the packet came in by",
         cannot_tell: "a spoofed source from an asymmetric route",
         applies: OnDrop::new(path::is_refused_for_its_source, path::reverse_path),
+    },
+    Rule {
+        name: "refused-question",
+        points: &[Point::Firewall, Point::Policy],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "a packet that waited in vain for its next hop, and a rule or a program on the way of the ARP request or the Neighbor Solicitation for it, or of the answer",
+        refuted_by: "an answer of that neighbor",
+        cannot_tell: "whether the program did drop it: `likely` at most",
+        applies: OnDrop::new(question::may_be_refused, question::refused),
     },
     Rule {
         name: "neighbor",

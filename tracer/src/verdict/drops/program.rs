@@ -69,7 +69,7 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
 
 /// How the one program that is left is taken away. One that an agent manages would come back: there
 /// the agent is to be told.
-fn removal(program: &Program, ifname: &str) -> Option<Fix> {
+pub(super) fn removal(program: &Program, ifname: &str) -> Option<Fix> {
     if let Some(owner) = program.owner() {
         let rules = if owner.is_policy_engine {
             "policies"

@@ -301,7 +301,13 @@ fn the_node_is_asked_for_what_the_rules_in_question_need() {
     let neighbor = asked(&facts("NEIGH_FAILED", "neigh_invalidate"));
     assert_eq!(
         neighbor,
-        [Fact::Route, Fact::Neighbor, Fact::Overlay, Fact::World]
+        [
+            Fact::Route,
+            Fact::Neighbor,
+            Fact::Overlay,
+            Fact::World,
+            Fact::Way
+        ]
     );
     // It is the tunnel's, whatever the node says.
     let of_tunnel = asked(&tunnelled("NEIGH_FAILED", "neigh_invalidate"));

@@ -4,7 +4,7 @@ use super::table::{Node, flow};
 use crate::{
     model::Hook,
     node::{
-        way::Act,
+        way::{Act, Start},
         world::{
             Detail, FdbEntry, FdbKind,
             build::{Build, id},
@@ -35,7 +35,7 @@ fn bridged(nf_call: Option<u64>) -> Node {
 }
 
 fn end(node: &Node) -> String {
-    node.end(2, A, B)
+    node.end(Start::Sent(2), A, B)
 }
 
 const DELIVERED: &str = "delivered in network namespace n3, in by eth0";
@@ -44,15 +44,16 @@ const DELIVERED: &str = "delivered in network namespace n3, in by eth0";
 fn a_bridge_passes_frames() {
     let node = bridged(None);
     assert_eq!(end(&node), DELIVERED);
-    let way = node.walk(2, A, B);
+    assert_eq!(node.end(Start::In(id(1, 2)), A, B), DELIVERED);
+    let way = node.walk(Start::Sent(2), A, B);
     let hooks = way
         .steps
         .iter()
         .filter(|step| step.netns == 1 && matches!(step.act, Act::Passed(_) | Act::Translated(..)));
     assert_eq!(hooks.count(), 0);
-    let to_bridge = node.end(2, A, "10.0.1.1");
+    let to_bridge = node.end(Start::Sent(2), A, "10.0.1.1");
     assert_eq!(to_bridge, "delivered in network namespace n1, in by cni0");
-    assert_eq!(node.end(1, "10.0.1.1", B), DELIVERED);
+    assert_eq!(node.end(Start::Sent(1), "10.0.1.1", B), DELIVERED);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn rules_meet_bridged_packets_where_the_bridge_calls_them() {
 fn a_service_of_the_pod_itself_takes_hairpin_mode() {
     let mut node = bridged(Some(1));
     node.dnat(1, Hook::Prerouting, &flow("10.0.1.1", "10.9.0.1"), &[A]);
-    let service = |node: &Node| node.end(2, A, "10.9.0.1");
+    let service = |node: &Node| node.end(Start::Sent(2), A, "10.9.0.1");
     assert_eq!(
         service(&node),
         "dropped at va of network namespace n1: the frame would have to leave by va, where it came \
@@ -139,7 +140,7 @@ fn a_rule_may_drop_the_question() {
         node.build.address(id(pod, 2), &format!("fd00::{pod}"));
         node.route(pod, "fd00::/64", 2, None);
     }
-    let end = |node: &Node| node.end(2, "fd00::2", "fd00::3");
+    let end = |node: &Node| node.end(Start::Sent(2), "fd00::2", "fd00::3");
     assert_eq!(end(&node), DELIVERED);
     node.drops(1, Hook::Forward);
     assert_eq!(

@@ -5,7 +5,7 @@ use crate::{
     model::Hook,
     net::{Ipv4Settings, Mac, Neighbor, NeighborState},
     node::{
-        way::{Because, End, Packet, Way},
+        way::{Because, End, Packet, Start, Way},
         world::{
             Detail,
             build::{Build, id},
@@ -36,13 +36,13 @@ fn routed() -> Node {
 }
 
 fn end(node: &Node) -> String {
-    node.end(2, CLIENT, SERVER)
+    node.end(Start::Sent(2), CLIENT, SERVER)
 }
 
 #[test]
 fn a_packet_is_routed_and_delivered() {
     let node = routed();
-    let way = node.walk(2, CLIENT, SERVER);
+    let way = node.walk(Start::Sent(2), CLIENT, SERVER);
     let words: Vec<_> = way
         .steps
         .iter()
@@ -75,12 +75,17 @@ fn a_packet_is_routed_and_delivered() {
         way.end.in_words(&node.build.world),
         "delivered in network namespace n3, in by eth0"
     );
+    let from_the_router = node.end(Start::In(id(1, 2)), CLIENT, SERVER);
+    assert_eq!(
+        from_the_router,
+        "delivered in network namespace n3, in by eth0"
+    );
 }
 
 #[test]
 fn a_namespace_reaches_itself_by_lo() {
     let mut node = routed();
-    let to_itself = |node: &Node| node.end(2, CLIENT, CLIENT);
+    let to_itself = |node: &Node| node.end(Start::Sent(2), CLIENT, CLIENT);
     assert_eq!(
         to_itself(&node),
         "delivered in network namespace n2, in by lo"
@@ -103,7 +108,7 @@ fn a_rule_ends_the_way() {
     ] {
         let mut node = routed();
         node.drops(netns, hook);
-        let found = node.walk(2, CLIENT, SERVER).end;
+        let found = node.walk(Start::Sent(2), CLIENT, SERVER).end;
         let expected = End::Dropped {
             netns,
             link: None,
@@ -136,11 +141,11 @@ fn a_router_may_not_route() {
 fn a_translated_packet_goes_where_it_is_translated_to() {
     let mut node = routed();
     node.dnat(1, Hook::Prerouting, &flow(CLIENT, "10.9.0.1"), &[SERVER]);
-    let found = node.end(2, CLIENT, "10.9.0.1");
+    let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
     assert_eq!(found, "delivered in network namespace n3, in by eth0");
     let mut node = routed();
     node.dnat(2, Hook::Output, &flow(CLIENT, "10.9.0.1"), &[CLIENT]);
-    let found = node.end(2, CLIENT, "10.9.0.1");
+    let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
     assert_eq!(found, "delivered in network namespace n2, in by lo");
 }
 
@@ -148,7 +153,7 @@ fn a_translated_packet_goes_where_it_is_translated_to() {
 fn a_next_hop_that_no_one_has_is_not_answered_for() {
     let node = routed();
     assert_eq!(
-        node.end(2, CLIENT, "10.2.0.9"),
+        node.end(Start::Sent(2), CLIENT, "10.2.0.9"),
         "dropped at s of network namespace n1: ARP requests for 10.2.0.9 get no answer at s"
     );
     let mut node = routed();
@@ -191,7 +196,7 @@ fn a_large_packet_does_not_fit() {
     let mut packet = Packet::first_of(flow(CLIENT, SERVER));
     packet.len = Some(1500);
     let walk = |packet| {
-        let way = node.walk_packet(2, &packet);
+        let way = node.walk_packet(Start::Sent(2), &packet);
         way.end.in_words(&node.build.world)
     };
     assert_eq!(
@@ -213,7 +218,7 @@ fn what_leaves_by_a_nic_leaves() {
     node.build.link(id(1, 9), "ens5", Detail::Plain);
     node.build.address(id(1, 9), "192.0.2.1");
     node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
-    let leaves = |node: &Node| node.end(2, CLIENT, "198.51.100.7");
+    let leaves = |node: &Node| node.end(Start::Sent(2), CLIENT, "198.51.100.7");
     assert_eq!(
         leaves(&node),
         "leaves by ens5 of network namespace n1 to 192.0.2.254"
@@ -260,10 +265,31 @@ fn a_balancer_has_a_way_for_each_choice() {
     let endpoints = [SERVER, "10.2.0.9", CLIENT];
     node.dnat(1, Hook::Prerouting, &service, &endpoints);
     let packet = Packet::first_of(service);
-    let ways = Way::all_of(&node.build.world, &node, 2, &packet);
+    let ways = Way::all_of(&node.build.world, &node, Start::Sent(2), &packet);
     let delivered = |way: &&Way| matches!(way.end, End::Delivered { .. });
     assert_eq!(ways.len(), 3);
     assert_eq!(ways.iter().filter(delivered).count(), 2);
+}
+
+#[test]
+fn a_program_may_keep_a_question_that_was_given_up() {
+    let mut node = routed();
+    node.programs.push((id(1, 2), true));
+    let namespaces = &mut node.build.world.namespaces;
+    let entries = namespaces.get_mut(&2).unwrap();
+    entries.neighbors = Some(vec![Neighbor {
+        address: "10.1.0.1".parse().unwrap(),
+        ifindex: 2,
+        state: NeighborState::Failed,
+        lladdr: None,
+        probes: 3,
+    }]);
+    let found = end(&node);
+    assert!(
+        found.starts_with("dropped at eth0 of network namespace n2: ARP requests for the gateway")
+            && found.contains("sees the questions (TCX ingress: program a_program (id 1))"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::{
+    kernel::probes::query::Direction,
     model::{Flow, Hook, Protocol},
     net::{Route, RouteKey, RouteKind},
     node::{
+        programs::{Place, Program},
         route::{Lookup, Refusal},
-        way::{AtHook, Judgment, Kernel, Packet, Way},
+        way::{AtHook, Judgment, Kernel, Packet, Start, Way},
         world::{
             Link, LinkId, Part, World,
             build::{Build, id},
@@ -75,19 +77,19 @@ impl Node {
         self.rules.insert((netns, hook), behind);
     }
 
-    pub(super) fn walk(&self, sender: u32, src: &str, dst: &str) -> Way {
-        self.walk_packet(sender, &Packet::first_of(flow(src, dst)))
+    pub(super) fn walk(&self, start: Start, src: &str, dst: &str) -> Way {
+        self.walk_packet(start, &Packet::first_of(flow(src, dst)))
     }
 
-    pub(super) fn walk_packet(&self, sender: u32, packet: &Packet) -> Way {
-        let mut ways = Way::all_of(&self.build.world, self, sender, packet);
+    pub(super) fn walk_packet(&self, start: Start, packet: &Packet) -> Way {
+        let mut ways = Way::all_of(&self.build.world, self, start, packet);
         assert_eq!(ways.len(), 1);
         ways.remove(0)
     }
 
     /// The end, in words.
-    pub(super) fn end(&self, sender: u32, src: &str, dst: &str) -> String {
-        self.walk(sender, src, dst).end.in_words(&self.build.world)
+    pub(super) fn end(&self, start: Start, src: &str, dst: &str) -> String {
+        self.walk(start, src, dst).end.in_words(&self.build.world)
     }
 
     fn world(&self) -> &World {
@@ -159,13 +161,20 @@ impl Kernel for Node {
         }
     }
 
-    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<String>, String> {
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<Program>, String> {
         let at = (link.id, is_ingress);
         let program = self.programs.contains(&at);
-        Ok(program
-            .then(|| "a program".to_owned())
-            .into_iter()
-            .collect())
+        let made_up = || Program {
+            place: Place::Tcx(Direction::Ingress),
+            name: Some("a_program".to_owned()),
+            id: Some(1),
+            filter: None,
+            filter_id: None,
+            links: Vec::new(),
+            action: None,
+            drops: None,
+        };
+        Ok(program.then(made_up).into_iter().collect())
     }
 }
 

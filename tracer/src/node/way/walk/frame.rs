@@ -10,13 +10,45 @@ use crate::node::{
 };
 
 impl Walk<'_> {
+    /// A packet that has come in by a link. Behind a bridge port, its MAC address says where to;
+    /// that is not known, but the sender's view of the next hop is.
+    pub(super) fn arriving(&mut self, id: LinkId) -> Next {
+        let link = self.link(id)?;
+        if link.port.is_none() {
+            return Ok(At::Input {
+                link: id,
+                prerouted: false,
+            });
+        }
+        let Some(sender) = link.other_end() else {
+            let want = format!("the MAC address of a frame that came in by {}", link.name);
+            return Err(self.undecided(want));
+        };
+        self.netns = sender.netns;
+        let lookup = self.route(self.packet.route_key(None))?;
+        let route = lookup.answer.as_ref().ok();
+        let Some(route) = route.filter(|route| route.output == Some(sender.ifindex)) else {
+            let want = format!("the MAC address of a frame that came in by {}", link.name);
+            return Err(self.undecided(want));
+        };
+        let hop = route.gateway.unwrap_or(self.packet.flow.dst);
+        let mac = self.resolve(self.link(sender)?, hop)?;
+        self.netns = id.netns;
+        let frame = Frame {
+            hop,
+            mac,
+            prerouted: false,
+        };
+        Ok(At::Frame(frame, Step::In(id, None)))
+    }
+
     pub(super) fn frame(&mut self, mut frame: Frame, step: Step) -> Next {
         if let Some(link) = at(step) {
             self.enter(link.netns);
         }
         match step {
-            Step::Out(link, _) => self.programs(self.link(link)?, false)?,
-            Step::In(link, _) => self.programs(self.link(link)?, true)?,
+            Step::Out(link, _) => self.passes_programs(link, false)?,
+            Step::In(link, _) => self.passes_programs(link, true)?,
             _ => {}
         }
         match step {

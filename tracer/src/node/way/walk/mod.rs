@@ -10,11 +10,12 @@ mod question;
 
 use std::net::IpAddr;
 
-use super::{Act, AtHook, Because, End, Judgment, Kernel, Packet, Step, Way};
+use super::{Act, AtHook, Because, End, Judgment, Kernel, Packet, Start, Step, Way};
 use crate::{
     model::Hook,
     net::{Mac, RouteKey},
     node::{
+        programs::Program,
         route::Lookup,
         world::{
             Link, LinkId, World,
@@ -123,10 +124,18 @@ impl<'a> Walk<'a> {
         packets.swap_remove(place)
     }
 
-    pub(super) fn run(&mut self, sender: u32) -> Way {
-        self.netns = sender;
-        self.did(Act::Sent);
-        let mut next = Ok(At::Send(sender));
+    pub(super) fn run(&mut self, start: Start) -> Way {
+        let mut next = match start {
+            Start::Sent(netns) => {
+                self.netns = netns;
+                self.did(Act::Sent);
+                Ok(At::Send(netns))
+            }
+            Start::In(link) => {
+                self.netns = link.netns;
+                self.arriving(link)
+            }
+        };
         for _ in 0..MOST_MOVES {
             next = match next {
                 Ok(At::Send(netns)) => self.send(netns),
@@ -197,17 +206,23 @@ impl<'a> Walk<'a> {
     }
 
     /// Programs at a link may do anything with the packet.
-    fn programs(&self, link: &Link, is_ingress: bool) -> Result<(), Box<End>> {
+    fn programs(&self, link: &Link, is_ingress: bool) -> Result<(), (Option<Program>, Box<End>)> {
         let programs = self.kernel.programs(link, is_ingress);
-        let programs = programs.map_err(|gap| self.undecided(gap))?;
-        match programs.first() {
+        let programs = programs.map_err(|gap| (None, self.undecided(gap)))?;
+        match programs.into_iter().next() {
             None => Ok(()),
             Some(program) => {
                 let name = self.world.link_name(link.id, self.netns);
                 let want = format!("whether a program at {name} lets it pass ({program})");
-                Err(self.undecided(want))
+                Err((Some(program), self.undecided(want)))
             }
         }
+    }
+
+    /// The same for the packet itself.
+    fn passes_programs(&self, link: LinkId, is_ingress: bool) -> Result<(), Box<End>> {
+        self.programs(self.link(link)?, is_ingress)
+            .map_err(|(_, end)| end)
     }
 
     /// Shows the packet to the rules at a hook.

@@ -7,6 +7,7 @@ use super::Walk;
 use crate::{
     net::{Mac, NeighborState, RouteKey, RouteKind},
     node::{
+        programs::Program,
         way::{
             Act, Because, End,
             end::{Refused, Unanswered},
@@ -32,6 +33,7 @@ struct Question {
     asks_as: Option<IpAddr>,
     state: Option<NeighborState>,
     refused: Option<Refused>,
+    program: Option<(LinkId, Program)>,
 }
 
 impl Walk<'_> {
@@ -59,6 +61,7 @@ impl Walk<'_> {
         let asks_as = self.asks_as(out, hop);
         let mut answers = Vec::new();
         let mut refused = None;
+        let mut program = None;
         for (link, trail) in &segment.taken {
             if !trail.obstacles.is_empty() || link.netns == out.id.netns {
                 continue;
@@ -67,7 +70,15 @@ impl Walk<'_> {
             let Some(answer) = self.answer(taker, hop, asks_as)? else {
                 continue;
             };
-            self.programs_on(trail)?;
+            match self.programs_on(trail) {
+                // It was not answered: a program may be why.
+                Err((found, _)) if found.is_some() && state == Some(NeighborState::Failed) => {
+                    program = found;
+                    continue;
+                }
+                Err((_, end)) => return Err(end),
+                Ok(()) => {}
+            }
             match self.refused_question(out, taker, hop, trail)? {
                 None => answers.push(answer),
                 by_rule => refused = by_rule,
@@ -80,6 +91,7 @@ impl Walk<'_> {
                     asks_as,
                     state,
                     refused,
+                    program,
                 };
                 Err(self.no_answer(out, question, &segment))
             }
@@ -97,13 +109,16 @@ impl Walk<'_> {
     }
 
     /// Programs on the way of a question may keep it, or answer it themselves.
-    fn programs_on(&self, trail: &Trail) -> Result<(), Box<End>> {
+    fn programs_on(&self, trail: &Trail) -> Result<(), (Option<(LinkId, Program)>, Box<End>)> {
         for step in &trail.steps {
-            match *step {
-                Step::Out(link, _) => self.programs(self.link(link)?, false)?,
-                Step::In(link, _) => self.programs(self.link(link)?, true)?,
-                _ => {}
-            }
+            let (id, is_ingress) = match *step {
+                Step::Out(link, _) => (link, false),
+                Step::In(link, _) => (link, true),
+                _ => continue,
+            };
+            let link = self.link(id).map_err(|end| (None, end))?;
+            self.programs(link, is_ingress)
+                .map_err(|(program, end)| (program.map(|program| (id, program)), end))?;
         }
         Ok(())
     }
@@ -220,6 +235,7 @@ impl Walk<'_> {
             asks_as,
             state,
             refused,
+            program,
         } = question;
         let exit = segment
             .exits
@@ -246,6 +262,7 @@ impl Walk<'_> {
                 holders: holders.collect(),
                 proxy: self.silent_proxy(hop, asks_as, segment),
                 refused,
+                program,
             })),
         )
     }

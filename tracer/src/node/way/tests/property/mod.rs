@@ -21,7 +21,7 @@ use self::{
     plan::Plan,
 };
 use crate::node::{
-    way::{Act, End, Live, Packet, Way},
+    way::{Act, End, Live, Packet, Start, Way},
     world::{Part, World},
 };
 
@@ -72,7 +72,7 @@ fn compare(plan: &Plan, lab: &Lab) -> Outcome {
     packet.len = Some(observe::length(plan.payload));
     packet.ttl = Some(plan.ttl);
     let sender = lab.inode(&plan.sender());
-    let ways = Way::all_of(&world, &live, sender, &packet);
+    let ways = Way::all_of(&world, &live, Start::Sent(sender), &packet);
     let hopes = ways
         .iter()
         .any(|way| matches!(way.end, End::Delivered { .. }));

@@ -1,0 +1,129 @@
+//! The question for a packet's next hop was dropped: then the packet that waited for the answer is
+//! whoever's who dropped the question.
+
+use super::{Concern, Finding, path::lacks_neighbor, program::removal};
+use crate::{
+    decode::drop::DropFacts,
+    model::{Confidence::Likely, Fix, Point},
+    node::{
+        facts::NodeFacts,
+        programs::Program,
+        way::{Because, End, Refused, Unanswered, Way},
+        world::{LinkId, World},
+    },
+};
+
+pub(super) fn may_be_refused(facts: &DropFacts) -> Concern {
+    Concern::maybe(lacks_neighbor(facts) != Concern::No)
+}
+
+/// A rule or a program on the question's way keeps it, or the answer to it.
+pub(super) fn refused(_: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let world = node.world.as_deref()?;
+    let unanswered = node.ways.iter().find_map(unanswered)?;
+    let by_rule = unanswered.refused.as_ref();
+    by_rule
+        .map(|refused| by_a_rule(world, unanswered, refused))
+        .or_else(|| {
+            let (link, program) = unanswered.program.as_ref()?;
+            Some(by_a_program(world, unanswered, *link, program))
+        })
+}
+
+fn unanswered(way: &Way) -> Option<&Unanswered> {
+    match &way.end {
+        End::Dropped {
+            because: Because::Unanswered(unanswered),
+            ..
+        } => Some(unanswered),
+        _ => None,
+    }
+}
+
+/// What asks for an address.
+fn question(unanswered: &Unanswered) -> &'static str {
+    match unanswered.hop.is_ipv4() {
+        true => "ARP request",
+        false => "Neighbor Solicitation",
+    }
+}
+
+pub(in crate::verdict) fn by_a_rule(
+    world: &World,
+    unanswered: &Unanswered,
+    refused: &Refused,
+) -> Finding {
+    let hop = unanswered.hop;
+    let question = question(unanswered);
+    let what = match refused.is_answer {
+        true => format!("the answer to the {question} for {hop}"),
+        false => format!("the {question} for {hop}"),
+    };
+    let netns = world.namespace(refused.netns);
+    let netns = netns.map_or_else(String::new, |one| {
+        format!(" of network namespace {}", one.name)
+    });
+    let why = format!(
+        "{what} is dropped in {}{netns} by {}",
+        refused.hook.name(),
+        refused.rule
+    );
+    Finding {
+        evidence: waits(world, unanswered),
+        fix: vec![
+            Fix::advice(
+                "accept ICMPv6 types 135 and 136 (neighbor discovery) in front of that rule",
+            )
+            .at(world.site(refused.netns)),
+        ],
+        ..Finding::new(Point::Firewall, Likely, why).about(&[&hop, &refused.rule])
+    }
+}
+
+pub(in crate::verdict) fn by_a_program(
+    world: &World,
+    unanswered: &Unanswered,
+    link: LinkId,
+    program: &Program,
+) -> Finding {
+    let hop = unanswered.hop;
+    let owner = program.owner();
+    let point = match owner {
+        Some(owner) if owner.is_policy_engine => Point::Policy,
+        _ => Point::Firewall,
+    };
+    let whose = owner.map(|owner| format!(" of {}", owner.name));
+    let at = world.link_name(link, unanswered.from.netns);
+    let why = format!(
+        "the {} for {hop} meets a program{} at {at}, and is not answered",
+        question(unanswered),
+        whose.unwrap_or_default(),
+    );
+    let mut evidence = vec![format!("attached there: {program}")];
+    evidence.extend(waits(world, unanswered));
+    let ifname = world.link(link).map(|link| link.name.as_str());
+    let fix = ifname.and_then(|ifname| removal(program, ifname));
+    Finding {
+        evidence,
+        fix: fix
+            .map(|fix| fix.at(world.site(link.netns)))
+            .into_iter()
+            .collect(),
+        ..Finding::new(point, Likely, why).about(&[&hop, &at])
+    }
+}
+
+/// Who would have answered.
+fn waits(world: &World, unanswered: &Unanswered) -> Vec<String> {
+    let reader = unanswered.from.netns;
+    let holders = unanswered.holders.iter();
+    holders
+        .map(|(holder, _)| {
+            format!(
+                "{} is an address of {}, which can be reached from here",
+                unanswered.hop,
+                world.holder_in_words(holder, reader)
+            )
+        })
+        .collect()
+}
