@@ -205,24 +205,24 @@ impl<'a> Walk<'a> {
         Ok(lookup)
     }
 
-    /// Programs at a link may do anything with the packet.
-    fn programs(&self, link: &Link, is_ingress: bool) -> Result<(), (Option<Program>, Box<End>)> {
+    /// The first program at a link that may do anything with what passes there.
+    fn program(&self, link: &Link, is_ingress: bool) -> Result<Option<Program>, Box<End>> {
         let programs = self.kernel.programs(link, is_ingress);
-        let programs = programs.map_err(|gap| (None, self.undecided(gap)))?;
-        match programs.into_iter().next() {
+        let programs = programs.map_err(|gap| self.undecided(gap))?;
+        Ok(programs.into_iter().next())
+    }
+
+    fn passes_programs(&self, link: LinkId, is_ingress: bool) -> Result<(), Box<End>> {
+        match self.program(self.link(link)?, is_ingress)? {
             None => Ok(()),
-            Some(program) => {
-                let name = self.world.link_name(link.id, self.netns);
-                let want = format!("whether a program at {name} lets it pass ({program})");
-                Err((Some(program), self.undecided(want)))
-            }
+            Some(program) => Err(self.undecided_by(link, &program)),
         }
     }
 
-    /// The same for the packet itself.
-    fn passes_programs(&self, link: LinkId, is_ingress: bool) -> Result<(), Box<End>> {
-        self.programs(self.link(link)?, is_ingress)
-            .map_err(|(_, end)| end)
+    fn undecided_by(&self, link: LinkId, program: &Program) -> Box<End> {
+        let name = self.world.link_name(link, self.netns);
+        let want = format!("whether a program at {name} lets it pass ({program})");
+        self.undecided(want)
     }
 
     /// Shows the packet to the rules at a hook.

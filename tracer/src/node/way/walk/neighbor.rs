@@ -70,14 +70,14 @@ impl Walk<'_> {
             let Some(answer) = self.answer(taker, hop, asks_as)? else {
                 continue;
             };
-            match self.programs_on(trail) {
+            match self.program_on(trail)? {
                 // It was not answered: a program may be why.
-                Err((found, _)) if found.is_some() && state == Some(NeighborState::Failed) => {
+                found @ Some(_) if state == Some(NeighborState::Failed) => {
                     program = found;
                     continue;
                 }
-                Err((_, end)) => return Err(end),
-                Ok(()) => {}
+                Some((link, found)) => return Err(self.undecided_by(link, &found)),
+                None => {}
             }
             match self.refused_question(out, taker, hop, trail)? {
                 None => answers.push(answer),
@@ -108,19 +108,19 @@ impl Walk<'_> {
         }
     }
 
-    /// Programs on the way of a question may keep it, or answer it themselves.
-    fn programs_on(&self, trail: &Trail) -> Result<(), (Option<(LinkId, Program)>, Box<End>)> {
+    /// A program on the way of a question, which may keep it, or answer it itself.
+    fn program_on(&self, trail: &Trail) -> Result<Option<(LinkId, Program)>, Box<End>> {
         for step in &trail.steps {
-            let (id, is_ingress) = match *step {
+            let (link, is_ingress) = match *step {
                 Step::Out(link, _) => (link, false),
                 Step::In(link, _) => (link, true),
                 _ => continue,
             };
-            let link = self.link(id).map_err(|end| (None, end))?;
-            self.programs(link, is_ingress)
-                .map_err(|(program, end)| (program.map(|program| (id, program)), end))?;
+            if let Some(program) = self.program(self.link(link)?, is_ingress)? {
+                return Ok(Some((link, program)));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn resolved(&mut self, out: &Link, hop: IpAddr, mac: &Mac, by: String) {
