@@ -194,8 +194,8 @@ fn nothing_imports_a_command() {
 
 #[test]
 fn what_judges_does_no_io_and_reads_no_clock() {
-    const PURE: [&str; 5] = ["model", "decode", "engine", "verdict", "policy"];
-    const IO: [&str; 13] = [
+    const PURE: [&str; 6] = ["model", "decode", "attempt", "engine", "verdict", "policy"];
+    const IO: [&str; 14] = [
         "std::fs",
         "fs::",
         "std::io",
@@ -206,12 +206,45 @@ fn what_judges_does_no_io_and_reads_no_clock() {
         "nix::",
         "Instant::now",
         "SystemTime::now",
+        "monotonic_nanos",
         "TcpStream",
         "UdpSocket",
         "std::env",
     ];
     let found = offenders(|source| source.mentions(&IO).filter(|_| source.is_in(&PURE)));
     assert_eq!(found, NONE);
+}
+
+#[test]
+fn the_engine_knows_neither_the_kernel_nor_the_terminal() {
+    let found = offenders(|source| {
+        let outside = ["kernel", "sink", "net::watch"];
+        let mut imports = outside
+            .iter()
+            .filter_map(|module| imports_of(source, module));
+        imports
+            .next()
+            .filter(|_| source.is_in(&["engine", "attempt"]))
+    });
+    assert_eq!(found, NONE);
+}
+
+/// What a drop or an attempt costs is counted where it is done (`engine/work`). Done elsewhere, it
+/// would not be counted.
+#[test]
+fn what_is_counted_is_done_in_one_place() {
+    const COUNTED: [(&str, &str); 5] = [
+        ("noise::explain(", "engine/drops/judge.rs"),
+        ("drop::is_noise(", "engine/drops/judge.rs"),
+        ("drop::judge(", "engine/drops/judge.rs"),
+        ("judge::judge(", "engine/attempts/outcomes.rs"),
+        (".name(&End", "engine/cluster_context.rs"),
+    ];
+    for (call, place) in COUNTED {
+        let found = offenders(|source| source.mentions(&[call]));
+        let expected = format!("{place}: {call}");
+        assert_eq!(found, [expected]);
+    }
 }
 
 #[test]

@@ -27,13 +27,11 @@ mod properties;
 mod queries;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use self::{
-    attempts::Attempts,
-    drops::{Drops, Work},
-    knowledge::Knowledge,
-    losses::Losses,
-    queries::Purpose,
+    attempts::Attempts, drops::Drops, knowledge::Knowledge, losses::Losses, queries::Purpose,
+    work::Work,
 };
 pub(crate) use self::{
     drops::DropOptions,
@@ -179,8 +177,8 @@ impl Engine {
         self.names.refusal(&self.knowledge.cluster, started, silent)
     }
 
-    /// How much work the drops so far were.
-    pub(crate) fn work(&self) -> Work {
-        self.drops.work()
+    /// How much work the drops so far were, and the attempts.
+    pub(crate) fn work(&self) -> [Work; 2] {
+        [self.drops.work(), self.attempts.work()]
     }
 }

@@ -28,6 +28,7 @@ use super::{
     effect::{Effect, MapQuery},
     knowledge::Context,
     queries::Purpose,
+    work::Work,
 };
 use crate::{
     attempt::Attempt,
@@ -51,8 +52,7 @@ pub(crate) struct Attempts {
     /// Attempts that this node itself has refused, until the drop behind that can no longer come.
     refused_here: Deadlines,
     silence: SilenceChecks,
-    /// How often an address was looked up among the cluster's objects.
-    name_lookups: u64,
+    work: Work,
 }
 
 impl Attempts {
@@ -62,8 +62,12 @@ impl Attempts {
             tunnels: TunnelStats::default(),
             refused_here: Deadlines::default(),
             silence: SilenceChecks::new(timeout),
-            name_lookups: 0,
+            work: Work::default(),
         }
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        self.work
     }
 
     pub(crate) fn sighted(&mut self, sighting: &Sighting, cx: &mut Context<'_>) {

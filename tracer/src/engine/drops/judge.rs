@@ -14,6 +14,7 @@ use crate::{
     engine::{
         cluster_context::{DropScene, Names},
         knowledge::Context,
+        work::Work,
     },
     model::Verdict,
     node::facts::{NodeFacts, Wants},
@@ -42,17 +43,6 @@ pub(crate) struct JudgedDrop {
 pub(crate) struct DropVerdict {
     pub(crate) facts: Arc<DropFacts>,
     pub(crate) verdict: Verdict,
-}
-
-/// How much work the drops of a trace were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Work {
-    /// How often a drop was compared with what healthy traffic makes.
-    pub(crate) noise_checks: u64,
-    /// How often the rules were gone through.
-    pub(crate) judgements: u64,
-    /// How often an address was looked up among the cluster's objects.
-    pub(crate) name_lookups: u64,
 }
 
 /// Judges drops, and counts what that takes.
@@ -88,10 +78,12 @@ impl Judge {
     }
 
     /// Takes what the node says of a drop that may be noise after all.
-    pub(crate) fn reconsider(&self, drop: &TrackedDrop, node: Option<&NodeFacts>) {
-        let unknown = NodeFacts::default();
-        let is_noise = verdict::drop::is_noise(&drop.facts, node.unwrap_or(&unknown));
-        drop.is_noise.set(drop.is_noise() || is_noise);
+    pub(crate) fn reconsider(&mut self, drop: &TrackedDrop, node: Option<&NodeFacts>) {
+        if let Some(node) = node.filter(|_| !drop.is_noise()) {
+            self.work.noise_checks += 1;
+            drop.is_noise
+                .set(verdict::drop::is_noise(&drop.facts, node));
+        }
     }
 
     /// The final verdict on a drop: the one there is, or that with what the node says, if it was

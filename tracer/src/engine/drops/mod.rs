@@ -14,7 +14,7 @@ use std::{rc::Rc, sync::Arc};
 
 use tracer_common::event::DropKey;
 
-pub(super) use self::judge::{DropVerdict, Work};
+pub(super) use self::judge::DropVerdict;
 use self::{
     fold::{Folded, Folds},
     judge::{Judge, JudgedDrop, TrackedDrop},
@@ -23,6 +23,7 @@ use self::{
 use super::{
     effect::{Effect, MapQuery},
     knowledge::Context,
+    work::Work,
 };
 use crate::{
     decode::drop::{DropFacts, DropKind},

@@ -6,7 +6,6 @@
 mod attempts;
 mod drops;
 mod losses;
-mod purity;
 mod ways;
 mod work;
 

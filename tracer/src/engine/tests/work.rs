@@ -1,7 +1,7 @@
 //! How much work a drop is: looked at once, judged once, when it is known what the node says.
 
 use super::*;
-use crate::engine::drops::Work;
+use crate::engine::work::Work;
 
 fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
     Work {
@@ -11,14 +11,25 @@ fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
     }
 }
 
+fn drops(rig: &Rig) -> Work {
+    let [drops, _] = rig.engine.work();
+    drops
+}
+
+fn attempts(rig: &Rig) -> Work {
+    let [_, attempts] = rig.engine.work();
+    attempts
+}
+
 #[test]
 fn a_shown_drop_is_judged_once_with_the_nodes_facts() {
     let mut rig = Rig::new();
     rig.drop(drop_of(1, "NETFILTER_DROP"));
-    assert_eq!(rig.engine.work(), work(1, 0, 0), "it waits for the node");
+    assert_eq!(drops(&rig), work(1, 0, 0), "it waits for the node");
     rig.answer(Some(Answer::Drop(Box::default())));
     assert_eq!(rig.shown(), [1]);
-    assert_eq!(rig.engine.work(), work(1, 1, 2));
+    // What the node says may make it noise after all.
+    assert_eq!(drops(&rig), work(2, 1, 2));
 }
 
 #[test]
@@ -26,7 +37,7 @@ fn a_drop_that_the_node_says_nothing_of_is_judged_once() {
     let mut rig = Rig::new();
     rig.drop(drop_of(1, "TCP_CSUM"));
     assert_eq!(rig.shown(), [1]);
-    assert_eq!(rig.engine.work(), work(1, 1, 2));
+    assert_eq!(drops(&rig), work(1, 1, 2));
 }
 
 #[test]
@@ -35,14 +46,16 @@ fn its_record_and_its_attempt_share_the_verdict() {
     rig.syn();
     rig.drop(syn_drop(1, "NETFILTER_DROP"));
     rig.answer(Some(Answer::Drop(Box::default())));
-    assert_eq!(rig.engine.work(), work(1, 1, 2));
+    assert_eq!(drops(&rig), work(2, 1, 2));
     // The next one is its attempt's at once, and shown a second later.
     rig.drop(syn_drop(1, "NETFILTER_DROP"));
-    assert_eq!(rig.engine.work(), work(2, 2, 4));
+    assert_eq!(drops(&rig), work(4, 2, 4));
     rig.pass(1_100 * MILLISECOND);
     assert_eq!(rig.shown(), [1, 1]);
-    assert_eq!(rig.engine.work(), work(2, 2, 4));
+    assert_eq!(drops(&rig).judgements, 2);
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    // The attempt takes its drop's verdict, and only looks up its own ends.
+    assert_eq!(attempts(&rig), work(0, 1, 2));
 }
 
 #[test]
@@ -54,10 +67,10 @@ fn a_drop_whose_verdict_is_not_wanted_is_not_judged() {
     }
     // What healthy traffic drops too.
     rig.drop(drop_of(2, "TCP_OLD_DATA"));
-    assert_eq!(rig.engine.work(), work(11, 1, 2));
+    assert_eq!(drops(&rig), work(11, 1, 2));
     rig.pass(1_100 * MILLISECOND);
     assert_eq!(rig.shown(), [1, 9]);
-    assert_eq!(rig.engine.work(), work(11, 2, 4));
+    assert_eq!(drops(&rig), work(11, 2, 4));
 }
 
 #[test]
@@ -73,4 +86,15 @@ fn alike_drops_ask_the_node_once() {
     rig.pass(10_000 * MILLISECOND);
     rig.drop(drop_of(5, "NETFILTER_DROP"));
     assert_eq!(rig.asked.len(), 1, "rules may have changed since");
+}
+
+#[test]
+fn an_attempt_is_judged_once_for_each_outcome() {
+    let mut rig = Rig::new();
+    rig.syn();
+    assert_eq!(attempts(&rig), work(0, 0, 0), "nothing is known yet");
+    rig.syn_ack();
+    rig.pass(5_000 * MILLISECOND);
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    assert_eq!(attempts(&rig), work(0, 1, 2));
 }
