@@ -3,4 +3,7 @@
 
 mod conntrack_insertion;
 mod dead_proxy;
+mod shared_source;
+mod stale_entry;
+mod unread_tun;
 mod unroutable_translation;

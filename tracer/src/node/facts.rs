@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use tracer_common::tunnel::Tunnel;
 
 use super::{
+    bypass::{Arrival, Destination},
     conntrack::Conntrack,
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
@@ -16,8 +17,11 @@ use super::{
 use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     kernel::probes::query::{self, LoadedProgram},
-    model::{Hook, Protocol, Reason},
-    net::netns::{Inside, NetnsRef, in_netns_async},
+    model::{Flow, Hook, Protocol, Reason},
+    net::{
+        Rtnetlink,
+        netns::{Inside, NetnsRef, in_netns_async},
+    },
 };
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
@@ -47,6 +51,8 @@ pub struct Subject {
 pub struct NodeFacts {
     /// The netfilter rules that can have dropped it.
     pub suspects: Option<Suspects>,
+    /// What NAT makes of its destination, where its connection's entry was there before.
+    pub destination: Option<Destination>,
     /// The rules that sent it to a proxy which is not there.
     pub proxies: Vec<DeadProxy>,
     /// The BPF programs at netfilter hooks, where no rule can have dropped it.
@@ -127,6 +133,9 @@ impl NodeFacts {
             if wants.0.contains(&Fact::QueueProgram) {
                 found.queue_program = QueueProgram::read(facts.thread, &facts.comm);
             }
+            if wants.0.contains(&Fact::Destination) {
+                found.read_destination(&inside, &facts);
+            }
             if wants.0.contains(&Fact::Conntrack) {
                 found.read_conntrack(&inside, &facts);
             }
@@ -139,6 +148,30 @@ impl NodeFacts {
             gaps: vec![format!("{error:#}")],
             ..Self::default()
         })
+    }
+
+    fn read_destination(&mut self, inside: &Inside, facts: &DropFacts) {
+        let entry = facts.wire.as_ref().and_then(|wire| wire.entry);
+        let Some((original, _)) = entry else { return };
+        let came_in = facts.iif != 0;
+        let link = || Rtnetlink::open().ok()?.link(facts.iif).ok()?;
+        let link = came_in.then(link).flatten();
+        let arrival = Arrival {
+            hook: if came_in {
+                Hook::Prerouting
+            } else {
+                Hook::Output
+            },
+            // Rules see the bridge where a packet comes in by one of its ports.
+            ifname: link
+                .filter(|link| link.master.is_none())
+                .map(|link| link.name),
+            flow: Flow::from(&original),
+        };
+        match Destination::read(inside, &arrival) {
+            Ok(destination) => self.destination = destination,
+            Err(error) => self.gaps.push(format!("{error:#}")),
+        }
     }
 
     fn read_conntrack(&mut self, inside: &Inside, facts: &DropFacts) {

@@ -17,6 +17,7 @@ use super::{
     route::{Forwarding, Lookup},
     rpfilter::RpFilter,
     sockets::Socket,
+    tun::TunDevice,
 };
 use crate::net::{Link, Neighbor, Qdisc, netns::Inside};
 
@@ -49,6 +50,10 @@ pub enum Fact {
     Qdisc,
     /// MTUs on the packet's way through the namespace.
     Mtu,
+    /// What NAT makes of the destination: by the connection's entry, and by the rules of now.
+    Destination,
+    /// The tun device, and the process that reads it.
+    Tun,
     /// All namespaces that can be entered: see [`super::world`].
     World,
     /// The program that decided about it behind an NFQUEUE.
@@ -75,6 +80,8 @@ impl Fact {
             Self::Sockets => "sockets",
             Self::Qdisc => "qdiscs",
             Self::Mtu => "MTUs",
+            Self::Destination => "destination behind NAT",
+            Self::Tun => "reader of the tun device",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
             Self::Way => "way through the node",
@@ -85,7 +92,12 @@ impl Fact {
     pub fn is_around(self) -> bool {
         !matches!(
             self,
-            Self::Ruleset | Self::Conntrack | Self::World | Self::QueueProgram | Self::Way
+            Self::Ruleset
+                | Self::Conntrack
+                | Self::Destination
+                | Self::World
+                | Self::QueueProgram
+                | Self::Way
         )
     }
 }
@@ -159,6 +171,8 @@ pub struct DropContext {
     pub listener: Option<ListenerFacts>,
     /// Sockets that have the destination port as their own.
     pub sockets: Vec<Socket>,
+    /// The tun device that it was dropped at.
+    pub tun: Option<TunDevice>,
     /// The interface's queues.
     pub qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.

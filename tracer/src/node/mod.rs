@@ -10,6 +10,8 @@
 //! - [`facts`]: what is asked about a drop
 //! - [`queue_program`]: the program that has refused a packet through NFQUEUE
 //! - [`conntrack`]: how full the table is, and what it has counted
+//! - [`bypass`]: entries of conntrack that the rules have moved on from
+//! - [`tun`]: who reads a tun device
 //! - [`proxy`]: rules that send packets to a proxy which is not there
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
 //!   [`overlay`] and [`programs`]
@@ -17,6 +19,7 @@
 //! - [`ruleset`]: which rule of netfilter dropped a packet
 //! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
 
+pub mod bypass;
 pub mod change;
 pub mod conntrack;
 pub mod counters;
@@ -39,5 +42,6 @@ pub mod silent_hop;
 pub mod sockets;
 pub mod syn_queue;
 mod sysctl;
+pub mod tun;
 pub mod way;
 pub mod world;

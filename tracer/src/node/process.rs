@@ -45,6 +45,51 @@ pub fn of_sockets(sockets: &HashSet<u32>, netns: u32, deadline: Instant) -> Hash
     found
 }
 
+/// The process that has this tun or tap device open. Looks at those of the network namespace with
+/// this inode number first: devices of the same name in other namespaces look the same from outside.
+pub fn of_tun(ifname: &str, netns: u32, deadline: Instant) -> Option<Process> {
+    let (inside, outside): (Vec<u32>, Vec<u32>) = pids()
+        .into_iter()
+        .partition(|pid| netns_of(*pid) == Some(u64::from(netns)));
+    let pid = inside
+        .into_iter()
+        .chain(outside)
+        .take_while(|_| Instant::now() < deadline)
+        .find(|pid| has_tun(*pid, ifname))?;
+    Some(Process {
+        pid,
+        comm: comm(pid),
+        others: 0,
+    })
+}
+
+/// `/proc/PID/fdinfo` of such a file has a line `iff: tun0`.
+fn has_tun(pid: u32, ifname: &str) -> bool {
+    const DEVICE: &str = "/dev/net/tun";
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut files = files.into_iter().flatten().flatten();
+    files.any(|file| {
+        let is_tun = fs::read_link(file.path()).is_ok_and(|target| target == Path::new(DEVICE));
+        let Some(number) = file
+            .file_name()
+            .to_str()
+            .filter(|_| is_tun)
+            .map(str::to_owned)
+        else {
+            return false;
+        };
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
+        info.is_ok_and(|text| attached(&text) == Some(ifname))
+    })
+}
+
+fn attached(fdinfo: &str) -> Option<&str> {
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("iff:"))
+        .map(str::trim)
+}
+
 /// All processes, lowest number first.
 fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -118,6 +163,12 @@ mod tests {
             assert_eq!(found[&inode].comm, comm(process::id()));
         }
         assert!(of_sockets(&sockets, 1, Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_tun_file_names_its_device() {
+        assert_eq!(attached("pos:\t0\nflags:\t02\niff:\ttun0\n"), Some("tun0"));
+        assert_eq!(attached("pos:\t0\n"), None);
     }
 
     #[test]

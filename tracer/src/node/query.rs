@@ -10,15 +10,20 @@ use std::{
 };
 
 use super::{
+    bypass::{Arrival, Destination},
     facts::{NodeFacts, Wants},
     listener::{ListenerFacts, Reading},
     owner,
     silent_hop::SilentHop,
+    tun::TunDevice,
     way::{Packet, Start, Walked},
 };
 use crate::{
     decode::drop::DropFacts,
-    net::{RouteKey, netns::NetnsRef},
+    net::{
+        RouteKey,
+        netns::{Inside, NetnsRef, in_netns_async},
+    },
 };
 
 /// How long facts about an attempt may take to read; a verdict must not wait for longer.
@@ -44,6 +49,10 @@ pub(crate) struct SilenceQuery {
     pub(crate) neighbor: Option<(NetnsRef, RouteKey)>,
     /// The way of the packet through the node.
     pub(crate) walk: Option<(Start, Packet)>,
+    /// How it came to the namespaces that it was seen in, and their inode numbers.
+    pub(crate) arrivals: Vec<(u32, Arrival)>,
+    /// The interface that it was last seen to leave by: its namespace and its number.
+    pub(crate) left_by: Option<(u32, u32)>,
 }
 
 /// What the node says of it.
@@ -52,6 +61,10 @@ pub(crate) struct SilenceFacts {
     pub(crate) listener: Option<ListenerFacts>,
     pub(crate) silent_hop: Option<SilentHop>,
     pub(crate) walked: Option<Walked>,
+    /// What NAT has made of its destination.
+    pub(crate) destination: Option<Destination>,
+    /// The tun device that it left by.
+    pub(crate) tun: Option<TunDevice>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -103,7 +116,7 @@ impl Query {
 impl SilenceQuery {
     /// Whether nothing is asked.
     pub(crate) fn is_empty(&self) -> bool {
-        self.walk.is_none() && !self.may_change()
+        self.walk.is_none() && self.arrivals.is_empty() && !self.may_change()
     }
 
     /// Whether a retransmission may change the answer.
@@ -116,6 +129,8 @@ impl SilenceQuery {
             listener,
             neighbor,
             walk,
+            arrivals,
+            left_by,
         } = self;
         let listener = async {
             let (location, baseline) = listener?;
@@ -129,13 +144,38 @@ impl SilenceQuery {
             let (start, packet) = walk?;
             Some(Walked::of(start, packet, LIMIT).await)
         };
-        let (listener, silent_hop, walked) = tokio::join!(listener, silent_hop, walked);
+        let tun = async {
+            let (netns, ifindex) = left_by?;
+            let netns = NetnsRef::Inode(netns);
+            let read = move |inside: Inside| TunDevice::read(&inside, ifindex);
+            let read = in_netns_async(&netns, LIMIT, read).await;
+            read.ok().flatten()
+        };
+        let (listener, silent_hop, walked, destination, tun) =
+            tokio::join!(listener, silent_hop, walked, destination(arrivals), tun);
         SilenceFacts {
             listener,
             silent_hop,
             walked,
+            destination,
+            tun,
         }
     }
+}
+
+/// What becomes of the destination on the whole way: nothing only if no namespace translates it.
+async fn destination(arrivals: Vec<(u32, Arrival)>) -> Option<Destination> {
+    let mut all = None;
+    for (netns, arrival) in arrivals {
+        let netns = NetnsRef::Inode(netns);
+        let read = move |inside: Inside| Destination::read(&inside, &arrival);
+        let here = in_netns_async(&netns, LIMIT, read).await.ok()?;
+        match here? {
+            kept @ Destination::Kept(_) => return Some(kept),
+            Destination::Untranslated => all = Some(Destination::Untranslated),
+        }
+    }
+    all
 }
 
 impl Answer {

@@ -16,3 +16,4 @@ pub mod drop;
 mod drops;
 mod neighbor;
 mod rule;
+mod stale_entry;

@@ -107,6 +107,8 @@ impl Attempts {
             listener,
             silent_hop,
             walked,
+            destination,
+            tun,
         } = found;
         let (world, ways) = match walked {
             Some(Walked { world, ways }) => (Some(world), ways),
@@ -118,6 +120,7 @@ impl Attempts {
             last_interface: interface.map(|interface| judge::Interface {
                 kind: interface.link.kind.to_string(),
                 leads_off: interface.is_uplink,
+                addresses: interface.addresses.clone(),
             }),
             destination_is_local: last
                 .is_some_and(|hop| cx.interfaces.is_local(hop.place.netns, hop.flow.dst.into())),
@@ -127,6 +130,8 @@ impl Attempts {
                 .and_then(|hop| holder(hop.flow.dst.into(), world.as_deref(), cx)),
             world,
             ways,
+            destination,
+            tun,
             watched: cx.interfaces.namespaces(),
             uplinks: cx.interfaces.uplinks(),
             others: match path {

@@ -1,6 +1,6 @@
 //! What the node is asked before an attempt is judged by its silence: the listener that may have
-//! dropped the SYN, the neighbor that the packet may wait for, and the way that the node has for
-//! it.
+//! dropped the SYN, the neighbor that the packet may wait for, the way that the node has for it, and
+//! what became of it there.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,13 @@ use std::{
 
 use super::{deadlines::Deadlines, table::Table};
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, Step},
     decode::sighting::AttemptKey,
     engine::{MILLISECOND, Nanos, interfaces::Interfaces, knowledge::Context, queries::Purpose},
-    model::{Direction, Flow, Outcome, Place, Point},
+    model::{Direction, Flow, Hook, Outcome, Place, Point},
     net::{RouteKey, netns::NetnsRef},
     node::{
+        bypass::Arrival,
         query::{ListenerBaseline, ListenerLocation, ListenerNetns, Query, SilenceQuery},
         way::{Packet, Start},
         world::LinkId,
@@ -23,6 +24,8 @@ use crate::{
 
 /// Questions to the node that may be open at once; further attempts are judged without.
 const MAX_OPEN: usize = 16;
+/// Namespaces on one attempt's way that are asked for their NAT.
+const MAX_NAMESPACES: usize = 4;
 /// How long after the timeout the node is asked: the first retransmission comes a second after the
 /// SYN, and the default timeout is a second too.
 const AFTER_TIMEOUT: Nanos = 150 * MILLISECOND;
@@ -142,6 +145,8 @@ fn query(
         listener: location.map(|location| (location, baseline)),
         neighbor,
         walk: walk(attempt, interfaces),
+        arrivals: arrivals(attempt, interfaces),
+        left_by: attempt.last_hop().and_then(left_by),
     };
     (!query.is_empty()).then_some(query)
 }
@@ -201,4 +206,45 @@ fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsR
         };
         (NetnsRef::Inode(last.place.netns), packet)
     })
+}
+
+/// The interface that it was last seen to leave by.
+fn left_by(last: &Step) -> Option<(u32, u32)> {
+    let is_out = last.place.dir == Direction::Out;
+    is_out.then_some((last.place.netns, last.place.ifindex))
+}
+
+/// How it came to each namespace that it was seen in, where it was not seen to arrive.
+fn arrivals(attempt: &Attempt, interfaces: &Interfaces) -> Vec<(u32, Arrival)> {
+    let mut found: Vec<(u32, Arrival)> = Vec::new();
+    let has_arrived = attempt
+        .last_hop()
+        .is_some_and(|last| interfaces.is_local(last.place.netns, last.flow.dst.into()));
+    if has_arrived {
+        return found;
+    }
+    for hop in &attempt.hops {
+        let netns = hop.place.netns;
+        if found.iter().any(|(known, _)| *known == netns) || found.len() == MAX_NAMESPACES {
+            continue;
+        }
+        let is_sent = hop.place.dir == Direction::Out;
+        let is_first = found.is_empty();
+        let interface = interfaces.get(netns, hop.place.ifindex);
+        let is_port = interface.is_none_or(|interface| interface.link.master.is_some());
+        // What was sent from here has passed OUTPUT when it is seen.
+        let sent = attempt.original.as_ref().filter(|_| is_sent && is_first);
+        let arrival = Arrival {
+            hook: if is_sent {
+                Hook::Output
+            } else {
+                Hook::Prerouting
+            },
+            // Rules see the bridge where a packet comes in by one of its ports.
+            ifname: (!is_port).then(|| hop.place.ifname.clone()),
+            flow: Flow::from(sent.unwrap_or(&hop.flow)),
+        };
+        found.push((netns, arrival));
+    }
+    found
 }

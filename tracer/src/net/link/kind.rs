@@ -51,6 +51,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether a process is at its other end.
+    pub fn is_tun(&self) -> bool {
+        *self == Self::Tun
+    }
+
     /// The kernel's name for it; empty for what has none.
     pub fn name(&self) -> &str {
         match self {

@@ -14,6 +14,7 @@ use crate::{
         route::{Forwarding, Lookup},
         rpfilter::RpFilter,
         sockets,
+        tun::TunDevice,
     },
 };
 
@@ -70,6 +71,12 @@ impl<'a> Reader<'a> {
                     Ok(reader.rtnetlink.qdiscs(link.ifindex)?)
                 });
                 self.found.qdiscs = found.unwrap_or_default();
+            }
+            if wants(Fact::Tun) && link.kind.is_tun() {
+                let found = self.step("the reader of the tun device", |reader| {
+                    TunDevice::read(&reader.inside, link.ifindex)
+                });
+                self.found.tun = found.flatten();
             }
         } else if wants(Fact::Programs) || wants(Fact::Qdisc) {
             let gap = "the interface is not known, so neither are its programs and queues";

@@ -9,6 +9,7 @@ use std::{
 use super::host::{Host, Kind, Local};
 use crate::{
     decode::drop::DropFacts,
+    model::Flow,
     net::{RouteKey, RouteKind, Rtnetlink},
     node::route::Lookup,
 };
@@ -45,6 +46,22 @@ impl Survey {
             survey.host.addresses.extend(local(&rtnetlink, address));
         }
         survey.host.reverse_path = reverse_path(&rtnetlink, facts);
+        survey
+    }
+
+    /// The same for a packet of which only its ends are known.
+    pub(in crate::node) fn of_flow(flow: &Flow) -> Self {
+        let mut survey = Self {
+            host: Host {
+                devices: devices().unwrap_or_default(),
+                ..Host::default()
+            },
+            ..Self::default()
+        };
+        if let Ok(rtnetlink) = Rtnetlink::open() {
+            let known = [flow.src, flow.dst].map(|address| local(&rtnetlink, address));
+            survey.host.addresses.extend(known.into_iter().flatten());
+        }
         survey
     }
 

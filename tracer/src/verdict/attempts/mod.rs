@@ -4,6 +4,7 @@
 //! sent it; a listener that is seen to be full; and last the gap, which says something only where
 //! nothing could have been missed.
 
+mod departure;
 mod listener;
 mod replies;
 mod silence;
@@ -12,7 +13,7 @@ mod tls;
 mod tunnel_stats;
 mod way;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 pub use self::{
     replies::sender,
@@ -23,9 +24,11 @@ use crate::{
     attempt::{Attempt, OwnDrop},
     model::{Direction, Outcome, Point, Verdict},
     node::{
+        bypass::Destination,
         gather::Fact,
         listener::ListenerFacts,
         silent_hop::SilentHop,
+        tun::TunDevice,
         way::Way,
         world::{LinkId, World},
     },
@@ -57,6 +60,10 @@ pub struct AttemptContext {
     pub watched: BTreeSet<u32>,
     /// The watched interfaces that lead off this node.
     pub uplinks: BTreeSet<LinkId>,
+    /// What NAT has made of its destination.
+    pub destination: Option<Destination>,
+    /// The tun device that it left by.
+    pub tun: Option<TunDevice>,
     /// What became of other attempts by the same tunnel.
     pub others: Option<OtherAttempts>,
 }
@@ -84,6 +91,8 @@ pub struct Interface {
     pub kind: String,
     /// Whether what goes out by it leaves this node.
     pub leads_off: bool,
+    /// Its own addresses, in order.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// All that a rule looks at.
@@ -190,6 +199,25 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         applies: OnAttempt::new(listener::silence).or_refuted(listener::has_room),
     },
     Rule {
+        name: "stale-entry-silence",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Destination],
+        evidence: "silence, and an entry of conntrack in one of the namespaces on the way that keeps another destination than the rules would give a new connection",
+        refuted_by: "an entry that follows the rules, or none; an answer",
+        cannot_tell: "whether the destination that the entry keeps would answer later: `likely` at most",
+        applies: OnAttempt::new(departure::stale_entry)
+            .or_refuted(departure::entry_follows_the_rules),
+    },
+    Rule {
+        name: "unread-tun",
+        points: &[Point::Queue],
+        needs: &[Fact::Tun],
+        evidence: "a last hop out by a tun device, and packets that were sent by it, and neither read nor dropped a second later (`ip -s link`, `tc -s qdisc`); the process that has it open",
+        refuted_by: "an empty ring",
+        cannot_tell: "a process that hangs from one that is too slow: `likely` at most",
+        applies: OnAttempt::new(departure::unread_tun).or_refuted(departure::tun_is_read),
+    },
+    Rule {
         name: "way",
         points: &[
             Point::Firewall,
@@ -222,6 +250,15 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         refuted_by: "routes and rules by which it leaves this node",
         cannot_tell: "a fault of the model from routes or rules that have changed since",
         applies: OnAttempt::new(way::contradicted),
+    },
+    Rule {
+        name: "shared-source",
+        points: &[Point::OffNode],
+        needs: &[],
+        evidence: "a last hop out with a source that was translated to one of several addresses of its interface, and no answer",
+        refuted_by: "an answer; an address that only this node has (`arping -D`)",
+        cannot_tell: "an answer that went to another host from none at all: `likely` at most",
+        applies: OnAttempt::new(departure::shared_source),
     },
     Rule {
         name: "off-node",

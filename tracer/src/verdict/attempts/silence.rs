@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Case, doubts, way};
+use super::{Case, departure, doubts, way};
 use crate::{
     attempt::{Reply, Step},
     model::{
@@ -113,6 +113,7 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     case.around.destination_holder.is_none().then_some(())?;
     let last = case.attempt.last_hop()?;
     let mut evidence = left_this_node(case, last)?;
+    evidence.extend(departure::in_words(case, last));
     evidence.push("no drop of it was seen on this node".to_owned());
     evidence.extend(way::in_words(case));
     let inside = match &last.outer {
@@ -179,7 +180,7 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// The evidence that what was last seen here left this node; `None` where that cannot be claimed.
-fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>> {
+pub(super) fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>> {
     let interface = case.around.last_interface.as_ref()?;
     let left = last.place.dir == Direction::Out && interface.leads_off;
     (left && doubts(case.around).is_empty()).then(|| {

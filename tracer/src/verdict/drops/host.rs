@@ -5,11 +5,12 @@ use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Point,
+        Fix, Point, Site,
         shell::Command,
     },
     net::Limits,
-    node::facts::NodeFacts,
+    node::{facts::NodeFacts, tun::TunDevice},
+    words,
 };
 
 /// Bytes in front of the network header, as a token bucket counts them.
@@ -126,6 +127,11 @@ pub(super) fn is_queue(facts: &DropFacts) -> Concern {
 }
 
 pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if facts.reason.is("FULL_RING")
+        && let Some(tun) = &node.around.tun
+    {
+        return Some(full_tun(tun));
+    }
     let why = format!("a queue{} is full ({})", place(facts), facts.reason);
     let mut finding =
         Finding::new(Point::Queue, Confirmed, why).about(&[&place(facts), &facts.reason]);
@@ -134,6 +140,22 @@ pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         .evidence
         .extend(queues.map(|qdisc| format!("the queue: {qdisc}")));
     Some(finding)
+}
+
+/// The ring of a tun device, which a process of this node reads.
+fn full_tun(tun: &TunDevice) -> Finding {
+    let (name, reader) = (&tun.name, tun.reader());
+    let why = format!("the ring of {name} is full: {reader} does not read it, or not fast enough");
+    let mut finding = Finding::new(Point::Queue, Confirmed, why).about(&[name]);
+    finding.fact(format!(
+        "{} were read from {name} so far, and {} found the ring full",
+        words::count(tun.read, "packet"),
+        words::count(tun.dropped, "packet")
+    ));
+    finding
+        .fix
+        .push(Fix::advice(format!("look at {reader}: restart it if it hangs")).at(Site::Host));
+    finding
 }
 
 pub(super) fn is_out_of_reassembly_memory(facts: &DropFacts) -> Concern {

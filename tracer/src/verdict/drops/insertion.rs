@@ -1,7 +1,5 @@
 //! Connections whose conntrack entry could not be made: another one has the tuple.
 
-use std::net::{IpAddr, SocketAddr};
-
 use tracer_common::event::ct;
 
 use super::{Concern, Finding, is_netfilter, place, unruled::no_rule_can};
@@ -13,6 +11,7 @@ use crate::{
     },
     net::ConntrackEntry,
     node::facts::NodeFacts,
+    verdict::stale_entry::end,
 };
 
 const DNS: u16 = 53;
@@ -106,13 +105,6 @@ fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
             end(entry.reply.dst, entry.reply.dport)
         ),
     }
-}
-
-pub(super) fn end(ip: IpAddr, port: Option<u16>) -> String {
-    port.map_or_else(
-        || ip.to_string(),
-        |port| SocketAddr::new(ip, port).to_string(),
-    )
 }
 
 pub(super) fn every_insertion_succeeded(_: &DropFacts, node: &NodeFacts) -> Option<String> {

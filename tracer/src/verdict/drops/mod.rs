@@ -19,6 +19,7 @@ mod program;
 pub(super) mod question;
 pub(super) mod redirect;
 mod socket;
+mod stale_entry;
 mod unruled;
 
 use super::rule::{Finding, Rule};
@@ -277,6 +278,16 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         applies: OnDrop::new(path::is_refused_for_its_source, path::reverse_path),
     },
     Rule {
+        name: "stale-entry",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Destination],
+        evidence: "a packet that is not routed, not answered for or not taken, and an entry of conntrack, made by an earlier packet, that keeps another destination than the rules would give a new connection",
+        refuted_by: "an entry that follows the rules of now",
+        cannot_tell: "whether the destination that the entry keeps would answer later: `likely` at most",
+        applies: OnDrop::new(stale_entry::may_be_stale, stale_entry::stale_entry)
+            .or_refuted(stale_entry::follows_the_rules),
+    },
+    Rule {
         name: "refused-question",
         points: &[Point::Firewall, Point::Policy],
         needs: &[Fact::World, Fact::Way],
@@ -360,7 +371,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "queue",
         points: &[Point::Queue],
-        needs: &[Fact::Qdisc],
+        needs: &[Fact::Qdisc, Fact::Tun],
         evidence: "a `QDISC_` or `FQ_` reason, or one for full queues and rings",
         refuted_by: "a drop counter of the queue that does not move",
         cannot_tell: "a burst from steady overload",

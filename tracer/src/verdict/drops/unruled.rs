@@ -1,6 +1,6 @@
 //! Netfilter drops that no rule made: what the kernel itself does for NAT, marks and TPROXY.
 
-use super::{Concern, Finding, insertion::end, is_netfilter, place};
+use super::{Concern, Finding, is_netfilter, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -9,6 +9,7 @@ use crate::{
         shell::Command,
     },
     node::{change, facts::NodeFacts, ruleset::Suspects},
+    verdict::stale_entry::end,
 };
 
 /// Whether the whole ruleset was read, and no rule of it can have dropped the packet.

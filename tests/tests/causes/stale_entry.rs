@@ -1,0 +1,134 @@
+//! A connection keeps the translation that its first packet got, or the lack of one: its packets
+//! pass by the rules of now (kubernetes/kubernetes#106274, kubernetes/kubernetes#125467).
+
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Report, Stage},
+};
+
+const SERVICE: &str = "10.20.96.53:53";
+/// The client keeps its port.
+const PORT: u16 = 5353;
+
+/// A pod on a node that leads to another pod, and to a router that swallows Services' addresses.
+fn stage() -> Result<Stage> {
+    let mut stage = Stage::routed_pods()?;
+    stage.add("up")?;
+    stage.veth(("node", "eth0"), ("up", "n0"))?;
+    stage.ip(
+        "node",
+        "addr add 10.20.10.5/24 dev eth0; route add default via 10.20.10.1",
+    )?;
+    stage.ip(
+        "up",
+        "addr add 10.20.10.1/24 dev n0; route add blackhole 10.20.96.0/24",
+    )?;
+    // Without any rule that needs it, the namespace tracks no connections.
+    stage.exec(
+        "node",
+        "iptables -t nat -A POSTROUTING -s 10.20.1.0/24 -o eth0 -j MASQUERADE",
+    )?;
+    stage.serve_dns("b", "10.20.2.3:53")?;
+    Ok(stage)
+}
+
+fn translate_to(stage: &Stage, action: &str, to: &str) -> Result<()> {
+    stage.exec(
+        "node",
+        &format!(
+            "iptables -t nat {action} -d 10.20.96.53/32 -p udp --dport 53 -j DNAT --to-destination {to}"
+        ),
+    )?;
+    Ok(())
+}
+
+/// The client's first datagram makes the entry.
+fn make_entry(stage: &Stage) -> Result<()> {
+    let socket = stage.enter("a", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+    socket.send_to(b"anything but a query", SERVICE)?;
+    Ok(())
+}
+
+fn forget_entries(stage: &Stage) -> Result<()> {
+    stage.exec("node", "conntrack -D -p udp --orig-dst 10.20.96.53")?;
+    Ok(())
+}
+
+fn ask(stage: &Stage, end: End) -> Result<Report> {
+    stage.trace(["node", "a", "b"], SERVICE, |watch| {
+        watch.ask_from("a", PORT, SERVICE)?.ends(end)
+    })
+}
+
+fn stale() -> ExpectedVerdict {
+    ExpectedVerdict::new("conntrack", "likely")
+        .why("the conntrack entry of 10.20.1.2:5353")
+        .fix("conntrack -D -p udp --orig-dst 10.20.96.53")
+        .never_says(["security group"])
+}
+
+#[test]
+fn entry_made_without_translation() -> Result<()> {
+    let stage = stage()?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-A PREROUTING", "10.20.2.3:53")?;
+    let report = ask(&stage, End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &stale()
+            .why("without a translation of 10.20.96.53:53")
+            .why("10.20.2.3:53"),
+    )?;
+    Ok(())
+}
+
+/// The endpoint has moved; nothing has the old address, off this node.
+#[test]
+fn entry_of_an_endpoint_that_has_moved() -> Result<()> {
+    let stage = stage()?;
+    translate_to(&stage, "-A PREROUTING", "10.20.96.77:53")?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let report = ask(&stage, End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &stale()
+            .why("still translates 10.20.96.53:53 to 10.20.96.77:53")
+            .why("lead to 10.20.2.3:53 now"),
+    )?;
+    Ok(())
+}
+
+/// The same on this node: the drop says that nothing answers at the old address.
+#[test]
+fn entry_of_a_pod_that_is_gone() -> Result<()> {
+    let stage = stage()?;
+    translate_to(&stage, "-A PREROUTING", "10.20.2.99:53")?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let report = stage.trace(["node", "a", "b"], SERVICE, |watch| {
+        let socket = watch
+            .stage()
+            .enter("a", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.send_to(b"anything but a query", SERVICE)?;
+        watch.until_drop()
+    })?;
+    report.verdict(&stale().why("10.20.2.99:53"))?;
+    Ok(())
+}
+
+#[test]
+fn healthy() -> Result<()> {
+    let stage = stage()?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-A PREROUTING", "10.20.2.3:53")?;
+    forget_entries(&stage)?;
+    ask(&stage, End::Answered)?.silent()?;
+    // An entry that the rules still agree with.
+    ask(&stage, End::Answered)?.silent().map(drop)
+}

@@ -1,0 +1,114 @@
+//! A process does not read its tun device: packets wait in the ring, then find it full
+//! (Nyr/openvpn-install#651).
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::fd::AsRawFd as _,
+};
+
+use anyhow::{Result, ensure};
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Stage},
+};
+
+/// A tun device of the node, whose other end is this process.
+fn tun(stage: &Stage) -> Result<File> {
+    let file = stage.enter("node", || open("tun0"))?;
+    stage.ip(
+        "node",
+        "link set tun0 txqueuelen 4; link set tun0 up; addr add 10.20.8.1/24 dev tun0",
+    )?;
+    Ok(file)
+}
+
+fn open(name: &str) -> Result<File> {
+    /// `TUNSETIFF` of include/uapi/linux/if_tun.h.
+    const SET_INTERFACE: libc::c_ulong = 0x4004_54ca;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    // SAFETY: all zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI;
+    request.ifr_ifru.ifru_flags = flags.try_into()?;
+    // SAFETY: the kernel reads and writes a whole `ifreq`, which outlives the call.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), SET_INTERFACE, &raw mut request) };
+    ensure!(result == 0, "{}", std::io::Error::last_os_error());
+    Ok(file)
+}
+
+#[test]
+fn packets_wait_in_the_ring() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.keep(tun(&stage)?);
+    let report = stage.trace(["node", "a"], "10.20.8.9:53", |watch| {
+        watch.ask("a", "10.20.8.9:53")?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("queue", "likely")
+            .why("waits in the ring of tun0")
+            .why(format!("(pid {})", std::process::id()))
+            .fix("restart"),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn ring_is_full() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.keep(tun(&stage)?);
+    let report = stage.trace(["node", "a"], "10.20.8.9:53", |watch| {
+        for _ in 0..5 {
+            watch.ask("a", "10.20.8.9:53")?.ends(End::Silent)?;
+        }
+        watch.until_drop()
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::any_of(["queue"])
+            .why("the ring of tun0 is full")
+            .why(format!("(pid {})", std::process::id()))
+            .fix("restart"),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn healthy() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    let mut file = tun(&stage)?;
+    std::thread::spawn(move || {
+        let mut packet = [0; 2048];
+        // It ends with the device.
+        while let Ok(len) = file.read(&mut packet) {
+            let answer = answer(&packet[..len]);
+            if answer.is_some_and(|answer| file.write_all(&answer).is_err()) {
+                return;
+            }
+        }
+    });
+    let report = stage.trace(["node", "a"], "10.20.8.9:53", |watch| {
+        watch.ask("a", "10.20.8.9:53")?.ends(End::Answered)
+    })?;
+    report.silent().map(drop)
+}
+
+/// The answer to a DNS query: both ends swapped, without a checksum of UDP.
+fn answer(packet: &[u8]) -> Option<Vec<u8>> {
+    const UDP: u8 = 17;
+    let is_query = packet.first()? >> 4 == 4 && *packet.get(9)? == UDP;
+    let mut answer = packet.to_vec();
+    (is_query && packet.len() > 30).then_some(())?;
+    answer[12..16].copy_from_slice(&packet[16..20]);
+    answer[16..20].copy_from_slice(&packet[12..16]);
+    answer[20..22].copy_from_slice(&packet[22..24]);
+    answer[22..24].copy_from_slice(&packet[20..22]);
+    answer[26..28].fill(0);
+    answer[30] |= 0x80;
+    Some(answer)
+}

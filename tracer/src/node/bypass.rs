@@ -1,0 +1,167 @@
+//! Conntrack entries that the rules have moved on from: a connection keeps the translation that its
+//! first packet got, or the lack of one, whatever the rules say now.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::ruleset::{
+    HookPacket, Ruleset, Survey,
+    packet::{Device, Ends},
+    passage::{Passage, Way},
+};
+use crate::{
+    decode::tracked::Tracked,
+    model::{Flow, Hook, Protocol},
+    net::{conntrack_entry, netns::Inside},
+};
+
+/// A connection's packet as it comes to a namespace, in front of NAT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// `PREROUTING`, or `OUTPUT` for what is sent from there.
+    pub(crate) hook: Hook,
+    /// The interface that it came in by.
+    pub(crate) ifname: Option<String>,
+    /// Its ends.
+    pub(crate) flow: Flow,
+}
+
+/// What becomes of the destination of a connection's packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The connection's entry keeps another one than the rules would give it now.
+    Kept(Box<Bypass>),
+    /// No rule translates it, nor does an entry.
+    Untranslated,
+}
+
+/// An entry that packets follow past the rules of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bypass {
+    /// The packet in front of NAT.
+    pub original: Flow,
+    /// With the destination that the entry keeps.
+    pub kept: Flow,
+    /// With the one that the rules give to a new connection; one of several, where they choose.
+    pub now: Flow,
+}
+
+impl Bypass {
+    /// Whether the entry was made without any translation.
+    pub fn lacks_translation(&self) -> bool {
+        self.kept.destination() == self.original.destination()
+    }
+}
+
+impl Destination {
+    /// Reads it in the namespace that this thread is in. `None` where it cannot be told, or the
+    /// rules translate the packet as its entry does.
+    ///
+    /// # Errors
+    ///
+    /// Conntrack cannot be asked.
+    pub(super) fn read(inside: &Inside, arrival: &Arrival) -> Result<Option<Self>> {
+        let original = arrival.flow;
+        let entry = conntrack_entry(&original)?;
+        let entry = entry.filter(|entry| !entry.is_reply(&original));
+        let kept = entry.map_or(original, |entry| entry.behind(&original));
+        let Some(now) = by_rules(&recent(inside), arrival) else {
+            return Ok(None);
+        };
+        let is = |flow: &Flow, other: &Flow| flow.destination() == other.destination();
+        let Some(first) = now.first() else {
+            return Ok(None);
+        };
+        // Another one of several endpoints is no contradiction.
+        if entry.is_some() && !now.iter().any(|flow| is(flow, &kept)) {
+            return Ok(Some(Self::Kept(Box::new(Bypass {
+                original,
+                kept,
+                now: *first,
+            }))));
+        }
+        let untranslated = is(&kept, &original) && now.iter().all(|flow| is(flow, &original));
+        Ok(untranslated.then_some(Self::Untranslated))
+    }
+}
+
+/// How long a ruleset that was read will do for further questions: many attempts may end at once.
+const HOLDS: Duration = Duration::from_secs(2);
+
+struct Reading {
+    at: Instant,
+    netns: (u32, Option<u64>),
+    ruleset: Arc<Ruleset>,
+}
+
+static LAST: Mutex<Option<Reading>> = Mutex::new(None);
+
+/// The ruleset of the namespace that this thread is in, as of a moment ago at most.
+fn recent(inside: &Inside) -> Arc<Ruleset> {
+    let netns = (inside.inode, inside.cookie);
+    // Who comes meanwhile waits for this reading.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = last
+        .as_ref()
+        .filter(|known| known.netns == netns && known.at.elapsed() < HOLDS);
+    if let Some(known) = known {
+        return Arc::clone(&known.ruleset);
+    }
+    let ruleset = Arc::new(Ruleset::read(inside));
+    *last = Some(Reading {
+        at: Instant::now(),
+        netns,
+        ruleset: Arc::clone(&ruleset),
+    });
+    ruleset
+}
+
+/// What the rules make of the destination of a new connection's packet; `None` where that is not
+/// known.
+fn by_rules(ruleset: &Ruleset, arrival: &Arrival) -> Option<Vec<Flow>> {
+    let flow = arrival.flow;
+    let ends = Ends {
+        src: flow.src,
+        dst: flow.dst,
+        sport: flow.sport,
+        dport: flow.dport,
+    };
+    let packet = HookPacket {
+        hook: Some(arrival.hook),
+        input: match (arrival.hook, &arrival.ifname) {
+            (Hook::Output, _) => Device::None,
+            (_, Some(name)) => Device::Named(name.clone()),
+            (_, None) => Device::Unknown,
+        },
+        tcp_flags: (flow.proto == Protocol::Tcp).then_some(SYN),
+        tracked: Tracked::New,
+        host: Arc::new(Survey::of_flow(&flow).host),
+        ..HookPacket::new(ends, flow.proto.number())
+    };
+    let ways = match ruleset.pass(&packet) {
+        Passage::Passed(ways) => ways,
+        Passage::Undecided {
+            ways,
+            incomplete: false,
+            ..
+        } => ways,
+        Passage::Undecided { .. } | Passage::Dropped(_) => return None,
+    };
+    ways.iter().map(|way| behind(&flow, way)).collect()
+}
+
+/// `SYN` of a TCP header.
+const SYN: u8 = 2;
+
+fn behind(flow: &Flow, way: &Way) -> Option<Flow> {
+    let is_known = !way.unknown.dst && !way.unknown.dport;
+    is_known.then(|| Flow {
+        dst: way.packet.ends.dst,
+        dport: way.packet.ends.dport.or(flow.dport),
+        ..*flow
+    })
+}
