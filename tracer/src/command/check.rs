@@ -9,7 +9,7 @@ use crate::{
         btf::KernelBtf,
         preflight::{Preflight, State},
     },
-    sink::{Format, Style},
+    sink::{Canvas, Format, Paint, Style, piece},
 };
 
 /// Prints what was found. Gives whether a trace can run.
@@ -25,7 +25,7 @@ pub fn run(out: &mut impl Write, format: Format, style: &Style) -> Result<bool> 
     }
     let text = match format {
         Format::Json => serde_json::to_string(&preflight)? + "\n",
-        Format::Text => text(&preflight, style.color),
+        Format::Text => text(&preflight, style),
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -33,30 +33,43 @@ pub fn run(out: &mut impl Write, format: Format, style: &Style) -> Result<bool> 
     }
 }
 
-fn text(preflight: &Preflight, color: bool) -> String {
-    let mut text = format!("kernel {}\n\n", preflight.kernel);
+/// Columns that a finding's name takes at most, without its details being moved.
+const NAME: usize = "tracepoint tcp_retransmit_skb".len();
+
+fn text(preflight: &Preflight, style: &Style) -> String {
+    let mut canvas = Canvas::new(style);
+    canvas.sentence(
+        (0, 0),
+        &[],
+        &format!("kernel {}", preflight.kernel),
+        Paint::Plain,
+    );
+    canvas.gap();
     for finding in &preflight.findings {
         let (mark, paint) = match finding.state {
-            State::Present => ("✓", "\x1b[32m"),
-            State::Missing => ("!", "\x1b[33m"),
-            State::Required => ("✗", "\x1b[31m"),
+            State::Present => ("✓", Paint::Good),
+            State::Missing => ("!", Paint::Warn),
+            State::Required => ("✗", Paint::Bad),
         };
-        let (paint, reset) = if color { (paint, "\x1b[0m") } else { ("", "") };
-        text += &format!(
-            "{paint}{mark}{reset} {:<22} {}\n",
-            finding.name, finding.found
-        );
+        let before = [
+            piece(mark, paint),
+            piece(&finding.name, Paint::Plain).after(" ").padded(NAME),
+        ];
+        canvas.sentence((0, 4), &before, &finding.found, Paint::Plain);
         if finding.state != State::Present {
-            text += &format!(
-                "    without it: {}\n    to fix it:  {}\n",
-                finding.cost, finding.fix
-            );
+            canvas.labelled(4, "without it:", finding.cost, Paint::Plain);
+            canvas.labelled(4, "to fix it: ", finding.fix, Paint::Act);
         }
     }
-    text += match (preflight.blocker(), preflight.degraded().len()) {
-        (Some(_), _) => "\nA trace cannot run here.\n",
-        (None, 0) => "\nEverything can be shown here.\n",
-        (None, _) => "\nA trace runs here, without what is marked with !\n",
+    canvas.gap();
+    let (end, paint) = match (preflight.blocker(), preflight.degraded().len()) {
+        (Some(_), _) => ("A trace cannot run here.", Paint::Bad),
+        (None, 0) => ("Everything can be shown here.", Paint::Good),
+        (None, _) => (
+            "A trace runs here, without what is marked with !",
+            Paint::Warn,
+        ),
     };
-    text
+    canvas.sentence((0, 0), &[], end, paint);
+    canvas.finish()
 }

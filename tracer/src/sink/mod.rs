@@ -16,6 +16,7 @@ use std::{
 };
 
 pub use self::terminal::{ColorChoice, Style, Terminal};
+pub(crate) use self::text::{Canvas, Paint, piece};
 use crate::model::Report;
 
 /// For whom to print.

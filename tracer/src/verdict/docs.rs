@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{attempts, cluster, drops, rule::Rule};
+use super::{attempts, cluster, drops, explain, rule::Rule};
 use crate::{model::Point, node::gather::Fact};
 
 /// All points, in the order of the contract, each with what it means.
@@ -90,6 +90,12 @@ pub fn markdown() -> String {
          given.",
         cluster::RULES.iter().map(Row::of),
     );
+    section(
+        &mut text,
+        "Rules of `whydrop explain`",
+        "Nothing was seen: the objects alone give the verdict.",
+        explain::RULES.iter().map(Row::of),
+    );
     text
 }
 
@@ -120,7 +126,10 @@ fn rows() -> impl Iterator<Item = Row> {
     let of_drops = drops::RULES.iter().map(Row::of);
     let of_attempts = attempts::RULES.iter().map(Row::of);
     let of_objects = cluster::RULES.iter().map(Row::of);
-    of_drops.chain(of_attempts).chain(of_objects)
+    of_drops
+        .chain(of_attempts)
+        .chain(of_objects)
+        .chain(explain::RULES.iter().map(Row::of))
 }
 
 fn section(text: &mut String, title: &str, order: &str, rules: impl Iterator<Item = Row>) {

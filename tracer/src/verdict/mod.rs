@@ -3,6 +3,7 @@
 //! - [`mod@drop`]: a dropped packet, by a table of rules
 //! - [`docs`][]: `docs/verdicts.md`
 //! - [`cluster`]: what Kubernetes objects add to either
+//! - [`explain`]: a flow that nothing was seen of, by the objects alone
 //! - [`attempts`]: a connection attempt, by its ladder, its drops and what surrounds it
 //!
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
@@ -14,6 +15,7 @@ pub mod cluster;
 mod docs;
 pub mod drop;
 mod drops;
+pub mod explain;
 mod neighbor;
 mod rule;
 mod stale_entry;

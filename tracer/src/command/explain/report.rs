@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::{
     cluster::view::View,
-    model::{Confidence, Point, PolicyVerdict, Verdict},
-    policy::{Answer, Flow, Outcome, Refusal, Side, near_misses, traps},
+    model::Verdict,
+    policy::{Answer, Flow, Outcome, Side, near_misses, traps},
+    verdict::explain::judge,
 };
 
 /// How many of the flows that stand for one are named, where they differ.
@@ -95,7 +96,7 @@ impl Report {
             egress,
             ingress,
             verdict: match allowed {
-                Some(false) => verdict(view, flow, answer),
+                Some(false) => judge(view, flow, answer),
                 _ => None,
             },
             warnings: all,
@@ -134,19 +135,4 @@ fn one(flow: &Flow<'_>, answer: &Answer) -> String {
         None => "cannot be told",
     };
     format!("{} {what}", words(flow))
-}
-
-fn verdict(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
-    let refusal = Refusal::of(view, flow, answer)?;
-    // The objects say so; nobody has seen it happen.
-    let confidence = match traps::enforces_nothing(view) {
-        Some(_) => Confidence::Possible,
-        None => Confidence::Likely,
-    };
-    Some(Verdict {
-        policy: Some(PolicyVerdict::from(&refusal)),
-        evidence: refusal.near_misses,
-        fix: refusal.fix,
-        ..Verdict::new(Point::Policy, confidence, refusal.why)
-    })
 }

@@ -15,7 +15,7 @@ use crate::{
         way::{Act, End, Live, Packet, Start, Way},
         world::{Part, World},
     },
-    sink::Style,
+    sink::{Canvas, Paint, Style, piece},
 };
 
 /// How long the node may take to answer.
@@ -155,39 +155,36 @@ fn report(world: &World, way: &Way) -> WayReport {
     }
 }
 
+/// Columns of a step's name.
+const STEP: usize = "neighbor".len();
+
 /// The way for people: the steps, under the namespace that they happen in.
 pub(super) fn render(report: &Report, style: &Style) -> String {
-    const BOLD: &str = "1";
-    const RED: &str = "1;31";
-    const GREEN: &str = "32";
-    const YELLOW: &str = "33";
-    let paint = |text: &str, color: &str| match style.color {
-        true => format!("\x1b[{color}m{text}\x1b[0m"),
-        false => text.to_owned(),
-    };
-    let mut text = format!("{}:\n", report.flow);
+    let mut canvas = Canvas::new(style);
+    canvas.sentence((0, 0), &[], &format!("{}:", report.flow), Paint::Plain);
     let several = report.ways.len() > 1;
     for (place, way) in report.ways.iter().enumerate() {
         if several {
-            text += &format!("way {} of {}:\n", place + 1, report.ways.len());
+            let title = format!("way {} of {}:", place + 1, report.ways.len());
+            canvas.sentence((0, 0), &[], &title, Paint::Plain);
         }
         let mut netns = None;
         for step in &way.steps {
             if netns.replace(&step.netns) != Some(&step.netns) {
-                text += &format!("  {}\n", paint(&step.netns, BOLD));
+                canvas.line(2, 2, &[piece(&step.netns, Paint::Bold)]);
             }
-            text += &format!("    {:8}  {}\n", step.step, step.text);
+            let name = piece(step.step, Paint::Plain).padded(STEP);
+            canvas.sentence((4, 4 + STEP + 2), &[name], &step.text, Paint::Plain);
         }
-        let color = match way.end.end {
-            "delivered" | "leaves" => GREEN,
-            "dropped" => RED,
-            _ => YELLOW,
+        let paint = match way.end.end {
+            "delivered" | "leaves" => Paint::Good,
+            "dropped" => Paint::Bad,
+            _ => Paint::Warn,
         };
-        text += &paint(&way.end.text, color);
-        text.push('\n');
+        canvas.sentence((0, 2), &[], &way.end.text, paint);
     }
     for gap in &report.gaps {
-        text += &format!("! {gap}\n");
+        canvas.labelled(0, "!", gap, Paint::Warn);
     }
-    text
+    canvas.finish()
 }

@@ -163,15 +163,38 @@ impl<'a> Canvas<'a> {
         self.line(indent, hang, &pieces);
     }
 
-    /// Lines to copy: neither wrapped nor shortened.
+    /// Words that wrap, behind pieces that stand before the first of them only.
+    pub(crate) fn sentence(
+        &mut self,
+        (indent, hang): (usize, usize),
+        before: &[Piece],
+        text: &str,
+        paint: Paint,
+    ) {
+        let mut pieces = before.to_vec();
+        let mut words = text.split_whitespace();
+        // The first keeps its distance to what stands before it.
+        pieces.extend(words.next().map(|word| piece(word, paint)));
+        pieces.extend(words.map(|word| piece(word, paint).after(" ")));
+        self.line(indent, hang, &pieces);
+    }
+
+    /// An empty line.
+    pub(crate) fn gap(&mut self) {
+        self.out.push('\n');
+    }
+
+    /// Lines to copy: neither wrapped nor shortened. Without a label they begin at the indent.
     pub(crate) fn verbatim(&mut self, indent: usize, label: &str, text: &str, paint: Paint) {
         let mut label = Cow::Borrowed(label);
         for line in text.lines() {
             let mut brush = Paint::Plain;
             self.blanks(indent);
             self.paint(&mut brush, paint);
-            self.out.push_str(&label);
-            self.out.push(' ');
+            if !label.is_empty() {
+                self.out.push_str(&label);
+                self.out.push(' ');
+            }
             self.out.push_str(&sanitized(line));
             self.paint(&mut brush, Paint::Plain);
             self.out.push('\n');

@@ -15,9 +15,9 @@ mod verdict;
 
 use std::{collections::HashSet, io, time::SystemTime};
 
+pub(crate) use self::canvas::{Canvas, Paint, piece};
 pub(super) use self::canvas::{is_unsafe, sanitized};
 use self::{
-    canvas::{Canvas, Paint},
     story::{Showing, Story},
     units::{grouped, time},
 };
