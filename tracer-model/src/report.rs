@@ -129,6 +129,8 @@ pub struct AttemptReport {
     pub src_owner: Option<String>,
     /// Whose the destination address that the client used is: a Service's, say.
     pub dst_owner: Option<String>,
+    /// The Service whose address or node port the client used, `namespace/name`.
+    pub service: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
     /// The outcome that an earlier report of the same attempt gave, and that this one corrects; the
@@ -163,6 +165,8 @@ pub struct Hop {
     pub netns: u32,
     /// The namespace's name.
     pub netns_name: Option<String>,
+    /// The pod whose namespace it is, `namespace/name`.
+    pub pod: Option<String>,
     /// Into or out of the namespace by that interface.
     pub dir: Direction,
     /// Microseconds since the attempt's first packet.

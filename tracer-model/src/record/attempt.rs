@@ -22,6 +22,9 @@ struct AttemptShape {
     dst_pod: Option<Pod>,
     src_owner: Option<String>,
     dst_owner: Option<String>,
+    /// For reading only: `dst_owner` says it.
+    #[serde(skip)]
+    service: Option<String>,
     outcome: Outcome,
     corrects: Option<Outcome>,
     syns: u64,
@@ -41,6 +44,9 @@ struct HopShape {
     ifname: String,
     netns: u32,
     netns_name: Option<String>,
+    /// For reading only: the namespace says it.
+    #[serde(skip)]
+    pod: Option<String>,
     dir: Direction,
     at_us: u64,
     times: u64,

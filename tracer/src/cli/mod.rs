@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What it means is decided in [`crate::cli::options`].
 
+pub mod arrange;
 pub mod endpoint;
 pub mod filter;
 pub mod options;
@@ -227,6 +228,10 @@ pub struct CheckArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// The arguments of `whydrop explain`.

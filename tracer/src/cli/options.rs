@@ -9,7 +9,10 @@ use clap_complete::Shell;
 
 pub use crate::cli::{PolicyProto, Proto};
 use crate::{
-    cli::{CheckArgs, Cli, Command, ExplainArgs, OutputArgs, TraceArgs, endpoint::Endpoint},
+    cli::{
+        CheckArgs, Cli, ClusterArgs, Command, ExplainArgs, OutputArgs, TraceArgs,
+        endpoint::Endpoint,
+    },
     cluster::source::api::access,
     sink::{Detail, Format, Style, Terminal},
 };
@@ -27,7 +30,7 @@ pub enum Mode {
     /// Trace.
     Trace(Box<TraceConfig>),
     /// Say what this node can show.
-    Check(OutputConfig),
+    Check(OutputConfig, ClusterConfig),
     /// Judge the NetworkPolicies for one flow.
     Explain(Box<ExplainConfig>),
     /// Print a completion script.
@@ -105,6 +108,17 @@ pub struct ClusterConfig {
     pub no_kube: bool,
 }
 
+impl From<ClusterArgs> for ClusterConfig {
+    fn from(args: ClusterArgs) -> Self {
+        Self {
+            files: args.cluster,
+            kubeconfig: args.kubeconfig,
+            cri_socket: args.cri_socket,
+            no_kube: args.no_kube,
+        }
+    }
+}
+
 /// How to print.
 #[derive(Debug, Clone)]
 pub struct OutputConfig {
@@ -123,8 +137,8 @@ impl Config {
     pub fn new(cli: Cli, terminal: &Terminal) -> Result<Self, clap::Error> {
         let mode = match cli.command {
             None => Mode::Trace(Box::new(TraceConfig::new(cli.trace, terminal)?)),
-            Some(Command::Check(CheckArgs { output })) => {
-                Mode::Check(OutputConfig::new(&output, terminal))
+            Some(Command::Check(CheckArgs { output, cluster })) => {
+                Mode::Check(OutputConfig::new(&output, terminal), cluster.into())
             }
             Some(Command::Explain(args)) => {
                 Mode::Explain(Box::new(ExplainConfig::new(*args, terminal)?))
@@ -192,14 +206,19 @@ impl TraceConfig {
             duration: args.duration,
             count: args.count,
             ring_bytes: args.ring_size.unwrap_or(DEFAULT_RING_BYTES),
-            cluster: ClusterConfig {
-                files: args.cluster.cluster,
-                kubeconfig: args.cluster.kubeconfig,
-                cri_socket: args.cluster.cri_socket,
-                no_kube: args.cluster.no_kube,
-            },
+            cluster: args.cluster.into(),
             output: OutputConfig::new(&args.output, terminal),
         })
+    }
+
+    /// Whether the filter is a port and no address.
+    #[must_use]
+    pub fn is_by_port_alone(&self) -> bool {
+        let is_port = |end: &Option<Endpoint>| matches!(end, Some(Endpoint::Port(_)));
+        let has_address = |end: &Option<Endpoint>| end.is_some() && !is_port(end);
+        (is_port(&self.to) || is_port(&self.from))
+            && !has_address(&self.to)
+            && !has_address(&self.from)
     }
 
     /// The filter in force, as a person would say it. `whereabouts` says where a name is.

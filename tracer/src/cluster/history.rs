@@ -116,6 +116,16 @@ impl History {
         }
     }
 
+    /// The pod that had an address last, before the one that had it then, and until when.
+    #[must_use]
+    pub fn predecessor(&self, ip: IpAddr, then: SystemTime) -> Option<(Arc<Pod>, SystemTime)> {
+        let ended = self.tenures.get(&ip)?.iter().filter_map(|tenure| {
+            let until = tenure.until.filter(|until| *until < then)?;
+            Some((Arc::clone(&tenure.pod), until))
+        });
+        ended.max_by_key(|(_, until)| *until)
+    }
+
     /// Who had an address then; `None` if no pod is known to have had it.
     #[must_use]
     pub fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {

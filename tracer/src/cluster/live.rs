@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -37,6 +38,24 @@ impl Cluster {
     #[must_use]
     pub fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
         self.history.holder(ip.to_canonical(), then)
+    }
+
+    /// The pod that had an address before the one that had it then, and until when.
+    #[must_use]
+    pub fn predecessor(&self, ip: IpAddr, then: SystemTime) -> Option<(Arc<Pod>, SystemTime)> {
+        self.history.predecessor(ip.to_canonical(), then)
+    }
+
+    /// The pod of this node whose network namespace it is.
+    #[must_use]
+    pub fn pod_of_netns(&self, inode: u32) -> Option<&Pod> {
+        self.here
+            .values()
+            .find(|pod| {
+                let netns = pod.sandbox.as_ref().and_then(|sandbox| sandbox.netns);
+                !pod.host_network && netns == Some(inode)
+            })
+            .map(|pod| self.view.pod(&pod.id).unwrap_or(pod))
     }
 
     /// Takes what a source tells, at `now`. What a lesser source says of a kind that a better one

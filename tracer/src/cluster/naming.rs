@@ -52,6 +52,13 @@ pub enum Name {
     },
     /// Nobody known, in the range of this node's pods.
     Vacant(String),
+    /// The node that whydrop runs on, by an address that is no pod's.
+    Here {
+        /// The interface that has the address.
+        ifname: String,
+        /// It is the other end's kubelet probe.
+        is_probe: bool,
+    },
     /// Somebody outside the cluster.
     Outside,
     /// Not known.
@@ -146,6 +153,32 @@ impl Name {
         }
     }
 
+    /// The Service whose address or node port it is.
+    #[must_use]
+    pub fn service(&self) -> Option<&ObjectName> {
+        match self {
+            Self::Service { id, .. } | Self::Node { door: Some(id), .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The same end, when it connects to this server at this port: the kubelet probes pods by an
+    /// address of the node.
+    #[must_use]
+    pub fn connecting_to(self, server: &Self, port: Option<u16>) -> Self {
+        let probed = match server {
+            Self::Pod(pod) => port.is_some_and(|port| pod.probe_ports.contains(&port)),
+            _ => false,
+        };
+        match self {
+            Self::Here { ifname, .. } => Self::Here {
+                ifname,
+                is_probe: probed,
+            },
+            other => other,
+        }
+    }
+
     /// Who it is, in words, where it is no pod.
     #[must_use]
     pub fn words(&self) -> Option<String> {
@@ -180,6 +213,11 @@ impl Name {
                 Role::ApiServer => format!("Service {id}, the API server"),
             },
             Self::Vacant(node) => format!("no known pod's, in the range of node {node}"),
+            Self::Here {
+                ifname,
+                is_probe: false,
+            } => format!("this node ({ifname})"),
+            Self::Here { ifname, .. } => format!("this node ({ifname}), the kubelet's probe"),
         })
     }
 }

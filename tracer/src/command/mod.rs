@@ -12,7 +12,7 @@ pub mod trace;
 mod wait;
 mod watchdog;
 
-use std::{io, process::ExitCode};
+use std::{env, io, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser as _;
@@ -20,6 +20,7 @@ use clap::Parser as _;
 use crate::{
     cli::{
         Cli,
+        arrange::arranged,
         options::{Config, Mode},
     },
     sink::Terminal,
@@ -29,7 +30,10 @@ use crate::{
 pub fn main() -> ExitCode {
     // A dump would hold the cluster's credentials. Older kernels refuse nothing here.
     nix::sys::prctl::set_dumpable(false).ok();
-    let config = match Config::new(Cli::parse(), &Terminal::stdout()) {
+    let config = match Config::new(
+        Cli::parse_from(arranged(env::args_os())),
+        &Terminal::stdout(),
+    ) {
         Ok(config) => config,
         Err(usage) => usage.exit(),
     };
@@ -42,8 +46,9 @@ pub fn main() -> ExitCode {
 fn run(config: Config) -> Result<ExitCode> {
     match config.mode {
         Mode::Trace(config) => trace::run(&config).map(|()| ExitCode::SUCCESS),
-        Mode::Check(output) => {
-            let able = check::run(&mut io::stdout().lock(), output.format, &output.style)?;
+        Mode::Check(output, cluster) => {
+            let out = &mut io::stdout().lock();
+            let able = check::run(out, output.format, &output.style, &cluster)?;
             Ok(if able {
                 ExitCode::SUCCESS
             } else {

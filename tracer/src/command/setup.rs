@@ -94,6 +94,7 @@ impl Trace {
             drops: DropOptions {
                 noise: config.noise,
                 stack: config.stack,
+                by_port_alone: config.is_by_port_alone(),
                 limit: config.count,
                 capacity: probes.room_for_kinds(),
             },

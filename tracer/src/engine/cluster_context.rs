@@ -10,6 +10,7 @@ use crate::{
         policy::Protocol,
     },
     decode::drop::DropFacts,
+    engine::interfaces::Interfaces,
     model::{Flow, Outcome, SocketAddress, TcpFlags},
     verdict::cluster::Scene,
 };
@@ -20,12 +21,21 @@ const FIRST_CLIENT_PORT: u16 = 32768;
 /// Looks up who was at the ends of flows, and counts how often.
 pub(crate) struct Names<'a> {
     cluster: &'a Cluster,
+    interfaces: &'a Interfaces,
     lookups: &'a mut u64,
 }
 
 impl<'a> Names<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, lookups: &'a mut u64) -> Self {
-        Self { cluster, lookups }
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        interfaces: &'a Interfaces,
+        lookups: &'a mut u64,
+    ) -> Self {
+        Self {
+            cluster,
+            interfaces,
+            lookups,
+        }
     }
 
     /// Returns who was at an end of a flow at that time. `is_server` only where it is certain that
@@ -38,13 +48,21 @@ impl<'a> Names<'a> {
         at: SystemTime,
     ) -> Name {
         *self.lookups += 1;
-        self.cluster.name(&End {
+        let name = self.cluster.name(&End {
             ip,
             port,
             protocol: Protocol::of_flow(flow.proto),
             at,
             asked: is_server,
-        })
+        });
+        // A node has an address in the range of its pods for itself: a bridge's, or a tunnel's.
+        match self.interfaces.host_interface(ip) {
+            Some(ifname) if matches!(name, Name::Vacant(_)) => Name::Here {
+                ifname: ifname.to_owned(),
+                is_probe: false,
+            },
+            _ => name,
+        }
     }
 }
 
@@ -65,15 +83,18 @@ impl<'a> DropScene<'a> {
             .original_dst
             .filter(|_| flow.dst == facts.flow.dst)
             .map(|(ip, port)| (names.of(&flow, (ip, port), is_opening, at), port));
+        let dst = names.of(&flow, (flow.dst, flow.dport), is_opening, at);
+        let src = names.of(&flow, (flow.src, flow.sport), false, at);
         let scene = Scene {
             cluster: names.cluster,
             is_opening,
             outer: facts.outer,
-            src: names.of(&flow, (flow.src, flow.sport), false, at),
-            dst: names.of(&flow, (flow.dst, flow.dport), is_opening, at),
+            src: src.connecting_to(&dst, flow.dport),
+            dst,
             asked_for: original,
             outcome: None,
             arrived: false,
+            at,
             program_pod: None,
             flow,
         };
@@ -105,12 +126,14 @@ impl AttemptEnds {
         let (client, behind) = (Flow::from(&attempt.flow), server_flow(attempt));
         let requested = names.of(&client, (client.dst, client.dport), true, at);
         let is_same = (client.dst, client.dport) == (behind.dst, behind.dport);
+        let server = match is_same {
+            true => requested.clone(),
+            false => names.of(&behind, (behind.dst, behind.dport), true, at),
+        };
+        let own = names.of(&client, (client.src, client.sport), false, at);
         Self {
-            client: names.of(&client, (client.src, client.sport), false, at),
-            server: match is_same {
-                true => requested.clone(),
-                false => names.of(&behind, (behind.dst, behind.dport), true, at),
-            },
+            client: own.connecting_to(&server, behind.dport),
+            server,
             requested,
         }
     }
@@ -140,6 +163,7 @@ pub(crate) fn of_attempt<'a>(
             .map(|(ip, port)| (names.of(&flow, (ip, port), true, at), port)),
         outcome: Some(outcome),
         arrived,
+        at,
         program_pod: None,
         flow,
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    net::{Change, Interface},
+    net::{Change, Interface, Kind},
     node::world::LinkId,
 };
 
@@ -68,6 +68,22 @@ impl Interfaces {
             .collect()
     }
 
+    /// The interface of a node that has the address: what is no end of a pair is no pod's.
+    pub(crate) fn host_interface(&self, address: IpAddr) -> Option<&str> {
+        self.addresses.keys().find(|(_, held)| *held == address)?;
+        let mut holders = self.all.values().filter(|interface| {
+            let kind = &interface.link.kind;
+            interface.addresses.contains(&address) && !matches!(kind, Kind::Veth | Kind::Netkit)
+        });
+        holders.next().map(|interface| interface.link.name.as_str())
+    }
+
+    /// The addresses of a namespace.
+    pub(crate) fn addresses_in(&self, netns: u32) -> impl Iterator<Item = IpAddr> {
+        let held = self.addresses.keys();
+        held.filter_map(move |(own, address)| (*own == netns).then_some(*address))
+    }
+
     fn remove(&mut self, key: (u32, u32)) {
         let Some(gone) = self.all.remove(&key) else {
             return;
@@ -119,5 +135,23 @@ mod tests {
         interfaces.apply(vec![gone]);
         assert!(!interfaces.is_local(1, address));
         assert!(interfaces.get(1, 2).is_none());
+    }
+
+    #[test]
+    fn an_address_at_the_end_of_a_pair_is_no_host_s() {
+        let (bridge, pod) = ([10, 244, 1, 1], [10, 244, 1, 5]);
+        let of = |ifindex, kind, address: [u8; 4]| {
+            let mut interface = interface(ifindex, &[address.into()]);
+            interface.link.kind = kind;
+            interface.link.name = format!("if{ifindex}");
+            Change::Appeared(interface)
+        };
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(vec![of(1, Kind::Dummy, bridge), of(2, Kind::Veth, pod)]);
+        assert_eq!(interfaces.host_interface(bridge.into()), Some("if1"));
+        assert_eq!(interfaces.host_interface(pod.into()), None);
+        let mut both: Vec<_> = interfaces.addresses_in(1).collect();
+        both.sort();
+        assert_eq!(both, [IpAddr::from(bridge), IpAddr::from(pod)]);
     }
 }

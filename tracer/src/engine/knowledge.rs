@@ -11,6 +11,7 @@ use super::{
 use crate::{
     attempt::Reported,
     cluster::{
+        history::Holder,
         live::Cluster,
         update::{Change, Update},
     },
@@ -148,6 +149,20 @@ impl Context<'_> {
     /// The time of day.
     pub(super) fn time_of_day(&self) -> SystemTime {
         self.clock.wall(self.now)
+    }
+
+    /// The pod whose namespace it is, by the container runtime or by an address in it.
+    pub(super) fn pod_in(&self, netns: u32, at: Nanos) -> Option<String> {
+        let by_runtime = self.cluster.pod_of_netns(netns).map(|pod| &pod.id);
+        if let Some(id) = by_runtime {
+            return Some(id.to_string());
+        }
+        let then = self.clock.wall(at);
+        let mut addresses = self.interfaces.addresses_in(netns);
+        addresses.find_map(|address| match self.cluster.holder(address, then)? {
+            Holder::Pod(pod) => Some(pod.id.to_string()),
+            Holder::Former(..) => None,
+        })
     }
 
     pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {

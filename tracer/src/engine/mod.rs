@@ -100,7 +100,13 @@ impl Engine {
         let cx = &mut knowledge.context(now, &mut effects);
         match input {
             Input::Event(Event::Drop { facts, count }) => {
-                let judged = drops.received(*facts, count, |facts| attempts.own(facts), cx);
+                let judged = drops.received(
+                    *facts,
+                    count,
+                    |facts| attempts.own(facts),
+                    |one, other| attempts.connects(one, other),
+                    cx,
+                );
                 attempts.dropped(judged, cx);
             }
             Input::Event(Event::Sighting(sighting)) => attempts.sighted(&sighting, cx),

@@ -157,9 +157,9 @@ fn check_needs_nothing() {
     assert!(matches!(
         config(&["check"]),
         Ok(Config {
-            mode: Mode::Check(_)
+            mode: Mode::Check(..)
         })
     ));
     let json = config(&["check", "-o", "json"]);
-    assert!(matches!(json, Ok(Config { mode: Mode::Check(out) }) if out.format == Format::Json));
+    assert!(matches!(json, Ok(Config { mode: Mode::Check(out, _) }) if out.format == Format::Json));
 }

@@ -149,3 +149,21 @@ fn a_deleted_pod_leaves_its_name_behind() {
         "{text}"
     );
 }
+
+#[test]
+fn the_kubelet_probes_from_an_address_of_the_node() {
+    let here = || Name::Here {
+        ifname: "cni0".to_owned(),
+        is_probe: false,
+    };
+    let pod = Name::Pod(Arc::new(Pod {
+        probe_ports: vec![8080],
+        ..Pod::default()
+    }));
+    let probe = here().connecting_to(&pod, Some(8080));
+    let words = Some("this node (cni0), the kubelet's probe");
+    assert_eq!(probe.words().as_deref(), words);
+    let other = here().connecting_to(&pod, Some(8081));
+    assert_eq!(other.words().as_deref(), Some("this node (cni0)"));
+    assert_eq!(Name::Outside.connecting_to(&pod, Some(8080)), Name::Outside);
+}

@@ -16,6 +16,8 @@ mod silence;
 mod table;
 mod tunnel_stats;
 
+use std::net::IpAddr;
+
 use tracer_common::event::{EarlyHop, RetransmitEvent};
 
 use self::{
@@ -91,6 +93,11 @@ impl Attempts {
     /// Whether a dropped packet is one of an attempt's.
     pub(crate) fn own(&self, facts: &DropFacts) -> bool {
         self.table.owner_of(facts).is_some() || begins(facts).is_some()
+    }
+
+    /// Whether an attempt is between two addresses, at any of its hops.
+    pub(crate) fn connects(&self, one: IpAddr, other: IpAddr) -> bool {
+        self.table.connects(one, other)
     }
 
     /// Takes drops of the attempts' packets.

@@ -45,7 +45,7 @@ impl Attempts {
         let path = path(attempt, cx);
         let context = self.context(key, attempt, path, found, cx);
         let at = cx.clock.wall(attempt.first_at);
-        let mut names = Names::new(cx.cluster, &mut self.work.name_lookups);
+        let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
         let ends = AttemptEnds::of(attempt, at, &mut names);
         self.work.judgements += 1;
         let (mut verdict, is_of_drop) = judge::judge(attempt, outcome, &context);

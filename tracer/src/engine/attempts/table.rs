@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -324,6 +325,18 @@ impl Table {
             self.remove(&key);
         }
         self.attempts.len() < CAPACITY
+    }
+
+    /// Whether an attempt is between two addresses, at any of its hops.
+    pub(super) fn connects(&self, one: IpAddr, other: IpAddr) -> bool {
+        self.attempts.values().any(|attempt| {
+            let seen = attempt.hops.iter().map(|hop| &hop.flow);
+            let mut seen = seen.chain([&attempt.flow]);
+            seen.any(|flow| {
+                let ends = (IpAddr::from(flow.src), IpAddr::from(flow.dst));
+                ends == (one, other) || ends == (other, one)
+            })
+        })
     }
 }
 

@@ -56,6 +56,11 @@ impl TrackedDrop {
     pub(crate) fn is_noise(&self) -> bool {
         self.is_noise.get()
     }
+
+    /// Counts it as what healthy traffic drops too.
+    pub(super) fn disregard(&self) {
+        self.is_noise.set(true);
+    }
 }
 
 impl Judge {
@@ -104,7 +109,7 @@ impl Judge {
         };
         let netns = cx.netns.of_fix(drop.facts.netns);
         verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
-        let mut names = Names::new(cx.cluster, &mut self.work.name_lookups);
+        let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
         let mut context = DropScene::of(&drop.facts, &mut names);
         let program = node.and_then(|node| node.queue_program.as_ref());
         context.scene.program_pod = program.and_then(|program| program.pod_uid.clone());

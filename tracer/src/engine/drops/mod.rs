@@ -3,20 +3,22 @@
 //!
 //! A drop is judged only once it is known who wants the verdict.
 //!
-//! - `fold`: alike drops become one report
+//! - `fold`: alike drops become one report; `fragments`: which of them a filter by port is about
 //! - `judge`: the verdict; `node_facts`: what the node says of alike drops
 
 mod fold;
+mod fragments;
 mod judge;
 mod node_facts;
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use tracer_common::event::DropKey;
 
 pub(super) use self::judge::DropVerdict;
 use self::{
     fold::{Folded, Folds},
+    fragments::Fragments,
     judge::{Judge, JudgedDrop, TrackedDrop},
     node_facts::{FactsCache, Informed},
 };
@@ -39,6 +41,8 @@ pub(crate) struct DropOptions {
     pub(crate) noise: bool,
     /// Whether to show the kernel stack.
     pub(crate) stack: bool,
+    /// Whether the filter is a port and no address, so that it cannot tell fragments apart.
+    pub(crate) by_port_alone: bool,
     /// After how many reports to stop.
     pub(crate) limit: Option<u64>,
     /// How many kinds of drops the kernel can count.
@@ -51,6 +55,7 @@ pub(crate) struct Drops {
     options: DropOptions,
     judge: Judge,
     folds: Folds,
+    fragments: Fragments,
     node_facts: FactsCache,
     totals: DropTotals,
     reports: u64,
@@ -74,6 +79,7 @@ impl Drops {
             options,
             judge: Judge::default(),
             folds: Folds::default(),
+            fragments: Fragments::default(),
             node_facts: FactsCache::default(),
             totals: DropTotals::default(),
             reports: 0,
@@ -82,15 +88,19 @@ impl Drops {
     }
 
     /// Takes one drop, and the kernel's exact count of its kind. `is_wanted` says whether it is one
-    /// of an attempt's packets. Returns the drop if its attempt can have the verdict now.
+    /// of an attempt's packets, `connects` whether an attempt is between two addresses. Returns the drop if its attempt can have the verdict now.
     pub(crate) fn received(
         &mut self,
         facts: DropFacts,
         count: u64,
         is_wanted: impl FnOnce(&DropFacts) -> bool,
+        connects: impl FnOnce(IpAddr, IpAddr) -> bool,
         cx: &mut Context<'_>,
     ) -> Vec<DropVerdict> {
         let drop = Rc::new(self.judge.track(facts));
+        if self.options.by_port_alone && self.fragments.is_foreign(&drop.facts, connects) {
+            drop.disregard();
+        }
         let pending = PendingDrop {
             count: self.folds.add(&drop, count, cx.now),
             for_attempt: !drop.is_noise() && is_wanted(&drop.facts),
@@ -107,9 +117,21 @@ impl Drops {
 
     /// Takes the kernel's counts of all kinds, and accounts for what no event has shown.
     pub(crate) fn reconcile(&mut self, exact: Vec<(DropKind, u64)>, cx: &mut Context<'_>) {
-        let Self { folds, judge, .. } = self;
+        let Self {
+            folds,
+            judge,
+            fragments,
+            options,
+            ..
+        } = self;
         let at = cx.time_of_day();
-        let folded = folds.reconcile(exact, cx.now, |kind| judge.track(kind.facts(at)));
+        let folded = folds.reconcile(exact, cx.now, |kind| {
+            let drop = judge.track(kind.facts(at));
+            if options.by_port_alone && fragments.is_foreign(&drop.facts, |_, _| false) {
+                drop.disregard();
+            }
+            drop
+        });
         self.report_all(folded, cx);
     }
 

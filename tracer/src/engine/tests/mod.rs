@@ -53,6 +53,7 @@ pub(super) fn settings() -> Settings {
         drops: DropOptions {
             noise: false,
             stack: false,
+            by_port_alone: false,
             limit: None,
             capacity: 4,
         },

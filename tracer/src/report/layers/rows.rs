@@ -405,7 +405,10 @@ pub(super) fn example(attempt: &AttemptReport) -> String {
         None => format!(
             "{} → {}",
             end(attempt.src_pod.as_ref(), flow.src, None),
-            end(attempt.dst_pod.as_ref(), flow.dst, flow.dport)
+            match (&attempt.service, flow.dport) {
+                (Some(service), Some(port)) => format!("svc/{service}:{port}"),
+                _ => end(attempt.dst_pod.as_ref(), flow.dst, flow.dport),
+            }
         ),
     };
     let tries = match attempt.dns {

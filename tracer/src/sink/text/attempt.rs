@@ -10,7 +10,7 @@ use super::{
     units::INDENT,
     verdict::{draw_verdict, point},
 };
-use crate::model::{AttemptReport, Flow, Outcome, Point};
+use crate::model::{AttemptReport, Outcome, Point};
 
 /// Draws an attempt as an entry of its own.
 pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
@@ -19,7 +19,9 @@ pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
     pieces.extend(ends(attempt));
     pieces.push(kind(attempt));
     pieces.extend(outcome(attempt));
-    if let (Outcome::Answered, Some(flow)) = (attempt.outcome, backend(attempt)) {
+    if let (Outcome::Answered, None, Some(flow)) =
+        (attempt.outcome, &attempt.service, packet::backend(attempt))
+    {
         let text = format!("at {}", packet::address(flow.dst, flow.dport));
         pieces.push(piece(text, Paint::Dim));
     }
@@ -35,6 +37,15 @@ pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
         packet::draw_owners(&mut page.canvas, &attempt.flow, owners);
     }
     if let Some(verdict) = &attempt.verdict {
+        page.manifests.flow = format!(
+            "{} → {}",
+            packet::end(attempt.src_pod.as_ref(), attempt.flow.src, None),
+            packet::end(
+                attempt.dst_pod.as_ref(),
+                attempt.flow.dst,
+                attempt.flow.dport
+            )
+        );
         draw_verdict(page, verdict);
     }
     if attempt.outcome != Outcome::Answered {
@@ -81,11 +92,16 @@ fn blame(attempt: &AttemptReport) -> Option<Piece> {
 fn ends(attempt: &AttemptReport) -> Vec<Piece> {
     let AttemptReport { flow, .. } = attempt;
     let src = packet::end(attempt.src_pod.as_ref(), flow.src, flow.sport);
+    let src = piece(format!("{src} →"), Paint::Plain);
+    if let Some((service, behind)) = packet::service_ends(attempt) {
+        return vec![
+            src,
+            piece(service, Paint::Plain).after(" "),
+            piece(format!("({behind})"), Paint::Dim).after(" "),
+        ];
+    }
     let dst = packet::end(attempt.dst_pod.as_ref(), flow.dst, flow.dport);
-    let mut pieces = vec![
-        piece(format!("{src} →"), Paint::Plain),
-        piece(dst, Paint::Plain).after(" "),
-    ];
+    let mut pieces = vec![src, piece(dst, Paint::Plain).after(" ")];
     let asked_for = attempt
         .original_dst
         .filter(|asked_for| *asked_for != (flow.dst, flow.dport));
@@ -94,13 +110,6 @@ fn ends(attempt: &AttemptReport) -> Vec<Piece> {
         pieces.push(piece(text, Paint::Dim).after(" "));
     }
     pieces
-}
-
-/// The flow after NAT, where that led it to somebody else.
-fn backend(attempt: &AttemptReport) -> Option<&Flow> {
-    let ends = |flow: &Flow| (flow.dst, flow.dport);
-    let translated = attempt.translated.as_ref()?;
-    (ends(translated) != ends(&attempt.flow)).then_some(translated)
 }
 
 /// `tcp`, or the DNS question.

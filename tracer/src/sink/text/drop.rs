@@ -15,6 +15,11 @@ pub(super) fn draw(page: &mut Page<'_>, drop: &DropReport) {
         page.canvas
             .labelled(INDENT, "addresses", &packet::ends(&drop.flow), Paint::Dim);
     }
+    page.manifests.flow = format!(
+        "{} → {}",
+        packet::end(drop.src_pod.as_ref(), drop.flow.src, None),
+        packet::end(drop.dst_pod.as_ref(), drop.flow.dst, drop.flow.dport)
+    );
     draw_verdict(page, &drop.verdict);
     if page.verbose {
         let owners = (drop.src_owner.as_ref(), drop.dst_owner.as_ref());

@@ -105,7 +105,7 @@ fn ends(label: &str, flow: &Flow) -> [Piece; 3] {
 }
 
 fn netns(hop: &Hop) -> String {
-    match &hop.netns_name {
+    match hop.pod.as_ref().or(hop.netns_name.as_ref()) {
         Some(name) => name.clone(),
         None => hop.netns.to_string(),
     }

@@ -37,21 +37,32 @@ pub(super) struct Text {
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
     shown: HashSet<String>,
+    /// What is drawn now: the flow that a manifest is for.
+    flow: String,
+    /// The file of each, and the flow that it was shown for first.
+    files: Vec<(String, String)>,
 }
 
 /// Manifests that are remembered. One beyond that is shown each time.
 const MAX_MANIFESTS: usize = 256;
 
 impl Manifests {
-    /// Whether this manifest stands further up already.
-    fn is_known(&mut self, manifest: &str) -> bool {
+    /// Whether this manifest, which is to be written to a file, stands further up already.
+    fn is_known(&mut self, file: &str, manifest: &str) -> bool {
         if self.shown.contains(manifest) {
             return true;
         }
         if self.shown.len() < MAX_MANIFESTS {
             self.shown.insert(manifest.to_owned());
+            self.files.push((file.to_owned(), self.flow.clone()));
         }
         false
+    }
+
+    /// The flow that a file was shown for.
+    fn flow_of(&self, file: &str) -> Option<&str> {
+        let known = self.files.iter().find(|(known, _)| known == file);
+        known.map(|(_, flow)| flow.as_str())
     }
 }
 

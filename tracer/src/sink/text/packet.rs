@@ -8,7 +8,7 @@ use super::{
     canvas::{Canvas, Paint},
     units::INDENT,
 };
-use crate::model::{Flow, Packet, Pod, Protocol, TcpFlags};
+use crate::model::{AttemptReport, Flow, Packet, Pod, Protocol, TcpFlags};
 
 /// An address, with its port where it has one. IPv6 gets brackets then.
 pub(super) fn address(ip: IpAddr, port: Option<u16>) -> String {
@@ -26,6 +26,36 @@ pub(super) fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
         (Some(pod), None) => format!("{}/{}", pod.namespace, pod.name),
         (Some(pod), Some(port)) => format!("{}/{}:{port}", pod.namespace, pod.name),
     }
+}
+
+/// The Service that a client asked, with the port that it used, and the endpoint that it was led to.
+/// `None` where it asked no Service.
+pub(super) fn service_ends(attempt: &AttemptReport) -> Option<(String, String)> {
+    let service = attempt.service.as_ref()?;
+    let (_, asked) = attempt
+        .original_dst
+        .unwrap_or((attempt.flow.dst, attempt.flow.dport));
+    let port = asked.map(|port| format!(":{port}")).unwrap_or_default();
+    let led = match (backend(attempt), attempt.original_dst) {
+        (Some(flow), _) => Some(flow),
+        // The first hop that was seen was behind the translation.
+        (None, Some(asked)) if asked != (attempt.flow.dst, attempt.flow.dport) => {
+            Some(&attempt.flow)
+        }
+        _ => None,
+    };
+    let behind = match led {
+        Some(flow) => end(attempt.dst_pod.as_ref(), flow.dst, flow.dport),
+        None => "no endpoint seen".to_owned(),
+    };
+    Some((format!("svc/{service}{port}"), behind))
+}
+
+/// The flow after NAT, where that led it to another destination.
+pub(super) fn backend(attempt: &AttemptReport) -> Option<&Flow> {
+    let ends = |flow: &Flow| (flow.dst, flow.dport);
+    let translated = attempt.translated.as_ref()?;
+    (ends(translated) != ends(&attempt.flow)).then_some(translated)
 }
 
 /// Both ends of a flow, as addresses.

@@ -37,6 +37,8 @@ struct Key {
     kind: Kind,
     cause: Cause,
     fix: Vec<Fix>,
+    /// What is said of the policies: one of the same name may be another by now.
+    policies: Vec<String>,
     server: (std::net::IpAddr, Option<u16>),
     client: std::net::IpAddr,
     place: Option<String>,
@@ -189,6 +191,7 @@ impl Key {
             kind: Kind::Drop,
             cause: drop.verdict.cause(),
             fix: drop.verdict.fix.clone(),
+            policies: said_of_policies(&drop.verdict),
             client: drop.flow.src,
             server: (drop.flow.dst, drop.flow.dport),
             place: drop.ifname.clone(),
@@ -200,6 +203,7 @@ impl Key {
             kind: Kind::Attempt(attempt.outcome),
             cause: verdict.cause(),
             fix: verdict.fix.clone(),
+            policies: said_of_policies(verdict),
             client: attempt.flow.src,
             server: (attempt.flow.dst, attempt.flow.dport),
             place: attempt.hops.last().map(|hop| hop.ifname.clone()),
@@ -263,6 +267,14 @@ impl Pending {
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.until = Some(self.until.map_or(at, |until| until.max(at)));
     }
+}
+
+/// The facts that name a policy which the verdict blames.
+fn said_of_policies(verdict: &Verdict) -> Vec<String> {
+    let blamed = verdict.policy.iter().flat_map(|policy| &policy.policies);
+    let blamed: Vec<_> = blamed.collect();
+    let names_one = |fact: &&String| blamed.iter().any(|name| fact.contains(name.as_str()));
+    verdict.evidence.iter().filter(names_one).cloned().collect()
 }
 
 /// Whether a dropped packet's flow is one that the attempt had on its way, in either direction.

@@ -137,6 +137,21 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
     if let Some(verdict) = &summary.verdict {
         draw_remedy(page, verdict.policy.as_ref(), &verdict.fix);
     }
+    draw_other_manifests(page, summary);
+}
+
+/// The manifests of the other failing flows: each stands further up.
+fn draw_other_manifests(page: &mut Page<'_>, summary: &Summary) {
+    let own = summary.verdict.iter().flat_map(|verdict| &verdict.fix);
+    let own: Vec<_> = own
+        .filter_map(|fix| Some(fix.as_manifest()?.file.as_str()))
+        .collect();
+    for (file, flow) in &page.manifests.files {
+        if !own.contains(&file.as_str()) {
+            let text = format!("{file}, as shown above for {flow}");
+            page.canvas.labelled(INDENT, "also:", &text, Paint::Act);
+        }
+    }
 }
 
 /// A table: how often, where, why.

@@ -83,8 +83,13 @@ fn draw_fix(page: &mut Page<'_>, fix: &Fix) {
             page.canvas
                 .verbatim(INDENT, "fix:", &fix.line(), Paint::Act);
         }
-        Apply::Manifest(manifest) if page.manifests.is_known(&manifest.text()) => {
-            let text = format!("{}, as shown above", manifest.file);
+        Apply::Manifest(manifest) if page.manifests.is_known(&manifest.file, &manifest.text()) => {
+            let flow = page.manifests.flow_of(&manifest.file);
+            let flow = flow.filter(|flow| !flow.is_empty());
+            let text = match flow {
+                Some(flow) => format!("{}, as shown above for {flow}", manifest.file),
+                None => format!("{}, as shown above", manifest.file),
+            };
             page.canvas.labelled(INDENT, "fix:", &text, Paint::Act);
             return;
         }
@@ -156,6 +161,29 @@ mod tests {
         assert!(
             wrapped.len() > 1 && wrapped.iter().all(|line| line.len() <= 60),
             "{wrapped:?}"
+        );
+    }
+
+    #[test]
+    fn a_manifest_is_named_with_the_flow_that_it_was_shown_for() {
+        let mut manifests = Manifests {
+            flow: "pay/client → shop/cart:80".to_owned(),
+            ..Manifests::default()
+        };
+        let manifest = Manifest {
+            also: None,
+            file: "allow.yaml".to_owned(),
+            yaml: "kind: NetworkPolicy".to_owned(),
+            command: Command::new("kubectl apply -f allow.yaml"),
+        };
+        let fix = Fix::manifest(manifest, Command::new("kubectl delete networkpolicy allow"));
+        lines(&mut manifests, &fix);
+        manifests.flow = "another".to_owned();
+        let again = lines(&mut manifests, &fix).join(" ");
+        let words = again.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            words,
+            "fix: allow.yaml, as shown above for pay/client → shop/cart:80"
         );
     }
 

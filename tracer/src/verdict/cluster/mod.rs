@@ -8,8 +8,11 @@
 mod apiserver;
 mod endpoint;
 mod overlay;
+mod pod;
 mod policy;
 mod service;
+
+use std::time::SystemTime;
 
 use super::rule::Rule;
 use crate::{
@@ -38,6 +41,8 @@ pub struct Scene<'a> {
     pub outcome: Option<Outcome>,
     /// Whether the packet was seen to reach the namespace of its destination, or the door to it.
     pub arrived: bool,
+    /// When it happened.
+    pub at: SystemTime,
     /// The UID of the pod whose program has refused the packet through NFQUEUE.
     pub program_pod: Option<String>,
 }
@@ -131,6 +136,24 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
         refuted_by: "the SYN, seen to arrive in its destination's namespace",
         cannot_tell: "whether the policy was the reason: `possible` at most",
         applies: policy::silent,
+    },
+    Rule {
+        name: "pod-state",
+        points: &[],
+        needs: &[],
+        evidence: "a closed port of a known pod: what keeps its containers from running, whether it is ready, and the target port of the Service that was asked beside the ports that the containers name",
+        refuted_by: "-",
+        cannot_tell: "whether a port is open: containers need not name their ports",
+        applies: pod::closed_port,
+    },
+    Rule {
+        name: "address-reused",
+        points: &[],
+        needs: &[],
+        evidence: "an address that was another pod's within the last ten minutes",
+        refuted_by: "-",
+        cannot_tell: "-",
+        applies: pod::predecessor,
     },
     Rule {
         name: "api-server",

@@ -292,3 +292,73 @@ proptest! {
         prop_assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "{text:?}");
     }
 }
+
+/// An attempt through a Service, changed as the test needs it.
+fn by_service(change: impl FnOnce(&mut crate::model::AttemptReport)) -> String {
+    let Report::Attempt(mut attempt) = attempts::refused() else {
+        unreachable!("an attempt");
+    };
+    attempt.service = Some("shop/cart1".to_owned());
+    attempt.flow.dst = [10, 96, 1, 11].into();
+    attempt.flow.dport = Some(80);
+    attempt.translated = None;
+    attempt.original_dst = None;
+    attempt.dst_pod = None;
+    change(&mut attempt);
+    text(160, &Report::Attempt(attempt))
+}
+
+#[test]
+fn an_attempt_through_a_service_names_the_service_and_the_endpoint() {
+    let unseen = by_service(|_| {});
+    assert!(
+        unseen.contains("→ svc/shop/cart1:80 (no endpoint seen)"),
+        "{unseen}"
+    );
+    let pod = crate::model::Pod {
+        namespace: "shop".to_owned(),
+        name: "cart-1".to_owned(),
+        node: None,
+        labels: std::collections::BTreeMap::new(),
+    };
+    let endpoint = |attempt: &crate::model::AttemptReport| crate::model::Flow {
+        dst: [10, 244, 1, 2].into(),
+        dport: Some(8080),
+        ..attempt.flow
+    };
+    // Translated between two hops, and before the first one.
+    let on_the_way = by_service(|attempt| {
+        attempt.translated = Some(endpoint(attempt));
+        attempt.dst_pod = Some(pod.clone());
+    });
+    let before = by_service(|attempt| {
+        attempt.original_dst = Some((attempt.flow.dst, attempt.flow.dport));
+        attempt.flow = endpoint(attempt);
+        attempt.dst_pod = Some(pod.clone());
+    });
+    for text in [on_the_way, before] {
+        let ends = "→ svc/shop/cart1:80 (shop/cart-1:8080)";
+        assert!(text.contains(ends), "{text}");
+    }
+}
+
+#[test]
+fn a_hop_in_a_pod_has_the_pods_name() {
+    let Report::Attempt(mut attempt) = attempts::off_node() else {
+        unreachable!("an attempt");
+    };
+    let name = "cni-f11a5807-931d-2066-a211-fa6e3ccd42fc";
+    attempt.hops[0].netns_name = Some(name.to_owned());
+    attempt.hops[0].pod = Some("shop/cart-2".to_owned());
+    let text = text(120, &Report::Attempt(attempt));
+    assert!(!text.contains("cni-f11a"), "{text}");
+    // Columns are as wide as what is in them.
+    assert!(
+        text.contains("✓ in   veth1a2b  shop/cart-2  +0.000 ms"),
+        "{text}"
+    );
+    assert!(
+        text.contains("✓ out  eth0      node         +0.040 ms"),
+        "{text}"
+    );
+}

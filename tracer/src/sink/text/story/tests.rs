@@ -119,3 +119,27 @@ fn a_thousand_kinds_of_failure_take_no_more_room() {
     }
     assert_eq!(story.entries.len(), MAX_ENTRIES);
 }
+
+#[test]
+fn a_policy_that_has_changed_is_news() {
+    let (drop, _) = killed();
+    let mut story = Story::default();
+    assert_eq!(story.drop(&drop), Showing::Entry);
+    assert_eq!(story.drop(&drop), Showing::Counted);
+    // Another one refuses the same flow.
+    let mut other = drop.clone();
+    if let Some(policy) = &mut other.verdict.policy {
+        policy.policies = vec!["shop/cart-only-web".to_owned()];
+    }
+    other.verdict.subject = "shop/cart-0 ingress shop/cart-only-web".to_owned();
+    assert_eq!(story.drop(&other), Showing::Entry);
+    // The same one has other rules now.
+    let mut edited = drop.clone();
+    let fact = "rule 1 of shop/deny-all admits podSelector app=web".to_owned();
+    edited.verdict.evidence.push(fact);
+    assert_eq!(story.drop(&edited), Showing::Entry);
+    // Figures are no news.
+    let mut counted = drop;
+    counted.verdict.evidence[2] = "the counter of the rule rose by 2".to_owned();
+    assert_eq!(story.drop(&counted), Showing::Counted);
+}

@@ -1,10 +1,13 @@
 //! `whydrop check`: what this node can and cannot show, and how to fix that.
 
+mod sources;
+
 use std::io::{self, Write};
 
 use anyhow::Result;
 
 use crate::{
+    cli::options::ClusterConfig,
     kernel::{
         btf::KernelBtf,
         preflight::{Preflight, State},
@@ -16,13 +19,20 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `out` cannot be written to. A closed pipe is no error.
-pub fn run(out: &mut impl Write, format: Format, style: &Style) -> Result<bool> {
+/// A source of cluster objects was named that is none, or `out` cannot be written to. A closed pipe
+/// is no error.
+pub fn run(
+    out: &mut impl Write,
+    format: Format,
+    style: &Style,
+    cluster: &ClusterConfig,
+) -> Result<bool> {
     let btf = KernelBtf::of_running_kernel();
     let mut preflight = Preflight::look(&btf);
     if let (None, Ok(btf)) = (preflight.blocker(), &btf) {
         preflight = preflight.trial(btf);
     }
+    preflight.findings.push(sources::ask(cluster)?);
     let text = match format {
         Format::Json => serde_json::to_string(&preflight)? + "\n",
         Format::Text => text(&preflight, style),
