@@ -225,16 +225,16 @@ fn host_unreachable(watch_router: bool) -> Result<()> {
         let mut watch = AttemptTrace::start(&[hops[0].0], [server])?;
         watch.healthy(&lab.client, &lab.server, server, &healthy)?;
         // One question instead of three, and a short wait for the answer.
-        let neighbours = format!("{}/neigh/right", family.pick("ipv4", "ipv6"));
+        let neighbors = format!("{}/neigh/right", family.pick("ipv4", "ipv6"));
         lab.router
-            .sysctl(&format!("{neighbours}/mcast_solicit"), "1")?;
-        let wait = format!("{neighbours}/retrans_time_ms");
+            .sysctl(&format!("{neighbors}/mcast_solicit"), "1")?;
+        let wait = format!("{neighbors}/retrans_time_ms");
         lab.router.sysctl(&wait, "100")?;
         let flag = family.flag();
         lab.server
             .run(&format!("ip {flag} address flush dev eth0"))?;
         lab.router
-            .run(&format!("ip {flag} neighbour flush dev right"))?;
+            .run(&format!("ip {flag} neighbor flush dev right"))?;
         watch.broken(
             &lab.client,
             server,
@@ -303,7 +303,7 @@ fn a_pod_that_is_slow_to_answer_arp() -> Result<()> {
     let tracer = Tracer::start(arguments)?;
     // `8`: do not reply for any address.
     lab.pod_a.sysctl("ipv4/conf/eth0/arp_ignore", "8")?;
-    lab.node.run("ip -4 neighbour flush dev cni0")?;
+    lab.node.run("ip -4 neighbor flush dev cni0")?;
     let attempt = TcpAttempt::start(&lab.outside, None, server)?;
     lab.pod_a.sysctl("ipv4/conf/eth0/arp_ignore", "0")?;
     let Outcome::Connected(_connection) = attempt.outcome(DEADLINE)? else {

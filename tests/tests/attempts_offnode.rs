@@ -149,14 +149,14 @@ fn swallowed_inside_vxlan() -> Result<()> {
 fn other_attempts_by_the_same_tunnel() -> Result<()> {
     let lab = Lab::new()?;
     let overlay = OverlayLab::build_in(&lab, Underlay::Direct)?;
-    let neighbour = overlay.second_pod(&lab)?;
+    let neighbor = overlay.second_pod(&lab)?;
     let [first, second] = &overlay.nodes;
     let _sink = Sink::create(&first.node, "wan")?;
     let remote = second.node.address(Family::V4);
     let local = first.node.address(Family::V4);
-    let near = neighbour.socket(Family::V4, PORT);
+    let near = neighbor.socket(Family::V4, PORT);
     let far = second.pod.socket(Family::V4, PORT);
-    let _near = TcpServer::echo(&neighbour, near)?;
+    let _near = TcpServer::echo(&neighbor, near)?;
     let _far = TcpServer::echo(&second.pod, far)?;
     let from = first.pod.address(Family::V4).to_string();
     let mut watch = AttemptTrace::start(&[&first.node], ["--from", &from])?;
@@ -164,7 +164,7 @@ fn other_attempts_by_the_same_tunnel() -> Result<()> {
         .hops(&[(&first.node, "veth-a in, veth-b out")])
         .reply_hops(&[(&first.node, "veth-b in, veth-a out")]);
     for _ in 0..2 {
-        watch.healthy(&first.pod, &neighbour, near, &within)?;
+        watch.healthy(&first.pod, &neighbor, near, &within)?;
     }
     watch.healthy(
         &first.pod,

@@ -14,7 +14,7 @@ use whydrop_tests::{
     traffic::{TcpAttempt, TcpServer},
 };
 
-/// A SYN-ACK to nobody's SYN.
+/// A SYN-ACK without a SYN.
 fn stray_syn_ack(lab: &NodeLab, target: SocketAddr) -> Result<()> {
     let socket = lab.outside.enter(|| {
         let kind = Type::RAW;

@@ -244,7 +244,7 @@ fn no_neighbour_on_the_tunnel() -> Result<()> {
             &lab,
             family,
             || {
-                let delete = format!("ip neighbour del {hop} dev vxlan10");
+                let delete = format!("ip neighbor del {hop} dev vxlan10");
                 node.run(&delete).map(drop)
             },
             End::Unreachable(libc::EHOSTUNREACH),
@@ -318,7 +318,7 @@ fn dead_vtep(underlay: Underlay, asks: impl Fn(&OverlayLab) -> Place<'_>) -> Res
             family,
             || {
                 second.run(&format!("ip address delete {vtep}/24 dev eth0"))?;
-                let flush = format!("ip -4 neighbour flush dev {ifname}");
+                let flush = format!("ip -4 neighbor flush dev {ifname}");
                 namespace.run(&flush).map(drop)
             },
             ExpectedDrop::new("NEIGH_FAILED", "neigh_invalidate").judged(

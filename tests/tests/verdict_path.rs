@@ -1,4 +1,4 @@
-//! Drops for want of a way: routes, neighbours, source checks. The verdict says which.
+//! Drops for want of a way: routes, neighbors, source checks. The verdict says which.
 //!
 //! These faults strike whatever passes, so each family gets a lab of its own.
 
@@ -163,7 +163,7 @@ fn dead(family: Family, from_router: bool) -> Result<()> {
         .fault(|| {
             let delete = format!("ip address delete {address}/{len} dev {interface}");
             gone.run(&delete)?;
-            let flush = format!("ip {flag} neighbour flush dev {ifname}");
+            let flush = format!("ip {flag} neighbor flush dev {ifname}");
             asks.run(&flush).map(drop)
         })
         .ends(End::Unreachable(libc::EHOSTUNREACH))
@@ -189,9 +189,9 @@ fn dead_neighbour_of_the_client() -> Result<()> {
     Family::each(|family| dead(family, false))
 }
 
-/// More packets than are kept for a neighbour that has not answered yet.
+/// More packets than are kept for a neighbor that has not answered yet.
 #[test]
-fn too_many_wait_for_a_neighbour() -> Result<()> {
+fn too_many_wait_for_a_neighbor() -> Result<()> {
     let lab = RouterLab::build()?;
     let address = lab.server.address(Family::V4);
     lab.router.sysctl("ipv4/neigh/right/mcast_solicit", "1")?;
@@ -203,7 +203,7 @@ fn too_many_wait_for_a_neighbour() -> Result<()> {
         .fault(|| {
             let delete = format!("ip address delete {address}/24 dev eth0");
             lab.server.run(&delete)?;
-            lab.router.run("ip -4 neighbour flush dev right").map(drop)
+            lab.router.run("ip -4 neighbor flush dev right").map(drop)
         })
         .drops_all(&[
             ExpectedDrop::new("NEIGH_QUEUEFULL", "__neigh_event_send")
@@ -239,7 +239,7 @@ fn stale_backend_of_a_service() -> Result<()> {
             .fault(|| {
                 let delete = format!("ip address delete {}/{len} dev eth0", backend.ip());
                 lab.pod_a.run(&delete)?;
-                let flush = format!("ip {flag} neighbour flush dev cni0");
+                let flush = format!("ip {flag} neighbor flush dev cni0");
                 lab.node.run(&flush).map(drop)
             })
             .ends(End::Unreachable(libc::EHOSTUNREACH))
@@ -267,7 +267,7 @@ fn pod_without_the_address() -> Result<()> {
             .fault(|| {
                 let mac = hardware_address(&lab.pod_a)?;
                 lab.node.run(&format!(
-                    "ip neighbour replace {address} lladdr {mac} dev cni0 nud permanent"
+                    "ip neighbor replace {address} lladdr {mac} dev cni0 nud permanent"
                 ))?;
                 let delete = format!("ip address delete {address}/{len} dev eth0");
                 lab.pod_a.run(&delete).map(drop)
@@ -283,9 +283,9 @@ fn pod_without_the_address() -> Result<()> {
     })
 }
 
-/// The address has moved to another machine, and the sender's neighbour entry has not.
+/// The address has moved to another machine, and the sender's neighbor entry has not.
 #[test]
-fn stale_neighbour_entry() -> Result<()> {
+fn stale_neighbor_entry() -> Result<()> {
     Family::each(|family| {
         let lab = RouterLab::build()?;
         let address = lab.server.address(family);
@@ -293,7 +293,7 @@ fn stale_neighbour_entry() -> Result<()> {
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .fault(|| {
                 let stale = "lladdr 02:00:00:00:00:66 dev right nud permanent";
-                let replace = format!("ip neighbour replace {address} {stale}");
+                let replace = format!("ip neighbor replace {address} {stale}");
                 lab.router.run(&replace).map(drop)
             })
             .drops(

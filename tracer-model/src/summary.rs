@@ -32,10 +32,10 @@ pub struct Summary {
     pub verdict: Option<Verdict>,
 }
 
-/// How many verdicts are told apart in a summary; a trace may run for days.
+/// How many verdicts a summary distinguishes; a trace may run for days.
 const VERDICTS: usize = 1000;
 /// What stands for all others.
-const OTHERS: &str = "for other reasons, of which there were too many to list";
+const OTHERS: &str = "other reasons, too many to list";
 
 impl Summary {
     /// Counts a verdict; beyond the first thousand, under a common sentence for each point.

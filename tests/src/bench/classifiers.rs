@@ -38,7 +38,7 @@ const BPF_F_BEFORE: u32 = 1 << 3;
 const PORT: u16 = 9;
 /// Where the server answers.
 const ECHO_PORT: u16 = 8080;
-/// Nobody has it.
+/// An unassigned address.
 const ELSEWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), ECHO_PORT);
 /// SYNs of one round: fewer than the ring buffer holds, so that none of them is lost.
 const SYNS: usize = 2_000;

@@ -40,7 +40,7 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
 const NFT_PORT: u16 = 9;
 /// What the tc filter drops.
 const TC_PORT: u16 = 10;
-/// Nobody has it.
+/// An unassigned address.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// Ports that make every drop another kind.
 const MANY_FLOWS: u16 = 6_000;

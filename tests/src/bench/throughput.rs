@@ -28,7 +28,7 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     method: "A client connects to a server behind a router and reads to the end, one connection \
              after the other; or sends as fast as it can through one connection. Before and after \
              each slice with whydrop at the router there is one without; a figure is the slice's \
-             rate by the mean of its neighbours.",
+             rate by the mean of its neighbors.",
     run,
 };
 

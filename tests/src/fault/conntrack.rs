@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 use super::netlink::{attribute, message, nested};
 use crate::lab::Namespace;
 
-/// Numbers of include/uapi/linux/netfilter/nfnetlink_conntrack.h and its neighbours.
+/// Numbers of include/uapi/linux/netfilter/nfnetlink_conntrack.h and its neighbors.
 mod ct {
     /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW`.
     pub(super) const NEW: u16 = 1 << 8;

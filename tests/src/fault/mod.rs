@@ -1,6 +1,6 @@
 //! What breaks traffic: netfilter rules, tc classifiers, XDP programs, a full conntrack table.
 //!
-//! Routes, neighbours and MTUs need no helper: scenarios break them with `ip`.
+//! Routes, neighbors and MTUs need no helper: scenarios break them with `ip`.
 
 pub(crate) mod bpf;
 mod classifier;

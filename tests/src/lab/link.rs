@@ -60,7 +60,7 @@ impl Bridge<'_> {
     }
 }
 
-/// A VXLAN device that reaches one other node, configured as Flannel does: a fixed neighbour and
+/// A VXLAN device that reaches one other node, configured as Flannel does: a fixed neighbor and
 /// a fixed forwarding entry, no learning and no flooding.
 pub struct Vxlan<'a> {
     /// Where it is.
@@ -106,7 +106,7 @@ impl Vxlan<'_> {
         namespace.run(&format!("bridge fdb append {mac} dev {name} dst {remote}"))?;
         for gateway in gateways {
             namespace.run(&format!(
-                "ip neighbour replace {gateway} lladdr {mac} dev {name} nud permanent"
+                "ip neighbor replace {gateway} lladdr {mac} dev {name} nud permanent"
             ))?;
         }
         Ok(())

@@ -185,7 +185,11 @@ impl Name {
         Some(match self {
             Self::Pod(_) | Self::Outside | Self::Unknown => return None,
             Self::Former(pod, until) => {
-                format!("nobody's: it was {}'s until {}", pod.id, clock_time(*until))
+                format!(
+                    "unassigned; it belonged to {} until {}",
+                    pod.id,
+                    clock_time(*until)
+                )
             }
             Self::Node {
                 name,

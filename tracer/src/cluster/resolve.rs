@@ -59,7 +59,7 @@ pub enum Resolved {
     Nowhere(String),
     /// It exists, but not at this port. In words.
     NoSuchPort(String),
-    /// No source has told of it.
+    /// No source has reported it.
     Unknown,
 }
 
@@ -151,7 +151,9 @@ fn pod(view: &View, pod: &Pod, port: Option<u16>) -> Resolved {
         let node = pod.node.as_deref().unwrap_or("its node");
         notes.push(match port {
             Some(_) => {
-                format!("{id} has the address of {node}: whoever has this port there matches")
+                format!(
+                    "{id} has the address of {node}: every connection to this port there matches"
+                )
             }
             None => {
                 format!("{id} has the address of {node}: all of that node matches, so give a port")
@@ -189,7 +191,7 @@ fn service(
     let nodes: BTreeSet<IpAddr> = node_addresses(view);
     if !doors.is_empty() && nodes.is_empty() {
         notes.push(format!(
-            "no source tells of nodes, at whose addresses svc/{id} has NodePorts: these do not match"
+            "no source lists nodes, so the NodePorts of svc/{id} do not match"
         ));
     }
     let at_doors = nodes.iter().flat_map(|ip| {

@@ -46,7 +46,7 @@ pub(crate) fn watch() -> io::Result<()> {
         use SignalKind as Kind;
         let signals = [Kind::interrupt(), Kind::terminate(), Kind::hangup()].map(signal);
         let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
-            // Without a signal, a slow reader is nobody's business.
+            // Without a signal, a slow reader is no problem.
             return;
         };
         tokio::select! {
@@ -58,7 +58,7 @@ pub(crate) fn watch() -> io::Result<()> {
         loop {
             let now = WRITES.load(Ordering::Relaxed);
             if now % 2 == 1 && now == before {
-                sink::note("nobody reads the output; this trace ends without its summary");
+                sink::note("nothing reads the output; this trace ends without its summary");
                 // SAFETY: no destructor may run while the other thread is writing.
                 unsafe { libc::_exit(STATUS) };
             }

@@ -55,13 +55,13 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => {
             Some("an echo reply, which the raw socket has a copy of")
         }
-        // 6.1 ends every ICMPv6 message like this, neighbour discovery included; later kernels
+        // 6.1 ends every ICMPv6 message like this, neighbor discovery included; later kernels
         // consume what they have received. Wrong checksums have a reason of their own.
         ("NOT_SPECIFIED", "icmpv6_rcv") => Some("an ICMPv6 message that was received"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
         ("NOT_SPECIFIED", "ip6_mc_input") => Some("multicast for others"),
         _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
-            Some("multicast that nobody wants")
+            Some("multicast without a receiver")
         }
         _ => None,
     }

@@ -238,7 +238,7 @@ fn reasons(btf: &KernelBtf) -> Finding {
         name: "drop reasons".to_owned(),
         state,
         found,
-        cost: "the kernel does not say why it drops; only the function tells",
+        cost: "the kernel gives no drop reasons; only the function hints at the cause",
         fix: "use a kernel of 5.17 or later",
         hides: false,
     }

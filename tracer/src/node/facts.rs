@@ -59,7 +59,7 @@ pub struct NodeFacts {
     pub netfilter_programs: Vec<LoadedProgram>,
     /// What would let it pass, where one rule is left.
     pub mending: Mending,
-    /// Routes, neighbours, tunnels, programs and queues around it.
+    /// Routes, neighbors, tunnels, programs and queues around it.
     pub around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub conntrack: Option<Conntrack>,

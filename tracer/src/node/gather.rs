@@ -137,7 +137,7 @@ pub struct Carrier {
 }
 
 /// What was found. What was not asked for, or is not there, is empty; what could not be read is
-/// told in `gaps`.
+/// reported in `gaps`.
 #[derive(Clone, Debug, Default)]
 pub struct DropContext {
     /// The interface that the packet was dropped at.
@@ -182,7 +182,7 @@ pub struct DropContext {
 }
 
 impl DropContext {
-    /// Reads what is wanted, in the namespace that this thread is in. Once nobody waits any more,
+    /// Reads what is wanted, in the namespace that this thread is in. Once the result is no longer awaited,
     /// the rest is left.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ pub struct ListenerState {
 pub struct ListenerFacts {
     /// The address the SYN was sent to, as seen inside the namespace.
     pub destination: SocketAddr,
-    /// The listeners the SYN may have gone to; none: nobody listens there.
+    /// The listeners the SYN may have gone to; none: nothing listens there.
     pub listeners: Vec<ListenerState>,
     /// Their handshakes that wait for the last ACK.
     pub syn_queue: SynQueue,

@@ -173,7 +173,7 @@ impl Remote {
             Err(_) => return Some(Missing::Route(self.vtep, self.route.to_string())),
             Ok(route) => route,
         };
-        // No entry means that nobody has asked lately.
+        // No entry means that the address was not looked up lately.
         let silent = self.neighbors.iter().any(|found| !found.state.is_usable());
         let hop = route.gateway.unwrap_or(self.vtep);
         silent.then_some(Missing::Answer(self.vtep, hop))

@@ -127,7 +127,7 @@ impl fmt::Display for Program {
 }
 
 /// Those at an interface: XDP, TCX, then filters, as packets meet them. What could not be read is
-/// told by sentences in `gaps`.
+/// reported by sentences in `gaps`.
 pub(super) fn at_interface(
     rtnetlink: &Rtnetlink,
     link: &Link,

@@ -56,7 +56,7 @@ enum Socket {
     Transparent,
 }
 
-/// The proxy's socket; `None` where that cannot be told.
+/// The proxy's socket; `None` if undecidable.
 fn socket(protocol: Protocol, address: Option<IpAddr>, port: u16) -> Option<Socket> {
     let fits = |ip: IpAddr| {
         let is_any = ip.is_unspecified();

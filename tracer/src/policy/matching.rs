@@ -1,4 +1,4 @@
-//! Whether something matches: yes, no, or it cannot be told. With the reasons.
+//! Whether something matches: yes, no, or undecidable, with the reasons.
 
 /// Whether something matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) enum Match {
     Yes,
     /// It does not.
     No(Near),
-    /// It cannot be told, because.
+    /// Undecidable, for this reason.
     Unknown(String),
 }
 

@@ -3,7 +3,7 @@
 //! A pod is isolated for a direction if a policy of its namespace selects it and is about that
 //! direction. A flow passes if on each isolated side some rule of those policies admits it;
 //! policies only ever add. Where the API leaves it to the implementation, or the objects that
-//! decide are not known, the answer is that it cannot be told, and why.
+//! decide are not known, the answer is "undecidable", with the reason.
 
 mod element;
 mod manifest;
@@ -39,7 +39,7 @@ pub struct Flow<'v> {
 /// What the policies make of a flow.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Whether it passes; `None` where that cannot be told.
+    /// Whether it passes; `None` if undecidable.
     pub allowed: Option<bool>,
     /// The source's side.
     pub egress: Side,

@@ -35,12 +35,12 @@ pub enum Party<'v> {
     Service(&'v Service),
     /// Somebody outside the cluster.
     Outside,
-    /// Nobody knows who, because.
+    /// Unknown, for this reason.
     Unknown(String),
 }
 
 impl<'v> Peer<'v> {
-    /// Whoever has this address.
+    /// The holder of this address.
     #[must_use]
     pub fn at(view: &'v View, address: IpAddr) -> Self {
         let address = address.to_canonical();

@@ -31,10 +31,9 @@ pub(super) fn ask(flow: &Flow<'_>, rules: &[PortRule], detail: Detail) -> Match 
     }
     let protocol = flow.protocol;
     match (unknown, flow.port) {
-        (Some(spec @ PortSpec::Named(_)), Some(_)) => Match::Unknown(format!(
-            "which port {} calls {spec} cannot be told",
-            flow.dst
-        )),
+        (Some(spec @ PortSpec::Named(_)), Some(_)) => {
+            Match::Unknown(format!("which port {} calls {spec} is unknown", flow.dst))
+        }
         (Some(spec), _) => Match::Unknown(format!("it depends on the port: {spec} is admitted")),
         (None, Some(port)) if otherwise => {
             let others = rules.iter().filter(|rule| admits(flow, rule) == Some(true));
@@ -50,7 +49,7 @@ pub(super) fn ask(flow: &Flow<'_>, rules: &[PortRule], detail: Detail) -> Match 
     }
 }
 
-/// Whether the port fits, whatever the protocol; `None` where that cannot be told.
+/// Whether the port fits, whatever the protocol; `None` if undecidable.
 fn admits(flow: &Flow<'_>, rule: &PortRule) -> Option<bool> {
     match (&rule.port, flow.port) {
         (None, _) => Some(true),

@@ -22,7 +22,7 @@ pub struct Side {
     pub direction: Direction,
     /// The pod on this side; `None` where there is none that policies could isolate.
     pub pod: Option<ObjectName>,
-    /// Whether the pod is isolated; `None` where that cannot be told.
+    /// Whether the pod is isolated; `None` if undecidable.
     pub isolated: Option<bool>,
     /// The answer.
     pub outcome: Outcome,
@@ -37,7 +37,7 @@ pub struct Side {
     pub more_misses: usize,
     /// Where nothing admits it: the rule that would, in words.
     pub missing: Option<String>,
-    /// Why it cannot be told, or why it passes though no rule admits it.
+    /// Why it is undecidable, or why it passes though no rule admits it.
     pub because: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub enum Outcome {
     Admitted,
     /// The pod is isolated, and nothing admits the flow.
     NotAdmitted,
-    /// It cannot be told.
+    /// Undecidable.
     Undecidable,
 }
 
@@ -69,7 +69,7 @@ pub struct Miss {
 const MISSES: usize = 10;
 
 impl Side {
-    /// Whether this side lets the flow pass; `None` where that cannot be told.
+    /// Whether this side lets the flow pass; `None` if undecidable.
     #[must_use]
     pub fn allowed(&self) -> Option<bool> {
         match self.outcome {

@@ -180,7 +180,7 @@ pub(super) fn storm() -> Report {
     })
 }
 
-/// A packet within VXLAN whose network number nobody knows.
+/// A packet within VXLAN with an unknown VNI.
 pub(super) fn vxlan() -> Report {
     record(DropReport {
         outer: Some(flow("udp", ("10.0.0.11", 53_211), ("10.0.0.12", 8472))),

@@ -63,7 +63,7 @@ impl Terminal {
         Some(usize::from(width.0)).filter(|width| *width > 0)
     }
 
-    /// Whether nobody can read standard output any more: the other end of the pipe is closed, or
+    /// Whether standard output can no longer be read: the other end of the pipe is closed, or
     /// the terminal has gone. A trace in which nothing happens writes nothing that would fail.
     #[must_use]
     pub fn stdout_has_no_reader() -> bool {

@@ -20,7 +20,7 @@ const POINTS: &[(Point, &str)] = &[
     (Point::Listener, "accept queue or SYN queue full"),
     (
         Point::Endpoint,
-        "nobody at that address, or a Service without endpoints",
+        "no host at that address, or a Service without endpoints",
     ),
     (
         Point::Route,

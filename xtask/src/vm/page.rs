@@ -51,7 +51,7 @@ fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> Stri
     let quick = quick::count();
     let mut page = format!(
         "# Kernels\n\n\
-         The scenarios of `tests/tests` on stock Debian kernels (cloud flavour), each in a virtual \
+         The scenarios of `tests/tests` on stock Debian kernels (cloud flavor), each in a virtual \
          machine that QEMU emulates. They make real failures with the parts of that kernel and \
          compare whydrop's JSON. Besides, all of them run on the kernel of the machine that runs \
          `cargo xtask test`; development happens on 6.18.\n\n\

@@ -152,7 +152,7 @@ pub(crate) fn all() -> Vec<Story> {
                 // One ARP probe instead of three, which are a second apart.
                 lab.node.sysctl("ipv4/neigh/cni0/mcast_solicit", "1")?;
                 lab.pod_b.run("ip address flush dev eth0")?;
-                lab.node.run("ip neighbour flush dev cni0")?;
+                lab.node.run("ip neighbor flush dev cni0")?;
                 Broken::tcp(&lab.outside, lab.pod_b.socket(Family::V4, 8009))
             },
         },

@@ -145,7 +145,7 @@ fn a_deleted_pod_leaves_its_name_behind() {
     cluster.apply(gone, SystemTime::now());
     let text = words(&cluster, &ip, 80);
     assert!(
-        text.starts_with(&format!("nobody's: it was {id}'s until ")),
+        text.starts_with(&format!("unassigned; it belonged to {id} until ")),
         "{text}"
     );
 }

@@ -208,7 +208,7 @@ fn a_host_network_pod_is_where_its_node_is() {
     view.insert(Object::from(agent));
     assert_eq!(
         sockets(&view, "shop/agent:9100", None),
-        "172.18.0.3:9100 shop/agent has the address of node-1: whoever has this port there matches"
+        "172.18.0.3:9100 shop/agent has the address of node-1: every connection to this port there matches"
     );
     assert!(sockets(&view, "shop/agent", None).contains("give a port"));
 }

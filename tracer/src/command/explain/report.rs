@@ -15,7 +15,7 @@ const CASES: usize = 10;
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Whether the flow passes; `None` where that cannot be told.
+    /// Whether the flow passes; `None` if undecidable.
     pub(super) allowed: Option<bool>,
     /// The source's side.
     pub(super) egress: SideReport,
@@ -45,7 +45,7 @@ pub(super) struct SideReport {
     pub(super) admitted_by: Vec<String>,
     /// The rule that would admit it, in words.
     pub(super) missing: Option<String>,
-    /// Why it cannot be told.
+    /// Why it is undecidable.
     pub(super) undecidable_because: Option<String>,
     /// Why it passes though no rule admits it.
     pub(super) exempt_because: Option<String>,
@@ -132,7 +132,7 @@ fn one(flow: &Flow<'_>, answer: &Answer) -> String {
     let what = match answer.allowed {
         Some(true) => "is admitted",
         Some(false) => "is not",
-        None => "cannot be told",
+        None => "undecidable",
     };
     format!("{} {what}", words(flow))
 }

@@ -73,7 +73,7 @@ pub(super) fn behind<'v>(
     warnings.push(match found.as_slice() {
         [] => nothing_behind(service, wanted),
         found => format!(
-            "policies see what stands behind Service {id}, so that is judged: {}",
+            "policies see the endpoints behind Service {id}, so these are evaluated: {}",
             names(found)
         ),
     });

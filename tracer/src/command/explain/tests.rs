@@ -119,7 +119,7 @@ fn an_admitted_side_for_people() {
 
     egress   no pod that policies could isolate
     ingress  no pod that policies could isolate
-    ! policies see what stands behind Service default/kubernetes, so that is judged: 10.88.0.1 port 6443
+    ! policies see the endpoints behind Service default/kubernetes, so these are evaluated: 10.88.0.1 port 6443
     ");
 }
 

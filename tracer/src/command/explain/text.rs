@@ -15,7 +15,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
     let (word, paint) = match report.allowed {
         Some(true) => ("allowed", Paint::Good),
         Some(false) => ("denied", Paint::Bad),
-        None => ("cannot be told", Paint::Warn),
+        None => ("undecidable", Paint::Warn),
     };
     let plain =
         |canvas: &mut Canvas<'_>, text: &str, paint| canvas.sentence((0, 0), &[], text, paint);
@@ -66,7 +66,7 @@ fn draw_side(canvas: &mut Canvas<'_>, name: &str, side: &SideReport) {
     let (words, paint) = match (&side.pod, side.isolated, side.allowed) {
         (_, _, None) => {
             let because = side.undecidable_because.as_deref().unwrap_or_default();
-            (format!("cannot be told: {because}"), Paint::Warn)
+            (format!("undecidable: {because}"), Paint::Warn)
         }
         (None, ..) => (
             "no pod that policies could isolate".to_owned(),

@@ -137,7 +137,7 @@ impl Probes {
         Ok(false)
     }
 
-    /// Attaches the classifiers to interfaces. Failures are told by [`TcProbes::degraded`].
+    /// Attaches the classifiers to interfaces. Failures are reported by [`TcProbes::degraded`].
     ///
     /// # Errors
     ///

@@ -78,7 +78,7 @@ impl TcProbes {
     }
 
     /// Attaches the loaded classifiers to interfaces. What has gone since is no failure; others are
-    /// told by [`TcProbes::degraded`].
+    /// reported by [`TcProbes::degraded`].
     ///
     /// # Errors
     ///

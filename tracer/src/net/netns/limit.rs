@@ -31,7 +31,7 @@ pub struct Inside {
     /// The kernel's number for the namespace, never used twice while the machine is up
     /// (`SO_NETNS_COOKIE`, since Linux 5.14).
     pub cookie: Option<u64>,
-    /// When nobody waits for the result any more.
+    /// When the result is no longer awaited.
     pub deadline: Instant,
 }
 

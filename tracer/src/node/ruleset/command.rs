@@ -75,7 +75,7 @@ pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<S
     Ok(output)
 }
 
-/// Is killed when nobody waits for it any more.
+/// Is killed once its result is no longer awaited.
 struct Running(Child);
 
 impl Drop for Running {

@@ -124,7 +124,7 @@ pub enum Side {
     Before,
     /// Behind it.
     Behind,
-    /// It cannot be told.
+    /// Undecidable.
     #[default]
     Either,
 }

@@ -19,7 +19,7 @@ pub enum Passage {
     Passed(Vec<Way>),
     /// This rule drops it.
     Dropped(Box<Suspect>),
-    /// It cannot be told.
+    /// Undecidable.
     Undecided {
         /// Rules that may drop it, hand it to a process, or to a proxy that may not be there.
         rules: Vec<Suspect>,

@@ -38,7 +38,7 @@ pub enum End {
         /// The next hop there.
         to: IpAddr,
     },
-    /// It cannot be told.
+    /// Undecidable.
     Undecided {
         /// The namespace that it was in.
         netns: u32,

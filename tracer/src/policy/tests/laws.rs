@@ -114,7 +114,7 @@ proptest! {
                 loaded.read(std::path::Path::new("m"), yaml).expect("YAML");
             }
             let now = ask(&loaded.view, ENDS[src], ENDS[dst], Protocol::Tcp, 80);
-            // The other side may be one that cannot be told.
+            // The other side may be an undecidable one.
             prop_assert_ne!(now.allowed, Some(false));
             // No pod is isolated that was not.
             let isolated = |view: &View| {

@@ -36,7 +36,7 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
     let attempt = case.attempt;
     let who = sender(attempt).unwrap_or_else(|| "somebody".to_owned());
     let finding = if attempt.reply_is_local() {
-        let why = "a RST was made in the last namespace that saw the SYN: nobody listens there, or \
+        let why = "a RST was made in the last namespace that saw the SYN: nothing listens there, or \
                    a rule rejects with tcp reset";
         Finding::new(Point::Socket, Possible, why)
     } else {
@@ -66,7 +66,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
         (false, 3, 1) | (true, 1, 3) => (
             Point::Endpoint,
             Likely,
-            format!("{who} says: host unreachable, nobody answers at that address"),
+            format!("{who} says: host unreachable: no host answers at that address"),
         ),
         (false, 3, 0) | (true, 1, 0) => (
             Point::Route,
@@ -77,7 +77,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
             Point::Socket,
             Likely,
             format!(
-                "{who} says: port unreachable, nobody listens there (or a rule of that host rejects)"
+                "{who} says: port unreachable: nothing listens there (or a rule of that host rejects)"
             ),
         ),
         // Closed TCP ports answer with a RST, so this is a rule's. A rule of whom cannot be seen from

@@ -54,7 +54,7 @@ pub(super) fn ready_backends<'v>(
     Some(slices.flat_map(EndpointSlice::ready).collect())
 }
 
-/// Nobody stands behind the Service.
+/// The Service has no endpoints.
 pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let rejected = scene.outcome == Some(Outcome::Rejected)
         && matches!(verdict.point, Point::Unknown | Point::Firewall);
@@ -98,7 +98,7 @@ pub(super) fn service_without_endpoints(scene: &Scene<'_>, verdict: &mut Verdict
     is_cause
 }
 
-/// Why nobody stands behind a Service, in words, and what to look at.
+/// Why a Service has no endpoints, in words, and where to look.
 fn behind(view: &View, service: &Service) -> (String, Vec<Fix>) {
     let ObjectName { namespace, name } = &service.id;
     if service.selector.is_empty() {
@@ -190,7 +190,7 @@ fn is_slip(wanted: &str, found: &str) -> bool {
     distance * 4 <= wanted.chars().count()
 }
 
-/// Nobody is at the address any more.
+/// The address is no longer in use.
 pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let by_rule = verdict.point == Point::Endpoint;
     if !by_rule && !scene.is_silence(verdict) {
@@ -200,7 +200,7 @@ pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     let (why, confidence) = match &scene.dst {
         Name::Former(pod, until) => (
             format!(
-                "{ip} was pod {}'s, which is gone since {}, and is nobody's now",
+                "{ip} was the address of pod {}, which has been gone since {}, and is unassigned now",
                 pod.id,
                 clock_time(*until)
             ),

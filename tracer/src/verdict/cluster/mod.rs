@@ -98,7 +98,7 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
         needs: &[],
         evidence: "the destination belonged to a pod that is gone (since when), is in a node's pod range and no pod's, or stands behind a Service's DNAT without being in its EndpointSlices; together with silence, or the `endpoint` of another rule",
         refuted_by: "a running pod with that address, or the address in the Service's EndpointSlices",
-        cannot_tell: "a pod that nobody told of from one that is gone",
+        cannot_tell: "a pod that no source reported from one that is gone",
         applies: endpoint::stale,
     },
     Rule {

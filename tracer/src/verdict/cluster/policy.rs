@@ -217,7 +217,7 @@ pub(super) fn silent(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
         refusal.why
     );
     if scene.arrived {
-        // Whoever enforces has let it through.
+        // The enforcer has let it through.
         lead(verdict, [refused]);
         return false;
     }

@@ -241,7 +241,7 @@ fn an_address_that_was_a_pod_s_is_a_stale_endpoint() {
     assert!(
         verdict
             .why
-            .contains("was pod shop/cart's, which is gone since"),
+            .contains("was the address of pod shop/cart, which has been gone since"),
         "{}",
         verdict.why
     );

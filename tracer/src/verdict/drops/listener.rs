@@ -47,7 +47,7 @@ pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Find
 pub(in crate::verdict) fn in_words(facts: &ListenerFacts) -> Vec<String> {
     let Some(state) = facts.accept_queue_full().or(facts.listeners.first()) else {
         return vec![format!(
-            "nobody listens on {} in that namespace",
+            "nothing listens on {} in that namespace",
             facts.destination
         )];
     };

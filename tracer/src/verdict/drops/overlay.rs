@@ -74,7 +74,7 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "MAC address",
             format!(
                 "the packet came out of the tunnel{} for another MAC address: the sender's \
-                 neighbour or FDB entry for this VTEP is stale",
+                 neighbor or FDB entry for this VTEP is stale",
                 place(facts)
             ),
         ),

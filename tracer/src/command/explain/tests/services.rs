@@ -25,7 +25,7 @@ fn a_node_port_leads_to_the_pod_that_a_policy_isolates() {
     let answer = files.answer(NODE_PORT);
     assert_eq!(answer["allowed"], false, "{answer}");
     assert_eq!(answer["ingress"]["policies"], json!(["blue/shut"]));
-    assert!(warnings(&answer).contains("policies see what stands behind Service blue/reply"));
+    assert!(warnings(&answer).contains("policies see the endpoints behind Service blue/reply"));
     // At the pod's own node as well; and by a port that no Service has, it is the node.
     let own = files.answer("--from 198.51.100.7 --to 10.30.0.12:30700");
     assert_eq!(own["allowed"], false, "{own}");

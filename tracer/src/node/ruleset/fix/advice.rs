@@ -43,7 +43,7 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
             advice("add an ACL rule to the network (`lxc network acl`, `incus network acl`)")
         }
         Owner::Libvirt => advice(
-            "libvirt lets nobody in to a NAT network: use a routed or open network \
+            "libvirt admits no one to a NAT network: use a routed or open network \
              (`virsh net-edit`, `<forward mode=\"open\"/>`)",
         ),
         Owner::Istio => {

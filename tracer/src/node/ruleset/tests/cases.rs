@@ -71,7 +71,7 @@ fn delivered(dport: u16) -> HookPacket {
     }
 }
 
-/// A SYN-ACK that nobody has asked for.
+/// A SYN-ACK without a SYN.
 fn unsolicited(to: HookPacket) -> HookPacket {
     HookPacket {
         tcp_flags: Some(0x12),

@@ -139,7 +139,7 @@ fn refused_by_the_far_end() {
     insta::assert_snapshot!(text(120, &attempts::refused()), @"
     09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ refused by 10.244.3.17 (the far end)
         after 1 ms  1 SYN
-        why: nobody listens on 10.244.3.17:443
+        why: nothing listens on 10.244.3.17:443
         - the RST came in by eth0 0.588 ms after the SYN had left by it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
@@ -150,7 +150,7 @@ fn refused_by_the_far_end() {
     insta::assert_snapshot!(text(80, &attempts::refused()), @"
     09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ✗ refused by 10.244.3.17 (the far end) after 1 ms  1 SYN
-        why: nobody listens on 10.244.3.17:443
+        why: nothing listens on 10.244.3.17:443
         - the RST came in by eth0 0.588 ms after the SYN had left by it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
@@ -261,7 +261,7 @@ fn color_follows_the_marks() {
     insta::assert_snapshot!(colored(&attempts::refused()), @"
     ‹[2m09:41:07.312‹[0m  ‹[33msocket (confirmed)‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ‹[33m✗ refused by 10.244.3.17 (the far end)‹[0m after 1 ms  1 SYN
-        why: nobody listens on 10.244.3.17:443
+        why: nothing listens on 10.244.3.17:443
         ‹[2m- the RST came in by eth0 0.588 ms after the SYN had left by it‹[0m
         ‹[32m✓‹[0m in   veth1a2b  ‹[2mnode‹[0m  +0.000 ms
         ‹[32m✓‹[0m out  eth0      ‹[2mnode‹[0m  +0.022 ms
