@@ -233,7 +233,7 @@ fn no_fdb_entry() -> Result<()> {
 
 /// Nothing says which MAC address the other node's tunnel has.
 #[test]
-fn no_neighbour_on_the_tunnel() -> Result<()> {
+fn no_neighbor_on_the_tunnel() -> Result<()> {
     Family::each(|family| {
         let lab = OverlayLab::build(Underlay::Direct)?;
         let node = &*lab.nodes[0].node;

@@ -180,12 +180,12 @@ fn dead(family: Family, from_router: bool) -> Result<()> {
 }
 
 #[test]
-fn dead_neighbour_of_a_router() -> Result<()> {
+fn dead_neighbor_of_a_router() -> Result<()> {
     Family::each(|family| dead(family, true))
 }
 
 #[test]
-fn dead_neighbour_of_the_client() -> Result<()> {
+fn dead_neighbor_of_the_client() -> Result<()> {
     Family::each(|family| dead(family, false))
 }
 

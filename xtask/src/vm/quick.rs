@@ -27,7 +27,7 @@ const QUICK: [(&str, &[&str]); 16] = [
     ),
     ("verdict_mtu", &["router_takes_less"]),
     ("verdict_overlay", &["wrong_vni"]),
-    ("verdict_path", &["no_route", "dead_neighbour_of_a_router"]),
+    ("verdict_path", &["no_route", "dead_neighbor_of_a_router"]),
 ];
 
 /// The tests of a module that are run; `None` if there are none.
