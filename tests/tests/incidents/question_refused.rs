@@ -60,7 +60,7 @@ fn a_rule_of_the_neighbor_drops_its_own_answer() -> Result<()> {
     let stage = bridged_pods()?;
     stage.exec(
         "b",
-        "ip6tables -A OUTPUT -p ipv6-icmp --icmpv6-type neighbor-advertisement -j DROP",
+        "ip6tables -A OUTPUT -p ipv6-icmp --icmpv6-type neighbour-advertisement -j DROP",
     )?;
     let report = trace(&stage, End::Failed(libc::EHOSTUNREACH))?;
     let expected = ExpectedVerdict::any_of(["firewall"])
