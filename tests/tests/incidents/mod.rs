@@ -7,6 +7,7 @@ mod client_hangs_up;
 mod forwarding_off_on_one_interface;
 mod icmp_redirect;
 mod listener_elsewhere;
+mod path_mtu;
 mod question_refused;
 mod server_does_not_read;
 mod two_iptables_backends;

@@ -1,6 +1,9 @@
 //! Segments that are sent again and again: what a stalled connection looks like.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
 
 use tracer_common::event::RetransmitEvent;
 
@@ -30,17 +33,30 @@ pub struct Retransmissions {
     pub by_client: bool,
 }
 
-/// A segment of data that was dropped, and dropped again when it was sent again: what can be seen
+/// Segments of data that were dropped, and dropped again when they were sent again: what can be seen
 /// of retransmissions whose socket is in a namespace that is not watched, or on another machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// A sender that gets no acknowledgement sends its last segment again, then its first: those are not
+/// the same, and the last few are kept apart.
+#[derive(Debug, Clone, Default)]
 pub struct Redrops {
-    /// The segment's first sequence number.
-    pub seq: u32,
-    /// How often it was dropped in succession.
-    pub times: u64,
-    /// When it was dropped for the first and the last time.
-    pub span: Option<(SystemTime, SystemTime)>,
+    /// Oldest first.
+    segments: VecDeque<Redrop>,
 }
+
+/// One segment.
+#[derive(Debug, Clone, Copy)]
+struct Redrop {
+    /// Its first sequence number.
+    seq: u32,
+    /// How often it was dropped.
+    times: u64,
+    /// When it was dropped for the first and the last time.
+    span: (SystemTime, SystemTime),
+}
+
+/// Segments that are kept apart.
+const SEGMENTS: usize = 4;
 
 impl Retransmissions {
     pub(super) fn count(&mut self, event: &RetransmitEvent, by_client: bool) {
@@ -69,23 +85,28 @@ impl Retransmissions {
 
 impl Redrops {
     pub(super) fn count(&mut self, seq: u32, at: SystemTime) {
-        if self.seq != seq {
-            *self = Self {
-                seq,
-                ..Self::default()
-            };
+        if let Some(known) = self.segments.iter_mut().find(|known| known.seq == seq) {
+            known.times += 1;
+            known.span.1 = at;
+            return;
         }
-        self.times += 1;
-        let first = self.span.map_or(at, |(first, _)| first);
-        self.span = Some((first, at));
+        if self.segments.len() >= SEGMENTS {
+            self.segments.pop_front();
+        }
+        self.segments.push_back(Redrop {
+            seq,
+            times: 1,
+            span: (at, at),
+        });
     }
 
-    /// Whether nothing of it gets through. The first drop is of the segment itself.
+    /// Whether nothing of one gets through. Its first drop is of the segment itself.
     pub(super) fn is_stall(&self) -> bool {
-        let takes_long = |(first, last): (SystemTime, SystemTime)| {
-            last.duration_since(first).is_ok_and(|span| span >= PAUSES)
-        };
-        self.times > RESENT && self.span.is_some_and(takes_long)
+        self.segments.iter().any(|segment| {
+            let (first, last) = segment.span;
+            let takes_long = last.duration_since(first).is_ok_and(|span| span >= PAUSES);
+            segment.times > RESENT && takes_long
+        })
     }
 }
 

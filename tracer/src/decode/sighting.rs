@@ -103,6 +103,14 @@ impl Rejection {
 }
 
 impl Sighting {
+    /// The packet that it calls too big, if it is such an ICMP message.
+    pub fn too_big_for(&self) -> Option<Tuple> {
+        match &self.part {
+            Part::Rejects(_, rejection) if rejection.is_too_big() => Some(rejection.quoted),
+            _ => None,
+        }
+    }
+
     /// Reads an event; `None` if the packet belongs to no attempt.
     pub fn decode(event: &SightingEvent) -> Option<Self> {
         let captured = event.captured();

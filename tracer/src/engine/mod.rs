@@ -109,7 +109,12 @@ impl Engine {
                 );
                 attempts.dropped(judged, cx);
             }
-            Input::Event(Event::Sighting(sighting)) => attempts.sighted(&sighting, cx),
+            Input::Event(Event::Sighting(sighting)) => {
+                if let Some(quoted) = sighting.too_big_for() {
+                    drops.told(quoted, cx.now);
+                }
+                attempts.sighted(&sighting, cx);
+            }
             Input::Event(Event::Retransmit(event)) => attempts.retransmitted(&event, cx),
             Input::Map(MapAnswer::Counts(exact)) => drops.counted(&exact, cx),
             Input::Map(MapAnswer::AllCounts(exact)) => drops.reconcile(exact, cx),
@@ -130,12 +135,15 @@ impl Engine {
             Input::Netns(names) => knowledge.netns.learn(names),
             Input::Interfaces { changes, unwatched } => knowledge.see(changes, unwatched),
             Input::Tick(tallies) => {
-                drops.tick(cx);
+                let judged = drops.tick(cx);
+                attempts.dropped(judged, cx);
                 losses.tick(tallies, cx);
                 attempts.tick(cx);
             }
             Input::Detached(tallies) => {
                 losses.tick(tallies, cx);
+                let judged = drops.stop_waiting(cx);
+                attempts.dropped(judged, cx);
                 let until = now;
                 cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));
             }

@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, answers, function, redirect},
+    drops::{Concern, RULES, answers, function, mtu, redirect},
     rule::Finding,
 };
 use crate::{
@@ -42,6 +42,16 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 /// Whether what the node says makes a drop one that healthy traffic makes too.
 pub fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
     answers::is_leftover(facts, node) || redirect::is_refused_by_nat(facts, node)
+}
+
+/// Whether a packet was dropped because it is too large for the next hop.
+pub fn is_too_large(facts: &DropFacts) -> bool {
+    mtu::is_too_large(facts) != Concern::No
+}
+
+/// Whether what was dropped is a message that would make a sender use smaller packets.
+pub fn is_too_big_message(facts: &DropFacts) -> bool {
+    mtu::is_too_big_message(facts) != Concern::No
 }
 
 /// What the node is to be asked for the rules that come into question: up to the first that applies

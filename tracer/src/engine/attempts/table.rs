@@ -33,8 +33,9 @@ const CAPACITY: usize = 1 << 14;
 const CORRECTABLE: Nanos = 150 * SECOND;
 /// SYNs without a place that are remembered, so that each counts once however many hops it has.
 const RECENT: usize = 16;
-/// `TCP_ESTABLISHED` of the kernel's UAPI (include/net/tcp_states.h).
-const ESTABLISHED: u32 = 1;
+/// States of a socket that may have data to send, of the kernel's UAPI (include/net/tcp_states.h):
+/// `TCP_ESTABLISHED`, `TCP_FIN_WAIT1`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK` and `TCP_CLOSING`.
+const SENDING: [u32; 5] = [1, 4, 8, 9, 11];
 
 /// All attempts.
 #[derive(Debug)]
@@ -251,7 +252,8 @@ impl Table {
 
     /// Takes a retransmission of data. Returns the attempt.
     pub(super) fn retransmitted(&mut self, event: &RetransmitEvent) -> Option<AttemptKey> {
-        if event.state != ESTABLISHED {
+        // A FIN alone carries no data.
+        if !SENDING.contains(&event.state) || event.len == 0 {
             return None;
         }
         let (key, by_client) = self.flows.find(&event.flow)?;

@@ -5,15 +5,17 @@
 //!
 //! - `fold`: alike drops become one report; `fragments`: which of them a filter by port is about
 //! - `judge`: the verdict; `node_facts`: what the node says of alike drops
+//! - `path_mtu`: segments that are too large, until their senders have learned or not
 
 mod fold;
 mod fragments;
 mod judge;
 mod node_facts;
+mod path_mtu;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
-use tracer_common::event::DropKey;
+use tracer_common::{event::DropKey, tuple::Tuple};
 
 pub(super) use self::judge::DropVerdict;
 use self::{
@@ -21,8 +23,10 @@ use self::{
     fragments::Fragments,
     judge::{Judge, JudgedDrop, TrackedDrop},
     node_facts::{FactsCache, Informed},
+    path_mtu::PathMtu,
 };
 use super::{
+    Nanos,
     effect::{Effect, MapQuery},
     knowledge::Context,
     work::Work,
@@ -32,6 +36,7 @@ use crate::{
     model::DropReport,
     node::facts::{NodeFacts, Subject, Wants},
     report::accounts::DropTotals,
+    verdict,
 };
 
 /// How drops are shown.
@@ -57,6 +62,7 @@ pub(crate) struct Drops {
     folds: Folds,
     fragments: Fragments,
     node_facts: FactsCache,
+    path_mtu: PathMtu,
     totals: DropTotals,
     reports: u64,
     /// Whether the user has seen as many as they want.
@@ -81,6 +87,7 @@ impl Drops {
             folds: Folds::default(),
             fragments: Fragments::default(),
             node_facts: FactsCache::default(),
+            path_mtu: PathMtu::default(),
             totals: DropTotals::default(),
             reports: 0,
             is_enough: false,
@@ -101,12 +108,34 @@ impl Drops {
         if self.options.by_port_alone && self.fragments.is_foreign(&drop.facts, connects) {
             drop.disregard();
         }
+        if let Some(quoted) = untold(&drop.facts) {
+            self.path_mtu.not_told(&quoted);
+        }
         let pending = PendingDrop {
             count: self.folds.add(&drop, count, cx.now),
             for_attempt: !drop.is_noise() && is_wanted(&drop.facts),
             drop,
         };
-        self.proceed(pending, cx)
+        let ready = self.path_mtu.hold(pending, cx.now);
+        self.proceed_all(ready, cx)
+    }
+
+    /// Takes an ICMP message that was seen on its way to the sender of the packet that it quotes:
+    /// it tells it to send smaller ones.
+    pub(crate) fn told(&mut self, quoted: Tuple, now: Nanos) {
+        self.path_mtu.told(quoted, now);
+    }
+
+    /// Lets the drops go that wait for what follows: nothing does any more. Returns those whose
+    /// attempts can have the verdict now.
+    pub(crate) fn stop_waiting(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let ready = self.path_mtu.due(Nanos::MAX);
+        self.proceed_all(ready, cx)
+    }
+
+    fn proceed_all(&mut self, drops: Vec<PendingDrop>, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let each = drops.into_iter().map(|drop| self.proceed(drop, cx));
+        each.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
     /// Takes the kernel's counts of kinds that were due.
@@ -152,13 +181,16 @@ impl Drops {
         self.deliver(informed, cx)
     }
 
-    /// Looks at what the clock decides.
-    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+    /// Looks at what the clock decides. Returns the drops whose attempts can have the verdict now.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let ready = self.path_mtu.due(cx.now);
+        let judged = self.proceed_all(ready, cx);
         let due = self.folds.due(cx.now);
         if !due.is_empty() {
             cx.effects.push(Effect::Read(MapQuery::Counts(due)));
         }
         self.make_room(cx);
+        judged
     }
 
     /// Evicts idle kinds of drops that were fully reported, before the kernel's map has no room for
@@ -195,7 +227,9 @@ impl Drops {
                 count: Some(count),
                 for_attempt: false,
             };
-            self.proceed(pending, cx);
+            if let Some(ready) = self.path_mtu.gathered(pending, cx.now) {
+                self.proceed(ready, cx);
+            }
         }
     }
 
@@ -279,6 +313,14 @@ impl Drops {
             cx.effects.push(Effect::Stop);
         }
     }
+}
+
+/// The packet whose sender was to send smaller ones, where the ICMP message that says so was
+/// dropped.
+fn untold(facts: &DropFacts) -> Option<Tuple> {
+    facts
+        .quoted_tuple
+        .filter(|_| verdict::drop::is_too_big_message(facts))
 }
 
 fn report(

@@ -6,6 +6,7 @@
 mod attempts;
 mod drops;
 mod losses;
+mod path_mtu;
 mod ways;
 mod work;
 

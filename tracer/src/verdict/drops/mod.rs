@@ -11,7 +11,7 @@ mod firewall;
 mod host;
 mod insertion;
 pub(super) mod listener;
-mod mtu;
+pub(super) mod mtu;
 mod nfqueue;
 mod overlay;
 mod path;

@@ -24,7 +24,7 @@ fn too_big(facts: &DropFacts) -> Option<&'static str> {
     }
 }
 
-pub(super) fn is_too_big_message(facts: &DropFacts) -> Concern {
+pub(in crate::verdict) fn is_too_big_message(facts: &DropFacts) -> Concern {
     Concern::surely(facts.quoted.is_some() && too_big(facts).is_some())
 }
 
@@ -55,7 +55,7 @@ fn is_said(facts: &DropFacts) -> bool {
     facts.reason.is("PKT_TOO_BIG")
 }
 
-pub(super) fn is_too_large(facts: &DropFacts) -> Concern {
+pub(in crate::verdict) fn is_too_large(facts: &DropFacts) -> Concern {
     let unsaid = !facts.reason.is_specified() && SIZE_ONLY.contains(&function(facts));
     let is_known = facts.packet.is_some() && facts.mtu.is_some();
     Concern::surely(is_known && (is_said(facts) || unsaid))
