@@ -4,16 +4,18 @@ pub mod arrange;
 pub mod endpoint;
 pub mod filter;
 pub mod options;
+mod values;
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{
-    cli::endpoint::{Endpoint, EndpointError},
-    sink::{ColorChoice, Format},
+use self::{
+    endpoint::Endpoint,
+    values::{at_least_one, duration, ring_size, to},
 };
+use crate::sink::{ColorChoice, Format, Formats, TraceFormat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +133,7 @@ pub struct TraceArgs {
 
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: OutputArgs<TraceFormat>,
 
     /// Show the kernel stack of each drop
     #[arg(long, help_heading = "Output")]
@@ -227,7 +229,7 @@ impl PolicyProto {
 pub struct CheckArgs {
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: OutputArgs<Format>,
 
     /// Where the cluster's objects come from.
     #[command(flatten)]
@@ -276,23 +278,23 @@ pub struct ExplainArgs {
 
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: OutputArgs<Format>,
 }
 
 /// How to print.
 #[derive(Debug, Args)]
-pub struct OutputArgs {
+pub struct OutputArgs<F: Formats> {
     /// Output format; json prints one object per line to stdout, and notes to stderr
     #[arg(
         short = 'o',
         long = "output",
-        value_name = "text|json",
+        value_name = F::NAMES,
         value_enum,
         default_value_t,
         hide_possible_values = true,
         help_heading = "Output"
     )]
-    pub format: Format,
+    pub format: F,
 
     /// When to use color; auto: on a terminal, unless NO_COLOR is set
     #[arg(
@@ -328,178 +330,5 @@ pub struct ClusterArgs {
     pub no_kube: bool,
 }
 
-/// Bytes of the smallest and the largest ring buffer.
-const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
-
-/// Longer times are typing errors, and would overflow a clock.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
-
-/// After an option, clap takes a subcommand for an endpoint.
-fn to(text: &str) -> Result<Endpoint, String> {
-    text.parse().map_err(|error: EndpointError| match text {
-        "check" | "explain" | "completions" | "man" => {
-            format!("options follow the subcommand: whydrop {text} [OPTIONS]")
-        }
-        _ => error.to_string(),
-    })
-}
-
-fn at_least_one(text: &str) -> Result<u64, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or("must be at least 1")
-}
-
-/// A size that the kernel accepts for a ring buffer, in bytes: a power of two, and whole pages.
-fn ring_size(text: &str) -> Result<u32, &'static str> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
-        _ => (text, 1),
-    };
-    number
-        .parse()
-        .ok()
-        .and_then(|number: u32| number.checked_mul(unit))
-        .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
-        .ok_or("expected a power of two from 4K to 1024M, such as 16M")
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be greater than zero".to_owned()),
-        Ok(duration) if duration > LONGEST => Err("must be at most one year".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("expected a number with a unit, such as 500ms, 3s or 2m".to_owned()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(["whydrop"].iter().chain(args))
-    }
-
-    fn refused(args: &[&str]) -> String {
-        match parse(args) {
-            Ok(cli) => panic!("{args:?} was accepted as {cli:?}"),
-            Err(error) => {
-                assert_eq!(error.exit_code(), 2);
-                error
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned()
-            }
-        }
-    }
-
-    #[test]
-    fn clap_finds_no_contradiction() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_units() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("3s", 3_000),
-            ("2m", 120_000),
-            ("1m 30s", 90_000),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
-        }
-        for text in [
-            "",
-            "5",
-            "s",
-            "-3s",
-            "0s",
-            "3 parsecs",
-            "900years",
-            "99999999999999999999s",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn ring_sizes_have_units_or_none() {
-        for (text, bytes) in [
-            ("4K", 4096),
-            ("4096", 4096),
-            ("16m", 16 << 20),
-            ("1024M", 1 << 30),
-        ] {
-            assert_eq!(ring_size(text), Ok(bytes));
-        }
-    }
-
-    #[test]
-    fn help_fits_80_columns_and_teaches() {
-        let help = Cli::command().term_width(80).render_long_help().to_string();
-        for word in ["Examples:", "Exit status:", "svc/shop/cart:80", "Cluster:"] {
-            assert!(help.contains(word), "{word} is missing in\n{help}");
-        }
-        // The commented examples are a little wider, and wrap.
-        assert!(
-            help.lines().all(|line| line.chars().count() <= 95),
-            "{help}"
-        );
-    }
-
-    #[test]
-    fn wrong_usage_is_refused_with_status_2() {
-        let all = [
-            &["10.244.3.300"][..],
-            &["10.244.3.17:0"],
-            &["--proto", "sctp", "--all"],
-            &["--all", "10.0.0.1"],
-            &["--all", "--count", "0"],
-            &["--all", "--duration", "5"],
-            &["--all", "--timeout", "0s"],
-            &["--all", "--ring-size", "3M"],
-            &["--all", "--ring-size", "2K"],
-            &["--all", "--ring-size", "4096M"],
-            &["--all", "--ring-size", "M"],
-            &["--all", "-o", "yaml"],
-            &["--all", "check"],
-            &["--all", "--no-kube", "--kubeconfig", "a"],
-            &["chek"],
-            &["explain", "--from", "10.0.0.1"],
-        ]
-        .map(refused)
-        .join("\n");
-        insta::assert_snapshot!(all, @"
-        error: invalid value '10.244.3.300' for '[TO]': `300` is not a number from 0 to 255; expected an IPv4 address, such as 10.244.3.17
-        error: invalid value '10.244.3.17:0' for '[TO]': `0` is not a port; expected a number from 1 to 65535, such as 10.244.3.17:443
-        error: invalid value 'sctp' for '--proto <tcp|udp|icmp|any>'
-        error: the argument '--all' cannot be used with '[TO]'
-        error: invalid value '0' for '--count <N>': must be at least 1
-        error: invalid value '5' for '--duration <DURATION>': expected a number with a unit, such as 500ms, 3s or 2m
-        error: invalid value '0s' for '--timeout <DURATION>': must be greater than zero
-        error: invalid value '3M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
-        error: invalid value '2K' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
-        error: invalid value '4096M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
-        error: invalid value 'M' for '--ring-size <SIZE>': expected a power of two from 4K to 1024M, such as 16M
-        error: invalid value 'yaml' for '--output <text|json>'
-        error: invalid value 'check' for '[TO]': options follow the subcommand: whydrop check [OPTIONS]
-        error: the argument '--no-kube' cannot be used with '--kubeconfig <FILE>'
-        error: invalid value 'chek' for '[TO]': expected an address (10.244.3.17:443), a prefix (10.244.0.0/16), a port (:443), a pod with its namespace (shop/cart:8080), a Service (svc/shop/cart:80) or a workload (deploy/shop/cart:8080)
-        error: the following required arguments were not provided:
-        ");
-    }
-
-    #[test]
-    fn help_and_version_are_no_errors() {
-        let kind = |args: &[&str]| parse(args).map(|_| ()).map_err(|error| error.kind());
-        assert_eq!(kind(&["--help"]), Err(ErrorKind::DisplayHelp));
-        assert_eq!(kind(&["--version"]), Err(ErrorKind::DisplayVersion));
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use crate::{
         endpoint::Endpoint,
     },
     cluster::source::api::access,
-    sink::{Detail, Format, Style, Terminal},
+    sink::{Detail, Format, Formats, Style, Terminal, TraceFormat},
 };
 
 /// What will be done.
@@ -71,7 +71,7 @@ pub struct TraceConfig {
     /// Where the cluster's objects come from.
     pub cluster: ClusterConfig,
     /// How to print.
-    pub output: OutputConfig,
+    pub output: OutputConfig<TraceFormat>,
 }
 
 /// The flow that the policies are to judge.
@@ -121,9 +121,9 @@ impl From<ClusterArgs> for ClusterConfig {
 
 /// How to print.
 #[derive(Debug, Clone)]
-pub struct OutputConfig {
+pub struct OutputConfig<F = Format> {
     /// For people or for programs.
-    pub format: Format,
+    pub format: F,
     /// What the terminal (or the lack of one) makes of text.
     pub style: Style,
 }
@@ -334,8 +334,8 @@ impl ExplainConfig {
     }
 }
 
-impl OutputConfig {
-    fn new(args: &OutputArgs, terminal: &Terminal) -> Self {
+impl<F: Formats> OutputConfig<F> {
+    fn new(args: &OutputArgs<F>, terminal: &Terminal) -> Self {
         Self {
             format: args.format,
             style: Style::new(args.color, terminal),

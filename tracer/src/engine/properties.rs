@@ -15,7 +15,7 @@ use crate::{
     decode::drop::Decoder,
     kernel::clock,
     model::Tallies,
-    sink::{Detail, Format, Printer, Style},
+    sink::{Detail, Printer, Style, TraceFormat},
 };
 
 /// A TCP segment of a handshake, so that some sightings find each other: the numbers are few.
@@ -123,7 +123,7 @@ impl Rehearsal {
             engine: Engine::new(tests::settings()),
             decoder,
             early: Vec::new(),
-            printers: [Format::Text, Format::Json].map(printer),
+            printers: [TraceFormat::Text, TraceFormat::Json].map(printer),
         }
     }
 

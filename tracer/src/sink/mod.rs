@@ -19,14 +19,38 @@ pub use self::terminal::{ColorChoice, Style, Terminal};
 pub(crate) use self::text::{Canvas, Paint, piece};
 use crate::model::Report;
 
-/// For whom to print.
+/// Formats to choose from by `-o`.
+pub trait Formats: clap::ValueEnum + Copy + Default + Send + Sync + 'static {
+    /// Their names, as the help shows them.
+    const NAMES: &str;
+}
+
+/// The formats of a trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum TraceFormat {
     /// For people.
     #[default]
     Text,
     /// For programs: one object a line.
     Json,
+}
+
+impl Formats for TraceFormat {
+    const NAMES: &str = "text|json";
+}
+
+/// The formats of a single answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object.
+    Json,
+}
+
+impl Formats for Format {
+    const NAMES: &str = "text|json";
 }
 
 /// What became of a record.
@@ -81,10 +105,10 @@ pub struct Printer<W> {
 
 impl<W: Write> Printer<W> {
     /// Prints to `out`. `style` and `detail` matter for text only.
-    pub fn new(out: W, format: Format, style: Style, detail: Detail) -> Self {
+    pub fn new(out: W, format: TraceFormat, style: Style, detail: Detail) -> Self {
         let sink: Box<dyn Sink> = match format {
-            Format::Text => Box::new(text::Text::new(style, detail)),
-            Format::Json => Box::new(json::Json),
+            TraceFormat::Text => Box::new(text::Text::new(style, detail)),
+            TraceFormat::Json => Box::new(json::Json),
         };
         Self { out, sink }
     }
@@ -151,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_an_end_and_a_full_disk_an_error() {
-        for format in [Format::Text, Format::Json] {
+        for format in [TraceFormat::Text, TraceFormat::Json] {
             let record = fixtures::lost();
             let output =
                 |kind| Printer::new(Fails(kind), format, Style::plain(), Detail::default());

@@ -36,7 +36,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(trace.proto, Proto::Any);
     assert_eq!(trace.timeout, Duration::from_secs(1));
     assert_eq!((trace.duration, trace.count), (None, None));
-    assert_eq!(trace.output.format, Format::Text);
+    assert_eq!(trace.output.format, TraceFormat::Text);
     assert!(trace.netns.is_empty());
     assert!(!(trace.all || trace.noise || trace.stack || trace.debug));
     assert!(!trace.detail.verbose && trace.detail.answered);
@@ -66,7 +66,7 @@ fn all_options_of_a_trace_arrive() {
     assert_eq!(trace.timeout, Duration::from_secs(3));
     assert_eq!(trace.duration, Some(Duration::from_mins(2)));
     assert_eq!(trace.count, Some(7));
-    assert_eq!(trace.output.format, Format::Json);
+    assert_eq!(trace.output.format, TraceFormat::Json);
     assert_eq!(trace.netns, ["a", "/run/netns/b"]);
     assert!(trace.noise && trace.stack && trace.debug && trace.cluster.no_kube);
     assert!(trace.detail.verbose && trace.detail.answered);

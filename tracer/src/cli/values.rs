@@ -1,0 +1,52 @@
+//! Values of options, as they are typed.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::endpoint::{Endpoint, EndpointError};
+
+/// Bytes of the smallest and the largest ring buffer.
+const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
+
+/// Longer times are typing errors, and would overflow a clock.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// After an option, clap takes a subcommand for an endpoint.
+pub(super) fn to(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|error: EndpointError| match text {
+        "check" | "explain" | "completions" | "man" => {
+            format!("options follow the subcommand: whydrop {text} [OPTIONS]")
+        }
+        _ => error.to_string(),
+    })
+}
+
+pub(super) fn at_least_one(text: &str) -> Result<u64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("must be at least 1")
+}
+
+/// A size that the kernel accepts for a ring buffer, in bytes: a power of two, and whole pages.
+pub(super) fn ring_size(text: &str) -> Result<u32, &'static str> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    number
+        .parse()
+        .ok()
+        .and_then(|number: u32| number.checked_mul(unit))
+        .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
+        .ok_or("expected a power of two from 4K to 1024M, such as 16M")
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be greater than zero".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("must be at most one year".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("expected a number with a unit, such as 500ms, 3s or 2m".to_owned()),
+    }
+}
