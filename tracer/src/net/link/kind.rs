@@ -85,6 +85,7 @@ impl Kind {
             Self::Geneve(_) => Some(Tunnel::Geneve),
             Self::IpTunnel(found) => Some(found.tunnel),
             Self::Wireguard => Some(Tunnel::Wireguard),
+            Self::Other(name) => Tunnel::of_link(name),
             _ => None,
         }
     }
