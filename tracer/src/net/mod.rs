@@ -34,8 +34,6 @@ mod watch;
 
 use std::net::IpAddr;
 
-#[cfg(test)]
-pub use self::tc::FilterActions;
 pub use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
@@ -43,10 +41,7 @@ pub use self::{
     conntrack_stats::conntrack_stats,
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
-    link::{
-        Bridge, BridgePort, Ipv4Settings, Ipv6Settings, Kind, Link, MacvlanMode, OtherLink,
-        PortState, Vxlan, XdpMode,
-    },
+    link::{Bridge, Kind, Link, MacvlanMode, OtherLink, PortState, XdpMode},
     neighbor::{Mac, Neighbor, NeighborState},
     netlink::Rtnetlink,
     qdisc::{Limits, Qdisc},
@@ -55,6 +50,11 @@ pub use self::{
     tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterId, TcFilter},
     vlan::Vlan,
     watch::Watch,
+};
+#[cfg(test)]
+pub use self::{
+    link::{BridgePort, Ipv4Settings, Vxlan},
+    tc::FilterActions,
 };
 
 /// An interface of a watched namespace.

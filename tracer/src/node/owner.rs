@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use nix::ifaddrs::getifaddrs;
+use anyhow::Result;
 
-use crate::net::netns::{self, NetnsRef, in_netns};
+use crate::net::{
+    Rtnetlink,
+    netns::{self, NetnsRef, in_netns},
+};
 
 /// The namespace that has the address; `None` if none has, or several have and cannot be told
 /// apart.
@@ -37,21 +39,11 @@ pub fn of_address(address: IpAddr, peer: Option<u32>, limit: Duration) -> Result
 
 /// Whether the namespace that this thread is in has the address, behind that interface.
 fn has(address: IpAddr, peer: Option<u32>) -> Result<bool> {
-    let mut has_address = false;
-    let mut has_peer = peer.is_none();
-    for interface in getifaddrs().context("cannot list the namespace's addresses")? {
-        has_address |= interface.address.is_some_and(|found| {
-            found
-                .as_sockaddr_in()
-                .is_some_and(|v4| IpAddr::from(v4.ip()) == address)
-                || found
-                    .as_sockaddr_in6()
-                    .is_some_and(|v6| IpAddr::from(v6.ip()) == address)
-        });
-        if !has_peer {
-            has_peer =
-                nix::net::if_::if_nametoindex(interface.interface_name.as_str()).ok() == peer;
-        }
-    }
-    Ok(has_address && has_peer)
+    let rtnetlink = Rtnetlink::open()?;
+    let addresses = rtnetlink.addresses()?;
+    Ok(addresses.iter().any(|own| own.address == address)
+        && match peer {
+            Some(ifindex) => rtnetlink.link(ifindex)?.is_some(),
+            None => true,
+        })
 }

@@ -1,9 +1,9 @@
 //! Makes a model by hand.
 
 use crate::{
-    net::{Bridge, BridgePort, netns::NetnsRef},
+    net::{self, Bridge, BridgePort, netns::NetnsRef},
     node::world::{
-        Address, AddressFlags, Detail, FdbEntry, Link, LinkId, Mac, Namespace, PortState, World,
+        Address, AddressFlags, FdbEntry, Kind, Link, LinkId, Mac, Namespace, PortState, World,
         link::Tie,
     },
 };
@@ -39,23 +39,20 @@ impl Build {
         self.world.namespaces.entry(inode).or_insert_with(new)
     }
 
-    pub(in crate::node) fn link(&mut self, id: LinkId, name: &str, detail: Detail) -> &mut Link {
+    pub(in crate::node) fn link(&mut self, id: LinkId, name: &str, kind: Kind) -> &mut Link {
         let link = Link {
             id,
-            name: name.to_owned(),
-            kind: String::new(),
-            detail,
-            mtu: 1500,
-            mac: Some(Mac(vec![2, 0, 0, id.netns as u8, 0, id.ifindex as u8])),
-            up: true,
-            carrier: true,
-            promiscuous: false,
-            noarp: false,
-            master: None,
+            reported: net::Link {
+                ifindex: id.ifindex,
+                name: name.to_owned(),
+                kind,
+                mtu: 1500,
+                mac: Some(Mac(vec![2, 0, 0, id.netns as u8, 0, id.ifindex as u8])),
+                up: true,
+                carrier: true,
+                ..net::Link::default()
+            },
             tie: Tie::None,
-            port: None,
-            ipv4: None,
-            ipv6: None,
         };
         let links = &mut self.namespace(id.netns).links;
         links.insert(id.ifindex, link);
@@ -63,16 +60,16 @@ impl Build {
     }
 
     pub(in crate::node) fn bridge(&mut self, id: LinkId, name: &str) {
-        self.link(id, name, Detail::Bridge(Bridge::default()));
+        self.link(id, name, Kind::Bridge(Bridge::default()));
     }
 
     pub(in crate::node) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
-        self.link(one.0, one.1, Detail::Pair).tie = Tie::To(other.0);
-        self.link(other.0, other.1, Detail::Pair).tie = Tie::To(one.0);
+        self.link(one.0, one.1, Kind::Veth).tie = Tie::To(other.0);
+        self.link(other.0, other.1, Kind::Veth).tie = Tie::To(one.0);
     }
 
-    pub(in crate::node) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, detail: Detail) {
-        self.link(id, name, detail).tie = Tie::To(parent);
+    pub(in crate::node) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, kind: Kind) {
+        self.link(id, name, kind).tie = Tie::To(parent);
     }
 
     pub(in crate::node) fn at(&mut self, id: LinkId) -> &mut Link {

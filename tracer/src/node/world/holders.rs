@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     AddressFlags, FdbKind, Mac, Namespace, RuleAction, World,
-    link::{Detail, Link, LinkId},
+    link::{Kind, Link, LinkId},
     segment::{Obstacle, Segment, Step, Trail},
 };
 use crate::net::LOCAL_TABLE;
@@ -85,7 +85,7 @@ impl World {
                 let held = namespace.addresses.iter();
                 held.filter_map(move |held| {
                     let link = namespace.links.get(&held.ifindex)?;
-                    let is_loopback = link.detail == Detail::Loopback;
+                    let is_loopback = link.kind == Kind::Loopback;
                     held.covers(address, is_loopback)
                         .then(|| holder(namespace, link, held.flags))
                 })
@@ -109,7 +109,7 @@ impl World {
             let links = self.namespace(*netns).map(|one| one.links.values());
             links.into_iter().flatten().any(|link| {
                 // The kernel has no name for the kind of a device with a driver.
-                link.detail == Detail::Plain && link.kind.is_empty()
+                link.kind == Kind::Physical
             })
         };
         let outside: Vec<_> = self.namespaces.keys().copied().filter(has_nic).collect();
@@ -139,7 +139,7 @@ impl World {
         let namespace = self.namespace(netns)?;
         Some(namespace.addresses.iter().any(|held| {
             let link = namespace.links.get(&held.ifindex);
-            let is_loopback = link.is_some_and(|link| link.detail == Detail::Loopback);
+            let is_loopback = link.is_some_and(|link| link.kind == Kind::Loopback);
             held.flags.is_usable() && held.covers(address, is_loopback)
         }))
     }

@@ -1,7 +1,9 @@
 //! A link of a network namespace: what it is, and what it is tied to.
 
-use crate::net::{Bridge, BridgePort, Mac, Vxlan};
-pub use crate::net::{Ipv4Settings, Ipv6Settings, MacvlanMode};
+use std::ops::Deref;
+
+use crate::net::{self, Bridge};
+pub use crate::net::{Kind, MacvlanMode};
 
 /// A link, anywhere on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,39 +14,31 @@ pub struct LinkId {
     pub ifindex: u32,
 }
 
-/// A link.
+/// A link: what the kernel reports of it, where it is, and what it is tied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Where it is.
     pub id: LinkId,
-    /// Its name.
-    pub name: String,
-    /// The kernel's name for what it is, such as `veth`; empty for one with a driver, and for `lo`.
-    pub kind: String,
-    /// What is special about its kind.
-    pub detail: Detail,
-    /// The largest packet it takes, in bytes from the network header up.
-    pub mtu: u32,
-    /// Its link-layer address.
-    pub mac: Option<Mac>,
-    /// Whether it is administratively up.
-    pub up: bool,
-    /// Whether it has a carrier.
-    pub carrier: bool,
-    /// Whether it takes frames for any address.
-    pub promiscuous: bool,
-    /// Whether it resolves no addresses (`NOARP`).
-    pub noarp: bool,
-    /// The bridge, bond, VRF or other link that it is a member of.
-    pub master: Option<u32>,
+    /// What the kernel reports of it.
+    pub reported: net::Link,
     /// The other end of a pair, or the link below.
     pub tie: Tie,
-    /// What it is as a port of a bridge.
-    pub port: Option<BridgePort>,
-    /// Its own settings of IPv4; `None` if the kernel did not report them.
-    pub ipv4: Option<Ipv4Settings>,
-    /// Its own settings of IPv6; `None` if it has none.
-    pub ipv6: Option<Ipv6Settings>,
+}
+
+impl Deref for Link {
+    type Target = net::Link;
+
+    fn deref(&self) -> &net::Link {
+        &self.reported
+    }
+}
+
+/// Models are changed where tests make them by hand.
+#[cfg(test)]
+impl std::ops::DerefMut for Link {
+    fn deref_mut(&mut self) -> &mut net::Link {
+        &mut self.reported
+    }
 }
 
 /// The other link that one is tied to.
@@ -69,44 +63,18 @@ impl Tie {
     }
 }
 
-/// What is special about a kind of link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// Nothing.
-    #[default]
-    Plain,
-    /// The `lo` device.
-    Loopback,
-    /// One end of a pair of links; [`Link::tie`] is the other one.
-    Pair,
-    /// A bridge.
-    Bridge(Bridge),
-    /// A VXLAN device.
-    Vxlan(Vxlan),
-    /// Takes part of a parent's traffic by MAC address.
-    Macvlan(MacvlanMode),
-    /// Takes part of a parent's traffic by IP address.
-    Ipvlan,
-    /// A VLAN of its parent, by this identifier.
-    Vlan(u16),
-    /// A routing table of its own for its members.
-    Vrf(u32),
-    /// The other end is a process.
-    Tun,
-}
-
 impl Link {
     /// The bridge, if it is one.
     pub fn bridge(&self) -> Option<&Bridge> {
-        match &self.detail {
-            Detail::Bridge(bridge) => Some(bridge),
+        match &self.kind {
+            Kind::Bridge(bridge) => Some(bridge),
             _ => None,
         }
     }
 
     /// The other end, if it is one end of a pair and the other is known.
     pub fn other_end(&self) -> Option<LinkId> {
-        (self.detail == Detail::Pair).then(|| self.tie.link())?
+        self.kind.is_pair().then(|| self.tie.link())?
     }
 
     /// The link below, if it is on top of a known one.
@@ -117,8 +85,8 @@ impl Link {
     /// Whether it is on top of another link.
     pub fn is_on_parent(&self) -> bool {
         matches!(
-            self.detail,
-            Detail::Macvlan(_) | Detail::Ipvlan | Detail::Vlan(_)
+            self.kind,
+            Kind::Macvlan(_) | Kind::Ipvlan | Kind::Vlan { .. }
         )
     }
 

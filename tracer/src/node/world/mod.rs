@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
     holders::{Between, Holder},
-    link::{Detail, Link, LinkId},
+    link::{Kind, Link, LinkId},
     read::{Part, Parts},
     segment::Obstacle,
     settings::Settings,

@@ -2,7 +2,7 @@
 
 use super::{
     Between, Holder, Obstacle, PortState, World,
-    link::{Detail, LinkId, MacvlanMode},
+    link::{Kind, LinkId, MacvlanMode},
 };
 
 /// What port timers count in: `USER_HZ`, the same on all machines with Linux of today.
@@ -115,11 +115,11 @@ impl World {
                 name(parent)
             ),
             Obstacle::MacvlanMode(id) => {
-                let mode = match self.link(*id).map(|link| &link.detail) {
-                    Some(Detail::Macvlan(MacvlanMode::Private)) => "private",
-                    Some(Detail::Macvlan(MacvlanMode::Vepa)) => "vepa",
-                    Some(Detail::Macvlan(MacvlanMode::Source)) => "source",
-                    Some(Detail::Macvlan(MacvlanMode::Passthru)) => "passthru",
+                let mode = match self.link(*id).map(|link| &link.kind) {
+                    Some(Kind::Macvlan(MacvlanMode::Private)) => "private",
+                    Some(Kind::Macvlan(MacvlanMode::Vepa)) => "vepa",
+                    Some(Kind::Macvlan(MacvlanMode::Source)) => "source",
+                    Some(Kind::Macvlan(MacvlanMode::Passthru)) => "passthru",
                     _ => "another",
                 };
                 format!(

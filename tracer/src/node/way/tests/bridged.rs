@@ -6,7 +6,7 @@ use crate::{
     node::{
         way::{Act, Start},
         world::{
-            Detail, FdbEntry, FdbKind,
+            FdbEntry, FdbKind, Kind,
             build::{Build, id},
             settings::Settings,
         },
@@ -19,7 +19,7 @@ const B: &str = "10.0.1.3";
 fn bridged(nf_call: Option<u64>) -> Node {
     let mut build = Build::two_pods();
     for netns in [1, 2, 3] {
-        build.link(id(netns, 9), "lo", Detail::Loopback);
+        build.link(id(netns, 9), "lo", Kind::Loopback);
     }
     build.world.namespaces.get_mut(&1).unwrap().settings = Some(Settings {
         bridge_nf_call_iptables: nf_call,

@@ -7,7 +7,7 @@ use crate::{
     node::{
         way::{Because, End, Packet, Start, Way},
         world::{
-            Detail,
+            Kind,
             build::{Build, id},
         },
     },
@@ -23,9 +23,9 @@ fn routed() -> Node {
         build.pair((id(1, port), name), (id(netns, 2), "eth0"));
         build.address(id(1, port), &format!("10.{}.0.1", port - 1));
         build.address(id(netns, 2), &format!("10.{}.0.2", port - 1));
-        build.link(id(netns, 1), "lo", Detail::Loopback);
+        build.link(id(netns, 1), "lo", Kind::Loopback);
     }
-    build.link(id(1, 1), "lo", Detail::Loopback);
+    build.link(id(1, 1), "lo", Kind::Loopback);
     let mut node = Node::new(build);
     for (netns, gateway) in [(2, "10.1.0.1"), (3, "10.2.0.1")] {
         node.route(netns, "0.0.0.0/0", 2, Some(gateway));
@@ -215,7 +215,7 @@ fn a_large_packet_does_not_fit() {
 #[test]
 fn what_leaves_by_a_nic_leaves() {
     let mut node = routed();
-    node.build.link(id(1, 9), "ens5", Detail::Plain);
+    node.build.link(id(1, 9), "ens5", Kind::Physical);
     node.build.address(id(1, 9), "192.0.2.1");
     node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
     let leaves = |node: &Node| node.end(Start::Sent(2), CLIENT, "198.51.100.7");
@@ -223,7 +223,7 @@ fn what_leaves_by_a_nic_leaves() {
         leaves(&node),
         "leaves by ens5 of network namespace n1 to 192.0.2.254"
     );
-    node.build.at(id(1, 9)).detail = Detail::Tun;
+    node.build.at(id(1, 9)).kind = Kind::Tun;
     assert_eq!(
         leaves(&node),
         "leaves by ens5 of network namespace n1 to 192.0.2.254"
@@ -246,7 +246,7 @@ fn proxy_arp_takes_a_route() {
          answer at eth0; c of network namespace n1 does proxy ARP, but its namespace has no other way there \
          (169.254.1.1: no route)"
     );
-    node.build.link(id(1, 9), "ens5", Detail::Plain);
+    node.build.link(id(1, 9), "ens5", Kind::Physical);
     node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
     assert_eq!(end(&node), "delivered in network namespace n3, in by eth0");
 }

@@ -4,7 +4,7 @@ use super::{At, Frame, Next, Walk};
 use crate::node::{
     way::{Act, Because, End},
     world::{
-        Between, Detail, FdbEntry, FdbKind, Link, LinkId, Obstacle,
+        Between, FdbEntry, FdbKind, Kind, Link, LinkId, Obstacle,
         segment::{Edge, Step, Trail},
     },
 };
@@ -225,11 +225,11 @@ impl Walk<'_> {
     fn gone(&self, frame: &Frame, id: LinkId) -> Box<End> {
         let link = self.world.link(id);
         let name = self.world.link_name(id, self.netns);
-        match link.map(|link| &link.detail) {
-            Some(Detail::Pair) => self.undecided(format!(
+        match link.map(|link| &link.kind) {
+            Some(Kind::Veth | Kind::Netkit) => self.undecided(format!(
                 "the other end of {name} is in a namespace that cannot be entered"
             )),
-            Some(Detail::Vxlan(_)) => self.undecided(format!(
+            Some(Kind::Vxlan(_)) => self.undecided(format!(
                 "what the tunnel {name} does with it is not followed"
             )),
             _ => Box::new(End::Leaves {

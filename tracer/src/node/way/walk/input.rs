@@ -7,7 +7,7 @@ use crate::{
     node::{
         route::Refusal,
         way::{Act, Because, End, end::SourceFault},
-        world::{Detail, Link, LinkId},
+        world::{Kind, Link, LinkId},
     },
 };
 
@@ -18,7 +18,7 @@ impl Walk<'_> {
         let master = link
             .master
             .and_then(|master| self.world.link(link.sibling(master)));
-        if master.is_some_and(|master| matches!(master.detail, Detail::Vrf(_))) {
+        if master.is_some_and(|master| matches!(master.kind, Kind::Vrf { .. })) {
             return Err(self.undecided("routing by a VRF is not followed".to_owned()));
         }
         if self.packet.flow.dst.is_multicast() {

@@ -9,7 +9,7 @@ use crate::{
     node::{
         route::Lookup,
         way::{Act, Because, End},
-        world::{Detail, Link, LinkId},
+        world::{Kind, Link, LinkId},
     },
 };
 
@@ -42,7 +42,7 @@ impl Walk<'_> {
     /// A packet to an address of its own namespace comes in again by `lo`, with its route.
     fn loop_back(&mut self, netns: u32) -> Next {
         let mut links = self.world.links().filter(|link| link.id.netns == netns);
-        let Some(lo) = links.find(|link| link.detail == Detail::Loopback) else {
+        let Some(lo) = links.find(|link| link.kind == Kind::Loopback) else {
             return Err(self.undecided("the namespace has no loopback link".to_owned()));
         };
         if !lo.up {
@@ -90,7 +90,7 @@ impl Walk<'_> {
         let settings = self.world.namespace(netns).and_then(|one| one.settings);
         let all = settings.and_then(|settings| settings.route_localnet);
         let own = out.ipv4.map(|settings| settings.route_localnet);
-        let is_off = all == Some(0) && own == Some(0) && out.detail != Detail::Loopback;
+        let is_off = all == Some(0) && own == Some(0) && out.kind != Kind::Loopback;
         Ok(is_off.then_some(out.id))
     }
 
@@ -121,13 +121,13 @@ impl Walk<'_> {
 
     /// Links without MAC addresses, and those that lead somewhere else.
     fn leaves_unresolved(&mut self, out: &Link, hop: IpAddr) -> Option<Box<End>> {
-        match &out.detail {
-            Detail::Vxlan(_) => {
+        match &out.kind {
+            Kind::Vxlan(_) => {
                 let want = format!("what the tunnel {} does with it is not followed", out.name);
                 Some(self.undecided(want))
             }
-            Detail::Vrf(_) => Some(self.undecided("routing by a VRF is not followed".to_owned())),
-            Detail::Tun => {
+            Kind::Vrf { .. } => Some(self.undecided("routing by a VRF is not followed".to_owned())),
+            Kind::Tun => {
                 self.did(Act::WentOut(out.id));
                 Some(Box::new(End::Leaves {
                     by: out.id,

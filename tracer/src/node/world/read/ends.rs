@@ -15,7 +15,7 @@ use crate::{
     net::{OtherLink, Rtnetlink, netns::NetnsRef},
     node::world::{
         World,
-        link::{Detail, LinkId, Tie},
+        link::{LinkId, Tie},
     },
 };
 
@@ -70,9 +70,7 @@ fn find(
             ifindex,
         });
     }
-    let is_pair = world
-        .link(id)
-        .is_some_and(|link| link.detail == Detail::Pair);
+    let is_pair = world.link(id).is_some_and(|link| link.kind.is_pair());
     let candidates = world.namespaces.keys().copied().filter(|netns| {
         let other = LinkId {
             netns: *netns,

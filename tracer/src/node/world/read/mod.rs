@@ -4,7 +4,6 @@
 //! makes the kernel load a module. What is not read in time is a gap.
 
 mod ends;
-mod link;
 mod settings;
 
 use std::{
@@ -23,6 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     Namespace, World,
     discover::{self, Found},
+    link::{Link, LinkId, Tie},
 };
 use crate::net::{OtherLink, Rtnetlink, netns};
 
@@ -178,7 +178,16 @@ fn visit(found: &Found, job: &Job) -> Result<Visit> {
     for link in rtnetlink.links()? {
         let ifindex = link.ifindex;
         ties.extend(link.other.map(|other| (ifindex, other)));
-        links.insert(ifindex, link::link(found.inode, link));
+        let id = LinkId {
+            netns: found.inode,
+            ifindex,
+        };
+        let link = Link {
+            id,
+            reported: link,
+            tie: Tie::None,
+        };
+        links.insert(ifindex, link);
     }
     let mut visit = Visit {
         namespace: Namespace {

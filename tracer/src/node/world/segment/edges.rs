@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Obstacle, Step};
 use crate::node::world::{
     PortState, Vlan, World,
-    link::{Detail, Link, LinkId, MacvlanMode},
+    link::{Kind, Link, LinkId, MacvlanMode},
 };
 
 /// A next step, and what is in the way of it.
@@ -59,12 +59,12 @@ impl<'a> Edges<'a> {
             (true, true) => None,
         };
         let gone = vec![(Step::Gone(link.id), obstacle)];
-        let mut edges = match &link.detail {
-            Detail::Pair => match link.other_end() {
+        let mut edges = match &link.kind {
+            Kind::Veth | Kind::Netkit => match link.other_end() {
                 Some(other) => vec![(Step::In(other, tag), obstacle)],
                 None => gone,
             },
-            Detail::Bridge(_) => {
+            Kind::Bridge(_) => {
                 let (vlan, refused) = self.enter(link, link.id, tag);
                 let step = Step::Bridge {
                     bridge: link.id,
@@ -73,17 +73,17 @@ impl<'a> Edges<'a> {
                 };
                 vec![(step, obstacle.or(refused))]
             }
-            Detail::Vlan(vlan) => match link.parent() {
+            Kind::Vlan { id: vlan } => match link.parent() {
                 Some(parent) => vec![(Step::Out(parent, Some(*vlan)), obstacle)],
                 None => gone,
             },
-            Detail::Macvlan(_) | Detail::Ipvlan => match link.parent() {
+            Kind::Macvlan(_) | Kind::Ipvlan => match link.parent() {
                 Some(parent) => self.beside(link, parent, obstacle),
                 None => gone,
             },
-            Detail::Loopback | Detail::Vrf(_) => Vec::new(),
-            Detail::Vxlan(_) | Detail::Tun => gone,
-            Detail::Plain => match link.kind.as_str() {
+            Kind::Loopback | Kind::Vrf { .. } => Vec::new(),
+            Kind::Vxlan(_) | Kind::Tun => gone,
+            _ => match link.kind.name() {
                 "dummy" | "ifb" => Vec::new(),
                 "bond" | "team" => {
                     let members = self.members.get(&link.id).into_iter().flatten();
@@ -129,14 +129,14 @@ impl<'a> Edges<'a> {
 
     fn on_top(&self, link: &Link) -> impl Iterator<Item = &&'a Link> {
         let children = self.children.get(&link.id).into_iter().flatten();
-        children.filter(|child| !matches!(child.detail, Detail::Vlan(_)))
+        children.filter(|child| !matches!(child.kind, Kind::Vlan { .. }))
     }
 
     fn received(&self, link: &Link, tag: Option<u16>) -> Vec<Edge> {
         let obstacle = (!link.up).then_some(Obstacle::Down(link.id));
         let children = self.children.get(&link.id).into_iter().flatten();
-        let vlan = children.clone().find(|child| match child.detail {
-            Detail::Vlan(vlan) => tag == Some(vlan),
+        let vlan = children.clone().find(|child| match child.kind {
+            Kind::Vlan { id: vlan } => tag == Some(vlan),
             _ => false,
         });
         if let Some(vlan) = vlan {
@@ -158,8 +158,7 @@ impl<'a> Edges<'a> {
         let master = link
             .master
             .and_then(|master| self.world.link(link.sibling(master)));
-        if let Some(bond) = master.filter(|master| matches!(master.kind.as_str(), "bond" | "team"))
-        {
+        if let Some(bond) = master.filter(|master| matches!(master.kind.name(), "bond" | "team")) {
             return vec![(Step::In(bond.id, tag), obstacle)];
         }
         let mut edges = Vec::new();
@@ -254,8 +253,8 @@ fn closed(port: &Link) -> Option<Obstacle> {
 }
 
 fn keeps_apart(link: &Link) -> bool {
-    match link.detail {
-        Detail::Macvlan(mode) => !matches!(mode, MacvlanMode::Bridge),
+    match link.kind {
+        Kind::Macvlan(mode) => !matches!(mode, MacvlanMode::Bridge),
         _ => false,
     }
 }

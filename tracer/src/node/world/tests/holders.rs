@@ -3,7 +3,7 @@
 use crate::{
     net::{Bridge, tests::rule},
     node::world::{
-        Between, Detail, FdbEntry, FdbKind, Obstacle, PortState, Vlan, World,
+        Between, FdbEntry, FdbKind, Kind, Obstacle, PortState, Vlan, World,
         build::{Build, id},
         link::MacvlanMode,
     },
@@ -61,7 +61,7 @@ fn a_veth_without_a_master_is_apart() {
 fn ports_that_do_not_forward_are_named() {
     let mut build = Build::two_pods();
     build.port(id(1, 3), 1).state = PortState::Listening;
-    let Detail::Bridge(bridge) = &mut build.at(id(1, 1)).detail else {
+    let Kind::Bridge(bridge) = &mut build.at(id(1, 1)).kind else {
         unreachable!();
     };
     bridge.forward_delay = 1500;
@@ -137,10 +137,10 @@ fn an_address_may_be_held_twice() {
 #[test]
 fn macvlan_links_and_their_parent_never_meet() {
     let mut build = Build::new();
-    build.link(id(1, 1), "ens5", Detail::Plain);
+    build.link(id(1, 1), "ens5", Kind::Physical);
     build.address(id(1, 1), "10.0.0.1");
     for pod in [2, 3] {
-        let detail = Detail::Macvlan(MacvlanMode::Bridge);
+        let detail = Kind::Macvlan(MacvlanMode::Bridge);
         build.on(id(pod, 2), "eth0", id(1, 1), detail);
         build.address(id(pod, 2), &format!("10.0.1.{pod}"));
     }
@@ -155,7 +155,7 @@ fn macvlan_links_and_their_parent_never_meet() {
     let found = build.world.between(id(1, 1), child);
     assert!(matches!(found, Between::Obstacles(_)), "{found:?}");
 
-    build.at(id(3, 2)).detail = Detail::Macvlan(MacvlanMode::Private);
+    build.at(id(3, 2)).kind = Kind::Macvlan(MacvlanMode::Private);
     let obstacle = Obstacle::MacvlanMode(id(3, 2));
     assert_eq!(between(&build.world).0, Between::Obstacles(vec![obstacle]));
 }
@@ -163,7 +163,7 @@ fn macvlan_links_and_their_parent_never_meet() {
 #[test]
 fn a_bridge_that_filters_keeps_vlans_apart() {
     let mut build = Build::two_pods();
-    build.at(id(1, 1)).detail = Detail::Bridge(Bridge {
+    build.at(id(1, 1)).kind = Kind::Bridge(Bridge {
         vlan_filtering: true,
         ..Bridge::default()
     });
@@ -248,17 +248,17 @@ fn an_address_of_an_unconnected_namespace_is_another_hosts() {
     };
     assert_eq!(near(&build, 2), [3]);
     assert_eq!(near(&build, 4), [5]);
-    build.link(id(1, 7), "ens5", Detail::Plain);
+    build.link(id(1, 7), "ens5", Kind::Physical);
     assert_eq!(near(&build, 4), [5]);
-    build.link(id(4, 7), "ens6", Detail::Plain);
+    build.link(id(4, 7), "ens6", Kind::Physical);
     assert_eq!(near(&build, 4), [3, 5]);
 }
 
 #[test]
 fn what_leaves_the_node_may_meet_there() {
     let mut build = Build::two_pods();
-    build.link(id(1, 7), "ens5", Detail::Plain);
-    build.link(id(4, 7), "ens6", Detail::Plain);
+    build.link(id(1, 7), "ens5", Kind::Physical);
+    build.link(id(4, 7), "ens6", Kind::Physical);
     build.address(id(4, 7), "10.9.0.4");
     let holder = &build.world.holders("10.9.0.4".parse().unwrap())[0];
     let found = build.world.between(id(1, 7), holder);
