@@ -120,7 +120,22 @@ fn look(
     let part = part(packet, &room.flow, quoted)?;
     let is_direct = matches;
     conntrack::original_tuple(skb, &mut room.event.original);
-    let is_followed = part.key != 0 && HANDSHAKES.get_ptr(part.key).is_some();
+    let tuple = &room.flow.tuple;
+    let client_port = u64::from(if part.opens { tuple.sport } else { tuple.dport });
+    let mut is_followed = false;
+    // Whether it is surely of a handshake that matches elsewhere.
+    let mut is_its_own = part.opens;
+    if part.key != 0
+        && let Some(handshake) = HANDSHAKES.get_ptr(part.key)
+    {
+        is_followed = true;
+        is_its_own = match tuple.proto {
+            protocol::TCP => true,
+            // SAFETY: the verifier checked the pointer; a port is written once.
+            protocol::UDP => unsafe { (*handshake).port == client_port },
+            _ => false,
+        };
+    }
     matches = matches || is_known || is_followed || asked_for(&room.event.original);
     if !matches {
         if part.opens {
@@ -133,14 +148,18 @@ fn look(
     } else {
         [0; 8]
     };
-    if part.opens && !is_direct {
+    if is_its_own && !is_direct && !is_learned(tuple) {
         // Later packets of it, and the errors about them, are known by this.
-        learn(&room.flow.tuple);
+        learn(tuple);
     }
     if part.opens && !is_followed {
         learn_early(part.key);
         // Another CPU may be first; then its entry is the one to use.
-        let _ = HANDSHAKES.insert(part.key, Handshake::default(), BPF_NOEXIST.into());
+        let handshake = Handshake {
+            settling: 0,
+            port: client_port,
+        };
+        let _ = HANDSHAKES.insert(part.key, handshake, BPF_NOEXIST.into());
     }
     tell(skb, packet, &mut room.event, direction)
 }

@@ -2,12 +2,15 @@
 //! has been taken for one. Each has its healthy twin, which must be silent.
 
 mod answer_by_another_way;
+mod answer_from_another_address;
 mod behind_both_translations;
 mod client_hangs_up;
+mod flooded_copies;
 mod forwarding_off_on_one_interface;
 mod icmp_redirect;
 mod listener_elsewhere;
 mod path_mtu;
 mod question_refused;
 mod server_does_not_read;
+mod tunnel_rejected;
 mod two_iptables_backends;

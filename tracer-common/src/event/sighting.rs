@@ -59,6 +59,9 @@ pub struct Sighted {
 pub struct Handshake {
     /// Sightings of packets behind the SYN-ACK, which settle it. Only so many are sent.
     pub settling: u64,
+    /// The client's port where it was first seen. There are few ids of DNS queries, and others have
+    /// the same.
+    pub port: u64,
 }
 
 /// The key of a handshake: what stays the same on its whole way, through NAT and encapsulation.

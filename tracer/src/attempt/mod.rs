@@ -42,6 +42,18 @@ pub enum Reply {
     Rejection(Rejection),
 }
 
+impl Reply {
+    /// Whether the other is the same packet at another hop.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rejection(one), Self::Rejection(other)) => {
+                (one.v6, one.icmp) == (other.v6, other.icmp)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// Which packet of the attempt a drop took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
@@ -102,6 +114,8 @@ pub struct Attempt {
     pub redrops: Redrops,
     /// How far TLS got, where the client has begun it.
     pub tls: Option<Tls>,
+    /// An ICMP error about a tunnel's packet that carried it, if one was seen.
+    pub tunnel_error: Option<Rejection>,
     /// An ICMP "too big" about its packets, if one was seen.
     pub too_big: Option<Rejection>,
     /// What was last reported, if anything was.
@@ -136,6 +150,7 @@ impl Attempt {
             retransmissions: Retransmissions::default(),
             redrops: Redrops::default(),
             tls: None,
+            tunnel_error: None,
             too_big: None,
             reported: None,
             lost_before,
@@ -168,10 +183,16 @@ impl Attempt {
     pub fn replied(&mut self, sighting: &Sighting, reply: Reply) {
         // An answer outweighs a RST that follows it, and an error that crosses it.
         if !matches!(self.reply, Some(Reply::Answer(_))) {
-            if self.reply.as_ref().is_some_and(|known| *known != reply) {
-                self.reply_hops.clear();
+            match &self.reply {
+                // NAT translates the sender of an error on its way: the first one has sent it.
+                Some(known) if known.is_same(&reply) => {}
+                known => {
+                    if known.is_some() {
+                        self.reply_hops.clear();
+                    }
+                    self.reply = Some(reply);
+                }
             }
-            self.reply = Some(reply);
         } else if !matches!(reply, Reply::Answer(_)) {
             return;
         }

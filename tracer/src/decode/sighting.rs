@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tracer_common::{
     event::{SightingEvent, handshake_key},
-    packet::{Bytes as _, Layer, Tcp, headers, protocol, tcp},
+    packet::{Bytes as _, Layer, Role, Tcp, headers, protocol, tcp, walk},
     tuple::Tuple,
 };
 
@@ -89,6 +89,8 @@ pub struct Rejection {
     pub icmp: [u8; 2],
     /// The flow it speaks of.
     pub quoted: Tuple,
+    /// The flow of the tunnel's packet that it quotes, where `quoted` is inside of that.
+    pub carrier: Option<Tuple>,
 }
 
 impl Rejection {
@@ -184,6 +186,7 @@ fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Option<Part> {
             v6,
             icmp: flow.icmp,
             quoted: quoted.tuple,
+            carrier: carrier(captured),
         },
     ))
 }
@@ -192,4 +195,18 @@ fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Option<Part> {
 /// forwarded.
 fn is_redirect(v6: bool, [kind, _]: [u8; 2]) -> bool {
     kind == if v6 { 137 } else { 5 }
+}
+
+/// The packet that an ICMP error quotes, where that carries another one.
+fn carrier(captured: &[u8]) -> Option<Tuple> {
+    let mut quoted = Vec::new();
+    walk(&captured, &mut { Layer::EMPTY }, |role, layer| {
+        if role == Role::Quoted {
+            quoted.push(layer.tuple);
+        }
+    });
+    match quoted.as_slice() {
+        [carrier, _, ..] => Some(*carrier),
+        _ => None,
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) use self::{
 };
 use crate::{
     cluster::update::Source,
-    decode::event::Event,
+    decode::{drop::DropFacts, event::Event},
     model::{Clock, Report},
     node::query::Answer,
     report::accounts::{DropTotals, Totals},
@@ -116,7 +116,9 @@ impl Engine {
                 attempts.sighted(&sighting, cx);
             }
             Input::Event(Event::Retransmit(event)) => attempts.retransmitted(&event, cx),
-            Input::Map(MapAnswer::Counts(exact)) => drops.counted(&exact, cx),
+            Input::Map(MapAnswer::Counts(exact)) => {
+                drops.counted(&exact, |facts| attempts.has_reached(facts), cx);
+            }
             Input::Map(MapAnswer::AllCounts(exact)) => drops.reconcile(exact, cx),
             Input::Map(MapAnswer::EarlyHops(key, early)) => attempts.preceded(&key, &early),
             Input::Map(MapAnswer::Forgotten(kinds)) => drops.forgotten(&kinds),
@@ -135,14 +137,16 @@ impl Engine {
             Input::Netns(names) => knowledge.netns.learn(names),
             Input::Interfaces { changes, unwatched } => knowledge.see(changes, unwatched),
             Input::Tick(tallies) => {
-                let judged = drops.tick(cx);
+                let judged = drops.release(now, |facts| attempts.has_reached(facts), cx);
                 attempts.dropped(judged, cx);
+                drops.tick(cx);
                 losses.tick(tallies, cx);
                 attempts.tick(cx);
             }
             Input::Detached(tallies) => {
                 losses.tick(tallies, cx);
-                let judged = drops.stop_waiting(cx);
+                let reached = |facts: &DropFacts| attempts.has_reached(facts);
+                let judged = drops.release(Nanos::MAX, reached, cx);
                 attempts.dropped(judged, cx);
                 let until = now;
                 cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));

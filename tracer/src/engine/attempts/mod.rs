@@ -33,7 +33,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, Reply},
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
@@ -88,6 +88,14 @@ impl Attempts {
     pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, cx: &mut Context<'_>) {
         let moved = self.table.retransmitted(event);
         self.decide(moved, cx);
+    }
+
+    /// Whether the attempt that a dropped packet belongs to has reached its destination.
+    pub(crate) fn has_reached(&self, facts: &DropFacts) -> bool {
+        let of = self.table.owner_of(facts);
+        let attempt = of.and_then(|(key, _)| self.table.get(&key));
+        attempt
+            .is_some_and(|attempt| matches!(attempt.reply, Some(Reply::Answer(_) | Reply::Reset)))
     }
 
     /// Whether a dropped packet is one of an attempt's.

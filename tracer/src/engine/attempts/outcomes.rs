@@ -8,7 +8,7 @@ use super::{
     tunnel_stats::Path,
 };
 use crate::{
-    attempt::{Attempt, Reported},
+    attempt::{Attempt, Reply, Reported},
     decode::sighting::AttemptKey,
     engine::{
         cluster_context::{self, AttemptEnds, Names},
@@ -72,7 +72,7 @@ impl Attempts {
         };
         let conclusion = Conclusion {
             outcome,
-            by: judge::sender(attempt),
+            by: judge::sender(attempt, &context),
             verdict,
             at: decided_at,
             ends,
@@ -132,6 +132,10 @@ impl Attempts {
             ways,
             destination,
             tun,
+            sender_is_own: match &attempt.reply {
+                Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
+                _ => false,
+            },
             watched: cx.interfaces.namespaces(),
             uplinks: cx.interfaces.uplinks(),
             others: match path {

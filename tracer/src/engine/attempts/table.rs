@@ -115,6 +115,15 @@ impl Table {
                 self.attempts.get_mut(&key)?.too_big = Some(rejection.clone());
                 Some(key)
             }
+            // It is for the tunnel's own end, and does not come back to the client.
+            Part::Rejects(key, rejection) if rejection.carrier.is_some() => {
+                let attempt = self.attempts.get_mut(key.as_ref()?)?;
+                attempt.may_be(&rejection.quoted).then_some(())?;
+                attempt
+                    .tunnel_error
+                    .get_or_insert_with(|| rejection.clone());
+                key.clone()
+            }
             Part::Rejects(key, rejection) => {
                 self.replied(key.as_ref()?, sighting, Reply::Rejection(rejection.clone()))
             }

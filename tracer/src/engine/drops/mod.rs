@@ -5,8 +5,10 @@
 //!
 //! - `fold`: alike drops become one report; `fragments`: which of them a filter by port is about
 //! - `judge`: the verdict; `node_facts`: what the node says of alike drops
+//! - `copies`: what a bridge floods, until its packet is answered or not
 //! - `path_mtu`: segments that are too large, until their senders have learned or not
 
+mod copies;
 mod fold;
 mod fragments;
 mod judge;
@@ -19,6 +21,7 @@ use tracer_common::{event::DropKey, tuple::Tuple};
 
 pub(super) use self::judge::DropVerdict;
 use self::{
+    copies::Copies,
     fold::{Folded, Folds},
     fragments::Fragments,
     judge::{Judge, JudgedDrop, TrackedDrop},
@@ -63,6 +66,7 @@ pub(crate) struct Drops {
     fragments: Fragments,
     node_facts: FactsCache,
     path_mtu: PathMtu,
+    copies: Copies,
     totals: DropTotals,
     reports: u64,
     /// Whether the user has seen as many as they want.
@@ -88,6 +92,7 @@ impl Drops {
             fragments: Fragments::default(),
             node_facts: FactsCache::default(),
             path_mtu: PathMtu::default(),
+            copies: Copies::default(),
             totals: DropTotals::default(),
             reports: 0,
             is_enough: false,
@@ -117,6 +122,11 @@ impl Drops {
             drop,
         };
         let ready = self.path_mtu.hold(pending, cx.now);
+        let copies = &mut self.copies;
+        let ready = ready
+            .into_iter()
+            .filter_map(|drop| copies.hold(drop, cx.now));
+        let ready = ready.collect();
         self.proceed_all(ready, cx)
     }
 
@@ -126,10 +136,22 @@ impl Drops {
         self.path_mtu.told(quoted, now);
     }
 
-    /// Lets the drops go that wait for what follows: nothing does any more. Returns those whose
+    /// Lets the drops go that have waited for what follows until `now`. `reached` says whether a
+    /// dropped packet, or another copy of it, has reached its destination. Returns those whose
     /// attempts can have the verdict now.
-    pub(crate) fn stop_waiting(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
-        let ready = self.path_mtu.due(Nanos::MAX);
+    pub(crate) fn release(
+        &mut self,
+        now: Nanos,
+        reached: impl Fn(&DropFacts) -> bool,
+        cx: &mut Context<'_>,
+    ) -> Vec<DropVerdict> {
+        let mut ready = self.path_mtu.due(now);
+        for copy in self.copies.due(now) {
+            if reached(&copy.drop.facts) {
+                copy.drop.disregard();
+            }
+            ready.push(copy);
+        }
         self.proceed_all(ready, cx)
     }
 
@@ -138,9 +160,19 @@ impl Drops {
         each.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
-    /// Takes the kernel's counts of kinds that were due.
-    pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &mut Context<'_>) {
+    /// Takes the kernel's counts of kinds that were due. `reached` as in [`Drops::release`].
+    pub(crate) fn counted(
+        &mut self,
+        exact: &[(DropKey, u64)],
+        reached: impl Fn(&DropFacts) -> bool,
+        cx: &mut Context<'_>,
+    ) {
         let folded = self.folds.counted(exact, cx.now);
+        for Folded { drop, .. } in &folded {
+            if drop.facts.reason.is("OTHERHOST") && reached(&drop.facts) {
+                drop.disregard();
+            }
+        }
         self.report_all(folded, cx);
     }
 
@@ -181,16 +213,13 @@ impl Drops {
         self.deliver(informed, cx)
     }
 
-    /// Looks at what the clock decides. Returns the drops whose attempts can have the verdict now.
-    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
-        let ready = self.path_mtu.due(cx.now);
-        let judged = self.proceed_all(ready, cx);
+    /// Looks at what the clock decides.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         let due = self.folds.due(cx.now);
         if !due.is_empty() {
             cx.effects.push(Effect::Read(MapQuery::Counts(due)));
         }
         self.make_room(cx);
-        judged
     }
 
     /// Evicts idle kinds of drops that were fully reported, before the kernel's map has no room for

@@ -34,6 +34,7 @@ fn rejection() -> Rejection {
         v6: false,
         icmp: [3, 4],
         quoted: flow(),
+        carrier: None,
     }
 }
 

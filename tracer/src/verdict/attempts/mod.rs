@@ -64,6 +64,8 @@ pub struct AttemptContext {
     pub destination: Option<Destination>,
     /// The tun device that it left by.
     pub tun: Option<TunDevice>,
+    /// Whether the sender of an ICMP error is an address of a watched namespace.
+    pub sender_is_own: bool,
     /// What became of other attempts by the same tunnel.
     pub others: Option<OtherAttempts>,
 }
@@ -173,12 +175,21 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
     },
     Rule {
         name: "misaddressed-answer",
-        points: &[Point::Unknown],
+        points: &[Point::Conntrack, Point::Unknown],
         needs: &[],
         evidence: "an answer that came back to where the first packet was first seen, from another address or port than was asked",
         refuted_by: "an answer from the address that was asked",
-        cannot_tell: "an answer that NAT did not translate back from a server that answers from another address",
+        cannot_tell: "where the question was not seen to be translated: an answer that NAT did not translate back from a server that answers from another address",
         applies: OnAttempt::new(silence::misaddressed_answer),
+    },
+    Rule {
+        name: "tunnel-rejected",
+        points: &[Point::Overlay],
+        needs: &[],
+        evidence: "an ICMP error that quotes a tunnel's packet, and the SYN or the query inside: its type, its code and its sender",
+        refuted_by: "an answer through the same tunnel",
+        cannot_tell: "a tunnel device that is gone from a rule there that rejects: `likely` at most",
+        applies: OnAttempt::new(replies::tunnel_rejected),
     },
     Rule {
         name: "reply-lost",

@@ -1,27 +1,28 @@
 //! What came back, and who sent it.
 
-use super::{Case, tls::resetter};
+use super::{AttemptContext, Case, tls::resetter};
 use crate::{
     attempt::{Attempt, Reply},
     model::{
         Confidence::{Likely, Possible},
-        Outcome, Point,
+        Flow, Outcome, Point,
     },
     verdict::rule::Finding,
 };
 
 /// Who sent what came back.
-pub fn sender(attempt: &Attempt) -> Option<String> {
+pub fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<String> {
     if attempt.is_reset_in_tls() {
         return attempt.tls.as_ref().map(resetter);
     }
     let first = attempt.reply_hops.first()?;
     match attempt.reply.as_ref()? {
         Reply::Answer(_) => None,
-        Reply::Rejection(rejection) => Some(if attempt.reply_is_local() {
-            format!("{} (this node)", rejection.from)
-        } else {
-            format!("{}", rejection.from)
+        Reply::Rejection(rejection) => Some(match attempt.reply_is_local() {
+            true if around.sender_is_own => format!("{} (this node)", rejection.from),
+            // NAT has given it the address that the client asked.
+            true => format!("this node, as {}", rejection.from),
+            false => rejection.from.to_string(),
         }),
         Reply::Reset if !attempt.reply_is_local() => {
             Some(format!("the far end, in by {}", first.place.ifname))
@@ -34,7 +35,7 @@ pub fn sender(attempt: &Attempt) -> Option<String> {
 pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Refused).then_some(())?;
     let attempt = case.attempt;
-    let who = sender(attempt).unwrap_or_else(|| "somebody".to_owned());
+    let who = sender(attempt, case.around).unwrap_or_else(|| "somebody".to_owned());
     let finding = if attempt.reply_is_local() {
         let why = "a RST was made in the last namespace that saw the SYN: nothing listens there, or \
                    a rule rejects with tcp reset";
@@ -55,7 +56,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
         let why = "rejected, by whom was not seen";
         return Some(Finding::new(Point::Unknown, Possible, why));
     };
-    let who = sender(attempt).unwrap_or_else(|| rejection.from.to_string());
+    let who = sender(attempt, case.around).unwrap_or_else(|| rejection.from.to_string());
     let [kind, code] = rejection.icmp;
     let (point, confidence, why) = match (rejection.v6, kind, code) {
         (false, 3, 9 | 10 | 13) | (true, 1, 1) => (
@@ -102,4 +103,35 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
         ),
     };
     Some(Finding::new(point, confidence, why).about(&[&who, &kind, &code]))
+}
+
+/// An ICMP error came back to the tunnel's own end: it is about the packet that carried the SYN, and
+/// does not reach the client.
+pub(super) fn tunnel_rejected(case: &Case<'_>) -> Option<Finding> {
+    (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
+    let rejection = case.attempt.tunnel_error.as_ref()?;
+    let carrier = Flow::from(rejection.carrier.as_ref()?);
+    let [kind, code] = rejection.icmp;
+    let says = match (rejection.v6, kind, code) {
+        (false, 3, 3) | (true, 1, 4) => match carrier.dport {
+            Some(port) => format!("nothing takes {} port {port} there", carrier.proto),
+            None => "port unreachable".to_owned(),
+        },
+        (false, 3, 1) | (true, 1, 3) => "host unreachable".to_owned(),
+        (false, 3, 0) | (true, 1, 0) => "no route to that network".to_owned(),
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited".to_owned(),
+        _ => format!("ICMP type {kind} code {code}"),
+    };
+    let (from, remote) = (rejection.from, carrier.dst);
+    let why = if from == remote {
+        format!("the tunnel's remote end {remote} says: {says}")
+    } else {
+        format!("{from} says of the tunnel's packet to {remote}: {says}")
+    };
+    let mut finding = Finding::new(Point::Overlay, Likely, why).about(&[&from, &remote, &says]);
+    finding.fact(format!(
+        "the ICMP error quotes {} from {} to {remote}, which carried it",
+        carrier.proto, carrier.src
+    ));
+    Some(finding)
 }

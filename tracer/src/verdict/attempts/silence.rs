@@ -59,11 +59,27 @@ pub(super) fn misaddressed_answer(case: &Case<'_>) -> Option<Finding> {
         Some(port) => SocketAddr::new(ip, port).to_string(),
         None => ip.to_string(),
     };
-    let why = format!(
-        "an answer came from {}, and {} was asked: the client does not take it",
+    let (from, asked) = (
         end(reply.src, reply.sport),
-        end(requested.dst, requested.dport)
+        end(requested.dst, requested.dport),
     );
+    let translated = attempt.last_hop().map(|hop| Flow::from(&hop.flow));
+    let translated = translated.filter(|last| last.dst != requested.dst);
+    if translated.is_some_and(|last| (last.dst, last.dport) == (reply.src, reply.sport)) {
+        let why = format!(
+            "an answer came from {from}, and {asked} was asked: it was not translated back (NAT)"
+        );
+        let mut finding =
+            Finding::new(Point::Conntrack, Likely, why).about(&[&reply.src, &requested.dst]);
+        finding.fact(format!("the question was translated to {from} on its way"));
+        finding.fix.push(Fix::advice(
+            "let the answer take the way back that the question came, through the conntrack that \
+             translated it (at a bridge: net.bridge.bridge-nf-call-iptables=1)",
+        ));
+        return Some(finding);
+    }
+    let why =
+        format!("an answer came from {from}, and {asked} was asked: the client does not take it");
     Some(Finding::new(Point::Unknown, Possible, why).about(&[&reply.src, &requested.dst]))
 }
 

@@ -1,0 +1,60 @@
+//! A bridge that does not know where a MAC address is floods the frame to all its ports. The other
+//! pods drop their copies, and no one misses anything.
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{Report, Stage},
+};
+
+const PODS: [&str; 4] = ["a", "b", "c", "d"];
+const SERVER: &str = "10.20.1.3:8080";
+
+/// Pods at a bridge that learns nothing.
+fn flooding_bridge() -> Result<Stage> {
+    let stage = Stage::new(["node", "a", "b", "c", "d"])?;
+    stage.ip("node", "link add cni0 type bridge; link set cni0 up")?;
+    for (number, pod) in (2..).zip(PODS) {
+        let port = format!("v{pod}");
+        stage.veth((pod, "eth0"), ("node", &port))?;
+        stage.ip("node", &format!("link set {port} master cni0"))?;
+        stage.ip(pod, &format!("addr add 10.20.1.{number}/24 dev eth0"))?;
+    }
+    // Behind the ports' own settings, so that it holds for all of them.
+    stage.exec(
+        "node",
+        "for pod in a b c d; do bridge link set dev v$pod learning off; done",
+    )?;
+    stage.serve("b", SERVER)?;
+    Ok(stage)
+}
+
+fn trace(stage: &Stage) -> Result<Report> {
+    stage.trace(["node", "a", "b", "c", "d"], SERVER, |watch| {
+        for _ in 0..3 {
+            watch.dial("a", SERVER)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn copies_of_what_is_answered_are_noise() -> Result<()> {
+    trace(&flooding_bridge()?)?.silent().map(drop)
+}
+
+/// The client has the MAC address of a pod that is gone: the frame goes to all, and to no one.
+#[test]
+fn copies_of_what_no_one_takes_are_not() -> Result<()> {
+    let stage = flooding_bridge()?;
+    stage.ip(
+        "a",
+        "neigh replace 10.20.1.3 lladdr 02:00:00:00:00:99 nud permanent dev eth0",
+    )?;
+    let report = stage.trace(["node", "a", "b", "c", "d"], SERVER, |watch| {
+        watch.dial("a", SERVER)
+    })?;
+    let expected = ExpectedVerdict::any_of(["endpoint"]).names("MAC");
+    report.outcome("unanswered")?.verdict(&expected)?;
+    Ok(())
+}
