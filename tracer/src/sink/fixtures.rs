@@ -1,6 +1,9 @@
 //! Records as a trace would make them, for the tests of the renderers.
 
 pub(super) mod attempts;
+mod summaries;
+
+pub(super) use self::summaries::{flooded, nothing_seen, reported, summary};
 
 use std::{
     net::IpAddr,
@@ -294,126 +297,6 @@ pub(super) fn lost() -> Report {
         events: 1024,
         place: "the ring buffer".to_owned(),
     })
-}
-
-/// The last record.
-pub(super) fn summary() -> Report {
-    let verdict = |point, count, why: &str| VerdictCount {
-        point,
-        count,
-        why: why.to_owned(),
-        cause: None,
-    };
-    Report::Summary(Box::new(Summary {
-        ts: Some(ts()),
-        drops: 204_331,
-        shown: 96,
-        lost: 1024,
-        noise: 12,
-        malformed: 1,
-        attempts: [(Outcome::Answered, 3), (Outcome::Unanswered, 1)].into(),
-        untracked: 0,
-        verdicts: vec![
-            verdict(
-                Point::Socket,
-                204_321,
-                "the receive buffer of port 514 is full",
-            ),
-            verdict(
-                Point::Policy,
-                10,
-                "the policy shop/deny-all isolates shop/cart-0, and no rule admits shop/web on \
-                 port 443",
-            ),
-        ],
-        ..Summary::default()
-    }))
-}
-
-/// The last record of a trace that saw names resolve and a firewall drop connections.
-pub(super) fn reported() -> Report {
-    let why = "a rule in the chain inet filter forward dropped the SYN";
-    let row = |layer, test: &'static str, result, evidence: &str, verdict: &str| LayerRow {
-        layer,
-        test: test.into(),
-        result,
-        evidence: Some(evidence.to_owned()).filter(|text| !text.is_empty()),
-        verdict: Some(verdict.to_owned()).filter(|text| !text.is_empty()),
-    };
-    let by = "blocked by firewall";
-    Report::Summary(Box::new(Summary {
-        ts: Some(ts()),
-        drops: 6,
-        shown: 6,
-        attempts: [(Outcome::Answered, 2), (Outcome::Unanswered, 3)].into(),
-        verdicts: vec![VerdictCount {
-            point: Point::Firewall,
-            count: 6,
-            why: why.to_owned(),
-            cause: None,
-        }],
-        layers: vec![
-            row(
-                Layer::Dns,
-                "answer",
-                LayerResult::Ok,
-                "2 answered: A cart.shop.svc.cluster.local after 3 ms",
-                "",
-            ),
-            row(
-                Layer::Tcp,
-                "handshake",
-                LayerResult::Failed,
-                "3 unanswered: 10.244.1.5 → 10.244.3.17:443, 3 SYNs in 1002 ms",
-                "firewall (confirmed)",
-            ),
-            row(Layer::Policy, "admitted", LayerResult::NotObserved, "", ""),
-            row(
-                Layer::Firewall,
-                "rules",
-                LayerResult::Failed,
-                why,
-                "firewall (confirmed), 3 attempts",
-            ),
-            row(Layer::Overlay, "tunnel", LayerResult::Blocked, "", by),
-            row(Layer::Mtu, "full size", LayerResult::Blocked, "", by),
-            row(Layer::Listener, "accept", LayerResult::Blocked, "", by),
-            row(Layer::Tls, "handshake", LayerResult::Blocked, "", by),
-        ],
-        verdict: Some(Verdict {
-            fix: vec![Fix::command(Command::new(
-                "nft delete rule inet filter forward handle 12",
-            ))],
-            ..Verdict::new(Point::Firewall, Confidence::Confirmed, why)
-        }),
-        ..Summary::default()
-    }))
-}
-
-/// The last record of a trace amid a flood of SYNs.
-pub(super) fn flooded() -> Report {
-    Report::Summary(Box::new(Summary {
-        ts: Some(ts()),
-        attempts: [
-            (Outcome::Answered, 1_204),
-            (Outcome::Refused, 2),
-            (Outcome::Rejected, 1),
-            (Outcome::Unanswered, 16_384),
-            (Outcome::Stalled, 1),
-        ]
-        .into(),
-        untracked: 983_616,
-        ..Summary::default()
-    }))
-}
-
-/// The last record of a trace that saw nothing.
-pub(super) fn nothing_seen() -> Report {
-    Report::Summary(Box::new(Summary {
-        ts: Some(ts()),
-        noise: 4,
-        ..Summary::default()
-    }))
 }
 
 /// One of each.

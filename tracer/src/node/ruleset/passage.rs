@@ -83,7 +83,6 @@ impl Ruleset {
     }
 
     /// Where a rule that the packet meets sends it by `TPROXY`; empty where none does.
-    #[allow(dead_code, reason = "the verdict on TPROXY uses it next")]
     pub fn proxies(&self, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
         let walk = Walk::new(self, packet, Question::WhoDropped, |_| true);
         let candidates = walk.candidates.iter();

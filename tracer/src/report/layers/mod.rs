@@ -7,6 +7,7 @@
 //! attempt can have failed at that layer; `failed` rests on a verdict that is more than possible.
 //! Everything else is `blocked` by a layer before it, or `not observed`.
 
+mod evidence;
 mod rows;
 
 use std::{
@@ -130,7 +131,7 @@ impl Layers {
             &mut tally.failed
         };
         if example.is_none() {
-            *example = Some((id, rows::example(attempt)));
+            *example = Some((id, evidence::example(attempt)));
         }
         if let Some(number) = share.blamed {
             self.move_blame(number, share.is_dns, |count| *count += 1);
