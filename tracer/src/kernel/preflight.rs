@@ -10,6 +10,7 @@ use std::{ffi::CStr, fs};
 use serde::Serialize;
 
 use super::{btf::KernelBtf, probes::Skipped, reasons::Reasons};
+use crate::net::Subsystem;
 
 /// One fact that was looked for.
 #[derive(Debug, Clone, Serialize)]
@@ -70,7 +71,7 @@ impl Preflight {
             ]);
             findings.extend(programs::hooks(btf));
         }
-        findings.push(symbols());
+        findings.extend([symbols(), listeners()]);
         Self {
             kernel: kernel_release(),
             findings,
@@ -281,6 +282,28 @@ fn conntrack(btf: &KernelBtf) -> Finding {
         fix: "if this node does NAT, load the module nf_conntrack before whydrop, on a kernel with \
               CONFIG_DEBUG_INFO_BTF_MODULES=y",
         hides: true,
+    }
+}
+
+/// whydrop loads no module, so this one has to be there.
+fn listeners() -> Finding {
+    let module = Subsystem::TcpSockets;
+    let (state, found) = seen(
+        module.is_in_kernel(),
+        State::Missing,
+        [
+            "listed by sock_diag",
+            "the kernel module tcp_diag is not loaded",
+        ],
+    );
+    Finding {
+        name: "TCP listeners".to_owned(),
+        state,
+        found,
+        cost: "a full accept queue or SYN queue is not recognized, nor the interface that a \
+               listener is bound to",
+        fix: "load the module: modprobe tcp_diag (`ss` does so, too)",
+        hides: false,
     }
 }
 

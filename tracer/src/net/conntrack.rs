@@ -1,10 +1,11 @@
 //! Entries of connection tracking (ctnetlink), one at a time.
 
-use std::{fs, io, path::Path};
+use std::io;
 
 use super::{
     message::{Attributes, Message, Request, family},
     netlink::Netlink,
+    subsystem::Subsystem,
 };
 use crate::model::{Flow, Protocol};
 
@@ -65,38 +66,12 @@ impl ConntrackEntry {
 ///
 /// The kernel cannot be asked without loading a module.
 pub fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
-    if !is_there() {
-        return Err(unsupported());
-    }
+    Subsystem::Conntrack.require()?;
     match Netlink::netfilter()?.ask(&question(packet), read)? {
         Ok(found) => Ok(found),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The error where asking would load a module.
-pub(super) fn unsupported() -> io::Error {
-    let what = "nf_conntrack_netlink is not loaded";
-    io::Error::new(io::ErrorKind::Unsupported, what)
-}
-
-/// Whether asking loads no module: it is loaded, or built in, or the kernel has no modules.
-pub(super) fn is_there() -> bool {
-    const NAME: &str = "nf_conntrack_netlink";
-    if !Path::new("/proc/modules").exists() {
-        return true;
-    }
-    if Path::new("/sys/module").join(NAME).exists() {
-        return true;
-    }
-    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
-    if modules.lines().any(|line| line.starts_with(NAME)) {
-        return true;
-    }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let built_in = format!("/lib/modules/{}/modules.builtin", release.trim());
-    fs::read_to_string(built_in).is_ok_and(|text| text.contains(NAME))
 }
 
 fn question(packet: &Flow) -> Request {

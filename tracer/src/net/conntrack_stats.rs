@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    conntrack::{is_there, unsupported},
     message::{Message, Request},
     netlink::Netlink,
+    subsystem::Subsystem,
 };
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS_CPU`
@@ -34,9 +34,7 @@ const COUNTERS: [(u16, &str); 10] = [
 ///
 /// The kernel cannot be asked without loading a module.
 pub fn conntrack_stats() -> io::Result<BTreeMap<String, u64>> {
-    if !is_there() {
-        return Err(unsupported());
-    }
+    Subsystem::Conntrack.require()?;
     let mut sums = BTreeMap::new();
     let request = Request::new(GET_STATS, &[0; FIXED]);
     for cpu in Netlink::netfilter()?.dump(&request, |message| Some(read(message)))? {

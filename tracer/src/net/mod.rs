@@ -8,6 +8,7 @@
 //! - [`netns`]: network namespaces, and work inside of them
 //! - [`Rtnetlink`]: asks for links, addresses, neighbors, FDB entries, routes, rules and queues
 //! - [`sock_diag`]: asks for sockets
+//! - [`Subsystem`]: what is in the kernel, so that no question loads a module
 //! - [`Inventory`]: the interfaces that are known, to be looked up
 //! - [`Watch`]: keeps it current, by rtnetlink's multicast groups
 
@@ -27,6 +28,7 @@ mod qdisc;
 mod route;
 mod rule;
 pub mod sock_diag;
+mod subsystem;
 mod tc;
 mod uplink;
 mod vlan;
@@ -47,6 +49,7 @@ pub use self::{
     qdisc::{Limits, Qdisc},
     route::{Route, RouteKey, RouteKind},
     rule::{LOCAL_TABLE, Rule, RuleAction},
+    subsystem::Subsystem,
     tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterId, TcFilter},
     vlan::Vlan,
     watch::Watch,

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{
     message::{Message, Request, u32_at},
     netlink::Netlink,
+    subsystem::Subsystem,
 };
 
 /// Numbers and lengths of include/uapi/linux/{sock_diag,inet_diag}.h.
@@ -78,14 +79,17 @@ pub struct TcpSocket {
 ///
 /// # Errors
 ///
-/// The kernel has no sock_diag for TCP.
+/// The kernel has no sock_diag for TCP, or would load it.
 pub fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<TcpSocket>> {
+    Subsystem::TcpSockets
+        .require()
+        .context("cannot list TCP sockets with sock_diag")?;
     let netlink = Netlink::sock_diag().context("cannot open a sock_diag socket")?;
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let sockets = netlink
             .dump(&request(family, state, port), socket)
-            .context("cannot list TCP sockets with sock_diag (kernel module tcp_diag)")?;
+            .context("cannot list TCP sockets with sock_diag")?;
         found.extend(sockets);
     }
     Ok(found)

@@ -20,7 +20,7 @@ export WHYDROP_BIN=/payload/whydrop
 /usr/sbin/ip link set lo up
 
 # What a node has loaded before whydrop starts, where these are modules.
-for module in nf_conntrack br_netfilter tun veth vxlan; do
+for module in nf_conntrack nf_conntrack_netlink nf_tables tcp_diag br_netfilter tun veth vxlan; do
     /usr/sbin/modprobe "$module"
 done
 

@@ -1,7 +1,8 @@
 //! Reads the ruleset of a network namespace, with the tools there are.
 //!
 //! Nothing is changed by reading: `iptables-legacy-save` would make the tables that it is asked
-//! for, and load their modules, so it is asked only for those that the kernel says there are.
+//! for, and load their modules, so it is asked only for those that the kernel says there are. nft is
+//! asked only where nf_tables is in the kernel: elsewhere it has no rules.
 //!
 //! Rulesets can be large, and a drop is about one hook: of tables that have no chain there, only
 //! the chains are read, which is quick. Tables of iptables-nft are read by its own tool alone, which
@@ -21,7 +22,7 @@ use super::{
     nft,
     packet::HookPacket,
 };
-use crate::net::netns::Inside;
+use crate::net::{Subsystem, netns::Inside};
 
 /// What is kept of the time for turning text into rules.
 const FOR_PARSING: Duration = Duration::from_millis(50);
@@ -89,6 +90,9 @@ impl Ruleset {
 
     /// The chains of all tables of nf_tables, and the rules of those with a wanted hook.
     fn read_nft_at(&mut self, is_wanted: Wanted<'_>, deadline: Instant) {
+        if !Subsystem::NfTables.is_in_kernel() {
+            return;
+        }
         let chains = match run("nft", &["-j", "list", "chains"], deadline) {
             Ok(json) => nft::parse_chains(&json).map_err(|error| format!("{error:#}")),
             Err(failure) => Err(failure.of_nft()),
@@ -158,6 +162,9 @@ impl Ruleset {
     }
 
     fn read_nft(&mut self, deadline: Instant) {
+        if !Subsystem::NfTables.is_in_kernel() {
+            return;
+        }
         let parsed = match run("nft", &["-j", "list", "ruleset"], deadline) {
             Ok(json) => nft::parse(&json).map_err(|error| format!("{error:#}")),
             Err(failure) => Err(failure.of_nft()),
