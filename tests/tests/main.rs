@@ -35,6 +35,7 @@ mod nat;
 mod netfilter;
 mod output_ends;
 mod policy_causes;
+mod read_only;
 mod rulesets;
 mod silence;
 mod size;

@@ -5,7 +5,7 @@
 
 use super::results::Results;
 
-const QUICK: [(&str, &[&str]); 16] = [
+const QUICK: [(&str, &[&str]); 17] = [
     ("attempts_answers", &["closed_port_at_the_far_end"]),
     ("attempts_nat", &["filter_on_the_service"]),
     ("attempts_offnode", &["swallowed_inside_vxlan"]),
@@ -19,6 +19,7 @@ const QUICK: [(&str, &[&str]); 16] = [
         "netfilter",
         &["iptables_forward", "nft_forward", "nft_bridge_forward"],
     ),
+    ("read_only", &["asking_changes_nothing"]),
     ("silence", &["two_hundred_healthy_connections"]),
     ("verdict_firewall", &["nft_rule_with_its_handle"]),
     (

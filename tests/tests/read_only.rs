@@ -1,0 +1,157 @@
+//! A trace changes nothing on the node, and asks no question that makes the kernel load a module.
+//!
+//! In a virtual machine of the kernel matrix, the modules that questions would load are unloaded
+//! first. A kernel without modules has nothing to load; there, the rest is compared.
+
+use std::{fs, process::Command};
+
+use anyhow::{Result, ensure};
+use whydrop_tests::{
+    fault::Iptables,
+    lab::{Family, Namespace, Topology, topology::RouterLab},
+    record::{Outcome, Point, Record},
+    tracer::{Tracer, watching},
+    traffic::TcpAttempt,
+};
+
+/// Modules that nft, sock_diag and ctnetlink load, each before what it needs.
+const LOADED_BY_ASKING: [&str; 4] = ["nf_conntrack_netlink", "nf_tables", "tcp_diag", "inet_diag"];
+/// Settings whose values are counts or change by themselves.
+const COUNTS: [&str; 2] = ["nf_conntrack_count", "nf_conntrack_max"];
+
+/// What a question could change, as `/proc` and `tc` show it: looking at it loads nothing.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    modules: Vec<String>,
+    namespaces: Vec<Vec<String>>,
+}
+
+impl State {
+    fn of(lab: &RouterLab) -> Result<Self> {
+        let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
+        let mut modules: Vec<_> = modules
+            .lines()
+            .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+            .collect();
+        modules.sort();
+        let of_namespace = |namespace: &&Namespace| -> Result<Vec<String>> {
+            let mut lines = namespace
+                .enter(|| {
+                    ["ip_tables_names", "ip6_tables_names"].map(|file| {
+                        let tables = fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+                        format!(
+                            "{file}: {}",
+                            tables.unwrap_or_else(|error| error.to_string())
+                        )
+                    })
+                })
+                .to_vec();
+            for command in [
+                "sysctl --all --ignore --pattern ^net",
+                "tc qdisc show",
+                "ip route show table all",
+                "ip rule show",
+            ] {
+                let output = namespace.run(command)?;
+                let is_count = |line: &&str| COUNTS.iter().any(|count| line.contains(count));
+                lines.extend(
+                    output
+                        .lines()
+                        .filter(|line| !is_count(line))
+                        .map(str::to_owned),
+                );
+            }
+            Ok(lines)
+        };
+        Ok(Self {
+            modules,
+            namespaces: lab
+                .namespaces()
+                .iter()
+                .map(of_namespace)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// Whether this is a machine of the kernel matrix, whose modules are the test's to unload.
+fn in_a_machine_of_its_own() -> bool {
+    fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("vmnonce="))
+}
+
+/// The modules are not loaded; they are again once this is dropped, for the tests that follow.
+struct Unloaded;
+
+impl Unloaded {
+    fn new() -> Result<Self> {
+        let unloaded = Self;
+        for module in LOADED_BY_ASKING {
+            // What is built in, or not loaded, cannot be unloaded.
+            modprobe(&["--remove", "--quiet", module]);
+        }
+        let loaded = fs::read_to_string("/proc/modules")?;
+        for module in LOADED_BY_ASKING {
+            let is_it = |line: &str| line.split(' ').next() == Some(module);
+            ensure!(!loaded.lines().any(is_it), "{module} is in use: {loaded}");
+        }
+        Ok(unloaded)
+    }
+}
+
+impl Drop for Unloaded {
+    fn drop(&mut self) {
+        for module in LOADED_BY_ASKING {
+            modprobe(&["--quiet", module]);
+        }
+    }
+}
+
+/// Loads or unloads; what the kernel has, is looked at afterwards.
+fn modprobe(arguments: &[&str]) {
+    let _ = Command::new("modprobe").args(arguments).status();
+}
+
+/// A rule of iptables-legacy drops one connection, nothing listens for another: the verdicts come
+/// from what the kernel has, and nothing else is in it afterwards.
+#[test]
+fn asking_changes_nothing() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let chain = Iptables {
+        table: "filter",
+        chain: "FORWARD",
+    };
+    chain.append(&lab.router, Family::V4, "-p tcp --dport 8001 -j DROP")?;
+    let _unloaded = match in_a_machine_of_its_own() {
+        true => Some(Unloaded::new()?),
+        false => None,
+    };
+    let before = State::of(&lab)?;
+
+    let mut arguments = watching(&lab.namespaces());
+    arguments.push("--all".to_owned());
+    let mut tracer = Tracer::start(arguments)?;
+    for (port, outcome, point) in [
+        (8001, Outcome::Unanswered, Point::Firewall),
+        (8002, Outcome::Refused, Point::Socket),
+    ] {
+        let to = lab.server.socket(Family::V4, port);
+        let _attempt = TcpAttempt::start(&lab.client, None, to)?;
+        let record = tracer.wait_for(
+            &format!("the attempt at port {port}"),
+            |record| matches!(record, Record::Attempt(attempt) if attempt.flow.dport == Some(port)),
+        )?;
+        let Record::Attempt(attempt) = record else {
+            unreachable!("an attempt was waited for")
+        };
+        ensure!(
+            attempt.outcome == outcome
+                && attempt.verdict.as_ref().map(|verdict| verdict.point) == Some(point),
+            "{attempt:?}"
+        );
+    }
+    tracer.stop()?;
+
+    let after = State::of(&lab)?;
+    ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
+    Ok(())
+}
