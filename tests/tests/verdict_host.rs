@@ -160,15 +160,33 @@ fn tcx_program_of_nobody_in_particular() -> Result<()> {
     )
 }
 
-/// What an agent manages, it attaches again.
+/// What an agent manages, it attaches again; what it has left behind is to be detached.
 #[test]
 fn tcx_program_of_a_policy_engine() -> Result<()> {
+    let judged = || {
+        ExpectedVerdict::new("policy", "confirmed")
+            .why("a tc program or filter at ingress of Cilium dropped it")
+    };
     tcx(
         "cil_from_contai",
-        &ExpectedVerdict::new("policy", "confirmed")
-            .why("a tc program or filter at ingress of Cilium dropped it")
-            .fix("change the policies that Cilium enforces"),
-    )
+        &judged()
+            .why("no agent of Cilium runs on this node")
+            .fix("bpftool link detach id "),
+    )?;
+    // A process goes by the name that it is started under.
+    let directory = tempfile::tempdir()?;
+    let agent = directory.path().join("cilium-agent");
+    std::os::unix::fs::symlink("/bin/sleep", &agent)?;
+    let mut agent = Command::new(agent).arg("600").spawn()?;
+    let verdict = tcx(
+        "cil_from_contai",
+        &judged()
+            .fix("change the policies that Cilium enforces")
+            .never_says(["no agent"]),
+    );
+    agent.kill()?;
+    agent.wait()?;
+    verdict
 }
 
 /// Without the program that was named the same client gets through.

@@ -359,8 +359,12 @@ fn stale_mac_of_the_vtep() -> Result<()> {
                 node.run(change).map(drop)
             },
             End::Silent,
-            ExpectedDrop::new("OTHERHOST", family.pick("ip_rcv_core", "ip6_rcv_core"))
-                .judged(overlay().why("out of the tunnel at vxlan10 for another MAC address")),
+            ExpectedDrop::new("OTHERHOST", family.pick("ip_rcv_core", "ip6_rcv_core")).judged(
+                overlay()
+                    .why("out of the tunnel at vxlan10 for 02:00:00:00:0a:02")
+                    .why("vxlan10 has 02:00:00:00:0b:02")
+                    .fix("restart the CNI's agent"),
+            ),
             (node, OverlayLab::VXLAN),
         )
     })

@@ -213,7 +213,7 @@ fn describe(event: &mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
     event.ct = conntrack::state(skb);
     conntrack::reply_tuple(skb, &mut event.reply);
     event.oif = Place::route(skb);
-    event.src_mac = skb.source_mac(packet);
-    event.reserved = [0; 2];
+    [event.dst_mac, event.src_mac] = skb.mac_addresses(packet);
+    event.reserved = [0; 4];
     event.capture_len = packet.capture(&mut event.capture);
 }

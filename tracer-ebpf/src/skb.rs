@@ -144,18 +144,19 @@ impl Skb {
         (u64::from(len) + data - packet.start) as u32
     }
 
-    /// The source MAC address; all zero where the packet has no Ethernet header in front of it.
+    /// The MAC addresses, that of the destination first; all zero where the packet has no Ethernet
+    /// header in front of it.
     #[inline(always)]
-    pub(crate) fn source_mac(&self, packet: &Packet) -> [u8; 6] {
+    pub(crate) fn mac_addresses(&self, packet: &Packet) -> [[u8; 6]; 2] {
         /// Destination, source and EtherType; with room for two VLAN tags.
         const HEADER: core::ops::RangeInclusive<u64> = 14..=22;
         let head = self.pointer(&LAYOUT.skb_head);
         let at: u16 = self.scalar(&LAYOUT.skb_mac_header).unwrap_or(u16::MAX);
         let start = head + u64::from(at);
         if at == u16::MAX || !HEADER.contains(&packet.start.wrapping_sub(start)) {
-            return [0; 6];
+            return [[0; 6]; 2];
         }
-        kernel::read_at(start + 6).unwrap_or([0; 6])
+        kernel::read_at(start).unwrap_or([[0; 6]; 2])
     }
 
     /// TCP payload of each segment of a GSO packet; 0 otherwise.

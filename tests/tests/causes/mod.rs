@@ -1,9 +1,15 @@
 //! Causes that the kernel's reason does not tell: each failure has a healthy twin, which must be
 //! silent.
 
+mod bridge_ports;
 mod conntrack_insertion;
 mod dead_proxy;
+mod low_ttl;
+mod neighbors;
+mod queues;
+mod routes;
 mod shared_source;
 mod stale_entry;
+mod tcp_signature;
 mod unread_tun;
 mod unroutable_translation;

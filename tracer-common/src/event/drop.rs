@@ -111,8 +111,10 @@ pub struct DropEvent {
     pub oif: u32,
     /// Source MAC address; all zero where it is not known.
     pub src_mac: [u8; 6],
+    /// Destination MAC address, likewise.
+    pub dst_mac: [u8; 6],
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 4],
     /// Bytes of `capture` in use.
     pub capture_len: u32,
     /// The packet, from the network header up.

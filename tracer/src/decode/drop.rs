@@ -75,6 +75,8 @@ pub struct Wire {
     pub transport_at: usize,
     /// Source MAC address.
     pub src_mac: Option<[u8; 6]>,
+    /// Destination MAC address.
+    pub dst_mac: Option<[u8; 6]>,
     /// Index of the interface that its route leads to.
     pub oif: Option<u32>,
     /// Conntrack's tuple of the connection's first packet, and that of its answers.
@@ -187,6 +189,7 @@ impl Decoder {
                 bytes: captured.to_vec(),
                 transport_at: parsed.map_or(0, |parsed| parsed.flow.transport_at as usize),
                 src_mac: (event.src_mac != [0; 6]).then_some(event.src_mac),
+                dst_mac: (event.dst_mac != [0; 6]).then_some(event.dst_mac),
                 oif: (event.oif != 0).then_some(event.oif),
                 entry: [event.original, event.reply]
                     .iter()

@@ -195,6 +195,10 @@ impl NodeFacts {
                 dst: outer.dst,
                 tunnel: Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6()),
             }),
+            in_netfilter: facts
+                .function
+                .as_deref()
+                .is_some_and(|function| function.starts_with("nf_")),
             wanted,
         };
         match DropContext::read(inside, &question) {

@@ -10,6 +10,7 @@ use tracer_common::tunnel::Tunnel;
 
 use self::read::Reader;
 use super::{
+    fragments::Fragments,
     listener::ListenerFacts,
     mtu::Hop,
     overlay::{Overlay, Remote},
@@ -52,6 +53,8 @@ pub enum Fact {
     Mtu,
     /// What NAT makes of the destination: by the connection's entry, and by the rules of now.
     Destination,
+    /// The memory for fragments that wait for the rest of their packet.
+    Fragments,
     /// The tun device, and the process that reads it.
     Tun,
     /// All namespaces that can be entered: see [`super::world`].
@@ -81,6 +84,7 @@ impl Fact {
             Self::Qdisc => "qdiscs",
             Self::Mtu => "MTUs",
             Self::Destination => "destination behind NAT",
+            Self::Fragments => "memory for reassembly",
             Self::Tun => "reader of the tun device",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
@@ -123,6 +127,8 @@ pub struct Question {
     pub mark: u32,
     /// The tunnel that it was in already.
     pub carrier: Option<Carrier>,
+    /// Netfilter reassembles its fragments.
+    pub in_netfilter: bool,
     /// What to read.
     pub wanted: BTreeSet<Fact>,
 }
@@ -173,6 +179,8 @@ pub struct DropContext {
     pub sockets: Vec<Socket>,
     /// The tun device that it was dropped at.
     pub tun: Option<TunDevice>,
+    /// The memory for reassembly.
+    pub fragments: Option<Fragments>,
     /// The interface's queues.
     pub qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.
@@ -212,6 +220,7 @@ mod tests {
             iif: None,
             mark: 0,
             carrier: None,
+            in_netfilter: false,
             wanted: [Fact::Route, Fact::Neighbor, Fact::Qdisc, Fact::Mtu].into(),
         }
     }

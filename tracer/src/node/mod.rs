@@ -11,6 +11,7 @@
 //! - [`queue_program`]: the program that has refused a packet through NFQUEUE
 //! - [`conntrack`]: how full the table is, and what it has counted
 //! - [`bypass`]: entries of conntrack that the rules have moved on from
+//! - [`fragments`]: the memory for reassembly
 //! - [`tun`]: who reads a tun device
 //! - [`proxy`]: rules that send packets to a proxy which is not there
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
@@ -24,6 +25,7 @@ pub mod change;
 pub mod conntrack;
 pub mod counters;
 pub mod facts;
+pub mod fragments;
 pub mod gather;
 pub mod listener;
 pub mod listeners;

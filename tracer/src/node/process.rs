@@ -100,6 +100,15 @@ fn pids() -> Vec<u32> {
     pids
 }
 
+/// Whether a process of this name runs on this node. `None` where not all of them can be seen, as in
+/// a container without the host's process ids.
+pub fn runs(name: &str) -> Option<bool> {
+    /// What the kernel calls its second thread, whose number no process in a namespace has.
+    const KTHREADD: &str = "kthreadd";
+    (comm(2) == KTHREADD).then_some(())?;
+    Some(pids().into_iter().any(|pid| comm(pid) == name))
+}
+
 fn netns_of(pid: u32) -> Option<u64> {
     let namespace = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
     Some(namespace.ino())

@@ -51,6 +51,8 @@ pub struct Program {
     pub action: Option<FilterAction>,
     /// Packets that the filter's action dropped so far.
     pub drops: Option<u32>,
+    /// Its owner's agent does not run on this node.
+    pub is_left_behind: bool,
 }
 
 impl Place {
@@ -162,6 +164,10 @@ pub(super) fn at_interface(
         let theirs = found.iter_mut().filter(|program| program.id == Some(of));
         theirs.for_each(|program| program.links.push(link));
     }
+    for program in &mut found {
+        let owner = program.owner();
+        program.is_left_behind = owner.is_some_and(|owner| owner.is_running() == Some(false));
+    }
     found
 }
 
@@ -186,6 +192,7 @@ impl Program {
             links: Vec::new(),
             action: None,
             drops: None,
+            is_left_behind: false,
         }
     }
 }
@@ -205,6 +212,7 @@ mod tests {
             links: Vec::new(),
             action: None,
             drops: None,
+            is_left_behind: false,
         };
         assert_eq!(
             program.to_string(),
@@ -221,6 +229,7 @@ mod tests {
             links: Vec::new(),
             action: Some(FilterAction::Drop),
             drops: Some(3),
+            is_left_behind: false,
         };
         assert_eq!(
             program.to_string(),

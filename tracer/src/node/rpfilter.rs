@@ -55,6 +55,7 @@ impl RpFilter {
         (ifindex, ifname): (u32, &str),
         src: IpAddr,
         mark: u32,
+        (dst, towards): (IpAddr, Option<u32>),
     ) -> Result<Option<Self>> {
         let read =
             |which, setting| sysctl::number(&format!("/proc/sys/net/ipv4/conf/{which}/{setting}"));
@@ -74,12 +75,23 @@ impl RpFilter {
             mark: if takes_mark { mark } else { 0 },
             ..RouteKey::to(src)
         };
+        // The filter looks the way back up as an answer would take it: from the destination, which
+        // policy rules may ask for.
+        let answer = RouteKey {
+            src: Some(dst),
+            iif: towards,
+            ..back
+        };
+        let as_answered = Lookup::read(rtnetlink, answer)?;
         Ok(Some(Self {
             ifname: ifname.to_owned(),
             ifindex,
             all,
             interface,
-            back: Lookup::read(rtnetlink, back)?,
+            back: match as_answered.answer {
+                Ok(_) => as_answered,
+                Err(_) => Lookup::read(rtnetlink, back)?,
+            },
         }))
     }
 
@@ -124,8 +136,18 @@ impl RpFilter {
         let output = route.ifname.as_deref().unwrap_or("another interface");
         let by = self.back.matched.as_ref().unwrap_or(route);
         Some(format!(
-            "src {src} came in by {ifname}, but the route back goes out by {output} ({by})"
+            "src {src} came in by {ifname}, but the route back goes out by {output} ({by}{})",
+            self.source_in_words()
         ))
+    }
+
+    /// How the route back is asked for, where its source decides.
+    fn source_in_words(&self) -> String {
+        let packet = &self.back.packet;
+        let source = packet.src.filter(|_| packet.iif.is_some());
+        source.map_or_else(String::new, |from| {
+            format!("; `ip route get {} from {from}` shows it", packet.dst)
+        })
     }
 
     /// Makes the filter loose, if that helps: there is a way back, by another interface.

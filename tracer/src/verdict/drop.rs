@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, answers, function, mtu, redirect},
+    drops::{Concern, RULES, answers, function, mtu, path, redirect},
     rule::Finding,
 };
 use crate::{
@@ -41,7 +41,9 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 
 /// Whether what the node says makes a drop one that healthy traffic makes too.
 pub fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
-    answers::is_leftover(facts, node) || redirect::is_refused_by_nat(facts, node)
+    answers::is_leftover(facts, node)
+        || redirect::is_refused_by_nat(facts, node)
+        || path::is_flooded(facts, node)
 }
 
 /// Whether a packet was dropped because it is too large for the next hop.

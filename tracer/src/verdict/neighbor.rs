@@ -87,10 +87,6 @@ impl Unanswered<'_> {
                 fix: Vec::new(),
             });
         }
-        let rule = |verb: &'static str| {
-            let ip = if is_ipv4 { "ip rule" } else { "ip -6 rule" };
-            Command::new(ip).arg(verb).words("pref 0 lookup local")
-        };
         Some(Explanation {
             point: Point::Route,
             confidence: Confirmed,
@@ -98,7 +94,7 @@ impl Unanswered<'_> {
             evidence: vec![
                 "without that rule, packets for the node are routed out again".to_owned(),
             ],
-            fix: vec![Fix::change(rule("add"), rule("del"))],
+            fix: vec![self.local_rule()],
         })
     }
 
@@ -145,6 +141,9 @@ impl Unanswered<'_> {
             self.address,
             world.holder_in_words(holder, from.netns)
         );
+        if let Some(explanation) = self.lacks_local_table(world, holder, &held) {
+            return explanation;
+        }
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
         let (confidence, why) = match world.between_in_words(from, between) {
             Some(between) => (Likely, format!("{held}, but {between}")),
@@ -163,6 +162,31 @@ impl Unanswered<'_> {
             evidence: Vec::new(),
             fix: self.repair(world, from, between),
         }
+    }
+
+    /// The namespace that has the address does not know it for its own: it answers for nothing.
+    fn lacks_local_table(self, world: &World, holder: &Holder, held: &str) -> Option<Explanation> {
+        let is_missing = world.lookup_local_missing(holder.netns, self.address.is_ipv4())?;
+        is_missing.then(|| Explanation {
+            point: Point::Route,
+            confidence: Likely,
+            why: format!("{held}, but no policy rule looks up the table local there"),
+            evidence: vec![
+                "without that rule, a namespace answers no ARP or ND for its own addresses"
+                    .to_owned(),
+            ],
+            fix: vec![self.local_rule().at(world.site(holder.netns))],
+        })
+    }
+
+    /// The rule that every namespace begins with.
+    fn local_rule(self) -> Fix {
+        let ip = match self.address.is_ipv4() {
+            true => "ip rule",
+            false => "ip -6 rule",
+        };
+        let rule = |verb: &'static str| Command::new(ip).arg(verb).words("pref 0 lookup local");
+        Fix::change(rule("add"), rule("del"))
     }
 
     /// What removes an obstacle.

@@ -31,6 +31,8 @@ pub struct Route {
     pub hops: Vec<(u32, Option<IpAddr>)>,
     /// The table, 254 is main, 255 is local.
     pub table: u32,
+    /// Who made it (`RTPROT_…`).
+    pub protocol: u8,
     /// Its metric.
     pub metric: Option<u32>,
     /// The MTU it says, in bytes: configured, or learnt from an ICMP message.
@@ -99,6 +101,34 @@ impl fmt::Display for RouteKind {
     }
 }
 
+impl Route {
+    /// Whether a routing daemon has made it, and not the kernel or a person.
+    pub fn is_of_daemon(&self) -> bool {
+        self.protocol > libc::RTPROT_STATIC
+    }
+
+    /// All that `ip route add` needs to make it again.
+    pub fn whole(&self) -> String {
+        match self.protocol {
+            libc::RTPROT_UNSPEC | libc::RTPROT_BOOT => self.to_string(),
+            protocol => match DAEMONS.iter().find(|(number, _)| *number == protocol) {
+                Some((_, name)) => format!("{self} proto {name}"),
+                None => format!("{self} proto {protocol}"),
+            },
+        }
+    }
+}
+
+/// Names that ip(8) has for makers of routes (`rt_protos`).
+const DAEMONS: [(u8, &str); 6] = [
+    (2, "kernel"),
+    (4, "static"),
+    (11, "zebra"),
+    (12, "bird"),
+    (186, "bgp"),
+    (188, "ospf"),
+];
+
 /// As ip(8) prints it.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +185,7 @@ pub(crate) mod tests {
             gateway: None,
             hops: Vec::new(),
             table: 254,
+            protocol: libc::RTPROT_BOOT,
             metric: None,
             mtu: None,
             mtu_expires: None,
@@ -185,6 +216,14 @@ pub(crate) mod tests {
             ..route("10.1.0.0/16", "")
         };
         assert_eq!(blackhole.to_string(), "blackhole 10.1.0.0/16 table 7");
+        assert_eq!(blackhole.whole(), "blackhole 10.1.0.0/16 table 7");
+        let of = |protocol| Route {
+            protocol,
+            ..blackhole.clone()
+        };
+        assert!(of(12).is_of_daemon() && !blackhole.is_of_daemon());
+        assert_eq!(of(12).whole(), "blackhole 10.1.0.0/16 table 7 proto bird");
+        assert_eq!(of(77).whole(), "blackhole 10.1.0.0/16 table 7 proto 77");
         assert!(blackhole.kind.is_blocking() && !RouteKind::Throw.is_blocking());
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn route(message: &Message<'_>) -> Option<Route> {
     if message.kind != libc::RTM_NEWROUTE {
         return None;
     }
-    let [family, length, _, _, table, _, _, kind, ..] = *message.payload else {
+    let [family, length, _, _, table, protocol, _, kind, ..] = *message.payload else {
         return None;
     };
     let all = message.attributes(FIXED);
@@ -43,6 +43,7 @@ pub(super) fn route(message: &Message<'_>) -> Option<Route> {
         gateway: gateway(all),
         hops: next_hops(all.get(libc::RTA_MULTIPATH).unwrap_or_default()),
         table: all.u32(libc::RTA_TABLE).unwrap_or(table.into()),
+        protocol,
         metric: all.u32(libc::RTA_PRIORITY),
         mtu,
         mtu_expires: expires

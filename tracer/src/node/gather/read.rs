@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result};
 use super::{DropContext, Fact, Question};
 use crate::{
     model::Protocol,
-    net::{Link, RouteKey, Rtnetlink, netns::Inside},
+    net::{Link, RouteKey, RouteKind, Rtnetlink, netns::Inside},
     node::{
+        fragments::Fragments,
         listener::ListenerFacts,
         programs,
         route::{Forwarding, Lookup},
@@ -45,7 +46,14 @@ impl<'a> Reader<'a> {
             Some(iif) => self.link(iif),
             None => None,
         };
-        if wants(Fact::Route) || wants(Fact::Neighbor) || wants(Fact::Overlay) || wants(Fact::Mtu) {
+        let routed = [
+            Fact::Route,
+            Fact::RpFilter,
+            Fact::Neighbor,
+            Fact::Overlay,
+            Fact::Mtu,
+        ];
+        if routed.into_iter().any(wants) {
             self.route();
         }
         if wants(Fact::RpFilter) {
@@ -81,6 +89,13 @@ impl<'a> Reader<'a> {
         } else if wants(Fact::Programs) || wants(Fact::Qdisc) {
             let gap = "the interface is not known, so neither are its programs and queues";
             self.found.gaps.push(gap.to_owned());
+        }
+        if wants(Fact::Fragments) {
+            let found = self.step("the memory for reassembly", |reader| {
+                let question = reader.question;
+                Fragments::read(question.dst.is_ipv4(), question.in_netfilter)
+            });
+            self.found.fragments = found.flatten();
         }
         if wants(Fact::Listener) {
             self.listener();
@@ -185,8 +200,14 @@ impl<'a> Reader<'a> {
             return;
         };
         let (src, mark) = (self.question.src, self.question.mark);
+        let route = self.found.route.as_ref();
+        let matched = route.and_then(|lookup| lookup.matched.as_ref());
+        let towards = matched
+            .filter(|route| route.kind == RouteKind::Unicast)
+            .and_then(|route| route.output);
+        let way = (self.question.dst, towards);
         let found = self.step("the reverse-path filter", |reader| {
-            RpFilter::read(&reader.rtnetlink, (ifindex, &name), src, mark)
+            RpFilter::read(&reader.rtnetlink, (ifindex, &name), src, mark, way)
         });
         self.found.rpfilter = found.flatten();
     }

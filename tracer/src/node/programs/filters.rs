@@ -69,6 +69,7 @@ fn program(filter: TcFilter, place: &Place) -> Option<Program> {
         }),
         action: actions.action,
         drops: actions.drops,
+        is_left_behind: false,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Whose a program is, by its name.
 
+use crate::node::process;
+
 /// Who attached a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -8,14 +10,17 @@ pub struct Owner {
     /// Whether it enforces NetworkPolicies: a drop of such a program is a policy's, any other's a
     /// firewall's.
     pub is_policy_engine: bool,
+    /// What the kernel calls its agent's process; `None` where that is not known.
+    pub agent: Option<&'static str>,
 }
 
-const CILIUM: Owner = engine("Cilium");
-const AWS: Owner = engine("the AWS network policy agent");
-const CALICO: Owner = engine("Calico");
+const CILIUM: Owner = engine("Cilium", Some("cilium-agent"));
+const AWS: Owner = engine("the AWS network policy agent", None);
+const CALICO: Owner = engine("Calico", Some("calico-node"));
 const SYSTEMD: Owner = Owner {
     name: "systemd",
     is_policy_engine: false,
+    agent: Some("systemd"),
 };
 
 /// How names begin, of programs and filters. The kernel cuts those of programs to 15 characters,
@@ -37,14 +42,20 @@ const BEGINNINGS: [(&str, Owner); 10] = [
 /// Whole names: others may begin like this.
 const WHOLE: [(&str, Owner); 2] = [("handle_ingress", AWS), ("handle_egress", AWS)];
 
-const fn engine(name: &'static str) -> Owner {
+const fn engine(name: &'static str, agent: Option<&'static str>) -> Owner {
     Owner {
         name,
         is_policy_engine: true,
+        agent,
     }
 }
 
 impl Owner {
+    /// Whether its agent runs on this node; `None` where that cannot be seen.
+    pub fn is_running(&self) -> Option<bool> {
+        process::runs(self.agent?)
+    }
+
     /// The owner of a program, or of a filter as `KIND NAME`; `None` if the name says nothing.
     pub fn of(name: &str) -> Option<Self> {
         let name = name.strip_prefix("bpf ").unwrap_or(name);

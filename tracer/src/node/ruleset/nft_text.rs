@@ -30,6 +30,13 @@ fn statement(statement: &Value) -> String {
                 _ if value["op"] == "in" => list(&value["right"], ","),
                 _ => expression(&value["right"]),
             };
+            if let (Some("fib"), Some(there)) = (
+                only(&value["left"]).map(|(kind, _)| kind),
+                value["right"].as_bool(),
+            ) {
+                let is = there == (value["op"] != "!=");
+                return format!("{left} {}", if is { "exists" } else { "missing" });
+            }
             let is_name = left.ends_with("ifname") || matches!(left.as_str(), "iif" | "oif");
             let right = match value["right"].as_str() {
                 Some(name) if is_name && !name.starts_with('@') => format!("\"{name}\""),
@@ -79,6 +86,10 @@ fn statement(statement: &Value) -> String {
             true => kind.to_owned(),
             false => format!("{kind} {}", expression(&value["flags"])),
         },
+        "ct count" => {
+            let over = if value["inv"] == true { "over " } else { "" };
+            format!("ct count {over}{}", expression(&value["val"]))
+        }
         "queue" | "log" => words(kind, value),
         _ => expression(statement),
     }

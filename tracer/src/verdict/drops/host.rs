@@ -1,15 +1,17 @@
 //! Queues and sockets of this host, and packets that are corrupt.
 
 use super::{Concern, Finding, function, place};
+use tracer_common::tunnel::Tunnel;
+
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Point, Site,
+        Fix, Point, Protocol, Site,
         shell::Command,
     },
     net::Limits,
-    node::{facts::NodeFacts, tun::TunDevice},
+    node::{change, facts::NodeFacts, fragments::Fragments, tun::TunDevice},
     words,
 };
 
@@ -27,6 +29,40 @@ pub(super) fn checksum(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     Some(Finding::new(Point::Checksum, Confirmed, why).about(&[&facts.reason]))
 }
 
+pub(super) fn is_corrupt_tunnel(facts: &DropFacts) -> Concern {
+    let by_udp = facts
+        .outer
+        .is_some_and(|outer| outer.proto == Protocol::Udp);
+    Concern::surely(by_udp && facts.reason.is("UDP_CSUM"))
+}
+
+/// The checksum of the packet that carries another one.
+pub(super) fn tunnel_checksum(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let outer = facts.outer?;
+    // The packet was still in its tunnel: what is inside is looked at later.
+    let tunnel = Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6());
+    let name = tunnel.map_or("the tunnel", Tunnel::name);
+    let why = format!(
+        "the outer UDP checksum of {name} from {} is wrong ({})",
+        outer.src, facts.reason
+    );
+    let mut finding =
+        Finding::new(Point::Checksum, Confirmed, why).about(&[&facts.reason, &outer.src]);
+    finding.fact("the packet inside was not looked at yet");
+    // Nodes of a cluster call it alike.
+    finding.fix.push(match node.around.tunnels.first() {
+        Some(device) => Fix::command(
+            Command::new("ethtool -K")
+                .arg(&device.name)
+                .words("tx-checksum-ip-generic off"),
+        )
+        .at(Site::Sender)
+        .noting("its tunnel device spoils the checksum if a NIC's offload is at fault"),
+        None => Fix::advice("switch checksum offload off at the tunnel device").at(Site::Sender),
+    });
+    Some(finding)
+}
+
 pub(super) fn may_not_be_ready(facts: &DropFacts) -> Concern {
     let at_a_queue = facts.reason.name().starts_with("QDISC_");
     match facts.reason.is("DEV_READY") {
@@ -35,22 +71,43 @@ pub(super) fn may_not_be_ready(facts: &DropFacts) -> Concern {
     }
 }
 
-/// The interface was not up, or had no carrier: nothing was full.
+/// The interface is not up, or has no carrier. A queue that was full before counts what it dropped;
+/// one that was taken off an interface which is not ready counts nothing.
 pub(super) fn interface_not_ready(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let by_reason = facts.reason.is("DEV_READY");
     let at_a_queue = facts.reason.name().starts_with("QDISC_");
     let link = node.around.link.as_ref();
     let is_down = link.is_some_and(|link| !link.up);
     let lacks_carrier = link.is_some_and(|link| link.up && !link.running);
-    let not_ready = facts.reason.is("DEV_READY") || (at_a_queue && (is_down || lacks_carrier));
-    not_ready.then_some(())?;
+    (by_reason || (at_a_queue && (is_down || lacks_carrier))).then_some(())?;
+    let queued: u64 = node
+        .around
+        .qdiscs
+        .iter()
+        .map(|qdisc| u64::from(qdisc.drops))
+        .sum();
     let name = facts.ifname.as_deref().unwrap_or("the interface");
     let state = match (is_down, lacks_carrier) {
         (true, _) => "is down",
         (_, true) => "has no carrier",
         _ => "was not ready to send",
     };
+    let confidence = match by_reason || queued == 0 {
+        true => Confirmed,
+        false => Likely,
+    };
     let mut finding =
-        Finding::new(Point::Route, Confirmed, format!("{name} {state}")).about(&[&name]);
+        Finding::new(Point::Route, confidence, format!("{name} {state}")).about(&[&name]);
+    if !by_reason {
+        finding.fact(match queued {
+            0 => format!("no queue of {name} has dropped anything"),
+            _ => format!(
+                "{name} {state} now; its queues have dropped {}, so that one may have been full \
+                 before",
+                words::count(queued, "packet")
+            ),
+        });
+    }
     if is_down {
         let set = |state: &'static str| Command::new("ip link set dev").arg(name).words(state);
         finding.fix.push(Fix::change(set("up"), set("down")));
@@ -163,23 +220,41 @@ pub(super) fn is_out_of_reassembly_memory(facts: &DropFacts) -> Concern {
         function(facts),
         "ip_defrag" | "ip_frag_reasm" | "nf_ct_frag6_gather" | "ipv6_frag_rcv"
     );
-    Concern::surely(in_defrag && facts.reason.is("NOT_SPECIFIED"))
+    Concern::maybe(in_defrag && facts.reason.is("NOT_SPECIFIED"))
 }
 
 /// Memory for fragments that wait for their rest.
-pub(super) fn reassembly_memory(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let (limit, value) = match facts.flow.dst.is_ipv4() {
-        true => ("net.ipv4.ipfrag_high_thresh", "4194304"),
-        false => ("net.ipv6.ip6frag_high_thresh", "4194304"),
-    };
+pub(super) fn reassembly_memory(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let memory = node.around.fragments.as_ref()?;
+    memory.is_full().then_some(())?;
+    let (limit, used) = (memory.limit, memory.used);
+    let setting = memory.setting;
     let why = format!(
-        "fragments could not wait for the rest of their packet{}: the memory for reassembly \
-         ({limit}) is most likely full",
+        "fragments could not wait for the rest of their packet{}: the memory for reassembly is \
+         full ({setting}={limit})",
         place(facts)
     );
-    let raise = Command::new("sysctl -w").arg(format!("{limit}={value}"));
-    Some(Finding {
-        fix: vec![Fix::command(raise)],
-        ..Finding::new(Point::Queue, Likely, why).about(&[&place(facts)])
+    let mut finding = Finding::new(Point::Queue, Likely, why).about(&[&place(facts)]);
+    finding.fact(match used {
+        Some(used) => format!("fragments that wait take {used} of {limit} bytes"),
+        None => format!("{setting} allows {limit} bytes"),
+    });
+    finding.fact(format!(
+        "reassembly has failed {} in this namespace so far ({})",
+        words::times(memory.failed),
+        memory.counter
+    ));
+    let path = setting.replace('.', "/");
+    finding
+        .fix
+        .push(change::sysctl(&path, limit, Fragments::USUAL_LIMIT));
+    Some(finding)
+}
+
+pub(super) fn fragments_have_room(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let memory = node.around.fragments.as_ref()?;
+    (!memory.is_full()).then(|| match memory.used {
+        Some(used) => format!("fragments that wait take {used} of {} bytes", memory.limit),
+        None => format!("{} allows {} bytes", memory.setting, memory.limit),
     })
 }

@@ -14,10 +14,11 @@ pub(super) mod listener;
 pub(super) mod mtu;
 mod nfqueue;
 mod overlay;
-mod path;
+pub(super) mod path;
 mod program;
 pub(super) mod question;
 pub(super) mod redirect;
+mod routes;
 mod socket;
 mod stale_entry;
 mod unruled;
@@ -82,6 +83,15 @@ impl OnDrop {
 
 /// All rules, in the order in which they are tried.
 pub(super) const RULES: &[Rule<OnDrop>] = &[
+    Rule {
+        name: "tunnel-checksum",
+        points: &[Point::Checksum],
+        needs: &[Fact::Overlay],
+        evidence: "the reason `UDP_CSUM` for a packet that still carries another one, in VXLAN or Geneve",
+        refuted_by: "a capture of the outer packet at this interface with a correct UDP checksum",
+        cannot_tell: "the sender's checksum offload from a device on the way that spoils it",
+        applies: OnDrop::new(host::is_corrupt_tunnel, host::tunnel_checksum),
+    },
     Rule {
         name: "checksum",
         points: &[Point::Checksum],
@@ -344,7 +354,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "route",
         points: &[Point::Route],
-        needs: &[Fact::Route],
+        needs: &[Fact::Route, Fact::World],
         evidence: "a reason for missing routes, or a function that discards by route",
         refuted_by: "a usable route for the packet (`ip route get`)",
         cannot_tell: "a blackhole from an unreachable route on kernels that give no reason",
@@ -353,8 +363,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "interface-not-ready",
         points: &[Point::Route],
-        needs: &[Fact::Link],
-        evidence: "the reason `DEV_READY`, or a `QDISC_` reason at an interface that is down or without carrier now",
+        needs: &[Fact::Link, Fact::Qdisc],
+        evidence: "the reason `DEV_READY`, or a `QDISC_` reason at an interface that is down or without carrier now, whose queues have dropped nothing (`likely` where they have)",
         refuted_by: "an interface that is up with a carrier",
         cannot_tell: "an interface that was down only for a moment: it may be up again by now",
         applies: OnDrop::new(host::may_not_be_ready, host::interface_not_ready),
@@ -380,11 +390,12 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "reassembly-memory",
         points: &[Point::Queue],
-        needs: &[],
-        evidence: "no reason, in the code that reassembles fragments",
+        needs: &[Fact::Fragments],
+        evidence: "no reason, in the code that reassembles fragments; memory for reassembly that is in use up to its limit, and `ReasmFails`",
         refuted_by: "room in the memory for fragments (`/proc/net/sockstat`)",
         cannot_tell: "full memory for fragments from overlapping or malformed ones: `likely` at most",
-        applies: OnDrop::new(host::is_out_of_reassembly_memory, host::reassembly_memory),
+        applies: OnDrop::new(host::is_out_of_reassembly_memory, host::reassembly_memory)
+            .or_refuted(host::fragments_have_room),
     },
     Rule {
         name: "bridge-port-state",

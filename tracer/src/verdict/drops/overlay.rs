@@ -2,7 +2,7 @@
 
 use tracer_common::tunnel::Tunnel;
 
-use super::{Concern, Finding, function, is_netfilter, is_tunnelled, place};
+use super::{Concern, Finding, function, is_netfilter, is_tunnelled, path, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -70,14 +70,7 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "the next hop to the remote VTEP does not answer".to_owned(),
         ),
         ("IP_OUTNOROUTES" | "IP_INNOROUTES", _) => ("route", NO_ROUTE.to_owned()),
-        ("OTHERHOST", Some(_)) => (
-            "MAC address",
-            format!(
-                "the packet came out of the tunnel{} for another MAC address: the sender's \
-                 neighbor or FDB entry for this VTEP is stale",
-                place(facts)
-            ),
-        ),
+        ("OTHERHOST", Some(device)) => ("MAC address", other_mac(facts, device)),
         (_, Some(device)) if lacks_neighbor => (
             "neighbor",
             format!(
@@ -97,6 +90,16 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "this kernel gives no reason here; the cause is what the node lacks now".to_owned(),
         );
     }
+    if reason == "OTHERHOST" {
+        finding.fix.push(
+            Fix::advice(
+                "restart the CNI's agent (flanneld) on this node, so that it announces the MAC \
+                 address that the device has now; keep systemd from changing it \
+                 (MACAddressPolicy=none in a .link file for the device)",
+            )
+            .at(Site::Host),
+        );
+    }
     if reason == "VXLAN_VNI_NOT_FOUND" {
         // A device keeps its VNI, and which of the two is right, only the CNI's configuration says.
         finding.fix.push(
@@ -109,6 +112,20 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         );
     }
     Some(finding)
+}
+
+/// The other node knows this one's tunnel device by a MAC address that it does not have.
+fn other_mac(facts: &DropFacts, device: &Link) -> String {
+    let (mac, own) = (path::destination_mac(facts), device.mac.as_ref());
+    let macs = match (mac, own) {
+        (Some(mac), Some(own)) => format!("for {mac}, and {} has {own}", device.name),
+        _ => "for another MAC address".to_owned(),
+    };
+    format!(
+        "the packet came out of the tunnel{} {macs}: the sender's neighbor or FDB entry for this \
+         VTEP is stale",
+        place(facts)
+    )
 }
 
 /// A tunnel device that is down may have taken the routes by it with it.

@@ -59,6 +59,7 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
         .map(|program| format!("attached there: {program}"));
     finding.evidence.extend(attached);
     if let [only] = programs.as_slice() {
+        finding.why += &left_behind(only);
         let ifname = facts.ifname.as_deref();
         finding
             .fix
@@ -67,10 +68,18 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     Some(finding)
 }
 
+/// That no one enforces anything by the program any more, as the end of a sentence.
+pub(super) fn left_behind(program: &Program) -> String {
+    let owner = program.owner().filter(|_| program.is_left_behind);
+    owner.map_or_else(String::new, |owner| {
+        format!(", and no agent of {} runs on this node", owner.name)
+    })
+}
+
 /// How the one program that is left is taken away. One that an agent manages would come back: there
 /// the agent is to be told.
 pub(super) fn removal(program: &Program, ifname: &str) -> Option<Fix> {
-    if let Some(owner) = program.owner() {
+    if let Some(owner) = program.owner().filter(|_| !program.is_left_behind) {
         let rules = if owner.is_policy_engine {
             "policies"
         } else {

@@ -1,7 +1,11 @@
 //! The question for a packet's next hop was dropped: then the packet that waited for the answer is
 //! whoever's who dropped the question.
 
-use super::{Concern, Finding, path::lacks_neighbor, program::removal};
+use super::{
+    Concern, Finding,
+    path::lacks_neighbor,
+    program::{left_behind, removal},
+};
 use crate::{
     decode::drop::DropFacts,
     model::{Confidence::Likely, Fix, Point},
@@ -95,9 +99,10 @@ pub(in crate::verdict) fn by_a_program(
     let whose = owner.map(|owner| format!(" of {}", owner.name));
     let at = world.link_name(link, unanswered.from.netns);
     let why = format!(
-        "the {} for {hop} meets a program{} at {at}, and is not answered",
+        "the {} for {hop} meets a program{} at {at}, and is not answered{}",
         question(unanswered),
         whose.unwrap_or_default(),
+        left_behind(program),
     );
     let mut evidence = vec![format!("attached there: {program}")];
     evidence.extend(waits(world, unanswered));

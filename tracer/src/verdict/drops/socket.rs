@@ -3,7 +3,7 @@
 use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Confirmed, Fix, Point, Protocol, Site},
+    model::{Confidence::Confirmed, Fix, Netns, Point, Protocol, Site},
     node::{facts::NodeFacts, sockets::Socket, world::LinkId},
 };
 
@@ -79,44 +79,53 @@ pub(super) fn is_signature(facts: &DropFacts) -> Concern {
 
 /// A TCP signature (MD5, RFC 2385; AO, RFC 5925) that is missing, wrong or unexpected.
 pub(super) fn signature(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let (what, way_out) = match facts.reason.name() {
+    let here = || Site::Namespace(Netns::Unresolved);
+    let (what, way_out, site) = match facts.reason.name() {
         "TCP_MD5NOTFOUND" => (
             "the segment has no TCP MD5 signature, and the socket wants one",
             "set the same password at the peer",
+            Site::Sender,
         ),
         "TCP_MD5UNEXPECTED" => (
             "the segment has a TCP MD5 signature, and the socket has no key for this peer",
             "set the same password on this side, or none at the peer",
+            here(),
         ),
         "TCP_MD5FAILURE" => (
             "the TCP MD5 signature is wrong: the keys differ",
             "set the same password on both sides",
+            here(),
         ),
         "TCP_AONOTFOUND" => (
             "the segment has no TCP authentication option, and the socket wants one",
             "configure TCP-AO at the peer",
+            Site::Sender,
         ),
         "TCP_AOUNEXPECTED" => (
             "the segment has a TCP authentication option, and the socket has no key for this peer",
             "configure TCP-AO on this side",
+            here(),
         ),
         "TCP_AOKEYNOTFOUND" => (
             "the socket has no TCP-AO key with the segment's key id",
             "give both sides the same key ids",
+            here(),
         ),
         "TCP_AOFAILURE" => (
             "the TCP authentication option is wrong: the keys differ",
             "set the same key on both sides",
+            here(),
         ),
         "TCP_AUTH_HDR" => (
             "the segment's TCP authentication options are malformed",
             "look at what changes TCP options on the path",
+            Site::Beyond,
         ),
         _ => return None,
     };
     let (src, dst) = (facts.flow.src, facts.flow.dst);
     Some(Finding {
-        fix: vec![Fix::advice(way_out).at(Site::Sender)],
+        fix: vec![Fix::advice(way_out).at(site)],
         ..Finding::new(Point::Socket, Confirmed, format!("{what} ({src} to {dst})"))
             .about(&[&what, &src, &dst])
     })

@@ -16,6 +16,9 @@ use crate::{
 pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> Mending {
     let advice = |sentence: &str| vec![Fix::advice(sentence)];
     let src = packet.ends.src;
+    if suspect.owner == Owner::Firewalld && suspect.text.contains("fib saddr") {
+        return reverse_path(packet);
+    }
     let fixes = match suspect.owner {
         Owner::Firewalld => firewalld(ruleset, suspect, packet),
         Owner::Ufw => ufw(packet).into_iter().collect(),
@@ -57,6 +60,23 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
     Mending {
         fixes,
         remarks: Vec::new(),
+    }
+}
+
+/// firewalld's own reverse-path check of IPv6.
+fn reverse_path(packet: &HookPacket) -> Mending {
+    let src = packet.ends.src;
+    let remark = match packet.input.name() {
+        Some(name) => format!(
+            "it is firewalld's reverse-path check (IPv6_rpfilter): {src} is not routed back by {name}"
+        ),
+        None => "it is firewalld's reverse-path check (IPv6_rpfilter)".to_owned(),
+    };
+    Mending {
+        fixes: vec![Fix::advice(
+            "set IPv6_rpfilter=loose in /etc/firewalld/firewalld.conf, then `firewall-cmd --reload`",
+        )],
+        remarks: vec![remark],
     }
 }
 

@@ -50,6 +50,7 @@ impl Node {
             gateway: gateway.map(|gateway| gateway.parse().unwrap()),
             hops: Vec::new(),
             table: 254,
+            protocol: libc::RTPROT_BOOT,
             metric: None,
             mtu: None,
             mtu_expires: None,
@@ -118,6 +119,7 @@ impl Kernel for Node {
             gateway: None,
             hops: Vec::new(),
             table: 255,
+            protocol: libc::RTPROT_KERNEL,
             metric: None,
             mtu: None,
             mtu_expires: None,
@@ -173,6 +175,7 @@ impl Kernel for Node {
             links: Vec::new(),
             action: None,
             drops: None,
+            is_left_behind: false,
         };
         Ok(program.then(made_up).into_iter().collect())
     }

@@ -1,0 +1,178 @@
+//! A neighbor that does not answer ARP, and why: another namespace of this node has the address, or
+//! this very one, or the question itself is at fault.
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Report, Stage},
+};
+
+/// Never of an address that is held on this node.
+const GONE: [&str; 2] = ["no host answers for", "is gone"];
+
+/// A pod at a bridge of the node, which another pod comes to by a route.
+fn bridged() -> Result<Stage> {
+    let stage = Stage::new(["a", "b", "node"])?;
+    stage.ip(
+        "node",
+        "link add cni0 type bridge; link set cni0 up; addr add 10.20.1.1/24 dev cni0",
+    )?;
+    stage.veth(("b", "eth0"), ("node", "vb"))?;
+    stage.ip("node", "link set vb master cni0")?;
+    stage.ip(
+        "b",
+        "addr add 10.20.1.3/24 dev eth0; route add default via 10.20.1.1",
+    )?;
+    stage.veth(("a", "eth0"), ("node", "va"))?;
+    stage.ip("node", "addr add 10.20.2.1/24 dev va")?;
+    stage.ip(
+        "a",
+        "addr add 10.20.2.2/24 dev eth0; route add default via 10.20.2.1",
+    )?;
+    stage.sysctl("node", "net.ipv4.ip_forward=1")?;
+    stage.serve("b", "10.20.1.3:8080")?;
+    Ok(stage)
+}
+
+fn dial(stage: &Stage, is_answered: bool) -> Result<Report> {
+    stage.trace(["node", "a", "b"], "10.20.1.3:8080", |watch| {
+        let call = watch.dial("a", "10.20.1.3:8080")?;
+        if is_answered {
+            call.ends(End::Answered)?;
+        } else {
+            watch.until_drop()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn veth_is_a_port_of_no_bridge() -> Result<()> {
+    let stage = bridged()?;
+    stage.ip("node", "link set vb nomaster")?;
+    dial(&stage, false)?.verdict(
+        &ExpectedVerdict::any_of(["endpoint", "route"])
+            .at_least("likely")
+            .why("10.20.1.3 is an address of")
+            .names("vb")
+            .fix("ip link set dev vb master cni0")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn link_of_the_holder_is_down() -> Result<()> {
+    let stage = bridged()?;
+    stage.ip("b", "link set eth0 down")?;
+    dial(&stage, false)?.verdict(
+        &ExpectedVerdict::any_of(["endpoint", "route"])
+            .at_least("likely")
+            .why("10.20.1.3 is an address of")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn ports_are_isolated_from_each_other() -> Result<()> {
+    let stage = bridged()?;
+    stage.ip("node", "link set va nomaster; addr flush dev va")?;
+    stage.ip("node", "link set va master cni0")?;
+    stage.ip("a", "addr flush dev eth0; addr add 10.20.1.2/24 dev eth0")?;
+    stage.exec(
+        "node",
+        "bridge link set dev va isolated on; bridge link set dev vb isolated on",
+    )?;
+    dial(&stage, false)?.verdict(
+        &ExpectedVerdict::any_of(["endpoint", "route", "firewall"])
+            .at_least("likely")
+            .why("isolated")
+            .fix("isolated off")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+/// The rule that looks up the table of own addresses is gone: what is for the node is routed out.
+#[test]
+fn own_address_is_asked_for() -> Result<()> {
+    let stage = bridged()?;
+    stage.serve("node", "10.20.2.1:8080")?;
+    stage.ip("node", "rule del pref 0")?;
+    let report = stage.trace(["node", "a"], "10.20.2.1:8080", |watch| {
+        watch.dial("a", "10.20.2.1:8080")?;
+        watch.until_drop()
+    })?;
+    report.verdict(
+        &ExpectedVerdict::any_of(["route"])
+            .at_least("likely")
+            .why("no policy rule looks up the table local")
+            .fix("rule add pref 0 lookup local")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+/// The pod's gateway is answered by proxy ARP, which needs a route.
+#[test]
+fn proxy_lacks_a_route() -> Result<()> {
+    let stage = Stage::new(["a", "b", "node"])?;
+    for (role, port, address) in [("a", "calia", "10.20.1.2"), ("b", "calib", "10.20.1.3")] {
+        stage.veth((role, "eth0"), ("node", port))?;
+        stage.ip(
+            role,
+            &format!(
+                "addr add {address}/32 dev eth0; route add 169.254.1.1 dev eth0 scope link; route \
+                 add default via 169.254.1.1 dev eth0"
+            ),
+        )?;
+        stage.ip(
+            "node",
+            &format!("route add {address}/32 dev {port} scope link"),
+        )?;
+        stage.sysctl(
+            "node",
+            &format!("net.ipv4.conf.{port}.proxy_arp=1 net.ipv4.neigh.{port}.proxy_delay=0"),
+        )?;
+    }
+    stage.sysctl("node", "net.ipv4.ip_forward=1")?;
+    stage.serve("b", "10.20.1.3:8080")?;
+    dial(&stage, false)?.verdict(
+        &ExpectedVerdict::any_of(["endpoint", "route"])
+            .at_least("likely")
+            .why("169.254.1.1")
+            .fix("169.254.1.1")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+/// `127.0.0.1` leaves as it stands: no host answers such a question.
+#[test]
+fn asked_from_a_loopback_address() -> Result<()> {
+    let stage = bridged()?;
+    stage.sysctl("node", "net.ipv4.conf.all.route_localnet=1")?;
+    stage.exec(
+        "node",
+        "iptables -t nat -A OUTPUT -p tcp --dport 30080 -m addrtype --dst-type LOCAL -j DNAT \
+         --to-destination 10.20.1.3:8080",
+    )?;
+    let report = stage.trace(["node", "b"], "127.0.0.1:30080", |watch| {
+        watch.dial("node", "127.0.0.1:30080")?;
+        watch.until_drop()
+    })?;
+    report.verdict(
+        &ExpectedVerdict::any_of(["route"])
+            .at_least("likely")
+            .why("127.0.0.1")
+            .fix("masquerade")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn healthy() -> Result<()> {
+    dial(&bridged()?, true)?.silent().map(drop)
+}
