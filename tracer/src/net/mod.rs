@@ -23,6 +23,7 @@ mod message;
 mod neighbor;
 mod netlink;
 pub mod netns;
+mod nft_rules;
 mod nsid;
 mod qdisc;
 mod route;
@@ -46,6 +47,7 @@ pub use self::{
     link::{Bridge, Kind, Link, MacvlanMode, OtherLink, PortState, XdpMode},
     neighbor::{Mac, Neighbor, NeighborState},
     netlink::Rtnetlink,
+    nft_rules::{NftExpression, NftRule, nft_rules},
     qdisc::{Limits, Qdisc},
     route::{Route, RouteKey, RouteKind},
     rule::{LOCAL_TABLE, Rule, RuleAction},

@@ -29,6 +29,7 @@ pub mod model;
 mod names;
 pub mod nft;
 mod nft_field;
+mod nft_kernel;
 mod nft_rule;
 mod nft_text;
 mod nft_value;

@@ -218,10 +218,18 @@ pub(super) fn entries(pairs: &Value) -> Vec<Entry> {
 
 fn rule(rule: &Value) -> Rule {
     let expressions = rule["expr"].as_array().map_or(&[][..], Vec::as_slice);
-    let comment = rule["comment"].as_str();
+    rule_of(
+        rule["handle"].as_u64(),
+        rule["comment"].as_str(),
+        expressions,
+    )
+}
+
+/// A rule with these expressions.
+pub(super) fn rule_of(handle: Option<u64>, comment: Option<&str>, expressions: &[Value]) -> Rule {
     let (statements, counter) = nft_rule::statements(expressions);
     Rule {
-        handle: rule["handle"].as_u64(),
+        handle,
         statements,
         counter,
         comment: comment.map(str::to_owned),
