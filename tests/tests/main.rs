@@ -19,6 +19,7 @@ mod by_name;
 mod causes;
 mod cluster_api;
 mod cluster_cri;
+mod cluster_services;
 mod cluster_verdicts;
 mod company;
 mod counting;

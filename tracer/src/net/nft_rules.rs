@@ -160,7 +160,7 @@ fn read(message: &Message<'_>) -> Option<NftRule> {
     let expressions = all.inside(nfta::RULE_EXPRESSIONS).iter();
     Some(NftRule {
         chain: all.text(nfta::RULE_CHAIN)?,
-        handle: all.get(nfta::RULE_HANDLE).and_then(|value| u64_be(value))?,
+        handle: all.get(nfta::RULE_HANDLE).and_then(u64_be)?,
         expressions: expressions
             .map(|(_, element)| expression(Attributes(element)))
             .collect(),
