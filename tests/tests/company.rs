@@ -241,10 +241,10 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
     };
 
     let mut tracer = start()?;
-    let (with_room, _) = point(&mut tracer)?;
+    let (with_room, evidence) = point(&mut tracer)?;
     ensure!(
         with_room == Point::OffNode,
-        "with room it was {with_room:?}"
+        "with room it was {with_room:?}: {evidence:?}"
     );
     tracer.stop()?;
 
