@@ -34,12 +34,13 @@ impl TunDevice {
         let Some(link) = rtnetlink.link(ifindex)?.filter(|link| link.kind.is_tun()) else {
             return Ok(None);
         };
+        // What a queue has sent is read, waits in the ring, or found that full. The queue is asked
+        // first: what is sent and read meanwhile must not seem to wait.
+        let queues = rtnetlink.qdiscs(ifindex)?;
         let text = fs::read_to_string("/proc/thread-self/net/dev")?;
         let Some((read, dropped)) = counters(&text, &link.name) else {
             return Ok(None);
         };
-        // What a queue has sent is read, waits in the ring, or found that full.
-        let queues = rtnetlink.qdiscs(ifindex)?;
         let mut roots = queues.iter().filter(|qdisc| qdisc.parent.is_none());
         let sent = roots
             .next()
