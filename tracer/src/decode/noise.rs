@@ -33,6 +33,11 @@ pub fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("TCP_MINTTL", _) if is_tcp && pure_ack => {
             Some("an ACK of a connection in TIME_WAIT, which has the default TTL")
         }
+        // It is answered with an ACK, and sent again if it is needed. Where that repeats, the connection
+        // stalls, which its attempt says.
+        ("TCP_INVALID_SEQUENCE", _) if !handshake => {
+            Some("a segment outside of the receiver's window")
+        }
         ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")
@@ -85,4 +90,49 @@ fn is_unwanted_multicast(reason: &str, function: &str) -> bool {
             _
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tracer_common::{
+        event::DropKey,
+        packet::{Tcp, protocol},
+        tuple::Tuple,
+    };
+
+    use super::*;
+    use crate::decode::drop::DropKind;
+
+    fn is_noise(reason: &str, function: &str, tcp_flags: u8) -> bool {
+        let flow = Tuple {
+            proto: protocol::TCP,
+            ..Tuple::default()
+        };
+        let kind = DropKind {
+            key: DropKey {
+                flow,
+                tcp_flags,
+                ..DropKey::default()
+            },
+            reason: reason.into(),
+            function: Some(function.to_owned()),
+        };
+        explain(&kind.facts(SystemTime::UNIX_EPOCH)).is_some()
+    }
+
+    #[test]
+    fn what_a_connection_gets_over_is_noise() {
+        assert!(is_noise("NOT_SPECIFIED", "tcp_v4_rcv", Tcp::SYN));
+        assert!(!is_noise(
+            "NOT_SPECIFIED",
+            "tcp_v4_rcv",
+            Tcp::SYN | Tcp::ACK
+        ));
+        assert!(!is_noise("NO_SOCKET", "tcp_v4_rcv", Tcp::SYN));
+        let validates = "tcp_validate_incoming";
+        assert!(is_noise("TCP_INVALID_SEQUENCE", validates, Tcp::ACK));
+        assert!(!is_noise("TCP_INVALID_SEQUENCE", validates, Tcp::SYN));
+    }
 }

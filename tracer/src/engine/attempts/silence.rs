@@ -3,7 +3,7 @@
 //! what became of it there.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 
@@ -11,7 +11,9 @@ use super::{deadlines::Deadlines, table::Table};
 use crate::{
     attempt::{Attempt, Step},
     decode::sighting::AttemptKey,
-    engine::{MILLISECOND, Nanos, interfaces::Interfaces, knowledge::Context, queries::Purpose},
+    engine::{
+        MILLISECOND, Nanos, SECOND, interfaces::Interfaces, knowledge::Context, queries::Purpose,
+    },
     model::{Direction, Flow, Hook, Outcome, Place, Point},
     net::{RouteKey, netns::NetnsRef},
     node::{
@@ -24,6 +26,9 @@ use crate::{
 
 /// Questions to the node that may be open at once; further attempts are judged without.
 const MAX_OPEN: usize = 16;
+/// Walks through the node in a second: each reads the rules of all namespaces on its way. In a storm
+/// of attempts that get no answer, the others are judged without.
+const WALKS: usize = 8;
 /// Namespaces on one attempt's way that are asked for their NAT.
 const MAX_NAMESPACES: usize = 4;
 /// How long after the timeout the node is asked: the first retransmission comes a second after the
@@ -38,6 +43,8 @@ pub(super) struct SilenceChecks {
     baselines: HashMap<AttemptKey, ListenerBaseline>,
     /// When the node is to be asked.
     scheduled: Deadlines,
+    /// When walks were asked for in the last second.
+    walks: VecDeque<Nanos>,
 }
 
 impl SilenceChecks {
@@ -46,6 +53,7 @@ impl SilenceChecks {
             timeout,
             baselines: HashMap::new(),
             scheduled: Deadlines::default(),
+            walks: VecDeque::new(),
         }
     }
 
@@ -111,14 +119,28 @@ impl SilenceChecks {
         }
         let attempt = table.get(key);
         let query = attempt.and_then(|one| query(key, one, baseline, cx.interfaces));
-        match query {
-            Some(query) => {
+        match query.map(|query| self.limited(query, cx.now)) {
+            Some(query) if !query.is_empty() => {
                 let query = Query::Silence(Box::new(query));
                 cx.ask(Purpose::Silence(key.clone()), query);
                 true
             }
-            None => false,
+            _ => false,
         }
+    }
+
+    /// The question without a walk, if there were too many of late.
+    fn limited(&mut self, query: SilenceQuery, now: Nanos) -> SilenceQuery {
+        let long_ago = |at: &mut Nanos| now.saturating_sub(*at) >= SECOND;
+        while self.walks.pop_front_if(long_ago).is_some() {}
+        if query.walk.is_some() && self.walks.len() >= WALKS {
+            return SilenceQuery {
+                walk: None,
+                ..query
+            };
+        }
+        self.walks.extend(query.walk.is_some().then_some(now));
+        query
     }
 }
 

@@ -149,3 +149,24 @@ fn a_packet_that_waits_for_a_refused_question_is_the_rule_s() {
     assert_eq!(verdict.point, Point::Firewall);
     assert!(verdict.why.contains("rule 2 of chain FORWARD"));
 }
+
+#[test]
+fn a_storm_of_silent_attempts_does_not_read_the_node_for_each() {
+    let mut rig = rig();
+    for number in 0..12 {
+        let opens = Part::Opens(AttemptKey::Tcp(ISN + number), None);
+        let client = Tuple {
+            sport: 40_000 + u16::try_from(number).unwrap(),
+            ..flow()
+        };
+        rig.see(VETH, Direction::In, client, opens);
+        let opens = Part::Opens(AttemptKey::Tcp(ISN + number), None);
+        rig.see(NIC, Direction::Out, client, opens);
+    }
+    rig.pass(TIMEOUT + TICK);
+    let walks = |(_, query): &&(QueryId, Query)| match query {
+        Query::Silence(query) => query.walk.is_some(),
+        _ => false,
+    };
+    assert_eq!(rig.asked.iter().filter(walks).count(), 8);
+}
