@@ -1,6 +1,6 @@
 //! What a drop or an attempt looks like among the cluster's objects.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use crate::{
     attempt::Attempt,
@@ -35,6 +35,24 @@ impl<'a> Names<'a> {
             cluster,
             interfaces,
             lookups,
+        }
+    }
+
+    /// Returns the node that has an address, in words.
+    pub(crate) fn node(&mut self, ip: IpAddr, at: SystemTime) -> Option<String> {
+        *self.lookups += 1;
+        let end = End {
+            ip,
+            port: None,
+            protocol: None,
+            at,
+            asked: false,
+        };
+        match self.cluster.name(&end) {
+            Name::Node {
+                name: Some(name), ..
+            } => Some(format!("node {name}")),
+            _ => None,
         }
     }
 
@@ -227,5 +245,30 @@ mod tests {
         assert_eq!(data, (Some(40000), Some(443), true));
         assert!(!opened(&flow(40000, 50000), flags("A")).1);
         assert!(!opened(&flow(1000, 2000), None).1);
+    }
+
+    #[test]
+    fn a_node_is_named_by_its_address() {
+        use crate::cluster::{
+            objects::Node,
+            update::{Change, Source, Update},
+            view::Object,
+        };
+        let node = Node {
+            name: "n2".to_owned(),
+            ips: vec![[10, 88, 0, 12].into()],
+            pod_nets: Vec::new(),
+        };
+        let mut cluster = Cluster::default();
+        let change = Change::Put(Box::new(Object::Node(node)));
+        let source = Source::Api;
+        cluster.apply(Update { source, change }, SystemTime::UNIX_EPOCH);
+        let (interfaces, mut lookups) = (Interfaces::default(), 0);
+        let mut names = Names::new(&cluster, &interfaces, &mut lookups);
+        let at = SystemTime::UNIX_EPOCH;
+        let of = |names: &mut Names<'_>, ip: [u8; 4]| names.node(ip.into(), at);
+        assert_eq!(of(&mut names, [10, 88, 0, 12]).as_deref(), Some("node n2"));
+        assert_eq!(of(&mut names, [10, 88, 0, 13]), None);
+        assert_eq!(lookups, 2);
     }
 }

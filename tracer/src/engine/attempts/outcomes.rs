@@ -43,9 +43,13 @@ impl Attempts {
             return;
         }
         let path = path(attempt, cx);
-        let context = self.context(key, attempt, path, found, cx);
+        let mut context = self.context(key, attempt, path, found, cx);
         let at = cx.clock.wall(attempt.first_at);
         let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
+        context.sender_name = match &attempt.reply {
+            Some(Reply::Rejection(rejection)) => names.node(rejection.from, at),
+            _ => None,
+        };
         let ends = AttemptEnds::of(attempt, at, &mut names);
         self.work.judgements += 1;
         let (mut verdict, is_of_drop) = judge::judge(attempt, outcome, &context);
@@ -136,6 +140,7 @@ impl Attempts {
                 Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
                 _ => false,
             },
+            sender_name: None,
             watched: cx.interfaces.namespaces(),
             uplinks: cx.interfaces.uplinks(),
             others: match path {

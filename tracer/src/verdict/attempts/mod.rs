@@ -66,6 +66,8 @@ pub struct AttemptContext {
     pub tun: Option<TunDevice>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub sender_is_own: bool,
+    /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.
+    pub sender_name: Option<String>,
     /// What became of other attempts by the same tunnel.
     pub others: Option<OtherAttempts>,
 }

@@ -1,5 +1,7 @@
 //! What came back, and who sent it.
 
+use std::net::IpAddr;
+
 use super::{AttemptContext, Case, tls::resetter};
 use crate::{
     attempt::{Attempt, Reply},
@@ -22,7 +24,10 @@ pub fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<String> {
             true if around.sender_is_own => format!("{} (this node)", rejection.from),
             // NAT has given it the address that the client asked.
             true => format!("this node, as {}", rejection.from),
-            false => rejection.from.to_string(),
+            false => match &around.sender_name {
+                Some(name) => format!("{name} ({})", rejection.from),
+                None => rejection.from.to_string(),
+            },
         }),
         Reply::Reset if !attempt.reply_is_local() => {
             Some(format!("the far end, in by {}", first.place.ifname))
@@ -67,7 +72,13 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
         (false, 3, 1) | (true, 1, 3) => (
             Point::Endpoint,
             Likely,
-            format!("{who} says: host unreachable: no host answers at that address"),
+            match attempt.last_hop() {
+                Some(last) => {
+                    let to = IpAddr::from(last.flow.dst);
+                    format!("{who} says: host unreachable: no host answers for {to}")
+                }
+                None => format!("{who} says: host unreachable: no host answers at that address"),
+            },
         ),
         (false, 3, 0) | (true, 1, 0) => (
             Point::Route,
