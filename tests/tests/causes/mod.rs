@@ -6,6 +6,7 @@ mod conntrack_insertion;
 mod dead_proxy;
 mod low_ttl;
 mod neighbors;
+mod overlapping_subnet;
 mod queues;
 mod routes;
 mod shared_source;

@@ -5,6 +5,7 @@ mod facts;
 mod field;
 mod mends;
 mod nat;
+mod texts;
 
 use whydrop_tests::expected::ExpectedVerdict;
 

@@ -20,7 +20,7 @@ use super::{
     sockets::Socket,
     tun::TunDevice,
 };
-use crate::net::{Link, Neighbor, Qdisc, netns::Inside};
+use crate::net::{Link, Neighbor, Qdisc, Route, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +154,8 @@ pub struct DropContext {
     pub peer: Option<Link>,
     /// Its route.
     pub route: Option<Lookup>,
+    /// The default route, which would take it if there were no other.
+    pub default_route: Option<Route>,
     /// Whether the interface it came in by forwards.
     pub forwarding: Option<Forwarding>,
     /// The reverse-path filter of the interface it came in by.

@@ -1,6 +1,10 @@
 //! Reads the facts, one after the other.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -18,6 +22,9 @@ use crate::{
         tun::TunDevice,
     },
 };
+
+/// An address that no network has (TEST-NET-1, RFC 5737): only the default route matches it.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 pub(super) struct Reader<'a> {
     pub(super) rtnetlink: Rtnetlink,
@@ -214,6 +221,12 @@ impl<'a> Reader<'a> {
 
     fn neighbors(&mut self) {
         let dst = self.question.dst;
+        let default = self.step("the default route", |reader| {
+            Ok(Lookup::read(&reader.rtnetlink, RouteKey::to(ANYWHERE))?.matched)
+        });
+        let default = default.flatten();
+        let default = default.filter(|route| route.to.prefix_len() == 0 && dst.is_ipv4());
+        self.found.default_route = default;
         let route = self.found.route.as_ref();
         let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
         let gateway = route.and_then(|route| route.gateway);

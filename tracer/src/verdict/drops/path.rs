@@ -112,8 +112,14 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         confidence,
         why,
         mut evidence,
-        fix,
+        mut fix,
     } = waiting.explain(node.world.as_deref());
+    if point == Point::Endpoint
+        && let Some((fact, advice)) = routes::taken_by_docker(facts, node)
+    {
+        evidence.insert(0, fact);
+        fix.push(advice);
+    }
     if facts.reason.is("NEIGH_QUEUEFULL") {
         evidence.push("the queue of packets that wait for its answer is full".to_owned());
     }

@@ -105,3 +105,22 @@ pub(super) fn add_lost_advertisements(finding: &mut Finding, facts: &DropFacts, 
             .push(fix.noting("if the default route came from a router advertisement"));
     }
 }
+
+/// A network of Docker's that takes packets for one of the same addresses elsewhere.
+pub(super) fn taken_by_docker(facts: &DropFacts, node: &NodeFacts) -> Option<(String, Fix)> {
+    let matched = node.around.route.as_ref()?.matched.as_ref()?;
+    let default = node.around.default_route.as_ref()?;
+    let name = matched.ifname.as_deref()?;
+    let is_dockers = name == "docker0" || name.starts_with("br-");
+    (is_dockers && matched.gateway.is_none() && matched.to.prefix_len() > 0).then_some(())?;
+    let subnet = matched.to;
+    let fact = format!(
+        "{subnet} is the subnet of {name}; without it, the route {default} would take {}",
+        facts.flow.dst
+    );
+    let advice = format!(
+        "if {subnet} is a network elsewhere, too: give {name} another subnet (\"bip\" or \
+         \"default-address-pools\" in Docker's daemon.json)"
+    );
+    Some((fact, Fix::advice(advice)))
+}
