@@ -57,7 +57,7 @@ pub(super) fn tunnel_checksum(facts: &DropFacts, node: &NodeFacts) -> Option<Fin
                 .words("tx-checksum-ip-generic off"),
         )
         .at(Site::Sender)
-        .noting("its tunnel device spoils the checksum if a NIC's offload is at fault"),
+        .noting("if its checksum offload is at fault, and not a device on the way"),
         None => Fix::advice("switch checksum offload off at the tunnel device").at(Site::Sender),
     });
     Some(finding)
