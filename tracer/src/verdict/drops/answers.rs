@@ -79,9 +79,15 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
                 true => settings.bridge_nf_call_iptables,
                 false => settings.bridge_nf_call_ip6tables,
             });
-        (!calls && of_namespace.unwrap_or(0) == 0).then(|| link.name.clone())
+        let is_off = !calls && of_namespace.unwrap_or(0) == 0;
+        is_off.then(|| {
+            (
+                link.name.clone(),
+                world.map(|world| world.site(link.id.netns)),
+            )
+        })
     });
-    if let Some(bridge) = bridge.filter(|_| is_first) {
+    if let Some((bridge, site)) = bridge.filter(|_| is_first) {
         let name = match facts.flow.src.is_ipv4() {
             true => "bridge-nf-call-iptables",
             false => "bridge-nf-call-ip6tables",
@@ -94,7 +100,10 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
                  conntrack by",
                 facts.flow.src
             )],
-            Fix::command(enable),
+            match site {
+                Some(site) => Fix::command(enable).at(site),
+                None => Fix::command(enable),
+            },
         );
     }
     let liberal = Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1");
