@@ -38,16 +38,20 @@ fn expected() -> ExpectedVerdict {
 #[test]
 fn nft_drops_what_legacy_accepts() -> Result<()> {
     let report = trace("iptables-nft", "iptables-legacy")?;
-    report.outcome("unanswered")?.verdict(&expected())?;
+    report
+        .outcome("unanswered")?
+        .verdict(&expected().fix("iptables-nft -t filter -A FORWARD"))?;
     Ok(())
 }
 
 #[test]
 fn legacy_drops_what_nft_accepts() -> Result<()> {
     let report = trace("iptables-legacy", "iptables-nft")?;
-    report
-        .outcome("unanswered")?
-        .verdict(&expected().names("iptables-legacy"))?;
+    report.outcome("unanswered")?.verdict(
+        &expected()
+            .names("iptables-legacy")
+            .fix("iptables-legacy -t filter -A FORWARD"),
+    )?;
     Ok(())
 }
 

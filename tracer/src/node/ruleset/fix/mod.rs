@@ -13,9 +13,7 @@ mod plan;
 mod refusal;
 
 pub(super) use self::flow::answer_to;
-use super::{
-    Ruleset, meaning::Meaning, model::Verdict, owner::Owner, packet::HookPacket, suspects::Suspects,
-};
+use super::{Ruleset, meaning::Meaning, model::Verdict, packet::HookPacket, suspects::Suspects};
 use crate::model::Fix;
 
 /// What to do about a rule.
@@ -39,7 +37,7 @@ impl Ruleset {
         if suspect.meaning != Meaning::Plain {
             return Mending::default();
         }
-        if suspect.owner != Owner::User {
+        if !plan::is_open(suspect) {
             return advice::of_owner(&self, suspect, packet);
         }
         if let Some(refusal) = refusal::of(&self, suspect, packet) {

@@ -227,8 +227,15 @@ fn before(at: At, added: &[At]) -> At {
     })
 }
 
+/// Whether a rule can stand in front of it and stay there. Docker sets the policy of `FORWARD` once,
+/// and leaves that chain's other rules alone.
+pub(super) fn is_open(suspect: &Suspect) -> bool {
+    let is_policy = suspect.at.rule.is_none();
+    suspect.owner == Owner::User || suspect.owner == Owner::Docker && is_policy
+}
+
 fn is_users(suspect: &Suspect) -> bool {
-    suspect.owner == Owner::User
+    is_open(suspect)
         && suspect.meaning == Meaning::Plain
         && matches!(suspect.verdict, Verdict::Drop | Verdict::Reject(_))
 }
