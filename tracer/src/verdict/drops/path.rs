@@ -166,7 +166,10 @@ pub(super) fn is_for_another(facts: &DropFacts) -> Concern {
 pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let (src, dst) = (facts.flow.src, facts.flow.dst);
     let frames = match destination_mac(facts) {
-        Some(mac) => format!("the frame to {dst}{} is for {mac}", place(facts)),
+        Some(mac) => format!(
+            "the frame to {dst}{} is for MAC address {mac}",
+            place(facts)
+        ),
         None => format!(
             "the frame to {dst}{} is for another MAC address",
             place(facts)
