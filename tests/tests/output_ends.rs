@@ -114,7 +114,7 @@ fn a_reader_that_stalls_holds_no_signal_up() -> Result<()> {
     let status = child.wait("whydrop to end without being read")?;
     let said = stderr(&mut child)?;
     ensure!(
-        status.code() == Some(128 + libc::SIGTERM) && said.contains("nobody reads the output"),
+        status.code() == Some(128 + libc::SIGTERM) && said.contains("nothing reads the output"),
         "{status}: {said}"
     );
     drop(stdout);

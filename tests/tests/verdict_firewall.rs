@@ -116,6 +116,7 @@ fn policy_of_a_chain() -> Result<()> {
                            chain c {{\n\
                              type filter hook forward priority 0; policy drop;\n\
                              ct state established accept\n\
+                             meta l4proto ipv6-icmp accept\n\
                              {others}\n\
                            }}\n\
                          }}\n"

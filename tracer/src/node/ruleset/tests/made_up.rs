@@ -144,12 +144,12 @@ fn dockers_policy_is_dockers() {
     let suspects = ruleset.suspects(&packet, Hint::Legacy);
     assert_eq!(suspects.rules[0].owner, Owner::Docker);
     assert!(suspects.certain);
-    // Advice, and no command.
-    assert!(
-        fixes(&ruleset, &packet)
-            .iter()
-            .all(|(_, undo)| undo.is_none())
-    );
+    // Docker leaves the chain's other rules alone, so that a rule of the user's stays.
+    let fixes = fixes(&ruleset, &packet);
+    let [(rule, Some(_)), ..] = fixes.as_slice() else {
+        panic!("{fixes:?}");
+    };
+    assert!(rule.contains("-A FORWARD -s 10.1.2.3 -d 192.0.2.8 -p tcp --dport 23 -j ACCEPT"));
 }
 
 #[test]
