@@ -48,7 +48,7 @@ fn leads_off(
 ) -> bool {
     let routed = gateways.contains(&interface.link.ifindex);
     match &interface.link.kind {
-        Kind::Physical | Kind::Tun | Kind::Wireguard => true,
+        Kind::Physical | Kind::Tun { .. } | Kind::Wireguard => true,
         Kind::Loopback | Kind::Dummy | Kind::Vxlan(_) | Kind::Geneve(_) | Kind::IpTunnel(_) => {
             false
         }
@@ -113,7 +113,7 @@ mod tests {
             interface(2, Kind::Physical),
             tied(interface(3, Kind::Veth), 2, Some(0)),
             interface(4, Kind::Wireguard),
-            interface(5, Kind::Tun),
+            interface(5, Kind::Tun { vnet_hdr: false }),
             interface(6, Kind::Dummy),
         ];
         assert_eq!(leading_off(all, &[]), [2, 4, 5]);

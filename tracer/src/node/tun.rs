@@ -6,7 +6,7 @@ use std::{fs, time::Instant};
 use anyhow::Result;
 
 use super::process::{self, Process};
-use crate::net::{Rtnetlink, netns::Inside};
+use crate::net::{Kind, Rtnetlink, netns::Inside};
 
 /// A tun or tap device, and how much of what was sent by it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +41,13 @@ impl TunDevice {
         let Some((read, dropped)) = counters(&text, &link.name) else {
             return Ok(None);
         };
+        // A segment larger than the MTU counts as many packets in the queue, and as one when it is
+        // read (`bstats_update`, `tun_ring_recv`).
+        let comparable = link.kind == Kind::Tun { vnet_hdr: false };
         let mut roots = queues.iter().filter(|qdisc| qdisc.parent.is_none());
         let sent = roots
             .next()
-            .filter(|qdisc| qdisc.kind != "noqueue" && qdisc.packets > 0)
+            .filter(|qdisc| comparable && qdisc.kind != "noqueue" && qdisc.packets > 0)
             .map(|qdisc| u64::from(qdisc.packets));
         let waiting = sent.map(|sent| sent.saturating_sub(read).saturating_sub(dropped));
         Ok(Some(Self {

@@ -25,7 +25,11 @@ pub enum Kind {
     /// Any other tunnel that the kernel does not encrypt: IP in IP, GRE and their like.
     IpTunnel(IpTunnel),
     /// Tun or tap: a process is at the other end.
-    Tun,
+    Tun {
+        /// Whether packets have a `struct virtio_net_hdr`, with which the process takes segments
+        /// that are larger than the MTU.
+        vnet_hdr: bool,
+    },
     /// 802.1Q or 802.1ad on another interface.
     Vlan {
         /// The VLAN's number.
@@ -53,7 +57,7 @@ pub enum Kind {
 impl Kind {
     /// Whether a process is at its other end.
     pub fn is_tun(&self) -> bool {
-        *self == Self::Tun
+        matches!(self, Self::Tun { .. })
     }
 
     /// The kernel's name for it; empty for what has none.
@@ -66,7 +70,7 @@ impl Kind {
             Self::Vxlan(_) => "vxlan",
             Self::Geneve(_) => "geneve",
             Self::IpTunnel(tunnel) => tunnel.kind,
-            Self::Tun => "tun",
+            Self::Tun { .. } => "tun",
             Self::Vlan { .. } => "vlan",
             Self::Macvlan(_) => "macvlan",
             Self::Ipvlan => "ipvlan",

@@ -47,6 +47,8 @@ pub(super) mod ifla {
     pub(super) const GENEVE_REMOTE: u16 = 2;
     pub(super) const GENEVE_PORT: u16 = 5;
     pub(super) const GENEVE_COLLECT_METADATA: u16 = 6;
+    /// `IFLA_TUN_VNET_HDR`
+    pub(super) const TUN_VNET_HDR: u16 = 5;
     pub(super) const GENEVE_REMOTE6: u16 = 7;
 }
 
@@ -124,7 +126,9 @@ fn kind(info: Attributes<'_>) -> Option<Kind> {
         "bridge" => Kind::Bridge(bridge(data)),
         "vxlan" => Kind::Vxlan(vxlan(data)),
         "geneve" => Kind::Geneve(geneve(data)),
-        "tun" => Kind::Tun,
+        "tun" => Kind::Tun {
+            vnet_hdr: data.is_set(ifla::TUN_VNET_HDR),
+        },
         "vlan" => Kind::Vlan {
             id: data.u16(ifla::VLAN_ID).unwrap_or(0),
         },

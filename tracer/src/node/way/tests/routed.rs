@@ -223,7 +223,7 @@ fn what_leaves_by_a_nic_leaves() {
         leaves(&node),
         "leaves by ens5 of network namespace n1 to 192.0.2.254"
     );
-    node.build.at(id(1, 9)).kind = Kind::Tun;
+    node.build.at(id(1, 9)).kind = Kind::Tun { vnet_hdr: false };
     assert_eq!(
         leaves(&node),
         "leaves by ens5 of network namespace n1 to 192.0.2.254"

@@ -127,7 +127,7 @@ impl Walk<'_> {
                 Some(self.undecided(want))
             }
             Kind::Vrf { .. } => Some(self.undecided("routing by a VRF is not followed".to_owned())),
-            Kind::Tun => {
+            Kind::Tun { .. } => {
                 self.did(Act::WentOut(out.id));
                 Some(Box::new(End::Leaves {
                     by: out.id,

@@ -82,7 +82,7 @@ impl<'a> Edges<'a> {
                 None => gone,
             },
             Kind::Loopback | Kind::Vrf { .. } => Vec::new(),
-            Kind::Vxlan(_) | Kind::Tun => gone,
+            Kind::Vxlan(_) | Kind::Tun { .. } => gone,
             _ => match link.kind.name() {
                 "dummy" | "ifb" => Vec::new(),
                 "bond" | "team" => {
