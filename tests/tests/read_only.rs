@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use whydrop_tests::{
     fault::Iptables,
     lab::{Family, Namespace, Topology, topology::RouterLab},
+    poll_until,
     record::{Outcome, Point, Record},
     tracer::{Tracer, watching},
     traffic::TcpAttempt,
@@ -86,13 +87,11 @@ impl Unloaded {
     fn new() -> Result<Self> {
         let unloaded = Self;
         for module in LOADED_BY_ASKING {
-            // What is built in, or not loaded, cannot be unloaded.
-            modprobe(&["--remove", "--quiet", module]);
-        }
-        let loaded = fs::read_to_string("/proc/modules")?;
-        for module in LOADED_BY_ASKING {
-            let is_it = |line: &str| line.split(' ').next() == Some(module);
-            ensure!(!loaded.lines().any(is_it), "{module} is in use: {loaded}");
+            // Rules of namespaces that are going hold modules for a moment.
+            poll_until(&format!("{module} to be unloaded"), || {
+                unload(module);
+                (!is_loaded(module)).then_some(())
+            })?;
         }
         Ok(unloaded)
     }
@@ -104,6 +103,34 @@ impl Drop for Unloaded {
             modprobe(&["--quiet", module]);
         }
     }
+}
+
+/// Unloads what uses the module, and then the module.
+fn unload(module: &str) {
+    for user in users(module).unwrap_or_default() {
+        unload(&user);
+    }
+    modprobe(&["--remove", "--quiet", module]);
+}
+
+fn is_loaded(module: &str) -> bool {
+    users(module).is_some()
+}
+
+/// The modules that use this one; `None` if it is not loaded. Lines of `/proc/modules` are `name size
+/// references users, …`.
+fn users(module: &str) -> Option<Vec<String>> {
+    let loaded = fs::read_to_string("/proc/modules").ok()?;
+    let mut lines = loaded.lines().map(|line| line.split(' '));
+    let mut fields =
+        lines.find_map(|mut fields| (fields.next() == Some(module)).then_some(fields))?;
+    let users = fields.nth(2)?.split(',');
+    Some(
+        users
+            .filter(|user| !user.is_empty() && *user != "-")
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 /// Loads or unloads; what the kernel has, is looked at afterwards.
