@@ -15,7 +15,7 @@ use crate::{
         live::Cluster,
         update::{Change, Update},
     },
-    model::{AttemptReport, Clock, DropReport, Netns, NetnsName, Report},
+    model::{AttemptReport, Clock, DropReport, Fix, Netns, NetnsName, Report, Site},
     net,
     node::query::Query,
     report::accounts::Accounts,
@@ -135,8 +135,19 @@ impl NetnsNames {
         self.names.get(&inode).map(ToString::to_string)
     }
 
+    /// Says where the fix is to be done: in the namespace that it names, or else in the one that
+    /// lost the packet.
+    pub(super) fn place(&self, fix: &mut Fix, lost_in: Option<u32>) {
+        match fix.site {
+            Site::Namespace(Netns::Nameless(inode)) => {
+                fix.site = Site::Namespace(self.of_fix(Some(inode)));
+            }
+            _ => fix.resolve(&self.of_fix(lost_in)),
+        }
+    }
+
     /// The namespace, as a fix has it.
-    pub(super) fn of_fix(&self, inode: Option<u32>) -> Netns {
+    fn of_fix(&self, inode: Option<u32>) -> Netns {
         let Some(inode) = inode else {
             return Netns::Unresolved;
         };

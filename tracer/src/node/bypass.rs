@@ -42,6 +42,8 @@ pub enum Destination {
 /// An entry that packets follow past the rules of now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bypass {
+    /// The inode number of the network namespace that has the entry.
+    pub netns: u32,
     /// The packet in front of NAT.
     pub original: Flow,
     /// With the destination that the entry keeps.
@@ -79,6 +81,7 @@ impl Destination {
         // Another one of several endpoints is no contradiction.
         if entry.is_some() && !now.iter().any(|flow| is(flow, &kept)) {
             return Ok(Some(Self::Kept(Box::new(Bypass {
+                netns: inside.inode,
                 original,
                 kept,
                 now: *first,

@@ -2,13 +2,14 @@
 
 use super::rule::Finding;
 use crate::{
-    model::{Confidence::Likely, Fix, Flow, Point, Protocol, shell::Command},
+    model::{Confidence::Likely, Fix, Flow, Netns, Point, Protocol, Site, shell::Command},
     node::bypass::Bypass,
 };
 
 /// The finding, whatever showed the loss.
 pub(super) fn finding(bypass: &Bypass) -> Finding {
     let Bypass {
+        netns,
         original,
         kept,
         now,
@@ -36,7 +37,9 @@ pub(super) fn finding(bypass: &Bypass) -> Finding {
         "conntrack keeps a connection's translation as long as its packets come; it was asked for \
          the entry of {client} to {requested}"
     ));
-    finding.fix.extend(removal(original));
+    let there = Site::Namespace(Netns::Nameless(*netns));
+    let removal = removal(original).map(|fix| fix.at(there));
+    finding.fix.extend(removal);
     finding
 }
 

@@ -55,9 +55,8 @@ impl Attempts {
         let (mut verdict, is_of_drop) = judge::judge(attempt, outcome, &context);
         // What the node was asked about it is of the last namespace that it reached.
         let netns = attempt.last_hop().map(|hop| hop.place.netns);
-        let netns = cx.netns.of_fix(netns);
         for fix in verdict.iter_mut().flat_map(|verdict| &mut verdict.fix) {
-            fix.resolve(&netns);
+            cx.netns.place(fix, netns);
         }
         // A drop's verdict was sharpened when the drop was judged.
         if !is_of_drop {

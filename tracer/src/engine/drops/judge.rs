@@ -107,8 +107,9 @@ impl Judge {
             Some(node) => verdict::drop::judge(&drop.facts, node),
             None => verdict::drop::judge(&drop.facts, &NodeFacts::default()),
         };
-        let netns = cx.netns.of_fix(drop.facts.netns);
-        verdict.fix.iter_mut().for_each(|fix| fix.resolve(&netns));
+        for fix in &mut verdict.fix {
+            cx.netns.place(fix, drop.facts.netns);
+        }
         let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
         let mut context = DropScene::of(&drop.facts, &mut names);
         let program = node.and_then(|node| node.queue_program.as_ref());
