@@ -1,4 +1,4 @@
-//! Handshakes that somebody refuses: who, and what for.
+//! Handshakes that are refused: by which host or rule, and why.
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{

@@ -156,7 +156,7 @@ fn path_mtu_discovery_recovers_elsewhere() -> Result<()> {
     upload_through(View::Client, narrow, None)
 }
 
-/// The two ends of a veth disagree. Nobody is told, and the server has promised to take more.
+/// The two ends of a veth disagree. No ICMP error is sent, and the server has promised to take more.
 #[test]
 fn veth_peer_mtu() -> Result<()> {
     let hole = |lab: &RouterLab, family: Family| {

@@ -1,5 +1,5 @@
 //! What the cluster's objects add to verdicts on real drops and on real silence. The healthy twin is
-//! in each trace: a connection to somebody the objects have nothing against.
+//! in each trace: a connection that the objects admit.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -211,7 +211,7 @@ fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
     attempt.outcome(DEADLINE).map(std::mem::drop)
 }
 
-/// What leaves the node may be refused by a policy elsewhere. Nobody saw it: it stays `off-node`.
+/// What leaves the node may be refused by a policy elsewhere. The drop was not seen: it stays `off-node`.
 #[test]
 fn silence_beyond_the_node_is_no_proof_of_a_policy() -> Result<()> {
     let lab = VoidLab::build()?;

@@ -129,7 +129,7 @@ fn query_into_the_void() -> Result<()> {
     })
 }
 
-/// Nobody serves DNS there, and the host says so.
+/// No DNS server listens there, and the host says so.
 #[test]
 fn nobody_listens() -> Result<()> {
     let lab = NodeLab::build()?;

@@ -1,4 +1,4 @@
-//! Nobody takes what whydrop says: the disk is full, or the reader of the pipe has gone.
+//! whydrop's output is not taken: the disk is full, or the reader of the pipe has gone.
 
 use std::{
     fs::{self, OpenOptions},
@@ -95,7 +95,7 @@ fn expect_quiet_end(mut child: Reaped) -> Result<()> {
     Ok(())
 }
 
-/// Fills a pipe that nobody reads, and ends the trace.
+/// Fills a pipe that is not read, and ends the trace.
 #[test]
 fn a_reader_that_stalls_holds_no_signal_up() -> Result<()> {
     let lab = NodeLab::build()?;

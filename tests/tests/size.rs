@@ -50,7 +50,7 @@ fn router_mtu_and_a_lost_error() -> Result<()> {
     })
 }
 
-/// Both ends of a veth disagree: the sender's end drops, and nobody is told.
+/// Both ends of a veth disagree: the sender's end drops, without an ICMP error.
 #[test]
 fn veth_peer_mtu() -> Result<()> {
     Family::each(|family| {

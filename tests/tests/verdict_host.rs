@@ -295,7 +295,7 @@ fn nobody_to_ask_through_nfqueue() -> Result<()> {
     )
 }
 
-/// Without any rule that can have dropped it, nobody is blamed.
+/// Without any rule that can have dropped it, no rule is blamed.
 #[test]
 fn bpf_program_at_a_netfilter_hook() -> Result<()> {
     if kernel::NO_BPF_NETFILTER.applies() {

@@ -345,7 +345,7 @@ fn dead_vtep_behind_a_router() -> Result<()> {
     })
 }
 
-/// The other node's tunnel has another MAC address now, which nobody has told this one.
+/// The other node's tunnel has another MAC address now, which this one does not know.
 #[test]
 fn stale_mac_of_the_vtep() -> Result<()> {
     Family::each(|family| {

@@ -1,4 +1,4 @@
-//! Names that the API server tells of, and that change while a trace runs.
+//! Names from the API server that change while a trace runs.
 
 use std::{net::SocketAddr, thread};
 

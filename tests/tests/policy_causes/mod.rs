@@ -188,7 +188,7 @@ fn another_port_and_a_range_beside_it() -> Result<()> {
     })
 }
 
-/// Policies that nobody enforces refuse nothing: what drops is a rule of somebody's own.
+/// Policies that are not enforced refuse nothing: what drops is a rule of the user's own.
 #[test]
 fn a_plugin_that_enforces_nothing() -> Result<()> {
     let cluster = Cluster::build()?;

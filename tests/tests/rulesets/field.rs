@@ -148,7 +148,7 @@ impl Field {
         })
     }
 
-    /// The client answers a question that nobody asked, with SYN and ACK.
+    /// The client answers a SYN that was never sent, with a SYN-ACK.
     pub(super) fn dropped_answer(&self, to: &str) -> Result<Fallen<'_>> {
         let to: SocketAddrV4 = to.parse().with_context(|| to.to_owned())?;
         let from = SocketAddrV4::new(CLIENT.parse()?, 40000);

@@ -1,6 +1,6 @@
 //! What can be asked of the node, and what it answers.
 //!
-//! A question is data: whoever decides what to ask neither waits nor reads anything. An answer that
+//! A question is data: the code that decides what to ask neither waits nor reads anything. An answer that
 //! cannot be had is an answer too, without the facts.
 
 use std::{

@@ -14,7 +14,7 @@ pub(super) enum Match {
 /// How nearly something matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Near {
-    /// What would match, and what is there instead; empty where nobody reads it.
+    /// What would match, and what is there instead; empty where it is not read.
     pub(super) words: String,
     /// The more, the nearer.
     pub(super) nearness: u8,

@@ -38,9 +38,9 @@ pub(crate) fn command(program: &str, package: &str) -> Command {
     command
 }
 
-/// The unpacked files of a package, if it has been unpacked.
-pub(crate) fn files(package: &str) -> Option<PathBuf> {
-    Some(root(package)).filter(|root| root.is_dir())
+/// The unpacked files of a package, if [`command`] takes the program from there.
+pub(crate) fn files(program: &str, package: &str) -> Option<PathBuf> {
+    run::find(program).is_none().then(|| root(package))
 }
 
 /// Whether the program is in its unpacked package.

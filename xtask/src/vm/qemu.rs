@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::setup;
 
+const PROGRAM: &str = "qemu-system-x86_64";
 /// Debian's package of the machine, and where its firmware is: QEMU's own and the BIOS.
 const PACKAGE: &str = "qemu-system-x86";
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
@@ -22,8 +23,8 @@ const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 /// it waits. So nothing in it is late because the real machine is slow or busy, and waiting takes
 /// no time. It has one processor: Linux 6.1 does not boot with two that share such a clock.
 pub(super) fn command(vmlinuz: &Path, image: &Path, kvm: bool) -> Command {
-    let mut qemu = setup::command("qemu-system-x86_64", PACKAGE);
-    if let Some(files) = setup::files(PACKAGE) {
+    let mut qemu = setup::command(PROGRAM, PACKAGE);
+    if let Some(files) = setup::files(PROGRAM, PACKAGE) {
         for directory in FIRMWARE {
             qemu.arg("-L").arg(files.join(directory));
         }

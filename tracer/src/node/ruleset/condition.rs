@@ -223,7 +223,7 @@ pub struct Element {
 /// Whether an element that is in a set now was there when the packet was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Since {
-    /// It stays until somebody takes it out.
+    /// It stays until it is taken out.
     #[default]
     Forever,
     /// It was put in this many seconds ago, and goes by itself.

@@ -54,7 +54,7 @@ pub enum Owner {
     Fail2ban,
     /// CrowdSec's firewall bouncer.
     CrowdSec,
-    /// None of them: somebody who runs the node.
+    /// None of them: the node's administrator.
     User,
 }
 

@@ -11,7 +11,7 @@ pub(super) const ALL: Detail = Detail {
     answered: true,
 };
 
-fn text(width: usize, record: &Report) -> String {
+pub(super) fn text(width: usize, record: &Report) -> String {
     Text::new(
         Style {
             width: Some(width),
@@ -23,7 +23,7 @@ fn text(width: usize, record: &Report) -> String {
 }
 
 /// Color, with `‹` for the escape character.
-fn colored(record: &Report) -> String {
+pub(super) fn colored(record: &Report) -> String {
     let style = Style {
         width: Some(80),
         color: true,

@@ -73,7 +73,7 @@ pub struct AttemptContext {
 }
 
 impl AttemptContext {
-    /// Whether the SYN was seen to reach its destination's namespace, or the node port of it: whoever
+    /// Whether the SYN was seen to reach its destination's namespace, or the node port of it: the one that
     /// enforces something on the way has let it through.
     #[must_use]
     pub fn has_arrived(&self, attempt: &Attempt) -> bool {

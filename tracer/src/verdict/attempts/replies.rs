@@ -40,7 +40,7 @@ pub fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<String> {
 pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Refused).then_some(())?;
     let attempt = case.attempt;
-    let who = sender(attempt, case.around).unwrap_or_else(|| "somebody".to_owned());
+    let who = sender(attempt, case.around).unwrap_or_else(|| "an unknown host".to_owned());
     let finding = if attempt.reply_is_local() {
         let why = "a RST was made in the last namespace that saw the SYN: nothing listens there, or \
                    a rule rejects with tcp reset";

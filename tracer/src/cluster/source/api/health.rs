@@ -27,7 +27,7 @@ pub(super) struct Health {
     told: bool,
     /// Kinds that may not be listed or watched: to be told together.
     forbidden: BTreeMap<Kind, (Verb, Option<String>)>,
-    /// Kinds that failed for a reason of their own, by that reason: to be told together.
+    /// Kinds that failed for a reason of their own, by that reason: to be reported together.
     refused: BTreeMap<(String, &'static str), BTreeSet<Kind>>,
     /// The kinds of whose own failure the user knows.
     said: BTreeSet<Kind>,
@@ -188,7 +188,7 @@ impl Health {
         let way_out = match user.as_deref() {
             // Not a role that anybody should widen.
             Some(user) if user.starts_with("system:node:") => {
-                "give a kubeconfig of somebody who may by --kubeconfig".to_owned()
+                "use --kubeconfig with credentials that may list them".to_owned()
             }
             user => {
                 let subject =

@@ -36,7 +36,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, ifindex: u32) -> io::Result<[SchedClassifi
     Ok([one(ingress).map_err(cause)?, one(egress).map_err(cause)?])
 }
 
-/// The name now: it may have changed since it was told.
+/// The name now: it may have changed since it was reported.
 fn current_name(ifindex: u32) -> io::Result<String> {
     let mut name = [0_u8; libc::IF_NAMESIZE];
     // SAFETY: the buffer is as long as if_indextoname(3) wants it.

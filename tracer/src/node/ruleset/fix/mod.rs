@@ -2,7 +2,7 @@
 //!
 //! Each change is tried in the model before it is proposed: the packet has to get by the rule, and
 //! what stands behind it is looked at as well, as are the answers on their way back. No rule is
-//! proposed in chains that somebody's program writes anew, nor around a policy, nor for packets
+//! proposed in chains that another program rewrites, nor around a policy, nor for packets
 //! that are refused for what they are.
 
 mod admission;

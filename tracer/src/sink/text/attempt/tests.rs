@@ -2,32 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::super::{Text, canvas::is_unsafe, tests::ALL};
+use super::super::{
+    Text,
+    canvas::is_unsafe,
+    tests::{ALL, colored, text},
+};
 use crate::{
     model::Report,
     sink::{Style, fixtures::attempts},
 };
-
-fn text(width: usize, record: &Report) -> String {
-    Text::new(
-        Style {
-            width: Some(width),
-            ..Style::plain()
-        },
-        ALL,
-    )
-    .render(record)
-}
-
-/// Color, with `‹` for the escape character.
-fn colored(record: &Report) -> String {
-    let style = Style {
-        width: Some(80),
-        color: true,
-        ..Style::plain()
-    };
-    Text::new(style, ALL).render(record).replace('\u{1b}', "‹")
-}
 
 #[test]
 fn a_syn_that_leaves_in_vxlan_and_never_returns() {

@@ -93,7 +93,7 @@ fn nobody_is_told_to_widen_the_role_of_the_kubelet() {
         .flat_map(|kind| texts(health.heard(*kind, failed(Failure::Forbidden(user.clone())))))
         .collect();
     insta::assert_snapshot!(told.join("\n"), @"
-    the API server https://k:6443 (/root/.kube/config) forbids system:node:n1 to list pods, namespaces, nodes, services, endpointslices, networkpolicies (403): they come from elsewhere or not at all; give a kubeconfig of somebody who may by --kubeconfig
+    the API server https://k:6443 (/root/.kube/config) forbids system:node:n1 to list pods, namespaces, nodes, services, endpointslices, networkpolicies (403): they come from elsewhere or not at all; use --kubeconfig with credentials that may list them
     Settled
     ");
 }
