@@ -20,11 +20,6 @@
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
-#![expect(
-    unreachable_pub,
-    reason = "all modules are private: `pub` is what a module offers to the others"
-)]
-
 mod attempt;
 mod cli;
 mod cluster;

@@ -8,7 +8,7 @@ use crate::{
 
 impl Attempt {
     /// Whether what came back has come back all the way: to where the first packet was first seen.
-    pub fn reply_arrived(&self) -> bool {
+    pub(crate) fn reply_arrived(&self) -> bool {
         let Some(first) = self.hops.first() else {
             return false;
         };
@@ -24,14 +24,14 @@ impl Attempt {
     }
 
     /// The reply that came back to the client's side from another address or port than was asked.
-    pub fn misaddressed_reply(&self) -> Option<&Step> {
+    pub(crate) fn misaddressed_reply(&self) -> Option<&Step> {
         let first = self.hops.first()?;
         let mut there = self.reply_hops.iter();
         there.find(|hop| hop.place.is_reverse_of(&first.place) && !self.is_from_requested(hop))
     }
 
     /// What the attempt has come to so far; `None` while that is open.
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
         if self.is_reset_in_tls() {
             return Some(Outcome::Refused);
         }
@@ -48,13 +48,13 @@ impl Attempt {
     }
 
     /// Whether the handshake was done, and the ClientHello answered with a RST.
-    pub fn is_reset_in_tls(&self) -> bool {
+    pub(crate) fn is_reset_in_tls(&self) -> bool {
         let tls = self.tls.as_ref();
         tls.is_some_and(|tls| tls.stage == TlsStage::Reset)
     }
 
     /// The ClientHello that was sent, and never acknowledged.
-    pub fn unanswered_hello(&self) -> Option<&Tls> {
+    pub(crate) fn unanswered_hello(&self) -> Option<&Tls> {
         self.tls.as_ref().filter(|tls| tls.stage == TlsStage::Sent)
     }
 
@@ -73,7 +73,7 @@ impl Attempt {
 
     /// The drop that explains why nothing arrived: of the opening packet, or else of the reply, or
     /// of what followed it.
-    pub fn deciding_drop(&self, outcome: Outcome) -> Option<&OwnDrop> {
+    pub(crate) fn deciding_drop(&self, outcome: Outcome) -> Option<&OwnDrop> {
         let of = |lost| self.drop_of(lost);
         match (outcome, &self.reply) {
             // What was lost before, was sent again and did arrive.
@@ -98,7 +98,7 @@ impl Attempt {
     }
 
     /// Whether a drop was seen that explains an outcome better than its last report did.
-    pub fn is_better_explained(&self, outcome: Outcome) -> bool {
+    pub(crate) fn is_better_explained(&self, outcome: Outcome) -> bool {
         let was_weak = self.reported.as_ref().is_some_and(|reported| {
             let verdict = reported.verdict.as_ref();
             reported.outcome == outcome
@@ -113,7 +113,7 @@ impl Attempt {
 
     /// Whether this node has refused it, and the drop that would say why may still come: a rule that
     /// rejects sends its answer first and frees the packet then.
-    pub fn awaits_drop(&self, outcome: Outcome) -> bool {
+    pub(crate) fn awaits_drop(&self, outcome: Outcome) -> bool {
         matches!(outcome, Outcome::Refused | Outcome::Rejected)
             && self.reply_is_local()
             && self.reported_outcome() != Some(outcome)

@@ -9,17 +9,17 @@ const MAX_HOPS: usize = 32;
 
 /// One place where a packet was seen, once or more.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub(crate) struct Step {
     /// The interface and the direction.
-    pub place: Place,
+    pub(crate) place: Place,
     /// When it was first seen here, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub at: u64,
+    pub(crate) at: u64,
     /// How often it was seen here.
-    pub times: u64,
+    pub(crate) times: u64,
     /// The flow as seen here.
-    pub flow: Tuple,
+    pub(crate) flow: Tuple,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Tuple>,
+    pub(crate) outer: Option<Tuple>,
 }
 
 impl Step {

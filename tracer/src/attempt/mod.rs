@@ -15,7 +15,7 @@ use std::{net::IpAddr, sync::Arc};
 use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
 
 use self::ladder::add;
-pub use self::{
+pub(crate) use self::{
     ladder::Step,
     resent::{Redrops, Retransmissions},
 };
@@ -33,7 +33,7 @@ const MAX_DROPS: usize = 8;
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// A SYN-ACK, or a DNS answer with its code.
     Answer(Option<String>),
     /// A RST.
@@ -56,7 +56,7 @@ impl Reply {
 
 /// Which packet of the attempt a drop took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// The SYN or the query.
     Opening,
     /// The SYN-ACK, the RST, the ICMP error or the DNS answer.
@@ -67,66 +67,66 @@ pub enum Lost {
 
 /// A drop of one of the attempt's own packets.
 #[derive(Debug, Clone)]
-pub struct OwnDrop {
+pub(crate) struct OwnDrop {
     /// Which packet it took.
-    pub lost: Lost,
+    pub(crate) lost: Lost,
     /// What was seen of it.
-    pub facts: Arc<DropFacts>,
+    pub(crate) facts: Arc<DropFacts>,
     /// The verdict on it.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// What was reported of an attempt.
 #[derive(Debug, Clone)]
-pub struct Reported {
+pub(crate) struct Reported {
     /// What it came to.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// Who lost it.
-    pub verdict: Option<Verdict>,
+    pub(crate) verdict: Option<Verdict>,
     /// Whether the verdict is that of a drop, which was reported itself.
-    pub is_of_drop: bool,
+    pub(crate) is_of_drop: bool,
 }
 
 /// Everything that was seen of one attempt.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// When its first packet was seen.
-    pub first_at: u64,
+    pub(crate) first_at: u64,
     /// The flow as the first hop saw it.
-    pub flow: Tuple,
+    pub(crate) flow: Tuple,
     /// Conntrack's original tuple, from the first hop that had one.
-    pub original: Option<Tuple>,
+    pub(crate) original: Option<Tuple>,
     /// The DNS question and its type.
-    pub dns: Option<(String, String)>,
+    pub(crate) dns: Option<(String, String)>,
     /// The hops of the SYN or query, oldest first.
-    pub hops: Vec<Step>,
+    pub(crate) hops: Vec<Step>,
     /// The hops of what came back, oldest first.
-    pub reply_hops: Vec<Step>,
+    pub(crate) reply_hops: Vec<Step>,
     /// What came back.
-    pub reply: Option<Reply>,
+    pub(crate) reply: Option<Reply>,
     /// Whether the client went on behind the SYN-ACK: then it did arrive.
-    pub settled: bool,
+    pub(crate) settled: bool,
     /// Drops of its packets.
-    pub drops: Vec<OwnDrop>,
+    pub(crate) drops: Vec<OwnDrop>,
     /// What its sockets send again.
-    pub retransmissions: Retransmissions,
+    pub(crate) retransmissions: Retransmissions,
     /// What was sent again, and dropped again.
-    pub redrops: Redrops,
+    pub(crate) redrops: Redrops,
     /// How far TLS got, where the client has begun it.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// An ICMP error about a tunnel's packet that carried it, if one was seen.
-    pub tunnel_error: Option<Rejection>,
+    pub(crate) tunnel_error: Option<Rejection>,
     /// An ICMP "too big" about its packets, if one was seen.
-    pub too_big: Option<Rejection>,
+    pub(crate) too_big: Option<Rejection>,
     /// What was last reported, if anything was.
-    pub reported: Option<Reported>,
+    pub(crate) reported: Option<Reported>,
     /// Events that were lost, here or in the kernel, before its first packet.
-    pub lost_before: u64,
+    pub(crate) lost_before: u64,
 }
 
 impl Attempt {
     /// An attempt that begins with this sighting.
-    pub fn new(first: &Sighting, dns: Option<(String, String)>, lost_before: u64) -> Self {
+    pub(crate) fn new(first: &Sighting, dns: Option<(String, String)>, lost_before: u64) -> Self {
         let mut attempt = Self {
             dns,
             ..Self::unseen(first.flow, first.at, lost_before)
@@ -136,7 +136,7 @@ impl Attempt {
     }
 
     /// An attempt whose first packet was seen at no interface.
-    pub fn unseen(flow: Tuple, first_at: u64, lost_before: u64) -> Self {
+    pub(crate) fn unseen(flow: Tuple, first_at: u64, lost_before: u64) -> Self {
         Self {
             first_at,
             flow,
@@ -158,14 +158,14 @@ impl Attempt {
     }
 
     /// Takes a sighting of the opening packet.
-    pub fn opened(&mut self, sighting: &Sighting) {
+    pub(crate) fn opened(&mut self, sighting: &Sighting) {
         self.original = self.original.or(sighting.original);
         add(&mut self.hops, Step::of(sighting));
     }
 
     /// Takes sightings of the opening packet from before it matched the filter, if they can be its.
     /// Returns whether they are.
-    pub fn preceded(&mut self, mut early: Vec<Step>) -> bool {
+    pub(crate) fn preceded(&mut self, mut early: Vec<Step>) -> bool {
         early.sort_by_key(|hop| hop.at);
         let Some(first) = early.first().filter(|first| self.may_be(&first.flow)) else {
             return false;
@@ -180,7 +180,7 @@ impl Attempt {
     }
 
     /// Takes a sighting of what came back.
-    pub fn replied(&mut self, sighting: &Sighting, reply: Reply) {
+    pub(crate) fn replied(&mut self, sighting: &Sighting, reply: Reply) {
         // An answer outweighs a RST that follows it, and an error that crosses it.
         if !matches!(self.reply, Some(Reply::Answer(_))) {
             match &self.reply {
@@ -200,7 +200,7 @@ impl Attempt {
     }
 
     /// Takes a drop of one of its packets.
-    pub fn dropped(&mut self, drop: OwnDrop) {
+    pub(crate) fn dropped(&mut self, drop: OwnDrop) {
         if let Some(tcp) = drop.facts.tcp
             && drop.lost == Lost::Later
             && tcp.payload > 0
@@ -213,13 +213,13 @@ impl Attempt {
     }
 
     /// Takes a retransmission of data.
-    pub fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
+    pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
         self.retransmissions.count(event, by_client);
     }
 
     /// Whether a flow may be this attempt's, at some hop: NAT changes addresses and ports, but
     /// hardly all of them at once.
-    pub fn may_be(&self, flow: &Tuple) -> bool {
+    pub(crate) fn may_be(&self, flow: &Tuple) -> bool {
         let seen = self.hops.iter().map(|hop| &hop.flow);
         seen.chain([&self.flow]).any(|known| {
             known.proto == flow.proto
@@ -231,18 +231,18 @@ impl Attempt {
     }
 
     /// The outcome that was last reported, if any was.
-    pub fn reported_outcome(&self) -> Option<Outcome> {
+    pub(crate) fn reported_outcome(&self) -> Option<Outcome> {
         self.reported.as_ref().map(|reported| reported.outcome)
     }
 
     /// How many SYNs or queries were seen: as often as at the place that saw the most.
-    pub fn openings(&self) -> u64 {
+    pub(crate) fn openings(&self) -> u64 {
         self.hops.iter().map(|hop| hop.times).max().unwrap_or(0)
     }
 
     /// The destination that the client asked for, where DNAT changed it on the way or before the
     /// first hop.
-    pub fn original_dst(&self) -> Option<SocketAddress> {
+    pub(crate) fn original_dst(&self) -> Option<SocketAddress> {
         let requested = &self.flow;
         let last = self.hops.last().map_or(requested, |hop| &hop.flow);
         if (last.dst, last.dport) != (requested.dst, requested.dport) {
@@ -253,18 +253,18 @@ impl Attempt {
     }
 
     /// The last place where the opening packet was seen.
-    pub fn last_hop(&self) -> Option<&Step> {
+    pub(crate) fn last_hop(&self) -> Option<&Step> {
         self.hops.last()
     }
 
     /// The last place where the reply was seen.
-    pub fn last_reply_hop(&self) -> Option<&Step> {
+    pub(crate) fn last_reply_hop(&self) -> Option<&Step> {
         self.reply_hops.last()
     }
 
     /// Whether an ICMP error about a datagram comes from where the datagram went, at any hop: then
     /// the host itself has sent it. For a SYN, a host sends a RST, and an ICMP error is a rule's.
-    pub fn is_rejected_by_destination(&self, rejection: &Rejection) -> bool {
+    pub(crate) fn is_rejected_by_destination(&self, rejection: &Rejection) -> bool {
         self.flow.proto == protocol::UDP
             && self
                 .hops
@@ -273,7 +273,7 @@ impl Attempt {
     }
 
     /// Whether the first sign of the reply was that it left a namespace: then it was made there.
-    pub fn reply_is_local(&self) -> bool {
+    pub(crate) fn reply_is_local(&self) -> bool {
         self.reply_hops
             .first()
             .is_some_and(|hop| hop.place.dir == Direction::Out)

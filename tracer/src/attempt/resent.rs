@@ -17,20 +17,20 @@ const PAUSES: Duration = Duration::from_millis(500);
 
 /// Full-size segments that are sent again and again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retransmissions {
+pub(crate) struct Retransmissions {
     /// The segment's first sequence number.
-    pub seq: u32,
+    pub(crate) seq: u32,
     /// How often it was sent again.
-    pub times: u64,
+    pub(crate) times: u64,
     /// When it was sent again for the first and the last time, in nanoseconds of
     /// `CLOCK_MONOTONIC`.
-    pub span: (u64, u64),
+    pub(crate) span: (u64, u64),
     /// Payload bytes of it in one packet.
-    pub len: u32,
+    pub(crate) len: u32,
     /// Payload bytes of a full segment.
-    pub mss: u32,
+    pub(crate) mss: u32,
     /// Whether the client is the sender.
-    pub by_client: bool,
+    pub(crate) by_client: bool,
 }
 
 /// Segments of data that were dropped, and dropped again when they were sent again: what can be seen
@@ -39,7 +39,7 @@ pub struct Retransmissions {
 /// A sender that gets no acknowledgement sends its last segment again, then its first: those are not
 /// the same, and the last few are kept apart.
 #[derive(Debug, Clone, Default)]
-pub struct Redrops {
+pub(crate) struct Redrops {
     /// Oldest first.
     segments: VecDeque<Redrop>,
 }

@@ -20,7 +20,7 @@ const WITH_VALUE: [&str; 6] = [
 const PLAIN: [&str; 1] = ["--no-kube"];
 
 /// The arguments, the program's name first, with such options behind the subcommand.
-pub fn arranged(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn arranged(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut all: Vec<OsString> = arguments.collect();
     let Some(at) = subcommand(&all) else {
         return all;

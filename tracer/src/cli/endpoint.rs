@@ -10,7 +10,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-pub use self::error::EndpointError;
+pub(crate) use self::error::EndpointError;
 use crate::cluster::{
     objects::ObjectName,
     workload::{Workload, WorkloadKind},
@@ -18,7 +18,7 @@ use crate::cluster::{
 
 /// One end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// An address or a prefix (an address is a prefix of full length), with or without a port.
     Net {
         /// The addresses; bits beyond the prefix are zero.
@@ -59,7 +59,7 @@ impl Endpoint {
     /// Whether it is a port of one address, pod or Service: a filter so narrow that a person wants
     /// to see each of its connections.
     #[must_use]
-    pub fn is_port_of_one(&self) -> bool {
+    pub(crate) fn is_port_of_one(&self) -> bool {
         match self {
             Self::Net { net, port } => port.is_some() && net.prefix_len() == net.max_prefix_len(),
             Self::Pod { port, .. } | Self::Service { port, .. } => port.is_some(),
@@ -71,7 +71,7 @@ impl Endpoint {
     /// An address or prefix. A full-length one that is an IPv4 address in IPv6 clothes is taken
     /// as IPv4, which is what such a packet is on the wire.
     #[must_use]
-    pub fn from_net(net: IpNet, port: Option<u16>) -> Self {
+    pub(crate) fn from_net(net: IpNet, port: Option<u16>) -> Self {
         let net = if net.prefix_len() == net.max_prefix_len() {
             IpNet::from(net.addr().to_canonical())
         } else {
@@ -82,7 +82,7 @@ impl Endpoint {
 
     /// The addresses, where the endpoint says them itself.
     #[must_use]
-    pub fn net(&self) -> Option<IpNet> {
+    pub(crate) fn net(&self) -> Option<IpNet> {
         match self {
             Self::Net { net, .. } => Some(*net),
             _ => None,
@@ -91,7 +91,7 @@ impl Endpoint {
 
     /// The port, where there is one.
     #[must_use]
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Port(port) => Some(*port),
             Self::Net { port, .. }

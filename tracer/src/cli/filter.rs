@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 ///
 /// A network namespace does not exist, or too many are asked for.
-pub fn build(config: &TraceConfig) -> Result<Filter> {
+pub(crate) fn build(config: &TraceConfig) -> Result<Filter> {
     let mut filter = Filter {
         to: side(config.to.as_ref()),
         from: side(config.from.as_ref()),
@@ -51,7 +51,7 @@ pub fn build(config: &TraceConfig) -> Result<Filter> {
 
 /// The entries of a set of the kernel's with these sockets, and their values.
 #[must_use]
-pub fn entries(side: u16, sockets: &BTreeSet<Socket>) -> HashMap<Member, u32> {
+pub(crate) fn entries(side: u16, sockets: &BTreeSet<Socket>) -> HashMap<Member, u32> {
     let mut entries = HashMap::new();
     for socket in sockets {
         let of_address = Member {

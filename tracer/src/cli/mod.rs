@@ -1,9 +1,9 @@
 //! The command line as clap reads it. What it means is decided in [`crate::cli::options`].
 
-pub mod arrange;
-pub mod endpoint;
-pub mod filter;
-pub mod options;
+pub(crate) mod arrange;
+pub(crate) mod endpoint;
+pub(crate) mod filter;
+pub(crate) mod options;
 mod values;
 
 use std::{path::PathBuf, time::Duration};
@@ -55,18 +55,18 @@ Exit status: 0 success (including Ctrl-C), 1 failure, 2 usage error.";
     after_help = EXAMPLES,
     after_long_help = format!("{EXAMPLES}\n\n{ENDPOINTS}"),
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do instead of tracing.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
     /// What to trace.
     #[command(flatten)]
-    pub trace: TraceArgs,
+    pub(crate) trace: TraceArgs,
 }
 
 /// What to do instead of tracing.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what this node supports, and how to fix what is missing
     Check(CheckArgs),
     /// Evaluate the NetworkPolicies for one flow, without tracing
@@ -87,14 +87,14 @@ pub enum Command {
 
 /// The arguments of a trace.
 #[derive(Debug, Args)]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// Destination to trace, such as 10.244.3.17:443
     #[arg(value_name = "TO", value_parser = to)]
-    pub to: Option<Endpoint>,
+    pub(crate) to: Option<Endpoint>,
 
     /// Peer to restrict to [default: any]
     #[arg(long, value_name = "ENDPOINT", help_heading = "Filter")]
-    pub from: Option<Endpoint>,
+    pub(crate) from: Option<Endpoint>,
 
     /// Protocol
     #[arg(
@@ -105,65 +105,65 @@ pub struct TraceArgs {
         hide_possible_values = true,
         help_heading = "Filter"
     )]
-    pub proto: Proto,
+    pub(crate) proto: Proto,
 
     /// Trace every connection on this node, without a filter
     #[arg(long, conflicts_with_all = ["to", "from"], help_heading = "Filter")]
-    pub all: bool,
+    pub(crate) all: bool,
 
     /// Trace only this network namespace and its interfaces (repeatable) [default: all of them]
     #[arg(long, value_name = "NAME|PATH", help_heading = "Filter")]
-    pub netns: Vec<String>,
+    pub(crate) netns: Vec<String>,
 
     /// Also show drops that healthy traffic causes
     #[arg(long, help_heading = "Filter")]
-    pub noise: bool,
+    pub(crate) noise: bool,
 
     /// Report a SYN or a DNS query as unanswered after this time, such as 500ms [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 
     /// Stop after this time, such as 30s or 2m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
 
     /// Stop after N drop records [default: never]
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Time")]
-    pub count: Option<u64>,
+    pub(crate) count: Option<u64>,
 
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs<TraceFormat>,
+    pub(crate) output: OutputArgs<TraceFormat>,
 
     /// Show the kernel stack of each drop
     #[arg(long, help_heading = "Output")]
-    pub stack: bool,
+    pub(crate) stack: bool,
 
     /// Show all evidence for each verdict, not only the most relevant
     #[arg(short, long, help_heading = "Output")]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 
     /// Also show attempts that were answered [default: only if the filter names both ends, or a
     /// port of one address]
     #[arg(long, help_heading = "Output")]
-    pub answered: bool,
+    pub(crate) answered: bool,
 
     /// Log debug output to stderr, including from the eBPF programs
     #[arg(long, help_heading = "Output")]
-    pub debug: bool,
+    pub(crate) debug: bool,
 
     /// Ring buffer size; increase it if events are lost [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]
-    pub ring_size: Option<u32>,
+    pub(crate) ring_size: Option<u32>,
 
     /// Where the cluster's objects come from.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub(crate) cluster: ClusterArgs,
 }
 
 /// A protocol to filter for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Proto {
+pub(crate) enum Proto {
     /// TCP.
     Tcp,
     /// UDP.
@@ -178,7 +178,7 @@ pub enum Proto {
 impl Proto {
     /// The protocol's name on the command line.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
@@ -190,7 +190,7 @@ impl Proto {
 
 /// A protocol that policies can be asked about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum PolicyProto {
+pub(crate) enum PolicyProto {
     /// TCP.
     #[default]
     Tcp,
@@ -207,7 +207,7 @@ pub enum PolicyProto {
 impl PolicyProto {
     /// The protocol's name on the command line.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
@@ -219,33 +219,33 @@ impl PolicyProto {
 
     /// Whether it has ports.
     #[must_use]
-    pub fn has_ports(self) -> bool {
+    pub(crate) fn has_ports(self) -> bool {
         self != Self::Icmp
     }
 }
 
 /// The arguments of `whydrop check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs<Format>,
+    pub(crate) output: OutputArgs<Format>,
 
     /// Where the cluster's objects come from.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub(crate) cluster: ClusterArgs,
 }
 
 /// The arguments of `whydrop explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Source: an address, a pod, or a workload such as deploy/shop/front
     #[arg(long, value_name = "ENDPOINT")]
-    pub from: Endpoint,
+    pub(crate) from: Endpoint,
 
     /// Destination: an address, a pod, a Service or a workload; TCP, UDP and SCTP need a port
     #[arg(long, value_name = "ENDPOINT")]
-    pub to: Endpoint,
+    pub(crate) to: Endpoint,
 
     /// Protocol
     #[arg(
@@ -255,35 +255,35 @@ pub struct ExplainArgs {
         default_value_t,
         hide_possible_values = true
     )]
-    pub proto: PolicyProto,
+    pub(crate) proto: PolicyProto,
 
     /// Instead, show the path of the flow's first packet through this node, step by step, without
     /// sending it (needs root)
     #[arg(long)]
-    pub way: bool,
+    pub(crate) way: bool,
 
     /// With --way: the network namespace that sends it, by its name of `ip netns` or its path
     /// [default: the one that has the source address]
     #[arg(long, value_name = "NAME|PATH", requires = "way")]
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
 
     /// Read cluster objects from a file written by `kubectl get
     /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` (repeatable)
     #[arg(long, value_name = "FILE")]
-    pub cluster: Vec<PathBuf>,
+    pub(crate) cluster: Vec<PathBuf>,
 
     /// Kubeconfig to use if there is no --cluster [default: auto-detected]
     #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs<Format>,
+    pub(crate) output: OutputArgs<Format>,
 }
 
 /// How to print.
 #[derive(Debug, Args)]
-pub struct OutputArgs<F: Formats> {
+pub(crate) struct OutputArgs<F: Formats> {
     /// Output format; json prints one object per line to stdout, and notes to stderr
     #[arg(
         short = 'o',
@@ -294,7 +294,7 @@ pub struct OutputArgs<F: Formats> {
         hide_possible_values = true,
         help_heading = "Output"
     )]
-    pub format: F,
+    pub(crate) format: F,
 
     /// When to use color; auto: on a terminal, unless NO_COLOR is set
     #[arg(
@@ -305,29 +305,29 @@ pub struct OutputArgs<F: Formats> {
         hide_possible_values = true,
         help_heading = "Output"
     )]
-    pub color: ColorChoice,
+    pub(crate) color: ColorChoice,
 }
 
 /// Where the cluster's objects come from.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
-pub struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// Read cluster objects from a file written by `kubectl get
     /// pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json` (repeatable)
     #[arg(long, value_name = "FILE")]
-    pub cluster: Vec<PathBuf>,
+    pub(crate) cluster: Vec<PathBuf>,
 
     /// Kubeconfig to use [default: auto-detected]
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// CRI socket of the container runtime [default: auto-detected]
     #[arg(long, value_name = "PATH")]
-    pub cri_socket: Option<PathBuf>,
+    pub(crate) cri_socket: Option<PathBuf>,
 
     /// Disable cluster lookups: neither API server nor container runtime
     #[arg(long, conflicts_with_all = ["kubeconfig", "cri_socket"])]
-    pub no_kube: bool,
+    pub(crate) no_kube: bool,
 }
 
 #[cfg(test)]

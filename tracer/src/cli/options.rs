@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{CommandFactory, error::ErrorKind};
 use clap_complete::Shell;
 
-pub use crate::cli::{PolicyProto, Proto};
+pub(crate) use crate::cli::{PolicyProto, Proto};
 use crate::{
     cli::{
         CheckArgs, Cli, ClusterArgs, Command, ExplainArgs, OutputArgs, TraceArgs,
@@ -19,14 +19,14 @@ use crate::{
 
 /// What will be done.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// What will be done.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
 }
 
 /// What will be done.
 #[derive(Debug, Clone)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Trace.
     Trace(Box<TraceConfig>),
     /// Say what this node can show.
@@ -41,71 +41,71 @@ pub enum Mode {
 
 /// How a trace is to run.
 #[derive(Debug, Clone)]
-pub struct TraceConfig {
+pub(crate) struct TraceConfig {
     /// One end of the connection.
-    pub to: Option<Endpoint>,
+    pub(crate) to: Option<Endpoint>,
     /// The other end.
-    pub from: Option<Endpoint>,
+    pub(crate) from: Option<Endpoint>,
     /// The protocol.
-    pub proto: Proto,
+    pub(crate) proto: Proto,
     /// Whether there is no filter, by the user's will.
-    pub all: bool,
+    pub(crate) all: bool,
     /// The network namespaces to look at; empty for the whole node.
-    pub netns: Vec<String>,
+    pub(crate) netns: Vec<String>,
     /// Whether to show what healthy traffic drops too.
-    pub noise: bool,
+    pub(crate) noise: bool,
     /// Whether to show the kernel stack.
-    pub stack: bool,
+    pub(crate) stack: bool,
     /// How much to show as text.
-    pub detail: Detail,
+    pub(crate) detail: Detail,
     /// Whether to log what whydrop itself does.
-    pub debug: bool,
+    pub(crate) debug: bool,
     /// How long a SYN or a DNS query may go unanswered.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// When to stop.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// After how many drop records to stop; at least 1.
-    pub count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Bytes of the ring buffer: a power of two.
-    pub ring_bytes: u32,
+    pub(crate) ring_bytes: u32,
     /// Where the cluster's objects come from.
-    pub cluster: ClusterConfig,
+    pub(crate) cluster: ClusterConfig,
     /// How to print.
-    pub output: OutputConfig<TraceFormat>,
+    pub(crate) output: OutputConfig<TraceFormat>,
 }
 
 /// The flow that the policies are to judge.
 #[derive(Debug, Clone)]
-pub struct ExplainConfig {
+pub(crate) struct ExplainConfig {
     /// The source: an address, a pod or a workload.
-    pub from: Endpoint,
+    pub(crate) from: Endpoint,
     /// The destination: an address, a pod, a Service or a workload.
-    pub to: Endpoint,
+    pub(crate) to: Endpoint,
     /// The protocol.
-    pub proto: PolicyProto,
+    pub(crate) proto: PolicyProto,
     /// Show the packet's way through this node instead.
-    pub way: bool,
+    pub(crate) way: bool,
     /// The network namespace that sends the packet; found by its source address when absent.
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
     /// Files with cluster objects; without any, the API server is asked.
-    pub cluster: Vec<PathBuf>,
+    pub(crate) cluster: Vec<PathBuf>,
     /// How to reach the API server; auto-detected when absent.
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// How to print.
-    pub output: OutputConfig,
+    pub(crate) output: OutputConfig,
 }
 
 /// Where the cluster's objects come from.
 #[derive(Debug, Clone, Default)]
-pub struct ClusterConfig {
+pub(crate) struct ClusterConfig {
     /// Files that `kubectl get -o json` wrote.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// How to reach the API server; auto-detected when absent.
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// How to reach the container runtime; auto-detected when absent.
-    pub cri_socket: Option<PathBuf>,
+    pub(crate) cri_socket: Option<PathBuf>,
     /// No cluster lookups.
-    pub no_kube: bool,
+    pub(crate) no_kube: bool,
 }
 
 impl From<ClusterArgs> for ClusterConfig {
@@ -121,11 +121,11 @@ impl From<ClusterArgs> for ClusterConfig {
 
 /// How to print.
 #[derive(Debug, Clone)]
-pub struct OutputConfig<F = Format> {
+pub(crate) struct OutputConfig<F = Format> {
     /// For people or for programs.
-    pub format: F,
+    pub(crate) format: F,
     /// What the terminal (or the lack of one) makes of text.
-    pub style: Style,
+    pub(crate) style: Style,
 }
 
 impl Config {
@@ -134,7 +134,7 @@ impl Config {
     /// # Errors
     ///
     /// Wrong usage: `clap::Error::exit` prints it and ends with status 2.
-    pub fn new(cli: Cli, terminal: &Terminal) -> Result<Self, clap::Error> {
+    pub(crate) fn new(cli: Cli, terminal: &Terminal) -> Result<Self, clap::Error> {
         let mode = match cli.command {
             None => Mode::Trace(Box::new(TraceConfig::new(cli.trace, terminal)?)),
             Some(Command::Check(CheckArgs { output, cluster })) => {
@@ -213,7 +213,7 @@ impl TraceConfig {
 
     /// Whether the filter is a port and no address.
     #[must_use]
-    pub fn is_by_port_alone(&self) -> bool {
+    pub(crate) fn is_by_port_alone(&self) -> bool {
         let is_port = |end: &Option<Endpoint>| matches!(end, Some(Endpoint::Port(_)));
         let has_address = |end: &Option<Endpoint>| end.is_some() && !is_port(end);
         (is_port(&self.to) || is_port(&self.from))
@@ -223,7 +223,10 @@ impl TraceConfig {
 
     /// The filter in force, as a person would say it. `whereabouts` says where a name is.
     #[must_use]
-    pub fn filter_description(&self, whereabouts: impl Fn(&Endpoint) -> Option<String>) -> String {
+    pub(crate) fn filter_description(
+        &self,
+        whereabouts: impl Fn(&Endpoint) -> Option<String>,
+    ) -> String {
         let proto = match self.proto {
             Proto::Any => None,
             proto => Some(proto.name()),

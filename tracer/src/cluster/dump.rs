@@ -23,7 +23,7 @@ use super::{
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum DumpError {
+pub(crate) enum DumpError {
     /// It cannot be read.
     #[error("{}: {error}", path.display())]
     Read {
@@ -56,13 +56,13 @@ pub enum DumpError {
 
 /// A view, and what could not be taken into it, a sentence each.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The view.
-    pub view: View,
+    pub(crate) view: View,
     /// What was left out.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What answers depend on that no file says.
-    pub assumptions: Vec<String>,
+    pub(crate) assumptions: Vec<String>,
     /// The kinds in each list of the file that is being read, by the list's number.
     lists: BTreeMap<usize, BTreeSet<Kind>>,
     /// A file that looks like a whole cluster without policies.
@@ -92,7 +92,7 @@ struct SyntaxError {
 /// # Errors
 ///
 /// A file cannot be read or parsed, or holds nothing of a cluster.
-pub fn load(paths: &[impl AsRef<Path>]) -> Result<Loaded, DumpError> {
+pub(crate) fn load(paths: &[impl AsRef<Path>]) -> Result<Loaded, DumpError> {
     let mut loaded = Loaded::default();
     for path in paths.iter().map(AsRef::as_ref) {
         loaded.read_file(path)?;
@@ -108,7 +108,7 @@ impl Loaded {
     ///
     /// It cannot be read or parsed, or holds nothing of a cluster. What came before the mistake is
     /// taken.
-    pub fn read_file(&mut self, path: &Path) -> Result<(), DumpError> {
+    pub(crate) fn read_file(&mut self, path: &Path) -> Result<(), DumpError> {
         let text = text::read(path).map_err(|error| DumpError::Read {
             path: path.to_owned(),
             error,
@@ -121,7 +121,7 @@ impl Loaded {
     /// # Errors
     ///
     /// It cannot be parsed, or holds nothing of a cluster.
-    pub fn read(&mut self, path: &Path, text: &str) -> Result<(), DumpError> {
+    pub(crate) fn read(&mut self, path: &Path, text: &str) -> Result<(), DumpError> {
         let text = text.trim_start_matches('\u{feff}');
         let (text, skipped) = text::behind_warnings(text);
         let mut found = 0;
@@ -153,7 +153,7 @@ impl Loaded {
 
     /// After the last file: tells "there is none" from "it was not asked for", as far as that can
     /// be told.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let Some(path) = self.without_policies.take() else {
             return;
         };

@@ -6,18 +6,18 @@ use serde_json::Value;
 
 /// A kind of such policies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ForeignKind {
+pub(crate) struct ForeignKind {
     /// What heeds them.
-    pub heeded_by: HeededBy,
+    pub(crate) heeded_by: HeededBy,
     /// Its name.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its API group.
-    pub group: String,
+    pub(crate) group: String,
 }
 
 /// What heeds a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeededBy {
+pub(crate) enum HeededBy {
     /// The CNI plugin, or the enforcer beside it.
     Cni,
     /// The proxies of a service mesh.
@@ -60,7 +60,7 @@ const MESH: [(&str, &str); 7] = [
 impl ForeignKind {
     /// The kind, if it is one whose policies are known to be heeded.
     #[must_use]
-    pub fn known(kind: &str, group: &str) -> Option<Self> {
+    pub(crate) fn known(kind: &str, group: &str) -> Option<Self> {
         // Calico's staged policies are only looked at; AWS's PolicyEndpoints are NetworkPolicies,
         // compiled.
         let filters = kind.ends_with("NetworkPolicy") || kind.ends_with("Firewall");
@@ -83,7 +83,7 @@ impl ForeignKind {
     /// and not of Kubernetes itself. Whether it is one, an object of it shows: see
     /// [`selects_pods`].
     #[must_use]
-    pub fn suspected(kind: &str, group: &str) -> Option<Self> {
+    pub(crate) fn suspected(kind: &str, group: &str) -> Option<Self> {
         let is_own = !group.contains('.') || group.ends_with(".k8s.io");
         let is_called_so = kind.contains("Policy") || kind.contains("Firewall");
         // Groups that are known have been looked through.
@@ -102,7 +102,7 @@ impl ForeignKind {
 
 /// Whether an object says to which pods it applies.
 #[must_use]
-pub fn selects_pods(object: &Value) -> bool {
+pub(crate) fn selects_pods(object: &Value) -> bool {
     const SELECTORS: [&str; 6] = [
         "podSelector",
         "endpointSelector",

@@ -31,7 +31,7 @@ struct Tenure {
 
 /// Who had an address at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// This pod.
     Pod(Arc<Pod>),
     /// Nobody any more: it was this pod's, until then.
@@ -40,7 +40,7 @@ pub enum Holder {
 
 /// The addresses of pods with a network namespace of their own, and who had them.
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub(crate) struct History {
     tenures: BTreeMap<IpAddr, Vec<Tenure>>,
     /// Which addresses a pod has now.
     held: HashMap<ObjectName, Vec<IpAddr>>,
@@ -48,7 +48,7 @@ pub struct History {
 
 impl History {
     /// Remembers that a pod is as it is now. Told at `now`.
-    pub fn put(&mut self, pod: &Pod, now: SystemTime) {
+    pub(crate) fn put(&mut self, pod: &Pod, now: SystemTime) {
         let holds = !pod.host_network && !pod.ended;
         let ips: Vec<IpAddr> = if holds { pod.ips.clone() } else { Vec::new() };
         let kept: HashSet<IpAddr> = ips.iter().copied().collect();
@@ -67,7 +67,7 @@ impl History {
     }
 
     /// Remembers that a pod is gone. Told at `now`.
-    pub fn remove(&mut self, id: &ObjectName, now: SystemTime) {
+    pub(crate) fn remove(&mut self, id: &ObjectName, now: SystemTime) {
         for ip in self.held.remove(id).unwrap_or_default() {
             self.end(ip, id, now);
         }
@@ -118,7 +118,11 @@ impl History {
 
     /// The pod that had an address last, before the one that had it then, and until when.
     #[must_use]
-    pub fn predecessor(&self, ip: IpAddr, then: SystemTime) -> Option<(Arc<Pod>, SystemTime)> {
+    pub(crate) fn predecessor(
+        &self,
+        ip: IpAddr,
+        then: SystemTime,
+    ) -> Option<(Arc<Pod>, SystemTime)> {
         let ended = self.tenures.get(&ip)?.iter().filter_map(|tenure| {
             let until = tenure.until.filter(|until| *until < then)?;
             Some((Arc::clone(&tenure.pod), until))
@@ -128,7 +132,7 @@ impl History {
 
     /// Who had an address then; `None` if no pod is known to have had it.
     #[must_use]
-    pub fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
+    pub(crate) fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
         let tenures = self.tenures.get(&ip)?;
         let not_over = |tenure: &&Tenure| tenure.until.is_none_or(|until| then <= until);
         // Who is leaving gives the address up before anybody else can have it.

@@ -9,7 +9,7 @@ use super::{
 
 /// A kind of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Pods.
     Pod,
     /// Namespaces.
@@ -27,7 +27,7 @@ pub enum Kind {
 impl Kind {
     /// The kind of this name, as the API writes it.
     #[must_use]
-    pub fn from_api(name: &str) -> Option<Self> {
+    pub(crate) fn from_api(name: &str) -> Option<Self> {
         Some(match name {
             "Pod" => Self::Pod,
             "Namespace" => Self::Namespace,
@@ -41,7 +41,7 @@ impl Kind {
 
     /// The API group that these objects belong to; others have kinds of the same names.
     #[must_use]
-    pub fn group(self) -> &'static str {
+    pub(crate) fn group(self) -> &'static str {
         match self {
             Self::EndpointSlice => "discovery.k8s.io",
             Self::NetworkPolicy => "networking.k8s.io",
@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
 
 /// An object of any kind.
 #[derive(Debug, Clone)]
-pub enum Object {
+pub(crate) enum Object {
     /// A pod.
     Pod(Box<Pod>),
     /// A namespace's name and labels.
@@ -82,7 +82,7 @@ impl From<Pod> for Object {
 impl Object {
     /// Its kind.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Pod(_) => Kind::Pod,
             Self::Namespace(..) => Kind::Namespace,
@@ -95,7 +95,7 @@ impl Object {
 
     /// Its name; that of a namespace or a node has no namespace.
     #[must_use]
-    pub fn id(&self) -> ObjectName {
+    pub(crate) fn id(&self) -> ObjectName {
         match self {
             Self::Pod(pod) => pod.id.clone(),
             Self::Namespace(name, _) => ObjectName::new("", name),

@@ -16,7 +16,7 @@ use super::{
 
 /// What is known of the cluster while a trace runs.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     view: View,
     history: History,
     /// The best source that told of a kind in whole.
@@ -30,25 +30,29 @@ pub struct Cluster {
 impl Cluster {
     /// What is known now.
     #[must_use]
-    pub fn view(&self) -> &View {
+    pub(crate) fn view(&self) -> &View {
         &self.view
     }
 
     /// Who had an address then, among the pods with a network namespace of their own.
     #[must_use]
-    pub fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
+    pub(crate) fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
         self.history.holder(ip.to_canonical(), then)
     }
 
     /// The pod that had an address before the one that had it then, and until when.
     #[must_use]
-    pub fn predecessor(&self, ip: IpAddr, then: SystemTime) -> Option<(Arc<Pod>, SystemTime)> {
+    pub(crate) fn predecessor(
+        &self,
+        ip: IpAddr,
+        then: SystemTime,
+    ) -> Option<(Arc<Pod>, SystemTime)> {
         self.history.predecessor(ip.to_canonical(), then)
     }
 
     /// The pod of this node whose network namespace it is.
     #[must_use]
-    pub fn pod_of_netns(&self, inode: u32) -> Option<&Pod> {
+    pub(crate) fn pod_of_netns(&self, inode: u32) -> Option<&Pod> {
         self.here
             .values()
             .find(|pod| {
@@ -60,7 +64,7 @@ impl Cluster {
 
     /// Takes what a source tells, at `now`. What a lesser source says of a kind that a better one
     /// knows in whole is not heard.
-    pub fn apply(&mut self, update: Update, now: SystemTime) {
+    pub(crate) fn apply(&mut self, update: Update, now: SystemTime) {
         let Update { source, change } = update;
         match change {
             Change::All(kind, objects) if self.hears(source, kind) => {

@@ -15,22 +15,22 @@
 //! What is read from outside is checked once, in [`convert`]; names and labels that no API server
 //! would take (control characters among them) never get further.
 
-pub mod convert;
-pub mod dump;
-pub mod foreign;
-pub mod history;
+pub(crate) mod convert;
+pub(crate) mod dump;
+pub(crate) mod foreign;
+pub(crate) mod history;
 mod item;
 mod kind;
-pub mod live;
-pub mod naming;
-pub mod objects;
-pub mod owner;
-pub mod plugin;
-pub mod policy;
-pub mod resolve;
-pub mod selector;
-pub mod source;
+pub(crate) mod live;
+pub(crate) mod naming;
+pub(crate) mod objects;
+pub(crate) mod owner;
+pub(crate) mod plugin;
+pub(crate) mod policy;
+pub(crate) mod resolve;
+pub(crate) mod selector;
+pub(crate) mod source;
 mod unreadable;
-pub mod update;
-pub mod view;
-pub mod workload;
+pub(crate) mod update;
+pub(crate) mod view;
+pub(crate) mod workload;

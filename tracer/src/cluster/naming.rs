@@ -13,23 +13,23 @@ use crate::model;
 
 /// One end of a flow, and when it was seen.
 #[derive(Debug, Clone, Copy)]
-pub struct End {
+pub(crate) struct End {
     /// Its address.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// Its port, where the protocol has any.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// The protocol; `None` for those that policies know nothing of.
-    pub protocol: Option<Protocol>,
+    pub(crate) protocol: Option<Protocol>,
     /// When.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// Whether it is certain that the other end opened the flow. A client's port may be any: source
     /// NAT and a wide `ip_local_port_range` use those of NodePorts, too.
-    pub asked: bool,
+    pub(crate) asked: bool,
 }
 
 /// Who is at one end of a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub(crate) enum Name {
     /// This pod.
     Pod(Arc<Pod>),
     /// Nobody: the address was this pod's, until then.
@@ -67,7 +67,7 @@ pub enum Name {
 
 /// What the cluster needs a Service for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Nothing special.
     Plain,
     /// It resolves names.
@@ -94,7 +94,7 @@ impl Role {
 impl Cluster {
     /// Who was at one end of a flow.
     #[must_use]
-    pub fn name(&self, end: &End) -> Name {
+    pub(crate) fn name(&self, end: &End) -> Name {
         if self.view().unreadable_at(end.ip).is_some() {
             return Name::Unknown;
         }
@@ -141,7 +141,7 @@ fn on_port<'p>(pods: &'p [&'p Pod], end: &End) -> impl Iterator<Item = &'p Pod> 
 impl Name {
     /// The pod, for a record. A hostNetwork pod only where it can be no other.
     #[must_use]
-    pub fn pod(&self) -> Option<model::Pod> {
+    pub(crate) fn pod(&self) -> Option<model::Pod> {
         match self {
             Self::Pod(pod) => Some(model::Pod {
                 namespace: pod.id.namespace.clone(),
@@ -155,7 +155,7 @@ impl Name {
 
     /// The Service whose address or node port it is.
     #[must_use]
-    pub fn service(&self) -> Option<&ObjectName> {
+    pub(crate) fn service(&self) -> Option<&ObjectName> {
         match self {
             Self::Service { id, .. } | Self::Node { door: Some(id), .. } => Some(id),
             _ => None,
@@ -165,7 +165,7 @@ impl Name {
     /// The same end, when it connects to this server at this port: the kubelet probes pods by an
     /// address of the node.
     #[must_use]
-    pub fn connecting_to(self, server: &Self, port: Option<u16>) -> Self {
+    pub(crate) fn connecting_to(self, server: &Self, port: Option<u16>) -> Self {
         let probed = match server {
             Self::Pod(pod) => port.is_some_and(|port| pod.probe_ports.contains(&port)),
             _ => false,
@@ -181,7 +181,7 @@ impl Name {
 
     /// Who it is, in words, where it is no pod.
     #[must_use]
-    pub fn words(&self) -> Option<String> {
+    pub(crate) fn words(&self) -> Option<String> {
         Some(match self {
             Self::Pod(_) | Self::Outside | Self::Unknown => return None,
             Self::Former(pod, until) => {
@@ -228,7 +228,7 @@ impl Name {
 
 /// A time of the day, UTC, as text shows it.
 #[must_use]
-pub fn clock_time(time: SystemTime) -> String {
+pub(crate) fn clock_time(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time)
         .map(|time| time.strftime("%H:%M:%S UTC").to_string())
         .unwrap_or_default()

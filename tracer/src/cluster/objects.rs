@@ -8,23 +8,23 @@ use super::workload::Controller;
 use crate::model;
 
 /// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// The label that names a namespace; the API server sets it on every one.
-pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+pub(crate) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// A namespace and a name in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
+pub(crate) struct ObjectName {
     /// The namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The name.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl ObjectName {
     /// A name in a namespace.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -40,7 +40,7 @@ impl fmt::Display for ObjectName {
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// TCP.
     Tcp,
     /// UDP.
@@ -54,7 +54,7 @@ pub enum Protocol {
 impl Protocol {
     /// The protocol of this name, as the API writes it; an absent one is TCP.
     #[must_use]
-    pub fn from_api(name: Option<&str>) -> Option<Self> {
+    pub(crate) fn from_api(name: Option<&str>) -> Option<Self> {
         match name {
             None | Some("TCP") => Some(Self::Tcp),
             Some("UDP") => Some(Self::Udp),
@@ -65,7 +65,7 @@ impl Protocol {
 
     /// The protocol of a record's flow; `None` for those that no policy speaks of.
     #[must_use]
-    pub fn of_flow(protocol: model::Protocol) -> Option<Self> {
+    pub(crate) fn of_flow(protocol: model::Protocol) -> Option<Self> {
         match protocol {
             model::Protocol::Tcp => Some(Self::Tcp),
             model::Protocol::Udp => Some(Self::Udp),
@@ -77,7 +77,7 @@ impl Protocol {
 
     /// Its name, as the API writes it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
@@ -95,139 +95,139 @@ impl fmt::Display for Protocol {
 
 /// A pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pod {
+pub(crate) struct Pod {
     /// Its name.
-    pub id: ObjectName,
+    pub(crate) id: ObjectName,
     /// Its UID, which tells it from a namesake before or after it; `None` where it is not known.
-    pub uid: Option<String>,
+    pub(crate) uid: Option<String>,
     /// What made it, and makes it anew.
-    pub controller: Option<Controller>,
+    pub(crate) controller: Option<Controller>,
     /// Its labels.
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     /// Its addresses; none before it has a sandbox.
-    pub ips: Vec<IpAddr>,
+    pub(crate) ips: Vec<IpAddr>,
     /// The node it runs on.
-    pub node: Option<String>,
+    pub(crate) node: Option<String>,
     /// The addresses of that node.
-    pub host_ips: Vec<IpAddr>,
+    pub(crate) host_ips: Vec<IpAddr>,
     /// Whether it shares the node's network namespace, and so its addresses.
-    pub host_network: bool,
+    pub(crate) host_network: bool,
     /// Whether it has ended (`Succeeded`, `Failed`) and given up its addresses.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// Whether it is being deleted.
-    pub deleted: bool,
+    pub(crate) deleted: bool,
     /// When it was created, in seconds since the epoch; tells who took over an address.
-    pub created: Option<i64>,
+    pub(crate) created: Option<i64>,
     /// The ports that its containers name.
-    pub ports: Vec<NamedPort>,
+    pub(crate) ports: Vec<NamedPort>,
     /// All ports that its containers say they listen at. They need not say so.
-    pub container_ports: Vec<(Protocol, u16)>,
+    pub(crate) container_ports: Vec<(Protocol, u16)>,
     /// The ports at which the kubelet probes it.
-    pub probe_ports: Vec<u16>,
+    pub(crate) probe_ports: Vec<u16>,
     /// The images of its containers.
-    pub images: Vec<String>,
+    pub(crate) images: Vec<String>,
     /// Whether it is ready for traffic; `None` where that is not known.
-    pub ready: Option<bool>,
+    pub(crate) ready: Option<bool>,
     /// What keeps one of its containers from running.
-    pub trouble: Option<ContainerTrouble>,
+    pub(crate) trouble: Option<ContainerTrouble>,
     /// What runs of it on this node; `None` for pods of other nodes, and where the container
     /// runtime was not asked.
-    pub sandbox: Option<Sandbox>,
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// The part of a pod that the kernel of its node knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// Its network namespace, as inode number. Numbers are reused within minutes: only together
     /// with a pod that is alive does it say anything.
-    pub netns: Option<u32>,
+    pub(crate) netns: Option<u32>,
     /// Its first process, as this node numbers it.
-    pub pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Its cgroup, below `/sys/fs/cgroup`.
-    pub cgroup: Option<String>,
+    pub(crate) cgroup: Option<String>,
 }
 
 /// What keeps a container from running.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerTrouble {
+pub(crate) struct ContainerTrouble {
     /// The container's name.
-    pub container: String,
+    pub(crate) container: String,
     /// The kubelet's word for it, such as `CrashLoopBackOff`.
-    pub reason: String,
+    pub(crate) reason: String,
     /// When it ended last, in seconds since the epoch.
-    pub since: Option<i64>,
+    pub(crate) since: Option<i64>,
     /// How often it has been restarted.
-    pub restarts: u32,
+    pub(crate) restarts: u32,
 }
 
 /// A port that has a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedPort {
+pub(crate) struct NamedPort {
     /// The name.
-    pub name: String,
+    pub(crate) name: String,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// A node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its addresses.
-    pub ips: Vec<IpAddr>,
+    pub(crate) ips: Vec<IpAddr>,
     /// Where its pods' addresses come from.
-    pub pod_nets: Vec<IpNet>,
+    pub(crate) pod_nets: Vec<IpNet>,
 }
 
 /// A Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Service {
+pub(crate) struct Service {
     /// Its name.
-    pub id: ObjectName,
+    pub(crate) id: ObjectName,
     /// Its ClusterIPs.
-    pub cluster_ips: Vec<IpAddr>,
+    pub(crate) cluster_ips: Vec<IpAddr>,
     /// Its external IPs and those of load balancers.
-    pub external_ips: Vec<IpAddr>,
+    pub(crate) external_ips: Vec<IpAddr>,
     /// Its ports.
-    pub ports: Vec<ServicePort>,
+    pub(crate) ports: Vec<ServicePort>,
     /// Which pods stand behind it; empty where something else says so.
-    pub selector: Labels,
+    pub(crate) selector: Labels,
     /// Whether traffic from outside goes to endpoints of the node it comes to alone
     /// (`externalTrafficPolicy: Local`).
-    pub external_local: bool,
+    pub(crate) external_local: bool,
     /// Whether traffic from inside goes to endpoints of its own node alone
     /// (`internalTrafficPolicy: Local`).
-    pub internal_local: bool,
+    pub(crate) internal_local: bool,
 }
 
 impl Service {
     /// All its addresses.
-    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
         self.cluster_ips.iter().chain(&self.external_ips).copied()
     }
 }
 
 /// A port of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePort {
+pub(crate) struct ServicePort {
     /// Its name, by which an EndpointSlice says where it leads; empty where it has none.
-    pub name: String,
+    pub(crate) name: String,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The port at the Service's addresses; in an EndpointSlice, at the endpoints'.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The port at every node's addresses that leads there, too.
-    pub node_port: Option<u16>,
+    pub(crate) node_port: Option<u16>,
     /// The port of the pods behind it.
-    pub target: TargetPort,
+    pub(crate) target: TargetPort,
 }
 
 /// The port at which the pods behind a Service listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetPort {
+pub(crate) enum TargetPort {
     /// This one.
     Number(u16),
     /// The one that each pod calls so.
@@ -236,31 +236,31 @@ pub enum TargetPort {
 
 /// Some of the endpoints of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EndpointSlice {
+pub(crate) struct EndpointSlice {
     /// Its name.
-    pub id: ObjectName,
+    pub(crate) id: ObjectName,
     /// The name of its Service, in the same namespace.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// Where the Service's ports lead, by name.
-    pub ports: Vec<ServicePort>,
+    pub(crate) ports: Vec<ServicePort>,
     /// The addresses behind it.
-    pub backends: Vec<Backend>,
+    pub(crate) backends: Vec<Backend>,
 }
 
 impl EndpointSlice {
     /// The addresses that take connections.
-    pub fn ready(&self) -> impl Iterator<Item = &Backend> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &Backend> {
         self.backends.iter().filter(|backend| backend.ready)
     }
 }
 
 /// One address behind a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
+pub(crate) struct Backend {
     /// The address.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// Whether it takes new connections now.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// The node it is on.
-    pub node: Option<String>,
+    pub(crate) node: Option<String>,
 }

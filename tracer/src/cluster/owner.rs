@@ -9,7 +9,7 @@ use super::{
 
 /// Whose an address is.
 #[derive(Debug, Clone)]
-pub enum Owner<'v> {
+pub(crate) enum Owner<'v> {
     /// A pod's with a network namespace of its own.
     Pod(&'v Pod),
     /// A node's, and so that of all its hostNetwork pods.
@@ -34,7 +34,7 @@ pub enum Owner<'v> {
 impl View {
     /// Whose an address is.
     #[must_use]
-    pub fn owner(&self, ip: IpAddr) -> Owner<'_> {
+    pub(crate) fn owner(&self, ip: IpAddr) -> Owner<'_> {
         if let Some((kind, id)) = self.unreadable_at(ip) {
             return Owner::Unreadable(kind, id);
         }

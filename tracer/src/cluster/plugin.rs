@@ -6,7 +6,7 @@ use super::objects::Pod;
 
 /// A network plugin, or an enforcer of NetworkPolicies beside one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Plugin {
+pub(crate) enum Plugin {
     /// Antrea.
     Antrea,
     /// The AWS VPC CNI with its network policy agent.
@@ -70,7 +70,7 @@ impl Plugin {
     /// The plugin that a pod runs. Only a pod where administrators put such pods: anyone may call
     /// a pod of their own so.
     #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
         if pod.ended || !is_of_administrators(&pod.id.namespace) {
             return None;
         }
@@ -89,7 +89,7 @@ impl Plugin {
 
     /// Whether it enforces NetworkPolicies.
     #[must_use]
-    pub fn enforces(self) -> bool {
+    pub(crate) fn enforces(self) -> bool {
         !matches!(
             self,
             Self::Flannel | Self::OldKindnet | Self::AwsVpcCniAlone
@@ -100,7 +100,7 @@ impl Plugin {
     /// matches it, one that compares identities does not. The API leaves it open; `None` where it
     /// is not known.
     #[must_use]
-    pub fn blocks_match_pods(self) -> Option<bool> {
+    pub(crate) fn blocks_match_pods(self) -> Option<bool> {
         match self {
             Self::Cilium => Some(false),
             Self::Antrea
@@ -124,7 +124,7 @@ impl Plugin {
     /// Whether a rule whose named port no pod has admits every port (kube-router reads the empty
     /// set as "all").
     #[must_use]
-    pub fn takes_unknown_port_names_for_all(self) -> bool {
+    pub(crate) fn takes_unknown_port_names_for_all(self) -> bool {
         self == Self::KubeRouter
     }
 }

@@ -4,29 +4,29 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-pub use super::objects::Protocol;
+pub(crate) use super::objects::Protocol;
 use super::{objects::ObjectName, selector::Selector};
-pub use crate::model::PolicyDirection as Direction;
+pub(crate) use crate::model::PolicyDirection as Direction;
 
 /// A NetworkPolicy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Its name.
-    pub id: ObjectName,
+    pub(crate) id: ObjectName,
     /// Which pods of its namespace it is about.
-    pub pods: Selector,
+    pub(crate) pods: Selector,
     /// What it admits to them; `None` where it does not isolate them for ingress.
-    pub ingress: Option<Vec<Rule>>,
+    pub(crate) ingress: Option<Vec<Rule>>,
     /// What it admits from them; `None` where it does not isolate them for egress.
-    pub egress: Option<Vec<Rule>>,
+    pub(crate) egress: Option<Vec<Rule>>,
     /// A direction that has rules which `policyTypes` does not list, and so do nothing.
-    pub idle_rules: Option<Direction>,
+    pub(crate) idle_rules: Option<Direction>,
 }
 
 impl Policy {
     /// The rules for a direction; `None` where it does not isolate for it.
     #[must_use]
-    pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
+    pub(crate) fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {
             Direction::Ingress => self.ingress.as_deref(),
             Direction::Egress => self.egress.as_deref(),
@@ -36,16 +36,16 @@ impl Policy {
 
 /// Admits traffic that matches one of its peers and one of its ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The elements of `from` or `to`; empty admits every peer.
-    pub peers: Vec<Element>,
+    pub(crate) peers: Vec<Element>,
     /// The ports; empty admits every port of every protocol.
-    pub ports: Vec<PortRule>,
+    pub(crate) ports: Vec<PortRule>,
 }
 
 /// One element of `from` or `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Element {
+pub(crate) enum Element {
     /// Addresses.
     Block {
         /// These addresses …
@@ -64,7 +64,7 @@ pub enum Element {
 
 /// Whether an `ipBlock` holds an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub(crate) enum Held {
     /// It does.
     Yes,
     /// It does not.
@@ -75,7 +75,7 @@ pub enum Held {
 
 /// Whether `net` without `except` holds an address.
 #[must_use]
-pub fn held(net: &IpNet, except: &[IpNet], address: IpAddr) -> Held {
+pub(crate) fn held(net: &IpNet, except: &[IpNet], address: IpAddr) -> Held {
     if !net.contains(&address) {
         Held::No
     } else if except.iter().any(|net| net.contains(&address)) {
@@ -87,16 +87,16 @@ pub fn held(net: &IpNet, except: &[IpNet], address: IpAddr) -> Held {
 
 /// One element of `ports`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortRule {
+pub(crate) struct PortRule {
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The ports; `None` for all.
-    pub port: Option<PortSpec>,
+    pub(crate) port: Option<PortSpec>,
 }
 
 /// Ports of the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortSpec {
+pub(crate) enum PortSpec {
     /// From one to another, both included.
     Range(u16, u16),
     /// What the destination pod calls so.

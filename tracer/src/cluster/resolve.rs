@@ -22,11 +22,11 @@ use crate::cli::endpoint::Endpoint;
 
 /// An address at a port; at any port if there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// The address.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// The port.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl fmt::Display for Socket {
@@ -41,18 +41,18 @@ impl fmt::Display for Socket {
 
 /// What belongs to a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members {
+pub(crate) struct Members {
     /// Where it is; never empty.
-    pub sockets: BTreeSet<Socket>,
+    pub(crate) sockets: BTreeSet<Socket>,
     /// What a filter on it matches besides, or may miss, a sentence each.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Whether all kinds of objects that say so are known.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// What is known of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolved {
+pub(crate) enum Resolved {
     /// It is there.
     Members(Members),
     /// It exists, and has no address (yet). In words.
@@ -67,7 +67,7 @@ pub enum Resolved {
 ///
 /// An endpoint that says its addresses itself is nobody's name: it is unknown.
 #[must_use]
-pub fn resolve(view: &View, name: &Endpoint, protocol: Option<Protocol>) -> Resolved {
+pub(crate) fn resolve(view: &View, name: &Endpoint, protocol: Option<Protocol>) -> Resolved {
     match name {
         Endpoint::Net { .. } | Endpoint::Port(_) => Resolved::Unknown,
         Endpoint::Pod {
@@ -95,7 +95,7 @@ pub fn resolve(view: &View, name: &Endpoint, protocol: Option<Protocol>) -> Reso
 
 /// Those of a name's former sockets that no pod but those of that name has taken over.
 #[must_use]
-pub fn not_taken(
+pub(crate) fn not_taken(
     cluster: &Cluster,
     is_of_name: impl Fn(&Pod) -> bool,
     former: &BTreeSet<Socket>,
@@ -286,7 +286,7 @@ pub(crate) fn no_such_port(
 
 /// Says that there is no workload of this name, and which come near.
 #[must_use]
-pub fn no_such_workload(view: &View, workload: &Workload) -> String {
+pub(crate) fn no_such_workload(view: &View, workload: &Workload) -> String {
     let all = view.workloads();
     let wanted = workload.to_string();
     let likeness = |other: &&Workload| {
@@ -312,7 +312,7 @@ const OFFERED: usize = 3;
 
 /// Says that there is no pod (or Service) of this name, and which come near.
 #[must_use]
-pub fn no_such(view: &View, kind: Kind, id: &ObjectName) -> String {
+pub(crate) fn no_such(view: &View, kind: Kind, id: &ObjectName) -> String {
     let (what, nearest) = match kind {
         Kind::Service => ("Service", view.nearest_services(id, OFFERED)),
         _ => ("pod", view.nearest_pods(id, OFFERED)),

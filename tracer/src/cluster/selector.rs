@@ -6,23 +6,23 @@ use super::objects::{Labels, NAMESPACE_NAME};
 
 /// A label selector: all requirements must hold; without any, it selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// `matchLabels` first, then `matchExpressions`.
-    pub requirements: Vec<Requirement>,
+    pub(crate) requirements: Vec<Requirement>,
 }
 
 /// One requirement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
+pub(crate) struct Requirement {
     /// The label's key.
-    pub key: String,
+    pub(crate) key: String,
     /// What is required of its value.
-    pub operator: Operator,
+    pub(crate) operator: Operator,
 }
 
 /// What a requirement asks of a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operator {
+pub(crate) enum Operator {
     /// It is there, with one of these values.
     In(Vec<String>),
     /// It is not there, or has another value.
@@ -35,7 +35,7 @@ pub enum Operator {
 
 /// The labels of an object, as far as they are known.
 #[derive(Debug, Clone, Copy)]
-pub enum Known<'a> {
+pub(crate) enum Known<'a> {
     /// All of them.
     All(&'a Labels),
     /// Those of a namespace: all, where its object is known; else only the one that names it.
@@ -45,7 +45,7 @@ pub enum Known<'a> {
 impl<'a> Known<'a> {
     /// The value of a label (`Some(None)`: it has no such label), or `None` where that is unknown.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<Option<&'a str>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Option<&'a str>> {
         match *self {
             Self::All(labels) => Some(labels.get(key).map(String::as_str)),
             Self::Namespace(name, _) if key == NAMESPACE_NAME => Some(Some(name)),
@@ -57,7 +57,7 @@ impl<'a> Known<'a> {
 impl Selector {
     /// Whether it selects these labels; `None` where that hangs on an unknown one.
     #[must_use]
-    pub fn selects(&self, labels: Known<'_>) -> Option<bool> {
+    pub(crate) fn selects(&self, labels: Known<'_>) -> Option<bool> {
         let mut all = Some(true);
         for requirement in &self.requirements {
             match requirement.holds(labels) {
@@ -72,13 +72,13 @@ impl Selector {
 
     /// Whether it selects everything.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
     /// How the labels that it asks for look on an object: `app=probe, without tier`.
     #[must_use]
-    pub fn seen_on(&self, labels: Known<'_>) -> String {
+    pub(crate) fn seen_on(&self, labels: Known<'_>) -> String {
         let mut seen: Vec<String> = Vec::new();
         for Requirement { key, .. } in &self.requirements {
             let word = match labels.get(key) {

@@ -16,7 +16,7 @@ use super::{
 /// Where knowledge of the cluster comes from. A later one knows better: the API server knows all of
 /// a pod, the container runtime only what runs on this node, a file only what once was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub(crate) enum Source {
     /// Files of `--cluster`.
     File,
     /// The container runtime of this node.
@@ -37,16 +37,16 @@ impl fmt::Display for Source {
 
 /// What a source tells.
 #[derive(Debug, Clone)]
-pub struct Update {
+pub(crate) struct Update {
     /// Who tells it.
-    pub source: Source,
+    pub(crate) source: Source,
     /// What.
-    pub change: Change,
+    pub(crate) change: Change,
 }
 
 /// What has changed.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub(crate) enum Change {
     /// All objects of a kind that the source has; others of that kind it had before are gone.
     All(Kind, Vec<Object>),
     /// Only objects of a kind that run on this node: the kind is not known in whole by them.
@@ -72,7 +72,7 @@ pub enum Change {
 
 impl Change {
     /// All that a view holds.
-    pub fn all_of(view: View) -> impl Iterator<Item = Self> {
+    pub(crate) fn all_of(view: View) -> impl Iterator<Item = Self> {
         let Parts {
             objects,
             unreadable,

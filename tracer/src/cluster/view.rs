@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
 };
 
-pub use super::kind::{Kind, Object};
+pub(crate) use super::kind::{Kind, Object};
 use super::{
     foreign::ForeignKind,
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
@@ -19,7 +19,7 @@ use super::{
 
 /// What is known of a cluster.
 #[derive(Debug, Clone, Default)]
-pub struct View {
+pub(crate) struct View {
     known: BTreeSet<Kind>,
     /// Kinds of which only a part is kept.
     incomplete: BTreeSet<Kind>,
@@ -56,7 +56,7 @@ pub(super) struct Parts {
 
 impl View {
     /// Adds an object, or replaces the one of its name. Its kind is known from then on.
-    pub fn insert(&mut self, object: Object) {
+    pub(crate) fn insert(&mut self, object: Object) {
         self.unreadable.remove(object.kind(), &object.id());
         match object {
             Object::Pod(pod) => {
@@ -90,7 +90,7 @@ impl View {
     }
 
     /// Removes an object. Its kind stays known.
-    pub fn remove(&mut self, kind: Kind, id: &ObjectName) {
+    pub(crate) fn remove(&mut self, kind: Kind, id: &ObjectName) {
         self.unreadable.remove(kind, id);
         self.remove_readable(kind, id);
     }
@@ -116,7 +116,7 @@ impl View {
 
     /// The names of all objects of a kind.
     #[must_use]
-    pub fn names(&self, kind: Kind) -> Vec<ObjectName> {
+    pub(crate) fn names(&self, kind: Kind) -> Vec<ObjectName> {
         let cluster_wide = |name: &String| ObjectName::new("", name);
         let mut names: Vec<ObjectName> = match kind {
             Kind::Pod => self.pods.keys().cloned().collect(),
@@ -187,7 +187,7 @@ impl View {
     }
 
     /// From now on, an object of this kind that is not here does not exist.
-    pub fn declare(&mut self, kind: Kind) {
+    pub(crate) fn declare(&mut self, kind: Kind) {
         self.known.insert(kind);
     }
 
@@ -199,7 +199,7 @@ impl View {
     /// Whether objects of this kind are known at all: a kind that no source told of is unknown,
     /// not empty.
     #[must_use]
-    pub fn knows(&self, kind: Kind) -> bool {
+    pub(crate) fn knows(&self, kind: Kind) -> bool {
         self.known.contains(&kind) && !self.incomplete.contains(&kind)
     }
 
@@ -213,29 +213,29 @@ impl View {
 
     /// Remembers an object that exists and could not be read, and those of its addresses that
     /// could.
-    pub fn add_unreadable(&mut self, kind: Kind, id: ObjectName, ips: Vec<IpAddr>) {
+    pub(crate) fn add_unreadable(&mut self, kind: Kind, id: ObjectName, ips: Vec<IpAddr>) {
         self.remove_readable(kind, &id);
         self.unreadable.add(kind, id, ips);
     }
 
     /// Remembers by which labels a workload selects its pods.
-    pub fn add_workload(&mut self, workload: Workload, labels: Labels) {
+    pub(crate) fn add_workload(&mut self, workload: Workload, labels: Labels) {
         self.workload_labels.insert(workload, labels);
     }
 
     /// Remembers an object of a kind that also decides about traffic, and is not judged here.
-    pub fn add_foreign_policy(&mut self, kind: ForeignKind) {
+    pub(crate) fn add_foreign_policy(&mut self, kind: ForeignKind) {
         *self.foreign.entry(kind).or_default() += 1;
     }
 
     /// Says how many objects there are of a kind that also decides about traffic.
-    pub fn set_foreign_policies(&mut self, kind: ForeignKind, count: usize) {
+    pub(crate) fn set_foreign_policies(&mut self, kind: ForeignKind, count: usize) {
         self.foreign.insert(kind, count);
     }
 
     /// How many objects there are of each kind that also decides about traffic.
     #[must_use]
-    pub fn foreign_policies(&self) -> &BTreeMap<ForeignKind, usize> {
+    pub(crate) fn foreign_policies(&self) -> &BTreeMap<ForeignKind, usize> {
         &self.foreign
     }
 }

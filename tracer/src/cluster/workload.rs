@@ -12,16 +12,16 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// What made a pod, as the pod names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Controller {
+pub(crate) struct Controller {
     /// Its kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its name, in the pod's namespace.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// A kind of workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WorkloadKind {
+pub(crate) enum WorkloadKind {
     /// Deployments.
     Deployment,
     /// StatefulSets.
@@ -33,7 +33,7 @@ pub enum WorkloadKind {
 impl WorkloadKind {
     /// The kind of this name, as the API writes it.
     #[must_use]
-    pub fn from_api(name: &str) -> Option<Self> {
+    pub(crate) fn from_api(name: &str) -> Option<Self> {
         Some(match name {
             "Deployment" => Self::Deployment,
             "StatefulSet" => Self::StatefulSet,
@@ -44,7 +44,7 @@ impl WorkloadKind {
 
     /// The kind of this name, as kubectl and `whydrop` take it.
     #[must_use]
-    pub fn from_resource(name: &str) -> Option<Self> {
+    pub(crate) fn from_resource(name: &str) -> Option<Self> {
         Some(match name {
             "deploy" | "deployment" | "deployments" => Self::Deployment,
             "sts" | "statefulset" | "statefulsets" => Self::StatefulSet,
@@ -55,7 +55,7 @@ impl WorkloadKind {
 
     /// Its short name.
     #[must_use]
-    pub fn resource(self) -> &'static str {
+    pub(crate) fn resource(self) -> &'static str {
         match self {
             Self::Deployment => "deploy",
             Self::StatefulSet => "sts",
@@ -64,7 +64,7 @@ impl WorkloadKind {
     }
 
     /// The API group of all of them.
-    pub const GROUP: &'static str = "apps";
+    pub(crate) const GROUP: &'static str = "apps";
 }
 
 impl fmt::Display for WorkloadKind {
@@ -75,11 +75,11 @@ impl fmt::Display for WorkloadKind {
 
 /// A workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Its kind.
-    pub kind: WorkloadKind,
+    pub(crate) kind: WorkloadKind,
     /// Its name.
-    pub id: ObjectName,
+    pub(crate) id: ObjectName,
 }
 
 /// As `whydrop` takes it.
@@ -93,7 +93,7 @@ impl Pod {
     /// The workload that it belongs to, by its owner and its labels: a Deployment's ReplicaSet is
     /// called by the Deployment's name and the hash of its pods.
     #[must_use]
-    pub fn workload(&self) -> Option<Workload> {
+    pub(crate) fn workload(&self) -> Option<Workload> {
         let Controller { kind, name } = self.controller.as_ref()?;
         let workload = |kind, name: &str| Workload {
             kind,
@@ -109,7 +109,7 @@ impl Pod {
 
     /// Whether another pod is made by the same thing: what holds for one of them is meant for both.
     #[must_use]
-    pub fn is_sibling_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_sibling_of(&self, other: &Self) -> bool {
         if self.id.namespace != other.id.namespace {
             return false;
         }
@@ -123,14 +123,14 @@ impl Pod {
 
 impl View {
     /// The pods of a workload that have not ended.
-    pub fn pods_of<'v>(&'v self, workload: &Workload) -> impl Iterator<Item = &'v Pod> {
+    pub(crate) fn pods_of<'v>(&'v self, workload: &Workload) -> impl Iterator<Item = &'v Pod> {
         self.pods_in(&workload.id.namespace)
             .filter(|pod| !pod.ended && pod.workload().as_ref() == Some(workload))
     }
 
     /// All workloads that are known, by their own objects or by their pods'.
     #[must_use]
-    pub fn workloads(&self) -> Vec<Workload> {
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
         let mut all: Vec<_> = self.pods().filter_map(Pod::workload).collect();
         all.extend(self.workload_labels.keys().cloned());
         all.sort();
@@ -140,7 +140,7 @@ impl View {
 
     /// The labels by which a workload selects its pods, where its object is known.
     #[must_use]
-    pub fn labels_of(&self, workload: &Workload) -> Option<&Labels> {
+    pub(crate) fn labels_of(&self, workload: &Workload) -> Option<&Labels> {
         self.workload_labels.get(workload)
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::Cli;
 /// # Errors
 ///
 /// `out` cannot be written to. A closed pipe is no error.
-pub fn completions(out: &mut impl Write, shell: Shell) -> io::Result<()> {
+pub(crate) fn completions(out: &mut impl Write, shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
@@ -27,7 +27,7 @@ pub fn completions(out: &mut impl Write, shell: Shell) -> io::Result<()> {
 /// # Errors
 ///
 /// `out` cannot be written to, or there is no such subcommand. A closed pipe is no error.
-pub fn man(out: &mut impl Write, subcommand: Option<&str>) -> io::Result<()> {
+pub(crate) fn man(out: &mut impl Write, subcommand: Option<&str>) -> io::Result<()> {
     let mut program = Cli::command();
     program.build();
     let command = match subcommand {

@@ -1,14 +1,14 @@
 //! The commands, which put it all together.
 
-pub mod check;
+pub(crate) mod check;
 mod ending;
-pub mod explain;
-pub mod generate;
+pub(crate) mod explain;
+pub(crate) mod generate;
 mod log;
 mod node_queries;
 mod setup;
 mod shell;
-pub mod trace;
+pub(crate) mod trace;
 mod wait;
 mod watchdog;
 

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// The trace cannot start (the message says what is missing and how to get it), or the output
 /// cannot be written to.
-pub fn run(config: &TraceConfig) -> Result<()> {
+pub(crate) fn run(config: &TraceConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -5,21 +5,21 @@
 
 /// The header and the question of a DNS message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// What ties the answer to the query.
-    pub id: u16,
+    pub(crate) id: u16,
     /// Whether it is an answer.
-    pub is_answer: bool,
+    pub(crate) is_answer: bool,
     /// The name asked for, in lower case, without the final dot.
-    pub question: String,
+    pub(crate) question: String,
     /// The type asked for.
-    pub qtype: String,
+    pub(crate) qtype: String,
     /// The answer's code; meaningless in a query.
-    pub rcode: String,
+    pub(crate) rcode: String,
 }
 
 /// Reads a message from the start of a UDP payload. `None` if it is none, or asks for nothing.
-pub fn parse(bytes: &[u8]) -> Option<Message> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Message> {
     let [id0, id1, flags0, flags1, questions0, questions1] = *bytes.first_chunk()?;
     if u16::from_be_bytes([questions0, questions1]) == 0 {
         return None;

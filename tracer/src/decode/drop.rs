@@ -17,88 +17,88 @@ use crate::{
 
 /// What was seen of one dropped packet. Nothing in it is a conclusion.
 #[derive(Debug, Clone)]
-pub struct DropFacts {
+pub(crate) struct DropFacts {
     /// When it was dropped.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// What the kernel counts it under.
-    pub key: DropKey,
+    pub(crate) key: DropKey,
     /// Its flow, inside of any tunnel.
-    pub flow: Flow,
+    pub(crate) flow: Flow,
     /// Its destination before DNAT, if that was another.
-    pub original_dst: Option<SocketAddress>,
+    pub(crate) original_dst: Option<SocketAddress>,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Flow>,
+    pub(crate) outer: Option<Flow>,
     /// The flow that an ICMP error speaks of.
-    pub quoted: Option<Flow>,
+    pub(crate) quoted: Option<Flow>,
     /// Figures of the packet; `None` where only its count is known.
-    pub packet: Option<Packet>,
+    pub(crate) packet: Option<Packet>,
     /// The kernel's name of the reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The function that freed the skb.
-    pub function: Option<String>,
+    pub(crate) function: Option<String>,
     /// The netfilter hook.
-    pub hook: Option<Hook>,
+    pub(crate) hook: Option<Hook>,
     /// The interface.
-    pub ifname: Option<String>,
+    pub(crate) ifname: Option<String>,
     /// MTU of that interface, in bytes from the network header up.
-    pub mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// The network namespace's inode number.
-    pub netns: Option<u32>,
+    pub(crate) netns: Option<u32>,
     /// The kernel stack, innermost first, from the function that freed the skb outwards.
-    pub stack: Vec<String>,
+    pub(crate) stack: Vec<String>,
     /// The thread that the drop was made by; meaningful in process context only.
-    pub comm: String,
+    pub(crate) comm: String,
     /// That thread's number; 0 where it is not known.
-    pub thread: u32,
+    pub(crate) thread: u32,
     /// The firewall mark.
-    pub mark: u32,
+    pub(crate) mark: u32,
     /// What conntrack has said of it.
-    pub tracked: Tracked,
+    pub(crate) tracked: Tracked,
     /// Index of the interface that it came in by; 0 for one that was sent from here.
-    pub iif: u32,
+    pub(crate) iif: u32,
     /// The TCP header; `None` where it is not TCP, or not known.
-    pub tcp: Option<Tcp>,
+    pub(crate) tcp: Option<Tcp>,
     /// The DNS query or answer: its key, and whether it is an answer.
-    pub dns: Option<(AttemptKey, bool)>,
+    pub(crate) dns: Option<(AttemptKey, bool)>,
     /// The tuple that an ICMP error speaks of.
-    pub quoted_tuple: Option<Tuple>,
+    pub(crate) quoted_tuple: Option<Tuple>,
     /// What only rules look at; `None` where only the packet's count is known.
-    pub wire: Option<Arc<Wire>>,
+    pub(crate) wire: Option<Arc<Wire>>,
 }
 
 /// What an event says of a packet that rules can ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wire {
+pub(crate) struct Wire {
     /// The packet from the network header up, as far as it was captured.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where the transport header of the flow is.
-    pub transport_at: usize,
+    pub(crate) transport_at: usize,
     /// Source MAC address.
-    pub src_mac: Option<[u8; 6]>,
+    pub(crate) src_mac: Option<[u8; 6]>,
     /// Destination MAC address.
-    pub dst_mac: Option<[u8; 6]>,
+    pub(crate) dst_mac: Option<[u8; 6]>,
     /// Index of the interface that its route leads to.
-    pub oif: Option<u32>,
+    pub(crate) oif: Option<u32>,
     /// Conntrack's tuple of the connection's first packet, and that of its answers.
-    pub entry: Option<(Tuple, Tuple)>,
+    pub(crate) entry: Option<(Tuple, Tuple)>,
     /// What conntrack has said of it, as [`tracer_common::event::ct`] has it.
-    pub ct: u32,
+    pub(crate) ct: u32,
 }
 
 /// What alike drops have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DropKind {
+pub(crate) struct DropKind {
     /// What the kernel counts them under.
-    pub key: DropKey,
+    pub(crate) key: DropKey,
     /// The kernel's name of the reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The function that freed the skb.
-    pub function: Option<String>,
+    pub(crate) function: Option<String>,
 }
 
 impl DropKind {
     /// The facts of a drop of which nothing else is known.
-    pub fn facts(self, at: SystemTime) -> DropFacts {
+    pub(crate) fn facts(self, at: SystemTime) -> DropFacts {
         let Self {
             key,
             reason,
@@ -134,7 +134,7 @@ impl DropKind {
 
 /// Turns the kernel's numbers into names.
 #[derive(Debug)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     reasons: Reasons,
     symbols: Symbols,
     clock: Clock,
@@ -142,7 +142,7 @@ pub struct Decoder {
 
 impl DropFacts {
     /// Its TCP flags, of which the kernel's count knows too; `None` where it is not TCP.
-    pub fn tcp_flags(&self) -> Option<TcpFlags> {
+    pub(crate) fn tcp_flags(&self) -> Option<TcpFlags> {
         let is_tcp = self.flow.proto == Protocol::Tcp;
         is_tcp.then(|| TcpFlags::new(self.key.tcp_flags))
     }
@@ -150,7 +150,7 @@ impl DropFacts {
 
 impl Decoder {
     /// A decoder for the running kernel.
-    pub fn new(reasons: Reasons, symbols: Symbols, clock: Clock) -> Self {
+    pub(crate) fn new(reasons: Reasons, symbols: Symbols, clock: Clock) -> Self {
         Self {
             reasons,
             symbols,
@@ -159,12 +159,12 @@ impl Decoder {
     }
 
     /// How kernel time becomes wall-clock time.
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
     /// The facts of one event.
-    pub fn event(&self, event: &DropEvent) -> DropFacts {
+    pub(crate) fn event(&self, event: &DropEvent) -> DropFacts {
         let captured = event.captured();
         let parsed = headers(&captured);
         let stack = self.stack(event);
@@ -214,12 +214,12 @@ impl Decoder {
     }
 
     /// The facts of drops of which only the count is known: their events were lost.
-    pub fn key(&self, key: &DropKey, at: SystemTime) -> DropFacts {
+    pub(crate) fn key(&self, key: &DropKey, at: SystemTime) -> DropFacts {
         self.kind(key).facts(at)
     }
 
     /// What can be said of a kind of drops.
-    pub fn kind(&self, key: &DropKey) -> DropKind {
+    pub(crate) fn kind(&self, key: &DropKey) -> DropKind {
         DropKind {
             key: *key,
             reason: self.reasons.name(key.reason),
@@ -280,7 +280,7 @@ fn is_machinery(function: &str) -> bool {
 
 /// The destination that the client asked for, where NAT changed it. Conntrack's original tuple is
 /// the client's view for both directions: a reply comes from the changed destination.
-pub fn original_destination(flow: &Tuple, original: &Tuple) -> Option<SocketAddress> {
+pub(crate) fn original_destination(flow: &Tuple, original: &Tuple) -> Option<SocketAddress> {
     if *original == Tuple::default() || original.proto != flow.proto {
         return None;
     }

@@ -1,9 +1,9 @@
 //! From the kernel's bytes to typed facts. Plain code, without I/O.
 
-pub mod dns;
-pub mod drop;
+pub(crate) mod dns;
+pub(crate) mod drop;
 pub(crate) mod event;
-pub mod noise;
-pub mod sighting;
-pub mod tls;
-pub mod tracked;
+pub(crate) mod noise;
+pub(crate) mod sighting;
+pub(crate) mod tls;
+pub(crate) mod tracked;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::drop::DropFacts;
 
 /// Why the drop says nothing about a failure; `None` if it may say something.
-pub fn explain(facts: &DropFacts) -> Option<&'static str> {
+pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
     let function = facts.function.as_deref().unwrap_or_default();
     let reason = facts.reason.name();
     let flags = facts.tcp_flags();

@@ -16,24 +16,24 @@ const UDP_LEN: usize = 8;
 
 /// A packet of a handshake, seen at an interface.
 #[derive(Debug, Clone)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Where it was seen.
-    pub place: Place,
+    pub(crate) place: Place,
     /// The flow, inside of any tunnel.
-    pub flow: Tuple,
+    pub(crate) flow: Tuple,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Tuple>,
+    pub(crate) outer: Option<Tuple>,
     /// Conntrack's original tuple, where the packet had met conntrack already.
-    pub original: Option<Tuple>,
+    pub(crate) original: Option<Tuple>,
     /// What it is to its attempt.
-    pub part: Part,
+    pub(crate) part: Part,
 }
 
 /// What ties the packets of one attempt together, through NAT and encapsulation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum AttemptKey {
+pub(crate) enum AttemptKey {
     /// The SYN's initial sequence number.
     Tcp(u32),
     /// A DNS query's id and question.
@@ -42,7 +42,7 @@ pub enum AttemptKey {
 
 impl AttemptKey {
     /// What the kernel programs keep early sightings under.
-    pub fn handshake(&self) -> u64 {
+    pub(crate) fn handshake(&self) -> u64 {
         match self {
             Self::Tcp(isn) => handshake_key(protocol::TCP, *isn),
             Self::Dns(id, _) => handshake_key(protocol::UDP, (*id).into()),
@@ -52,7 +52,7 @@ impl AttemptKey {
 
 /// What a packet is to its attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// It opens the attempt: a SYN, or a DNS query with this question and type.
     Opens(AttemptKey, Option<(String, String)>),
     /// The SYN-ACK, or the DNS answer with this code.
@@ -67,35 +67,35 @@ pub enum Part {
 
 /// A TCP segment behind a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Sequence number.
-    pub seq: u32,
+    pub(crate) seq: u32,
     /// Acknowledgement number.
-    pub ack: u32,
+    pub(crate) ack: u32,
     /// Bytes of payload.
-    pub payload: u32,
+    pub(crate) payload: u32,
     /// What the payload starts with; zero where it is shorter.
-    pub start: RecordStart,
+    pub(crate) start: RecordStart,
 }
 
 /// An ICMP or ICMPv6 error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     /// Who sent it.
-    pub from: IpAddr,
+    pub(crate) from: IpAddr,
     /// ICMPv6 rather than ICMP.
-    pub v6: bool,
+    pub(crate) v6: bool,
     /// Type and code.
-    pub icmp: [u8; 2],
+    pub(crate) icmp: [u8; 2],
     /// The flow it speaks of.
-    pub quoted: Tuple,
+    pub(crate) quoted: Tuple,
     /// The flow of the tunnel's packet that it quotes, where `quoted` is inside of that.
-    pub carrier: Option<Tuple>,
+    pub(crate) carrier: Option<Tuple>,
 }
 
 impl Rejection {
     /// Whether it says "too big" (RFC 1191, RFC 4443), which rejects a packet and not a connection.
-    pub fn is_too_big(&self) -> bool {
+    pub(crate) fn is_too_big(&self) -> bool {
         if self.v6 {
             self.icmp[0] == 2
         } else {
@@ -106,7 +106,7 @@ impl Rejection {
 
 impl Sighting {
     /// The packet that it calls too big, if it is such an ICMP message.
-    pub fn too_big_for(&self) -> Option<Tuple> {
+    pub(crate) fn too_big_for(&self) -> Option<Tuple> {
         match &self.part {
             Part::Rejects(_, rejection) if rejection.is_too_big() => Some(rejection.quoted),
             _ => None,
@@ -114,7 +114,7 @@ impl Sighting {
     }
 
     /// Reads an event; `None` if the packet belongs to no attempt.
-    pub fn decode(event: &SightingEvent) -> Option<Self> {
+    pub(crate) fn decode(event: &SightingEvent) -> Option<Self> {
         let captured = event.captured();
         let parsed = headers(&captured)?;
         let part = match parsed.flow.tuple.proto {

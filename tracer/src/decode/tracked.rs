@@ -4,7 +4,7 @@ use tracer_common::event::ct;
 
 /// The state that rules see (`ct state`, `--ctstate`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Tracked {
+pub(crate) enum Tracked {
     /// It is not known.
     #[default]
     Unknown,
@@ -24,7 +24,7 @@ pub enum Tracked {
 impl Tracked {
     /// From the bits of an event. The numbers are those of `enum ip_conntrack_info`
     /// (include/uapi/linux/netfilter/nf_conntrack_common.h), of which 3 and up are for answers.
-    pub fn new(bits: u32) -> Self {
+    pub(crate) fn new(bits: u32) -> Self {
         const UNTRACKED: u32 = 7;
         let info = bits & ct::INFO;
         match (bits & ct::READ != 0, bits & ct::ENTRY != 0, info) {

@@ -11,7 +11,7 @@ const DIRECTORY: &str = "/sys/kernel/btf";
 const MODULES: [&str; 3] = ["nf_conntrack", "openvswitch", "mac80211"];
 
 /// BTF of vmlinux and of the modules that matter here.
-pub struct KernelBtf {
+pub(crate) struct KernelBtf {
     vmlinux: Btf,
     modules: Vec<Btf>,
 }
@@ -23,7 +23,7 @@ impl KernelBtf {
     ///
     /// The kernel has none (built without `CONFIG_DEBUG_INFO_BTF`), or it cannot be read. A module's
     /// BTF that cannot be read is left out: what needed it reports itself as missing.
-    pub fn of_running_kernel() -> Result<Self> {
+    pub(crate) fn of_running_kernel() -> Result<Self> {
         let path = Path::new(DIRECTORY).join("vmlinux");
         let vmlinux = Btf::from_file_with_backend(&path, Backend::Mmap)
             .or_else(|_| Btf::from_file(&path))
@@ -39,19 +39,19 @@ impl KernelBtf {
 
     /// Byte offset of `struct.field.field…`. Anonymous members are looked into, an array stands for
     /// its first element unless it is `field[N]`. `None` if the kernel has no such field, or it is a bitfield.
-    pub fn offset(&self, path: &str) -> Option<u32> {
+    pub(crate) fn offset(&self, path: &str) -> Option<u32> {
         self.all().find_map(|btf| offset(btf, path))
     }
 
     /// Values and names of an enum; empty if the kernel has no such enum.
-    pub fn enumerators(&self, name: &str) -> BTreeMap<u32, String> {
+    pub(crate) fn enumerators(&self, name: &str) -> BTreeMap<u32, String> {
         self.all()
             .find_map(|btf| enumerators(btf, name))
             .unwrap_or_default()
     }
 
     /// How many arguments a tracepoint has; `None` if the kernel does not have the tracepoint.
-    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let types = self
             .vmlinux
             .resolve_types_by_name(&format!("btf_trace_{name}"))

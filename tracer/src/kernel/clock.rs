@@ -6,12 +6,12 @@ use crate::model::Clock;
 
 /// Measures the offset now. A later step of the wall clock is not followed: within one trace, the
 /// times must stay in order.
-pub fn now() -> Clock {
+pub(crate) fn now() -> Clock {
     Clock::new(SystemTime::now(), monotonic_nanos())
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns` gives them.
-pub fn monotonic_nanos() -> u64 {
+pub(crate) fn monotonic_nanos() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

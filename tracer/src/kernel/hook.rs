@@ -11,7 +11,7 @@ use crate::model::Hook;
 /// be netfilter's own: with br_netfilter, a hook is further out on the stack of any bridged packet.
 /// IP hooks that br_netfilter runs on bridged packets are IP hooks, since it is the IP rules that
 /// decide.
-pub fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<Hook> {
+pub(crate) fn from_stack<S: AsRef<str>>(stack: &[S]) -> Option<Hook> {
     let dropper = stack.first()?.as_ref();
     let is_netfilter = [
         "nf_hook_slow",

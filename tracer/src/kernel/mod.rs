@@ -5,10 +5,10 @@
 //! - [`reasons`], [`symbols`], [`hook`], [`clock`]: numbers to names
 //! - [`preflight`]: what this kernel and this process can and cannot do
 
-pub mod btf;
-pub mod clock;
-pub mod hook;
-pub mod preflight;
-pub mod probes;
-pub mod reasons;
-pub mod symbols;
+pub(crate) mod btf;
+pub(crate) mod clock;
+pub(crate) mod hook;
+pub(crate) mod preflight;
+pub(crate) mod probes;
+pub(crate) mod reasons;
+pub(crate) mod symbols;

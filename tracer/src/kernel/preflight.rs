@@ -14,21 +14,21 @@ use crate::net::Subsystem;
 
 /// One fact that was looked for.
 #[derive(Debug, Clone, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What was looked for.
-    pub name: String,
+    pub(crate) name: String,
     /// What was found.
-    pub state: State,
+    pub(crate) state: State,
     /// The figure or detail behind it.
-    pub found: String,
+    pub(crate) found: String,
     /// What its absence costs.
-    pub cost: &'static str,
+    pub(crate) cost: &'static str,
     /// How to get it.
-    pub fix: &'static str,
+    pub(crate) fix: &'static str,
     /// Whether packets go unseen without it, so that silence proves nothing. Otherwise only less is
     /// said of them.
     #[serde(skip)]
-    pub hides: bool,
+    pub(crate) hides: bool,
 }
 
 impl Finding {
@@ -40,7 +40,7 @@ impl Finding {
 /// How a fact stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// It is there.
     Present,
     /// It is missing, and whydrop works without it.
@@ -51,16 +51,16 @@ pub enum State {
 
 /// Everything that was looked for.
 #[derive(Debug, Clone, Serialize)]
-pub struct Preflight {
+pub(crate) struct Preflight {
     /// The running kernel's release.
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// The facts, in the order in which they matter.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Preflight {
     /// Looks. `btf` is what reading the kernel's BTF gave.
-    pub fn look(btf: &anyhow::Result<KernelBtf>) -> Self {
+    pub(crate) fn look(btf: &anyhow::Result<KernelBtf>) -> Self {
         let mut findings = vec![capabilities(), of_btf(btf)];
         if let Ok(btf) = btf {
             findings.extend([
@@ -80,7 +80,7 @@ impl Preflight {
 
     /// Has the kernel verify the programs, and attaches none: only then it is known which it takes.
     #[must_use]
-    pub fn trial(mut self, btf: &KernelBtf) -> Self {
+    pub(crate) fn trial(mut self, btf: &KernelBtf) -> Self {
         match programs::trial(btf) {
             Ok(skipped) => self.without(&skipped),
             Err(error) => {
@@ -92,7 +92,7 @@ impl Preflight {
 
     /// Takes what the kernel did not take when it was tried.
     #[must_use]
-    pub fn without(mut self, skipped: &[Skipped]) -> Self {
+    pub(crate) fn without(mut self, skipped: &[Skipped]) -> Self {
         for skipped in skipped {
             programs::skip(&mut self.findings, skipped);
         }
@@ -100,19 +100,19 @@ impl Preflight {
     }
 
     /// The first fact without which nothing works.
-    pub fn blocker(&self) -> Option<&Finding> {
+    pub(crate) fn blocker(&self) -> Option<&Finding> {
         self.findings
             .iter()
             .find(|finding| finding.state == State::Required)
     }
 
     /// What cannot be shown, a sentence each.
-    pub fn degraded(&self) -> Vec<String> {
+    pub(crate) fn degraded(&self) -> Vec<String> {
         self.missing().map(Finding::sentence).collect()
     }
 
     /// What of that hides packets.
-    pub fn blind_spots(&self) -> Vec<String> {
+    pub(crate) fn blind_spots(&self) -> Vec<String> {
         let hiding = self.missing().filter(|finding| finding.hides);
         hiding.map(Finding::sentence).collect()
     }
@@ -124,7 +124,7 @@ impl Preflight {
 }
 
 /// The running kernel's release, as `uname -r` prints it.
-pub fn kernel_release() -> String {
+pub(crate) fn kernel_release() -> String {
     // SAFETY: all-zero is a value of the plain struct `utsname`.
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: `name` is a valid place to write to; uname(2) fails for no other reason.

@@ -27,14 +27,14 @@ const STACK_TELLS: [&str; 2] = ["NETFILTER_DROP", "NOT_SPECIFIED"];
 
 /// The running kernel's drop reasons.
 #[derive(Debug, Default)]
-pub struct Reasons {
+pub(crate) struct Reasons {
     names: BTreeMap<u32, Reason>,
     subsystems: BTreeMap<u32, String>,
 }
 
 impl Reasons {
     /// Reads the enums. A kernel before 5.17 has none of them.
-    pub fn read(btf: &KernelBtf) -> Self {
+    pub(crate) fn read(btf: &KernelBtf) -> Self {
         Self::new(
             btf.enumerators(CORE),
             OF_SUBSYSTEMS
@@ -71,7 +71,7 @@ impl Reasons {
 
     /// The reason's name without the common prefix. One that this kernel's BTF does not name is its
     /// number, behind its subsystem if that has a name.
-    pub fn name(&self, reason: u32) -> Reason {
+    pub(crate) fn name(&self, reason: u32) -> Reason {
         if let Some(name) = self.names.get(&reason) {
             return name.clone();
         }
@@ -86,7 +86,7 @@ impl Reasons {
     /// The drops whose stack tells what nothing else does: which hook netfilter dropped it in, and
     /// where it was when the kernel gives no reason. All of them, where that is so of every drop or
     /// the user wants to see them.
-    pub fn stacks(&self, always: bool) -> StackPolicy {
+    pub(crate) fn stacks(&self, always: bool) -> StackPolicy {
         let mut policy = StackPolicy {
             always: (always || !self.are_known()).into(),
             ..StackPolicy::default()
@@ -102,7 +102,7 @@ impl Reasons {
     }
 
     /// Whether the kernel says why it drops at all.
-    pub fn are_known(&self) -> bool {
+    pub(crate) fn are_known(&self) -> bool {
         !self.names.is_empty()
     }
 }

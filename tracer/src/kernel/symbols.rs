@@ -8,18 +8,18 @@ const PATH: &str = "/proc/kallsyms";
 
 /// The kernel's functions by address.
 #[derive(Debug, Default)]
-pub struct Symbols {
+pub(crate) struct Symbols {
     /// Sorted by address.
     functions: Vec<(u64, Box<str>)>,
 }
 
 /// A table of symbols that is being read in the background: it has some hundred thousand lines.
 #[derive(Debug)]
-pub struct Reading(thread::JoinHandle<Result<Symbols>>);
+pub(crate) struct Reading(thread::JoinHandle<Result<Symbols>>);
 
 impl Reading {
     /// Starts to read.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(thread::spawn(Symbols::read))
     }
 
@@ -28,7 +28,7 @@ impl Reading {
     /// # Errors
     ///
     /// As [`Symbols::read`].
-    pub fn finish(self) -> Result<Symbols> {
+    pub(crate) fn finish(self) -> Result<Symbols> {
         self.0
             .join()
             .unwrap_or_else(|_| Err(anyhow::anyhow!("reading {PATH} panicked")))
@@ -41,7 +41,7 @@ impl Symbols {
     /// # Errors
     ///
     /// The file cannot be read, or shows no addresses (`kernel.kptr_restrict`, or no CAP_SYSLOG).
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let text = fs::read(PATH).with_context(|| format!("cannot read {PATH}"))?;
         let symbols = Self::parse(&String::from_utf8_lossy(&text));
         if symbols.functions.is_empty() {
@@ -64,7 +64,7 @@ impl Symbols {
     /// The function that holds `address`, without the suffixes that compilers add. The address may
     /// be a return address: those lie behind the call, and a call that never returns ends its
     /// function.
-    pub fn function(&self, address: u64) -> Option<&str> {
+    pub(crate) fn function(&self, address: u64) -> Option<&str> {
         let behind = self
             .functions
             .partition_point(|(start, _)| *start < address);

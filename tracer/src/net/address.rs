@@ -21,37 +21,37 @@ mod flag {
 
 /// An address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     /// The address.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// Length of its subnet's prefix.
-    pub prefix_len: u8,
+    pub(crate) prefix_len: u8,
     /// The link that has it.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// Where it holds (`RT_SCOPE_…`).
-    pub scope: u8,
+    pub(crate) scope: u8,
     /// What it is good for.
-    pub flags: AddressFlags,
+    pub(crate) flags: AddressFlags,
 }
 
 /// Flags of an address, as `ip address` shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AddressFlags {
+pub(crate) struct AddressFlags {
     /// Duplicate address detection has not finished: it is not in use yet.
-    pub tentative: bool,
+    pub(crate) tentative: bool,
     /// Duplicate address detection found another holder: it is not in use.
-    pub dadfailed: bool,
+    pub(crate) dadfailed: bool,
     /// In use although duplicate address detection goes on.
-    pub optimistic: bool,
+    pub(crate) optimistic: bool,
     /// Not chosen as a source any more.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// Not the first one of its subnet.
-    pub secondary: bool,
+    pub(crate) secondary: bool,
 }
 
 impl AddressFlags {
     /// Whether packets to it are taken, and questions for it are answered.
-    pub fn is_usable(self) -> bool {
+    pub(crate) fn is_usable(self) -> bool {
         !self.dadfailed && (!self.tentative || self.optimistic)
     }
 }
@@ -59,7 +59,7 @@ impl AddressFlags {
 impl Address {
     /// Whether packets to this address are for the address's namespace: it is the address itself,
     /// or a neighbor in the subnet of an address on `lo`, which is local as a whole.
-    pub fn covers(&self, wanted: IpAddr, is_loopback: bool) -> bool {
+    pub(crate) fn covers(&self, wanted: IpAddr, is_loopback: bool) -> bool {
         if self.address == wanted {
             return true;
         }
@@ -79,7 +79,7 @@ pub(super) enum AddressEvent {
 
 impl Rtnetlink {
     /// All own addresses, of both versions.
-    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         self.0.dump(&all(), address)
     }
 

@@ -11,22 +11,22 @@ use super::{
 
 /// An entry of a bridge's forwarding database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeFdbEntry {
+pub(crate) struct BridgeFdbEntry {
     /// The bridge.
-    pub bridge: u32,
+    pub(crate) bridge: u32,
     /// The port, or the bridge itself.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// The address.
-    pub mac: Mac,
+    pub(crate) mac: Mac,
     /// Its VLAN, where the bridge filters by VLAN.
-    pub vlan: Option<u16>,
+    pub(crate) vlan: Option<u16>,
     /// How it came about.
-    pub kind: FdbKind,
+    pub(crate) kind: FdbKind,
 }
 
 /// How an entry came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FdbKind {
+pub(crate) enum FdbKind {
     /// Learned from a frame.
     Learned,
     /// Configured, at a port.
@@ -37,7 +37,7 @@ pub enum FdbKind {
 
 impl Rtnetlink {
     /// The entries of all bridges.
-    pub fn bridge_fdb(&self) -> io::Result<Vec<BridgeFdbEntry>> {
+    pub(crate) fn bridge_fdb(&self) -> io::Result<Vec<BridgeFdbEntry>> {
         let mut fixed = [0; FIXED];
         fixed[0] = libc::AF_BRIDGE as u8;
         self.0

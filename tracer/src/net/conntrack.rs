@@ -34,24 +34,24 @@ mod cta {
 
 /// A connection's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConntrackEntry {
+pub(crate) struct ConntrackEntry {
     /// The connection's first packet, as it came.
-    pub original: Flow,
+    pub(crate) original: Flow,
     /// Its answers, as they come.
-    pub reply: Flow,
+    pub(crate) reply: Flow,
     /// An answer was seen.
-    pub is_answered: bool,
+    pub(crate) is_answered: bool,
 }
 
 impl ConntrackEntry {
     /// Whether a packet is an answer, and not one of who opened the connection.
-    pub fn is_reply(&self, packet: &Flow) -> bool {
+    pub(crate) fn is_reply(&self, packet: &Flow) -> bool {
         *packet == self.reply && *packet != self.original
     }
 
     /// What a packet of the connection is behind NAT.
     #[must_use]
-    pub fn behind(&self, packet: &Flow) -> Flow {
+    pub(crate) fn behind(&self, packet: &Flow) -> Flow {
         match self.is_reply(packet) {
             true => self.original.reversed(),
             false => self.reply.reversed(),
@@ -65,7 +65,7 @@ impl ConntrackEntry {
 /// # Errors
 ///
 /// The kernel cannot be asked without loading a module.
-pub fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
+pub(crate) fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
     Subsystem::Conntrack.require()?;
     match Netlink::netfilter()?.ask(&question(packet), read)? {
         Ok(found) => Ok(found),

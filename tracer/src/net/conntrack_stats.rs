@@ -33,7 +33,7 @@ const COUNTERS: [(u16, &str); 10] = [
 /// # Errors
 ///
 /// The kernel cannot be asked without loading a module.
-pub fn conntrack_stats() -> io::Result<BTreeMap<String, u64>> {
+pub(crate) fn conntrack_stats() -> io::Result<BTreeMap<String, u64>> {
     Subsystem::Conntrack.require()?;
     let mut sums = BTreeMap::new();
     let request = Request::new(GET_STATS, &[0; FIXED]);

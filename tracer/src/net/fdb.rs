@@ -11,24 +11,24 @@ use super::{
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FdbEntry {
+pub(crate) struct FdbEntry {
     /// Who is there. All zero: whoever has no entry of his own, and broadcasts.
-    pub mac: Mac,
+    pub(crate) mac: Mac,
     /// The remote VTEP; `None` where a next-hop object names it.
-    pub remote: Option<IpAddr>,
+    pub(crate) remote: Option<IpAddr>,
     /// Another UDP port than the device's.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// Another network identifier than the device's.
-    pub vni: Option<u32>,
+    pub(crate) vni: Option<u32>,
     /// The interface that tunnel packets to it leave by, if it is fixed.
-    pub via: Option<u32>,
+    pub(crate) via: Option<u32>,
     /// How it came about: permanent (configured), or learnt.
-    pub state: NeighborState,
+    pub(crate) state: NeighborState,
 }
 
 impl FdbEntry {
     /// Whether it is for whoever has no entry of his own.
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.mac.0.iter().all(|byte| *byte == 0)
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Display for FdbEntry {
 
 impl Rtnetlink {
     /// The entries of a VXLAN device itself; those of a bridge above it say nothing about VTEPs.
-    pub fn fdb(&self, ifindex: u32) -> io::Result<Vec<FdbEntry>> {
+    pub(crate) fn fdb(&self, ifindex: u32) -> io::Result<Vec<FdbEntry>> {
         let mut fixed = [0; FIXED];
         fixed[0] = libc::AF_BRIDGE as u8;
         fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
@@ -78,7 +78,7 @@ fn entry(message: &Message<'_>, ifindex: u32) -> Option<FdbEntry> {
 }
 
 /// The entries that a frame to this MAC address is sent by: its own, or else the default ones.
-pub fn matching_entries<'a>(entries: &'a [FdbEntry], mac: &Mac) -> Vec<&'a FdbEntry> {
+pub(crate) fn matching_entries<'a>(entries: &'a [FdbEntry], mac: &Mac) -> Vec<&'a FdbEntry> {
     let own: Vec<_> = entries.iter().filter(|entry| entry.mac == *mac).collect();
     if own.is_empty() {
         entries.iter().filter(|entry| entry.is_default()).collect()

@@ -9,13 +9,13 @@ use super::{Change, Interface, address::AddressEvent, link::LinkEvent, uplink};
 
 /// All interfaces of the watched namespaces.
 #[derive(Debug, Default)]
-pub struct Inventory {
+pub(crate) struct Inventory {
     namespaces: BTreeMap<u32, Table>,
 }
 
 impl Inventory {
     /// All interfaces.
-    pub fn iter(&self) -> impl Iterator<Item = &Interface> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Interface> + '_ {
         self.namespaces
             .values()
             .flat_map(|table| table.interfaces.values())

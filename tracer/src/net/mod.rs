@@ -22,13 +22,13 @@ mod link;
 mod message;
 mod neighbor;
 mod netlink;
-pub mod netns;
+pub(crate) mod netns;
 mod nft_rules;
 mod nsid;
 mod qdisc;
 mod route;
 mod rule;
-pub mod sock_diag;
+pub(crate) mod sock_diag;
 mod subsystem;
 mod tc;
 mod uplink;
@@ -37,7 +37,7 @@ mod watch;
 
 use std::net::IpAddr;
 
-pub use self::{
+pub(crate) use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
     conntrack::{ConntrackEntry, conntrack_entry},
@@ -57,27 +57,27 @@ pub use self::{
     watch::Watch,
 };
 #[cfg(test)]
-pub use self::{
+pub(crate) use self::{
     link::{BridgePort, Ipv4Settings, Vxlan},
     tc::FilterActions,
 };
 
 /// An interface of a watched namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// Inode number of its network namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// What the kernel says of it.
-    pub link: Link,
+    pub(crate) link: Link,
     /// Own addresses, in order.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// Whether packets that it sends leave what can be seen of this node: a NIC, but no pod's veth.
-    pub is_uplink: bool,
+    pub(crate) is_uplink: bool,
 }
 
 /// What has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// An interface is new, or has come from another namespace.
     Appeared(Interface),
     /// Something about an interface has changed, its name perhaps.

@@ -12,7 +12,7 @@ pub(super) const FIXED: usize = 12;
 
 /// A link-layer address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Mac(pub Vec<u8>);
+pub(crate) struct Mac(pub(crate) Vec<u8>);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Mac {
 
 /// What is known of a neighbor (`NUD_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NeighborState {
+pub(crate) enum NeighborState {
     /// Nothing yet.
     None,
     /// Asked for, and not answered so far.
@@ -65,7 +65,7 @@ impl NeighborState {
     }
 
     /// Whether packets are sent to it, right or wrong.
-    pub fn is_usable(self) -> bool {
+    pub(crate) fn is_usable(self) -> bool {
         !matches!(self, Self::None | Self::Incomplete | Self::Failed)
     }
 }
@@ -88,18 +88,18 @@ impl fmt::Display for NeighborState {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Neighbor {
+pub(crate) struct Neighbor {
     /// Whose.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// On which interface.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// What is known of it.
-    pub state: NeighborState,
+    pub(crate) state: NeighborState,
     /// Where packets for it are sent to.
-    pub lladdr: Option<Mac>,
+    pub(crate) lladdr: Option<Mac>,
     /// How often it was asked since it last answered, questions to it alone included: the kernel
     /// counts those, even unasked, for one that it knows nothing of (`__neigh_event_send()`).
-    pub probes: u32,
+    pub(crate) probes: u32,
 }
 
 /// As ip(8) prints it, without the interface.
@@ -115,7 +115,11 @@ impl fmt::Display for Neighbor {
 
 impl Rtnetlink {
     /// The entries for an address, on one interface or on all.
-    pub fn neighbors_of(&self, address: IpAddr, ifindex: Option<u32>) -> io::Result<Vec<Neighbor>> {
+    pub(crate) fn neighbors_of(
+        &self,
+        address: IpAddr,
+        ifindex: Option<u32>,
+    ) -> io::Result<Vec<Neighbor>> {
         let question = question(family(address)).with_u32(libc::NDA_IFINDEX, ifindex);
         self.0.dump(&question, |message| {
             let found = entry(message)?;
@@ -126,7 +130,7 @@ impl Rtnetlink {
     }
 
     /// All entries of ARP and neighbor discovery.
-    pub fn neighbors(&self) -> io::Result<Vec<Neighbor>> {
+    pub(crate) fn neighbors(&self) -> io::Result<Vec<Neighbor>> {
         self.0.dump(&question(libc::AF_UNSPEC as u8), entry)
     }
 }

@@ -136,11 +136,11 @@ impl Netlink {
 }
 
 /// A socket for questions about the interfaces, routes and queues of one network namespace.
-pub struct Rtnetlink(pub(super) Netlink);
+pub(crate) struct Rtnetlink(pub(super) Netlink);
 
 impl Rtnetlink {
     /// For the namespace that this thread is in.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let netlink = Netlink::open(NETLINK_ROUTE)?;
         // Lets the kernel select by the fixed part of a request (since 4.20). Without it, lists
         // are longer: what reads them selects too.

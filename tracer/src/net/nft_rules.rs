@@ -56,20 +56,20 @@ const COMMENT: u8 = 0;
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NftRule {
+pub(crate) struct NftRule {
     /// Its chain.
-    pub chain: String,
+    pub(crate) chain: String,
     /// The kernel's number of it.
-    pub handle: u64,
+    pub(crate) handle: u64,
     /// What it does, in order.
-    pub expressions: Vec<NftExpression>,
+    pub(crate) expressions: Vec<NftExpression>,
     /// Its comment.
-    pub comment: Option<String>,
+    pub(crate) comment: Option<String>,
 }
 
 /// One step of a rule. Numbers are those of the kernel's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NftExpression {
+pub(crate) enum NftExpression {
     /// Loads something about the packet into a register.
     Meta {
         /// `NFT_META_…`
@@ -145,7 +145,7 @@ pub enum NftExpression {
 /// # Errors
 ///
 /// The kernel refuses, or the rules kept changing while they were read.
-pub fn nft_rules(family: u8, table: &str) -> io::Result<Vec<NftRule>> {
+pub(crate) fn nft_rules(family: u8, table: &str) -> io::Result<Vec<NftRule>> {
     Netlink::netfilter()?.dump(&question(family, table), read)
 }
 

@@ -15,7 +15,7 @@ mod netnsa {
 
 impl Rtnetlink {
     /// The id of an open namespace in the socket's namespace, if it has one.
-    pub fn nsid_of(&self, namespace: &File) -> io::Result<Option<i32>> {
+    pub(crate) fn nsid_of(&self, namespace: &File) -> io::Result<Option<i32>> {
         let descriptor = namespace.as_raw_fd().cast_unsigned();
         let question =
             Request::new(libc::RTM_GETNSID, &[0; FIXED]).with_u32(netnsa::FD, Some(descriptor));

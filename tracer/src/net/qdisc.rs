@@ -27,30 +27,30 @@ mod tca {
 
 /// A queueing discipline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Qdisc {
+pub(crate) struct Qdisc {
     /// The kernel's name for its kind, such as `tbf`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its number, as `major:minor`; 0 for the ones that are there by themselves.
-    pub handle: u32,
+    pub(crate) handle: u32,
     /// What it hangs on; `None` for the interface itself.
-    pub parent: Option<u32>,
+    pub(crate) parent: Option<u32>,
     /// Packets that it sent so far.
-    pub packets: u32,
+    pub(crate) packets: u32,
     /// Packets that it dropped so far.
-    pub drops: u32,
+    pub(crate) drops: u32,
     /// How often it could not send a packet at once, for its rate.
-    pub overlimits: u32,
+    pub(crate) overlimits: u32,
     /// Packets that wait in it now.
-    pub waiting: u32,
+    pub(crate) waiting: u32,
     /// Bytes that wait in it now.
-    pub backlog: u32,
+    pub(crate) backlog: u32,
     /// Its limits, where they are known how to be read.
-    pub limits: Option<Limits>,
+    pub(crate) limits: Option<Limits>,
 }
 
 /// When a queueing discipline drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limits {
+pub(crate) enum Limits {
     /// More packets than these wait.
     Packets(u32),
     /// More bytes than these wait.
@@ -77,7 +77,7 @@ pub enum Limits {
 
 impl Qdisc {
     /// What it hangs on, as tc(8) prints it; `None` for the interface itself.
-    pub fn parent_name(&self) -> Option<String> {
+    pub(crate) fn parent_name(&self) -> Option<String> {
         self.parent.map(handle)
     }
 }
@@ -124,7 +124,7 @@ impl fmt::Display for Qdisc {
 
 impl Rtnetlink {
     /// The queueing disciplines of an interface, in the kernel's order.
-    pub fn qdiscs(&self, ifindex: u32) -> io::Result<Vec<Qdisc>> {
+    pub(crate) fn qdiscs(&self, ifindex: u32) -> io::Result<Vec<Qdisc>> {
         let mut fixed = [0; FIXED];
         fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
         // The list is of all interfaces, whatever is asked for.

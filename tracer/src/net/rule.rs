@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Number of the table of own addresses (`RT_TABLE_LOCAL`).
-pub const LOCAL_TABLE: u32 = 255;
+pub(crate) const LOCAL_TABLE: u32 = 255;
 /// Length of `struct fib_rule_hdr`.
 const FIXED: usize = 12;
 /// `FIB_RULE_INVERT`
@@ -39,44 +39,44 @@ mod fra {
 
 /// A rule of `ip rule`. What it does not ask for is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Of IPv4, or else of IPv6.
-    pub is_ipv4: bool,
+    pub(crate) is_ipv4: bool,
     /// Rules are tried by rising priority.
-    pub priority: u32,
+    pub(crate) priority: u32,
     /// Sources that it is for.
-    pub from: Option<IpNet>,
+    pub(crate) from: Option<IpNet>,
     /// Destinations that it is for.
-    pub to: Option<IpNet>,
+    pub(crate) to: Option<IpNet>,
     /// The link that packets came in by; `lo` for those that are sent from here.
-    pub input: Option<String>,
+    pub(crate) input: Option<String>,
     /// The link that a socket is bound to.
-    pub output: Option<String>,
+    pub(crate) output: Option<String>,
     /// Value and mask of the firewall mark.
-    pub mark: Option<(u32, u32)>,
+    pub(crate) mark: Option<(u32, u32)>,
     /// Type of service; 0 for any.
-    pub tos: u8,
+    pub(crate) tos: u8,
     /// IP protocol.
-    pub proto: Option<u8>,
+    pub(crate) proto: Option<u8>,
     /// Source ports, from the first to the last.
-    pub sport: Option<(u16, u16)>,
+    pub(crate) sport: Option<(u16, u16)>,
     /// Destination ports, from the first to the last.
-    pub dport: Option<(u16, u16)>,
+    pub(crate) dport: Option<(u16, u16)>,
     /// Users whose sockets send, from the first to the last.
-    pub uids: Option<(u32, u32)>,
+    pub(crate) uids: Option<(u32, u32)>,
     /// Routes with a prefix of at most this length are passed over: 0 leaves out default routes.
-    pub suppressed_prefix_len: Option<u32>,
+    pub(crate) suppressed_prefix_len: Option<u32>,
     /// It asks for something that is not read here, such as a tunnel's identifier.
-    pub asks_more: bool,
+    pub(crate) asks_more: bool,
     /// It holds for what does not match.
-    pub inverted: bool,
+    pub(crate) inverted: bool,
     /// What it does.
-    pub action: RuleAction,
+    pub(crate) action: RuleAction,
 }
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleAction {
+pub(crate) enum RuleAction {
     /// Looks up this table.
     Lookup(u32),
     /// Looks up the table of the VRF that the link belongs to.
@@ -97,7 +97,7 @@ pub enum RuleAction {
 
 impl Rtnetlink {
     /// All rules of both versions, in the order in which each version tries them.
-    pub fn rules(&self) -> io::Result<Vec<Rule>> {
+    pub(crate) fn rules(&self) -> io::Result<Vec<Rule>> {
         self.0
             .dump(&Request::new(libc::RTM_GETRULE, &[0; FIXED]), rule)
     }

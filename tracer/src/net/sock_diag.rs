@@ -35,7 +35,7 @@ mod diag {
 /// The state of TCP sockets that are asked for (`TCP_…` of include/net/tcp_states.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum TcpState {
+pub(crate) enum TcpState {
     /// A SYN came and was answered.
     SynReceived = 3,
     /// It takes connections.
@@ -44,34 +44,34 @@ pub enum TcpState {
 
 /// A TCP socket. An IPv4 address that is mapped to IPv6 is shown as an IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpSocket {
+pub(crate) struct TcpSocket {
     /// Its own address.
-    pub local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The other end.
-    pub remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
     /// Whether it is a socket of IPv6.
-    pub is_ipv6: bool,
+    pub(crate) is_ipv6: bool,
     /// Whether it takes IPv6 only.
-    pub ipv6_only: bool,
+    pub(crate) ipv6_only: bool,
     /// The interface that it is bound to.
-    pub ifindex: Option<u32>,
+    pub(crate) ifindex: Option<u32>,
     /// Whether it takes packets for addresses of other hosts (`IP_TRANSPARENT`); `None` if the
     /// kernel does not say.
-    pub is_transparent: Option<bool>,
+    pub(crate) is_transparent: Option<bool>,
     /// How often its last packet was sent again so far; 0 if it does not wait for an answer.
-    pub retransmits: u8,
+    pub(crate) retransmits: u8,
     /// Of a listener: connections that wait to be accepted.
-    pub recv_queue: u32,
+    pub(crate) recv_queue: u32,
     /// Of a listener: its backlog.
-    pub send_queue: u32,
+    pub(crate) send_queue: u32,
     /// Packets that it dropped so far; `None` if the kernel does not say.
-    pub drops: Option<u32>,
+    pub(crate) drops: Option<u32>,
     /// User id of its owner.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Its inode number, as in `/proc/PID/fd`.
-    pub inode: u32,
+    pub(crate) inode: u32,
     /// The kernel's number for it, never used twice in its namespace.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
 }
 
 /// The TCP sockets in this state, of the namespace that this thread is in, IPv4 and IPv6; if a port
@@ -80,7 +80,7 @@ pub struct TcpSocket {
 /// # Errors
 ///
 /// The kernel has no sock_diag for TCP, or would load it.
-pub fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<TcpSocket>> {
+pub(crate) fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<TcpSocket>> {
     Subsystem::TcpSockets
         .require()
         .context("cannot list TCP sockets with sock_diag")?;

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, io, path::Path, sync::OnceLock};
 
 /// A part of the kernel that answers questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subsystem {
+pub(crate) enum Subsystem {
     /// nf_tables: the rules of nft and of iptables-nft.
     NfTables,
     /// ctnetlink: entries and counters of connection tracking.
@@ -22,7 +22,7 @@ impl Subsystem {
     const ALL: [Self; 3] = [Self::NfTables, Self::Conntrack, Self::TcpSockets];
 
     /// The module, where it is one.
-    pub const fn module(self) -> &'static str {
+    pub(crate) const fn module(self) -> &'static str {
         match self {
             Self::NfTables => "nf_tables",
             Self::Conntrack => "nf_conntrack_netlink",
@@ -40,7 +40,7 @@ impl Subsystem {
     }
 
     /// Whether it is in the kernel now, loaded or built in, so that asking loads nothing.
-    pub fn is_in_kernel(self) -> bool {
+    pub(crate) fn is_in_kernel(self) -> bool {
         // Without this file, the kernel has no modules, and asking loads nothing.
         let Ok(loaded) = fs::read_to_string("/proc/modules") else {
             return !Path::new("/proc/modules").exists();
@@ -53,7 +53,7 @@ impl Subsystem {
     /// # Errors
     ///
     /// It is not, and asking would load its module.
-    pub fn require(self) -> io::Result<()> {
+    pub(crate) fn require(self) -> io::Result<()> {
         if self.is_in_kernel() {
             return Ok(());
         }

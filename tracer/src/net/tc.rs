@@ -34,50 +34,50 @@ mod tca {
 }
 
 /// What filters of the clsact qdisc at ingress hang on.
-pub const CLSACT_INGRESS: u32 = 0xffff_fff2;
+pub(crate) const CLSACT_INGRESS: u32 = 0xffff_fff2;
 /// What filters of the clsact qdisc at egress hang on.
-pub const CLSACT_EGRESS: u32 = 0xffff_fff3;
+pub(crate) const CLSACT_EGRESS: u32 = 0xffff_fff3;
 
 /// A filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TcFilter {
+pub(crate) struct TcFilter {
     /// By what it is found at its place.
-    pub id: FilterId,
+    pub(crate) id: FilterId,
     /// The kernel's name for its kind, such as `bpf`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Of a BPF filter: the name it was given.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Of a BPF filter: the number of its program.
-    pub program: Option<u32>,
+    pub(crate) program: Option<u32>,
     /// What it does with a packet; `None` where it is of a kind whose actions cannot be read.
-    pub actions: Option<FilterActions>,
+    pub(crate) actions: Option<FilterActions>,
 }
 
 /// By what tc(8) finds a filter at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FilterId {
+pub(crate) struct FilterId {
     /// Its priority (`pref`).
-    pub priority: u16,
+    pub(crate) priority: u16,
     /// The EtherType of the packets that it sees, in host byte order; 3 (`ETH_P_ALL`) for all.
-    pub protocol: u16,
+    pub(crate) protocol: u16,
     /// Its number among those of its priority.
-    pub handle: u32,
+    pub(crate) handle: u32,
     /// Whether what a program of BPF returns is the verdict.
-    pub is_direct: bool,
+    pub(crate) is_direct: bool,
 }
 
 /// What a filter does with a packet that it matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FilterActions {
+pub(crate) struct FilterActions {
     /// The one that matters most.
-    pub action: Option<FilterAction>,
+    pub(crate) action: Option<FilterAction>,
     /// How many packets they have dropped so far.
-    pub drops: Option<u32>,
+    pub(crate) drops: Option<u32>,
 }
 
 /// One action of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterAction {
+pub(crate) enum FilterAction {
     /// Drops it.
     Drop,
     /// Drops what is above a rate.
@@ -90,13 +90,13 @@ pub enum FilterAction {
 
 impl Rtnetlink {
     /// The filters of an interface that hang on this qdisc.
-    pub fn filters(&self, ifindex: u32, parent: u32) -> io::Result<Vec<TcFilter>> {
+    pub(crate) fn filters(&self, ifindex: u32, parent: u32) -> io::Result<Vec<TcFilter>> {
         let question = Request::new(libc::RTM_GETTFILTER, &header(ifindex, 0, parent, 0));
         self.0.dump(&question, filter)
     }
 
     /// The interfaces that have the clsact qdisc.
-    pub fn clsact_interfaces(&self) -> io::Result<Vec<u32>> {
+    pub(crate) fn clsact_interfaces(&self) -> io::Result<Vec<u32>> {
         let question = Request::new(libc::RTM_GETQDISC, &header(0, 0, 0, 0));
         self.0.dump(&question, |message| {
             let kind = message.attributes(FIXED).text(tca::KIND)?;
@@ -105,7 +105,7 @@ impl Rtnetlink {
     }
 
     /// Adds the clsact qdisc: false if it is there already.
-    pub fn add_clsact(&self, ifindex: u32) -> io::Result<bool> {
+    pub(crate) fn add_clsact(&self, ifindex: u32) -> io::Result<bool> {
         let request = clsact(libc::RTM_NEWQDISC, ifindex);
         match self
             .0
@@ -118,12 +118,12 @@ impl Rtnetlink {
     }
 
     /// Removes the clsact qdisc, with all its filters.
-    pub fn remove_clsact(&self, ifindex: u32) -> io::Result<()> {
+    pub(crate) fn remove_clsact(&self, ifindex: u32) -> io::Result<()> {
         self.0.run(&clsact(libc::RTM_DELQDISC, ifindex))
     }
 
     /// Adds a BPF program that decides itself as a filter for all protocols.
-    pub fn add_bpf_filter(
+    pub(crate) fn add_bpf_filter(
         &self,
         (ifindex, parent): (u32, u32),
         (priority, handle): (u16, u32),
@@ -144,7 +144,7 @@ impl Rtnetlink {
     }
 
     /// Removes a BPF filter for all protocols.
-    pub fn remove_bpf_filter(
+    pub(crate) fn remove_bpf_filter(
         &self,
         (ifindex, parent): (u32, u32),
         (priority, handle): (u16, u32),

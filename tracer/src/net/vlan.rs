@@ -23,22 +23,22 @@ mod flag {
 
 /// Identifiers of VLANs, from the first to the last, at a port or at the bridge itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vlan {
+pub(crate) struct Vlan {
     /// The port, or the bridge.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// The first identifier.
-    pub first: u16,
+    pub(crate) first: u16,
     /// The last identifier.
-    pub last: u16,
+    pub(crate) last: u16,
     /// Untagged frames that come in get it.
-    pub pvid: bool,
+    pub(crate) pvid: bool,
     /// Its frames leave untagged.
-    pub untagged: bool,
+    pub(crate) untagged: bool,
 }
 
 impl Rtnetlink {
     /// The VLANs of all bridges and ports; those that follow each other come as a range.
-    pub fn vlans(&self) -> io::Result<Vec<Vlan>> {
+    pub(crate) fn vlans(&self) -> io::Result<Vec<Vlan>> {
         let mut fixed = [0; FIXED];
         fixed[0] = libc::AF_BRIDGE as u8;
         let mask = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();

@@ -46,7 +46,7 @@ mod group {
 }
 
 /// Hears of every change of the interfaces of some namespaces.
-pub struct Watch {
+pub(crate) struct Watch {
     inventory: Inventory,
     feeds: Vec<Feed>,
     buffer: Vec<u8>,
@@ -72,7 +72,7 @@ impl Watch {
     /// # Errors
     ///
     /// A namespace cannot be entered or listed, or there is no runtime.
-    pub fn start(namespaces: &[Namespace]) -> Result<Self> {
+    pub(crate) fn start(namespaces: &[Namespace]) -> Result<Self> {
         let mut watch = Self {
             inventory: Inventory::default(),
             feeds: Vec::new(),
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     /// What is there now, as far as [`Watch::next`] has told.
-    pub fn inventory(&self) -> &Inventory {
+    pub(crate) fn inventory(&self) -> &Inventory {
         &self.inventory
     }
 
@@ -99,7 +99,7 @@ impl Watch {
     /// # Errors
     ///
     /// Netlink fails.
-    pub async fn next(&mut self) -> Result<Vec<Change>> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Change>> {
         loop {
             tokio::select! {
                 () = ready(&self.feeds) => {}

@@ -32,7 +32,7 @@ pub(crate) struct Arrival {
 
 /// What becomes of the destination of a connection's packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// The connection's entry keeps another one than the rules would give it now.
     Kept(Box<Bypass>),
     /// No rule translates it, nor does an entry.
@@ -41,20 +41,20 @@ pub enum Destination {
 
 /// An entry that packets follow past the rules of now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bypass {
+pub(crate) struct Bypass {
     /// The inode number of the network namespace that has the entry.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// The packet in front of NAT.
-    pub original: Flow,
+    pub(crate) original: Flow,
     /// With the destination that the entry keeps.
-    pub kept: Flow,
+    pub(crate) kept: Flow,
     /// With the one that the rules give to a new connection; one of several, where they choose.
-    pub now: Flow,
+    pub(crate) now: Flow,
 }
 
 impl Bypass {
     /// Whether the entry was made without any translation.
-    pub fn lacks_translation(&self) -> bool {
+    pub(crate) fn lacks_translation(&self) -> bool {
         self.kept.destination() == self.original.destination()
     }
 }

@@ -16,26 +16,26 @@ use crate::{
 };
 
 /// Counters by the names of `conntrack -S`.
-pub type Stats = BTreeMap<String, u64>;
+pub(crate) type Stats = BTreeMap<String, u64>;
 
 /// The connection tracking table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conntrack {
+pub(crate) struct Conntrack {
     /// Entries in this namespace's table (`nf_conntrack_count`).
-    pub count: u64,
+    pub(crate) count: u64,
     /// The most entries there may be (`nf_conntrack_max`); 0 is no limit. A namespace of a pod
     /// counts for itself, but cannot have a limit above the host's.
-    pub max: u64,
+    pub(crate) max: u64,
     /// Whether that limit can be set in this namespace: of all others, it is the host's.
-    pub is_settable: bool,
+    pub(crate) is_settable: bool,
     /// What has happened so far, summed over CPUs (`conntrack -S`): `drop` (packets dropped as the
     /// table was full, or without memory), `early_drop` (entries given up to make room),
     /// `insert_failed`, `invalid`, and more. Empty if the kernel is built without it.
-    pub stats: Stats,
+    pub(crate) stats: Stats,
     /// How far they have moved since the trace began; `None` where they were not read then.
-    pub moved: Option<Stats>,
+    pub(crate) moved: Option<Stats>,
     /// The entry that was there already when the packet's own was to be inserted.
-    pub taken: Option<ConntrackEntry>,
+    pub(crate) taken: Option<ConntrackEntry>,
 }
 
 impl Conntrack {
@@ -45,7 +45,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn read(inside: &Inside, packet: Option<&Wire>) -> Result<Option<Self>> {
+    pub(crate) fn read(inside: &Inside, packet: Option<&Wire>) -> Result<Option<Self>> {
         let setting = |name| sysctl::number(&format!("/proc/sys/net/netfilter/{name}"));
         let (Some(count), Some(max)) =
             (setting("nf_conntrack_count")?, setting("nf_conntrack_max")?)
@@ -66,13 +66,13 @@ impl Conntrack {
     }
 
     /// How often something was counted since the trace began, or ever where that is not known.
-    pub fn counted(&self, name: &str) -> Option<u64> {
+    pub(crate) fn counted(&self, name: &str) -> Option<u64> {
         let stats = self.moved.as_ref().unwrap_or(&self.stats);
         stats.get(name).copied()
     }
 
     /// Whether a new connection finds no room.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.max > 0 && self.count >= self.max
     }
 }

@@ -10,11 +10,11 @@ use anyhow::Result;
 use super::sysctl::read_if_there;
 
 /// Names of counters that say why packets went.
-pub mod name {
+pub(crate) mod name {
     /// A SYN or a last ACK of a handshake found the listener's accept queue full.
-    pub const LISTEN_OVERFLOWS: &str = "TcpExtListenOverflows";
+    pub(crate) const LISTEN_OVERFLOWS: &str = "TcpExtListenOverflows";
     /// A listener dropped a SYN or a last ACK for whatever reason, a full accept queue included.
-    pub const LISTEN_DROPS: &str = "TcpExtListenDrops";
+    pub(crate) const LISTEN_DROPS: &str = "TcpExtListenDrops";
 }
 
 /// What goes up and down, or is a setting.
@@ -39,7 +39,7 @@ const GROWING: [&str; 4] = [
 
 /// One reading of all counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub(crate) struct Counters {
     values: BTreeMap<String, u64>,
 }
 
@@ -49,7 +49,7 @@ impl Counters {
     /// # Errors
     ///
     /// A file cannot be read. That of IPv6 may be missing.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let file = |name| read_if_there(&format!("/proc/thread-self/net/{name}"));
         let mut counters = Self::default();
         counters.parse_tables(&file("snmp")?.unwrap_or_default());
@@ -59,13 +59,13 @@ impl Counters {
     }
 
     /// A counter's value; `None` if this kernel does not have it.
-    pub fn get(&self, name: &str) -> Option<u64> {
+    pub(crate) fn get(&self, name: &str) -> Option<u64> {
         self.values.get(name).copied()
     }
 
     /// The counters that have moved since an earlier reading, and by how much. `None` if the
     /// earlier reading is of another namespace, which shows when counters went back.
-    pub fn since(&self, earlier: &Self) -> Option<BTreeMap<String, u64>> {
+    pub(crate) fn since(&self, earlier: &Self) -> Option<BTreeMap<String, u64>> {
         if GROWING
             .iter()
             .any(|&name| self.get(name) < earlier.get(name))

@@ -33,7 +33,7 @@ const LIMIT_OF_RULES: Duration = Duration::from_secs(4);
 
 /// What makes two drops ask the same of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub(crate) struct Subject {
     netns: u32,
     reason: Reason,
     function: Option<String>,
@@ -48,38 +48,38 @@ pub struct Subject {
 
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
 #[derive(Debug, Clone, Default)]
-pub struct NodeFacts {
+pub(crate) struct NodeFacts {
     /// The netfilter rules that can have dropped it.
-    pub suspects: Option<Suspects>,
+    pub(crate) suspects: Option<Suspects>,
     /// What NAT makes of its destination, where its connection's entry was there before.
-    pub destination: Option<Destination>,
+    pub(crate) destination: Option<Destination>,
     /// The rules that sent it to a proxy which is not there.
-    pub proxies: Vec<DeadProxy>,
+    pub(crate) proxies: Vec<DeadProxy>,
     /// The BPF programs at netfilter hooks, where no rule can have dropped it.
-    pub netfilter_programs: Vec<LoadedProgram>,
+    pub(crate) netfilter_programs: Vec<LoadedProgram>,
     /// What would let it pass, where one rule is left.
-    pub mending: Mending,
+    pub(crate) mending: Mending,
     /// Routes, neighbors, tunnels, programs and queues around it.
-    pub around: DropContext,
+    pub(crate) around: DropContext,
     /// How full the conntrack table of the namespace is.
-    pub conntrack: Option<Conntrack>,
+    pub(crate) conntrack: Option<Conntrack>,
     /// The program that decided about it behind an NFQUEUE.
-    pub queue_program: Option<QueueProgram>,
+    pub(crate) queue_program: Option<QueueProgram>,
     /// The whole node: all namespaces that can be entered.
-    pub world: Option<Arc<World>>,
+    pub(crate) world: Option<Arc<World>>,
     /// The ways that the node has for such a packet.
-    pub ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
     /// Why something is missing, a sentence each.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
 }
 
 /// What is asked of the node about a drop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wants(pub BTreeSet<Fact>);
+pub(crate) struct Wants(pub(crate) BTreeSet<Fact>);
 
 impl Subject {
     /// What makes this drop ask the same as others; `None` if its namespace is not known.
-    pub fn of(facts: &DropFacts) -> Option<Self> {
+    pub(crate) fn of(facts: &DropFacts) -> Option<Self> {
         Some(Self {
             netns: facts.netns?,
             reason: facts.reason.clone(),
@@ -97,7 +97,7 @@ impl Subject {
 
 impl NodeFacts {
     /// Reads what tells more about a drop, in its namespace.
-    pub async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
+    pub(crate) async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let wants_world = wants.0.contains(&Fact::World);
         let walk = way(&facts).filter(|_| wants.0.contains(&Fact::Way));
         let (mut found, walked) = tokio::join!(Self::gather_inside(facts, wants), async {

@@ -8,17 +8,17 @@ use super::sysctl;
 
 /// That memory, of one protocol in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fragments {
+pub(crate) struct Fragments {
     /// Bytes in use; `None` where the kernel does not say.
-    pub used: Option<u64>,
+    pub(crate) used: Option<u64>,
     /// The most bytes that may be in use; 0 is none at all for IPv6, and no limit for IPv4.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// The setting of that limit.
-    pub setting: &'static str,
+    pub(crate) setting: &'static str,
     /// How often reassembly has failed so far.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// What counts that.
-    pub counter: &'static str,
+    pub(crate) counter: &'static str,
 }
 
 /// Where a protocol says what.
@@ -50,7 +50,7 @@ const IPV6_IN_NETFILTER: Source = Source {
 
 impl Fragments {
     /// The kernel's own limit.
-    pub const USUAL_LIMIT: u64 = 4 << 20;
+    pub(crate) const USUAL_LIMIT: u64 = 4 << 20;
 
     /// Reads it in the namespace that this thread is in. `None` if there is no such limit.
     ///
@@ -84,7 +84,7 @@ impl Fragments {
 
     /// Whether the next fragment finds no room. Where the memory in use is not known: whether the
     /// limit is lower than the usual one, and reassembly has failed.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         match self.used {
             Some(used) => self.failed > 0 && used >= self.limit,
             None => self.failed > 0 && self.limit < Self::USUAL_LIMIT,

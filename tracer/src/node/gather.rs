@@ -24,7 +24,7 @@ use crate::net::{Link, Neighbor, Qdisc, Route, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fact {
+pub(crate) enum Fact {
     /// The netfilter rules of the namespace.
     Ruleset,
     /// How full the conntrack table of the namespace is.
@@ -68,7 +68,7 @@ pub enum Fact {
 impl Fact {
     /// Its name in the documentation, which a test makes.
     #[cfg(test)]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ruleset => "netfilter rules",
             Self::Conntrack => "conntrack table",
@@ -93,7 +93,7 @@ impl Fact {
     }
 
     /// Whether it is about the packet's surroundings in its namespace: see [`DropContext`].
-    pub fn is_around(self) -> bool {
+    pub(crate) fn is_around(self) -> bool {
         !matches!(
             self,
             Self::Ruleset
@@ -108,87 +108,87 @@ impl Fact {
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Name of the interface that the packet was dropped at; `None` if that is not known.
-    pub ifname: Option<String>,
+    pub(crate) ifname: Option<String>,
     /// Number of that interface; 0 if it is not known.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// Source of the packet: of the inner one, in a tunnel.
-    pub src: IpAddr,
+    pub(crate) src: IpAddr,
     /// Destination of the packet: of the inner one, in a tunnel.
-    pub dst: IpAddr,
+    pub(crate) dst: IpAddr,
     /// Destination port; `None` if there is none.
-    pub dport: Option<u16>,
+    pub(crate) dport: Option<u16>,
     /// IP protocol.
-    pub proto: u8,
+    pub(crate) proto: u8,
     /// The interface that the packet came in by; `None` or 0 for one that was sent from here.
-    pub iif: Option<u32>,
+    pub(crate) iif: Option<u32>,
     /// The packet's mark.
-    pub mark: u32,
+    pub(crate) mark: u32,
     /// The tunnel that it was in already.
-    pub carrier: Option<Carrier>,
+    pub(crate) carrier: Option<Carrier>,
     /// Netfilter reassembles its fragments.
-    pub in_netfilter: bool,
+    pub(crate) in_netfilter: bool,
     /// What to read.
-    pub wanted: BTreeSet<Fact>,
+    pub(crate) wanted: BTreeSet<Fact>,
 }
 
 /// A packet that carries another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Carrier {
+pub(crate) struct Carrier {
     /// Where it goes: the other end of the tunnel.
-    pub dst: IpAddr,
+    pub(crate) dst: IpAddr,
     /// What kind of tunnel; `None` if its headers do not say.
-    pub tunnel: Option<Tunnel>,
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// What was found. What was not asked for, or is not there, is empty; what could not be read is
 /// reported in `gaps`.
 #[derive(Clone, Debug, Default)]
-pub struct DropContext {
+pub(crate) struct DropContext {
     /// The interface that the packet was dropped at.
-    pub link: Option<Link>,
+    pub(crate) link: Option<Link>,
     /// The interface that it came in by.
-    pub incoming: Option<Link>,
+    pub(crate) incoming: Option<Link>,
     /// The other end of the veth pair that it was dropped at.
-    pub peer: Option<Link>,
+    pub(crate) peer: Option<Link>,
     /// Its route.
-    pub route: Option<Lookup>,
+    pub(crate) route: Option<Lookup>,
     /// The default route, which would take it if there were no other.
-    pub default_route: Option<Route>,
+    pub(crate) default_route: Option<Route>,
     /// Whether the interface it came in by forwards.
-    pub forwarding: Option<Forwarding>,
+    pub(crate) forwarding: Option<Forwarding>,
     /// The reverse-path filter of the interface it came in by.
-    pub rpfilter: Option<RpFilter>,
+    pub(crate) rpfilter: Option<RpFilter>,
     /// Entries for the next hop and for the destination, on all interfaces.
-    pub neighbors: Vec<Neighbor>,
+    pub(crate) neighbors: Vec<Neighbor>,
     /// The way through the tunnel that it takes, or was dropped at.
-    pub overlay: Option<Overlay>,
+    pub(crate) overlay: Option<Overlay>,
     /// The way to the remote VTEP, of a packet that was in a tunnel.
-    pub remote: Option<Remote>,
+    pub(crate) remote: Option<Remote>,
     /// The tunnel device that it takes or was dropped at, of any kind.
-    pub tunnel: Option<Link>,
+    pub(crate) tunnel: Option<Link>,
     /// All VXLAN devices of the namespace.
-    pub tunnels: Vec<Link>,
+    pub(crate) tunnels: Vec<Link>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each
     /// kind, those at ingress first.
-    pub programs: Vec<Program>,
+    pub(crate) programs: Vec<Program>,
     /// Programs of control groups.
-    pub cgroup_programs: Vec<Program>,
+    pub(crate) cgroup_programs: Vec<Program>,
     /// The listener that it was for.
-    pub listener: Option<ListenerFacts>,
+    pub(crate) listener: Option<ListenerFacts>,
     /// Sockets that have the destination port as their own.
-    pub sockets: Vec<Socket>,
+    pub(crate) sockets: Vec<Socket>,
     /// The tun device that it was dropped at.
-    pub tun: Option<TunDevice>,
+    pub(crate) tun: Option<TunDevice>,
     /// The memory for reassembly.
-    pub fragments: Option<Fragments>,
+    pub(crate) fragments: Option<Fragments>,
     /// The interface's queues.
-    pub qdiscs: Vec<Qdisc>,
+    pub(crate) qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.
-    pub hops: Vec<Hop>,
+    pub(crate) hops: Vec<Hop>,
     /// Why something is missing, a sentence each without an end.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
 }
 
 impl DropContext {
@@ -198,7 +198,7 @@ impl DropContext {
     /// # Errors
     ///
     /// The kernel cannot be asked at all. Anything less is a gap.
-    pub fn read(inside: Inside, question: &Question) -> Result<Self> {
+    pub(crate) fn read(inside: Inside, question: &Question) -> Result<Self> {
         Reader::open(inside, question).map(Reader::read)
     }
 }

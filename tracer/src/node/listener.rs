@@ -24,15 +24,15 @@ use crate::net::netns::{Inside, NetnsRef, in_netns_async};
 /// One reading of a network namespace: its counters and listeners. One serves for all attempts to
 /// that namespace that begin later.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// Inode number of the namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// Cookie of the namespace, see [`Inside::cookie`].
-    pub cookie: Option<u64>,
+    pub(crate) cookie: Option<u64>,
     /// The namespace's counters.
-    pub counters: Counters,
+    pub(crate) counters: Counters,
     /// The namespace's TCP listeners.
-    pub listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 impl Reading {
@@ -41,7 +41,7 @@ impl Reading {
     /// # Errors
     ///
     /// The counters or the listeners cannot be read.
-    pub fn take(inside: Inside) -> Result<Self> {
+    pub(crate) fn take(inside: Inside) -> Result<Self> {
         Ok(Self {
             netns: inside.inode,
             cookie: inside.cookie,
@@ -55,7 +55,7 @@ impl Reading {
     /// # Errors
     ///
     /// As of [`in_netns_async`] and [`Reading::take`].
-    pub async fn of(netns: &NetnsRef, limit: Duration) -> Result<Self> {
+    pub(crate) async fn of(netns: &NetnsRef, limit: Duration) -> Result<Self> {
         in_netns_async(netns, limit, Self::take).await
     }
 
@@ -89,32 +89,32 @@ impl Reading {
 
 /// A listener and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerState {
+pub(crate) struct ListenerState {
     /// The listener.
-    pub listener: Listener,
+    pub(crate) listener: Listener,
     /// The process that has it; `None` if it was not found in time.
-    pub process: Option<Process>,
+    pub(crate) process: Option<Process>,
     /// Packets dropped at this very listener since the earlier reading, see [`Listener::drops`] for
     /// what that includes; `None` without an earlier reading.
-    pub new_drops: Option<u32>,
+    pub(crate) new_drops: Option<u32>,
 }
 
 /// What there is to say about a SYN that reached the listener's namespace and got no answer.
 #[derive(Clone, Debug)]
-pub struct ListenerFacts {
+pub(crate) struct ListenerFacts {
     /// The address the SYN was sent to, as seen inside the namespace.
-    pub destination: SocketAddr,
+    pub(crate) destination: SocketAddr,
     /// The listeners the SYN may have gone to; none: nothing listens there.
-    pub listeners: Vec<ListenerState>,
+    pub(crate) listeners: Vec<ListenerState>,
     /// Their handshakes that wait for the last ACK.
-    pub syn_queue: SynQueue,
+    pub(crate) syn_queue: SynQueue,
     /// What bounds their queues.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// All counters, as of now.
-    pub counters: Counters,
+    pub(crate) counters: Counters,
     /// The counters that moved since the earlier reading, by how much; `None` without an earlier
     /// reading of this very namespace.
-    pub moved: Option<BTreeMap<String, u64>>,
+    pub(crate) moved: Option<BTreeMap<String, u64>>,
 }
 
 impl ListenerFacts {
@@ -123,7 +123,7 @@ impl ListenerFacts {
     /// # Errors
     ///
     /// As of [`in_netns_async`] and [`ListenerFacts::read`].
-    pub async fn of(
+    pub(crate) async fn of(
         netns: &NetnsRef,
         destination: SocketAddr,
         before: Option<Arc<Reading>>,
@@ -141,7 +141,11 @@ impl ListenerFacts {
     /// # Errors
     ///
     /// The counters, the sockets or the settings cannot be read.
-    pub fn read(inside: Inside, destination: SocketAddr, before: Option<&Reading>) -> Result<Self> {
+    pub(crate) fn read(
+        inside: Inside,
+        destination: SocketAddr,
+        before: Option<&Reading>,
+    ) -> Result<Self> {
         let pending = syn_queue::pending(destination.port())?;
         let settings = Settings::read()?;
         let now = Reading::take(inside)?;
@@ -190,14 +194,14 @@ impl ListenerFacts {
     }
 
     /// By how much a counter moved; `None` if there is no telling.
-    pub fn moved(&self, name: &str) -> Option<u64> {
+    pub(crate) fn moved(&self, name: &str) -> Option<u64> {
         let moved = self.moved.as_ref()?;
         self.counters.get(name)?;
         Some(moved.get(name).copied().unwrap_or(0))
     }
 
     /// A listener whose accept queue is full right now.
-    pub fn accept_queue_full(&self) -> Option<&ListenerState> {
+    pub(crate) fn accept_queue_full(&self) -> Option<&ListenerState> {
         self.listeners.iter().find(|one| one.listener.is_full())
     }
 
@@ -205,7 +209,7 @@ impl ListenerFacts {
     /// reading, as both the namespace and the listener have counted. With several listeners in the
     /// namespace this is not certain: one may have dropped a SYN, and this one have seen a SYN
     /// twice, which counts as its drop too.
-    pub fn dropped(&self) -> Option<bool> {
+    pub(crate) fn dropped(&self) -> Option<bool> {
         let in_namespace = self.moved(name::LISTEN_DROPS)? > 0;
         let here = |one: &ListenerState| one.new_drops.is_none_or(|drops| drops > 0);
         Some(in_namespace && self.listeners.iter().any(here))
@@ -213,7 +217,7 @@ impl ListenerFacts {
 
     /// What becomes of one more SYN, as far as the SYN queue is concerned; `None` if nobody
     /// listens. Where several share a port, all of them together are taken as one queue.
-    pub fn syn_queue_room(&self) -> Option<Room> {
+    pub(crate) fn syn_queue_room(&self) -> Option<Room> {
         let backlogs = self.listeners.iter().map(|one| one.listener.backlog);
         let backlog = backlogs.reduce(u32::saturating_add)?;
         Some(self.settings.room(backlog, self.syn_queue.len))

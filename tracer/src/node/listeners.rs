@@ -8,34 +8,34 @@ use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
 
 /// A socket that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The address it is bound to; an unspecified one (`0.0.0.0`, `::`) takes all.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Bound to an IPv6 address and takes IPv4 as well.
-    pub dual_stack: bool,
+    pub(crate) dual_stack: bool,
     /// Takes only what comes in at this interface (its index).
-    pub ifindex: Option<u32>,
+    pub(crate) ifindex: Option<u32>,
     /// Connections that wait to be accepted (Recv-Q of `ss -lt`).
-    pub accept_queue: u32,
+    pub(crate) accept_queue: u32,
     /// The backlog (Send-Q of `ss -lt`): what the process asked for in listen(2), or
     /// `net.core.somaxconn` if that was less.
-    pub backlog: u32,
+    pub(crate) backlog: u32,
     /// Packets this listener has dropped so far (`d` of `ss -ltm`), modulo 2³². Besides what
     /// `ListenDrops` counts, these are SYNs sent again while their handshake is pending: alone,
     /// the number does not show that a SYN found no room.
-    pub drops: Option<u32>,
+    pub(crate) drops: Option<u32>,
     /// User id of the socket's owner.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Inode number of the socket, as in `/proc/PID/fd`.
-    pub inode: u32,
+    pub(crate) inode: u32,
     /// The kernel's number for the socket, never used twice in its namespace.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
 }
 
 impl Listener {
     /// Whether the kernel drops SYNs because the accept queue is full: that is when it holds
     /// *more* than the backlog (`sk_acceptq_is_full()`).
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.accept_queue > self.backlog
     }
 
@@ -81,7 +81,7 @@ impl Listener {
 /// # Errors
 ///
 /// The kernel has no sock_diag for TCP.
-pub fn read() -> Result<Vec<Listener>> {
+pub(crate) fn read() -> Result<Vec<Listener>> {
     let sockets = tcp_sockets(TcpState::Listen, None)?;
     Ok(sockets.into_iter().map(Listener::new).collect())
 }
@@ -92,7 +92,7 @@ pub fn read() -> Result<Vec<Listener>> {
 /// Usually that is one. There are several where sockets share a port (`SO_REUSEPORT`, the kernel
 /// picks one by the flow's hash) or are bound to interfaces. What TPROXY and BPF `sk_lookup`
 /// programs choose instead is not known here.
-pub fn listeners_for(listeners: &[Listener], destination: SocketAddr) -> Vec<&Listener> {
+pub(crate) fn listeners_for(listeners: &[Listener], destination: SocketAddr) -> Vec<&Listener> {
     let best = listeners
         .iter()
         .filter_map(|one| one.fits(destination))

@@ -8,31 +8,31 @@ use crate::model::Fix;
 
 /// A place that a packet passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hop {
+pub(crate) struct Hop {
     /// Its name.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// Its MTU.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// What tunnels above it add before packets get here, together: 0 for an inner hop.
-    pub overhead: u32,
+    pub(crate) overhead: u32,
 }
 
 impl Hop {
     /// The largest inner packet that gets through here.
-    pub fn inner_mtu(&self) -> u32 {
+    pub(crate) fn inner_mtu(&self) -> u32 {
         self.mtu.saturating_sub(self.overhead)
     }
 }
 
 /// The hop that lets the least through: the first of several.
-pub fn narrowest(hops: &[Hop]) -> Option<&Hop> {
+pub(crate) fn narrowest(hops: &[Hop]) -> Option<&Hop> {
     hops.iter().min_by_key(|hop| hop.inner_mtu())
 }
 
 /// The `ping` that gets through with this MTU, and does not with one byte more. Payload of ICMP:
 /// without its own 8 bytes, and the 20 or 40 of IP. `None` if there is no room for a payload, or
 /// no IP.
-pub fn ping(dst: IpAddr, mtu: u32) -> Option<String> {
+pub(crate) fn ping(dst: IpAddr, mtu: u32) -> Option<String> {
     let headers = if dst.is_ipv4() { 28 } else { 48 };
     let payload = mtu.checked_sub(headers)?;
     Some(format!("ping -M do -s {payload} {dst}"))
@@ -40,19 +40,19 @@ pub fn ping(dst: IpAddr, mtu: u32) -> Option<String> {
 
 /// The advice for a packet that is too large for a hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The MTU at which inner packets would get through.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// The command that proves it.
-    pub ping: Option<String>,
+    pub(crate) ping: Option<String>,
     /// The command that sets it where the packets start from: the interface and its MTU now. `None`
     /// if it is small enough there, so that the packets come from elsewhere.
-    pub change: Option<Fix>,
+    pub(crate) change: Option<Fix>,
 }
 
 /// What would work for packets to `dst` that start out at an interface (name and MTU) and pass this
 /// hop. `None` if there is nothing to advise: IPv6 needs 1280 bytes (RFC 8200), IPv4 68 (RFC 791).
-pub fn advise(dst: IpAddr, hop: &Hop, start: (&str, u32)) -> Option<Advice> {
+pub(crate) fn advise(dst: IpAddr, hop: &Hop, start: (&str, u32)) -> Option<Advice> {
     let mtu = hop.inner_mtu();
     let least = if dst.is_ipv4() { 68 } else { 1280 };
     let (ifname, now) = start;

@@ -12,37 +12,37 @@ use crate::net::{
 
 /// What was read of the way through a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlay {
+pub(crate) struct Overlay {
     /// The tunnel device.
-    pub device: Link,
+    pub(crate) device: Link,
     /// Whom the inner packet is for on the tunnel: a gateway, or its destination itself. `None` if
     /// the packet's route does not lead there, as when the tunnel is a bridge's port.
-    pub next_hop: Option<IpAddr>,
+    pub(crate) next_hop: Option<IpAddr>,
     /// The entries for it on the tunnel.
-    pub neighbors: Vec<Neighbor>,
+    pub(crate) neighbors: Vec<Neighbor>,
     /// The entries of the tunnel's FDB that apply: those for that neighbor's MAC address. All of
     /// them, if no MAC address is known.
-    pub fdb: Vec<FdbEntry>,
+    pub(crate) fdb: Vec<FdbEntry>,
     /// How many entries the FDB has.
-    pub fdb_len: usize,
+    pub(crate) fdb_len: usize,
     /// The remote VTEPs of these entries.
-    pub remotes: Vec<Remote>,
+    pub(crate) remotes: Vec<Remote>,
 }
 
 /// A remote VTEP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// Its address.
-    pub vtep: IpAddr,
+    pub(crate) vtep: IpAddr,
     /// The route that tunnel packets to it take.
-    pub route: Lookup,
+    pub(crate) route: Lookup,
     /// The entries for the next hop of that route, or for itself if it is on the link.
-    pub neighbors: Vec<Neighbor>,
+    pub(crate) neighbors: Vec<Neighbor>,
 }
 
 /// A piece that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// The tunnel device is down.
     DeviceDown,
     /// Nothing says which MAC address the next hop on the tunnel has: its entry's state, if it has
@@ -128,7 +128,7 @@ impl Overlay {
 
     /// The first piece that is missing, from the inside out; `None` if all that can be read is
     /// there. What is beyond this node cannot.
-    pub fn missing(&self) -> Option<Missing> {
+    pub(crate) fn missing(&self) -> Option<Missing> {
         if !self.device.up {
             return Some(Missing::DeviceDown);
         }

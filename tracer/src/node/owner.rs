@@ -21,7 +21,11 @@ use crate::net::{
 /// # Errors
 ///
 /// Never for a single namespace that cannot be entered: it is passed over.
-pub fn of_address(address: IpAddr, peer: Option<u32>, limit: Duration) -> Result<Option<NetnsRef>> {
+pub(crate) fn of_address(
+    address: IpAddr,
+    peer: Option<u32>,
+    limit: Duration,
+) -> Result<Option<NetnsRef>> {
     let deadline = Instant::now() + limit;
     let mut found = Vec::new();
     for inode in netns::all() {

@@ -10,13 +10,13 @@ use std::{
 
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub(crate) struct Process {
     /// Process id, as seen from where whydrop runs; the lowest if several have the socket.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Its name (`/proc/PID/comm`).
-    pub comm: String,
+    pub(crate) comm: String,
     /// How many more processes have the socket, such as the workers of a web server.
-    pub others: u32,
+    pub(crate) others: u32,
 }
 
 /// The processes that have these sockets, by the sockets' inode numbers.
@@ -24,7 +24,11 @@ pub struct Process {
 /// Looks at the processes of the network namespace with this inode number first, and at all others
 /// only for what is still missing: a socket can be handed to a process elsewhere. What is not
 /// found, not visible, or not reached before the deadline is missing from the result.
-pub fn of_sockets(sockets: &HashSet<u32>, netns: u32, deadline: Instant) -> HashMap<u32, Process> {
+pub(crate) fn of_sockets(
+    sockets: &HashSet<u32>,
+    netns: u32,
+    deadline: Instant,
+) -> HashMap<u32, Process> {
     let (inside, outside): (Vec<u32>, Vec<u32>) = pids()
         .into_iter()
         .partition(|pid| netns_of(*pid) == Some(u64::from(netns)));
@@ -47,7 +51,7 @@ pub fn of_sockets(sockets: &HashSet<u32>, netns: u32, deadline: Instant) -> Hash
 
 /// The process that has this tun or tap device open. Looks at those of the network namespace with
 /// this inode number first: devices of the same name in other namespaces look the same from outside.
-pub fn of_tun(ifname: &str, netns: u32, deadline: Instant) -> Option<Process> {
+pub(crate) fn of_tun(ifname: &str, netns: u32, deadline: Instant) -> Option<Process> {
     let (inside, outside): (Vec<u32>, Vec<u32>) = pids()
         .into_iter()
         .partition(|pid| netns_of(*pid) == Some(u64::from(netns)));
@@ -102,7 +106,7 @@ fn pids() -> Vec<u32> {
 
 /// Whether a process of this name runs on this node. `None` where not all of them can be seen, as in
 /// a container without the host's process ids.
-pub fn runs(name: &str) -> Option<bool> {
+pub(crate) fn runs(name: &str) -> Option<bool> {
     /// What the kernel calls its second thread, whose number no process in a namespace has.
     const KTHREADD: &str = "kthreadd";
     (comm(2) == KTHREADD).then_some(())?;

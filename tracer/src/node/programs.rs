@@ -11,7 +11,7 @@ use std::fmt;
 
 use anyhow::Result;
 
-pub use self::owner::Owner;
+pub(crate) use self::owner::Owner;
 use crate::{
     kernel::probes::query::{self, Direction, LoadedProgram},
     net::{FilterAction, FilterId, Link, Rtnetlink, XdpMode, netns::Inside},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Where a program or filter sits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// XDP, before there is an skb, or just after.
     Xdp(XdpMode),
     /// TCX, at ingress or egress.
@@ -34,25 +34,25 @@ pub enum Place {
 
 /// A program, or a filter without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// Where it sits.
-    pub place: Place,
+    pub(crate) place: Place,
     /// The program's name, of which the kernel keeps 15 characters.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The program's number.
-    pub id: Option<u32>,
+    pub(crate) id: Option<u32>,
     /// Of a filter: its kind and name, such as `bpf cil_from_container-eth0`, or `flower`.
-    pub filter: Option<String>,
+    pub(crate) filter: Option<String>,
     /// Of a filter: by what tc(8) finds it.
-    pub filter_id: Option<FilterId>,
+    pub(crate) filter_id: Option<FilterId>,
     /// The links by which the program is attached, here or elsewhere; none where it needs no link.
-    pub links: Vec<u32>,
+    pub(crate) links: Vec<u32>,
     /// Of a filter without a program: what it does.
-    pub action: Option<FilterAction>,
+    pub(crate) action: Option<FilterAction>,
     /// Packets that the filter's action dropped so far.
-    pub drops: Option<u32>,
+    pub(crate) drops: Option<u32>,
     /// Its owner's agent does not run on this node.
-    pub is_left_behind: bool,
+    pub(crate) is_left_behind: bool,
 }
 
 impl Place {
@@ -69,13 +69,13 @@ impl Place {
 
 impl Program {
     /// Whose it is, where the name says so.
-    pub fn owner(&self) -> Option<Owner> {
+    pub(crate) fn owner(&self) -> Option<Owner> {
         let names = [self.name.as_deref(), self.filter.as_deref()];
         names.into_iter().flatten().find_map(Owner::of)
     }
 
     /// Whether it could drop packets: filters that only sort or police say that they do.
-    pub fn may_drop(&self) -> bool {
+    pub(crate) fn may_drop(&self) -> bool {
         self.id.is_some() || !matches!(self.action, None | Some(FilterAction::Other))
     }
 }

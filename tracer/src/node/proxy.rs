@@ -16,15 +16,15 @@ use crate::{
 
 /// A rule that sends the packet to a proxy which does not take it.
 #[derive(Debug, Clone)]
-pub struct DeadProxy {
+pub(crate) struct DeadProxy {
     /// The rule.
-    pub rule: Suspect,
+    pub(crate) rule: Suspect,
     /// The address; `None` for the packet's own or the interface's.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// A socket is there, and lacks `IP_TRANSPARENT`.
-    pub is_opaque: bool,
+    pub(crate) is_opaque: bool,
 }
 
 /// The rules at the packet's hook that send it to no socket, in the namespace that this thread is in.

@@ -5,17 +5,17 @@ use std::{fs, path::Path};
 
 /// A program that has refused a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct QueueProgram {
+pub(crate) struct QueueProgram {
     /// The file name of its executable.
-    pub executable: Option<String>,
+    pub(crate) executable: Option<String>,
     /// The UID of the pod that it runs in, by its cgroup.
-    pub pod_uid: Option<String>,
+    pub(crate) pod_uid: Option<String>,
 }
 
 impl QueueProgram {
     /// The program with this thread. `None` where the thread has gone, or where its number means
     /// another one here: the kernel counts threads in its own namespace of process IDs.
-    pub fn read(thread: u32, comm: &str) -> Option<Self> {
+    pub(crate) fn read(thread: u32, comm: &str) -> Option<Self> {
         let process = Path::new("/proc").join(thread.to_string());
         let name = fs::read_to_string(process.join("comm")).ok()?;
         (name.trim_end_matches('\n') == comm).then_some(())?;

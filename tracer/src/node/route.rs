@@ -6,7 +6,7 @@
 mod forwarding;
 mod lookup;
 
-pub use self::{
+pub(crate) use self::{
     forwarding::Forwarding,
     lookup::{Lookup, Refusal},
 };

@@ -13,7 +13,7 @@ use crate::{
 
 /// How strict it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// No check.
     Off,
     /// The way back must lead through the same interface.
@@ -34,17 +34,17 @@ impl Mode {
 
 /// What it says to packets from one address by one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RpFilter {
+pub(crate) struct RpFilter {
     /// The interface that packets came in by.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// Its number.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// `conf/all/rp_filter`
-    pub all: u64,
+    pub(crate) all: u64,
     /// `conf/IF/rp_filter`. The larger of the two holds.
-    pub interface: u64,
+    pub(crate) interface: u64,
     /// The way back to the source.
-    pub back: Lookup,
+    pub(crate) back: Lookup,
 }
 
 impl RpFilter {
@@ -96,12 +96,12 @@ impl RpFilter {
     }
 
     /// What holds.
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         Mode::new(self.all.max(self.interface))
     }
 
     /// Whether it refuses the packets.
-    pub fn refuses(&self) -> bool {
+    pub(crate) fn refuses(&self) -> bool {
         match (self.mode(), &self.back.answer) {
             (Mode::Off, _) => false,
             (_, Err(_)) => true,
@@ -117,7 +117,7 @@ impl RpFilter {
     }
 
     /// What contradicts, in a sentence without an end; `None` if nothing does.
-    pub fn contradiction(&self) -> Option<String> {
+    pub(crate) fn contradiction(&self) -> Option<String> {
         let (src, ifname) = (self.back.packet.dst, &self.ifname);
         if !self.refuses() {
             return None;
@@ -151,7 +151,7 @@ impl RpFilter {
     }
 
     /// Makes the filter loose, if that helps: there is a way back, by another interface.
-    pub fn fix(&self) -> Option<Fix> {
+    pub(crate) fn fix(&self) -> Option<Fix> {
         let elsewhere = matches!(&self.back.answer, Ok(route) if route.kind != RouteKind::Local);
         let helps = self.mode() == Mode::Strict && self.refuses() && elsewhere;
         helps.then(|| {

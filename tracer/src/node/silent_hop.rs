@@ -16,17 +16,17 @@ const ENOUGH: u32 = 2;
 
 /// The neighbor that a packet waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SilentHop {
+pub(crate) struct SilentHop {
     /// Whom the kernel asks for: the packet's destination, or a router on the way.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// The interface that it asks at.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// That interface is a tunnel.
-    pub is_tunnel: bool,
+    pub(crate) is_tunnel: bool,
     /// `INCOMPLETE` while it is asked, `FAILED` when that was given up.
-    pub state: NeighborState,
+    pub(crate) state: NeighborState,
     /// How often it was asked in vain, while that goes on.
-    pub asked: u32,
+    pub(crate) asked: u32,
 }
 
 impl SilentHop {
@@ -36,7 +36,11 @@ impl SilentHop {
     /// # Errors
     ///
     /// As of [`in_netns_async`]; or the kernel cannot be asked.
-    pub async fn of(netns: &NetnsRef, packet: RouteKey, limit: Duration) -> Result<Option<Self>> {
+    pub(crate) async fn of(
+        netns: &NetnsRef,
+        packet: RouteKey,
+        limit: Duration,
+    ) -> Result<Option<Self>> {
         in_netns_async(netns, limit, move |_| Self::read(packet)).await
     }
 

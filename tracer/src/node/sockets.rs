@@ -20,20 +20,20 @@ const MOST: u64 = 8 << 20;
 
 /// A socket, and whom it talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// Its own address and port.
-    pub local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The other end; unspecified where it talks to anyone.
-    pub remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
     /// Whether it is a TCP socket that listens.
-    pub is_listening: bool,
+    pub(crate) is_listening: bool,
     /// The only interface that it takes packets from (`SO_BINDTODEVICE`), where that was asked.
-    pub ifindex: Option<u32>,
+    pub(crate) ifindex: Option<u32>,
 }
 
 impl Socket {
     /// Whether it talks to one other end only.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.remote.port() != 0
     }
 }

@@ -12,11 +12,11 @@ use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
 
 /// A handshake that waits for its last ACK (state `SYN-RECV`): the SYN came, and was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The address the SYN was sent to, as seen inside the listener's namespace.
-    pub local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// How often the SYN-ACK was sent again; 0 is once in all.
-    pub retransmits: u8,
+    pub(crate) retransmits: u8,
 }
 
 impl Pending {
@@ -33,23 +33,23 @@ impl Pending {
 /// # Errors
 ///
 /// The kernel has no sock_diag for TCP.
-pub fn pending(port: u16) -> Result<Vec<Pending>> {
+pub(crate) fn pending(port: u16) -> Result<Vec<Pending>> {
     let sockets = tcp_sockets(TcpState::SynReceived, Some(port))?;
     Ok(sockets.iter().map(Pending::new).collect())
 }
 
 /// The SYN queue of a listener, or of several that share a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SynQueue {
+pub(crate) struct SynQueue {
     /// Handshakes pending.
-    pub len: u32,
+    pub(crate) len: u32,
     /// Those whose SYN-ACK had to be sent again: it is the way back that fails, or the last ACK.
-    pub retransmitted: u32,
+    pub(crate) retransmitted: u32,
 }
 
 impl SynQueue {
     /// Counts those handshakes that belong to the listeners of this destination.
-    pub fn of(pending: &[Pending], listeners: &[Listener], destination: SocketAddr) -> Self {
+    pub(crate) fn of(pending: &[Pending], listeners: &[Listener], destination: SocketAddr) -> Self {
         let at = listeners_for(listeners, destination);
         let mut queue = Self::default();
         for one in pending {
@@ -65,7 +65,7 @@ impl SynQueue {
 
 /// What becomes of one more SYN, as far as the SYN queue is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub(crate) enum Room {
     /// It finds a place.
     Free,
     /// The queue is full; it is answered with a syncookie.
@@ -79,15 +79,15 @@ pub enum Room {
 /// Settings of a network namespace that bound the queues of its listeners. `None`: this kernel
 /// does not have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `net.ipv4.tcp_syncookies`: 0 off, 1 when the SYN queue is full, 2 always.
-    pub syncookies: Option<u64>,
+    pub(crate) syncookies: Option<u64>,
     /// `net.ipv4.tcp_max_syn_backlog`: handshakes of one listener; counts with syncookies off.
-    pub max_syn_backlog: Option<u64>,
+    pub(crate) max_syn_backlog: Option<u64>,
     /// `net.core.somaxconn`: the most backlog a listener gets.
-    pub somaxconn: Option<u64>,
+    pub(crate) somaxconn: Option<u64>,
     /// `net.ipv4.tcp_abort_on_overflow`: 1 answers a last ACK with RST if the accept queue is full.
-    pub abort_on_overflow: Option<u64>,
+    pub(crate) abort_on_overflow: Option<u64>,
 }
 
 impl Settings {
@@ -96,7 +96,7 @@ impl Settings {
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let setting = |name| sysctl::number(&format!("/proc/sys/net/{name}"));
         Ok(Self {
             syncookies: setting("ipv4/tcp_syncookies")?,
@@ -110,7 +110,7 @@ impl Settings {
     /// pending (`tcp_conn_request()`). A full accept queue is another matter. Newer kernels (6.18
     /// does) let one more handshake in than the backlog says; here the queue is full at the
     /// backlog.
-    pub fn room(&self, backlog: u32, pending: u32) -> Room {
+    pub(crate) fn room(&self, backlog: u32, pending: u32) -> Room {
         let full = pending >= backlog;
         if self.syncookies.unwrap_or(0) > 0 {
             return if full { Room::Cookies } else { Room::Free };

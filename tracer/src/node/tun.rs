@@ -10,17 +10,17 @@ use crate::net::{Kind, Rtnetlink, netns::Inside};
 
 /// A tun or tap device, and how much of what was sent by it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TunDevice {
+pub(crate) struct TunDevice {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The process that has it open; `None` if it was not found.
-    pub process: Option<Process>,
+    pub(crate) process: Option<Process>,
     /// Packets that the process has read so far.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Packets that found its ring full so far.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Packets that wait in its ring, as far as its queues tell.
-    pub waiting: Option<u64>,
+    pub(crate) waiting: Option<u64>,
 }
 
 impl TunDevice {
@@ -60,12 +60,12 @@ impl TunDevice {
     }
 
     /// Whether its process leaves packets in the ring.
-    pub fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.waiting.is_some_and(|waiting| waiting > 0)
     }
 
     /// The process in words.
-    pub fn reader(&self) -> String {
+    pub(crate) fn reader(&self) -> String {
         match &self.process {
             Some(process) => format!("its process {} (pid {})", process.comm, process.pid),
             None => "its process".to_owned(),

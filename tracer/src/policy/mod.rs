@@ -25,26 +25,26 @@ use crate::cluster::{policy::Policy, view::View};
 
 /// A connection to be judged.
 #[derive(Debug, Clone)]
-pub struct Flow<'v> {
+pub(crate) struct Flow<'v> {
     /// Who opens it.
-    pub src: Peer<'v>,
+    pub(crate) src: Peer<'v>,
     /// Who is to answer, after DNAT.
-    pub dst: Peer<'v>,
+    pub(crate) dst: Peer<'v>,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The destination port, after DNAT; `None` for any, and for ICMP.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// What the policies make of a flow.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Whether it passes; `None` if undecidable.
-    pub allowed: Option<bool>,
+    pub(crate) allowed: Option<bool>,
     /// The source's side.
-    pub egress: Side,
+    pub(crate) egress: Side,
     /// The destination's side.
-    pub ingress: Side,
+    pub(crate) ingress: Side,
 }
 
 /// Judges a flow.
@@ -69,7 +69,7 @@ fn evaluate_with(view: &View, flow: &Flow<'_>, more: &[&Policy]) -> Answer {
 impl Answer {
     /// From what is made of either side.
     #[must_use]
-    pub fn of(egress: Side, ingress: Side) -> Self {
+    pub(crate) fn of(egress: Side, ingress: Side) -> Self {
         let allowed = match (egress.allowed(), ingress.allowed()) {
             // One refusal decides, whatever is unknown on the other side.
             (Some(false), _) | (_, Some(false)) => Some(false),

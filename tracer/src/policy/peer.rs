@@ -10,16 +10,16 @@ use crate::cluster::{
 
 /// One end of a flow.
 #[derive(Debug, Clone)]
-pub struct Peer<'v> {
+pub(crate) struct Peer<'v> {
     /// The address; `None` for a pod that was named, and may be met at any of its own.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Who it is.
-    pub party: Party<'v>,
+    pub(crate) party: Party<'v>,
 }
 
 /// Who stands at one end of a flow.
 #[derive(Debug, Clone)]
-pub enum Party<'v> {
+pub(crate) enum Party<'v> {
     /// A pod with a network namespace of its own: the only one that policies isolate.
     Pod(&'v Pod),
     /// A node, or a hostNetwork pod on it.
@@ -42,7 +42,7 @@ pub enum Party<'v> {
 impl<'v> Peer<'v> {
     /// The holder of this address.
     #[must_use]
-    pub fn at(view: &'v View, address: IpAddr) -> Self {
+    pub(crate) fn at(view: &'v View, address: IpAddr) -> Self {
         let address = address.to_canonical();
         let party = match view.owner(address) {
             Owner::Pod(pod) => Party::Pod(pod),
@@ -74,7 +74,7 @@ impl<'v> Peer<'v> {
 
     /// A pod, at whichever of its addresses.
     #[must_use]
-    pub fn pod(pod: &'v Pod) -> Self {
+    pub(crate) fn pod(pod: &'v Pod) -> Self {
         let party = if pod.host_network {
             Party::Host {
                 node: pod.node.as_deref(),
@@ -92,7 +92,7 @@ impl<'v> Peer<'v> {
 
     /// A pod that exists and could not be read.
     #[must_use]
-    pub fn unreadable(id: &ObjectName) -> Self {
+    pub(crate) fn unreadable(id: &ObjectName) -> Self {
         Self {
             address: None,
             party: Party::Unknown(format!("Pod {id} could not be read")),
@@ -101,7 +101,7 @@ impl<'v> Peer<'v> {
 
     /// The pod that policies may isolate.
     #[must_use]
-    pub fn as_pod(&self) -> Option<&'v Pod> {
+    pub(crate) fn as_pod(&self) -> Option<&'v Pod> {
         match self.party {
             Party::Pod(pod) => Some(pod),
             _ => None,
@@ -110,7 +110,7 @@ impl<'v> Peer<'v> {
 
     /// The addresses it may be met at.
     #[must_use]
-    pub fn addresses(&self) -> Vec<IpAddr> {
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         match (self.address, &self.party) {
             (Some(address), _) => vec![address],
             (None, Party::Pod(pod)) => pod.ips.clone(),
@@ -123,7 +123,7 @@ impl<'v> Peer<'v> {
 
     /// Whether it is the node that this pod runs on, or a hostNetwork pod there.
     #[must_use]
-    pub fn is_node_of(&self, pod: &Pod) -> bool {
+    pub(crate) fn is_node_of(&self, pod: &Pod) -> bool {
         let Party::Host { node, .. } = &self.party else {
             return false;
         };

@@ -12,27 +12,27 @@ const POLICIES: usize = 50;
 
 /// Why the policies refuse a flow, and what would admit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// One sentence.
-    pub why: String,
+    pub(crate) why: String,
     /// How near each rule comes to admitting the flow, the nearest first.
-    pub near_misses: Vec<String>,
+    pub(crate) near_misses: Vec<String>,
     /// Manifests that admit just this flow.
-    pub fix: Vec<Fix>,
+    pub(crate) fix: Vec<Fix>,
     /// The side that refuses; egress where both do.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// The isolated pod, `namespace/name`.
-    pub pod: String,
+    pub(crate) pod: String,
     /// The policies that isolate it, `namespace/name` each.
-    pub policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     /// The rule that would admit the flow, in words.
-    pub missing: String,
+    pub(crate) missing: String,
 }
 
 impl Refusal {
     /// The refusal, if the flow is refused.
     #[must_use]
-    pub fn of(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Self> {
+    pub(crate) fn of(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Self> {
         let sides = [&answer.egress, &answer.ingress];
         let refusing: Vec<&Side> = sides
             .into_iter()

@@ -17,33 +17,33 @@ use crate::words;
 
 /// What the policies make of one side of a flow.
 #[derive(Debug, Clone)]
-pub struct Side {
+pub(crate) struct Side {
     /// Which side.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// The pod on this side; `None` where there is none that policies could isolate.
-    pub pod: Option<ObjectName>,
+    pub(crate) pod: Option<ObjectName>,
     /// Whether the pod is isolated; `None` if undecidable.
-    pub isolated: Option<bool>,
+    pub(crate) isolated: Option<bool>,
     /// The answer.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The policies that isolate the pod, by name.
-    pub policies: Vec<ObjectName>,
+    pub(crate) policies: Vec<ObjectName>,
     /// Those of them that admit the flow.
-    pub admitted_by: Vec<ObjectName>,
+    pub(crate) admitted_by: Vec<ObjectName>,
     /// Where nothing admits it: how near each rule comes, the nearest first, and no more than
     /// anyone reads.
-    pub misses: Vec<Miss>,
+    pub(crate) misses: Vec<Miss>,
     /// How many rules miss it besides.
-    pub more_misses: usize,
+    pub(crate) more_misses: usize,
     /// Where nothing admits it: the rule that would, in words.
-    pub missing: Option<String>,
+    pub(crate) missing: Option<String>,
     /// Why it is undecidable, or why it passes though no rule admits it.
-    pub because: Option<String>,
+    pub(crate) because: Option<String>,
 }
 
 /// The four answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// No policy isolates the pod, or there is none.
     NotIsolated,
     /// The pod is isolated, and the flow is let through.
@@ -56,13 +56,13 @@ pub enum Outcome {
 
 /// How near one rule comes to admitting a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Miss {
+pub(crate) struct Miss {
     /// The policy.
-    pub policy: ObjectName,
+    pub(crate) policy: ObjectName,
     /// Which of its rules, from 1; `None` where it has none.
-    pub rule: Option<usize>,
+    pub(crate) rule: Option<usize>,
     /// The miss, in words.
-    pub words: String,
+    pub(crate) words: String,
 }
 
 /// How many misses of a side are put into words.
@@ -71,7 +71,7 @@ const MISSES: usize = 10;
 impl Side {
     /// Whether this side lets the flow pass; `None` if undecidable.
     #[must_use]
-    pub fn allowed(&self) -> Option<bool> {
+    pub(crate) fn allowed(&self) -> Option<bool> {
         match self.outcome {
             Outcome::NotIsolated | Outcome::Admitted => Some(true),
             Outcome::NotAdmitted => Some(false),

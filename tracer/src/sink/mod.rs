@@ -15,19 +15,19 @@ use std::{
     time::SystemTime,
 };
 
-pub use self::terminal::{ColorChoice, Style, Terminal};
+pub(crate) use self::terminal::{ColorChoice, Style, Terminal};
 pub(crate) use self::text::{Canvas, Paint, piece};
 use crate::model::Report;
 
 /// Formats to choose from by `-o`.
-pub trait Formats: clap::ValueEnum + Copy + Default + Send + Sync + 'static {
+pub(crate) trait Formats: clap::ValueEnum + Copy + Default + Send + Sync + 'static {
     /// Their names, as the help shows them.
     const NAMES: &str;
 }
 
 /// The formats of a trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum TraceFormat {
+pub(crate) enum TraceFormat {
     /// For people.
     #[default]
     Text,
@@ -41,7 +41,7 @@ impl Formats for TraceFormat {
 
 /// The formats of a single answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
@@ -56,7 +56,7 @@ impl Formats for Format {
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Delivery {
+pub(crate) enum Delivery {
     /// It is out, and flushed.
     Written,
     /// The reader is gone (`whydrop … | head`): time to end, and no error.
@@ -65,11 +65,11 @@ pub enum Delivery {
 
 /// How much of a trace to show as text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Detail {
+pub(crate) struct Detail {
     /// All facts of a verdict, instead of the nearest ones.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Attempts that were answered, too.
-    pub answered: bool,
+    pub(crate) answered: bool,
 }
 
 /// One way to show a trace.
@@ -91,21 +91,21 @@ trait Sink: std::fmt::Debug {
 }
 
 /// Writes a message that belongs to no record to stderr: programs read stdout.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     // If stderr is closed, no one can be warned of that.
     let _ = writeln!(io::stderr(), "whydrop: {}", text::sanitized(text));
 }
 
 /// Prints records, each at once.
 #[derive(Debug)]
-pub struct Printer<W> {
+pub(crate) struct Printer<W> {
     out: W,
     sink: Box<dyn Sink>,
 }
 
 impl<W: Write> Printer<W> {
     /// Prints to `out`. `style` and `detail` matter for text only.
-    pub fn new(out: W, format: TraceFormat, style: Style, detail: Detail) -> Self {
+    pub(crate) fn new(out: W, format: TraceFormat, style: Style, detail: Detail) -> Self {
         let sink: Box<dyn Sink> = match format {
             TraceFormat::Text => Box::new(text::Text::new(style, detail)),
             TraceFormat::Json => Box::new(json::Json),
@@ -118,7 +118,7 @@ impl<W: Write> Printer<W> {
     /// # Errors
     ///
     /// `out` cannot be written to. A closed pipe is a [`Delivery`], not an error.
-    pub fn print(&mut self, record: &Report) -> io::Result<Delivery> {
+    pub(crate) fn print(&mut self, record: &Report) -> io::Result<Delivery> {
         let rendered = self.sink.report(record)?;
         self.write(&rendered)
     }
@@ -128,13 +128,13 @@ impl<W: Write> Printer<W> {
     /// # Errors
     ///
     /// As for [`Printer::print`].
-    pub fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
+    pub(crate) fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
         let rendered = self.sink.tick(now);
         self.write(&rendered)
     }
 
     /// Follows a terminal that was resized.
-    pub fn resize(&mut self, columns: Option<usize>) {
+    pub(crate) fn resize(&mut self, columns: Option<usize>) {
         self.sink.resize(columns);
     }
 

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// When to use color.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
+pub(crate) enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
@@ -23,21 +23,21 @@ pub enum ColorChoice {
 
 /// Where standard output leads to.
 #[derive(Debug, Clone)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     /// Whether a person is looking at it.
-    pub interactive: bool,
+    pub(crate) interactive: bool,
     /// Its columns, where it has some.
-    pub width: Option<usize>,
+    pub(crate) width: Option<usize>,
     /// Whether the environment asks for text without color, or the terminal knows none.
-    pub no_color: bool,
+    pub(crate) no_color: bool,
     /// The zone of the times in the text.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
 }
 
 impl Terminal {
     /// Looks at standard output and the environment.
     #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         let interactive = io::stdout().is_terminal();
         // https://no-color.org: any value but the empty one.
         let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -57,7 +57,7 @@ impl Terminal {
 
     /// The columns of standard output now, where it is a terminal that knows them.
     #[must_use]
-    pub fn stdout_width() -> Option<usize> {
+    pub(crate) fn stdout_width() -> Option<usize> {
         let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
         // A serial console may say 0.
         Some(usize::from(width.0)).filter(|width| *width > 0)
@@ -66,7 +66,7 @@ impl Terminal {
     /// Whether standard output can no longer be read: the other end of the pipe is closed, or
     /// the terminal has gone. A trace in which nothing happens writes nothing that would fail.
     #[must_use]
-    pub fn stdout_has_no_reader() -> bool {
+    pub(crate) fn stdout_has_no_reader() -> bool {
         let stdout = io::stdout();
         let mut state = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
@@ -79,7 +79,7 @@ impl Terminal {
     /// A pipe, and times in UTC.
     #[must_use]
     #[cfg(test)]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             interactive: false,
             width: None,
@@ -91,21 +91,21 @@ impl Terminal {
 
 /// How text is to look.
 #[derive(Debug, Clone)]
-pub struct Style {
+pub(crate) struct Style {
     /// Columns to fit in; `None` for lines of any length, as a pipe wants them.
-    pub width: Option<usize>,
+    pub(crate) width: Option<usize>,
     /// Whether to color.
-    pub color: bool,
+    pub(crate) color: bool,
     /// Whether a person is waiting for the next line.
-    pub interactive: bool,
+    pub(crate) interactive: bool,
     /// The zone of the times.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
 }
 
 impl Style {
     /// The style for this terminal.
     #[must_use]
-    pub fn new(color: ColorChoice, terminal: &Terminal) -> Self {
+    pub(crate) fn new(color: ColorChoice, terminal: &Terminal) -> Self {
         Self {
             width: terminal.width,
             color: match color {
@@ -121,7 +121,7 @@ impl Style {
     /// For a pipe: no color, no width, UTC.
     #[must_use]
     #[cfg(test)]
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::new(ColorChoice::Never, &Terminal::none())
     }
 }

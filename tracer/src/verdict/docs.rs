@@ -43,7 +43,7 @@ const FIRST: &str = "Tried in this order; the first that applies gives the verdi
 
 /// The document.
 #[must_use]
-pub fn markdown() -> String {
+pub(crate) fn markdown() -> String {
     let mut text = String::from(
         "# Verdicts\n\n\
          A verdict names the point where a packet was lost, how sure that is, and the evidence. It \

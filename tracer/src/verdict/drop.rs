@@ -12,7 +12,7 @@ use crate::{
 
 /// Judges a drop by the first rule that applies. `node` is what the node says of it, as far as it
 /// was asked.
-pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
+pub(crate) fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
     let mut refuted = Vec::new();
     let in_question = RULES
         .iter()
@@ -40,25 +40,25 @@ pub fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 }
 
 /// Whether what the node says makes a drop one that healthy traffic makes too.
-pub fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
+pub(crate) fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
     answers::is_leftover(facts, node)
         || redirect::is_refused_by_nat(facts, node)
         || path::is_flooded(facts, node)
 }
 
 /// Whether a packet was dropped because it is too large for the next hop.
-pub fn is_too_large(facts: &DropFacts) -> bool {
+pub(crate) fn is_too_large(facts: &DropFacts) -> bool {
     mtu::is_too_large(facts) != Concern::No
 }
 
 /// Whether what was dropped is a message that would make a sender use smaller packets.
-pub fn is_too_big_message(facts: &DropFacts) -> bool {
+pub(crate) fn is_too_big_message(facts: &DropFacts) -> bool {
     mtu::is_too_big_message(facts) != Concern::No
 }
 
 /// What the node is to be asked for the rules that come into question: up to the first that applies
 /// whatever the node says.
-pub fn wants(facts: &DropFacts) -> Wants {
+pub(crate) fn wants(facts: &DropFacts) -> Wants {
     let mut wants = Wants::default();
     for rule in RULES {
         let concern = (rule.applies.concerns)(facts);

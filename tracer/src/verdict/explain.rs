@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule<OnFlow>] = &[Rule {
 }];
 
 /// Judges a flow by the objects alone; `None` where they do not refuse it.
-pub fn judge(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
+pub(crate) fn judge(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
     RULES.iter().find_map(|rule| {
         let verdict = (rule.applies)(view, flow, answer)?;
         Some(Verdict {

@@ -9,13 +9,13 @@
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
 //! silence alone. What no rule explains stays `unknown`, with what is known as evidence.
 
-pub mod attempts;
-pub mod cluster;
+pub(crate) mod attempts;
+pub(crate) mod cluster;
 #[cfg(test)]
 mod docs;
-pub mod drop;
+pub(crate) mod drop;
 mod drops;
-pub mod explain;
+pub(crate) mod explain;
 mod neighbor;
 mod rule;
 mod stale_entry;

@@ -2,7 +2,7 @@
 
 /// Why a word is not an endpoint: what was expected, with an example. Callers add the word itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     /// Nothing at all.
     #[error("expected an endpoint, such as 10.244.3.17:443 or shop/cart:8080")]
     Empty,

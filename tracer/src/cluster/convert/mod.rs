@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-pub use self::{
+pub(crate) use self::{
     pod::pod,
     policy::policy,
     service::{endpoint_slice, service},
@@ -17,14 +17,14 @@ pub use self::{
 use super::objects::{Labels, Node, ObjectName};
 
 /// What is wrong with an object.
-pub type Wrong = String;
+pub(crate) type Wrong = String;
 
 /// A namespace's name and labels.
 ///
 /// # Errors
 ///
 /// It has no proper name or labels.
-pub fn namespace(namespace: core::Namespace) -> Result<(String, Labels), Wrong> {
+pub(crate) fn namespace(namespace: core::Namespace) -> Result<(String, Labels), Wrong> {
     Ok((
         name(&namespace.metadata)?,
         labels(namespace.metadata.labels)?,
@@ -36,7 +36,7 @@ pub fn namespace(namespace: core::Namespace) -> Result<(String, Labels), Wrong> 
 /// # Errors
 ///
 /// It has no proper name, or what must be an address is none.
-pub fn node(node: core::Node) -> Result<Node, Wrong> {
+pub(crate) fn node(node: core::Node) -> Result<Node, Wrong> {
     let name = name(&node.metadata)?;
     let spec = node.spec.unwrap_or_default();
     let nets = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);

@@ -20,7 +20,7 @@ use crate::cluster::{
 /// # Errors
 ///
 /// It has no proper name or labels, or an address that is none.
-pub fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
+pub(crate) fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
     let id = namespaced(&pod.metadata)?;
     let controller = controller(&pod.metadata);
     let labels = labels(pod.metadata.labels)?;

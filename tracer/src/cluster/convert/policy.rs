@@ -21,7 +21,7 @@ use crate::cluster::{
 /// # Errors
 ///
 /// It is one that no API server would take.
-pub fn policy(policy: api::NetworkPolicy) -> Result<Policy, Wrong> {
+pub(crate) fn policy(policy: api::NetworkPolicy) -> Result<Policy, Wrong> {
     let id = namespaced(&policy.metadata)?;
     let spec = policy.spec.ok_or("it has no spec")?;
     let pods = selector(spec.pod_selector.unwrap_or_default())?;

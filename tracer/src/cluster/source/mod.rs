@@ -3,11 +3,11 @@
 //! Tracing starts at once and waits for none of them. Reading a big cluster takes whole
 //! milliseconds, which the events of a trace do not have: hence the thread.
 
-pub mod api;
+pub(crate) mod api;
 mod cri;
 mod file;
 pub(crate) mod limits;
-pub mod sink;
+pub(crate) mod sink;
 
 use std::{io, thread};
 
@@ -26,9 +26,9 @@ use super::update::{Source, Update};
 use crate::cli::options::ClusterConfig;
 
 /// The sources of a trace, and what they report.
-pub struct Sources {
+pub(crate) struct Sources {
     /// Those that were started. Each sends [`super::update::Change::Settled`] once.
-    pub started: Vec<Source>,
+    pub(crate) started: Vec<Source>,
     updates: Receiver<Update>,
 }
 
@@ -42,7 +42,7 @@ impl Drop for Sources {
 
 /// Why the sources cannot be started as the options have it.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// No thread can be had, or the socket of `--cri-socket` is none.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -64,7 +64,7 @@ impl Sources {
     /// # Errors
     ///
     /// No thread can be had, a socket was given that is none, or a kubeconfig that is of no use.
-    pub fn start(config: &ClusterConfig) -> Result<Self, StartError> {
+    pub(crate) fn start(config: &ClusterConfig) -> Result<Self, StartError> {
         let (sender, updates) = channel(UPDATES);
         let places = Places {
             config: config.clone(),
@@ -99,12 +99,12 @@ impl Sources {
 
     /// What has been reported so far, without waiting: one after the other, and no more than were
     /// on their way.
-    pub fn ready(&mut self) -> impl Iterator<Item = Update> + '_ {
+    pub(crate) fn ready(&mut self) -> impl Iterator<Item = Update> + '_ {
         std::iter::from_fn(|| self.updates.try_recv().ok()).take(UPDATES)
     }
 
     /// The next thing reported; never if there are no sources, or all have ended.
-    pub async fn next(&mut self) -> Update {
+    pub(crate) async fn next(&mut self) -> Update {
         match self.updates.recv().await {
             Some(update) => update,
             None => std::future::pending().await,

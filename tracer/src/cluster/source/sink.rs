@@ -17,7 +17,7 @@ use crate::cluster::{
 
 /// Where a source sends its changes. A source that sends faster than the trace takes has to wait.
 #[derive(Debug, Clone)]
-pub struct Sink {
+pub(crate) struct Sink {
     source: Source,
     updates: Sender<Update>,
     ledger: Arc<Mutex<Ledger>>,
@@ -26,7 +26,7 @@ pub struct Sink {
 impl Sink {
     /// A sink of this source's.
     #[must_use]
-    pub fn new(source: Source, updates: Sender<Update>) -> Self {
+    pub(crate) fn new(source: Source, updates: Sender<Update>) -> Self {
         Self {
             source,
             updates,
@@ -35,7 +35,7 @@ impl Sink {
     }
 
     /// Sends a change; `false` once no one listens any more, and the source may end.
-    pub async fn send(&self, change: Change) -> bool {
+    pub(crate) async fn send(&self, change: Change) -> bool {
         for change in self.admit(change) {
             let source = self.source;
             if self.updates.send(Update { source, change }).await.is_err() {
@@ -46,7 +46,7 @@ impl Sink {
     }
 
     /// The same from a thread that may block.
-    pub fn send_blocking(&self, change: Change) -> bool {
+    pub(crate) fn send_blocking(&self, change: Change) -> bool {
         for change in self.admit(change) {
             let source = self.source;
             let update = Update { source, change };
@@ -58,7 +58,7 @@ impl Sink {
     }
 
     /// Returns once no one listens any more.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.updates.closed().await;
     }
 

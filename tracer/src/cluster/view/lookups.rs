@@ -16,74 +16,68 @@ use crate::cluster::{
 impl View {
     /// A pod by name.
     #[must_use]
-    pub fn pod(&self, id: &ObjectName) -> Option<&Pod> {
+    pub(crate) fn pod(&self, id: &ObjectName) -> Option<&Pod> {
         self.pods.get(id)
     }
 
     /// All pods, by name.
-    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values()
     }
 
     /// The pods of a namespace.
-    pub fn pods_in<'v>(&'v self, namespace: &str) -> impl Iterator<Item = &'v Pod> {
+    pub(crate) fn pods_in<'v>(&'v self, namespace: &str) -> impl Iterator<Item = &'v Pod> {
         in_namespace(&self.pods, namespace)
     }
 
     /// The pods that have an address and have not ended.
-    pub fn claimants(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
+    pub(crate) fn claimants(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
         at(&self.claims, ip).filter_map(|id| self.pods.get(id))
     }
 
     /// The pods that run on the node that has an address.
-    pub fn hosted_at(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
+    pub(crate) fn hosted_at(&self, ip: IpAddr) -> impl Iterator<Item = &Pod> {
         at(&self.hosted, ip).filter_map(|id| self.pods.get(id))
     }
 
     /// The Services that have an address.
-    pub fn services_at(&self, ip: IpAddr) -> impl Iterator<Item = &Service> {
+    pub(crate) fn services_at(&self, ip: IpAddr) -> impl Iterator<Item = &Service> {
         at(&self.service_ips, ip).filter_map(|id| self.services.get(id))
     }
 
     /// What is known of a namespace's labels.
     #[must_use]
-    pub fn namespace<'a>(&'a self, name: &'a str) -> Known<'a> {
+    pub(crate) fn namespace<'a>(&'a self, name: &'a str) -> Known<'a> {
         Known::Namespace(name, self.namespaces.get(name))
     }
 
     /// The network plugins whose pods run here.
     #[must_use]
-    pub fn plugins(&self) -> BTreeSet<Plugin> {
+    pub(crate) fn plugins(&self) -> BTreeSet<Plugin> {
         self.plugins.values().copied().collect()
     }
 
     /// The one plugin that enforces NetworkPolicies, where the pods show exactly one.
     #[must_use]
-    pub fn enforcer(&self) -> Option<Plugin> {
+    pub(crate) fn enforcer(&self) -> Option<Plugin> {
         let mut enforcers = self.plugins().into_iter().filter(|one| one.enforces());
         enforcers.next().filter(|_| enforcers.next().is_none())
     }
 
     /// All nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
-    }
-
-    /// A node by name.
-    #[must_use]
-    pub fn node(&self, name: &str) -> Option<&Node> {
-        self.nodes.get(name)
     }
 
     /// A Service by name.
     #[must_use]
-    pub fn service(&self, id: &ObjectName) -> Option<&Service> {
+    pub(crate) fn service(&self, id: &ObjectName) -> Option<&Service> {
         self.services.get(id)
     }
 
     /// The Service whose NodePort this is: no two share one of a protocol.
     #[must_use]
-    pub fn service_at_node_port(&self, port: u16, protocol: Protocol) -> Option<&Service> {
+    pub(crate) fn service_at_node_port(&self, port: u16, protocol: Protocol) -> Option<&Service> {
         let has_it = |service: &&Service| {
             let mut ports = service.ports.iter();
             ports.any(|one| one.node_port == Some(port) && one.protocol == protocol)
@@ -92,12 +86,12 @@ impl View {
     }
 
     /// All Services.
-    pub fn services(&self) -> impl Iterator<Item = &Service> {
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values()
     }
 
     /// The slices with the endpoints of a Service.
-    pub fn slices_of<'a>(
+    pub(crate) fn slices_of<'a>(
         &'a self,
         service: &'a ObjectName,
     ) -> impl Iterator<Item = &'a EndpointSlice> {
@@ -106,18 +100,21 @@ impl View {
     }
 
     /// The NetworkPolicies of a namespace.
-    pub fn policies_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Policy> {
+    pub(crate) fn policies_in<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Policy> {
         in_namespace(&self.policies, namespace)
     }
 
     /// A NetworkPolicy by name.
     #[must_use]
-    pub fn policy(&self, id: &ObjectName) -> Option<&Policy> {
+    pub(crate) fn policy(&self, id: &ObjectName) -> Option<&Policy> {
         self.policies.get(id)
     }
 
     /// The objects of a kind and a namespace that could not be read.
-    pub fn unreadable_in<'a>(
+    pub(crate) fn unreadable_in<'a>(
         &'a self,
         kind: Kind,
         namespace: &'a str,
@@ -128,31 +125,31 @@ impl View {
 
     /// An object that has this address, and could not be read.
     #[must_use]
-    pub fn unreadable_at(&self, ip: IpAddr) -> Option<(Kind, &ObjectName)> {
+    pub(crate) fn unreadable_at(&self, ip: IpAddr) -> Option<(Kind, &ObjectName)> {
         self.unreadable.at(ip)
     }
 
     /// An object that may have any address, as it could not be read.
     #[must_use]
-    pub fn unreadable_anywhere(&self) -> Option<(Kind, &ObjectName)> {
+    pub(crate) fn unreadable_anywhere(&self) -> Option<(Kind, &ObjectName)> {
         self.unreadable.anywhere()
     }
 
     /// Whether an object of this name exists and could not be read.
     #[must_use]
-    pub fn is_unreadable(&self, kind: Kind, id: &ObjectName) -> bool {
+    pub(crate) fn is_unreadable(&self, kind: Kind, id: &ObjectName) -> bool {
         self.unreadable_in(kind, &id.namespace).any(|one| one == id)
     }
 
     /// The pods whose names are most like this one, best first.
     #[must_use]
-    pub fn nearest_pods(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
+    pub(crate) fn nearest_pods(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
         nearest(self.pods.keys(), id, count)
     }
 
     /// The Services whose names are most like this one, best first.
     #[must_use]
-    pub fn nearest_services(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
+    pub(crate) fn nearest_services(&self, id: &ObjectName, count: usize) -> Vec<&ObjectName> {
         nearest(self.services.keys(), id, count)
     }
 }

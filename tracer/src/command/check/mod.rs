@@ -21,7 +21,7 @@ use crate::{
 ///
 /// A source of cluster objects was named that is none, or `out` cannot be written to. A closed pipe
 /// is no error.
-pub fn run(
+pub(crate) fn run(
     out: &mut impl Write,
     format: Format,
     style: &Style,

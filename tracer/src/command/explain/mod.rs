@@ -27,7 +27,11 @@ use crate::{
 ///
 /// The objects cannot be had, or do not hold a pod that was named; or `out` cannot be written
 /// to. A closed pipe is no error.
-pub fn run(out: &mut impl Write, notes: &mut impl Write, config: &ExplainConfig) -> Result<()> {
+pub(crate) fn run(
+    out: &mut impl Write,
+    notes: &mut impl Write,
+    config: &ExplainConfig,
+) -> Result<()> {
     if config.way {
         return print(out, &way(config)?);
     }

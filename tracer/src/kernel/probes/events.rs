@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
 const LOOK_FOR: Duration = Duration::from_millis(WAKE_PAUSE_MS + 5);
 
 /// The events of the kernel programs, in the order in which they were reserved.
-pub struct EventStream {
+pub(crate) struct EventStream {
     ring: AsyncFd<RingBuf<MapData>>,
     /// When to look for the events that woke nobody.
     again: Option<Instant>,
@@ -47,7 +47,7 @@ impl EventStream {
     /// # Errors
     ///
     /// The ring buffer cannot be polled any more.
-    pub async fn next(&mut self) -> Result<Vec<Bytes>> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Bytes>> {
         loop {
             let again = self.again;
             let pause = async {
@@ -82,7 +82,7 @@ impl EventStream {
     }
 
     /// Takes what is there, without waiting; empty if nothing is.
-    pub fn take_ready(&mut self) -> Vec<Bytes> {
+    pub(crate) fn take_ready(&mut self) -> Vec<Bytes> {
         drain(self.ring.get_mut())
     }
 }

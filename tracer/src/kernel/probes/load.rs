@@ -27,22 +27,22 @@ pub(super) const MEMBERS: u32 = 1 << 16;
 
 /// What the programs are loaded with.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Which connection is looked at.
-    pub filter: Filter,
+    pub(crate) filter: Filter,
     /// Size of the ring buffer, in bytes; a power of two, rounded up to whole pages.
-    pub ring_bytes: u32,
+    pub(crate) ring_bytes: u32,
     /// Network namespaces whose interfaces are watched, as inode numbers.
-    pub watched: Watched,
+    pub(crate) watched: Watched,
     /// Which drops carry the kernel stack.
-    pub stacks: StackPolicy,
+    pub(crate) stacks: StackPolicy,
     /// Whether the programs log what they do.
-    pub debug: bool,
+    pub(crate) debug: bool,
 }
 
 impl Settings {
     /// For a look at what the kernel takes, without a trace.
-    pub fn trial() -> Self {
+    pub(crate) fn trial() -> Self {
         Self {
             filter: Filter::default(),
             ring_bytes: 1 << 16,
@@ -61,7 +61,7 @@ impl Probes {
     ///
     /// The kernel lacks a required field or hook, or refuses a map or a required program; then the
     /// error ends with what the verifier says.
-    pub fn load(settings: &Settings, btf: &KernelBtf) -> Result<Self> {
+    pub(crate) fn load(settings: &Settings, btf: &KernelBtf) -> Result<Self> {
         let layout = Layout::resolve(|path| btf.offset(path))
             .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
         let (fitting, mut skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;

@@ -7,7 +7,7 @@ use log::Log;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Messages on their way to the `log` crate. Keep it alive while the programs are attached.
-pub struct LogStream {
+pub(crate) struct LogStream {
     messages: AsyncFd<EbpfLogger<&'static dyn Log>>,
 }
 
@@ -25,7 +25,7 @@ impl LogStream {
     /// # Errors
     ///
     /// The messages cannot be polled any more.
-    pub async fn forward(&mut self) -> Result<()> {
+    pub(crate) async fn forward(&mut self) -> Result<()> {
         loop {
             let mut guard = self
                 .messages

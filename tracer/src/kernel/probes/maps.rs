@@ -17,30 +17,30 @@ use crate::model::Tallies;
 
 impl Probes {
     /// The exact count of one kind of drop; 0 if there was none.
-    pub fn count(&self, key: &DropKey) -> u64 {
+    pub(crate) fn count(&self, key: &DropKey) -> u64 {
         self.drops.get(key, 0).map_or(0, |found| found.count)
     }
 
     /// How many kinds of drops the kernel can count.
-    pub fn room_for_kinds(&self) -> usize {
+    pub(crate) fn room_for_kinds(&self) -> usize {
         DROP_KINDS as usize
     }
 
     /// Lets the kernel forget a kind of drop, if no more were counted than `told`. A drop of that
     /// kind in the very microsecond between the look and the removal would be lost; hence only for
     /// kinds that have been idle.
-    pub fn forget(&mut self, key: &DropKey, told: u64) -> bool {
+    pub(crate) fn forget(&mut self, key: &DropKey, told: u64) -> bool {
         self.count(key) == told && self.drops.remove(key).is_ok()
     }
 
     /// The exact counts of all drops.
-    pub fn counts(&self) -> impl Iterator<Item = (DropKey, DropCount)> + '_ {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (DropKey, DropCount)> + '_ {
         self.drops.iter().flatten()
     }
 
     /// Sightings of a SYN or a DNS query from before it matched the filter, by
     /// [`tracer_common::event::handshake_key`].
-    pub fn early_hops(&self, key: u64) -> Vec<EarlyHop> {
+    pub(crate) fn early_hops(&self, key: u64) -> Vec<EarlyHop> {
         let found = self.early.get(&EarlyHops::place(key), 0).ok();
         found
             .map(|hops| hops.of(key).copied().collect())
@@ -53,7 +53,7 @@ impl Probes {
     /// # Errors
     ///
     /// There are more than the map holds.
-    pub fn change_members(
+    pub(crate) fn change_members(
         &mut self,
         put: impl IntoIterator<Item = (Member, u32)>,
         gone: impl IntoIterator<Item = Member>,
@@ -71,7 +71,7 @@ impl Probes {
     }
 
     /// The kernel's counters of what it could not send or count.
-    pub fn tallies(&self) -> Tallies {
+    pub(crate) fn tallies(&self) -> Tallies {
         let sum = |index| {
             self.tallies
                 .get(&index, 0)

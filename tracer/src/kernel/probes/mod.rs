@@ -14,7 +14,7 @@ mod events;
 mod load;
 mod log;
 mod maps;
-pub mod query;
+pub(crate) mod query;
 mod table;
 mod tc;
 
@@ -29,7 +29,7 @@ use tracer_common::{
 };
 
 pub(crate) use self::tc::OUR_FILTER;
-pub use self::{
+pub(crate) use self::{
     events::EventStream,
     load::Settings,
     log::LogStream,
@@ -43,7 +43,7 @@ use self::{
 use crate::net::{Change, Interface};
 
 /// Attached programs, and the maps that userspace reads.
-pub struct Probes {
+pub(crate) struct Probes {
     ebpf: Ebpf,
     /// The program for drops.
     program: &'static Program,
@@ -67,7 +67,7 @@ impl Probes {
     /// # Errors
     ///
     /// The kernel refuses a required one.
-    pub fn attach(&mut self) -> Result<()> {
+    pub(crate) fn attach(&mut self) -> Result<()> {
         let (tracepoints, classifiers): (Vec<_>, _) = std::mem::take(&mut self.loaded)
             .into_iter()
             .partition(|program| program.hook.tracepoint().is_some());
@@ -95,7 +95,7 @@ impl Probes {
     /// # Errors
     ///
     /// The kernel's BTF cannot be read.
-    pub fn attachment(&mut self, interfaces: usize) -> Result<Attachment> {
+    pub(crate) fn attachment(&mut self, interfaces: usize) -> Result<Attachment> {
         let at_each = table::has_classifiers(&self.loaded);
         let attachment = Attachment::suitable(interfaces, at_each, || {
             Ok(self.load_everywhere()? && self.attach_everywhere()?)
@@ -114,7 +114,7 @@ impl Probes {
     /// # Errors
     ///
     /// The kernel's BTF cannot be read.
-    pub fn load_everywhere(&mut self) -> Result<bool> {
+    pub(crate) fn load_everywhere(&mut self) -> Result<bool> {
         let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let programs = std::mem::take(&mut self.everywhere);
         self.everywhere = try_each(programs, &mut self.skipped, |program| {
@@ -142,7 +142,7 @@ impl Probes {
     /// # Errors
     ///
     /// The classifiers are not loaded.
-    pub fn attach_classifiers<'a>(
+    pub(crate) fn attach_classifiers<'a>(
         &mut self,
         tc: &mut TcProbes,
         interfaces: impl IntoIterator<Item = &'a Interface>,
@@ -155,17 +155,21 @@ impl Probes {
     /// # Errors
     ///
     /// The classifiers are not loaded.
-    pub fn follow_interfaces(&mut self, tc: &mut TcProbes, changes: &[Change]) -> Result<()> {
+    pub(crate) fn follow_interfaces(
+        &mut self,
+        tc: &mut TcProbes,
+        changes: &[Change],
+    ) -> Result<()> {
         tc.follow(&mut self.ebpf, changes)
     }
 
     /// The tracepoints that are attached to, as the record `started` names them.
-    pub fn hooks(&self) -> impl Iterator<Item = String> + '_ {
+    pub(crate) fn hooks(&self) -> impl Iterator<Item = String> + '_ {
         self.attached.iter().map(|name| format!("tp_btf/{name}"))
     }
 
     /// The optional programs that this kernel does not take.
-    pub fn skipped(&self) -> &[Skipped] {
+    pub(crate) fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
@@ -174,7 +178,7 @@ impl Probes {
     /// # Errors
     ///
     /// None that is known of: the kernel has no reason to refuse.
-    pub fn detach(&mut self) -> Result<()> {
+    pub(crate) fn detach(&mut self) -> Result<()> {
         Ok(tracepoint(&mut self.ebpf, self.program)?.unload()?)
     }
 
@@ -183,7 +187,7 @@ impl Probes {
     /// # Errors
     ///
     /// The events were taken before, or there is no runtime to poll them.
-    pub fn events(&mut self) -> Result<EventStream> {
+    pub(crate) fn events(&mut self) -> Result<EventStream> {
         EventStream::new(RingBuf::try_from(take_map(&mut self.ebpf, "EVENTS")?)?)
     }
 
@@ -192,7 +196,7 @@ impl Probes {
     /// # Errors
     ///
     /// The programs do not log, or there is no runtime to poll the messages.
-    pub fn log(&mut self) -> Result<LogStream> {
+    pub(crate) fn log(&mut self) -> Result<LogStream> {
         LogStream::new(&mut self.ebpf)
     }
 }

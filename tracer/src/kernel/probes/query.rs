@@ -18,18 +18,18 @@ use super::table::{TC_EGRESS, TC_INGRESS};
 
 /// A loaded program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadedProgram {
+pub(crate) struct LoadedProgram {
     /// Its number.
-    pub id: u32,
+    pub(crate) id: u32,
     /// Its name, of which the kernel keeps 15 characters; may be empty.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether it is whydrop's, of this or another process.
-    pub is_ours: bool,
+    pub(crate) is_ours: bool,
 }
 
 /// Which way packets go, seen from the kernel's core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Coming in.
     Ingress,
     /// Going out.
@@ -42,7 +42,7 @@ pub enum Direction {
 /// # Errors
 ///
 /// The kernel refuses: there is no such interface, or no privilege.
-pub fn tcx(ifname: &str, direction: Direction) -> Result<Option<Vec<LoadedProgram>>> {
+pub(crate) fn tcx(ifname: &str, direction: Direction) -> Result<Option<Vec<LoadedProgram>>> {
     let direction = match direction {
         Direction::Ingress => TcAttachType::Ingress,
         Direction::Egress => TcAttachType::Egress,
@@ -59,7 +59,7 @@ pub fn tcx(ifname: &str, direction: Direction) -> Result<Option<Vec<LoadedProgra
 }
 
 /// The loaded programs with these numbers. What has gone meanwhile is left out.
-pub fn by_id(wanted: &[u32]) -> Vec<LoadedProgram> {
+pub(crate) fn by_id(wanted: &[u32]) -> Vec<LoadedProgram> {
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -71,7 +71,7 @@ pub fn by_id(wanted: &[u32]) -> Vec<LoadedProgram> {
 
 /// The links by which these programs are attached, wherever that is: the number of each, and that of
 /// its program.
-pub fn links_of(wanted: &[u32]) -> Vec<(u32, u32)> {
+pub(crate) fn links_of(wanted: &[u32]) -> Vec<(u32, u32)> {
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -82,7 +82,7 @@ pub fn links_of(wanted: &[u32]) -> Vec<(u32, u32)> {
 }
 
 /// The programs at netfilter hooks, of all network namespaces.
-pub fn at_netfilter() -> Vec<LoadedProgram> {
+pub(crate) fn at_netfilter() -> Vec<LoadedProgram> {
     let links = loaded_links().flatten();
     let ids: Vec<_> = links
         .filter(|link| matches!(link.link_type(), Ok(LinkType::Netfilter)))
@@ -97,7 +97,7 @@ pub fn at_netfilter() -> Vec<LoadedProgram> {
 /// # Errors
 ///
 /// The kernel refuses, as it does without privilege.
-pub fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<Vec<u32>> {
+pub(crate) fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<Vec<u32>> {
     // `BPF_PROG_QUERY`, which aya has not for these types.
     const PROG_QUERY: libc::c_long = 16;
     const EFFECTIVE: u32 = 1;

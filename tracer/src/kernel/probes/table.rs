@@ -10,26 +10,26 @@ use crate::words;
 
 /// A kernel program.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// Its name in the object file.
     pub(super) name: &'static str,
     /// Where it is attached.
-    pub hook: Hook,
+    pub(crate) hook: Hook,
     /// When it is loaded.
     pub(super) when: When,
     /// Whether there is no trace without it.
-    pub required: bool,
+    pub(crate) required: bool,
     /// What is lost without it.
-    pub cost: &'static str,
+    pub(crate) cost: &'static str,
     /// How to get it.
-    pub fix: &'static str,
+    pub(crate) fix: &'static str,
     /// Whether packets go unseen without it, so that silence proves nothing.
-    pub hides: bool,
+    pub(crate) hides: bool,
 }
 
 /// Where a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hook {
+pub(crate) enum Hook {
     /// A tracepoint with this name in the kernel's BTF, and at least so many arguments.
     Tracepoint(&'static str, usize),
     /// Each interface.
@@ -46,14 +46,14 @@ pub(super) enum When {
 }
 
 /// The tracepoint that every dropped skb passes.
-pub const KFREE_SKB: &str = "kfree_skb";
+pub(crate) const KFREE_SKB: &str = "kfree_skb";
 /// The programs at the interfaces.
 pub(super) const TC_INGRESS: &str = "tc_ingress";
 pub(super) const TC_EGRESS: &str = "tc_egress";
 
 /// The table. Of several programs for one tracepoint, the last that its arguments suffice for is
 /// taken; a later kernel may add arguments at the end.
-pub static PROGRAMS: [Program; 8] = [
+pub(crate) static PROGRAMS: [Program; 8] = [
     drops("kfree_skb", 2),
     drops("kfree_skb_reason", 3),
     drops("kfree_skb_rx_sk", 4),
@@ -145,11 +145,11 @@ impl fmt::Display for Hook {
 
 /// An optional program that is left out, and why.
 #[derive(Debug, Clone)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     /// The program.
-    pub program: &'static Program,
+    pub(crate) program: &'static Program,
     /// Why it is left out.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// The programs for this kernel, of which `arguments` gives a tracepoint's number of arguments.

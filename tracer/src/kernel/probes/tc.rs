@@ -25,7 +25,7 @@ use std::{
 use anyhow::Result;
 use aya::{Ebpf, programs::tc::SchedClassifierLink};
 
-pub use self::attachment::Attachment;
+pub(crate) use self::attachment::Attachment;
 pub(crate) use self::clsact::NAME as OUR_FILTER;
 use self::{attachment::MANY, clsact::Clsact};
 use crate::{
@@ -40,7 +40,7 @@ const NAMED: usize = 5;
 type Key = (u32, u32);
 
 /// The classifiers at all interfaces.
-pub struct TcProbes {
+pub(crate) struct TcProbes {
     namespaces: BTreeMap<u32, Namespace>,
     attachment: Attachment,
     held: BTreeMap<Key, Held>,
@@ -63,7 +63,7 @@ enum Held {
 
 impl TcProbes {
     /// Nothing attached yet.
-    pub fn new(namespaces: &[Namespace], attachment: Attachment) -> Self {
+    pub(crate) fn new(namespaces: &[Namespace], attachment: Attachment) -> Self {
         tcx::raise_descriptor_limit();
         Self {
             namespaces: namespaces
@@ -156,17 +156,17 @@ impl TcProbes {
     }
 
     /// How many interfaces the classifiers are at.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
 
     /// How they are attached, as far as it is known.
-    pub fn attachment(&self) -> Attachment {
+    pub(crate) fn attachment(&self) -> Attachment {
         self.attachment
     }
 
     /// Where the classifiers should be and are not, as a sentence.
-    pub fn degraded(&self) -> Option<String> {
+    pub(crate) fn degraded(&self) -> Option<String> {
         if self.failed.is_empty() {
             return None;
         }
@@ -187,7 +187,7 @@ impl TcProbes {
     }
 
     /// What this way of attaching does not show, as a sentence. Handshakes of TCP are all seen.
-    pub fn unread(&self) -> Option<String> {
+    pub(crate) fn unread(&self) -> Option<String> {
         (self.attachment == Attachment::Tracepoints).then(|| {
             format!(
                 "TLS is followed only where the payload is in a packet's linear part: more than \
@@ -197,7 +197,7 @@ impl TcProbes {
     }
 
     /// Detaches from everything.
-    pub fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         self.failed.clear();
         let mut filters: BTreeMap<u32, Vec<(u32, clsact::Filters)>> = BTreeMap::new();
         for ((netns, ifindex), held) in std::mem::take(&mut self.held) {

@@ -30,38 +30,38 @@ mod v6 {
 
 /// A link's own settings of IPv4 (`net.ipv4.conf.LINK`), 0 is off. Those of `all` apply, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ipv4Settings {
+pub(crate) struct Ipv4Settings {
     /// `forwarding`
-    pub forwarding: u32,
+    pub(crate) forwarding: u32,
     /// `rp_filter`
-    pub rp_filter: u32,
+    pub(crate) rp_filter: u32,
     /// `route_localnet`
-    pub route_localnet: u32,
+    pub(crate) route_localnet: u32,
     /// `proxy_arp`
-    pub proxy_arp: u32,
+    pub(crate) proxy_arp: u32,
     /// `proxy_arp_pvlan`
-    pub proxy_arp_pvlan: u32,
+    pub(crate) proxy_arp_pvlan: u32,
     /// `arp_ignore`
-    pub arp_ignore: u32,
+    pub(crate) arp_ignore: u32,
     /// `arp_filter`
-    pub arp_filter: u32,
+    pub(crate) arp_filter: u32,
     /// `accept_local`
-    pub accept_local: u32,
+    pub(crate) accept_local: u32,
     /// `src_valid_mark`
-    pub src_valid_mark: u32,
+    pub(crate) src_valid_mark: u32,
 }
 
 /// A link's own settings of IPv6 (`net.ipv6.conf.LINK`), 0 is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ipv6Settings {
+pub(crate) struct Ipv6Settings {
     /// `forwarding`
-    pub forwarding: u32,
+    pub(crate) forwarding: u32,
     /// `accept_ra`
-    pub accept_ra: u32,
+    pub(crate) accept_ra: u32,
     /// `proxy_ndp`
-    pub proxy_ndp: u32,
+    pub(crate) proxy_ndp: u32,
     /// `disable_ipv6`
-    pub disable_ipv6: u32,
+    pub(crate) disable_ipv6: u32,
 }
 
 pub(super) fn ipv4(link: Attributes<'_>) -> Option<Ipv4Settings> {

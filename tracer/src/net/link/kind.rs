@@ -6,7 +6,7 @@ use tracer_common::tunnel::Tunnel;
 
 /// What an interface is, with what that kind is set up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A device with a driver: a NIC, virtio, an SR-IOV function.
     #[default]
     Physical,
@@ -56,12 +56,12 @@ pub enum Kind {
 
 impl Kind {
     /// Whether a process is at its other end.
-    pub fn is_tun(&self) -> bool {
+    pub(crate) fn is_tun(&self) -> bool {
         matches!(self, Self::Tun { .. })
     }
 
     /// The kernel's name for it; empty for what has none.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Physical | Self::Loopback => "",
             Self::Veth => "veth",
@@ -83,7 +83,7 @@ impl Kind {
     }
 
     /// The kind of tunnel that it is, if it is one.
-    pub fn tunnel(&self) -> Option<Tunnel> {
+    pub(crate) fn tunnel(&self) -> Option<Tunnel> {
         match self {
             Self::Vxlan(_) => Some(Tunnel::Vxlan),
             Self::Geneve(_) => Some(Tunnel::Geneve),
@@ -95,7 +95,7 @@ impl Kind {
     }
 
     /// Whether it is one end of a pair.
-    pub fn is_pair(&self) -> bool {
+    pub(crate) fn is_pair(&self) -> bool {
         matches!(self, Self::Veth | Self::Netkit)
     }
 }
@@ -118,71 +118,71 @@ impl fmt::Display for Kind {
 
 /// What a VXLAN tunnel is set up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vxlan {
+pub(crate) struct Vxlan {
     /// Network identifier; 0 if each packet has its own.
-    pub vni: u32,
+    pub(crate) vni: u32,
     /// Address that tunnel packets come from, if it is fixed.
-    pub local: Option<IpAddr>,
+    pub(crate) local: Option<IpAddr>,
     /// Where packets go that have no FDB entry: the only remote, or a multicast group.
-    pub remote: Option<IpAddr>,
+    pub(crate) remote: Option<IpAddr>,
     /// UDP destination port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The interface that tunnel packets leave by, if it is fixed.
-    pub underlying: Option<u32>,
+    pub(crate) underlying: Option<u32>,
     /// Whether the FDB learns from packets that come in.
-    pub learning: bool,
+    pub(crate) learning: bool,
     /// Whether each packet brings its own network identifier and remote (`external`, as of Cilium).
-    pub external: bool,
+    pub(crate) external: bool,
 }
 
 /// What a Geneve tunnel is set up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Geneve {
+pub(crate) struct Geneve {
     /// Network identifier; 0 if each packet has its own.
-    pub vni: u32,
+    pub(crate) vni: u32,
     /// The only remote.
-    pub remote: Option<IpAddr>,
+    pub(crate) remote: Option<IpAddr>,
     /// UDP destination port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whether each packet brings its own network identifier and remote (`external`, as of Cilium).
-    pub external: bool,
+    pub(crate) external: bool,
 }
 
 /// What a tunnel of IP in IP, GRE and their like is set up with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IpTunnel {
+pub(crate) struct IpTunnel {
     /// What it is.
-    pub tunnel: Tunnel,
+    pub(crate) tunnel: Tunnel,
     /// The kernel's name for it, such as `ip6gre`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Address that tunnel packets come from, if it is fixed.
-    pub local: Option<IpAddr>,
+    pub(crate) local: Option<IpAddr>,
     /// The only remote; `None` where the route of each packet says it.
-    pub remote: Option<IpAddr>,
+    pub(crate) remote: Option<IpAddr>,
     /// Bytes of optional headers that it adds to each packet.
-    pub options: u32,
+    pub(crate) options: u32,
 }
 
 /// What a bridge is set up with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// Spanning tree is on.
-    pub stp: bool,
+    pub(crate) stp: bool,
     /// How long a port listens, and then learns, in hundredths of a second.
-    pub forward_delay: u32,
+    pub(crate) forward_delay: u32,
     /// Frames are kept to the VLANs of the ports.
-    pub vlan_filtering: bool,
+    pub(crate) vlan_filtering: bool,
     /// IPv4 packets that it forwards meet iptables, by a setting of the bridge itself.
-    pub nf_call_iptables: bool,
+    pub(crate) nf_call_iptables: bool,
     /// The same for IPv6.
-    pub nf_call_ip6tables: bool,
+    pub(crate) nf_call_ip6tables: bool,
     /// Questions of ARP meet arptables.
-    pub nf_call_arptables: bool,
+    pub(crate) nf_call_arptables: bool,
 }
 
 /// How macvlan links of the same parent treat each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MacvlanMode {
+pub(crate) enum MacvlanMode {
     /// They do not exchange frames.
     Private,
     /// They exchange frames by way of the network outside only.

@@ -8,7 +8,7 @@ mod query;
 mod read;
 mod xdp;
 
-pub use self::{
+pub(crate) use self::{
     conf::{Ipv4Settings, Ipv6Settings},
     kind::{Bridge, Geneve, IpTunnel, Kind, MacvlanMode, Vxlan},
     port::{BridgePort, PortState},
@@ -22,55 +22,55 @@ use super::Mac;
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// Number, unique within the namespace.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// Name, which may change.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Largest packet it takes, in bytes from the network header up.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// Link-layer address.
-    pub mac: Option<Mac>,
+    pub(crate) mac: Option<Mac>,
     /// The bridge, bond or VRF that it is a member of.
-    pub master: Option<u32>,
+    pub(crate) master: Option<u32>,
     /// Of a veth or netkit: the other end. Of a VLAN, macvlan and the like: the interface below.
-    pub other: Option<OtherLink>,
+    pub(crate) other: Option<OtherLink>,
     /// Whether it is administratively up.
-    pub up: bool,
+    pub(crate) up: bool,
     /// Whether it can carry packets: up, and with a carrier.
-    pub running: bool,
+    pub(crate) running: bool,
     /// Whether it has a carrier: a signal, a peer or whatever it takes to carry packets.
-    pub carrier: bool,
+    pub(crate) carrier: bool,
     /// Operational state (RFC 2863).
-    pub operstate: OperState,
+    pub(crate) operstate: OperState,
     /// Whether it takes frames for any address.
-    pub promiscuous: bool,
+    pub(crate) promiscuous: bool,
     /// Whether it resolves no addresses (`NOARP`).
-    pub noarp: bool,
+    pub(crate) noarp: bool,
     /// What it is as a port of a bridge.
-    pub port: Option<BridgePort>,
+    pub(crate) port: Option<BridgePort>,
     /// XDP programs: where they run, and their numbers.
-    pub xdp: Vec<(XdpMode, u32)>,
+    pub(crate) xdp: Vec<(XdpMode, u32)>,
     /// Its own settings of IPv4; `None` if the kernel did not report them.
-    pub ipv4: Option<Ipv4Settings>,
+    pub(crate) ipv4: Option<Ipv4Settings>,
     /// Its own settings of IPv6; `None` if it has none.
-    pub ipv6: Option<Ipv6Settings>,
+    pub(crate) ipv6: Option<Ipv6Settings>,
 }
 
 /// Another interface that one is tied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OtherLink {
+pub(crate) struct OtherLink {
     /// Its number, in its own namespace.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// The namespace's id in the interface's namespace (`ip netns list-id`), if it is another one.
-    pub nsid: Option<i32>,
+    pub(crate) nsid: Option<i32>,
 }
 
 /// Operational state of an interface (RFC 2863, `IF_OPER_…`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OperState {
+pub(crate) enum OperState {
     /// The driver does not say: loopback, tun, most tunnels.
     #[default]
     Unknown,
@@ -90,18 +90,18 @@ pub enum OperState {
 
 impl Link {
     /// The other end of a veth or netkit.
-    pub fn peer(&self) -> Option<OtherLink> {
+    pub(crate) fn peer(&self) -> Option<OtherLink> {
         self.other.filter(|_| self.kind.is_pair())
     }
 
     /// The interface that this one sends through, if it is in the same namespace.
-    pub fn lower(&self) -> Option<u32> {
+    pub(crate) fn lower(&self) -> Option<u32> {
         let other = self.other.filter(|_| !self.kind.is_pair())?;
         other.nsid.is_none().then_some(other.ifindex)
     }
 
     /// What a VXLAN tunnel is set up with.
-    pub fn vxlan(&self) -> Option<&Vxlan> {
+    pub(crate) fn vxlan(&self) -> Option<&Vxlan> {
         match &self.kind {
             Kind::Vxlan(vxlan) => Some(vxlan),
             _ => None,
@@ -110,7 +110,7 @@ impl Link {
 
     /// Bytes that it adds to each packet, over IPv4 or IPv6, if it is a tunnel. Those that packets
     /// bring with them, such as options of Geneve, come on top.
-    pub fn tunnel_overhead(&self, over_ipv6: bool) -> Option<u32> {
+    pub(crate) fn tunnel_overhead(&self, over_ipv6: bool) -> Option<u32> {
         let options = match &self.kind {
             Kind::IpTunnel(tunnel) => tunnel.options,
             _ => 0,
@@ -119,7 +119,7 @@ impl Link {
     }
 
     /// Where all that goes into it comes out, if it is a tunnel that leads to one place only.
-    pub fn tunnel_remote(&self) -> Option<IpAddr> {
+    pub(crate) fn tunnel_remote(&self) -> Option<IpAddr> {
         match &self.kind {
             Kind::Vxlan(vxlan) => vxlan.remote.filter(|remote| !remote.is_multicast()),
             Kind::Geneve(geneve) => geneve.remote,
@@ -129,7 +129,7 @@ impl Link {
     }
 
     /// Whether it is the port of a bridge that exchanges no packets with others like it.
-    pub fn is_isolated(&self) -> bool {
+    pub(crate) fn is_isolated(&self) -> bool {
         self.port.is_some_and(|port| port.isolated)
     }
 }

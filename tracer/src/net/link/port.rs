@@ -6,32 +6,32 @@ use crate::net::message::{Attributes, u64_at};
 
 /// What a link is as a port of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BridgePort {
+pub(crate) struct BridgePort {
     /// What it does with frames.
-    pub state: PortState,
+    pub(crate) state: PortState,
     /// Frames may leave by the port that they came in by.
-    pub hairpin: bool,
+    pub(crate) hairpin: bool,
     /// No frames are exchanged with other isolated ports.
-    pub isolated: bool,
+    pub(crate) isolated: bool,
     /// The addresses of senders are learned.
-    pub learning: bool,
+    pub(crate) learning: bool,
     /// Frames to unknown addresses leave by it.
-    pub unicast_flood: bool,
+    pub(crate) unicast_flood: bool,
     /// Broadcasts leave by it.
-    pub broadcast_flood: bool,
+    pub(crate) broadcast_flood: bool,
     /// Multicasts leave by it.
-    pub multicast_flood: bool,
+    pub(crate) multicast_flood: bool,
     /// The bridge answers ARP and ND for what is behind other ports, and keeps the questions.
-    pub neigh_suppress: bool,
+    pub(crate) neigh_suppress: bool,
     /// Frames from unknown addresses are not let in.
-    pub locked: bool,
+    pub(crate) locked: bool,
     /// Until the next state, in hundredths of a second; 0 if there is none.
-    pub forward_delay_timer: u64,
+    pub(crate) forward_delay_timer: u64,
 }
 
 /// State of a port in the spanning tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortState {
+pub(crate) enum PortState {
     /// Out of use: the link is down, or has no carrier.
     Disabled,
     /// Waits for the spanning tree.

@@ -13,7 +13,7 @@ use crate::net::{
 
 impl Rtnetlink {
     /// All interfaces.
-    pub fn links(&self) -> io::Result<Vec<Link>> {
+    pub(crate) fn links(&self) -> io::Result<Vec<Link>> {
         self.0.dump(&all(), link)
     }
 
@@ -23,7 +23,7 @@ impl Rtnetlink {
     }
 
     /// The interface with this number.
-    pub fn link(&self, ifindex: u32) -> io::Result<Option<Link>> {
+    pub(crate) fn link(&self, ifindex: u32) -> io::Result<Option<Link>> {
         match self.0.ask(&one(ifindex), link)? {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             answer => answer,
@@ -32,7 +32,7 @@ impl Rtnetlink {
 
     /// The other end of a veth pair, wherever it is. `None` if it is no such pair, or the kernel
     /// does not say (before 4.20 it answers for this namespace only).
-    pub fn peer(&self, of: &Link) -> io::Result<Option<Link>> {
+    pub(crate) fn peer(&self, of: &Link) -> io::Result<Option<Link>> {
         let Some(peer) = of.peer() else {
             return Ok(None);
         };
@@ -44,7 +44,7 @@ impl Rtnetlink {
     }
 
     /// The VXLAN tunnels there are.
-    pub fn vxlan_links(&self) -> io::Result<Vec<Link>> {
+    pub(crate) fn vxlan_links(&self) -> io::Result<Vec<Link>> {
         // The kernel lists only these, so that thousands of pods cost nothing.
         let question = all().nested(libc::IFLA_LINKINFO, |info| {
             info.with(ifla::INFO_KIND, b"vxlan\0")

@@ -13,7 +13,7 @@ mod ifla {
 
 /// Where an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
+pub(crate) enum XdpMode {
     /// In the driver, before there is an skb.
     Native,
     /// In the kernel's core, on an skb.

@@ -20,7 +20,7 @@ impl NetnsRef {
     /// # Errors
     ///
     /// There is no such namespace, or it may not be entered (that takes `CAP_SYS_ADMIN`).
-    pub fn visit<T: Send>(&self, work: impl FnOnce(u32) -> T + Send) -> Result<T> {
+    pub(crate) fn visit<T: Send>(&self, work: impl FnOnce(u32) -> T + Send) -> Result<T> {
         thread::scope(|scope| {
             let thread = thread::Builder::new()
                 .name("netns".to_owned())

@@ -40,7 +40,7 @@ pub(super) fn by_inode(wanted: u32) -> Result<File> {
 }
 
 /// Inode numbers of all network namespaces that have a name or a process.
-pub fn all() -> BTreeSet<u32> {
+pub(crate) fn all() -> BTreeSet<u32> {
     paths().filter_map(|path| inode_of(&path)).collect()
 }
 
@@ -92,7 +92,7 @@ pub(super) fn path(name_or_path: &str) -> PathBuf {
 /// # Errors
 ///
 /// There is no such namespace, or the path is none. The error lists the names there are.
-pub fn resolve(name_or_path: &str) -> Result<u32> {
+pub(crate) fn resolve(name_or_path: &str) -> Result<u32> {
     let path = path(name_or_path);
     inode(&path).with_context(|| {
         let mut known: Vec<_> = named().map(|(_, name)| name).collect();
@@ -114,6 +114,6 @@ pub fn resolve(name_or_path: &str) -> Result<u32> {
 /// # Errors
 ///
 /// There is nothing, or something else.
-pub fn inode(path: &Path) -> Result<u32> {
+pub(crate) fn inode(path: &Path) -> Result<u32> {
     enter::inode(&open(path)?)
 }

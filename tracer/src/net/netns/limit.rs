@@ -25,14 +25,14 @@ const MOST_THREADS: usize = 32;
 
 /// Where the work finds itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inside {
+pub(crate) struct Inside {
     /// Inode number of the namespace.
-    pub inode: u32,
+    pub(crate) inode: u32,
     /// The kernel's number for the namespace, never used twice while the machine is up
     /// (`SO_NETNS_COOKIE`, since Linux 5.14).
-    pub cookie: Option<u64>,
+    pub(crate) cookie: Option<u64>,
     /// When the result is no longer awaited.
-    pub deadline: Instant,
+    pub(crate) deadline: Instant,
 }
 
 /// Does the work on a fresh thread inside the namespace, and waits for it, but no longer than the
@@ -44,7 +44,7 @@ pub struct Inside {
 ///
 /// There is no such namespace, it cannot be entered (that takes `CAP_SYS_ADMIN`), the work failed,
 /// or it took too long; then its thread is abandoned.
-pub fn in_netns<T, F>(netns: &NetnsRef, limit: Duration, work: F) -> Result<T>
+pub(crate) fn in_netns<T, F>(netns: &NetnsRef, limit: Duration, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(Inside) -> Result<T> + Send + 'static,
@@ -66,7 +66,7 @@ where
 /// # Errors
 ///
 /// As of [`in_netns`].
-pub async fn in_netns_async<T, F>(netns: &NetnsRef, limit: Duration, work: F) -> Result<T>
+pub(crate) async fn in_netns_async<T, F>(netns: &NetnsRef, limit: Duration, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(Inside) -> Result<T> + Send + 'static,
@@ -140,7 +140,7 @@ impl Drop for Place {
 /// # Errors
 ///
 /// There is no such namespace, or it cannot be entered (that takes `CAP_SYS_ADMIN`).
-pub fn enter(netns: &NetnsRef, deadline: Instant) -> Result<Inside> {
+pub(crate) fn enter(netns: &NetnsRef, deadline: Instant) -> Result<Inside> {
     Ok(Inside {
         inode: this_thread(netns)?,
         cookie: cookie(),

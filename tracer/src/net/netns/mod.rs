@@ -13,7 +13,7 @@ mod namespace;
 
 use std::{fmt, path::PathBuf};
 
-pub use self::{
+pub(crate) use self::{
     find::{all, inode, resolve},
     limit::{Inside, enter, in_netns, in_netns_async},
     names::NetnsNames,
@@ -22,7 +22,7 @@ pub use self::{
 
 /// Which network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum NetnsRef {
+pub(crate) enum NetnsRef {
     /// The one whydrop runs in.
     Own,
     /// The one at this path, such as `/run/netns/NAME` or `/proc/PID/ns/net`.

@@ -15,7 +15,7 @@ use crate::model::NetnsName;
 
 /// Names of namespaces, as far as they were ever seen.
 #[derive(Debug, Default)]
-pub struct NetnsNames {
+pub(crate) struct NetnsNames {
     names: HashMap<u32, NetnsName>,
     /// Namespaces without a name: a storm of drops in one that has gone must not search all
     /// processes again and again.
@@ -26,14 +26,14 @@ pub struct NetnsNames {
 
 impl NetnsNames {
     /// Looks at what is there now.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut names = Self::default();
         names.refresh();
         names
     }
 
     /// Looks again, and keeps what has gone since.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         let mut found = processes();
         // whydrop runs in the host's namespace; so do many processes that say less.
         if let Ok(own) = find::inode(Path::new("/proc/self/ns/net")) {
@@ -44,19 +44,19 @@ impl NetnsNames {
     }
 
     /// Looks at the named ones only, which is quick.
-    pub fn refresh_named(&mut self) {
+    pub(crate) fn refresh_named(&mut self) {
         self.add(named());
     }
 
     /// Looks for a namespace once more if it is not known, and once only.
-    pub fn look_for(&mut self, inode: u32) {
+    pub(crate) fn look_for(&mut self, inode: u32) {
         if !self.names.contains_key(&inode) && self.nameless.insert(inode) {
             self.refresh();
         }
     }
 
     /// The names that are new since the last call, in order.
-    pub fn take_news(&mut self) -> Vec<(u32, NetnsName)> {
+    pub(crate) fn take_news(&mut self) -> Vec<(u32, NetnsName)> {
         std::mem::take(&mut self.news)
     }
 

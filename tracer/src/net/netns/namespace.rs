@@ -14,9 +14,9 @@ const OWN: &str = "/proc/self/ns/net";
 
 /// A network namespace, by its path. It is opened when needed and not held, so that it can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Inode number: the identity of the namespace.
-    pub inode: u32,
+    pub(crate) inode: u32,
     path: PathBuf,
     own: bool,
 }
@@ -28,7 +28,7 @@ impl Namespace {
     /// # Errors
     ///
     /// One of them does not exist.
-    pub fn of(names: &[String]) -> Result<Vec<Self>> {
+    pub(crate) fn of(names: &[String]) -> Result<Vec<Self>> {
         if names.is_empty() {
             return Ok(vec![Self::own()?]);
         }
@@ -47,7 +47,7 @@ impl Namespace {
     /// # Errors
     ///
     /// `/proc` is not mounted.
-    pub fn own() -> Result<Self> {
+    pub(crate) fn own() -> Result<Self> {
         Ok(Self {
             inode: find::resolve(OWN)?,
             path: PathBuf::from(OWN),
@@ -60,7 +60,7 @@ impl Namespace {
     /// # Errors
     ///
     /// There is no such namespace.
-    pub fn named(name_or_path: &str) -> Result<Self> {
+    pub(crate) fn named(name_or_path: &str) -> Result<Self> {
         let inode = find::resolve(name_or_path)?;
         let own = Self::own()?;
         Ok(if inode == own.inode {
@@ -75,12 +75,12 @@ impl Namespace {
     }
 
     /// Where it was found.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the path still leads to it. This process's own always exists.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.own
             || self
                 .path
@@ -94,7 +94,7 @@ impl Namespace {
     /// # Errors
     ///
     /// The namespace has gone, or may not be entered.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         if self.own {
             return Ok(work());
         }

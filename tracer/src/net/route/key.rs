@@ -22,32 +22,32 @@ const PROTOCOLS: [u8; 4] = [6, 17, 1, 58];
 /// What the kernel looks at to choose a route for a packet. What is `None` is left out of the
 /// question, and rules that ask for it are taken not to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteKey {
+pub(crate) struct RouteKey {
     /// Where it goes.
-    pub dst: IpAddr,
+    pub(crate) dst: IpAddr,
     /// Where it comes from, if that is to be taken into account.
-    pub src: Option<IpAddr>,
+    pub(crate) src: Option<IpAddr>,
     /// The interface it came in by; `None` for one that is sent from here.
-    pub iif: Option<u32>,
+    pub(crate) iif: Option<u32>,
     /// The interface that its socket is bound to.
-    pub oif: Option<u32>,
+    pub(crate) oif: Option<u32>,
     /// Its mark, which rules may ask for.
-    pub mark: u32,
+    pub(crate) mark: u32,
     /// The type-of-service byte of IPv4, or the traffic class of IPv6, which rules may ask for.
-    pub tos: u8,
+    pub(crate) tos: u8,
     /// Its protocol, which rules may ask for.
-    pub proto: Option<u8>,
+    pub(crate) proto: Option<u8>,
     /// Its source port, which rules may ask for.
-    pub sport: Option<u16>,
+    pub(crate) sport: Option<u16>,
     /// Its destination port, which rules may ask for.
-    pub dport: Option<u16>,
+    pub(crate) dport: Option<u16>,
     /// The user whose socket sends it, which rules may ask for.
-    pub uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
 }
 
 impl RouteKey {
     /// Just to an address, sent from here.
-    pub fn to(dst: IpAddr) -> Self {
+    pub(crate) fn to(dst: IpAddr) -> Self {
         Self {
             dst,
             src: None,
@@ -63,7 +63,7 @@ impl RouteKey {
     }
 
     /// The same packet, sent from here instead of forwarded.
-    pub fn sent_here(self) -> Self {
+    pub(crate) fn sent_here(self) -> Self {
         Self {
             src: None,
             iif: None,
@@ -110,19 +110,19 @@ impl RouteKey {
 
 impl Rtnetlink {
     /// What the kernel would do with a packet. The inner error is its refusal.
-    pub fn route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
+    pub(crate) fn route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
         self.0.ask(&key.question(0), read::route)
     }
 
     /// The route that decides, with the addresses it is for. Kernels before 4.13 answer as
     /// [`Rtnetlink::route`] does.
-    pub fn matching_route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
+    pub(crate) fn matching_route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
         self.0
             .ask(&key.question(libc::RTM_F_FIB_MATCH), read::route)
     }
 
     /// The routes that refuse packets to an address, in all tables.
-    pub fn blocking_routes(&self, dst: IpAddr) -> io::Result<Vec<Route>> {
+    pub(crate) fn blocking_routes(&self, dst: IpAddr) -> io::Result<Vec<Route>> {
         let mut found = Vec::new();
         for number in [
             libc::RTN_BLACKHOLE,

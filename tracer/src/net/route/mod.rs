@@ -12,38 +12,38 @@ use std::{fmt, net::IpAddr};
 use ipnet::IpNet;
 
 pub(super) use self::gateways::gateways;
-pub use self::key::RouteKey;
+pub(crate) use self::key::RouteKey;
 
 /// A route, or the answer for one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// What it does.
-    pub kind: RouteKind,
+    pub(crate) kind: RouteKind,
     /// The addresses it is for; a single one in the answer to a question about one.
-    pub to: IpNet,
+    pub(crate) to: IpNet,
     /// The interface that packets leave by.
-    pub output: Option<u32>,
+    pub(crate) output: Option<u32>,
     /// That interface's name.
-    pub ifname: Option<String>,
+    pub(crate) ifname: Option<String>,
     /// The next router; `None` if the destination is on the link.
-    pub gateway: Option<IpAddr>,
+    pub(crate) gateway: Option<IpAddr>,
     /// Of a route with several next hops: the interface and gateway of each.
-    pub hops: Vec<(u32, Option<IpAddr>)>,
+    pub(crate) hops: Vec<(u32, Option<IpAddr>)>,
     /// The table, 254 is main, 255 is local.
-    pub table: u32,
+    pub(crate) table: u32,
     /// Who made it (`RTPROT_…`).
-    pub protocol: u8,
+    pub(crate) protocol: u8,
     /// Its metric.
-    pub metric: Option<u32>,
+    pub(crate) metric: Option<u32>,
     /// The MTU it says, in bytes: configured, or learnt from an ICMP message.
-    pub mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// Seconds for which a learnt MTU still holds. `None`: it was not learnt, but configured.
-    pub mtu_expires: Option<u32>,
+    pub(crate) mtu_expires: Option<u32>,
 }
 
 /// What a route does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteKind {
+pub(crate) enum RouteKind {
     /// Sends it on.
     Unicast,
     /// Takes it in.
@@ -80,7 +80,7 @@ impl RouteKind {
     }
 
     /// Whether packets end here for good.
-    pub fn is_blocking(self) -> bool {
+    pub(crate) fn is_blocking(self) -> bool {
         matches!(self, Self::Blackhole | Self::Unreachable | Self::Prohibit)
     }
 }
@@ -103,12 +103,12 @@ impl fmt::Display for RouteKind {
 
 impl Route {
     /// Whether a routing daemon has made it, and not the kernel or a person.
-    pub fn is_of_daemon(&self) -> bool {
+    pub(crate) fn is_of_daemon(&self) -> bool {
         self.protocol > libc::RTPROT_STATIC
     }
 
     /// All that `ip route add` needs to make it again.
-    pub fn whole(&self) -> String {
+    pub(crate) fn whole(&self) -> String {
         match self.protocol {
             libc::RTPROT_UNSPEC | libc::RTPROT_BOOT => self.to_string(),
             protocol => match DAEMONS.iter().find(|(number, _)| *number == protocol) {

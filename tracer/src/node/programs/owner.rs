@@ -4,14 +4,14 @@ use crate::node::process;
 
 /// Who attached a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// What it is called.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it enforces NetworkPolicies: a drop of such a program is a policy's, any other's a
     /// firewall's.
-    pub is_policy_engine: bool,
+    pub(crate) is_policy_engine: bool,
     /// What the kernel calls its agent's process; `None` where that is not known.
-    pub agent: Option<&'static str>,
+    pub(crate) agent: Option<&'static str>,
 }
 
 const CILIUM: Owner = engine("Cilium", Some("cilium-agent"));
@@ -52,12 +52,12 @@ const fn engine(name: &'static str, agent: Option<&'static str>) -> Owner {
 
 impl Owner {
     /// Whether its agent runs on this node; `None` where that cannot be seen.
-    pub fn is_running(&self) -> Option<bool> {
+    pub(crate) fn is_running(&self) -> Option<bool> {
         process::runs(self.agent?)
     }
 
     /// The owner of a program, or of a filter as `KIND NAME`; `None` if the name says nothing.
-    pub fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         let name = name.strip_prefix("bpf ").unwrap_or(name);
         let by_whole = WHOLE.iter().find(|(whole, _)| name == *whole);
         let mut beginnings = BEGINNINGS.iter();

@@ -28,7 +28,7 @@ fn release(id: u32) -> Command {
 impl Program {
     /// How it is taken from its interface. `None` where that cannot be said: it is a control
     /// group's, sorts packets into queues, or is attached by several links.
-    pub fn removal(&self, ifname: &str) -> Option<Fix> {
+    pub(crate) fn removal(&self, ifname: &str) -> Option<Fix> {
         match (self.links.as_slice(), &self.place) {
             ([], Place::Xdp(mode)) => Some(unlinked_xdp(self.id?, *mode, ifname)),
             ([], Place::Clsact(direction)) => self.filter_removal(*direction, ifname),

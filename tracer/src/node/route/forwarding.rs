@@ -9,15 +9,15 @@ use crate::{
 
 /// The settings, 0 is off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forwarding {
+pub(crate) struct Forwarding {
     /// IP version, 4 or 6.
-    pub version: u8,
+    pub(crate) version: u8,
     /// The interface that packets come in by.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// `conf/all/forwarding`, for IPv4 the same as `ip_forward`.
-    pub all: u64,
+    pub(crate) all: u64,
     /// That of the interface.
-    pub interface: u64,
+    pub(crate) interface: u64,
 }
 
 impl Forwarding {
@@ -26,7 +26,7 @@ impl Forwarding {
     /// # Errors
     ///
     /// A setting cannot be read.
-    pub fn read(version: u8, ifname: &str) -> Result<Option<Self>> {
+    pub(crate) fn read(version: u8, ifname: &str) -> Result<Option<Self>> {
         let read = |which| {
             sysctl::number(&format!(
                 "/proc/sys/net/ipv{version}/conf/{which}/forwarding"
@@ -45,7 +45,7 @@ impl Forwarding {
 
     /// Whether packets that come in by the interface are forwarded. IPv4 asks the interface's
     /// setting, IPv6 that of all.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         if self.version == 4 {
             self.interface != 0
         } else {
@@ -54,7 +54,7 @@ impl Forwarding {
     }
 
     /// Turns it on, if it is off.
-    pub fn fix(&self) -> Option<Fix> {
+    pub(crate) fn fix(&self) -> Option<Fix> {
         let one = || format!("net/ipv4/conf/{}/forwarding", self.ifname);
         match (self.is_on(), self.version, self.all) {
             (true, ..) => None,

@@ -6,7 +6,7 @@ use crate::net::{Route, RouteKey, RouteKind, Rtnetlink};
 
 /// Why there is no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No route matches.
     NoRoute,
     /// A route, or a rule, says blackhole.
@@ -42,17 +42,17 @@ impl fmt::Display for Refusal {
 
 /// What the kernel says to a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     /// The packet.
-    pub packet: RouteKey,
+    pub(crate) packet: RouteKey,
     /// What would happen to it.
-    pub answer: Result<Route, Refusal>,
+    pub(crate) answer: Result<Route, Refusal>,
     /// The route that decides, with the addresses it is for; `None` where nothing matches, or the
     /// kernel does not say (it does not for the routes of [`Lookup::blocking`]).
-    pub matched: Option<Route>,
+    pub(crate) matched: Option<Route>,
     /// Routes that refuse packets to this destination, the most exact first. Others may be still
     /// more exact.
-    pub blocking: Vec<Route>,
+    pub(crate) blocking: Vec<Route>,
 }
 
 impl Lookup {
@@ -105,7 +105,7 @@ impl Lookup {
     }
 
     /// The route that refuses the packet, if one does.
-    pub fn culprit(&self) -> Option<&Route> {
+    pub(crate) fn culprit(&self) -> Option<&Route> {
         let wanted = match self.answer {
             Err(Refusal::Blackhole) => RouteKind::Blackhole,
             Err(Refusal::Unreachable) => RouteKind::Unreachable,

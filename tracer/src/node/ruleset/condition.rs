@@ -2,7 +2,7 @@
 
 /// The address family that a field belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
+pub(crate) enum Version {
     /// IPv4.
     V4,
     /// IPv6.
@@ -11,7 +11,7 @@ pub enum Version {
 
 /// What of a packet is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Field {
+pub(crate) enum Field {
     /// Source address.
     Source(Version),
     /// Destination address.
@@ -66,7 +66,7 @@ pub enum Field {
 
 /// Which packets have a field at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Guard {
+pub(crate) enum Guard {
     /// All of them.
     Any,
     /// Those of one address family.
@@ -79,18 +79,18 @@ pub enum Guard {
 
 /// Bits of a header, counted from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Bits {
+pub(crate) struct Bits {
     /// Where they are.
-    pub layer: Layer,
+    pub(crate) layer: Layer,
     /// The first bit.
-    pub at: u16,
+    pub(crate) at: u16,
     /// How many.
-    pub count: u16,
+    pub(crate) count: u16,
 }
 
 /// A header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layer {
+pub(crate) enum Layer {
     /// That of one IP version.
     Network(Version),
     /// Any IP version's.
@@ -103,7 +103,7 @@ pub enum Layer {
 
 /// Which mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mark {
+pub(crate) enum Mark {
     /// The packet's.
     Packet,
     /// The connection's.
@@ -112,18 +112,18 @@ pub enum Mark {
 
 /// A part of a connection's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EntryEnd {
+pub(crate) struct EntryEnd {
     /// Of the tuple of its answers.
-    pub is_reply: bool,
+    pub(crate) is_reply: bool,
     /// The source's.
-    pub is_source: bool,
+    pub(crate) is_source: bool,
     /// The port, and not the address.
-    pub is_port: bool,
+    pub(crate) is_port: bool,
 }
 
 /// A condition.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// The fields, taken together, are among the values.
     In {
         /// The fields.
@@ -184,16 +184,16 @@ pub enum Condition {
 
 /// Which translations a condition asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Translated {
+pub(crate) struct Translated {
     /// That of the source.
-    pub source: bool,
+    pub(crate) source: bool,
     /// That of the destination.
-    pub destination: bool,
+    pub(crate) destination: bool,
 }
 
 /// Where the values are.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Values {
+pub(crate) enum Values {
     /// In the rule.
     Inline(Vec<Element>),
     /// In a named set of the table.
@@ -209,20 +209,20 @@ pub enum Values {
 
 /// One value: one part for each field of the key.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Element {
+pub(crate) struct Element {
     /// Its parts; none at all match everything.
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     /// Its comment.
-    pub comment: Option<String>,
+    pub(crate) comment: Option<String>,
     /// How it stands with the time at which the packet was dropped.
-    pub since: Since,
+    pub(crate) since: Since,
     /// What it holds is not in the set, although a wider element of it is (`nomatch`).
-    pub is_exception: bool,
+    pub(crate) is_exception: bool,
 }
 
 /// Whether an element that is in a set now was there when the packet was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// It stays until it is taken out.
     #[default]
     Forever,
@@ -234,7 +234,7 @@ pub enum Since {
 
 /// A part of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// From the first to the second, both included. Addresses are numbers, too.
     Range(u128, u128),
     /// A name; a `*` at its end stands for any rest.
@@ -247,7 +247,7 @@ pub enum Part {
 
 impl Element {
     /// A value of one part.
-    pub fn of(part: Part) -> Self {
+    pub(crate) fn of(part: Part) -> Self {
         Self {
             parts: vec![part],
             ..Self::default()
@@ -257,29 +257,29 @@ impl Element {
 
 impl Part {
     /// One number.
-    pub fn number(number: impl Into<u128>) -> Self {
+    pub(crate) fn number(number: impl Into<u128>) -> Self {
         let number = number.into();
         Self::Range(number, number)
     }
 }
 
 /// States of conntrack, as bits.
-pub mod state {
+pub(crate) mod state {
     /// Fits no connection.
-    pub const INVALID: u8 = 1;
+    pub(crate) const INVALID: u8 = 1;
     /// Belongs to a connection that was answered.
-    pub const ESTABLISHED: u8 = 2;
+    pub(crate) const ESTABLISHED: u8 = 2;
     /// Speaks of a connection, or was announced by one.
-    pub const RELATED: u8 = 4;
+    pub(crate) const RELATED: u8 = 4;
     /// Begins a connection.
-    pub const NEW: u8 = 8;
+    pub(crate) const NEW: u8 = 8;
     /// Exempted from tracking.
-    pub const UNTRACKED: u8 = 16;
+    pub(crate) const UNTRACKED: u8 = 16;
     /// Any of them.
-    pub const ALL: u8 = 31;
+    pub(crate) const ALL: u8 = 31;
 
     /// The bit of a state's name, in either case.
-    pub fn from_name(name: &str) -> Option<u8> {
+    pub(crate) fn from_name(name: &str) -> Option<u8> {
         Some(match name.to_ascii_lowercase().as_str() {
             "invalid" => INVALID,
             "established" => ESTABLISHED,
@@ -292,7 +292,7 @@ pub mod state {
 }
 
 /// The bit of a TCP flag's name, in either case.
-pub fn tcp_flag(name: &str) -> Option<u8> {
+pub(crate) fn tcp_flag(name: &str) -> Option<u8> {
     Some(match name.to_ascii_lowercase().as_str() {
         "fin" => 1,
         "syn" => 2,
@@ -309,7 +309,7 @@ pub fn tcp_flag(name: &str) -> Option<u8> {
 }
 
 /// The number of a transport protocol's name.
-pub fn protocol(name: &str) -> Option<u8> {
+pub(crate) fn protocol(name: &str) -> Option<u8> {
     Some(match name {
         "icmp" => 1,
         "igmp" => 2,

@@ -19,7 +19,7 @@ type Names<'a> = &'a dyn Fn(u32) -> Option<String>;
 
 impl HookPacket {
     /// The packet of a drop.
-    pub fn of(facts: &DropFacts, host: Arc<Host>, names: Names<'_>) -> Self {
+    pub(crate) fn of(facts: &DropFacts, host: Arc<Host>, names: Names<'_>) -> Self {
         let tuple = &facts.key.flow;
         let wire = facts.wire.as_deref();
         let entry = wire.and_then(entry);

@@ -4,31 +4,31 @@ use std::net::IpAddr;
 
 /// What is known of the network namespace that the packet was in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
+pub(crate) struct Host {
     /// The names of all its interfaces; empty where they are not known.
-    pub devices: Vec<String>,
+    pub(crate) devices: Vec<String>,
     /// What is known of addresses.
-    pub addresses: Vec<Local>,
+    pub(crate) addresses: Vec<Local>,
     /// All that are the host's own, or broadcast addresses, are among them.
-    pub has_all_addresses: bool,
+    pub(crate) has_all_addresses: bool,
     /// Whether the source is routed back by the interface that the packet came in by.
-    pub reverse_path: Option<bool>,
+    pub(crate) reverse_path: Option<bool>,
 }
 
 /// What an address is, or all addresses of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Local {
+pub(crate) struct Local {
     /// The network's address.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// How many bits of it count.
-    pub bits: u8,
+    pub(crate) bits: u8,
     /// What they are.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// What routes call an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The host's own.
     Local,
     /// All hosts of a network.

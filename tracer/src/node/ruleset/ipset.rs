@@ -11,15 +11,15 @@ use super::{
 
 /// An ipset.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct IpSet {
+pub(crate) struct IpSet {
     /// What its entries are made of: `ip`, `net`, `port`, …
-    pub parts: Vec<String>,
+    pub(crate) parts: Vec<String>,
     /// Its members; the port of a set that hashes is two parts, protocol and number.
-    pub set: Set,
+    pub(crate) set: Set,
     /// The sets of a `list:set`.
-    pub lists: Vec<String>,
+    pub(crate) lists: Vec<String>,
     /// The family of its addresses.
-    pub is_v6: bool,
+    pub(crate) is_v6: bool,
     /// It holds bare numbers: a `bitmap`.
     is_bitmap: bool,
     /// How many bits of an address count.
@@ -131,7 +131,7 @@ impl IpSet {
 }
 
 /// The sets in the output of `ipset list`.
-pub fn parse(text: &str) -> HashMap<String, IpSet> {
+pub(crate) fn parse(text: &str) -> HashMap<String, IpSet> {
     let mut sets = HashMap::new();
     let mut name = None;
     let mut set = IpSet::default();

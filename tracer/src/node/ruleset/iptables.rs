@@ -6,7 +6,7 @@ use super::{
 };
 
 /// The tables in the output of `iptables-save -c` or `ip6tables-save -c`.
-pub fn parse(text: &str, backend: Backend, family: Family) -> Vec<Table> {
+pub(crate) fn parse(text: &str, backend: Backend, family: Family) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {

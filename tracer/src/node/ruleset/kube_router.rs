@@ -16,11 +16,11 @@ const POLICY_CHAIN: &str = "KUBE-NWPLCY-";
 
 /// NetworkPolicies, as the rules that lead to them are commented.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedPolicies {
+pub(crate) struct NamedPolicies {
     /// Which side of the flow they are about.
-    pub direction: PolicyDirection,
+    pub(crate) direction: PolicyDirection,
     /// `namespace/name` each.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// The pod, as `namespace/name`, that a rule of kube-router's speaks of.

@@ -7,7 +7,7 @@ use super::{
 
 /// What a rule is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// It enforces a network policy.
     PolicyEnforcement,
     /// kube-proxy: the Service has no endpoints.

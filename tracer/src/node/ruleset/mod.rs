@@ -15,58 +15,58 @@
 use std::collections::HashMap;
 
 mod command;
-pub mod condition;
+pub(crate) mod condition;
 mod dropped;
 mod fix;
-pub mod host;
-pub mod ipset;
-pub mod iptables;
+pub(crate) mod host;
+pub(crate) mod ipset;
+pub(crate) mod iptables;
 mod iptables_rule;
 mod iptables_target;
 mod kube_router;
-pub mod meaning;
-pub mod model;
+pub(crate) mod meaning;
+pub(crate) mod model;
 mod names;
-pub mod nft;
+pub(crate) mod nft;
 mod nft_field;
 mod nft_kernel;
 mod nft_rule;
 mod nft_text;
 mod nft_value;
-pub mod owner;
-pub mod packet;
-pub mod passage;
+pub(crate) mod owner;
+pub(crate) mod packet;
+pub(crate) mod passage;
 mod read;
 mod state;
 mod survey;
-pub mod suspects;
+pub(crate) mod suspects;
 #[cfg(test)]
 mod tests;
 mod translation;
-pub mod truth;
+pub(crate) mod truth;
 mod value;
 mod walk;
 
-pub use fix::Mending;
-pub use meaning::Meaning;
-pub use owner::Owner;
-pub use packet::HookPacket;
-pub use survey::Survey;
-pub use suspects::{Hint, Suspect, Suspects};
+pub(crate) use fix::Mending;
+pub(crate) use meaning::Meaning;
+pub(crate) use owner::Owner;
+pub(crate) use packet::HookPacket;
+pub(crate) use survey::Survey;
+pub(crate) use suspects::{Hint, Suspect, Suspects};
 
 /// The netfilter rules of one network namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Ruleset {
+pub(crate) struct Ruleset {
     /// Tables of either engine.
-    pub tables: Vec<model::Table>,
+    pub(crate) tables: Vec<model::Table>,
     /// Sets that iptables' rules ask.
-    pub ipsets: HashMap<String, ipset::IpSet>,
+    pub(crate) ipsets: HashMap<String, ipset::IpSet>,
     /// What could not be read, each a sentence.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
     /// All of nf_tables was read.
-    pub nft_read: bool,
+    pub(crate) nft_read: bool,
     /// All of iptables' own tables were read.
-    pub legacy_read: bool,
+    pub(crate) legacy_read: bool,
     /// Some chain, at whichever hook, translates addresses; then the kernel has NAT at all hooks.
-    pub translates: bool,
+    pub(crate) translates: bool,
 }

@@ -6,7 +6,7 @@ use super::condition::{Condition, Element, Field, Mark};
 
 /// Which of the kernel's two engines a rule is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// nf_tables, which iptables-nft uses as well.
     Nft,
     /// iptables' own tables in the kernel.
@@ -15,7 +15,7 @@ pub enum Backend {
 
 /// The family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
+pub(crate) enum Family {
     /// IPv4.
     Ip,
     /// IPv6.
@@ -30,14 +30,14 @@ pub enum Family {
 
 impl Family {
     /// The family as nft names it; `None` for one that sees no IP packets.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Ip, Self::Ip6, Self::Inet, Self::Bridge, Self::Netdev]
             .into_iter()
             .find(|family| family.name() == name)
     }
 
     /// As nft names it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
@@ -56,26 +56,26 @@ impl fmt::Display for Family {
 
 /// Tables, by either engine.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     /// Its engine.
-    pub backend: Backend,
+    pub(crate) backend: Backend,
     /// Its family.
-    pub family: Family,
+    pub(crate) family: Family,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its chains; to be added by [`Table::add`] only.
-    pub chains: Vec<Chain>,
+    pub(crate) chains: Vec<Chain>,
     /// Where each chain is.
     places: HashMap<String, usize>,
     /// Its named sets.
-    pub sets: HashMap<String, Set>,
+    pub(crate) sets: HashMap<String, Set>,
     /// Its named verdict maps.
-    pub maps: HashMap<String, Vec<Entry>>,
+    pub(crate) maps: HashMap<String, Vec<Entry>>,
 }
 
 impl Table {
     /// A table without chains.
-    pub fn new(backend: Backend, family: Family, name: &str) -> Self {
+    pub(crate) fn new(backend: Backend, family: Family, name: &str) -> Self {
         Self {
             backend,
             family,
@@ -88,7 +88,7 @@ impl Table {
     }
 
     /// Adds a chain, and tells its position.
-    pub fn add(&mut self, chain: Chain) -> usize {
+    pub(crate) fn add(&mut self, chain: Chain) -> usize {
         let place = self.chains.len();
         self.places.insert(chain.name.clone(), place);
         self.chains.push(chain);
@@ -97,7 +97,7 @@ impl Table {
 
     /// Whether it is iptables', by whichever engine: it looks like it, and its rules were read by
     /// iptables' own tool.
-    pub fn is_iptables(&self) -> bool {
+    pub(crate) fn is_iptables(&self) -> bool {
         let mut rules = self.chains.iter().flat_map(|chain| &chain.rules);
         let is_read = |rule: &Rule| rule.text.is_empty() || rule.text.starts_with("-A ");
         self.backend == Backend::Legacy || self.has_names_of_iptables() && rules.all(is_read)
@@ -131,55 +131,55 @@ impl Table {
     }
 
     /// The position of the chain with this name.
-    pub fn chain(&self, name: &str) -> Option<usize> {
+    pub(crate) fn chain(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()
     }
 }
 
 /// One chain.
 #[derive(Clone, Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it hangs; `None` for a chain that is only jumped to.
-    pub base: Option<Base>,
+    pub(crate) base: Option<Base>,
     /// Its comment.
-    pub comment: Option<String>,
+    pub(crate) comment: Option<String>,
     /// Its rules, in order.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// What makes a chain a base chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base {
+pub(crate) struct Base {
     /// The hook, in lower case as nft names it: `forward`.
-    pub hook: String,
+    pub(crate) hook: String,
     /// Chains of a hook are walked by rising priority.
-    pub priority: i64,
+    pub(crate) priority: i64,
     /// The type is `nat`: only a connection's first packet comes here.
-    pub is_nat: bool,
+    pub(crate) is_nat: bool,
     /// What does not match any rule is dropped.
-    pub drops: bool,
+    pub(crate) drops: bool,
     /// Packets that the policy met, where that is counted.
-    pub counter: Option<u64>,
+    pub(crate) counter: Option<u64>,
     /// The devices that a netdev chain looks at.
-    pub devices: Vec<String>,
+    pub(crate) devices: Vec<String>,
 }
 
 /// One rule.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The kernel's number of the rule, in nf_tables.
-    pub handle: Option<u64>,
+    pub(crate) handle: Option<u64>,
     /// What it does, in order.
-    pub statements: Vec<Statement>,
+    pub(crate) statements: Vec<Statement>,
     /// Packets counted in front of its verdict. One that stands behind the verdict counts none of
     /// those that it dropped, and is not kept.
-    pub counter: Option<Counter>,
+    pub(crate) counter: Option<Counter>,
     /// Its comment.
-    pub comment: Option<String>,
+    pub(crate) comment: Option<String>,
     /// The line, as the tool prints it.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Rule {
@@ -190,16 +190,16 @@ impl Rule {
 
 /// A rule's counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counter {
+pub(crate) struct Counter {
     /// Packets counted.
-    pub packets: u64,
+    pub(crate) packets: u64,
     /// It counts what the verdict meets, and nothing else.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// One step of a rule.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Statement {
+pub(crate) enum Statement {
     /// Go on only if this holds.
     Match(Condition),
     /// Change a mark.
@@ -225,24 +225,24 @@ pub enum Statement {
 
 /// `to = (to & keep) ^ (from & mask) ^ xor`; bits outside `known` become anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkChange {
+pub(crate) struct MarkChange {
     /// The mark that is changed.
-    pub to: Mark,
+    pub(crate) to: Mark,
     /// Bits of it that are kept.
-    pub keep: u32,
+    pub(crate) keep: u32,
     /// The other mark whose bits are taken.
-    pub from: Option<Mark>,
+    pub(crate) from: Option<Mark>,
     /// Which of them.
-    pub mask: u32,
+    pub(crate) mask: u32,
     /// Bits that are then turned over.
-    pub xor: u32,
+    pub(crate) xor: u32,
     /// Bits of which this tells the truth.
-    pub known: u32,
+    pub(crate) known: u32,
 }
 
 impl MarkChange {
     /// The mark becomes anything.
-    pub fn to_anything(to: Mark) -> Self {
+    pub(crate) fn to_anything(to: Mark) -> Self {
         Self {
             known: 0,
             ..Self::kept(to, 0, 0)
@@ -250,7 +250,7 @@ impl MarkChange {
     }
 
     /// `(mark & keep) ^ xor`.
-    pub fn kept(to: Mark, keep: u32, xor: u32) -> Self {
+    pub(crate) fn kept(to: Mark, keep: u32, xor: u32) -> Self {
         Self {
             to,
             keep,
@@ -264,18 +264,18 @@ impl MarkChange {
 
 /// A translation that a rule sets up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nat {
+pub(crate) struct Nat {
     /// The destination is translated; otherwise the source.
-    pub is_destination: bool,
+    pub(crate) is_destination: bool,
     /// To which address; `None` where that is found out elsewhere.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// What becomes of the port.
-    pub port: NatPort,
+    pub(crate) port: NatPort,
 }
 
 /// What a translation makes of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NatPort {
+pub(crate) enum NatPort {
     /// It stays.
     Kept,
     /// It becomes this one.
@@ -286,16 +286,16 @@ pub enum NatPort {
 
 /// An entry of a verdict map.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The key.
-    pub element: Element,
+    pub(crate) element: Element,
     /// What becomes of a packet with that key.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Dropped in silence.
     Drop,
     /// Dropped, and the sender gets an answer.
@@ -320,7 +320,7 @@ pub enum Verdict {
 
 /// What a rule answers that rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// A TCP segment with RST.
     Reset,
     /// ICMP type 3 with the first code, or ICMPv6 type 1 with the second.
@@ -331,18 +331,18 @@ pub enum Answer {
 
 /// Where `TPROXY` sends a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// The address; `None` for the packet's own or the interface's.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The port; `None` for the packet's own.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// A named set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Set {
+pub(crate) struct Set {
     /// Its elements.
-    pub elements: Vec<Element>,
+    pub(crate) elements: Vec<Element>,
     /// Elements may have gone between the drop and the reading.
-    pub loses: bool,
+    pub(crate) loses: bool,
 }

@@ -17,7 +17,7 @@ const SHORT: u64 = 10;
 /// # Errors
 ///
 /// It is no JSON of nft's.
-pub fn parse(json: &str) -> Result<Vec<Table>> {
+pub(crate) fn parse(json: &str) -> Result<Vec<Table>> {
     let json: Value = serde_json::from_str(json).context("nft's output is no JSON")?;
     let objects = json["nftables"]
         .as_array()

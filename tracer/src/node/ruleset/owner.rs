@@ -7,7 +7,7 @@ use super::{
 
 /// Who made a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// kube-proxy, in iptables or nftables mode.
     KubeProxy,
     /// kube-router's network policies.
@@ -187,7 +187,7 @@ impl Owner {
     }
 
     /// Its rules enforce network policies.
-    pub fn enforces_policies(self) -> bool {
+    pub(crate) fn enforces_policies(self) -> bool {
         matches!(
             self,
             Self::KubeRouter
@@ -201,7 +201,7 @@ impl Owner {
     }
 
     /// Its name, for sentences.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KubeProxy => "kube-proxy",
             Self::KubeRouter => "kube-router",

@@ -7,59 +7,59 @@ use crate::{decode::tracked::Tracked, model::Hook};
 
 /// A packet at a hook: as it was dropped there, or as it comes there. What is `None` is not known.
 #[derive(Clone, Debug)]
-pub struct HookPacket {
+pub(crate) struct HookPacket {
     /// The hook.
-    pub hook: Option<Hook>,
+    pub(crate) hook: Option<Hook>,
     /// Its addresses and ports.
-    pub ends: Ends,
+    pub(crate) ends: Ends,
     /// Transport protocol.
-    pub proto: u8,
+    pub(crate) proto: u8,
     /// TCP flags.
-    pub tcp_flags: Option<u8>,
+    pub(crate) tcp_flags: Option<u8>,
     /// ICMP type and code.
-    pub icmp: Option<(u8, u8)>,
+    pub(crate) icmp: Option<(u8, u8)>,
     /// The interface that it came in by.
-    pub input: Device,
+    pub(crate) input: Device,
     /// The interface that it goes out by.
-    pub output: Device,
+    pub(crate) output: Device,
     /// The bridge ports that it came in and goes out by, where a bridge hands it to the IP hooks.
-    pub ports: Ports,
+    pub(crate) ports: Ports,
     /// Firewall mark.
-    pub mark: Option<u32>,
+    pub(crate) mark: Option<u32>,
     /// A fragment behind the first one.
-    pub is_later_fragment: bool,
+    pub(crate) is_later_fragment: bool,
     /// What conntrack has said of it.
-    pub tracked: Tracked,
+    pub(crate) tracked: Tracked,
     /// The connection's entry in conntrack.
-    pub entry: Option<Entry>,
+    pub(crate) entry: Option<Entry>,
     /// What NAT makes of it at this hook.
-    pub nat: Translation,
+    pub(crate) nat: Translation,
     /// Its headers.
-    pub header: Option<Arc<Header>>,
+    pub(crate) header: Option<Arc<Header>>,
     /// Bytes from the network header up.
-    pub len: Option<u32>,
+    pub(crate) len: Option<u32>,
     /// Source MAC address.
-    pub src_mac: Option<[u8; 6]>,
+    pub(crate) src_mac: Option<[u8; 6]>,
     /// The network namespace.
-    pub host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
 }
 
 /// What NAT may change of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// Source address.
-    pub src: IpAddr,
+    pub(crate) src: IpAddr,
     /// Destination address.
-    pub dst: IpAddr,
+    pub(crate) dst: IpAddr,
     /// Source port.
-    pub sport: Option<u16>,
+    pub(crate) sport: Option<u16>,
     /// Destination port.
-    pub dport: Option<u16>,
+    pub(crate) dport: Option<u16>,
 }
 
 /// An interface at a hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Device {
+pub(crate) enum Device {
     /// There is none.
     None,
     /// This one.
@@ -71,7 +71,7 @@ pub enum Device {
 
 /// Bridge ports, as `-m physdev` sees them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ports {
+pub(crate) enum Ports {
     /// No bridge has handed it to the IP hooks.
     None,
     /// A bridge has.
@@ -88,38 +88,38 @@ pub enum Ports {
 
 /// A connection's entry in conntrack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The tuple of the connection's first packet.
-    pub original: Ends,
+    pub(crate) original: Ends,
     /// The tuple of its answers, as they come in.
-    pub reply: Option<Ends>,
+    pub(crate) reply: Option<Ends>,
     /// The packet is an answer.
-    pub is_reply: bool,
+    pub(crate) is_reply: bool,
 }
 
 /// The packet's headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// From the network header up, as far as they were captured.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where the transport header is.
-    pub transport_at: usize,
+    pub(crate) transport_at: usize,
 }
 
 /// What NAT makes of a packet at one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Translation {
+pub(crate) struct Translation {
     /// Its ends in front of NAT.
-    pub before: Option<Ends>,
+    pub(crate) before: Option<Ends>,
     /// Its ends behind NAT, where the connection's entry says so; otherwise the rules do.
-    pub after: Option<Ends>,
+    pub(crate) after: Option<Ends>,
     /// Where it was dropped.
-    pub side: Side,
+    pub(crate) side: Side,
 }
 
 /// On which side of a hook's NAT a packet was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// In front of it.
     Before,
     /// Behind it.
@@ -131,7 +131,7 @@ pub enum Side {
 
 impl HookPacket {
     /// A packet of which only these are known.
-    pub fn new(ends: Ends, proto: u8) -> Self {
+    pub(crate) fn new(ends: Ends, proto: u8) -> Self {
         Self {
             hook: None,
             ends,
@@ -202,7 +202,7 @@ impl HookPacket {
 impl Ends {
     /// Those of packets in the other direction.
     #[must_use]
-    pub fn reversed(self) -> Self {
+    pub(crate) fn reversed(self) -> Self {
         Self {
             src: self.dst,
             dst: self.src,
@@ -213,7 +213,7 @@ impl Ends {
 
     /// These with the destination of others.
     #[must_use]
-    pub fn to_destination_of(self, other: Self) -> Self {
+    pub(crate) fn to_destination_of(self, other: Self) -> Self {
         Self {
             dst: other.dst,
             dport: other.dport,
@@ -224,7 +224,7 @@ impl Ends {
 
 impl Device {
     /// Its name, where one is known.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),
             Self::None | Self::Unknown => None,

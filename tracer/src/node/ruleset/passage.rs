@@ -14,7 +14,7 @@ use crate::decode::tracked::Tracked;
 
 /// What becomes of a packet at a hook.
 #[derive(Clone, Debug)]
-pub enum Passage {
+pub(crate) enum Passage {
     /// It gets through. Several ways where a rule chooses one of them, as a balancer does.
     Passed(Vec<Way>),
     /// This rule drops it.
@@ -32,31 +32,31 @@ pub enum Passage {
 
 /// A packet behind a hook.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub(crate) struct Way {
     /// The packet, with the addresses and the mark that it leaves with. A translated address or
     /// port that is not known here is listed in `unknown`.
-    pub packet: HookPacket,
+    pub(crate) packet: HookPacket,
     /// What of the packet's ends is not known.
-    pub unknown: Unknown,
+    pub(crate) unknown: Unknown,
 }
 
 /// Parts of a packet's ends that NAT has made something unknown of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
+pub(crate) struct Unknown {
     /// The source address.
-    pub src: bool,
+    pub(crate) src: bool,
     /// The destination address.
-    pub dst: bool,
+    pub(crate) dst: bool,
     /// The source port.
-    pub sport: bool,
+    pub(crate) sport: bool,
     /// The destination port.
-    pub dport: bool,
+    pub(crate) dport: bool,
 }
 
 impl Ruleset {
     /// What becomes of the packet at its hook. It is as it comes there: what the connection's entry
     /// makes of it is in [`HookPacket::nat`], otherwise the NAT rules decide.
-    pub fn pass(&self, packet: &HookPacket) -> Passage {
+    pub(crate) fn pass(&self, packet: &HookPacket) -> Passage {
         let walk = Walk::new(self, packet, Question::WhatBecomes, |_| true);
         let is_complete = walk.is_complete && self.nft_read && self.legacy_read;
         let ways = ways(packet, &walk);
@@ -83,7 +83,7 @@ impl Ruleset {
     }
 
     /// Where a rule that the packet meets sends it by `TPROXY`; empty where none does.
-    pub fn proxies(&self, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
+    pub(crate) fn proxies(&self, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
         let walk = Walk::new(self, packet, Question::WhoDropped, |_| true);
         let candidates = walk.candidates.iter();
         candidates

@@ -30,7 +30,7 @@ const FOR_PARSING: Duration = Duration::from_millis(50);
 impl Ruleset {
     /// The ruleset of the network namespace that this thread is in. What could not be read is in
     /// [`Ruleset::gaps`].
-    pub fn read(inside: &Inside) -> Self {
+    pub(crate) fn read(inside: &Inside) -> Self {
         let all = |_, _: &str| true;
         let (mut ruleset, deadline) = Self::begin(inside);
         ruleset.read_nft(deadline);
@@ -45,7 +45,7 @@ impl Ruleset {
 
     /// What can have dropped the packet, and its answers: the rules of tables that have a chain at
     /// their hooks.
-    pub fn read_for(inside: &Inside, packet: &HookPacket) -> Self {
+    pub(crate) fn read_for(inside: &Inside, packet: &HookPacket) -> Self {
         let answer = fix::answer_to(packet);
         let is_wanted = |family, hook: &str| {
             let answer = answer.as_ref();
@@ -264,7 +264,7 @@ impl Ruleset {
     ///
     /// The first is no JSON of nft's.
     #[cfg(test)]
-    pub fn from_texts(json: &str, iptables_nft: &str, ipsets: &str) -> anyhow::Result<Self> {
+    pub(crate) fn from_texts(json: &str, iptables_nft: &str, ipsets: &str) -> anyhow::Result<Self> {
         let mut ruleset = Self {
             tables: nft::parse(json)?,
             ipsets: ipset::parse(ipsets),

@@ -16,16 +16,16 @@ use crate::{
 
 /// What is known of the packet's network namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// What rules may ask.
-    pub host: Host,
+    pub(crate) host: Host,
     names: HashMap<u32, String>,
 }
 
 impl Survey {
     /// Reads it in the namespace that this thread is in. What cannot be read stays unknown: then
     /// more rules can have dropped the packet.
-    pub fn of(facts: &DropFacts) -> Self {
+    pub(crate) fn of(facts: &DropFacts) -> Self {
         let mut survey = Self {
             host: Host {
                 devices: devices().unwrap_or_default(),
@@ -66,7 +66,7 @@ impl Survey {
     }
 
     /// The name of an interface, where it was asked for.
-    pub fn name(&self, ifindex: u32) -> Option<String> {
+    pub(crate) fn name(&self, ifindex: u32) -> Option<String> {
         self.names.get(&ifindex).cloned()
     }
 }

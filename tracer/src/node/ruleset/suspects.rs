@@ -13,7 +13,7 @@ use super::{
 
 /// What is known of the dropper, by the kernel's function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub(crate) enum Hint {
     /// A rule or policy in nf_tables.
     Nft,
     /// A rule or policy in iptables' own tables.
@@ -26,7 +26,7 @@ pub enum Hint {
 
 impl Hint {
     /// By the stack of the drop, innermost first.
-    pub fn of_stack<S: AsRef<str>>(stack: &[S]) -> Self {
+    pub(crate) fn of_stack<S: AsRef<str>>(stack: &[S]) -> Self {
         let is = |name: &str| {
             stack
                 .first()
@@ -61,56 +61,56 @@ impl Hint {
 
 /// The rules that can have dropped a packet, those that surely met it first.
 #[derive(Clone, Debug)]
-pub struct Suspects {
+pub(crate) struct Suspects {
     /// The rules.
-    pub rules: Vec<Suspect>,
+    pub(crate) rules: Vec<Suspect>,
     /// Only one is left, and nothing kept from looking at them all.
-    pub certain: bool,
+    pub(crate) certain: bool,
     /// Everything that may have dropped it was read and looked at.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Some chain translates addresses, so that the kernel's NAT is at all hooks.
-    pub translates: bool,
+    pub(crate) translates: bool,
 }
 
 /// A rule, or a chain's policy, that can have dropped a packet.
 #[derive(Clone, Debug)]
-pub struct Suspect {
+pub(crate) struct Suspect {
     /// The engine that it is in.
-    pub backend: Backend,
+    pub(crate) backend: Backend,
     /// Its table is iptables', by whichever engine.
-    pub is_iptables: bool,
+    pub(crate) is_iptables: bool,
     /// Its table's family.
-    pub family: Family,
+    pub(crate) family: Family,
     /// Its table.
-    pub table: String,
+    pub(crate) table: String,
     /// Its chain.
-    pub chain: String,
+    pub(crate) chain: String,
     /// The priority of the base chain: of two at a hook, the lower is first.
-    pub priority: i64,
+    pub(crate) priority: i64,
     /// The kernel's number of the rule, in nf_tables.
-    pub handle: Option<u64>,
+    pub(crate) handle: Option<u64>,
     /// Its number in the chain, from 1; `None` for a policy.
-    pub number: Option<usize>,
+    pub(crate) number: Option<usize>,
     /// The rule, as its tool prints it; the policy, in words.
-    pub text: String,
+    pub(crate) text: String,
     /// What it does.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Who made it.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// What for.
-    pub meaning: Meaning,
+    pub(crate) meaning: Meaning,
     /// The pod that it speaks of, as `namespace/name`.
-    pub pod: Option<String>,
+    pub(crate) pod: Option<String>,
     /// The NetworkPolicies that it enforces for this packet, where its chain names them.
-    pub policies: Option<NamedPolicies>,
+    pub(crate) policies: Option<NamedPolicies>,
     /// The Service that it speaks of.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// Its counter.
-    pub counter: Option<Counter>,
+    pub(crate) counter: Option<Counter>,
     /// Whether the packet, if it was as it is known, met it for sure.
-    pub reached: Truth,
+    pub(crate) reached: Truth,
     /// Conditions on the way to it of which it is not known that they held.
-    pub open: u16,
+    pub(crate) open: u16,
     /// Where it is in the ruleset.
     pub(super) at: At,
 }
@@ -126,7 +126,7 @@ pub(super) struct At {
 
 impl Ruleset {
     /// The rules that can have dropped the packet.
-    pub fn suspects(&self, packet: &HookPacket, hint: Hint) -> Suspects {
+    pub(crate) fn suspects(&self, packet: &HookPacket, hint: Hint) -> Suspects {
         let walk = Walk::new(self, packet, Question::WhoDropped, |table| {
             hint.admits(table)
         });
@@ -238,7 +238,7 @@ impl Suspects {
     /// Leaves out what counters acquit. `after` was read after the drop: a rule that has counted
     /// nothing dropped nothing. With an earlier reading, a rule whose counter stood still dropped
     /// nothing in between; then what did count comes first.
-    pub fn narrow_by_counters(&mut self, before: Option<&Ruleset>, after: &Ruleset) {
+    pub(crate) fn narrow_by_counters(&mut self, before: Option<&Ruleset>, after: &Ruleset) {
         let mut kept = Vec::new();
         for suspect in &self.rules {
             let now = after.counter(suspect);
@@ -273,7 +273,7 @@ impl Suspects {
 
 impl Suspect {
     /// One phrase that says which rule it is.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self {
             family,
             table,

@@ -9,13 +9,13 @@ use crate::model::Hook;
 
 /// What is known of the entry besides its tuples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The entry is in the table: other packets before this one may have made it.
-    pub is_confirmed: bool,
+    pub(crate) is_confirmed: bool,
     /// The translation of the source was decided on, be it to none.
-    pub source_done: bool,
+    pub(crate) source_done: bool,
     /// The same for the destination.
-    pub destination_done: bool,
+    pub(crate) destination_done: bool,
 }
 
 /// Where a hook translates.
@@ -47,7 +47,7 @@ impl Nat {
 
 impl Translation {
     /// That of a packet which was dropped at the hook and showed these ends.
-    pub fn of_drop(
+    pub(crate) fn of_drop(
         hook: Option<Hook>,
         shown: Ends,
         entry: Option<Entry>,

@@ -8,7 +8,7 @@ use super::{
 
 /// Three-valued logic; `min` is "and", `max` is "or".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Truth {
+pub(crate) enum Truth {
     /// It does not hold.
     No,
     /// It may hold.

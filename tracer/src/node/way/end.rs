@@ -14,7 +14,7 @@ use crate::{
 
 /// Where the way of a packet ends.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     /// At a socket of this namespace, if there is one for it.
     Delivered {
         /// The namespace.
@@ -49,7 +49,7 @@ pub enum End {
 
 /// Why the kernel drops a packet.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Because {
+pub(crate) enum Because {
     /// A netfilter rule.
     Rule(Hook, String),
     /// There is no way on by the routing tables.
@@ -88,7 +88,7 @@ pub enum Because {
 
 /// Why a source is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFault {
+pub(crate) enum SourceFault {
     /// It is an address of the namespace itself.
     Own,
     /// It is a loopback or otherwise impossible address.
@@ -99,36 +99,36 @@ pub enum SourceFault {
 
 /// A next hop that no one answers for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unanswered {
+pub(crate) struct Unanswered {
     /// The next hop.
-    pub hop: IpAddr,
+    pub(crate) hop: IpAddr,
     /// It is a router on the way, and not the packet's destination.
-    pub is_gateway: bool,
+    pub(crate) is_gateway: bool,
     /// The link that the question is sent by.
-    pub from: LinkId,
+    pub(crate) from: LinkId,
     /// The source address of the question.
-    pub asks_as: Option<IpAddr>,
+    pub(crate) asks_as: Option<IpAddr>,
     /// The entry's state now.
-    pub state: Option<NeighborState>,
+    pub(crate) state: Option<NeighborState>,
     /// Who has the address, and what is in between.
-    pub holders: Vec<(Holder, Between)>,
+    pub(crate) holders: Vec<(Holder, Between)>,
     /// A link that would answer for others (proxy ARP), and why it does not.
-    pub proxy: Option<(LinkId, String)>,
+    pub(crate) proxy: Option<(LinkId, String)>,
     /// The rule that drops the question, or the answer.
-    pub refused: Option<Refused>,
+    pub(crate) refused: Option<Refused>,
     /// A program that the question or the answer meets, and the link that it is at.
-    pub program: Option<(LinkId, Program)>,
+    pub(crate) program: Option<(LinkId, Program)>,
 }
 
 /// What drops a Neighbor Solicitation, or the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// The hook.
-    pub hook: Hook,
+    pub(crate) hook: Hook,
     /// The rule.
-    pub rule: String,
+    pub(crate) rule: String,
     /// It is the answer that is dropped.
-    pub is_answer: bool,
+    pub(crate) is_answer: bool,
 }

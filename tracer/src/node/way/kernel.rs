@@ -9,7 +9,7 @@ use crate::{
 
 /// Answers the questions of a walk. An error says in a sentence, without its end, why there is no
 /// answer.
-pub trait Kernel {
+pub(crate) trait Kernel {
     /// The route of a packet in a namespace.
     ///
     /// # Errors
@@ -30,22 +30,22 @@ pub trait Kernel {
 
 /// A netfilter hook, as a packet comes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AtHook {
+pub(crate) struct AtHook {
     /// The namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// The hook.
-    pub hook: Hook,
+    pub(crate) hook: Hook,
     /// Name of the link that the packet came in by.
-    pub input: Option<String>,
+    pub(crate) input: Option<String>,
     /// Name of the link that it goes out by, where that is decided.
-    pub output: Option<String>,
+    pub(crate) output: Option<String>,
     /// Names of the bridge ports, where a bridge passes the packet to the hook.
-    pub ports: Option<(Option<String>, Option<String>)>,
+    pub(crate) ports: Option<(Option<String>, Option<String>)>,
 }
 
 /// What the rules at a hook make of a packet.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Judgment {
+pub(crate) enum Judgment {
     /// It passes, changed perhaps. There are several where a rule chooses one of them.
     Passes(Vec<Packet>),
     /// It passes as the connection's entry in conntrack says. For a new connection, the rules say

@@ -23,7 +23,7 @@ use crate::{
 
 /// Asks the kernel, in the namespaces of a model. What is read once is kept: rulesets, and sockets to
 /// ask for routes.
-pub struct Live<'a> {
+pub(crate) struct Live<'a> {
     world: &'a World,
     deadline: Instant,
     sockets: Kept<Mutex<Rtnetlink>>,
@@ -38,7 +38,7 @@ type Kept<T> = Mutex<HashMap<u32, Result<Arc<T>, String>>>;
 
 impl<'a> Live<'a> {
     /// For the namespaces of this model, until the deadline.
-    pub fn new(world: &'a World, deadline: Instant) -> Self {
+    pub(crate) fn new(world: &'a World, deadline: Instant) -> Self {
         Self {
             world,
             deadline,

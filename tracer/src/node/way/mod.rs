@@ -25,7 +25,7 @@ mod walked;
 use self::walk::Walk;
 use super::world::{LinkId, World};
 
-pub use self::{
+pub(crate) use self::{
     end::{Because, End, Refused, Unanswered},
     kernel::{AtHook, Judgment, Kernel},
     live::Live,
@@ -36,7 +36,7 @@ pub use self::{
 
 /// Where the walk begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(crate) enum Start {
     /// A process in this namespace sends the packet.
     Sent(u32),
     /// The packet came in by this link, with a MAC address that the link takes.
@@ -45,11 +45,11 @@ pub enum Start {
 
 /// The way of a packet.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Way {
+pub(crate) struct Way {
     /// What happens to it, in order.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// Where it ends.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 /// More ways than these are not walked where rules choose among several.
@@ -58,7 +58,12 @@ const MOST_WAYS: usize = 64;
 impl Way {
     /// Walks a packet. Where a rule chooses among several translations, as one that balances does,
     /// there is a way for each.
-    pub fn all_of(world: &World, kernel: &dyn Kernel, start: Start, packet: &Packet) -> Vec<Self> {
+    pub(crate) fn all_of(
+        world: &World,
+        kernel: &dyn Kernel,
+        start: Start,
+        packet: &Packet,
+    ) -> Vec<Self> {
         let mut ways = Vec::new();
         let mut next = Some(Vec::new());
         while let Some(choices) = next.filter(|_| ways.len() < MOST_WAYS) {

@@ -4,30 +4,30 @@ use crate::{decode::tracked::Tracked, model::Flow, net::RouteKey};
 
 /// A packet on its way. It changes: NAT gives it other addresses, a rule another mark.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Its addresses and ports.
-    pub flow: Flow,
+    pub(crate) flow: Flow,
     /// The addresses and ports that it came into its namespace with, or was sent with.
-    pub original: Flow,
+    pub(crate) original: Flow,
     /// Its firewall mark.
-    pub mark: u32,
+    pub(crate) mark: u32,
     /// Its length in bytes, from the network header up; that of one segment, if it is known.
-    pub len: Option<u32>,
+    pub(crate) len: Option<u32>,
     /// It may not be fragmented.
-    pub dont_fragment: bool,
+    pub(crate) dont_fragment: bool,
     /// How many routers it may still pass.
-    pub ttl: Option<u8>,
+    pub(crate) ttl: Option<u8>,
     /// Its TCP flags.
-    pub tcp_flags: Option<u8>,
+    pub(crate) tcp_flags: Option<u8>,
     /// Type and code of ICMP.
-    pub icmp: Option<(u8, u8)>,
+    pub(crate) icmp: Option<(u8, u8)>,
     /// What conntrack says of it in the namespace that it is in.
-    pub tracked: Tracked,
+    pub(crate) tracked: Tracked,
 }
 
 impl Packet {
     /// The first packet of a flow, as a process sends it.
-    pub fn first_of(flow: Flow) -> Self {
+    pub(crate) fn first_of(flow: Flow) -> Self {
         const SYN: u8 = 2;
         Self {
             flow,

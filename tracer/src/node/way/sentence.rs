@@ -10,7 +10,7 @@ use crate::node::world::{Between, LinkId, World};
 
 impl Step {
     /// What happens, as a sentence without its end.
-    pub fn in_words(&self, world: &World) -> String {
+    pub(crate) fn in_words(&self, world: &World) -> String {
         let name = |id: &LinkId| world.link_name(*id, self.netns);
         match &self.act {
             Act::Sent => "a process sends it".to_owned(),
@@ -56,7 +56,7 @@ fn end_of((address, port): crate::model::SocketAddress) -> String {
 
 impl End {
     /// Where it ends, as a sentence without its end.
-    pub fn in_words(&self, world: &World) -> String {
+    pub(crate) fn in_words(&self, world: &World) -> String {
         match self {
             Self::Delivered { netns, link } => {
                 let namespace = world.namespace(*netns).map(|one| one.name.as_str());
@@ -92,7 +92,7 @@ impl End {
 
 impl Because {
     /// Why it is dropped, as a sentence without its end, for a reader in a namespace.
-    pub fn in_words(&self, world: &World, reader: u32) -> String {
+    pub(crate) fn in_words(&self, world: &World, reader: u32) -> String {
         let name = |id: &LinkId| world.link_name(*id, reader);
         match self {
             Self::Rule(hook, rule) => format!("{} drops it: {rule}", hook.name()),

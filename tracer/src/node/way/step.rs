@@ -8,16 +8,16 @@ use crate::{
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The namespace that it happens in.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// What happens.
-    pub act: Act,
+    pub(crate) act: Act,
 }
 
 /// What happens to a packet.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
+pub(crate) enum Act {
     /// A process sends it.
     Sent,
     /// It comes in by a link.

@@ -10,17 +10,17 @@ use crate::node::world::{Part, World};
 
 /// The ways of a packet, and the node that it was walked through.
 #[derive(Clone, Debug, Default)]
-pub struct Walked {
+pub(crate) struct Walked {
     /// The node.
-    pub world: Arc<World>,
+    pub(crate) world: Arc<World>,
     /// The ways: several where a rule chooses among several translations. None where there was no
     /// time.
-    pub ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
 }
 
 impl Walked {
     /// Walks a packet, within the limit.
-    pub async fn of(start: Start, packet: Packet, limit: Duration) -> Self {
+    pub(crate) async fn of(start: Start, packet: Packet, limit: Duration) -> Self {
         let deadline = Instant::now() + limit;
         let world = World::recent_async(Part::all(), limit).await;
         let walk = {

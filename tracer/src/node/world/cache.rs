@@ -35,7 +35,7 @@ impl State {
 
 impl World {
     /// Like [`World::recent`], without holding up the other tasks of a runtime.
-    pub async fn recent_async(parts: Parts, limit: Duration) -> Arc<Self> {
+    pub(crate) async fn recent_async(parts: Parts, limit: Duration) -> Arc<Self> {
         let (sender, receiver) = oneshot::channel();
         let read = move || {
             let _ = sender.send(Self::recent(&parts, limit));
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Like [`World::read`], but a reading of a moment ago will do, if it has all that is wanted.
-    pub fn recent(parts: &Parts, limit: Duration) -> Arc<Self> {
+    pub(crate) fn recent(parts: &Parts, limit: Duration) -> Arc<Self> {
         let deadline = Instant::now() + limit;
         let mut state = lock();
         loop {

@@ -19,17 +19,17 @@ const OWN: &str = "/proc/self/ns/net";
 
 /// A namespace, before it is entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Its inode number.
-    pub inode: u32,
+    pub(crate) inode: u32,
     /// Its name of `ip netns`, `host` for this process's own, or a process in it.
-    pub name: String,
+    pub(crate) name: String,
     /// How to enter it.
-    pub reference: NetnsRef,
+    pub(crate) reference: NetnsRef,
 }
 
 /// All of them, this process's own first.
-pub fn all() -> Vec<Found> {
+pub(crate) fn all() -> Vec<Found> {
     let mut found = BTreeMap::new();
     let own = inode(Path::new(OWN));
     for path in entries(NAMED) {

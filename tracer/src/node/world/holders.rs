@@ -11,28 +11,28 @@ use crate::net::LOCAL_TABLE;
 
 /// A namespace that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Inode number of the namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// Name of the namespace.
-    pub netns_name: String,
+    pub(crate) netns_name: String,
     /// The link that has the address.
-    pub link: LinkId,
+    pub(crate) link: LinkId,
     /// The link's name.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// The link's own address.
-    pub mac: Option<Mac>,
+    pub(crate) mac: Option<Mac>,
     /// Flags of the IP address.
-    pub flags: AddressFlags,
+    pub(crate) flags: AddressFlags,
     /// Whether the link is up.
-    pub is_up: bool,
+    pub(crate) is_up: bool,
     /// Whether the link has a carrier.
-    pub has_carrier: bool,
+    pub(crate) has_carrier: bool,
 }
 
 /// What is between a link and a holder of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Between {
+pub(crate) enum Between {
     /// The link's own namespace has the address.
     Same,
     /// Frames pass.
@@ -78,7 +78,7 @@ pub enum Between {
 impl World {
     /// The namespaces that have an address, with the link in each; one with several links that
     /// have it is there several times.
-    pub fn holders(&self, address: IpAddr) -> Vec<Holder> {
+    pub(crate) fn holders(&self, address: IpAddr) -> Vec<Holder> {
         let namespaces = self.namespaces.values();
         namespaces
             .flat_map(|namespace| {
@@ -95,7 +95,7 @@ impl World {
 
     /// Those of [`World::holders`] whose namespace can have to do with this one: in a namespace
     /// that nothing connects to it, the same address is another host's.
-    pub fn holders_near(&self, netns: u32, address: IpAddr) -> Vec<Holder> {
+    pub(crate) fn holders_near(&self, netns: u32, address: IpAddr) -> Vec<Holder> {
         let near = self.neighborhood(netns);
         let mut holders = self.holders(address);
         holders.retain(|holder| near.contains(&holder.netns));
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// Whether a namespace has an address, and uses it. `None` if the namespace was not read.
-    pub fn is_local(&self, netns: u32, address: IpAddr) -> Option<bool> {
+    pub(crate) fn is_local(&self, netns: u32, address: IpAddr) -> Option<bool> {
         let namespace = self.namespace(netns)?;
         Some(namespace.addresses.iter().any(|held| {
             let link = namespace.links.get(&held.ifindex);
@@ -146,14 +146,14 @@ impl World {
 
     /// Whether no policy rule of a namespace looks up the table of own addresses, so that packets
     /// for the namespace itself are routed out again. `None` if the rules were not read.
-    pub fn lookup_local_missing(&self, netns: u32, is_ipv4: bool) -> Option<bool> {
+    pub(crate) fn lookup_local_missing(&self, netns: u32, is_ipv4: bool) -> Option<bool> {
         let rules = self.namespace(netns)?.rules.as_ref()?;
         let mut of_version = rules.iter().filter(|rule| rule.is_ipv4 == is_ipv4);
         Some(!of_version.any(|rule| rule.action == RuleAction::Lookup(LOCAL_TABLE)))
     }
 
     /// What is between a link, by which a question for the address is sent, and a holder.
-    pub fn between(&self, from: LinkId, holder: &Holder) -> Between {
+    pub(crate) fn between(&self, from: LinkId, holder: &Holder) -> Between {
         if holder.netns == from.netns {
             return Between::Same;
         }

@@ -3,26 +3,26 @@
 use std::ops::Deref;
 
 use crate::net::{self, Bridge};
-pub use crate::net::{Kind, MacvlanMode};
+pub(crate) use crate::net::{Kind, MacvlanMode};
 
 /// A link, anywhere on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId {
+pub(crate) struct LinkId {
     /// Inode number of its namespace.
-    pub netns: u32,
+    pub(crate) netns: u32,
     /// Its number in there.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
 }
 
 /// A link: what the kernel reports of it, where it is, and what it is tied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// Where it is.
-    pub id: LinkId,
+    pub(crate) id: LinkId,
     /// What the kernel reports of it.
-    pub reported: net::Link,
+    pub(crate) reported: net::Link,
     /// The other end of a pair, or the link below.
-    pub tie: Tie,
+    pub(crate) tie: Tie,
 }
 
 impl Deref for Link {
@@ -43,7 +43,7 @@ impl std::ops::DerefMut for Link {
 
 /// The other link that one is tied to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tie {
+pub(crate) enum Tie {
     /// There is none.
     #[default]
     None,
@@ -55,7 +55,7 @@ pub enum Tie {
 
 impl Tie {
     /// The other link, if it was read.
-    pub fn link(self) -> Option<LinkId> {
+    pub(crate) fn link(self) -> Option<LinkId> {
         match self {
             Self::To(id) => Some(id),
             Self::None | Self::Hidden(_) => None,
@@ -65,7 +65,7 @@ impl Tie {
 
 impl Link {
     /// The bridge, if it is one.
-    pub fn bridge(&self) -> Option<&Bridge> {
+    pub(crate) fn bridge(&self) -> Option<&Bridge> {
         match &self.kind {
             Kind::Bridge(bridge) => Some(bridge),
             _ => None,
@@ -73,17 +73,17 @@ impl Link {
     }
 
     /// The other end, if it is one end of a pair and the other is known.
-    pub fn other_end(&self) -> Option<LinkId> {
+    pub(crate) fn other_end(&self) -> Option<LinkId> {
         self.kind.is_pair().then(|| self.tie.link())?
     }
 
     /// The link below, if it is on top of a known one.
-    pub fn parent(&self) -> Option<LinkId> {
+    pub(crate) fn parent(&self) -> Option<LinkId> {
         self.is_on_parent().then(|| self.tie.link())?
     }
 
     /// Whether it is on top of another link.
-    pub fn is_on_parent(&self) -> bool {
+    pub(crate) fn is_on_parent(&self) -> bool {
         matches!(
             self.kind,
             Kind::Macvlan(_) | Kind::Ipvlan | Kind::Vlan { .. }
@@ -91,7 +91,7 @@ impl Link {
     }
 
     /// Another link of the same namespace.
-    pub fn sibling(&self, ifindex: u32) -> LinkId {
+    pub(crate) fn sibling(&self, ifindex: u32) -> LinkId {
         LinkId {
             netns: self.id.netns,
             ifindex,

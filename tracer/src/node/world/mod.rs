@@ -14,19 +14,19 @@
 #[cfg(test)]
 pub(in crate::node) mod build;
 mod cache;
-pub mod discover;
-pub mod holders;
-pub mod link;
+pub(crate) mod discover;
+pub(crate) mod holders;
+pub(crate) mod link;
 mod read;
-pub mod segment;
+pub(crate) mod segment;
 mod sentence;
-pub mod settings;
+pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use self::{
+pub(crate) use self::{
     holders::{Between, Holder},
     link::{Kind, Link, LinkId},
     read::{Part, Parts},
@@ -34,7 +34,7 @@ pub use self::{
     settings::Settings,
 };
 use crate::model::{Netns, NetnsName, Site};
-pub use crate::net::{
+pub(crate) use crate::net::{
     Address, AddressFlags, BridgeFdbEntry as FdbEntry, FdbKind, Mac, PortState, Rule, RuleAction,
     Vlan,
 };
@@ -42,36 +42,36 @@ use crate::net::{Neighbor, netns::NetnsRef};
 
 /// All that was read of the node.
 #[derive(Clone, Debug, Default)]
-pub struct World {
+pub(crate) struct World {
     /// The namespaces, by inode number.
-    pub namespaces: BTreeMap<u32, Namespace>,
+    pub(crate) namespaces: BTreeMap<u32, Namespace>,
     /// What could not be read, a sentence each, without its end.
-    pub gaps: Vec<String>,
+    pub(crate) gaps: Vec<String>,
 }
 
 /// A network namespace.
 #[derive(Clone, Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Inode number, its identity.
-    pub inode: u32,
+    pub(crate) inode: u32,
     /// Its name of `ip netns`, `host` for the one whydrop runs in, or a process in it.
-    pub name: String,
+    pub(crate) name: String,
     /// How to enter it.
-    pub reference: NetnsRef,
+    pub(crate) reference: NetnsRef,
     /// Its links, by number.
-    pub links: BTreeMap<u32, Link>,
+    pub(crate) links: BTreeMap<u32, Link>,
     /// Its own addresses.
-    pub addresses: Vec<Address>,
+    pub(crate) addresses: Vec<Address>,
     /// FDB entries of its bridges, if they were read.
-    pub fdb: Option<Vec<FdbEntry>>,
+    pub(crate) fdb: Option<Vec<FdbEntry>>,
     /// VLANs of its bridges and their ports, if they were read.
-    pub vlans: Option<Vec<Vlan>>,
+    pub(crate) vlans: Option<Vec<Vlan>>,
     /// Its ARP and ND entries, if they were read.
-    pub neighbors: Option<Vec<Neighbor>>,
+    pub(crate) neighbors: Option<Vec<Neighbor>>,
     /// Its policy rules in both families, if they were read.
-    pub rules: Option<Vec<Rule>>,
+    pub(crate) rules: Option<Vec<Rule>>,
     /// Its settings, if they were read.
-    pub settings: Option<Settings>,
+    pub(crate) settings: Option<Settings>,
 }
 
 impl Namespace {
@@ -95,28 +95,28 @@ impl Namespace {
 
 impl World {
     /// The namespace with this inode number.
-    pub fn namespace(&self, netns: u32) -> Option<&Namespace> {
+    pub(crate) fn namespace(&self, netns: u32) -> Option<&Namespace> {
         self.namespaces.get(&netns)
     }
 
     /// Where to make a change in a namespace.
-    pub fn site(&self, netns: u32) -> Site {
+    pub(crate) fn site(&self, netns: u32) -> Site {
         let name = self.namespace(netns).and_then(Namespace::enterable);
         Site::Namespace(name.map_or(Netns::Nameless(netns), Netns::Known))
     }
 
     /// The link, if it was read.
-    pub fn link(&self, id: LinkId) -> Option<&Link> {
+    pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {
         self.namespaces.get(&id.netns)?.links.get(&id.ifindex)
     }
 
     /// All links of all namespaces.
-    pub fn links(&self) -> impl Iterator<Item = &Link> + '_ {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> + '_ {
         self.namespaces.values().flat_map(|one| one.links.values())
     }
 
     /// The link with this name.
-    pub fn link_named(&self, netns: u32, name: &str) -> Option<&Link> {
+    pub(crate) fn link_named(&self, netns: u32, name: &str) -> Option<&Link> {
         let mut links = self.namespaces.get(&netns)?.links.values();
         links.find(|link| link.name == name)
     }

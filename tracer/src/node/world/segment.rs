@@ -13,7 +13,7 @@ use super::{PortState, World, link::LinkId};
 
 /// What keeps frames from passing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// The link is administratively down.
     Down(LinkId),
     /// The link has no carrier.
@@ -43,7 +43,7 @@ pub enum Obstacle {
 
 /// A place on the way of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub(crate) enum Step {
     /// It leaves by a link, with a VLAN tag or none.
     Out(LinkId, Option<u16>),
     /// It comes in by a link.
@@ -65,31 +65,31 @@ pub enum Step {
 
 /// The way to a place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trail {
+pub(crate) struct Trail {
     /// What is in the way.
-    pub obstacles: Vec<Obstacle>,
+    pub(crate) obstacles: Vec<Obstacle>,
     /// The steps, the first one first.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// All that a frame from one link can reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Links whose namespace takes the frame, each with the way there.
-    pub taken: BTreeMap<LinkId, Trail>,
+    pub(crate) taken: BTreeMap<LinkId, Trail>,
     /// Links by which it leaves what can be seen: NICs, tunnels, processes, hidden namespaces.
-    pub exits: BTreeMap<LinkId, Trail>,
+    pub(crate) exits: BTreeMap<LinkId, Trail>,
 }
 
 impl World {
     /// All that a frame reaches that this link's namespace sends by it: a broadcast, such as an
     /// ARP question.
-    pub fn segment(&self, from: LinkId) -> Segment {
+    pub(crate) fn segment(&self, from: LinkId) -> Segment {
         self.segment_from(Step::Out(from, None))
     }
 
     /// The same, from any place on the way of a frame.
-    pub fn segment_from(&self, start: Step) -> Segment {
+    pub(crate) fn segment_from(&self, start: Step) -> Segment {
         let edges = Edges::of(self);
         let mut known: BTreeMap<Step, Known> = BTreeMap::new();
         known.insert(start, Known::default());

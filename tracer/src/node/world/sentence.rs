@@ -10,7 +10,7 @@ const TICKS: u64 = 100;
 
 impl World {
     /// A link's name; with its namespace, if that is not the reader's.
-    pub fn link_name(&self, id: LinkId, reader: u32) -> String {
+    pub(crate) fn link_name(&self, id: LinkId, reader: u32) -> String {
         let name = match self.link(id) {
             Some(link) => link.name.clone(),
             None => format!("link {}", id.ifindex),
@@ -25,7 +25,7 @@ impl World {
 
     /// What is between a link and a holder of an address, as a sentence without its end. `None` if
     /// nothing is in the way.
-    pub fn between_in_words(&self, from: LinkId, between: &Between) -> Option<String> {
+    pub(crate) fn between_in_words(&self, from: LinkId, between: &Between) -> Option<String> {
         let name = |id| self.link_name(id, from.netns);
         Some(match between {
             Between::Same | Between::Nothing | Between::OutOfSight(_) => return None,
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// What is in the way, as a sentence without its end.
-    pub fn obstacle_in_words(&self, obstacle: &Obstacle, reader: u32) -> String {
+    pub(crate) fn obstacle_in_words(&self, obstacle: &Obstacle, reader: u32) -> String {
         let name = |id: &LinkId| self.link_name(*id, reader);
         match obstacle {
             Obstacle::Down(id) => format!("{} is down", name(id)),
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// A holder's link, and what is wrong with the address there.
-    pub fn holder_in_words(&self, holder: &Holder, reader: u32) -> String {
+    pub(crate) fn holder_in_words(&self, holder: &Holder, reader: u32) -> String {
         let mut text = self.link_name(holder.link, reader);
         if holder.flags.dadfailed {
             text += ", where duplicate address detection found another holder";

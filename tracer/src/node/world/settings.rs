@@ -2,37 +2,37 @@
 
 /// The settings (`net.…`), as far as this kernel has them: `None` where a module is not loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `ipv4.ip_forward`
-    pub ip_forward: Option<u64>,
+    pub(crate) ip_forward: Option<u64>,
     /// `ipv6.conf.all.forwarding`
-    pub ipv6_forwarding: Option<u64>,
+    pub(crate) ipv6_forwarding: Option<u64>,
     /// `ipv4.conf.all.rp_filter`
-    pub rp_filter: Option<u64>,
+    pub(crate) rp_filter: Option<u64>,
     /// `ipv4.conf.all.route_localnet`
-    pub route_localnet: Option<u64>,
+    pub(crate) route_localnet: Option<u64>,
     /// `ipv4.conf.all.proxy_arp`
-    pub proxy_arp: Option<u64>,
+    pub(crate) proxy_arp: Option<u64>,
     /// `ipv4.conf.all.accept_local`
-    pub accept_local: Option<u64>,
+    pub(crate) accept_local: Option<u64>,
     /// `ipv4.conf.all.arp_ignore`
-    pub arp_ignore: Option<u64>,
+    pub(crate) arp_ignore: Option<u64>,
     /// `ipv4.conf.all.src_valid_mark`
-    pub src_valid_mark: Option<u64>,
+    pub(crate) src_valid_mark: Option<u64>,
     /// `ipv6.conf.all.proxy_ndp`
-    pub proxy_ndp: Option<u64>,
+    pub(crate) proxy_ndp: Option<u64>,
     /// `ipv6.conf.all.disable_ipv6`
-    pub disable_ipv6: Option<u64>,
+    pub(crate) disable_ipv6: Option<u64>,
     /// `bridge.bridge-nf-call-iptables`
-    pub bridge_nf_call_iptables: Option<u64>,
+    pub(crate) bridge_nf_call_iptables: Option<u64>,
     /// `bridge.bridge-nf-call-ip6tables`
-    pub bridge_nf_call_ip6tables: Option<u64>,
+    pub(crate) bridge_nf_call_ip6tables: Option<u64>,
     /// `bridge.bridge-nf-call-arptables`
-    pub bridge_nf_call_arptables: Option<u64>,
+    pub(crate) bridge_nf_call_arptables: Option<u64>,
     /// `netfilter.nf_conntrack_tcp_be_liberal`
-    pub tcp_be_liberal: Option<u64>,
+    pub(crate) tcp_be_liberal: Option<u64>,
     /// `ipv4.ipfrag_high_thresh`
-    pub ipfrag_high_thresh: Option<u64>,
+    pub(crate) ipfrag_high_thresh: Option<u64>,
     /// `ipv6.ip6frag_high_thresh`
-    pub ip6frag_high_thresh: Option<u64>,
+    pub(crate) ip6frag_high_thresh: Option<u64>,
 }

@@ -15,7 +15,7 @@ mod way;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-pub use self::{
+pub(crate) use self::{
     replies::sender,
     tunnel_stats::{LATELY, Losses, OtherAttempts},
 };
@@ -37,46 +37,46 @@ use crate::{
 
 /// What the ladder alone does not say.
 #[derive(Debug, Clone, Default)]
-pub struct AttemptContext {
+pub(crate) struct AttemptContext {
     /// What keeps probes from seeing everything in the watched namespaces, a sentence each.
-    pub blind_spots: Vec<String>,
+    pub(crate) blind_spots: Vec<String>,
     /// Events lost since before the attempt's first packet.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// What is known of the interface of the last hop.
-    pub last_interface: Option<Interface>,
+    pub(crate) last_interface: Option<Interface>,
     /// Whether the destination is an address of the last hop's namespace.
-    pub destination_is_local: bool,
+    pub(crate) destination_is_local: bool,
     /// The listeners that the SYN was for, where their namespace was found and looked at.
-    pub listener: Option<ListenerFacts>,
+    pub(crate) listener: Option<ListenerFacts>,
     /// The next hop that the SYN waits for, where it came in and was not seen to leave.
-    pub silent_hop: Option<SilentHop>,
+    pub(crate) silent_hop: Option<SilentHop>,
     /// Where a watched namespace has the destination's address, its name.
-    pub destination_holder: Option<String>,
+    pub(crate) destination_holder: Option<String>,
     /// All namespaces of the node, where the question needed them.
-    pub world: Option<Arc<World>>,
+    pub(crate) world: Option<Arc<World>>,
     /// The ways that the node has for the packet, where it was asked.
-    pub ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
     /// The namespaces that are watched: what passes an interface there is seen.
-    pub watched: BTreeSet<u32>,
+    pub(crate) watched: BTreeSet<u32>,
     /// The watched interfaces that lead off this node.
-    pub uplinks: BTreeSet<LinkId>,
+    pub(crate) uplinks: BTreeSet<LinkId>,
     /// What NAT has made of its destination.
-    pub destination: Option<Destination>,
+    pub(crate) destination: Option<Destination>,
     /// The tun device that it left by.
-    pub tun: Option<TunDevice>,
+    pub(crate) tun: Option<TunDevice>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
-    pub sender_is_own: bool,
+    pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.
-    pub sender_name: Option<String>,
+    pub(crate) sender_name: Option<String>,
     /// What became of other attempts by the same tunnel.
-    pub others: Option<OtherAttempts>,
+    pub(crate) others: Option<OtherAttempts>,
 }
 
 impl AttemptContext {
     /// Whether the SYN was seen to reach its destination's namespace, or the node port of it: the one that
     /// enforces something on the way has let it through.
     #[must_use]
-    pub fn has_arrived(&self, attempt: &Attempt) -> bool {
+    pub(crate) fn has_arrived(&self, attempt: &Attempt) -> bool {
         let at_the_door = || {
             let last_out = attempt
                 .last_hop()
@@ -90,13 +90,13 @@ impl AttemptContext {
 
 /// What is known of an interface.
 #[derive(Debug, Clone)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// What it is: `physical`, `veth`, `tun`, …
-    pub kind: String,
+    pub(crate) kind: String,
     /// Whether what goes out by it leaves this node.
-    pub leads_off: bool,
+    pub(crate) leads_off: bool,
     /// Its own addresses, in order.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// All that a rule looks at.
@@ -295,7 +295,7 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
 
 /// Judges an attempt whose outcome is known, and says whether the verdict is that of a drop; `None`
 /// where there is nothing to judge.
-pub fn judge(
+pub(crate) fn judge(
     attempt: &Attempt,
     outcome: Outcome,
     around: &AttemptContext,

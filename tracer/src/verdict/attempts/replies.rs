@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Who sent what came back.
-pub fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<String> {
+pub(crate) fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<String> {
     if attempt.is_reset_in_tls() {
         return attempt.tls.as_ref().map(resetter);
     }

@@ -5,26 +5,26 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::{Outcome, Point};
 
 /// How long an attempt counts.
-pub const LATELY: Duration = Duration::from_mins(5);
+pub(crate) const LATELY: Duration = Duration::from_mins(5);
 
 /// How many attempts were lost, of how many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Losses {
+pub(crate) struct Losses {
     /// Those that got no answer.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// All, lost or answered.
-    pub all: u64,
+    pub(crate) all: u64,
 }
 
 /// What became of the other attempts, beside one that went through a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OtherAttempts {
+pub(crate) struct OtherAttempts {
     /// The tunnel's remote end.
-    pub remote: IpAddr,
+    pub(crate) remote: IpAddr,
     /// Those to or from the same remote end.
-    pub to_remote: Losses,
+    pub(crate) to_remote: Losses,
     /// Those that stayed on this node.
-    pub here: Losses,
+    pub(crate) here: Losses,
 }
 
 /// The numbers, where an attempt was lost in or behind a tunnel.

@@ -22,29 +22,29 @@ use crate::{
 
 /// A verdict's flow among the cluster's objects.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// What is known of the cluster.
-    pub cluster: &'a Cluster,
+    pub(crate) cluster: &'a Cluster,
     /// The flow as it was opened, client to server, behind DNAT.
-    pub flow: Flow,
+    pub(crate) flow: Flow,
     /// Whether it is certain that the flow was opened in this direction.
-    pub is_opening: bool,
+    pub(crate) is_opening: bool,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Flow>,
+    pub(crate) outer: Option<Flow>,
     /// Who opened it.
-    pub src: Name,
+    pub(crate) src: Name,
     /// Who was to answer.
-    pub dst: Name,
+    pub(crate) dst: Name,
     /// Whom the client had asked for, where DNAT led it to somebody else.
-    pub asked_for: Option<(Name, Option<u16>)>,
+    pub(crate) asked_for: Option<(Name, Option<u16>)>,
     /// What became of the attempt; `None` for a single drop.
-    pub outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     /// Whether the packet was seen to reach the namespace of its destination, or the door to it.
-    pub arrived: bool,
+    pub(crate) arrived: bool,
     /// When it happened.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// The UID of the pod whose program has refused the packet through NFQUEUE.
-    pub program_pod: Option<String>,
+    pub(crate) program_pod: Option<String>,
 }
 
 impl Scene<'_> {
@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule<OnObjects>] = &[
 
 /// The verdict, with what the objects add to it.
 #[must_use]
-pub fn refine(mut verdict: Verdict, scene: &Scene<'_>) -> Verdict {
+pub(crate) fn refine(mut verdict: Verdict, scene: &Scene<'_>) -> Verdict {
     for rule in RULES {
         if (rule.applies)(scene, &mut verdict) {
             verdict.rule = Some(rule.name.into());

@@ -8,7 +8,7 @@
 //!
 //! A user who may list and watch these six kinds is enough. Nothing is ever written.
 
-pub mod access;
+pub(crate) mod access;
 mod failure;
 mod foreign;
 mod health;
@@ -38,7 +38,7 @@ use crate::cluster::{source::sink::Sink, update::Change};
 
 /// How long a trace has others wait for the names that the API server knows. It is asked for as
 /// long as it takes; only no one waits for it any more.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long what happens to several kinds is waited for, to be said together.
 const TOGETHER: Duration = Duration::from_millis(200);
 /// How long to wait before credentials are asked for again, at first and at most.
@@ -46,7 +46,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_sec
 
 /// Follows the API server of the first place that is of use, until no one listens. No one need wait
 /// for it longer than `patience`.
-pub async fn find_and_follow(places: Vec<Place>, sink: Sink, patience: Duration) {
+pub(crate) async fn find_and_follow(places: Vec<Place>, sink: Sink, patience: Duration) {
     let (access, errors) = access::first(places);
     for error in errors {
         sink.send(Change::Note(error.to_string())).await;
@@ -60,7 +60,7 @@ pub async fn find_and_follow(places: Vec<Place>, sink: Sink, patience: Duration)
 }
 
 /// Follows the API server until no one listens. No one need wait for it longer than `patience`.
-pub async fn follow(access: Access, sink: Sink, patience: Duration) {
+pub(crate) async fn follow(access: Access, sink: Sink, patience: Duration) {
     tokio::select! {
         () = sink.closed() => {}
         () = follow_all(&access, &sink, patience) => {}

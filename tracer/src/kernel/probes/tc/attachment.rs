@@ -7,7 +7,7 @@ pub(super) const MANY: usize = 50;
 
 /// How the packets at the interfaces are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attachment {
+pub(crate) enum Attachment {
     /// By classifiers, attached by TCX where the kernel has it, and else by clsact.
     Automatic,
     /// By TCX: what [`Attachment::Automatic`] finds to work.
@@ -43,7 +43,7 @@ impl Attachment {
     }
 
     /// What the classifiers are attached to, as the record `started` names it.
-    pub fn hook(self) -> Option<&'static str> {
+    pub(crate) fn hook(self) -> Option<&'static str> {
         match self {
             Self::Clsact => Some("tc/clsact"),
             Self::Automatic | Self::Tcx => Some("tc/tcx"),

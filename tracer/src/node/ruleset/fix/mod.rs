@@ -18,16 +18,16 @@ use crate::model::Fix;
 
 /// What to do about a rule.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mending {
+pub(crate) struct Mending {
     /// In the order in which they are to be done.
-    pub fixes: Vec<Fix>,
+    pub(crate) fixes: Vec<Fix>,
     /// What to know besides, a sentence each.
-    pub remarks: Vec<String>,
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Ruleset {
     /// What to do, where one rule is left that can have dropped the packet.
-    pub fn mend(self, suspects: &Suspects, packet: &HookPacket) -> Mending {
+    pub(crate) fn mend(self, suspects: &Suspects, packet: &HookPacket) -> Mending {
         let [suspect] = suspects.rules.as_slice() else {
             return Mending::default();
         };

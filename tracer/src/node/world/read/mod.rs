@@ -28,7 +28,7 @@ use crate::net::{OtherLink, Rtnetlink, netns};
 
 /// What can be read besides links and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub(crate) enum Part {
     /// Forwarding databases of bridges.
     Fdb,
     /// VLANs of bridges and their ports.
@@ -43,7 +43,7 @@ pub enum Part {
 
 impl Part {
     /// All of them: a few milliseconds for some dozens of namespaces.
-    pub fn all() -> Parts {
+    pub(crate) fn all() -> Parts {
         [
             Self::Fdb,
             Self::Vlans,
@@ -56,7 +56,7 @@ impl Part {
 }
 
 /// What is to be read.
-pub type Parts = BTreeSet<Part>;
+pub(crate) type Parts = BTreeSet<Part>;
 
 /// More threads than these are not at work at the same time; if they are, they are stuck.
 const MOST_THREADS: usize = 64;
@@ -64,7 +64,7 @@ static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 impl World {
     /// Reads all namespaces that can be entered, within the limit.
-    pub fn read(parts: &Parts, limit: Duration) -> Self {
+    pub(crate) fn read(parts: &Parts, limit: Duration) -> Self {
         let deadline = Instant::now() + limit;
         let job = Arc::new(Job {
             found: discover::all(),

@@ -43,7 +43,7 @@ const IN_CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/to
 
 /// A place that says how to reach the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// `--kubeconfig`.
     Option(PathBuf),
     /// The environment variable KUBECONFIG: files that are read as one.
@@ -59,7 +59,7 @@ pub enum Place {
 /// A kubeconfig is of no use.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {reason}; {}", place.way_out())]
-pub struct AccessError {
+pub(crate) struct AccessError {
     place: Place,
     reason: Unusable,
 }
@@ -77,9 +77,9 @@ enum Unusable {
 
 /// How to reach the API server.
 #[derive(Clone)]
-pub struct Access {
+pub(crate) struct Access {
     /// Where that was found.
-    pub place: Place,
+    pub(crate) place: Place,
     /// The server, for the user: without what stands before an `@` in its URL.
     server: String,
     config: Config,
@@ -125,7 +125,7 @@ impl Place {
     /// # Errors
     ///
     /// It cannot be read or trusted, or does not say how to reach an API server.
-    pub fn access(self) -> Result<Access, AccessError> {
+    pub(crate) fn access(self) -> Result<Access, AccessError> {
         let config = match &self {
             Self::Option(path) | Self::Home(path) | Self::Node(path) => {
                 kubeconfig::read(std::slice::from_ref(path))
@@ -164,7 +164,7 @@ impl Access {
 impl Access {
     /// The server and how it is known, for the user.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{} ({})", self.server, self.place)
     }
 
@@ -212,7 +212,7 @@ fn public_url(url: &http::Uri) -> String {
 
 /// The places that are there, best first; none where cluster lookups are disabled.
 #[must_use]
-pub fn places(config: &ClusterConfig) -> Vec<Place> {
+pub(crate) fn places(config: &ClusterConfig) -> Vec<Place> {
     if config.no_kube {
         return Vec::new();
     }
