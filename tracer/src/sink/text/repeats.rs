@@ -3,14 +3,12 @@
 use super::{
     Page,
     canvas::{Paint, piece},
-    packet,
     story::Repeats,
     units::{INDENT, grouped},
 };
 use crate::words;
 
 pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
-    let (server, port) = repeats.server;
     let mut counts = Vec::new();
     if repeats.packets > 0 {
         counts.push(format!("×{}", grouped(repeats.packets)));
@@ -26,11 +24,6 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
     } else {
         format!("in {seconds:.0} s")
     };
-    let ends = format!(
-        "{} → {}",
-        packet::address(repeats.client, None),
-        packet::address(server, port)
-    );
     page.canvas.line(
         0,
         INDENT,
@@ -39,7 +32,7 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
             piece(counts.join(", "), Paint::Bold),
             piece(span, Paint::Plain).after(" "),
             piece(repeats.point.name(), Paint::Warn),
-            piece(ends, Paint::Plain).elidable(),
+            piece(&repeats.ends, Paint::Plain).elidable(),
             piece(format!("as at {}", page.clock(repeats.of)), Paint::Dim),
         ],
     );

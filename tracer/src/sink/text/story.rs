@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::packet;
 use crate::model::{AttemptReport, Cause, DropReport, Fix, Flow, Outcome, Point, Verdict};
 
 /// Entries whose repetitions are counted. Beyond that, the oldest one is closed.
@@ -56,6 +57,8 @@ struct Entry {
     key: Key,
     /// The time that stands beside it.
     at: SystemTime,
+    /// Both ends, by the names that they had then.
+    ends: String,
     /// Flows of its drops, each in the direction of the dropped packet.
     flows: VecDeque<Flow>,
     /// Whether an attempt has ended it already, and with it the ladder was drawn.
@@ -81,8 +84,8 @@ pub(super) struct Repeats {
     pub(super) point: Point,
     pub(super) packets: u64,
     pub(super) attempts: u64,
-    pub(super) client: std::net::IpAddr,
-    pub(super) server: (std::net::IpAddr, Option<u16>),
+    /// Both ends, without the client's port: the repetitions differ in it.
+    pub(super) ends: String,
     pub(super) span: Duration,
     /// When the last of them happened.
     pub(super) until: SystemTime,
@@ -105,7 +108,7 @@ impl Story {
             entry.pending.add(drop.ts, drop.count, 0);
             return Showing::Counted;
         }
-        let mut entry = Entry::new(key.clone(), drop.ts);
+        let mut entry = Entry::new(key.clone(), drop.ts, ends_of_drop(drop));
         entry.remember(&drop.flow);
         self.open(entry);
         Showing::Entry
@@ -130,7 +133,7 @@ impl Story {
             entry.pending.add(attempt.ts, 0, 1);
             return Showing::Counted;
         }
-        self.open(Entry::new(key, attempt.ts));
+        self.open(Entry::new(key, attempt.ts, ends_of_attempt(attempt)));
         Showing::Entry
     }
 
@@ -217,10 +220,11 @@ impl Key {
 }
 
 impl Entry {
-    fn new(key: Key, at: SystemTime) -> Self {
+    fn new(key: Key, at: SystemTime, ends: String) -> Self {
         Self {
             key,
             at,
+            ends,
             flows: VecDeque::new(),
             ended: false,
             pending: Pending::default(),
@@ -252,8 +256,7 @@ impl Entry {
             point: self.key.cause.point,
             packets,
             attempts,
-            client: self.key.client,
-            server: self.key.server,
+            ends: self.ends.clone(),
             span: until.duration_since(since).unwrap_or_default(),
             until,
         })
@@ -267,6 +270,22 @@ impl Pending {
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.until = Some(self.until.map_or(at, |until| until.max(at)));
     }
+}
+
+fn ends_of_drop(drop: &DropReport) -> String {
+    let client = packet::end(drop.src_pod.as_ref(), drop.flow.src, None);
+    let server = packet::end(drop.dst_pod.as_ref(), drop.flow.dst, drop.flow.dport);
+    format!("{client} → {server}")
+}
+
+fn ends_of_attempt(attempt: &AttemptReport) -> String {
+    let flow = &attempt.flow;
+    let client = packet::end(attempt.src_pod.as_ref(), flow.src, None);
+    let server = match packet::service_ends(attempt) {
+        Some((service, _)) => service,
+        None => packet::end(attempt.dst_pod.as_ref(), flow.dst, flow.dport),
+    };
+    format!("{client} → {server}")
 }
 
 /// The facts that name a policy which the verdict blames.

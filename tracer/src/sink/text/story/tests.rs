@@ -100,6 +100,26 @@ fn repeats_are_counted_and_none_is_left_out() {
 }
 
 #[test]
+fn repeats_have_the_names_of_their_entry() {
+    let (drop, mut attempt) = killed();
+    let mut story = Story::default();
+    story.drop(&drop);
+    story.drop(&drop);
+    let of_drop = "shop/web-7d9f8b6c5-x2x4z → shop/cart-0:443";
+    assert_eq!(story.due(drop.ts, true)[0].ends, of_drop);
+    // An attempt on a Service is named after what the client asked for.
+    attempt.flow.sport = Some(1);
+    attempt.hops.clear();
+    attempt.service = Some("shop/cart".to_owned());
+    attempt.original_dst = Some(("10.96.0.10".parse().expect("address"), Some(80)));
+    attempt.src_pod = drop.src_pod;
+    story.attempt(&attempt, false);
+    story.attempt(&attempt, false);
+    let of_attempt = "shop/web-7d9f8b6c5-x2x4z → svc/shop/cart:80";
+    assert_eq!(story.due(attempt.ts, true)[0].ends, of_attempt);
+}
+
+#[test]
 fn an_answer_is_shown_only_where_it_was_asked_for_or_corrects_something() {
     let mut answered = attempt_report(attempts::answered());
     let mut story = Story::default();
