@@ -1,4 +1,4 @@
-//! A trace beside connection attempts.
+//! A trace of connection attempts.
 //!
 //! Healthy and broken attempts are made during an [`AttemptTrace`]; each must be reported once, as
 //! expected, and at the end nothing else must have been reported.
@@ -19,8 +19,8 @@ use crate::{
 /// A trace whose attempts are all expected.
 pub struct AttemptTrace {
     tracer: Tracer,
-    /// Places among the records of those that were expected.
-    told: Vec<usize>,
+    /// Indexes of the records that were expected.
+    matched: Vec<usize>,
 }
 
 impl AttemptTrace {
@@ -33,7 +33,7 @@ impl AttemptTrace {
         all.extend(arguments.into_iter().map(|argument| argument.to_string()));
         Ok(Self {
             tracer: Tracer::start(all)?,
-            told: Vec::new(),
+            matched: Vec::new(),
         })
     }
 
@@ -46,17 +46,17 @@ impl AttemptTrace {
     pub fn expect(&mut self, flow: Flow, expected: &ExpectedAttempt) -> Result<()> {
         let recorded = RecordedFlow::from(flow);
         let mut index = 0;
-        let told = self.told.clone();
+        let matched = self.matched.clone();
         self.tracer
-            .wait_for(&format!("the fate of {flow}"), |record| {
+            .wait_for(&format!("the outcome of {flow}"), |record| {
                 let fits = record
                     .as_attempt()
-                    .is_some_and(|attempt| attempt.flow == recorded && !told.contains(&index));
+                    .is_some_and(|attempt| attempt.flow == recorded && !matched.contains(&index));
                 index += usize::from(!fits);
                 fits
             })
             .with_context(|| format!("expected {expected:?}"))?;
-        self.told.push(index);
+        self.matched.push(index);
         let (arrival, record) = self
             .tracer
             .arrivals()
@@ -78,7 +78,7 @@ impl AttemptTrace {
             let verdict = attempt.verdict.as_ref();
             let point = verdict.map_or("-", |verdict| verdict.point.name());
             let outcome = attempt.outcome.name();
-            println!("figure: {outcome} ({point}) was told {after:.0?} after the first packet");
+            println!("figure: {outcome} ({point}) was reported {after:.0?} after the first packet");
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl AttemptTrace {
         }
     }
 
-    /// Ends the trace: nothing was told but what was expected, and nothing was missed.
+    /// Ends the trace: all that was reported was expected, and nothing was missed.
     pub fn finish(self) -> Result<Trace> {
         let figures: Vec<Duration> = self
             .tracer
@@ -155,14 +155,16 @@ impl AttemptTrace {
             .collect();
         if let Some(longest) = figures.iter().max() {
             let count = figures.len();
-            println!("figure: {count} drop records, each told within {longest:.0?} of the drop");
+            println!(
+                "figure: {count} drop records, each reported within {longest:.0?} of the drop"
+            );
         }
-        let told = self.told;
+        let matched = self.matched;
         let trace = self.tracer.stop()?;
         for (index, record) in trace.records.iter().enumerate() {
             if let Record::Attempt(attempt) = record {
                 ensure!(
-                    told.contains(&index),
+                    matched.contains(&index),
                     "not expected:\n  {}",
                     shown(&**attempt)
                 );
@@ -174,11 +176,11 @@ impl AttemptTrace {
             .filter(|attempt| attempt.corrects.is_some());
         let counted: u64 = summary.attempts.values().sum();
         ensure!(
-            counted == (told.len() - corrections.count()) as u64
+            counted == (matched.len() - corrections.count()) as u64
                 && summary.lost == 0
                 && summary.untracked == 0,
             "{} records, but {summary:?}",
-            told.len()
+            matched.len()
         );
         Ok(trace)
     }

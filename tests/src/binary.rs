@@ -15,7 +15,8 @@ use anyhow::{Context, Result, bail};
 ///
 /// # Panics
 ///
-/// There is none, or it is older than its sources; the message has the command that builds it.
+/// Panics if the binary is missing or older than its sources; the message has the command that
+/// builds it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<Result<PathBuf>> = OnceLock::new();
     match BINARY.get_or_init(find) {

@@ -30,7 +30,7 @@ pub enum What {
         older: Place,
     },
     /// Something else, in words.
-    Behaviour(&'static str),
+    Behavior(&'static str),
 }
 
 /// A drop reason, and the function that drops.
@@ -39,16 +39,14 @@ pub type Place = (&'static str, &'static str);
 /// What is left of a trace that was killed.
 pub const KILLED: Difference = Difference {
     before: (6, 6, 0),
-    what: What::Behaviour(
-        "a trace that was killed leaves its tc filters, until the next start sweeps them",
-    ),
+    what: What::Behavior("a killed trace leaves its tc filters until the next start removes them"),
     why: "there are no TCX links, which go with their process; a clsact filter has no owner",
 };
 
 /// The chain of tc programs that several tools share.
 pub const NO_TCX: Difference = Difference {
     before: (6, 6, 0),
-    what: What::Behaviour(
+    what: What::Behavior(
         "tc programs are filters of a qdisc; there is no chain of links that tools share",
     ),
     why: "TCX came with 6.6 (kernel/bpf/tcx.c)",
@@ -57,14 +55,14 @@ pub const NO_TCX: Difference = Difference {
 /// The BPF programs that netfilter itself runs.
 pub const NO_BPF_NETFILTER: Difference = Difference {
     before: (6, 4, 0),
-    what: What::Behaviour("there are no BPF programs at netfilter's hooks"),
+    what: What::Behavior("there are no BPF programs at netfilter's hooks"),
     why: "BPF_PROG_TYPE_NETFILTER came with 6.4 (net/netfilter/nf_bpf_link.c)",
 };
 
 /// What is said of a tunnel's drop that has no reason.
 pub const VXLAN_WITHOUT_REASONS: Difference = Difference {
     before: (6, 12, 0),
-    what: What::Behaviour(
+    what: What::Behavior(
         "a wrong VNI is a drop by the tunnel code, confirmed, without the cause inside it",
     ),
     why: "vxlan_rcv frees with no reason for each of its causes (drivers/net/vxlan/vxlan_core.c)",
@@ -125,7 +123,7 @@ pub const DIFFERENCES: &[Difference] = &[
             newest: ("IP_OUTNOROUTES", "vxlan_xmit_one"),
             older: ("NOT_SPECIFIED", "vxlan_xmit_one"),
         },
-        why: "a failed lookup of the VTEP's route is not told from other errors yet \
+        why: "a failed lookup of the VTEP's route is not distinguished from other errors yet \
               (drivers/net/vxlan/vxlan_core.c)",
     },
     Difference {

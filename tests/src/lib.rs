@@ -9,7 +9,7 @@
 //! | [`mod@bench`] | the benchmarks behind `cargo xtask bench` |
 //! | [`fault`] | what breaks traffic: netfilter rules, tc and XDP programs |
 //! | [`sink`] | a device that swallows packets without a trace |
-//! | [`holdings`] | what a process holds: memory, descriptors, BPF objects |
+//! | [`resource_usage`] | what a process uses: memory, descriptors, BPF objects |
 //! | [`tracer`] | starts `whydrop -o json`, follows its records, stops it |
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
@@ -33,7 +33,6 @@ mod binary;
 pub mod bpf;
 pub mod expected;
 pub mod fault;
-pub mod holdings;
 pub mod incident;
 mod interrupt;
 pub mod kernel;
@@ -43,6 +42,7 @@ pub mod machine;
 pub mod offer;
 pub mod record;
 pub mod recording;
+pub mod resource_usage;
 pub mod runtime;
 mod said;
 pub mod scenario;

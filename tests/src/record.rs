@@ -20,7 +20,7 @@ pub fn read(line: &str) -> Result<Record> {
     Ok(record)
 }
 
-/// A record as it stands in an error message: its JSON.
+/// A record as error messages show it: its JSON.
 pub fn shown(record: &impl serde::Serialize) -> String {
     serde_json::to_string(record).unwrap_or_else(|error| error.to_string())
 }

@@ -16,7 +16,7 @@ pub enum RecordedNode {
 }
 
 impl RecordedNode {
-    /// The node's number, as it stands in addresses.
+    /// The node's number, as its addresses have it.
     pub fn number(self) -> u8 {
         match self {
             Self::N1Iptables | Self::N1 => 1,

@@ -85,7 +85,7 @@ fn swallow(mut device: File, stop: &EventFd, swallowed: &Mutex<HashMap<IpAddr, u
             continue;
         };
         if let Some(destination) = destination(&packet[..count]) {
-            let mut swallowed = swallowed.lock().expect("nobody panics with this lock");
+            let mut swallowed = swallowed.lock().expect("no panic while this lock is held");
             *swallowed.entry(destination).or_default() += 1;
         }
     }

@@ -67,12 +67,12 @@ pub struct Tracer {
 
 impl Tracer {
     /// Starts `whydrop -o json` with some arguments, and returns when everything is attached.
-    /// It asks nobody about a cluster.
+    /// Cluster lookups are off.
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Self> {
         Self::run(Command::new(binary()).arg("--no-kube").args(arguments))
     }
 
-    /// Like [`start`](Self::start), asking about the cluster whoever is given, and none that
+    /// Like [`start`](Self::start), with lookups at the given cluster sources, and at none that
     /// happens to be configured on this machine.
     pub fn start_with_cluster<S: AsRef<OsStr>>(
         arguments: impl IntoIterator<Item = S>,
@@ -280,7 +280,7 @@ impl Trace {
         self.records.iter().filter_map(Record::as_drop)
     }
 
-    /// The attempts, a record for each fate.
+    /// The attempts, a record for each outcome.
     pub fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
         self.records.iter().filter_map(Record::as_attempt)
     }
@@ -334,7 +334,7 @@ fn follow(stdout: impl Read + Send + 'static) -> Receiver<Result<(SystemTime, Re
                 let arrival = SystemTime::now();
                 Ok((arrival, record::read(&line)?))
             });
-            // Nobody listens any more: the test is over.
+            // No receiver is left: the test is over.
             if sender.send(record).is_err() {
                 return;
             }

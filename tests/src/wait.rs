@@ -24,7 +24,7 @@ const fn slowness(said: Option<&str>) -> u64 {
 
 /// Asks `condition` again and again until it gives a value.
 ///
-/// For kernel state that announces itself to nobody: programs that go away asynchronously,
+/// For kernel state whose changes are not announced: programs that go away asynchronously,
 /// addresses that become usable. Whatever can be awaited is awaited instead.
 pub fn poll_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();

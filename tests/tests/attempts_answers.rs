@@ -21,7 +21,7 @@ fn port(family: Family) -> u16 {
     PORT + family.pick(4, 6)
 }
 
-/// The client must have heard of it.
+/// The client must have received the error.
 fn refused(attempt: TcpAttempt) -> Result<()> {
     match attempt.outcome(DEADLINE)? {
         Outcome::Refused => Ok(()),
@@ -199,7 +199,7 @@ fn port_unreachable_by_a_router_elsewhere() -> Result<()> {
     rejected_elsewhere("port-unreachable", "possible", why)
 }
 
-/// Nobody has the address: the router asks for it, in vain, and says so.
+/// No host has the address: the router's ARP probes stay unanswered, and it reports that by ICMP.
 fn host_unreachable(watch_router: bool) -> Result<()> {
     let lab = RouterLab::build()?;
     Family::each(|family| {
@@ -311,7 +311,7 @@ fn a_pod_that_is_slow_to_answer_arp() -> Result<()> {
     };
     let trace = tracer.stop()?;
     let attempts: Vec<_> = trace.attempts().collect();
-    ensure!(!attempts.is_empty(), "nothing was told");
+    ensure!(!attempts.is_empty(), "nothing was reported");
     for attempt in &attempts {
         let point = attempt.verdict.as_ref().map(|verdict| verdict.point);
         ensure!(

@@ -78,7 +78,7 @@ impl View {
 }
 
 /// A small conversation, then a hole for large packets, then a large upload. `stalled`: what is
-/// told of that in the end; `None` where it works after all.
+/// reported in the end; `None` where it works after all.
 fn upload_through(
     view: View,
     hole: impl Fn(&RouterLab, Family) -> Result<()> + Sync,

@@ -12,7 +12,7 @@ use whydrop_tests::{
     traffic::TcpAttempt,
 };
 
-/// Nobody listens there: a SYN to it is dropped by the socket layer of its pod.
+/// Nothing listens there: a SYN to it is dropped by the socket layer of its pod.
 const CLOSED: u16 = 8099;
 
 /// A lab, and an API server that knows its pods by name.
@@ -105,7 +105,7 @@ fn both_ends_of_a_drop_have_names_and_an_address_that_is_given_on_has_a_new_one(
         );
     }
 
-    // The address goes to another pod, and the watch tells of both.
+    // The address goes to another pod, and the watch reports both.
     let gone: Value = named.server.object("pods", "prod", "server")?;
     named.server.change("pods", "DELETED", gone)?;
     named.place("client-ok", "successor", &named.lab.pod_b, "ADDED")?;

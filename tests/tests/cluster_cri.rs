@@ -36,7 +36,7 @@ impl Node {
         Ok(Self { containerd, lab })
     }
 
-    /// Drops whatever is for this port, on its way through the node.
+    /// Drops what the node forwards to this port.
     fn break_port(&self) -> Result<()> {
         let rule = format!("tcp dport {PORT} drop");
         nft(&self.lab.router, Chain::inet("forward"), &rule)
@@ -122,7 +122,7 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
         expect_names(&mut tracer, out.flow(), Some(&cart), None)?;
     }
     let trace = tracer.stop()?;
-    no_trouble(&trace)?;
+    no_problem(&trace)?;
     let inode = pod.host.inode();
     let here = format!("{}/{} runs here: netns {inode}", Pod::NAMESPACE, pod.name);
     ensure!(
@@ -131,7 +131,7 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
         trace.stderr
     );
 
-    // Without the container runtime the same drops are nobody's.
+    // Without the container runtime the same drops have no pods.
     let mut tracer = node.trace(&[&pod], &["--no-kube".to_owned()])?;
     let into = TcpAttempt::start(outside, None, node.pod_address(&pod, Family::V4))?;
     expect_names(&mut tracer, into.flow(), None, None)?;
@@ -153,25 +153,25 @@ fn a_pod_that_comes_later_has_its_name_and_one_that_is_gone_gives_it_up() -> Res
     expect_names(&mut tracer, attempt(&node)?.flow(), None, Some(&cart))?;
 
     node.containerd.remove(first)?;
-    // The runtime tells of it a moment after it was done.
+    // The runtime reports it a moment later.
     poll_until("the name to be given up", || {
         is_named(&mut tracer, attempt(&node))
             .map(|named| (!named).then_some(()))
             .transpose()
     })??;
-    let told = tracer.records().len();
+    let earlier = tracer.records().len();
 
     let second = node.containerd.pod("cart-1", &LABELS)?;
     ensure!(node.pod_address(&second, Family::V4) == address);
     let other = named(&second);
     expect_names(&mut tracer, attempt(&node)?.flow(), None, Some(&other))?;
     let trace = tracer.stop()?;
-    let claimed = trace.records[told..]
+    let claimed = trace.records[earlier..]
         .iter()
         .filter_map(Record::as_drop)
         .any(|drop| drop.dst_pod.as_ref() == Some(&cart));
     ensure!(!claimed, "{} still has the address", cart.name);
-    no_trouble(&trace)
+    no_problem(&trace)
 }
 
 /// The filter goes with the name: from one pod to the next of that name, which has another address.
@@ -200,14 +200,14 @@ fn a_filter_by_name_follows_the_name() -> Result<()> {
     let second = node.containerd.pod("cart-0", &LABELS)?;
     let after = node.pod_address(&second, Family::V4);
     ensure!(after != before, "the plugin gave the same address again");
-    // The runtime tells of it a moment after it was done. The SYN is sent again until then.
+    // The runtime reports it a moment later. The SYN is sent again until then.
     let patient = attempt(&node, after)?;
     dropped(&mut tracer, patient.flow())?;
-    let told = tracer.records().len();
+    let earlier = tracer.records().len();
     attempt(&node, before)?;
     dropped(&mut tracer, attempt(&node, after)?.flow())?;
     let trace = tracer.stop()?;
-    let mut later = trace.records[told..].iter().filter_map(Record::as_drop);
+    let mut later = trace.records[earlier..].iter().filter_map(Record::as_drop);
     ensure!(
         later.all(|drop| drop.flow.dst == after.ip()),
         "{before} is still in the filter"
@@ -219,7 +219,7 @@ fn a_filter_by_name_follows_the_name() -> Result<()> {
         "{}",
         trace.stderr
     );
-    no_trouble(&trace)
+    no_problem(&trace)
 }
 
 /// Whether the drop of this attempt has a name where it goes to.
@@ -235,7 +235,7 @@ fn is_named(tracer: &mut Tracer, attempt: Result<TcpAttempt>) -> Result<bool> {
 }
 
 #[test]
-fn a_runtime_that_says_nothing_holds_nobody_up() -> Result<()> {
+fn a_silent_runtime_does_not_delay_the_trace() -> Result<()> {
     let lab = RouterLab::build()?;
     nft(
         &lab.router,
@@ -257,8 +257,8 @@ fn a_runtime_that_says_nothing_holds_nobody_up() -> Result<()> {
     let _asked = [accepted()?, accepted()?];
     tracer.wait_for_note("does not answer within")?;
     let trace = tracer.stop()?;
-    let told = trace.stderr.matches("does not answer within").count();
-    ensure!(told == 1, "{}", trace.stderr);
+    let notes = trace.stderr.matches("does not answer within").count();
+    ensure!(notes == 1, "{}", trace.stderr);
     Ok(())
 }
 
@@ -277,7 +277,7 @@ fn a_socket_that_is_none_is_refused() -> Result<()> {
     Ok(())
 }
 
-fn no_trouble(trace: &Trace) -> Result<()> {
+fn no_problem(trace: &Trace) -> Result<()> {
     ensure!(
         !trace.stderr.contains("is not known from it"),
         "{}",

@@ -196,7 +196,7 @@ fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
     let attempt = TcpAttempt::start(&lab.outside, None, SocketAddr::new(ip, 80))?;
     let record = watch
         .tracer()
-        .wait_for("the SYN to nobody", |record| record.as_drop().is_some())?;
+        .wait_for("the drop of the SYN", |record| record.as_drop().is_some())?;
     let judged = ExpectedVerdict::new("endpoint", "likely")
         .why(format!("no host answers for {gone}"))
         .evidence(format!(

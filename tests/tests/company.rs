@@ -1,5 +1,5 @@
-//! Others on the same interfaces: another whydrop, another tool's programs. Nobody disturbs
-//! anybody, and where whydrop finds no room, it says so and claims nothing.
+//! Other programs on the same interfaces: another whydrop, another tool's programs. Neither side
+//! disturbs the other, and where whydrop cannot attach, it says so and claims nothing.
 
 use std::net::SocketAddr;
 
@@ -21,10 +21,12 @@ const PORT: u16 = 8080;
 /// The kernel takes no more programs in one chain (`BPF_MPROG_MAX`).
 const MOST_PROGRAMS: usize = 64;
 
-fn fate(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
+fn outcome(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
     let flow = Flow::from(attempt.flow());
-    let record = tracer.wait_for("the attempt's fate", |record| {
-        record.as_attempt().is_some_and(|told| told.flow == flow)
+    let record = tracer.wait_for("the attempt's outcome", |record| {
+        record
+            .as_attempt()
+            .is_some_and(|reported| reported.flow == flow)
     })?;
     Ok(record.as_attempt().context("an attempt")?.clone())
 }
@@ -60,9 +62,9 @@ fn two_traces_see_the_same_and_end_by_themselves() -> Result<()> {
         let attempt = TcpAttempt::start(&lab.outside, None, server)?;
         let mut ladders = Vec::new();
         for tracer in tracers {
-            let told = fate(tracer, &attempt)?;
-            ensure!(told.outcome == Outcome::Answered, "{told:?}");
-            let places = told
+            let reported = outcome(tracer, &attempt)?;
+            ensure!(reported.outcome == Outcome::Answered, "{reported:?}");
+            let places = reported
                 .hops
                 .iter()
                 .map(|hop| (hop.ifname.clone(), hop.dir, hop.netns));
@@ -145,13 +147,13 @@ fn beside_tcx_programs(end: impl FnOnce(Tracer) -> Result<()>) -> Result<()> {
             "{drop:?}"
         );
         if is_seen {
-            let told = fate(&mut tracer, &attempt)?;
-            let [hop] = told.hops.as_slice() else {
-                anyhow::bail!("one hop: {told:?}");
+            let reported = outcome(&mut tracer, &attempt)?;
+            let [hop] = reported.hops.as_slice() else {
+                anyhow::bail!("one hop: {reported:?}");
             };
             ensure!(
                 (hop.ifname.as_str(), hop.dir) == ("eth0", record::Direction::In),
-                "{told:?}"
+                "{reported:?}"
             );
         }
     }
@@ -203,8 +205,11 @@ fn filters_of_others_stay() -> Result<()> {
     let attempt = TcpAttempt::start(&lab.outside, None, target)?;
     let drop = drop_of(&mut tracer, &attempt)?;
     ensure!(drop.reason.is("TC_INGRESS"), "{drop:?}");
-    let told = fate(&mut tracer, &attempt)?;
-    ensure!(told.hops.len() == 1, "whydrop comes before it: {told:?}");
+    let reported = outcome(&mut tracer, &attempt)?;
+    ensure!(
+        reported.hops.len() == 1,
+        "whydrop comes before it: {reported:?}"
+    );
     tracer.stop()?;
     ensure!(
         shown()? == before,
@@ -235,8 +240,8 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
         started.context("a trace has started")
     };
     let point = |tracer: &mut Tracer| -> Result<(Point, Vec<String>)> {
-        let told = fate(tracer, &TcpAttempt::start(&lab.pod, None, far)?)?;
-        let verdict = told.verdict.context("a failure has a verdict")?;
+        let reported = outcome(tracer, &TcpAttempt::start(&lab.pod, None, far)?)?;
+        let verdict = reported.verdict.context("a failure has a verdict")?;
         Ok((verdict.point, verdict.evidence))
     };
 

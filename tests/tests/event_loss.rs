@@ -35,7 +35,7 @@ fn is_spoofed(flow: &Flow) -> bool {
     matches!(flow.src, IpAddr::V4(src) if src.octets()[0] == 198)
 }
 
-fn told_lost(trace: &Trace) -> u64 {
+fn lost_in_records(trace: &Trace) -> u64 {
     let lost = trace.records.iter().filter_map(|record| match record {
         Record::Lost(lost) => Some(lost.events),
         _ => None,
@@ -43,10 +43,12 @@ fn told_lost(trace: &Trace) -> u64 {
     lost.sum()
 }
 
-fn fate(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
+fn outcome(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
     let flow = Flow::from(attempt.flow());
-    let record = tracer.wait_for("the attempt's fate", |record| {
-        record.as_attempt().is_some_and(|told| told.flow == flow)
+    let record = tracer.wait_for("the attempt's outcome", |record| {
+        record
+            .as_attempt()
+            .is_some_and(|reported| reported.flow == flow)
     })?;
     Ok(record.as_attempt().expect("waited for").clone())
 }
@@ -65,9 +67,9 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     arguments.extend(["--timeout", "500ms", &target.to_string()].map(str::to_owned));
     let mut tracer = Tracer::start(arguments)?;
     spoofed_syns(&lab.outside, v4(target)?, SYNS)?;
-    // Fates are told in the order of the SYNs.
+    // Outcomes are reported in the order of the SYNs.
     let last = TcpAttempt::start(&lab.outside, None, target)?;
-    fate(&mut tracer, &last)?;
+    outcome(&mut tracer, &last)?;
     drop(last);
     let trace = tracer.stop()?;
 
@@ -89,9 +91,11 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     let sent = syns + syns + (syns - on_the_way);
     let drops = trace.drops().filter(|drop| is_spoofed(&drop.flow));
     let shown_by_event = drops.filter(|drop| drop.packet.is_some()).count() as u64;
-    let attempts = trace.attempts().filter(|told| is_spoofed(&told.flow));
+    let attempts = trace
+        .attempts()
+        .filter(|reported| is_spoofed(&reported.flow));
     let sightings: u64 = attempts
-        .flat_map(|told| &told.hops)
+        .flat_map(|reported| &reported.hops)
         .map(|hop| hop.times)
         .sum();
     let lost = sent - shown_by_event - sightings;
@@ -107,8 +111,8 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
         lost + of_the_last
     );
     ensure!(
-        told_lost(&trace) == summary.lost,
-        "told otherwise than summed up"
+        lost_in_records(&trace) == summary.lost,
+        "the `lost` records differ from the summary"
     );
     Ok(())
 }
@@ -128,31 +132,31 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
     let mut tracer = Tracer::start(arguments)?;
 
     let quiet = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
-    let told = fate(&mut tracer, &quiet)?;
-    let verdict = told.verdict.as_ref().expect("a failure has a verdict");
+    let reported = outcome(&mut tracer, &quiet)?;
+    let verdict = reported.verdict.as_ref().expect("a failure has a verdict");
     ensure!(
         (verdict.point.name(), verdict.confidence.name()) == ("off-node", "likely"),
-        "without a loss:\n  {told:?}"
+        "without a loss:\n  {reported:?}"
     );
 
     let attempt = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
     let storm_target = v4(SocketAddr::new(far, OTHER_PORT))?;
     let is_over = AtomicBool::new(false);
-    let told = thread::scope(|scope| {
+    let reported = thread::scope(|scope| {
         let storm = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 spoofed_syns(&lab.pod, storm_target, SYNS)?;
             }
             Ok(())
         });
-        let told = fate(&mut tracer, &attempt);
+        let reported = outcome(&mut tracer, &attempt);
         is_over.store(true, Ordering::Relaxed);
-        storm.join().expect("no panic").and(told)
+        storm.join().expect("no panic").and(reported)
     })?;
-    let verdict = told.verdict.as_ref().expect("a failure has a verdict");
+    let verdict = reported.verdict.as_ref().expect("a failure has a verdict");
     ensure!(
         (
-            told.outcome.name(),
+            reported.outcome.name(),
             verdict.point.name(),
             verdict.confidence.name()
         ) == ("unanswered", "unknown", "possible")
@@ -160,16 +164,16 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
                 .evidence
                 .iter()
                 .any(|fact| fact.contains("lost meanwhile")),
-        "with losses:\n  {told:?}"
+        "with losses:\n  {reported:?}"
     );
     // The same place as without: the difference is what may have been missed.
-    let last = told.hops.last().expect("a hop");
+    let last = reported.hops.last().expect("a hop");
     ensure!(
         (last.ifname.as_str(), last.dir) == ("eth0", Direction::Out),
-        "{told:?}"
+        "{reported:?}"
     );
     drop((quiet, attempt));
     let trace = tracer.stop()?;
-    ensure!(trace.summary.lost > 0 && told_lost(&trace) == trace.summary.lost);
+    ensure!(trace.summary.lost > 0 && lost_in_records(&trace) == trace.summary.lost);
     Ok(())
 }

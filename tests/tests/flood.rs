@@ -45,7 +45,7 @@ fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
     // Its turn comes after all of them: its SYN is sent again until there is room.
     let last = TcpAttempt::start(&lab.outside, None, target)?;
     let flow = Flow::from(last.flow());
-    tracer.wait_for("the fate of the attempt after the flood", |record| {
+    tracer.wait_for("the outcome of the attempt after the flood", |record| {
         record
             .as_attempt()
             .is_some_and(|attempt| attempt.flow == flow)
@@ -72,7 +72,7 @@ fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
     );
     let records = trace.attempts().count() as u64;
     ensure!(records == attempts, "{records} records: {summary:?}");
-    let told: u64 = trace
+    let reported: u64 = trace
         .records
         .iter()
         .filter_map(|record| match record {
@@ -80,6 +80,9 @@ fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
             _ => None,
         })
         .sum();
-    ensure!(told == summary.lost, "{told} lost, told: {summary:?}");
+    ensure!(
+        reported == summary.lost,
+        "{reported} lost in records: {summary:?}"
+    );
     Ok(())
 }

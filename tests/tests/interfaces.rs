@@ -6,17 +6,17 @@ use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
     attempt::AttemptTrace,
     expected::ExpectedAttempt,
-    holdings::{Holdings, descriptors, value},
     kernel,
     lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
     poll_until,
     record::Record,
+    resource_usage::{ResourceUsage, descriptors, value},
     tracer::Tracer,
     traffic::TcpServer,
 };
 
 /// Waits until the tracer of a single namespace has classifiers at an interface, both ways. Polls,
-/// since nobody tells.
+/// since no notification exists.
 fn wait_until_probed(tracer: &Tracer, namespace: &Namespace, ifname: &str) -> Result<()> {
     let link = namespace.run(&format!("ip -oneline link show dev {ifname}"))?;
     let (ifindex, _) = link.split_once(':').context("a link has a number")?;
@@ -141,7 +141,7 @@ fn three_hundred_pairs_come_and_go() -> Result<()> {
     let all = descriptors(pid)?;
     let programs = all.iter().filter_map(|info| value(info, "prog_id:"));
     let programs: BTreeSet<String> = programs.map(str::to_owned).collect();
-    let (before, links_before) = (Holdings::of(pid)?, links_of(&programs)?);
+    let (before, links_before) = (ResourceUsage::of(pid)?, links_of(&programs)?);
     for batch in 0..3 {
         let names = (0..PAIRS / 3).map(|number| format!("churn{batch}-{number}"));
         let names: Vec<String> = names.collect();
@@ -160,7 +160,7 @@ fn three_hundred_pairs_come_and_go() -> Result<()> {
     wait_until_probed(watch.tracer(), &lab.node, "last")?;
     lab.node.run("ip link delete last")?;
     let after = poll_until("the links to go", || {
-        let after = Holdings::of(pid).ok()?;
+        let after = ResourceUsage::of(pid).ok()?;
         (after.links == before.links).then_some(after)
     })?;
     println!("figure: before {PAIRS} veth pairs {before}");

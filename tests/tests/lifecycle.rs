@@ -43,7 +43,7 @@ fn exists(kind: &str, id: u32) -> bool {
 
 fn expect_gone(kind: &str, ids: &BTreeSet<u32>) -> Result<()> {
     for id in ids {
-        // The kernel frees them some time after the last descriptor is closed, and tells nobody.
+        // The kernel frees them some time after the last descriptor is closed, without a notification.
         poll_until(&format!("{kind} {id} to go"), || {
             (!exists(kind, *id)).then_some(())
         })?;
@@ -92,7 +92,7 @@ fn nothing_is_left_after_a_kill() -> Result<()> {
         }
         ensure!(
             tc_filters(lab)?.contains("whydrop"),
-            "there are TCX links here after all: the difference is none"
+            "there are TCX links here after all: `NO_TCX` does not apply"
         );
         // For as long as the kernel needs to attach: the sweep is over when it has started.
         let mut arguments = watching(&lab.namespaces());

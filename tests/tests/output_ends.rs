@@ -14,10 +14,10 @@ use nix::{
 use whydrop_tests::{
     binary,
     fault::{Chain, nft},
-    holdings::{descriptors, value},
     kernel,
     lab::{Family, topology::NodeLab},
     poll_until,
+    resource_usage::{descriptors, value},
     tracer::{Reaped, watching},
     traffic::UdpClient,
 };

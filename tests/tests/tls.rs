@@ -31,7 +31,7 @@ fn at_client(lab: &RouterLab, expected: ExpectedAttempt) -> ExpectedAttempt {
         .reply_hops(&[(&lab.client, "eth0 in")])
 }
 
-/// Connects, which is told as answered, and sends a ClientHello.
+/// Connects, which is reported as answered, and sends a ClientHello.
 fn say_hello(
     watch: &mut AttemptTrace,
     lab: &RouterLab,
@@ -118,7 +118,7 @@ fn all_answered() -> Result<()> {
     )
 }
 
-/// A ClientHello that nobody acknowledges, after one that somebody answers.
+/// A ClientHello that is not acknowledged, after one that is answered.
 fn unacknowledged(
     watched: impl Fn(&RouterLab) -> &Namespace + Sync,
     seen: impl Fn(&RouterLab, ExpectedAttempt) -> ExpectedAttempt + Sync,
@@ -161,7 +161,7 @@ fn narrow(lab: &RouterLab, family: Family) -> Result<()> {
     nft(&lab.router, Chain::inet("output"), rule)
 }
 
-/// Somebody beyond what is watched throws away what has data in it.
+/// A host beyond the watched namespaces drops segments with data.
 fn swallow(lab: &RouterLab, _: Family) -> Result<()> {
     let rule = format!("tcp dport {BAD} tcp flags & psh == psh drop");
     nft(&lab.server, Chain::inet("input"), &rule)

@@ -103,7 +103,7 @@ fn unknown_network_namespace() -> Result<()> {
 #[test]
 fn without_root() -> Result<()> {
     const NOBODY: u32 = 65534;
-    // Wherever the binary was built, nobody may look there.
+    // The user may have no access to where the binary was built.
     let directory = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()?;

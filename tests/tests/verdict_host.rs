@@ -122,7 +122,7 @@ fn xdp_program_behind_the_driver() -> Result<()> {
     xdp(XdpMode::Generic, "do_xdp_generic", "generic XDP")
 }
 
-/// A program by TCX, whose name tells who attached it.
+/// A program attached by TCX, whose name says which tool attached it.
 fn tcx(name: &str, judged: &ExpectedVerdict) -> Result<()> {
     if kernel::NO_TCX.applies() {
         return Ok(());
@@ -151,7 +151,7 @@ fn tcx(name: &str, judged: &ExpectedVerdict) -> Result<()> {
 }
 
 #[test]
-fn tcx_program_of_nobody_in_particular() -> Result<()> {
+fn tcx_program_of_an_unknown_tool() -> Result<()> {
     tcx(
         TcxDrop::NAME,
         &firewall()

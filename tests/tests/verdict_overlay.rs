@@ -305,7 +305,7 @@ fn link_below_is_down() -> Result<()> {
     })
 }
 
-/// Nobody has the other node's address any more, seen where it should be asked for.
+/// No host has the other node's address any more, as seen from the host that resolves it.
 fn dead_vtep(underlay: Underlay, asks: impl Fn(&OverlayLab) -> Place<'_>) -> Result<()> {
     Family::each(|family| {
         let lab = OverlayLab::build(underlay)?;

@@ -144,7 +144,7 @@ fn hops_used_up() -> Result<()> {
     })
 }
 
-/// Nobody has the address any more, seen by who should ask for it: a router, or the client itself.
+/// No host has the address any more, as seen from the host that resolves it: a router, or the client.
 fn dead(family: Family, from_router: bool) -> Result<()> {
     let lab = RouterLab::build()?;
     let (asks, ifname, gone): (&Host, _, &Host) = if from_router {

@@ -131,7 +131,7 @@ fn connected(lab: &NodeLab, server: SocketAddr) -> Result<std::net::TcpStream> {
     }
 }
 
-/// The server answers the SYN while there is room. When the client's last word comes, there is none.
+/// The accept queue has room for the SYN, and none for the ACK that ends the handshake.
 fn last_acknowledgement(family: Family, cookies: &str, expected: (&str, &str)) -> Result<()> {
     const BACKLOG: i32 = 3;
     let lab = NodeLab::build()?;

@@ -8,7 +8,7 @@
 //!   (Debian: `rustc-web` with `libstd-rust-web-dev-bpf`);
 //! - **from source**: `rust-src` in the active rustup toolchain, from which cargo builds `core`.
 //!
-//! Versions alone do not tell whether a linker suits a compiler, so [`choose`] lets each pair link
+//! Versions alone do not show whether a linker suits a compiler, so [`choose`] lets each pair link
 //! a tiny program and takes the first that can.
 //!
 //! `tracer/build.rs` includes this file too, hence the standard library only.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{progress, run, setup};
 
-/// Tells the labs which whydrop to run.
+/// The environment variable that tells the labs which whydrop to run.
 const WHYDROP: &str = "WHYDROP_BIN";
 
 /// Builds whydrop and runs the demo.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Asked, TOKEN,
-    store::{Manner, Store, Told, Watcher, line},
+    store::{Manner, Store, WatchMessage, Watcher, line},
 };
 
 type Body = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
@@ -106,15 +106,15 @@ fn stream(since: Vec<Value>, mut watcher: Watcher) -> Response<Body> {
                 return;
             }
         }
-        while let Some(told) = watcher.recv().await {
-            let told = match told {
-                Told::Line(line) => sender.send_data(line).await,
-                Told::Cut => {
+        while let Some(message) = watcher.recv().await {
+            let sent = match message {
+                WatchMessage::Line(line) => sender.send_data(line).await,
+                WatchMessage::Cut => {
                     sender.abort(io::ErrorKind::ConnectionReset.into());
                     return;
                 }
             };
-            if told.is_err() {
+            if sent.is_err() {
                 return;
             }
         }

@@ -163,7 +163,7 @@ impl ApiServer {
         }
     }
 
-    /// Returns when objects of a kind are watched: whoever watches has listed them.
+    /// Returns once objects of a kind are watched: a client that watches has listed them.
     pub fn wait_for_watch(&mut self, plural: &str) -> Result<()> {
         loop {
             let asked = self.asked.blocking_recv().context("the server has ended")?;
@@ -193,29 +193,29 @@ impl ApiServer {
         self.store().page_size = size;
     }
 
-    /// Tells whoever watches a kind what was recorded after its beginning. How many events that
-    /// is.
+    /// Sends the watchers of a kind what was recorded after its beginning. Returns the number of
+    /// events.
     pub fn replay(&self, plural: &str) -> Result<usize> {
         self.store().replay(plural)
     }
 
-    /// Changes an object and tells whoever watches: `ADDED`, `MODIFIED` or `DELETED`. It gets a
+    /// Changes an object and notifies its watchers: `ADDED`, `MODIFIED` or `DELETED`. It gets a
     /// version of its own, which is returned.
     pub fn change(&self, plural: &str, what: &str, object: Value) -> Result<String> {
         self.store().change(plural, what, object)
     }
 
-    /// Tells whoever watches a kind that nothing has changed up to a version, which is returned.
+    /// Sends the watchers of a kind a bookmark, and returns its version.
     pub fn bookmark(&self, plural: &str) -> Result<String> {
         self.store().bookmark(plural)
     }
 
-    /// Breaks the connections of whoever watches a kind.
+    /// Breaks the connections of the watchers of a kind.
     pub fn cut(&self, plural: &str) {
         self.store().cut(plural);
     }
 
-    /// Forgets what has happened to a kind: whoever watches it must list it again.
+    /// Forgets what has happened to a kind: its watchers must list it again.
     pub fn expire(&self, plural: &str) -> Result<()> {
         self.store().expire(plural)
     }

@@ -19,7 +19,7 @@ pub enum Manner {
     Forbidden,
     /// 401, since the token has expired.
     Unauthorized,
-    /// Not, until requests are answered otherwise.
+    /// Not at all, until the manner changes.
     Silent,
     /// By a name without an end, in a list or in an event.
     EndlessName,
@@ -29,8 +29,8 @@ pub enum Manner {
     Redirected,
 }
 
-/// What a watcher is told.
-pub(super) enum Told {
+/// What is sent to a watcher.
+pub(super) enum WatchMessage {
     /// A line of the stream.
     Line(Bytes),
     /// The connection breaks.
@@ -47,7 +47,7 @@ struct Objects {
     oldest: u64,
     /// What was recorded and has not been replayed.
     recorded: Vec<Value>,
-    watchers: Vec<UnboundedSender<Told>>,
+    watchers: Vec<UnboundedSender<WatchMessage>>,
     manner: Option<Manner>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Store {
     kinds: BTreeMap<String, Objects>,
     manner: Manner,
     pages: BTreeMap<String, Value>,
-    /// Wakes whoever got no answer yet, once answers are others.
+    /// Wakes requests that got no answer yet, once answers have changed.
     pub(super) changed: Arc<Notify>,
     /// How many objects are listed at once at most.
     pub(super) page_size: usize,
@@ -203,7 +203,7 @@ impl Store {
             .into_iter()
             .flatten()
         {
-            watcher.send(Told::Cut).ok();
+            watcher.send(WatchMessage::Cut).ok();
         }
     }
 
@@ -213,7 +213,7 @@ impl Store {
         objects.oldest = objects.version;
         objects.events.clear();
         for watcher in objects.watchers.drain(..) {
-            watcher.send(Told::Line(line(&expired()))).ok();
+            watcher.send(WatchMessage::Line(line(&expired()))).ok();
         }
         Ok(())
     }
@@ -238,11 +238,11 @@ impl Store {
     }
 }
 
-/// What a watcher is told, as it comes.
-pub(super) type Watcher = UnboundedReceiver<Told>;
+/// What is sent to a watcher, as it comes.
+pub(super) type Watcher = UnboundedReceiver<WatchMessage>;
 
 impl Objects {
-    /// As the watch began: what it told before its first bookmark; without a watch, the list.
+    /// As the watch began: what it sent before its first bookmark; without a watch, the list.
     fn recorded(list: &str, watch: &str) -> Result<Self> {
         let mut list: Value = serde_json::from_str(list)?;
         let mut events = Vec::new();
@@ -295,7 +295,7 @@ impl Objects {
             }
         }
         self.watchers
-            .retain(|watcher| watcher.send(Told::Line(line(&event))).is_ok());
+            .retain(|watcher| watcher.send(WatchMessage::Line(line(&event))).is_ok());
         self.events.push((self.version, event));
         Ok(())
     }

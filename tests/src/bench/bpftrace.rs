@@ -22,7 +22,7 @@ use crate::{
     poll_until,
 };
 
-/// bpftrace finds tracepoints in tracefs. Where nobody has mounted that, it is for bpftrace alone.
+/// bpftrace finds tracepoints in tracefs. If it is not mounted, it is mounted for bpftrace alone.
 const START: &str = "mount -t debugfs none /sys/kernel/debug 2>/dev/null
 mount -t tracefs none /sys/kernel/tracing 2>/dev/null
 exec bpftrace -e \"$0\"";
@@ -120,7 +120,7 @@ impl Bpftrace {
             readers: vec![shown, said],
         };
         let pid = bpftrace.pid();
-        // Runs are counted only while somebody asks for it; afterwards it costs time.
+        // Runs are counted only on request; counting costs time.
         let _stats = bpf::enable_stats().context("the kernel does not measure its programs")?;
         poll_until("bpftrace's program to run", || {
             nudge().ok()?;

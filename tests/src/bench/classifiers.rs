@@ -112,7 +112,7 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
     }
     let figures = cases.into_iter().flat_map(|case| {
         let cost = Figure::new(case.what, Unit::Nanoseconds, case.cost);
-        let beside = format!("{}, by an empty program", case.what);
+        let beside = format!("{}, relative to an empty program", case.what);
         let ratio = Figure::new(beside, Unit::Times, case.ratio);
         let ratio = match case.goal {
             Some(goal) => ratio.goal(goal),

@@ -22,8 +22,8 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     name: "cluster",
     title: "A large cluster",
     method: "`whydrop explain --cluster FILE` for one flow, with 5,000 pods, 2,000 Services and \
-             their EndpointSlices, and 500 NetworkPolicies in 50 namespaces. The objects are copies \
-             of a real cluster's, with all that kubectl writes.",
+             their EndpointSlices, and 500 NetworkPolicies in 50 namespaces. The objects are copied \
+             from a real cluster, as kubectl writes them.",
     run,
 };
 

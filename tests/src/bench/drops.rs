@@ -29,8 +29,8 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     method: "UDP datagrams are dropped by an nft rule, which has to be named by the kernel stack, or \
              by a tc filter, which needs none. `bpf_stats` gives the nanoseconds per run of each \
              program, its own overhead included; an empty program before and one after whydrop's \
-             see the same packets. Where every drop is to send an event, the datagrams come from \
-             6,000 ports in turn, because alike drops send three events a second. The bpftrace \
+             see the same packets. Where every drop must send an event, the datagrams come from \
+             6,000 ports in turn, because similar drops send only three events per second. The bpftrace \
              one-liner filters by protocol, address and port, and prints the fields of a drop \
              record.",
     run,
@@ -266,9 +266,9 @@ fn figures(cases: &[Case]) -> Vec<Figure> {
     for case in cases {
         let mut cost = Figure::new(case.what, Unit::Nanoseconds, case.cost.clone());
         if case.what == "not matching" {
-            cost = cost.headline("the cost of a drop that the filter does not match");
+            cost = cost.headline("the cost of a drop that does not match the filter");
         }
-        let beside = format!("{}, by an empty program", case.what);
+        let beside = format!("{}, relative to an empty program", case.what);
         let ratio = Figure::new(beside, Unit::Times, case.ratio.clone());
         figures.push(cost);
         figures.push(match case.goal {
@@ -284,19 +284,19 @@ fn figures(cases: &[Case]) -> Vec<Figure> {
     };
     for (what, ours, theirs, goal) in [
         (
-            "not matching, by bpftrace",
+            "not matching, relative to bpftrace",
             "not matching",
             "bpftrace, not matching",
             Goal::Below(1.0),
         ),
         (
-            "matching, no stack, by bpftrace",
+            "matching, no stack, relative to bpftrace",
             "matching, event and exact count, no stack",
             "bpftrace, matching, no stack",
             Goal::AtMost(0.25),
         ),
         (
-            "matching, with stack, by bpftrace",
+            "matching, with stack, relative to bpftrace",
             "matching, event and exact count, with stack",
             "bpftrace, matching, with stack",
             Goal::AtMost(0.25),

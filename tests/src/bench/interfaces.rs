@@ -18,8 +18,8 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     name: "interfaces",
     title: "Many interfaces",
     method: "From the start of the process to the record `started`, which says that everything is \
-             attached, and from SIGINT to its end, with this many interfaces in the namespace; less \
-             what both take with the loopback interface alone.",
+             attached, and from SIGINT to its end, with this many interfaces in the namespace, \
+             minus the same times with only the loopback interface.",
     run,
 };
 

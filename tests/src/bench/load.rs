@@ -1,4 +1,4 @@
-//! Load: UDP datagrams of many flows, as fast as told.
+//! Load: UDP datagrams of many flows, at a given rate.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ const FIRST_PORT: u16 = 10_000;
 /// Datagrams between two looks at the clock.
 const BURST: u32 = 64;
 
-/// Datagrams to one address, from as many source ports as told in turn.
+/// Datagrams to one address, from the given number of source ports in turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagrams {
     /// From this address.

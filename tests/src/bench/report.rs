@@ -38,11 +38,12 @@ pub fn write(root: &Path, results: &[Results<'_>]) -> Result<()> {
 fn document(results: &[Results<'_>]) -> String {
     let mut text = format!(
         "# Benchmarks\n\n\
-         Made by `cargo xtask bench` on {}, on {}. The same command makes this page again; \
+         Made by `cargo xtask bench` on {}, on {}. The same command regenerates this page; \
          `cargo xtask bench NAME` runs one benchmark, `--quick` makes it short, and neither writes \
-         anything.\n\n\
-         What can be a ratio is one, of things measured at the same time or in turn. A figure is \
-         the median of several rounds; the range in brackets holds the middle half of them.\n",
+         a file.\n\n\
+         Figures are ratios where possible, of values measured at the same time or alternately. A \
+         figure is the median of several rounds; the range in parentheses spans the middle half of \
+         them.\n",
         Timestamp::now().strftime("%F"),
         machine()
     );

@@ -28,8 +28,7 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     name: "start",
     title: "From start to verdict",
     method: "A SYN is dropped by an nft rule on a router. Both times count from the `connect` of the \
-             client; the fate of an attempt that nobody answers is told after `--timeout`, here one \
-             second.",
+             client; an unanswered attempt is reported after `--timeout`, here one second.",
     run,
 };
 
@@ -106,7 +105,7 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         let start = Instant::now();
         let (_attempt, flow) = dropped(&lab, target, &mut tracer)?;
         event.push(start.elapsed().as_secs_f64() * 1e3);
-        tracer.wait_for("the attempt's fate", |record| {
+        tracer.wait_for("the attempt's outcome", |record| {
             let attempt = record.as_attempt();
             attempt.is_some_and(|attempt| attempt.flow == flow && attempt.verdict.is_some())
         })?;
@@ -146,12 +145,12 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
             verdict,
         ),
         Figure::new(
-            "start with an API server that never answers, by start with none",
+            "start with an API server that never answers, relative to start with none",
             Unit::Times,
             by_ready,
         ),
         Figure::new(
-            "a drop until its record with such a server, by without",
+            "a drop until its record with such a server, relative to without",
             Unit::Times,
             by_event,
         ),

@@ -177,12 +177,12 @@ fn figures(without: Samples, cases: [Case; 3], theirs: Option<(Samples, Samples)
         let rate = case.rate.by(&without);
         figures.extend([
             Figure::new(
-                of("drops a second, by those without whydrop"),
+                of("drops per second, relative to the rate without whydrop"),
                 Unit::Percent,
                 rate,
             ),
             Figure::new(
-                of("counted, by the rule's counter"),
+                of("counted, relative to the rule's counter"),
                 Unit::Percent,
                 case.counted,
             )
@@ -200,7 +200,7 @@ fn figures(without: Samples, cases: [Case; 3], theirs: Option<(Samples, Samples)
     if let Some((rate, lost)) = theirs {
         figures.extend([
             Figure::new(
-                "bpftrace: drops a second, by those without",
+                "bpftrace: drops per second, relative to the rate without",
                 Unit::Percent,
                 rate.by(&without),
             ),
@@ -209,7 +209,7 @@ fn figures(without: Samples, cases: [Case; 3], theirs: Option<(Samples, Samples)
     }
     figures.insert(
         0,
-        Figure::new("drops a second without whydrop", Unit::PerSecond, without),
+        Figure::new("drops per second without whydrop", Unit::PerSecond, without),
     );
     figures
 }

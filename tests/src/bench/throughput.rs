@@ -26,9 +26,9 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     name: "throughput",
     title: "TCP through a watched router",
     method: "A client connects to a server behind a router and reads to the end, one connection \
-             after the other; or sends as fast as it can through one connection. Before and after \
-             each slice with whydrop at the router there is one without; a figure is the slice's \
-             rate by the mean of its neighbors.",
+             after the other; or sends as fast as it can through one connection. Each slice \
+             with whydrop at the router comes between two without it; a figure is the slice's rate \
+             relative to the mean of those two.",
     run,
 };
 
@@ -111,7 +111,8 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         let connections = of("connections", case.connections);
         figures.push(if case.what == ELSEWHERE {
             connections.headline(
-                "TCP connections a second through a watched router, by those without whydrop",
+                "TCP connections per second through a watched router, relative to the rate without \
+                 whydrop",
             )
         } else {
             connections

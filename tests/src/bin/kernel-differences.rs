@@ -1,9 +1,9 @@
-//! Prints what older kernels do otherwise than the newest: the rows of a table in `docs/kernels.md`.
+//! Prints how older kernels differ from the newest: the rows of a table in `docs/kernels.md`.
 
 use whydrop_tests::kernel::{DIFFERENCES, What};
 
 fn main() {
-    println!("| before | then | since | why |");
+    println!("| version | before it | from it on | why |");
     println!("|---|---|---|---|");
     for difference in DIFFERENCES {
         let (major, minor, patch) = difference.before;
@@ -13,7 +13,7 @@ fn main() {
         };
         let (then, since) = match difference.what {
             What::Drop { newest, older } => (place(older), place(newest)),
-            What::Behaviour(what) => (what.to_owned(), "not so".to_owned()),
+            What::Behavior(what) => (what.to_owned(), "no longer".to_owned()),
         };
         println!("| {before} | {then} | {since} | {} |", difference.why);
     }

@@ -119,7 +119,7 @@ impl ExpectedAttempt {
         }
     }
 
-    /// … by somebody whose name contains this.
+    /// … by a device or host whose name contains this.
     pub fn by(self, by: impl Into<String>) -> Self {
         Self {
             by: Some(by.into()),

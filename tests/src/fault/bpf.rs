@@ -142,7 +142,7 @@ pub(super) fn link_with(
     descriptor(unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?)
 }
 
-/// Detaches a link at once. Closing it does so only when nobody else has it open, as a child of
+/// Detaches a link at once. Closing it does so only if no other process has it open, as a child of
 /// another test's thread may between fork and exec.
 pub(super) fn detach(link: &OwnedFd) -> io::Result<()> {
     let mut attr = link.as_raw_fd().cast_unsigned();

@@ -56,7 +56,7 @@ impl Refuser {
         // `struct nfqnl_msg_config_params`: how much of each packet, and that none is needed.
         let copy = attribute(nfqnl::CFG_PARAMS, &[0, 0, 0, 0, nfqnl::COPY_META]);
         for what in [bind, copy] {
-            tell(&socket, nfqnl::CONFIG, queue, &what).context("nfnetlink_queue")?;
+            request(&socket, nfqnl::CONFIG, queue, &what).context("nfnetlink_queue")?;
         }
         let stop = Arc::new(EventFd::new()?);
         let thread = thread::Builder::new().name(Self::NAME.to_owned()).spawn({
@@ -79,7 +79,7 @@ impl Drop for Refuser {
     }
 }
 
-fn tell(socket: &OwnedFd, kind: u16, queue: u16, attributes: &[u8]) -> nix::Result<()> {
+fn request(socket: &OwnedFd, kind: u16, queue: u16, attributes: &[u8]) -> nix::Result<()> {
     let flags = libc::NLM_F_REQUEST as u16;
     let body = message(kind, flags, libc::AF_UNSPEC as u8, queue, attributes);
     send(socket.as_raw_fd(), &body, MsgFlags::empty()).map(drop)
@@ -105,7 +105,7 @@ fn refuse(socket: &OwnedFd, queue: u16, stop: &EventFd) {
         // `struct nfqnl_msg_verdict_hdr`: the verdict, `NF_DROP`, and the packet's number.
         let verdict = [[0; 4], packet].concat();
         let verdict = attribute(nfqnl::VERDICT_HDR, &verdict);
-        if tell(socket, nfqnl::VERDICT, queue, &verdict).is_err() {
+        if request(socket, nfqnl::VERDICT, queue, &verdict).is_err() {
             return;
         }
     }

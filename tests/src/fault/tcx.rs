@@ -1,4 +1,4 @@
-//! Somebody else's programs in the TCX chain of an interface (since 6.6).
+//! Another tool's programs in the TCX chain of an interface (since 6.6).
 
 use std::os::fd::OwnedFd;
 

@@ -16,8 +16,8 @@ use crate::{
     traffic::{DnsQuery, Flow, Outcome, TcpAttempt},
 };
 
-/// How long a client waits for an answer on an open connection, of which nobody may say that it
-/// fails: the server may just be slow.
+/// How long a client waits for an answer on an open connection, where whydrop must not
+/// report a failure: the server may just be slow.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How often a client that waits looks at what whydrop has said.
@@ -107,7 +107,7 @@ impl Watch<'_> {
 
     /// Waits until the last packets of a client's connection are through.
     ///
-    /// Polls, because the kernel finishes closed connections on its own and tells no other process.
+    /// Polls, because the kernel finishes closed connections on its own and notifies no other process.
     fn until_closed(&self, port: u16) -> Result<()> {
         let stage = self.stage();
         poll_until("a connection to close", || {

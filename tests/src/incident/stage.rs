@@ -70,7 +70,7 @@ impl Stage {
     ///
     /// # Panics
     ///
-    /// There is none.
+    /// Panics if there is no namespace with that role.
     pub fn namespace(&self, role: &str) -> &Namespace {
         let mut all = self.namespaces.iter();
         let found = all.find(|(name, _)| name == role);

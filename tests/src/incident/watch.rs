@@ -60,7 +60,7 @@ impl Watch<'_> {
     /// Waits until all connections between the namespaces are closed, and their last packets
     /// through.
     ///
-    /// Polls, because the kernel finishes closed connections on its own and tells no other process.
+    /// Polls, because the kernel finishes closed connections on its own and notifies no other process.
     pub fn until_all_closed(&self) -> Result<()> {
         poll_until("all connections to close", || {
             let mut all = self

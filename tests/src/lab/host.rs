@@ -34,7 +34,7 @@ impl Host {
         })
     }
 
-    /// A namespace that somebody else has given these addresses.
+    /// A namespace that already has these addresses.
     pub(crate) fn known_as(namespace: Namespace, v4: IpAddr, v6: IpAddr) -> Self {
         Self { namespace, v4, v6 }
     }
@@ -98,7 +98,7 @@ impl Namespace {
     /// Waits until every address can be used and every interface carries packets.
     ///
     /// Polls: IPv6 comes up from the kernel's link watch, some moments after both ends of a veth
-    /// are up, and tells nobody who is not already connected.
+    /// are up, and only netlink listeners that are already connected are notified.
     pub fn settle(&self) -> Result<()> {
         poll_until(&format!("the addresses in {}", self.name()), || {
             let tentative = self.run("ip -6 -oneline address show tentative").ok()?;

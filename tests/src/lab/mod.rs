@@ -28,7 +28,7 @@ pub use topology::{Hint, Topology};
 
 /// Hands out namespaces with names of their own and addresses of their own.
 ///
-/// Namespaces are called `wd-<pid>-<lab>-<role>`: the process id tells later runs which of them
+/// Namespaces are called `wd-<pid>-<lab>-<role>`: the process ID shows later runs which of them
 /// were left behind by a process that died before it could clean up.
 pub struct Lab {
     prefix: String,

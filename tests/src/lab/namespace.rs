@@ -25,7 +25,7 @@ impl Namespace {
     pub(crate) fn create(name: &str, keep: bool) -> Result<Self> {
         output(Command::new("ip").args(["netns", "add", name]))?;
         let namespace = Self::named(name, keep)?;
-        // Addresses are usable at once, and nothing is sent that nobody asked for.
+        // Addresses are usable at once, and nothing is sent that a test did not ask for.
         for key in ["default/accept_dad", "default/router_solicitations"] {
             namespace.sysctl(&format!("ipv6/conf/{key}"), "0")?;
         }

@@ -6,7 +6,7 @@ use super::namespace;
 
 /// Deletes the namespaces of labs whose process is no more.
 pub fn sweep() {
-    // No directory: nobody has made a namespace yet.
+    // No directory: no namespace has been made yet.
     let Ok(entries) = fs::read_dir("/run/netns") else {
         return;
     };
@@ -14,7 +14,7 @@ pub fn sweep() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         if owner(name).is_some_and(|pid| !Path::new("/proc").join(pid).exists())
-            // Another test process may be sweeping too; whoever comes second finds nothing.
+            // Another test process may be sweeping too; the second one finds nothing.
             && let Err(error) = namespace::delete(name)
         {
             eprintln!("cannot sweep up {name}: {error:#}");

@@ -31,7 +31,7 @@ const IMAGE: &str = "localhost/busybox:1";
 
 /// Runs containerd, and takes all it started with it.
 ///
-/// What it mounts outside of its own directory, and writes outside of it, is nobody else's.
+/// What it mounts and writes outside of its own directory belongs to no other process.
 const START: &str = r#"
 directory=$1
 findmnt --raw --noheadings --output TARGET | while read -r mount; do
@@ -177,7 +177,7 @@ conf_dir = "{directory}/cni"
         let mut ctr = Command::new("ctr");
         ctr.arg("--address").arg(self.socket());
         ctr.args(["--namespace", "k8s.io", "images", "import"]);
-        // The directory of its own configuration, which nobody needs, is in the way.
+        // The directory of its own configuration, which is not needed, is in the way.
         output(ctr.args(["--snapshotter", "native"]).arg(archive))?;
         let cri = &mut self.cri;
         poll_until("the image to be known", || {

@@ -33,7 +33,7 @@ pub enum Traffic {
 /// How the conversation ends once the fault is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nobody answers, or nobody is asked (UDP).
+    /// No answer comes, or none is expected (UDP).
     Silent,
     /// The connection is refused.
     Refused,
@@ -114,14 +114,14 @@ impl Conversation<'_> {
         Ok(client)
     }
 
-    /// Begins it, and leaves it to its fate.
+    /// Begins it, without waiting for its end.
     pub(super) fn begin(&self, source: Option<IpAddr>) -> Result<Broken> {
         match self.traffic {
             Traffic::Connect => {
                 let attempt = TcpAttempt::start(self.client, source, self.peer)?;
                 Ok(Broken {
                     flow: attempt.flow(),
-                    fate: Fate::Attempt(attempt),
+                    pending: Pending::Attempt(attempt),
                 })
             }
             Traffic::Upload(bytes) => {
@@ -133,7 +133,7 @@ impl Conversation<'_> {
                 let transfer = thread::spawn(move || upload(connection, bytes, DEADLINE));
                 Ok(Broken {
                     flow,
-                    fate: Fate::Transfer(transfer),
+                    pending: Pending::Transfer(transfer),
                 })
             }
             Traffic::Datagram(bytes) => self.send(source, 1, bytes),
@@ -149,7 +149,7 @@ impl Conversation<'_> {
         }
         Ok(Broken {
             flow: client.flow(),
-            fate: Fate::Sent(client),
+            pending: Pending::Sent(client),
         })
     }
 }
@@ -157,10 +157,10 @@ impl Conversation<'_> {
 /// A conversation that the fault has struck.
 pub(super) struct Broken {
     pub(super) flow: Flow,
-    fate: Fate,
+    pending: Pending,
 }
 
-enum Fate {
+enum Pending {
     Attempt(TcpAttempt),
     Transfer(JoinHandle<Result<bool>>),
     Sent(UdpClient),
@@ -170,21 +170,21 @@ impl Broken {
     /// Waits for this end. Gives a socket that is to stay open until the trace has ended: what is
     /// answered all the same, and late, must not find a closed port.
     pub(super) fn expect(self, end: End) -> Result<Option<UdpClient>> {
-        match (self.fate, end) {
-            (Fate::Sent(client), End::Silent) => Ok(Some(client)),
+        match (self.pending, end) {
+            (Pending::Sent(client), End::Silent) => Ok(Some(client)),
             // The drop has been seen; what can be said is that nothing has been said.
-            (Fate::Attempt(attempt), End::Silent) => {
+            (Pending::Attempt(attempt), End::Silent) => {
                 match attempt.outcome(std::time::Duration::ZERO)? {
                     Outcome::Silent => Ok(None),
                     other => bail!("the client was to wait in vain, but: {other:?}"),
                 }
             }
-            (Fate::Attempt(attempt), _) => match (attempt.outcome(DEADLINE)?, end) {
+            (Pending::Attempt(attempt), _) => match (attempt.outcome(DEADLINE)?, end) {
                 (Outcome::Refused, End::Refused) => Ok(None),
                 (Outcome::Unreachable(is), End::Unreachable(should)) if is == should => Ok(None),
                 (other, _) => bail!("the client was to end with {end:?}, but: {other:?}"),
             },
-            (Fate::Transfer(transfer), end) => {
+            (Pending::Transfer(transfer), end) => {
                 let complete = transfer.join().expect("the transfer does not panic")?;
                 ensure!(
                     !complete,
@@ -192,7 +192,7 @@ impl Broken {
                 );
                 Ok(None)
             }
-            (Fate::Sent(_), end) => bail!("a datagram cannot end with {end:?}"),
+            (Pending::Sent(_), end) => bail!("a datagram cannot end with {end:?}"),
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// A client that talks to a server; a TCP connection, unless told otherwise.
+    /// A client that talks to a server; by default, a TCP connection.
     pub fn new(lab: &'a impl Topology, client: &'a Host, server: &'a Host, family: Family) -> Self {
         Self {
             watched: lab.namespaces(),
@@ -123,7 +123,7 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    /// How it ends for the client. Silently, unless told otherwise.
+    /// How it ends for the client; by default, silently.
     pub fn ends(self, end: End) -> Self {
         Self { end, ..self }
     }

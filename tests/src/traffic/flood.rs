@@ -1,4 +1,4 @@
-//! A flood: SYNs from addresses that nobody has.
+//! A flood: SYNs from unassigned addresses.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use crate::lab::Namespace;
 /// RFC 2544 sets aside for tests like this) and its own sequence number. All were taken when it
 /// returns.
 ///
-/// Their checksums are not filled in: whoever looks at those has no use for these packets.
+/// Their checksums are not filled in: these packets are of no use where checksums are verified.
 pub fn spoofed_syns(namespace: &Namespace, target: SocketAddrV4, count: u32) -> Result<()> {
     let socket = namespace.enter(|| -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;

@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::AsRawFd};
 
-/// Has the socket send whole packets, whatever it has heard of MTUs on the way.
+/// Makes the socket send whole packets, whatever path MTU it has learned.
 pub(super) fn probe_mtu(socket: &impl AsRawFd, is_ipv4: bool) -> io::Result<()> {
     let (level, option, value) = if is_ipv4 {
         (

@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 use super::{Flow, Protocol};
 use crate::{lab::Namespace, poll_until};
 
-/// A listener, with or without somebody who accepts.
+/// A listener, whose connections are accepted or left in the queue.
 pub struct TcpServer {
     listener: Socket,
     acceptor: Option<JoinHandle<()>>,
@@ -133,11 +133,11 @@ fn echo(mut connection: TcpStream) {
 pub enum Outcome {
     /// The handshake is done.
     Connected(TcpStream),
-    /// Somebody said no: a reset, or an ICMP error that means the same.
+    /// A reset, or an ICMP error that means the same.
     Refused,
     /// A router said that there is no way: the errno.
     Unreachable(i32),
-    /// Nobody has said anything yet.
+    /// No answer yet.
     Silent,
 }
 
@@ -206,7 +206,7 @@ impl TcpAttempt {
         Ok(self.failed.is_some() || poll(&mut ready, timeout)? > 0)
     }
 
-    /// Waits for an end, at most as long as told.
+    /// Waits for the outcome, at most for `timeout`.
     pub fn outcome(self, timeout: Duration) -> Result<Outcome> {
         if !self.has_ended(timeout)? {
             return Ok(Outcome::Silent);
@@ -248,9 +248,9 @@ pub fn upload(connection: TcpStream, bytes: usize, timeout: Duration) -> Result<
 }
 
 /// Waits until a host has forgotten the connections from a client's port: the last acknowledgement
-/// has arrived, and nothing of them is on its way any more.
+/// has arrived, and none of their packets is in flight.
 ///
-/// Polls, because the kernel finishes closed connections on its own and tells nobody.
+/// Polls, because the kernel finishes closed connections on its own and notifies no process.
 pub fn wait_until_closed(server: &Namespace, client_port: u16) -> Result<()> {
     let remote = format!(":{client_port:04X}");
     poll_until("a connection to close", || {

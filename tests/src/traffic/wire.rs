@@ -24,7 +24,7 @@ pub type WireEnd<'a> = (&'a Namespace, &'a str);
 
 /// A cable. What comes in at one end goes out at the other until it is dropped.
 ///
-/// Frames are carried as they are, so whoever sends them must not leave checksums and segmentation
+/// Frames are carried as they are, so their sender must not leave checksums and segmentation
 /// to the hardware: `ethtool -K eth0 tx off tso off gso off gro off`.
 pub struct Wire {
     stop: Arc<EventFd>,
@@ -58,7 +58,7 @@ impl Drop for Wire {
         if self.stop.write(1).is_ok()
             && let Some(carrier) = self.carrier.take()
         {
-            // One that panicked has let go of its ends all the same.
+            // A thread that panicked has closed its ends, too.
             let _ = carrier.join();
         }
     }

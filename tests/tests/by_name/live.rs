@@ -63,12 +63,12 @@ fn a_service_whose_endpoint_changes() -> Result<()> {
         // The SYN is sent again until the filter has followed.
         let patient = TcpAttempt::start(&lab.outside, None, after)?;
         dropped(&mut tracer, &patient)?;
-        let told = tracer.records().len();
+        let earlier = tracer.records().len();
         fault.strikes(&lab.outside, before)?;
         dropped(&mut tracer, &TcpAttempt::start(&lab.outside, None, after)?)?;
         let trace = tracer.stop()?;
         ensure!(
-            drops_at(&trace.records[told..], before) == 0,
+            drops_at(&trace.records[earlier..], before) == 0,
             "no endpoint any more"
         );
         let note = format!("{name} is now also {after}, no longer {before}");

@@ -113,7 +113,7 @@ impl<'a> Fault<'a> {
         Ok(Self { node, chain })
     }
 
-    /// Makes an attempt that the rule drops, and that nobody has asked for.
+    /// Makes an attempt that the rule drops, and that the filter does not match.
     fn strikes(&self, client: &Namespace, peer: SocketAddr) -> Result<()> {
         let before = counted_packets(self.node, self.chain)?;
         let _attempt = TcpAttempt::start(client, None, peer)?;
@@ -124,7 +124,7 @@ impl<'a> Fault<'a> {
     }
 }
 
-/// Ends the trace: only drops between these two were told.
+/// Ends the trace: only drops between these two were reported.
 fn finish(watch: AttemptTrace, client: &Host, server: &Host, family: Family) -> Result<()> {
     let trace = watch.finish()?;
     let ends = (client.address(family), server.address(family));
@@ -134,7 +134,7 @@ fn finish(watch: AttemptTrace, client: &Host, server: &Host, family: Family) -> 
             "not asked for:\n  {drop:?}"
         );
     }
-    ensure!(trace.drops().next().is_some(), "no drop was told");
+    ensure!(trace.drops().next().is_some(), "no drop was reported");
     Ok(())
 }
 
@@ -150,10 +150,10 @@ fn a_pod() -> Result<()> {
         let objects = vec![pod("cart", &lab.pod_a), pod("web", &lab.pod_b)];
         let mut watch = watch(&lab, &objects, &["shop/cart"])?;
         let addresses = Family::BOTH.map(|family| lab.pod_a.address(family).to_string());
-        let told = filter(&mut watch)?;
+        let shown = filter(&mut watch)?;
         let addresses = addresses.join(", ");
         let wanted = format!("any → shop/cart ({addresses}), both directions");
-        ensure!(told.starts_with(&wanted), "{told:?}");
+        ensure!(shown.starts_with(&wanted), "{shown:?}");
         let peer = lab.pod_a.socket(family, family.pick(8004, 8006));
         let _server = TcpServer::echo(&lab.pod_a, peer)?;
         watch.healthy(
@@ -229,9 +229,12 @@ fn a_service() -> Result<()> {
         let fronts = proxy(&lab, family, endpoint)?;
         let name = format!("svc/shop/{}:{port}", service_name(family));
         let mut watch = watch(&lab, &service(&lab, &lab.outside), &[&name])?;
-        let told = filter(&mut watch)?;
+        let shown = filter(&mut watch)?;
         for place in [fronts[0], lab.node.socket(family, door), endpoint] {
-            ensure!(told.contains(&place.to_string()), "no {place} in {told:?}");
+            ensure!(
+                shown.contains(&place.to_string()),
+                "no {place} in {shown:?}"
+            );
         }
         let _server = TcpServer::echo(&lab.outside, endpoint)?;
         let answered = || {
@@ -245,7 +248,7 @@ fn a_service() -> Result<()> {
         }
         watch.healthy(&lab.pod_a, &lab.outside, endpoint, &answered())?;
 
-        // Another port of the endpoint, which is none of the Service's.
+        // Another port of the endpoint, which is not the Service's.
         let other = lab.outside.socket(family, target + 1000);
         Fault::on_port(&lab.node, family, other.port())?.strikes(&lab.pod_a, other)?;
         Fault::on_port(&lab.node, family, target)?;

@@ -27,7 +27,7 @@ fn proxied() -> Result<Stage> {
 
 fn proxy(stage: &Stage, set_up: impl FnOnce(&Socket) -> io::Result<()> + Send) -> Result<()> {
     stage.serve_with("node", "127.0.0.1:15001", set_up, |mut connection| {
-        // A client that has gone is none of this server's business.
+        // The client may be gone by now.
         let _ = io::copy(
             &mut connection.try_clone().expect("a socket"),
             &mut connection,

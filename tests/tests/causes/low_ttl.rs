@@ -29,7 +29,7 @@ fn ask_for(socket: &Socket, ttl: i32) -> io::Result<()> {
 }
 
 fn answer(mut connection: TcpStream) {
-    // A client that has gone is none of this server's business.
+    // The client may be gone by now.
     let _ = io::Write::write_all(&mut connection, b"open");
 }
 

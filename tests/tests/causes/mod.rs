@@ -1,4 +1,4 @@
-//! Causes that the kernel's reason does not tell: each failure has a healthy twin, which must be
+//! Causes that the kernel's reason does not show: each failure has a healthy twin, which must be
 //! silent.
 
 mod bridge_ports;

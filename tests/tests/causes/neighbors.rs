@@ -148,7 +148,7 @@ fn proxy_lacks_a_route() -> Result<()> {
     Ok(())
 }
 
-/// `127.0.0.1` leaves as it stands: no host answers such a question.
+/// An ARP request from `127.0.0.1`, sent unchanged: no host answers it.
 #[test]
 fn asked_from_a_loopback_address() -> Result<()> {
     let stage = bridged()?;

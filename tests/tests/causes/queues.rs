@@ -17,7 +17,7 @@ const BYTES: usize = 8000;
 
 fn swallow(mut connection: TcpStream) {
     let mut bytes = vec![0; BYTES];
-    // A client that has gone is none of this server's business.
+    // The client may be gone by now.
     if connection.read_exact(&mut bytes).is_ok() {
         let _ = connection.write_all(b"all");
     }

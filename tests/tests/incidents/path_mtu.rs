@@ -24,7 +24,7 @@ const HANGS: Duration = Duration::from_secs(12);
 /// Waits for the client's last word, then sends much.
 fn send_much(mut connection: TcpStream) {
     let _ = connection.read_to_end(&mut Vec::new());
-    // A client that has given up is none of this server's business.
+    // The client may be gone by now.
     let _ = connection.write_all(&vec![b'z'; LARGE]);
 }
 

@@ -1,4 +1,4 @@
-//! What the machines do not run, because it asks nothing of the kernel that other scenarios do not ask.
+//! What the machines do not run, because other scenarios already cover what it needs of the kernel.
 
 /// Scenarios that take a container runtime: more memory than all else in the machine together.
 const CONTAINERD: (&str, [&str; 3]) = (
@@ -20,8 +20,8 @@ pub(super) fn has(module: &str, test: &str) -> bool {
 pub(super) fn sentence() -> String {
     let (name, tests) = CONTAINERD;
     format!(
-        "Left out are {} scenarios of `{name}`: they start containerd and real pods, and ask nothing \
-         of the kernel that the others do not ask.",
+        "{} scenarios of `{name}` are left out: they start containerd and real pods, and need nothing \
+         of the kernel that the others do not cover.",
         tests.len()
     )
 }

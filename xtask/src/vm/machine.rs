@@ -46,8 +46,8 @@ pub(super) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Boots it, follows its output to the end, and gives what came of each test. `ended` is told
-    /// of each group of tests that has ended by itself, with all results so far.
+    /// Boots it, follows its output to the end, and returns the result of each test. `ended` is called
+    /// for each group of tests that has ended on its own, with all results so far.
     pub(super) fn run(&self, ended: impl Fn(&str, &Results) -> Result<()>) -> Result<Results> {
         let version = &self.kernel.version;
         let start = Instant::now();
@@ -79,9 +79,9 @@ impl Machine<'_> {
         drop(running);
         let mut results = protocol.results;
         if !in_time {
-            results.trouble(format!("was given up after {:?}", self.timeout));
+            results.add_problem(format!("was given up after {:?}", self.timeout));
         } else if !protocol.done {
-            results.trouble("ended before its work was done".to_owned());
+            results.add_problem("ended before its work was done".to_owned());
         }
         self.examine_log(&mut results);
         eprintln!("vm-test: {version} took {} s", start.elapsed().as_secs());
@@ -107,9 +107,9 @@ impl Machine<'_> {
             .lines()
             .find(|line| ALARMS.iter().any(|alarm| line.contains(alarm)));
         if let Some(alarm) = alarm {
-            results.trouble(format!("its kernel says: {}", alarm.trim()));
+            results.add_problem(format!("its kernel says: {}", alarm.trim()));
         }
-        if !results.troubles().is_empty() {
+        if !results.problems().is_empty() {
             let lines: Vec<&str> = log.lines().collect();
             let mut tail = String::new();
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
@@ -130,7 +130,7 @@ struct Protocol {
     ended: Option<String>,
     /// Whether it has named a test.
     named: bool,
-    /// The test that has begun and not ended, as far as that is told.
+    /// The test that has begun and not ended, as far as the output shows.
     test: Option<String>,
     failed: bool,
     done: bool,

@@ -53,14 +53,14 @@ fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> Stri
         "# Kernels\n\n\
          The scenarios of `tests/tests` on stock Debian kernels (cloud flavor), each in a virtual \
          machine that QEMU emulates. They make real failures with the parts of that kernel and \
-         compare whydrop's JSON. Besides, all of them run on the kernel of the machine that runs \
-         `cargo xtask test`; development happens on 6.18.\n\n\
-         `cargo xtask vm-test {}` writes this page, in some hours; `cargo xtask vm-test 6.1.192 \
-         --test netfilter` writes one cell of it anew. Continuous integration runs `cargo xtask \
+         compare whydrop's JSON. `cargo xtask test` runs all of them on the kernel of its machine, \
+         too; development happens on 6.18.\n\n\
+         `cargo xtask vm-test {}` regenerates this page, in a few hours; `cargo xtask vm-test \
+         6.1.192 --test netfilter` updates one cell. Continuous integration runs `cargo xtask \
          vm-test --quick`: {quick} tests, at least one of every kind, on the newest 6.1 and \
          6.12.\n\n\
          ## Scenarios\n\n\
-         Passed / failed / skipped; a dash where nothing was run yet. {}\n\n",
+         Passed / failed / skipped; a dash means not run yet. {}\n\n",
         KERNELS.join(" "),
         left_out::sentence()
     );
@@ -79,8 +79,8 @@ fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> Stri
     });
     page += &failures(columns);
     page += "\n## What differs\n\n\
-             The tests expect the same of all kernels but for this, of which the first column says \
-             on which (`tests/src/kernel.rs`).\n\n";
+             The tests expect the same results on all kernels, with these exceptions on older ones \
+             (`tests/src/kernel.rs`).\n\n";
     page += differences;
     page += &findings(columns);
     page
@@ -127,7 +127,7 @@ fn failures(columns: &[(&str, Results)]) -> String {
     }
 }
 
-/// What `whydrop check` says there. Kernels of which it says the same are told together.
+/// What `whydrop check` says there. Kernels with the same output share a block.
 fn findings(columns: &[(&str, Results)]) -> String {
     let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
     for (kernel, results) in columns {

@@ -48,7 +48,7 @@ pub(super) fn require_all(results: &mut Results) {
     for (module, tests) in QUICK {
         for test in tests {
             if results.of(&format!("{module}::{test}")).is_none() {
-                results.trouble(format!("did not run {module}::{test}"));
+                results.add_problem(format!("did not run {module}::{test}"));
             }
         }
     }

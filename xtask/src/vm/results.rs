@@ -34,7 +34,7 @@ impl Outcome {
     }
 }
 
-/// What came of one machine, or of all on one kernel.
+/// The results of one machine, or of all machines with one kernel.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     /// By group and test, `netfilter::nft_forward`; programs without tests go by their name.
@@ -43,7 +43,7 @@ pub(super) struct Results {
     days: BTreeMap<String, String>,
     /// What `whydrop check` said.
     findings: Vec<String>,
-    troubles: Vec<String>,
+    problems: Vec<String>,
 }
 
 impl Results {
@@ -58,13 +58,13 @@ impl Results {
     }
 
     /// Something is wrong with the machine itself.
-    pub(super) fn trouble(&mut self, what: String) {
-        self.troubles.push(what);
+    pub(super) fn add_problem(&mut self, what: String) {
+        self.problems.push(what);
     }
 
     /// What is wrong with the machine.
-    pub(super) fn troubles(&self) -> &[String] {
-        &self.troubles
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// What `whydrop check` said.

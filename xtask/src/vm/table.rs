@@ -22,7 +22,7 @@ impl Table {
     /// Whether anything went wrong.
     pub(super) fn failed(&self) -> bool {
         self.columns.iter().any(|(_, results)| {
-            !results.troubles().is_empty() || results.count(None, Outcome::Failed) > 0
+            !results.problems().is_empty() || results.count(None, Outcome::Failed) > 0
         })
     }
 }
@@ -63,8 +63,8 @@ impl fmt::Display for Table {
             writeln!(f)?;
         }
         for (kernel, results) in &self.columns {
-            for trouble in results.troubles() {
-                writeln!(f, "{kernel} {trouble}")?;
+            for problem in results.problems() {
+                writeln!(f, "{kernel} {problem}")?;
             }
         }
         Ok(())

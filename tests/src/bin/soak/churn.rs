@@ -22,7 +22,7 @@ pub(crate) struct Churn<'a> {
     in_lab: &'a Lab,
     lab: &'a NodeLab,
     _servers: Vec<TcpServer>,
-    /// Attempts that nobody answers; each stays for a few rounds.
+    /// Attempts that stay unanswered; each stays for a few rounds.
     silent: Vec<TcpAttempt>,
     pub(crate) rounds: usize,
 }
@@ -52,7 +52,7 @@ impl<'a> Churn<'a> {
         })
     }
 
-    /// One round: interfaces, a pod, an address, and traffic of every fate.
+    /// One round: interfaces, a pod, an address, and traffic with every outcome.
     pub(crate) fn round(&mut self) -> Result<()> {
         self.links()?;
         self.pod()?;

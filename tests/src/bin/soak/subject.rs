@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use whydrop_tests::{holdings::Holdings, poll_until, record::Summary, tracer::Tracer};
+use whydrop_tests::{poll_until, record::Summary, resource_usage::ResourceUsage, tracer::Tracer};
 
 /// After how long memory must be level.
 const WARM_UP: Duration = Duration::from_secs(180);
@@ -15,7 +15,7 @@ pub(crate) struct Subject {
     tracer: Tracer,
     pid: u32,
     /// What it holds before anything has happened.
-    idle: Holdings,
+    idle: ResourceUsage,
     records: usize,
     /// Resident KiB after the warm-up, and the most since.
     warm: Option<u64>,
@@ -29,7 +29,7 @@ impl Subject {
             what,
             tracer,
             pid,
-            idle: Holdings::of(pid)?,
+            idle: ResourceUsage::of(pid)?,
             records: 0,
             warm: None,
             highest: 0,
@@ -44,7 +44,7 @@ impl Subject {
 
     /// Prints a row of what it holds, and keeps the memory in mind.
     pub(crate) fn look(&mut self, elapsed: Duration, rounds: usize) -> Result<()> {
-        let now = Holdings::of(self.pid)?;
+        let now = ResourceUsage::of(self.pid)?;
         println!(
             "{:>5} s  {rounds:>7}  {:<8}  {:>7}  {:>12}  {:>11}  {:>7}  {:>5}  {:>4}",
             elapsed.as_secs(),
@@ -63,23 +63,23 @@ impl Subject {
         Ok(())
     }
 
-    /// Ends it. What it let go of is gone once the kernel has told it of the last interface.
+    /// Ends it. What it released is gone once it has the kernel's message about the last interface.
     pub(crate) fn end(self) -> Result<Summary> {
         let Self {
             what, tracer, idle, ..
         } = self;
         // Fewer descriptors, perhaps: some serve the start alone.
-        let level = |now: &Holdings| {
+        let level = |now: &ResourceUsage| {
             now.descriptors <= idle.descriptors
                 && (&now.links, now.maps) == (&idle.links, idle.maps)
         };
         let quiet = poll_until("whydrop to hold no more than at the start", || {
-            Holdings::of(self.pid).ok().filter(level)
+            ResourceUsage::of(self.pid).ok().filter(level)
         });
         let after = match quiet {
             Ok(quiet) => quiet,
             Err(error) => {
-                let after = Holdings::of(self.pid)?;
+                let after = ResourceUsage::of(self.pid)?;
                 return Err(error.context(format!("{what}: at the start {idle}; now {after}")));
             }
         };

@@ -78,7 +78,7 @@ impl ClusterLab {
         let peer = Host::new(peer, "eth0", pods, peer_number, 2)?;
         peer.add_addresses("eth0", pods, peer_number, 3)?;
         for family in Family::BOTH {
-            // It speaks as the pod, unless told otherwise.
+            // It sends from the address of the pod by default.
             peer.run(&format!(
                 "ip {} route add default via {} src {}",
                 family.flag(),

@@ -86,7 +86,7 @@ impl NodeLab {
         Ok(pod)
     }
 
-    /// An address out of the range of Services: nobody has it, the node is asked for it.
+    /// An address in the Service range: no interface has it, and traffic to it goes to the node.
     pub fn cluster_ip(&self, family: Family) -> std::net::IpAddr {
         self.plan.address(family, 96, 10)
     }

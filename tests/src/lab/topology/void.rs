@@ -89,7 +89,7 @@ impl Topology for VoidLab {
     fn hints(&self) -> Vec<Hint> {
         vec![Hint::connect(
             &self.pod,
-            "it leaves the node, and nothing is ever heard of it",
+            "it leaves the node, and no answer ever comes back",
             self.far_address(Family::V4),
         )]
     }

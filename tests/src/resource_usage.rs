@@ -1,4 +1,4 @@
-//! What a process holds of the machine.
+//! The resources that a process uses.
 
 use std::{collections::BTreeSet, fmt, fs};
 
@@ -21,9 +21,9 @@ pub fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// What a process holds.
+/// The resources that a process uses.
 #[derive(Debug, Clone)]
-pub struct Holdings {
+pub struct ResourceUsage {
     /// Open file descriptors.
     pub descriptors: usize,
     /// Memory in use (`VmRSS`), in KiB.
@@ -36,7 +36,7 @@ pub struct Holdings {
     pub maps: usize,
 }
 
-impl Holdings {
+impl ResourceUsage {
     /// Of this process, now.
     pub fn of(pid: u32) -> Result<Self> {
         let all = descriptors(pid)?;
@@ -57,7 +57,7 @@ impl Holdings {
     }
 }
 
-impl fmt::Display for Holdings {
+impl fmt::Display for ResourceUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             descriptors,
