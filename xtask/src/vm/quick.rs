@@ -24,7 +24,10 @@ const QUICK: [(&str, &[&str]); 17] = [
     ("verdict_firewall", &["nft_rule_with_its_handle"]),
     (
         "verdict_host",
-        &["tc_program_at_ingress", "xdp_program_in_the_driver"],
+        &[
+            "programs::tc_program_at_ingress",
+            "programs::xdp_program_in_the_driver",
+        ],
     ),
     ("verdict_mtu", &["router_takes_less"]),
     ("verdict_overlay", &["wrong_vni"]),

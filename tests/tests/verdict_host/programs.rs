@@ -1,4 +1,4 @@
-//! Verdicts on programs, queues, and what a bridge or IPsec refuses.
+//! Verdicts on BPF programs: tc, TCX, XDP, cgroup and netfilter.
 
 use std::{cell::RefCell, net::SocketAddr, process::Command};
 
@@ -7,23 +7,17 @@ use whydrop_tests::{
     DEADLINE,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{
-        CgroupDrop, Direction, Iptables, NetfilterDrop, Position, Refuser, TcxDrop, XdpDrop,
-        XdpMode, drop_in_tc,
+        CgroupDrop, Direction, NetfilterDrop, Position, TcxDrop, XdpDrop, XdpMode, drop_in_tc,
     },
     kernel,
-    lab::{
-        Family,
-        topology::{NodeLab, RouterLab},
-    },
+    lab::{Family, topology::NodeLab},
     offer::{offered, paste},
     scenario::{Scenario, Traffic},
     tracer::{Tracer, watching},
     traffic::{Outcome, Protocol, TcpAttempt, TcpServer},
 };
 
-fn firewall() -> ExpectedVerdict {
-    ExpectedVerdict::new("firewall", "confirmed")
-}
+use super::firewall;
 
 fn classifier(
     traffic: Traffic,
@@ -160,7 +154,7 @@ fn tcx_program_of_an_unknown_tool() -> Result<()> {
     )
 }
 
-/// What an agent manages, it attaches again; what it has left behind is to be detached.
+/// A running agent would attach its program again; a program that it left behind has to be detached.
 #[test]
 fn tcx_program_of_a_policy_engine() -> Result<()> {
     let judged = || {
@@ -189,7 +183,7 @@ fn tcx_program_of_a_policy_engine() -> Result<()> {
     verdict
 }
 
-/// Without the program that was named the same client gets through.
+/// Once the named program is detached, the same client gets through.
 #[test]
 fn the_fix_of_an_xdp_program_helps() -> Result<()> {
     let lab = NodeLab::build()?;
@@ -199,7 +193,7 @@ fn the_fix_of_an_xdp_program_helps() -> Result<()> {
     helps(&lab, server)
 }
 
-/// The same of a filter with a classic program, which has no number but a place among the filters.
+/// The same with a filter with a classic program: it has no ID, only a position among the filters.
 #[test]
 fn the_fix_of_a_tc_filter_helps() -> Result<()> {
     let lab = NodeLab::build()?;
@@ -233,69 +227,7 @@ fn helps(lab: &NodeLab, server: SocketAddr) -> Result<()> {
     tracer.stop().map(drop)
 }
 
-#[test]
-fn token_bucket() -> Result<()> {
-    Family::each(|family| {
-        let lab = RouterLab::build()?;
-        Scenario::new(&lab, &lab.client, &lab.server, family)
-            .traffic(Traffic::Burst(50, 1000))
-            .fault(|| {
-                let add = "tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000";
-                lab.router.run(add).map(drop)
-            })
-            .drops(
-                &ExpectedDrop::new("QDISC_DROP", "__dev_queue_xmit")
-                    .at(&lab.router, "right")
-                    .judged(
-                        ExpectedVerdict::new("queue", "confirmed")
-                            .why("a queue at right is full")
-                            .evidence("rate 100000 bit/s limit 4000 bytes"),
-                    ),
-            )
-    })
-}
-
-/// A rule that hands packets to a program.
-fn nfqueue(lab: &NodeLab, expected: &ExpectedDrop) -> Result<()> {
-    let chain = Iptables {
-        table: "filter",
-        chain: "FORWARD",
-    };
-    Family::each(|family| {
-        Scenario::new(lab, &lab.outside, &lab.pod_a, family)
-            .fault_on_port(|port| {
-                let rule = format!("-p tcp --dport {port} -j NFQUEUE --queue-num 7");
-                chain.append(&lab.node, family, &rule)
-            })
-            .drops(&expected.clone().at(&lab.node, "eth0"))
-    })
-}
-
-/// The program is asked, and says no: its thread is the one that frees the packet.
-#[test]
-fn refused_through_nfqueue() -> Result<()> {
-    let lab = NodeLab::build()?;
-    let _refuser = Refuser::start(&lab.node, 7)?;
-    let judged = firewall().why(format!("the process {} refused it", Refuser::NAME));
-    nfqueue(
-        &lab,
-        &ExpectedDrop::new("NOT_SPECIFIED", "nfqnl_reinject").judged(judged),
-    )
-}
-
-#[test]
-fn nobody_to_ask_through_nfqueue() -> Result<()> {
-    let lab = NodeLab::build()?;
-    let judged = firewall()
-        .why("no program takes it")
-        .evidence("rule 2 of chain FORWARD in table filter");
-    nfqueue(
-        &lab,
-        &ExpectedDrop::new("NOT_SPECIFIED", "nf_queue").judged(judged),
-    )
-}
-
-/// Without any rule that can have dropped it, no rule is blamed.
+/// No rule can have dropped it, so none is blamed.
 #[test]
 fn bpf_program_at_a_netfilter_hook() -> Result<()> {
     if kernel::NO_BPF_NETFILTER.applies() {
@@ -318,48 +250,6 @@ fn bpf_program_at_a_netfilter_hook() -> Result<()> {
                         .evidence("no rule that is there now can have dropped it"),
                 ),
         )
-}
-
-#[test]
-fn ipsec_policy_that_blocks() -> Result<()> {
-    let lab = RouterLab::build()?;
-    let family = Family::V4;
-    let (client, server) = (lab.client.address(family), lab.server.address(family));
-    Scenario::new(&lab, &lab.client, &lab.server, family)
-        .fault(|| {
-            let policy = format!("src {client} dst {server} dir fwd action block");
-            let add = format!("ip xfrm policy add {policy}");
-            lab.router.run(&add).map(drop)
-        })
-        .drops(
-            &ExpectedDrop::new("XFRM_POLICY", "ip_forward")
-                .at(&lab.router, "left")
-                .judged(firewall().why("an IPsec policy refuses it at left")),
-        )
-}
-
-#[test]
-fn isolated_bridge_ports() -> Result<()> {
-    Family::each(|family| {
-        let lab = NodeLab::build()?;
-        Scenario::new(&lab, &lab.pod_a, &lab.pod_b, family)
-            .fault(|| {
-                for port in ["veth-a", "veth-b"] {
-                    let isolate = format!("bridge link set dev {port} isolated on");
-                    lab.node.run(&isolate)?;
-                }
-                Ok(())
-            })
-            .drops(
-                &ExpectedDrop::new("NOT_SPECIFIED", "br_handle_frame_finish")
-                    .at(&lab.node, "veth-a")
-                    .judged(
-                        ExpectedVerdict::new("firewall", "likely")
-                            .why("the bridge port veth-a is isolated")
-                            .fix("bridge link set dev veth-a isolated off"),
-                    ),
-            )
-    })
 }
 
 /// A client in a control group of its own, first without and then with a program that drops what it
