@@ -14,3 +14,4 @@ mod stale_entry;
 mod tcp_signature;
 mod unread_tun;
 mod unroutable_translation;
+mod way_back;

@@ -148,6 +148,53 @@ fn proxy_lacks_a_route() -> Result<()> {
     Ok(())
 }
 
+/// The neighbor has the address at another link, and answers only for those of the one that is asked.
+#[test]
+fn holder_ignores_questions_for_other_links() -> Result<()> {
+    let stage = bridged()?;
+    stage.ip("b", "addr add 10.20.9.9/32 dev lo")?;
+    stage.ip("node", "route add 10.20.9.9/32 dev cni0")?;
+    stage.serve("b", "10.20.9.9:8080")?;
+    let dial = |is_answered| {
+        stage.trace(["node", "a"], "10.20.9.9:8080", |watch| {
+            let call = watch.dial("a", "10.20.9.9:8080")?;
+            match is_answered {
+                true => call.ends(End::Answered).map(drop),
+                false => watch.until_drop(),
+            }
+        })
+    };
+    dial(true)?.silent()?;
+    stage.sysctl("b", "net.ipv4.conf.all.arp_ignore=1")?;
+    stage.ip("node", "neigh flush dev cni0")?;
+    dial(false)?.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("10.20.9.9 is an address of lo")
+            .why("arp_ignore is 1")
+            .fix("net.ipv4.conf.all.arp_ignore=0")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+/// A route sends it out by the link of another pod.
+#[test]
+fn route_leads_to_another_link() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.ip("node", "route add 10.20.2.3/32 dev va")?;
+    let report = stage.trace(["node"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")?;
+        watch.until_drop()
+    })?;
+    report.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("at va; it is an address of")
+            .fix("10.20.2.3")
+            .never_says(["no network namespace of this node has"]),
+    )?;
+    Ok(())
+}
+
 /// An ARP request from `127.0.0.1`, sent unchanged: no host answers it.
 #[test]
 fn asked_from_a_loopback_address() -> Result<()> {

@@ -196,3 +196,55 @@ fn healthy() -> Result<()> {
     advertised(true)?.silent()?;
     secondary(2, End::Answered)?.silent().map(drop)
 }
+
+/// A policy rule refuses it, and no route does.
+#[test]
+fn policy_rule_refuses() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", "10.20.2.3:8080")?;
+    let dial = || {
+        stage.trace(["node"], "10.20.2.3:8080", |watch| {
+            watch.dial("a", "10.20.2.3:8080")
+        })
+    };
+    dial()?.silent()?;
+    for (action, priority) in [("prohibit", 40), ("unreachable", 30)] {
+        stage.ip(
+            "node",
+            &format!("rule add from 10.20.1.2 {action} pref {priority}"),
+        )?;
+        dial()?.verdict(
+            &ExpectedVerdict::new("route", "confirmed")
+                .why(format!("`{priority}: from 10.20.1.2/32 {action}`"))
+                .fix("ip rule del pref"),
+        )?;
+    }
+    Ok(())
+}
+
+/// IPv6 is switched off where the packet arrives.
+#[test]
+fn ipv6_is_disabled() -> Result<()> {
+    let stage = Stage::with_ipv6(["p", "srv"])?;
+    stage.veth(("p", "eth0"), ("srv", "eth0"))?;
+    stage.ip("p", "addr add fd20:1::1/64 dev eth0 nodad")?;
+    stage.ip("srv", "addr add fd20:1::2/64 dev eth0 nodad")?;
+    stage.serve("srv", "[::]:8080")?;
+    let dial = |is_answered| {
+        stage.trace(["srv"], "[fd20:1::2]:8080", |watch| {
+            let call = watch.dial("p", "[fd20:1::2]:8080")?;
+            match is_answered {
+                true => call.ends(End::Answered).map(drop),
+                false => watch.until_drop(),
+            }
+        })
+    };
+    dial(true)?.silent()?;
+    stage.sysctl("srv", "net.ipv6.conf.eth0.disable_ipv6=1")?;
+    dial(false)?.verdict(
+        &ExpectedVerdict::new("route", "confirmed")
+            .why("IPv6 is disabled at eth0")
+            .fix("disable_ipv6=0"),
+    )?;
+    Ok(())
+}

@@ -66,6 +66,19 @@ fn listener_of_another_address() -> Result<()> {
 }
 
 #[test]
+fn datagram_socket_of_another_address() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve_dns("b", "127.0.0.1:53")?;
+    let report = stage.trace(["node", "b"], "10.20.2.3:53", |watch| {
+        watch.ask("a", "10.20.2.3:53")?.ends(End::Refused)
+    })?;
+    report
+        .outcome("rejected")?
+        .verdict(&ExpectedVerdict::any_of(["socket"]).names("127.0.0.1"))?;
+    Ok(())
+}
+
+#[test]
 fn healthy_by_its_own_device() -> Result<()> {
     trace("c2", "10.20.2.1:179", End::Answered)?
         .silent()

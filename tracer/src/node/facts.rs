@@ -19,7 +19,7 @@ use crate::{
     kernel::probes::query::{self, LoadedProgram},
     model::{Flow, Hook, Protocol, Reason},
     net::{
-        Rtnetlink,
+        ConntrackEntry, Rtnetlink, conntrack_entry,
         netns::{Inside, NetnsRef, in_netns_async},
     },
 };
@@ -63,6 +63,8 @@ pub(crate) struct NodeFacts {
     pub(crate) around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub(crate) conntrack: Option<Conntrack>,
+    /// The connection that a packet without an entry, which no socket takes, answers.
+    pub(crate) answered: Option<ConntrackEntry>,
     /// The program that decided about it behind an NFQUEUE.
     pub(crate) queue_program: Option<QueueProgram>,
     /// The whole node: all namespaces that can be entered.
@@ -105,12 +107,12 @@ impl NodeFacts {
                 Some((start, packet)) => Some(Walked::of(start, packet, LIMIT).await),
                 None if wants_world => Some(Walked {
                     world: World::recent_async(Part::all(), LIMIT).await,
-                    ways: Vec::new(),
+                    ..Walked::default()
                 }),
                 None => None,
             }
         });
-        if let Some(Walked { world, ways }) = walked {
+        if let Some(Walked { world, ways, .. }) = walked {
             found.world = Some(world);
             found.ways = ways;
         }
@@ -175,6 +177,11 @@ impl NodeFacts {
     }
 
     fn read_conntrack(&mut self, inside: &Inside, facts: &DropFacts) {
+        let lacks_entry = matches!(facts.tracked, Tracked::Untracked | Tracked::Nothing);
+        if lacks_entry && facts.reason.is("NO_SOCKET") {
+            let entry = conntrack_entry(&facts.flow).ok().flatten();
+            self.answered = entry.filter(|entry| entry.is_reply(&facts.flow));
+        }
         match Conntrack::read(inside, facts.wire.as_deref()) {
             Ok(conntrack) => self.conntrack = conntrack,
             Err(error) => self.gaps.push(format!("{error:#}")),

@@ -2,6 +2,8 @@
 //!
 //! Silence on the link says that an address is gone only if no namespace of this node has it.
 
+mod elsewhere;
+
 use std::net::IpAddr;
 
 use crate::{
@@ -47,6 +49,7 @@ impl Unanswered<'_> {
             .and_then(|((from, _), world)| {
                 self.own_address(from, world)
                     .or_else(|| self.held(from, world))
+                    .or_else(|| self.held_elsewhere(from, world))
             })
             .unwrap_or_else(|| self.no_answer(world))
     }
@@ -237,7 +240,8 @@ impl Unanswered<'_> {
                  route to, by another interface"
             ));
         }
-        if world.is_some_and(|world| world.gaps.is_empty()) {
+        let is_held = |world: &World| !world.holders(self.address).is_empty();
+        if world.is_some_and(|world| world.gaps.is_empty() && !is_held(world)) {
             evidence.push(format!(
                 "no network namespace of this node has {}",
                 self.address

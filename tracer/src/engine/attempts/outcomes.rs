@@ -113,9 +113,13 @@ impl Attempts {
             destination,
             tun,
         } = found;
-        let (world, ways) = match walked {
-            Some(Walked { world, ways }) => (Some(world), ways),
-            None => (None, Vec::new()),
+        let (world, ways, way_back) = match walked {
+            Some(Walked {
+                world,
+                ways,
+                way_back,
+            }) => (Some(world), ways, way_back),
+            None => (None, Vec::new(), None),
         };
         AttemptContext {
             blind_spots: cx.visibility.blind_spots(),
@@ -133,6 +137,7 @@ impl Attempts {
                 .and_then(|hop| holder(hop.flow.dst.into(), world.as_deref(), cx)),
             world,
             ways,
+            way_back,
             destination,
             tun,
             sender_is_own: match &attempt.reply {

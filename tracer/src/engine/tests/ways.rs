@@ -51,6 +51,7 @@ fn verdict(rig: &mut Rig, end: End) -> Verdict {
     let walked = Walked {
         world: Arc::default(),
         ways: vec![Way { steps, end }],
+        way_back: None,
     };
     rig.answer(Some(Answer::Silence(Box::new(SilenceFacts {
         walked: Some(walked),

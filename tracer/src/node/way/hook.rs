@@ -37,7 +37,8 @@ pub(super) fn judge(
             after: Some(translated(entry, at, packet)),
             ..Translation::default()
         },
-        tracked: match entry.is_answered {
+        // An answer makes it an answered one.
+        tracked: match entry.is_answered || entry.is_reply(&packet.original) {
             true => Tracked::Established,
             false => Tracked::New,
         },

@@ -24,6 +24,7 @@ mod walked;
 
 use self::walk::Walk;
 use super::world::{LinkId, World};
+use crate::model::Flow;
 
 pub(crate) use self::{
     end::{Because, End, Refused, Unanswered},
@@ -56,6 +57,18 @@ pub(crate) struct Way {
 const MOST_WAYS: usize = 64;
 
 impl Way {
+    /// Where the packet is delivered, and as what; `None` where it is not.
+    pub(crate) fn delivered(&self, sent: Flow) -> Option<(u32, Flow)> {
+        let End::Delivered { netns, .. } = self.end else {
+            return None;
+        };
+        let translated = self.steps.iter().rev().find_map(|step| match step.act {
+            Act::Translated(_, flow) | Act::KeptByEntry(_, flow, _) => Some(flow),
+            _ => None,
+        });
+        Some((netns, translated.unwrap_or(sent)))
+    }
+
     /// Walks a packet. Where a rule chooses among several translations, as one that balances does,
     /// there is a way for each.
     pub(crate) fn all_of(

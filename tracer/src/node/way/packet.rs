@@ -23,6 +23,8 @@ pub(crate) struct Packet {
     pub(crate) icmp: Option<(u8, u8)>,
     /// What conntrack says of it in the namespace that it is in.
     pub(crate) tracked: Tracked,
+    /// It answers a question that has passed.
+    pub(crate) is_answer: bool,
 }
 
 impl Packet {
@@ -39,6 +41,20 @@ impl Packet {
             tcp_flags: (flow.proto == crate::model::Protocol::Tcp).then_some(SYN),
             icmp: None,
             tracked: Tracked::New,
+            is_answer: false,
+        }
+    }
+
+    /// The first answer to a packet that has been delivered like this.
+    pub(super) fn answer_to(delivered: Flow) -> Self {
+        const SYN_AND_ACK: u8 = 0x12;
+        let is_tcp = delivered.proto == crate::model::Protocol::Tcp;
+        Self {
+            tcp_flags: is_tcp.then_some(SYN_AND_ACK),
+            // Its state is that of the entry that the question has made, where it passed.
+            tracked: Tracked::Unknown,
+            is_answer: true,
+            ..Self::first_of(delivered.reversed())
         }
     }
 
@@ -58,7 +74,10 @@ impl Packet {
     /// What it loses on its way into another namespace.
     pub(super) fn scrubbed(&mut self) {
         self.mark = 0;
-        self.tracked = Tracked::New;
+        self.tracked = match self.is_answer {
+            true => Tracked::Unknown,
+            false => Tracked::New,
+        };
         self.original = self.flow;
     }
 }

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Live, Packet, Start, Way};
-use crate::node::world::{Part, World};
+use super::{Kernel, Live, Packet, Start, Way};
+use crate::{
+    model::{Flow, Protocol},
+    node::world::{Part, World},
+};
 
 /// The ways of a packet, and the node that it was walked through.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Walked {
     /// The ways: several where a rule chooses among several translations. None where there was no
     /// time.
     pub(crate) ways: Vec<Way>,
+    /// The way of the first answer, from where all those ways deliver the packet.
+    pub(crate) way_back: Option<Way>,
 }
 
 impl Walked {
@@ -27,14 +32,31 @@ impl Walked {
             let world = Arc::clone(&world);
             move || {
                 let live = Live::new(&world, deadline);
-                Way::all_of(&world, &live, start, &packet)
+                let ways = Way::all_of(&world, &live, start, &packet);
+                let way_back = way_back(&world, &live, &ways, packet.flow);
+                (ways, way_back)
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let ways = tokio::time::timeout(left, tokio::task::spawn_blocking(walk)).await;
+        let (ways, way_back) = ways.ok().and_then(Result::ok).unwrap_or_default();
         Self {
             world,
-            ways: ways.ok().and_then(Result::ok).unwrap_or_default(),
+            ways,
+            way_back,
         }
     }
+}
+
+/// The way of the first answer; `None` where the packet is delivered nowhere, or in several places,
+/// or the answer has several ways.
+fn way_back(world: &World, kernel: &dyn Kernel, ways: &[Way], sent: Flow) -> Option<Way> {
+    let [way] = ways else { return None };
+    let (netns, delivered) = way.delivered(sent)?;
+    if !matches!(delivered.proto, Protocol::Tcp | Protocol::Udp) {
+        return None;
+    }
+    let answer = Packet::answer_to(delivered);
+    let mut back = Way::all_of(world, kernel, Start::Sent(netns), &answer);
+    (back.len() == 1).then(|| back.swap_remove(0))
 }

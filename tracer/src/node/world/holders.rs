@@ -119,19 +119,31 @@ impl World {
             if !near.insert(one) {
                 continue;
             }
-            let ties = self
-                .links()
-                .filter_map(|link| Some((link.id, link.tie.link()?)));
-            open.extend(ties.filter_map(|(from, to)| match (from.netns, to.netns) {
-                (from, to) if from == one => Some(to),
-                (from, to) if to == one => Some(from),
-                _ => None,
-            }));
+            open.extend(self.tied(one));
             if outside.contains(&one) {
                 open.extend(&outside);
             }
         }
         near
+    }
+
+    /// The namespaces that a link ties to this one directly.
+    fn tied(&self, netns: u32) -> impl Iterator<Item = u32> {
+        let ties = self
+            .links()
+            .filter_map(|link| Some((link.id, link.tie.link()?)));
+        ties.filter_map(move |(from, to)| match (from.netns, to.netns) {
+            (from, to) if from == netns => Some(to),
+            (from, to) if to == netns => Some(from),
+            _ => None,
+        })
+    }
+
+    /// Whether at most one namespace is between two: further away, an address may be another
+    /// cluster's on the same machine.
+    pub(crate) fn is_close(&self, netns: u32, other: u32) -> bool {
+        let mut between = self.tied(netns);
+        between.any(|between| between == other || self.tied(between).any(|end| end == other))
     }
 
     /// Whether a namespace has an address, and uses it. `None` if the namespace was not read.
@@ -142,6 +154,33 @@ impl World {
             let is_loopback = link.is_some_and(|link| link.kind == Kind::Loopback);
             held.flags.is_usable() && held.covers(address, is_loopback)
         }))
+    }
+
+    /// Whether a link itself has an address.
+    pub(crate) fn has_address(&self, link: LinkId, address: IpAddr) -> bool {
+        let namespace = self.namespace(link.netns);
+        namespace.is_some_and(|namespace| {
+            let mut held = namespace.addresses.iter();
+            held.any(|held| held.address == address && held.ifindex == link.ifindex)
+        })
+    }
+
+    /// What `arp_ignore` is at a link: the larger one of its own and that of all.
+    pub(crate) fn arp_ignore(&self, link: &Link) -> u64 {
+        let namespace = self.namespace(link.id.netns);
+        let all = namespace.and_then(|one| one.settings?.arp_ignore);
+        let own = link.ipv4.map_or(0, |settings| settings.arp_ignore);
+        all.unwrap_or(0).max(own.into())
+    }
+
+    /// The link by which frames of another one reach a namespace, with nothing in the way.
+    pub(crate) fn reached_by(&self, from: LinkId, netns: u32) -> Option<&Link> {
+        let segment = self.segment(from);
+        let mut taken = segment.taken.iter();
+        let (link, _) = taken.find(|(link, trail)| {
+            link.netns == netns && link.netns != from.netns && trail.obstacles.is_empty()
+        })?;
+        self.link(*link)
     }
 
     /// Whether no policy rule of a namespace looks up the table of own addresses, so that packets

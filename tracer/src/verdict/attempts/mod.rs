@@ -12,6 +12,7 @@ mod stall;
 mod tls;
 mod tunnel_stats;
 mod way;
+mod way_back;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -56,6 +57,8 @@ pub(crate) struct AttemptContext {
     pub(crate) world: Option<Arc<World>>,
     /// The ways that the node has for the packet, where it was asked.
     pub(crate) ways: Vec<Way>,
+    /// The way that it has for the first answer, from where the packet is delivered.
+    pub(crate) way_back: Option<Way>,
     /// The namespaces that are watched: what passes an interface there is seen.
     pub(crate) watched: BTreeSet<u32>,
     /// The watched interfaces that lead off this node.
@@ -274,6 +277,21 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         applies: OnAttempt::new(departure::shared_source),
     },
     Rule {
+        name: "way-back",
+        points: &[
+            Point::Firewall,
+            Point::Route,
+            Point::Rpfilter,
+            Point::Endpoint,
+            Point::Conntrack,
+        ],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "the routes, rules and neighbors of all namespaces, by which the packet is delivered in one of them, and by which no answer comes back from there, or none by the namespace that translated the packet",
+        refuted_by: "an answer that was seen, or a namespace that is watched and showed no drop of one",
+        cannot_tell: "an answer that is lost from a packet that is lost in front of its destination: `likely` at most",
+        applies: OnAttempt::new(way_back::explained),
+    },
+    Rule {
         name: "off-node",
         points: &[Point::OffNode],
         needs: &[],
@@ -310,6 +328,10 @@ pub(crate) fn judge(
     match drop {
         None => (by_rules(), false),
         Some(drop) if is_explained => (Some(of_drop(drop, attempt, outcome, around)), true),
+        // This node's own rejection says nothing that its drop does not.
+        Some(drop) if outcome == Outcome::Rejected && attempt.reply_is_local() => {
+            (Some(of_drop(drop, attempt, outcome, around)), true)
+        }
         Some(drop) => match by_rules().filter(|verdict| verdict.point != Point::Unknown) {
             Some(verdict) => (Some(verdict), false),
             None => (Some(of_drop(drop, attempt, outcome, around)), true),

@@ -3,6 +3,8 @@
 //! Where both agree on where it ends, the model explains the silence. Where they disagree, one of
 //! them is wrong: both are said, and nothing is claimed.
 
+use std::collections::BTreeSet;
+
 use super::{AttemptContext, Case};
 use crate::{
     attempt::Step,
@@ -12,46 +14,66 @@ use crate::{
     },
     node::{
         way::{self, Act, Because, End, Way},
-        world::{LinkId, World},
+        world::{Link, LinkId, World},
     },
     verdict::{drops::question, rule::Finding},
 };
 
 /// The way that the model gives an attempt's packet, where all of them end alike.
 #[derive(Clone, Copy)]
-struct Model<'a> {
-    world: &'a World,
-    steps: &'a [way::Step],
-    end: Ending<'a>,
+pub(super) struct Model<'a> {
+    pub(super) world: &'a World,
+    pub(super) steps: &'a [way::Step],
+    pub(super) end: Ending<'a>,
 }
 
 /// Where a way ends, as far as this node goes.
 #[derive(Clone, Copy, PartialEq)]
-enum Ending<'a> {
+pub(super) enum Ending<'a> {
     /// By an interface that leads off the node, whatever the model may know of what is behind it.
     Left(LinkId),
     Here(&'a End),
 }
 
 impl<'a> Model<'a> {
-    fn of(around: &'a AttemptContext) -> Option<Self> {
+    fn of(case: &Case<'a>) -> Option<Self> {
+        let around = case.around;
         let world = around.world.as_deref()?;
+        let last = case.attempt.last_hop();
         let mut models = around
             .ways
             .iter()
-            .map(|way| Self::on_node(world, way, around));
+            .map(|way| Self::on_node(world, way, around, last));
         let first = models.next()?;
         models.all(|other| other.end == first.end).then_some(first)
     }
 
-    /// The part of a way that is on this node.
-    fn on_node(world: &'a World, way: &'a Way, around: &AttemptContext) -> Self {
+    /// The part of a way that is on this node: up to the first interface that leads off it, if the
+    /// packet was not seen behind that.
+    pub(super) fn on_node(
+        world: &'a World,
+        way: &'a Way,
+        around: &AttemptContext,
+        last: Option<&Step>,
+    ) -> Self {
+        let seen = last.and_then(|last| seen_until(&way.steps, last));
+        // What leads to a watched namespace does not lead off the part of the node that is seen.
+        let is_inside = |link: LinkId| {
+            let end = world.link(link).and_then(Link::other_end);
+            end.is_some_and(|end| around.watched.contains(&end.netns))
+        };
         let left = way
             .steps
             .iter()
             .enumerate()
             .find_map(|(at, step)| match step.act {
-                Act::WentOut(link) if around.uplinks.contains(&link) => Some((at, link)),
+                Act::WentOut(link)
+                    if around.uplinks.contains(&link)
+                        && !is_inside(link)
+                        && seen.is_none_or(|seen| seen <= at + 1) =>
+                {
+                    Some((at, link))
+                }
                 _ => None,
             });
         let (steps, end) = match left {
@@ -61,39 +83,22 @@ impl<'a> Model<'a> {
         Self { world, steps, end }
     }
 
-    /// How many of its steps the packet was seen to take; `None` where it was seen elsewhere.
-    fn seen_until(self, last: &Step) -> Option<usize> {
-        let place = LinkId {
-            netns: last.place.netns,
-            ifindex: last.place.ifindex,
-        };
-        let is_there = |act: &Act| match act {
-            Act::CameIn(link) => *link == place && last.place.dir == Direction::In,
-            Act::WentOut(link) => *link == place && last.place.dir == Direction::Out,
-            Act::Bridged { bridge, from, to } => [Some(*bridge), *from, *to].contains(&Some(place)),
-            _ => false,
-        };
-        let mut steps = self.steps.iter();
-        let at = steps.rposition(|step| is_there(&step.act))?;
-        Some(at + 1)
-    }
-
     /// Whether the packet ends where it was last seen: behind that place it takes no step that
     /// would have been seen, and a drop there would not have been seen either.
     fn agrees(self, case: &Case<'_>, dropped_in: u32, because: &Because) -> bool {
-        let around = case.around;
-        let seen = match case.attempt.last_hop() {
-            Some(last) => self.seen_until(last),
-            None => Some(0),
-        };
-        let Some(seen) = seen else { return false };
-        let is_seen = self.steps[seen..].iter().any(|step| match &step.act {
-            Act::CameIn(link) | Act::WentOut(link) => around.watched.contains(&link.netns),
-            _ => false,
-        });
         // What waits for a neighbor is dropped seconds later.
         let waits = matches!(because, Because::Unanswered(_));
-        !is_seen && (waits || !around.watched.contains(&dropped_in))
+        self.was_not_seen_further(case) && (waits || !case.around.watched.contains(&dropped_in))
+    }
+
+    /// Whether the packet takes no step behind the place where it was last seen that would have
+    /// been seen.
+    pub(super) fn was_not_seen_further(self, case: &Case<'_>) -> bool {
+        let seen = match case.attempt.last_hop() {
+            Some(last) => seen_until(self.steps, last),
+            None => Some(0),
+        };
+        seen.is_some_and(|seen| is_out_of_sight(&self.steps[seen..], &case.around.watched))
     }
 
     fn in_words(self) -> String {
@@ -112,6 +117,30 @@ impl<'a> Model<'a> {
         };
         format!("by the routes and rules of this node, {end}")
     }
+}
+
+/// How many of these steps the packet was seen to take; `None` where it was seen elsewhere.
+fn seen_until(steps: &[way::Step], last: &Step) -> Option<usize> {
+    let place = LinkId {
+        netns: last.place.netns,
+        ifindex: last.place.ifindex,
+    };
+    let is_there = |act: &Act| match act {
+        Act::CameIn(link) => *link == place && last.place.dir == Direction::In,
+        Act::WentOut(link) => *link == place && last.place.dir == Direction::Out,
+        Act::Bridged { bridge, from, to } => [Some(*bridge), *from, *to].contains(&Some(place)),
+        _ => false,
+    };
+    let at = steps.iter().rposition(|step| is_there(&step.act))?;
+    Some(at + 1)
+}
+
+/// Whether none of these steps would have been seen.
+pub(super) fn is_out_of_sight(steps: &[way::Step], watched: &BTreeSet<u32>) -> bool {
+    !steps.iter().any(|step| match &step.act {
+        Act::CameIn(link) | Act::WentOut(link) => watched.contains(&link.netns),
+        _ => false,
+    })
 }
 
 /// The model ends where the packet was last seen.
@@ -139,14 +168,9 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
             return None;
         }
     }
-    let namespace = model.world.namespace(*netns);
-    let place = namespace.map_or_else(|| netns.to_string(), |one| one.name.clone());
-    let at = link.map(|link| format!(", at {}", model.world.link_name(link, *netns)));
+    let place = name_of(model.world, *netns);
     let because_of = because.in_words(model.world, *netns);
-    let why = format!(
-        "in network namespace {place}{}: {because_of}",
-        at.unwrap_or_default()
-    );
+    let why = format!("{}: {because_of}", place_of(model.world, *netns, *link));
     let mut finding = Finding::new(point(because), Likely, why).about(&[&place, &because_of]);
     finding.fact("the packet was last seen in front of that, and no answer came");
     Some(finding)
@@ -170,17 +194,30 @@ pub(super) fn contradicted(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+pub(super) fn name_of(world: &World, netns: u32) -> String {
+    let namespace = world.namespace(netns);
+    namespace.map_or_else(|| netns.to_string(), |one| one.name.clone())
+}
+
+/// Where a packet ends: the namespace, and the link if it is at one.
+pub(super) fn place_of(world: &World, netns: u32, link: Option<LinkId>) -> String {
+    let at = link.map(|link| format!(", at {}", world.link_name(link, netns)));
+    let namespace = name_of(world, netns);
+    format!("in network namespace {namespace}{}", at.unwrap_or_default())
+}
+
 /// What the model says, as evidence for a verdict that does not rest on it.
 pub(super) fn in_words(case: &Case<'_>) -> Option<String> {
     unanswered(case).map(Model::in_words)
 }
 
-fn unanswered<'a>(case: &Case<'a>) -> Option<Model<'a>> {
+/// The model, where nothing came back.
+pub(super) fn unanswered<'a>(case: &Case<'a>) -> Option<Model<'a>> {
     let is_silent = case.outcome == Outcome::Unanswered && case.attempt.reply.is_none();
-    Model::of(case.around).filter(|_| is_silent)
+    Model::of(case).filter(|_| is_silent)
 }
 
-fn point(because: &Because) -> Point {
+pub(super) fn point(because: &Because) -> Point {
     match because {
         Because::Rule(..) => Point::Firewall,
         Because::Source(_) => Point::Rpfilter,

@@ -3,10 +3,10 @@
 
 use super::{Concern, Finding, function};
 use crate::{
-    decode::drop::DropFacts,
+    decode::{drop::DropFacts, tracked::Tracked},
     model::{
         Confidence::{Likely, Possible},
-        Fix, Point, Protocol, Site,
+        Fix, Point, Protocol, Site, SocketAddress,
         shell::Command,
     },
     node::{facts::NodeFacts, sockets::Socket, world::World},
@@ -133,6 +133,48 @@ pub(in crate::verdict) fn is_leftover(facts: &DropFacts, node: &NodeFacts) -> bo
     let by_tcp = matches!(function(facts), "tcp_v4_rcv" | "tcp_v6_rcv");
     let opens = facts.tcp_flags().is_none_or(|flags| flags.syn());
     facts.reason.is("NO_SOCKET") && by_tcp && !opens && waiting_for_another(facts, node).is_none()
+}
+
+pub(super) fn may_be_untracked(facts: &DropFacts) -> Concern {
+    let lacks_entry = matches!(facts.tracked, Tracked::Untracked | Tracked::Nothing);
+    Concern::maybe(lacks_entry && may_be_misaddressed(facts) != Concern::No)
+}
+
+/// The answer to a connection that NAT has changed passes conntrack by, and so does not become what
+/// the client waits for.
+pub(super) fn untracked(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let entry = node.answered.as_ref()?;
+    let behind = entry.behind(&facts.flow);
+    (behind != facts.flow).then_some(())?;
+    let (asked, by) = (entry.original.destination(), entry.original.source());
+    let because = match facts.tracked {
+        Tracked::Untracked => "a rule exempts it from tracking (notrack)",
+        _ => "conntrack has given it no entry",
+    };
+    let why = format!(
+        "{} answers {}, which asked {}, and {because}: it is not translated back (NAT)",
+        address(facts.flow.source()),
+        address(by),
+        address(asked)
+    );
+    let mut finding = Finding::new(Point::Conntrack, Likely, why).about(&[&facts.flow.src]);
+    finding.fact(format!(
+        "conntrack has an entry for that connection, whose answers come from {} to {}",
+        address(entry.reply.source()),
+        address(entry.reply.destination())
+    ));
+    finding.fix.push(Fix::advice(match facts.tracked {
+        Tracked::Untracked => "let no notrack rule match what NAT has changed, in either direction",
+        _ => "let both directions of the connection be tracked alike (zones, liberal windows)",
+    }));
+    Some(finding)
+}
+
+fn address((ip, port): SocketAddress) -> String {
+    match port {
+        Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
+        None => ip.to_string(),
+    }
 }
 
 pub(super) fn is_stray(facts: &DropFacts) -> Concern {

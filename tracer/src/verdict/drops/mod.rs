@@ -15,6 +15,7 @@ pub(super) mod mtu;
 mod nfqueue;
 mod overlay;
 pub(super) mod path;
+mod policy_rule;
 mod program;
 pub(super) mod question;
 pub(super) mod redirect;
@@ -344,9 +345,9 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     },
     Rule {
         name: "time-to-live",
-        points: &[Point::Route],
-        needs: &[],
-        evidence: "the reason `IP_INHDR` in a function that forwards",
+        points: &[Point::Route, Point::Overlay],
+        needs: &[Fact::Overlay, Fact::World],
+        evidence: "the reason `IP_INHDR` in a function that forwards; the tunnel's FDB, where it sends the packet to this node itself",
         refuted_by: "a traceroute that reaches the destination without passing a hop twice",
         cannot_tell: "a routing loop from a sender that allows few hops",
         applies: OnDrop::new(path::is_expired, path::time_to_live),
@@ -450,6 +451,15 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "a socket that talks to the sender",
         cannot_tell: "which of the ways back missed the translation: `likely` at most",
         applies: OnDrop::new(answers::may_be_misaddressed, answers::other_address),
+    },
+    Rule {
+        name: "untracked-answer",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Conntrack],
+        evidence: "the reason `NO_SOCKET` for a packet that is no SYN and has no entry in conntrack, and a connection whose answers look like it",
+        refuted_by: "an answer that conntrack has given that connection's entry",
+        cannot_tell: "a rule that exempts it from tracking from a conntrack that called it invalid, where the kernel does not say: `likely` at most",
+        applies: OnDrop::new(answers::may_be_untracked, answers::untracked),
     },
     Rule {
         name: "closed-port",

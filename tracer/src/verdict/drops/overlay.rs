@@ -114,6 +114,34 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     Some(finding)
 }
 
+/// The tunnel's FDB sends the packet to an address of this node itself, again and again.
+pub(super) fn leads_back(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let overlay = node.around.overlay.as_ref()?;
+    let (netns, world) = facts.netns.zip(node.world.as_deref())?;
+    let is_own = |vtep| world.is_local(netns, vtep) == Some(true);
+    let own = overlay
+        .fdb
+        .iter()
+        .find(|entry| entry.remote.is_some_and(is_own))?;
+    let (device, vtep) = (&overlay.device.name, own.remote?);
+    let why = format!(
+        "the FDB of {device} sends what is for MAC address {} to {vtep}, an address of this node \
+         itself: the tunnel ends where it begins",
+        own.mac
+    );
+    let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[device, &vtep]);
+    finding.fact("it went around until its TTL was used up");
+    finding.evidence.extend(evidence(facts, node));
+    finding.fix.push(
+        Fix::advice(
+            "let each node announce an address that only it has (flanneld --iface=…, or \
+             --public-ip=…), and restart the CNI's agent",
+        )
+        .at(Site::BothNodes),
+    );
+    Some(finding)
+}
+
 /// The other node knows this one's tunnel device by a MAC address that it does not have.
 fn other_mac(facts: &DropFacts, device: &Link) -> String {
     let (mac, own) = (path::destination_mac(facts), device.mac.as_ref());

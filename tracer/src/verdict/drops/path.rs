@@ -1,6 +1,6 @@
 //! Routes, neighbors and source checks: where the packet should have gone.
 
-use super::{Concern, Finding, function, place, routes};
+use super::{Concern, Finding, function, overlay, place, policy_rule, routes};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -114,7 +114,7 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         mut evidence,
         mut fix,
     } = waiting.explain(node.world.as_deref());
-    if point == Point::Endpoint
+    if matches!(point, Point::Endpoint | Point::Route)
         && let Some((fact, advice)) = routes::taken_by_docker(facts, node)
     {
         evidence.insert(0, fact);
@@ -282,7 +282,10 @@ pub(super) fn is_expired(facts: &DropFacts) -> Concern {
     Concern::surely(forwards && facts.reason.is("IP_INHDR"))
 }
 
-pub(super) fn time_to_live(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if let Some(finding) = overlay::leads_back(facts, node) {
+        return Some(finding);
+    }
     let why = format!(
         "TTL expired in transit{}: a routing loop, or a sender that allows too few hops",
         place(facts)
@@ -296,12 +299,14 @@ enum Unrouted {
     NoRoute,
     NotForwarded,
     Refused,
+    NoIpv6,
 }
 
 fn unrouted(facts: &DropFacts) -> Option<Unrouted> {
     match (facts.reason.name(), function(facts)) {
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => Some(Unrouted::NoRoute),
         ("IP_INADDRERRORS", _) => Some(Unrouted::NotForwarded),
+        ("IPV6DISABLED", _) => Some(Unrouted::NoIpv6),
         (
             _,
             "ip_error" | "dst_discard_out" | "dst_discard" | "ip6_pkt_discard" | "ip6_pkt_drop"
@@ -328,18 +333,37 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "refused",
             format!("the route to {dst} says blackhole, unreachable or prohibit"),
         ),
+        Unrouted::NoIpv6 => (
+            "no IPv6",
+            format!(
+                "IPv6 is disabled{}: no IPv6 packet is taken there",
+                place(facts)
+            ),
+        ),
     };
     let mut finding = Finding::new(Point::Route, Confirmed, why).about(&[&name, &dst]);
     if let Some(lookup) = &node.around.route {
         finding
             .evidence
             .push(format!("the kernel says now: {lookup}"));
-        if let Some(route) = lookup.culprit() {
-            routes::refused_by(&mut finding, facts, node, route);
+        match lookup.culprit() {
+            Some(route) => routes::refused_by(&mut finding, facts, node, route),
+            None if lookup.answer.is_err() && !matches!(kind, Unrouted::NotForwarded) => {
+                policy_rule::refused_by(&mut finding, facts, node);
+            }
+            None => {}
         }
     }
     if matches!(kind, Unrouted::NoRoute) {
         routes::add_lost_advertisements(&mut finding, facts, node);
+    }
+    if matches!(kind, Unrouted::NoIpv6)
+        && let Some(ifname) = &facts.ifname
+    {
+        let path = format!("net/ipv6/conf/{ifname}/disable_ipv6");
+        let fix = change::sysctl(&path, 1, 0);
+        let note = "addresses and routes that were configured before have to be added again";
+        finding.fix.push(fix.noting(note));
     }
     if facts.reason.is("IP_INADDRERRORS") {
         let forwarding = node.around.forwarding.as_ref();

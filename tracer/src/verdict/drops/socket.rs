@@ -4,7 +4,11 @@ use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{Confidence::Confirmed, Fix, Netns, Point, Protocol, Site},
-    node::{facts::NodeFacts, sockets::Socket, world::LinkId},
+    node::{
+        facts::NodeFacts,
+        sockets::Socket,
+        world::{Between, LinkId},
+    },
 };
 
 pub(super) fn is_first(facts: &DropFacts) -> Concern {
@@ -23,7 +27,7 @@ pub(super) fn closed_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     };
     let listeners = node.around.sockets.iter();
     let elsewhere = listeners
-        .filter(|socket| socket.is_listening)
+        .filter(|socket| socket.is_listening || is_udp_server(facts, socket))
         .find_map(|socket| listens_elsewhere(facts, node, socket));
     let why = elsewhere.unwrap_or_else(|| {
         format!(
@@ -31,8 +35,34 @@ pub(super) fn closed_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
             facts.flow.proto, facts.flow.dst
         )
     });
-    let finding = Finding::new(Point::Socket, Confirmed, why);
-    Some(finding.about(&[&facts.flow.proto, &facts.flow.dst, &port]))
+    let mut finding = Finding::new(Point::Socket, Confirmed, why).about(&[
+        &facts.flow.proto,
+        &facts.flow.dst,
+        &port,
+    ]);
+    if let Some(other) = other_holder(facts, node) {
+        finding.why += &format!("; {} is an address of {other}, too", facts.flow.dst);
+        finding.fact("of two hosts with one address, the one that answers ARP or ND first gets it");
+    }
+    Some(finding)
+}
+
+/// Another namespace on the same link that has the packet's destination, too.
+fn other_holder(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let (netns, world) = facts.netns.zip(node.world.as_deref())?;
+    let from = LinkId {
+        netns,
+        ifindex: facts.iif,
+    };
+    let holders = world.holders_near(netns, facts.flow.dst);
+    let mut others = holders.iter().filter(|one| one.netns != netns);
+    let other = others.find(|one| one.is_up && world.between(from, one) == Between::Nothing)?;
+    Some(world.holder_in_words(other, netns))
+}
+
+/// A datagram socket that takes from anyone.
+fn is_udp_server(facts: &DropFacts, socket: &Socket) -> bool {
+    facts.flow.proto == Protocol::Udp && !socket.is_connected()
 }
 
 /// Why a listener of the port did not get the packet.

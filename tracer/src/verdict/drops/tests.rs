@@ -23,7 +23,7 @@ use crate::{
     verdict::drop::{is_noise, judge, wants},
 };
 
-fn facts(reason: &str, function: &str) -> DropFacts {
+pub(super) fn facts(reason: &str, function: &str) -> DropFacts {
     let key = DropKey {
         flow: Tuple {
             proto: protocol::TCP,

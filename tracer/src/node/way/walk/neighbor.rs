@@ -170,7 +170,8 @@ impl Walk<'_> {
         };
         let is_local = self.world.is_local(link.id.netns, hop) == Some(true);
         if hop.is_ipv6() {
-            return Ok(is_local.then_some(Answer::Own(link.id, mac)));
+            let answers = is_local && self.world.has_address(link.id, hop);
+            return Ok(answers.then_some(Answer::Own(link.id, mac)));
         }
         if !is_local && !self.does_proxy_arp(link) {
             return Ok(None);
@@ -204,18 +205,10 @@ impl Walk<'_> {
 
     /// `arp_ignore`: 1 and 2 want the address to be the link's own.
     fn answers_at(&self, link: &Link, hop: IpAddr) -> bool {
-        let namespace = self.world.namespace(link.id.netns);
-        let all = namespace
-            .and_then(|one| one.settings?.arp_ignore)
-            .unwrap_or(0);
-        let own = link.ipv4.map_or(0, |settings| settings.arp_ignore);
-        match all.max(own.into()) {
+        match self.world.arp_ignore(link) {
             0 => true,
             8 => false,
-            _ => namespace.is_some_and(|namespace| {
-                let mut held = namespace.addresses.iter();
-                held.any(|held| held.address == hop && held.ifindex == link.id.ifindex)
-            }),
+            _ => self.world.has_address(link.id, hop),
         }
     }
 
