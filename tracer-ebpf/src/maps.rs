@@ -118,6 +118,17 @@ pub(crate) fn learn(tuple: &Tuple) {
     }
 }
 
+/// Whether packets are seen at the tracepoints that those of all interfaces pass. One word decides, so
+/// that no packet is seen twice while the classifiers are still there, and none is missed.
+#[map]
+static EVERYWHERE: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether the tracepoints look, and not the classifiers.
+#[inline(always)]
+pub(crate) fn is_everywhere() -> bool {
+    EVERYWHERE.get(0).is_some_and(|word| *word != 0)
+}
+
 /// Room to work in, one for each group of programs: the stack has 512 bytes. A program is not run
 /// again on a CPU where it is running already, so nobody else writes there meanwhile.
 #[map]

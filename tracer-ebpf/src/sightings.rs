@@ -12,7 +12,10 @@ use crate::{
     conntrack,
     early::{learn_early, remember},
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
-    maps::{HANDSHAKES, LAYOUT, WATCHED, asked_for, is_learned, learn, send, sighting_room, tally},
+    maps::{
+        HANDSHAKES, LAYOUT, WATCHED, asked_for, is_everywhere, is_learned, learn, send,
+        sighting_room, tally,
+    },
     place::Place,
     skb::{Packet, Skb, Start, Version},
 };
@@ -26,7 +29,7 @@ pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     if first == FirstLook::Unclear {
         first = second_look(context);
     }
-    if first == FirstLook::Nothing {
+    if first == FirstLook::Nothing || is_everywhere() {
         return None;
     }
     let room = sighting_room()?;
@@ -71,6 +74,7 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
     }
     match first {
         FirstLook::Nothing => None,
+        _ if !is_everywhere() => None,
         found => {
             let payload = |at: u32| packet.load(at);
             let settles = found == FirstLook::Settles;

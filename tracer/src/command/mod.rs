@@ -4,6 +4,7 @@ pub(crate) mod check;
 mod ending;
 pub(crate) mod explain;
 pub(crate) mod generate;
+mod interfaces;
 mod log;
 mod node_queries;
 mod setup;

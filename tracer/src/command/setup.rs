@@ -5,7 +5,7 @@ use std::{io, time::SystemTime};
 use anyhow::{Result, bail};
 use tracer_common::filter::Watched;
 
-use super::shell::Shell;
+use super::{interfaces::InterfaceProbes, shell::Shell};
 use crate::{
     cli::{filter, options::TraceConfig},
     cluster::source::Sources,
@@ -30,10 +30,12 @@ pub(super) struct Trace {
     pub(super) shell: Shell,
     pub(super) events: EventStream,
     pub(super) watch: Watch,
-    pub(super) tc: TcProbes,
+    pub(super) interfaces: InterfaceProbes,
     pub(super) sources: Sources,
     pub(super) log: Option<LogStream>,
     kernel: String,
+    /// The number of interfaces with probes.
+    watched: usize,
     hooks: Vec<String>,
     degraded: Vec<String>,
 }
@@ -119,14 +121,22 @@ impl Trace {
                 .collect(),
             unwatched: tc.degraded(),
         })?;
+        if let Some(unread) = tc.unread() {
+            shell.note(unread);
+        }
         Ok(Self {
             kernel: preflight.kernel.clone(),
+            watched: tc.len(),
             hooks,
-            degraded: preflight.degraded(),
+            degraded: preflight
+                .degraded()
+                .into_iter()
+                .chain(tc.degraded())
+                .collect(),
             shell,
             events,
             watch,
-            tc,
+            interfaces: InterfaceProbes::new(tc)?,
             sources,
             log,
         })
@@ -134,18 +144,15 @@ impl Trace {
 
     /// Says that everything is attached.
     pub(super) fn announce(&mut self, config: &TraceConfig) -> Result<()> {
-        if let Some(unread) = self.tc.unread() {
-            self.shell.note(unread);
-        }
         let degraded = std::mem::take(&mut self.degraded);
         let names = self.shell.engine.names();
         let filter = config.filter_description(|name| names.whereabouts(name));
         self.shell.started(Started {
             ts: SystemTime::now(),
             kernel: self.kernel.clone(),
-            interfaces: self.tc.len(),
+            interfaces: self.watched,
             hooks: std::mem::take(&mut self.hooks),
-            degraded: degraded.into_iter().chain(self.tc.degraded()).collect(),
+            degraded,
             filter,
         })
     }

@@ -14,10 +14,10 @@ use crate::{
     engine::{Effect, Engine, Input, MapAnswer, MapQuery},
     kernel::{
         clock::monotonic_nanos,
-        probes::{EventStream, Probes, TcProbes},
+        probes::{EventStream, Probes},
     },
     model::{Report, Started},
-    net::{Change, netns::NetnsNames},
+    net::netns::NetnsNames,
     sink::{self, Delivery, Printer, Terminal},
 };
 
@@ -123,13 +123,9 @@ impl Shell {
         Ok(())
     }
 
-    /// Attaches to interfaces that are new, and hands in what has changed.
-    pub(super) fn interfaces(&mut self, tc: &mut TcProbes, changes: Vec<Change>) -> Result<()> {
-        self.probes.follow_interfaces(tc, &changes)?;
-        self.feed(Input::Interfaces {
-            changes,
-            unwatched: tc.degraded(),
-        })
+    /// Has tracepoints see the packets of all interfaces. Gives whether the kernel takes that.
+    pub(super) fn watch_everywhere(&mut self) -> Result<bool> {
+        self.probes.watch_everywhere()
     }
 
     /// Does what has to be done from time to time.

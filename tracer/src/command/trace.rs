@@ -68,7 +68,7 @@ async fn watch(trace: &mut Trace) -> Result<()> {
         shell,
         events,
         watch,
-        tc,
+        interfaces,
         sources,
         log,
         ..
@@ -78,7 +78,13 @@ async fn watch(trace: &mut Trace) -> Result<()> {
     while !shell.ended {
         tokio::select! {
             batch = events.next() => shell.events(&batch?)?,
-            changes = watch.next() => shell.interfaces(tc, changes?)?,
+            changes = watch.next() => {
+                let present = watch.inventory().iter().count();
+                interfaces.follow(shell, changes?, present)?;
+            }
+            unwatched = interfaces.next() => {
+                shell.feed(Input::Interfaces { changes: Vec::new(), unwatched })?;
+            }
             updates = next_updates(sources) => shell.feed(Input::Cluster(updates))?,
             (id, answer) = shell.queries.next() => shell.feed(Input::Answer(id, answer))?,
             _ = ticks.tick() => shell.tick()?,

@@ -80,6 +80,7 @@ impl Probes {
             tallies: PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?,
             early: Array::try_from(take_map(&mut ebpf, "EARLY")?)?,
             members: HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?,
+            watches_everywhere: Array::try_from(take_map(&mut ebpf, "EVERYWHERE")?)?,
             program: drops.context("no program for drops")?,
             attached: Vec::new(),
             loaded,

@@ -34,13 +34,13 @@ pub(crate) use self::{
     load::Settings,
     log::LogStream,
     table::{Hook, KFREE_SKB, PROGRAMS, Program, Skipped},
-    tc::{Attachment, TcProbes},
+    tc::{Attachment, Churn, Follower, TcProbes},
 };
 use self::{
     load::{load, take_map, tracepoint},
     table::try_each,
 };
-use crate::net::{Change, Interface};
+use crate::net::Interface;
 
 /// Attached programs, and the maps that userspace reads.
 pub(crate) struct Probes {
@@ -58,6 +58,8 @@ pub(crate) struct Probes {
     tallies: PerCpuArray<MapData, u64>,
     early: Array<MapData, EarlyHops>,
     members: HashMap<MapData, Member, u32>,
+    /// One word: whether the tracepoints look, and not the classifiers.
+    watches_everywhere: Array<MapData, u32>,
 }
 
 impl Probes {
@@ -97,15 +99,27 @@ impl Probes {
     /// The kernel's BTF cannot be read.
     pub(crate) fn attachment(&mut self, interfaces: usize) -> Result<Attachment> {
         let at_each = table::has_classifiers(&self.loaded);
-        let attachment = Attachment::suitable(interfaces, at_each, || {
-            Ok(self.load_everywhere()? && self.attach_everywhere()?)
-        })?;
+        let attachment = Attachment::suitable(interfaces, at_each, || self.watch_everywhere())?;
         if attachment == Attachment::Tracepoints {
             // What refuses them is of no matter any more.
             self.skipped
                 .retain(|skipped| skipped.program.hook != Hook::Interface);
         }
         Ok(attachment)
+    }
+
+    /// Has the tracepoints see the packets of all interfaces, and the classifiers look away. Gives
+    /// whether the kernel takes that.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's BTF cannot be read.
+    pub(crate) fn watch_everywhere(&mut self) -> Result<bool> {
+        let watches = self.load_everywhere()? && self.attach_everywhere()?;
+        if watches {
+            self.watches_everywhere.set(0, 1, 0)?;
+        }
+        Ok(watches)
     }
 
     /// Loads the programs that see the packets of all interfaces. Gives whether the kernel takes all
@@ -147,20 +161,9 @@ impl Probes {
         tc: &mut TcProbes,
         interfaces: impl IntoIterator<Item = &'a Interface>,
     ) -> Result<()> {
-        tc.attach(&mut self.ebpf, interfaces)
-    }
-
-    /// Attaches the classifiers to new interfaces, and lets go of those that have gone.
-    ///
-    /// # Errors
-    ///
-    /// The classifiers are not loaded.
-    pub(crate) fn follow_interfaces(
-        &mut self,
-        tc: &mut TcProbes,
-        changes: &[Change],
-    ) -> Result<()> {
-        tc.follow(&mut self.ebpf, changes)
+        tc.equip(&mut self.ebpf)?;
+        tc.attach(interfaces);
+        Ok(())
     }
 
     /// The tracepoints that are attached to, as the record `started` names them.

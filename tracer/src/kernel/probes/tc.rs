@@ -9,25 +9,33 @@
 //! there are more than [`MANY`], programs of the same kind at two tracepoints look at the packets of
 //! all interfaces, at a little more per packet and in no time at all.
 //!
+//! After the start, interfaces are attached to on a thread of its own ([`Follower`]): whatever else
+//! holds the RTNL would hold up the trace. Where they come and go in numbers ([`Churn`]), each
+//! attachment would also hold up those who make them, so the tracepoints take over.
+//!
 //! The kernel looks up interfaces in the namespace of the calling thread, so whatever is attached
 //! together is attached by one thread in each namespace.
 
 mod attachment;
+mod churn;
 mod clsact;
+mod follower;
 mod tcx;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::RawFd,
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use anyhow::Result;
-use aya::{Ebpf, programs::tc::SchedClassifierLink};
+use aya::Ebpf;
 
 pub(crate) use self::attachment::Attachment;
+pub(crate) use self::churn::Churn;
 pub(crate) use self::clsact::NAME as OUR_FILTER;
-use self::{attachment::MANY, clsact::Clsact};
+pub(crate) use self::follower::Follower;
+use self::{attachment::MANY, clsact::Clsact, tcx::Classifiers};
 use crate::{
     net::{Change, Interface, netns::Namespace},
     words,
@@ -43,6 +51,8 @@ type Key = (u32, u32);
 pub(crate) struct TcProbes {
     namespaces: BTreeMap<u32, Namespace>,
     attachment: Attachment,
+    /// The programs, unless the tracepoints do it all.
+    classifiers: Option<Classifiers>,
     held: BTreeMap<Key, Held>,
     /// What is there and cannot be attached to: name and cause.
     failed: BTreeMap<Key, (String, String)>,
@@ -54,7 +64,7 @@ pub(crate) struct TcProbes {
 enum Held {
     /// Dropped, the kernel detaches.
     Tcx {
-        _links: [SchedClassifierLink; 2],
+        _links: [OwnedFd; 2],
     },
     Clsact(clsact::Filters),
     /// The tracepoints see it.
@@ -71,30 +81,34 @@ impl TcProbes {
                 .map(|namespace| (namespace.inode, namespace.clone()))
                 .collect(),
             attachment,
+            classifiers: None,
             held: BTreeMap::new(),
             failed: BTreeMap::new(),
             clsact: BTreeMap::new(),
         }
     }
 
-    /// Attaches the loaded classifiers to interfaces. What has gone since is no failure; others are
-    /// reported by [`TcProbes::degraded`].
+    /// Takes the loaded classifiers, if it is they that are attached.
     ///
     /// # Errors
     ///
-    /// The classifiers are not loaded.
-    pub(super) fn attach<'a>(
-        &mut self,
-        ebpf: &mut Ebpf,
-        interfaces: impl IntoIterator<Item = &'a Interface>,
-    ) -> Result<()> {
-        if self.attachment == Attachment::Nowhere {
-            return Ok(());
+    /// They are not loaded.
+    pub(super) fn equip(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        if !matches!(
+            self.attachment,
+            Attachment::Tracepoints | Attachment::Nowhere
+        ) {
+            self.classifiers = Some(Classifiers::of(ebpf)?);
         }
-        let fds = match self.attachment {
-            Attachment::Tracepoints => None,
-            _ => Some(tcx::fds(ebpf)?),
-        };
+        Ok(())
+    }
+
+    /// Attaches the classifiers to interfaces. What has gone since is no failure; others are
+    /// reported by [`TcProbes::degraded`].
+    pub(super) fn attach<'a>(&mut self, interfaces: impl IntoIterator<Item = &'a Interface>) {
+        if self.attachment == Attachment::Nowhere {
+            return;
+        }
         let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
         for interface in interfaces {
             let key = (interface.netns, interface.link.ifindex);
@@ -109,7 +123,7 @@ impl TcProbes {
             };
             let entered = namespace.enter(|| {
                 for interface in &interfaces {
-                    let result = self.attach_here(ebpf, fds, interface);
+                    let result = self.attach_here(interface);
                     self.account(interface, result);
                 }
             });
@@ -121,15 +135,24 @@ impl TcProbes {
                 }
             }
         }
-        Ok(())
     }
 
     /// Attaches to what is new, and lets go of what has gone.
-    ///
-    /// # Errors
-    ///
-    /// The classifiers are not loaded.
-    pub(super) fn follow(&mut self, ebpf: &mut Ebpf, changes: &[Change]) -> Result<()> {
+    #[cfg(test)]
+    pub(super) fn follow(&mut self, changes: &[Change]) {
+        let present = self.let_go(changes);
+        self.attach(present.into_values());
+    }
+
+    /// From now on the tracepoints see the packets of all interfaces. What is attached stays, and
+    /// looks away: to detach it would cost as much as it did to attach it.
+    fn everywhere(&mut self) {
+        self.attachment = Attachment::Tracepoints;
+        self.failed.clear();
+    }
+
+    /// Lets go of what has gone. Gives what is there, of what has changed.
+    fn let_go<'a>(&mut self, changes: &'a [Change]) -> BTreeMap<Key, &'a Interface> {
         // An interface can go and its number come back in one batch. Then the last change counts.
         let mut present: BTreeMap<Key, &Interface> = BTreeMap::new();
         let mut affected = BTreeSet::new();
@@ -152,7 +175,7 @@ impl TcProbes {
         self.clsact.retain(|netns, _| {
             !affected.contains(netns) || namespaces.get(netns).is_some_and(Namespace::exists)
         });
-        self.attach(ebpf, present.into_values())
+        present
     }
 
     /// How many interfaces the classifiers are at.
@@ -214,17 +237,15 @@ impl TcProbes {
     }
 
     /// Attaches in the namespace that this thread is in.
-    fn attach_here(
-        &mut self,
-        ebpf: &mut Ebpf,
-        fds: Option<[RawFd; 2]>,
-        interface: &Interface,
-    ) -> io::Result<Held> {
-        let Some(fds) = fds else {
+    fn attach_here(&mut self, interface: &Interface) -> io::Result<Held> {
+        if self.attachment == Attachment::Tracepoints {
             return Ok(Held::Everywhere);
+        }
+        let Some(classifiers) = &self.classifiers else {
+            return Err(io::Error::other("the programs are not loaded"));
         };
         if self.attachment != Attachment::Clsact {
-            match tcx::attach(ebpf, interface.link.ifindex) {
+            match tcx::attach(classifiers, interface.link.ifindex) {
                 Ok(links) => {
                     self.attachment = Attachment::Tcx;
                     return Ok(Held::Tcx { _links: links });
@@ -243,6 +264,7 @@ impl TcProbes {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => unknown.insert(Clsact::open()?),
         };
+        let fds = classifiers.0.each_ref().map(OwnedFd::as_raw_fd);
         Ok(Held::Clsact(clsact.attach(interface.link.ifindex, fds)?))
     }
 

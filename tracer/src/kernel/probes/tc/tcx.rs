@@ -1,84 +1,93 @@
 //! Classifiers by TCX, which go with their links.
 
 use std::{
-    ffi::CStr,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{SchedClassifierLink, TcAttachOptions, TcError},
-    },
+    programs::{ProgramError, SchedClassifier},
 };
 
 use crate::kernel::probes::table::{TC_EGRESS, TC_INGRESS};
 
-/// Both programs, and their directions.
-const PROGRAMS: [(&str, TcAttachType); 2] = [
-    (TC_INGRESS, TcAttachType::Ingress),
-    (TC_EGRESS, TcAttachType::Egress),
-];
+/// The loaded classifiers, for any thread: coming in, going out.
+pub(super) struct Classifiers(pub(super) [OwnedFd; 2]);
 
-/// Attaches both classifiers by TCX.
-pub(super) fn attach(ebpf: &mut Ebpf, ifindex: u32) -> io::Result<[SchedClassifierLink; 2]> {
-    let name = current_name(ifindex)?;
-    let mut one = |(program, direction)| -> Result<SchedClassifierLink, ProgramError> {
-        let classifier = classifier(ebpf, program)?;
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = classifier.attach_with_options(&name, direction, options)?;
-        classifier.take_link(id)
-    };
-    let [ingress, egress] = PROGRAMS;
-    Ok([one(ingress).map_err(cause)?, one(egress).map_err(cause)?])
+impl Classifiers {
+    /// Those of these programs.
+    ///
+    /// # Errors
+    ///
+    /// They are not loaded.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self([fd(ebpf, TC_INGRESS)?, fd(ebpf, TC_EGRESS)?]))
+    }
 }
 
-/// The name now: it may have changed since it was reported.
-fn current_name(ifindex: u32) -> io::Result<String> {
-    let mut name = [0_u8; libc::IF_NAMESIZE];
-    // SAFETY: the buffer is as long as if_indextoname(3) wants it.
-    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
+/// Attaches both classifiers by TCX, in front of all others. Dropped, the kernel detaches them.
+pub(super) fn attach(classifiers: &Classifiers, ifindex: u32) -> io::Result<[OwnedFd; 2]> {
+    // `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`
+    const DIRECTIONS: [u32; 2] = [46, 47];
+    let [ingress, egress] = &classifiers.0;
+    Ok([
+        link(ingress, ifindex, DIRECTIONS[0])?,
+        link(egress, ifindex, DIRECTIONS[1])?,
+    ])
+}
+
+/// aya attaches only what it owns, so only on the thread that has the programs.
+fn link(program: &OwnedFd, ifindex: u32, attach_type: u32) -> io::Result<OwnedFd> {
+    const LINK_CREATE: libc::c_long = 28;
+    const BEFORE: u32 = 1 << 3;
+    /// The part of `union bpf_attr` for this command.
+    #[repr(C)]
+    struct LinkCreate {
+        program: u32,
+        ifindex: u32,
+        attach_type: u32,
+        flags: u32,
+        /// Before none in particular: before all.
+        relative: u32,
+        reserved: u32,
+        expected_revision: u64,
+    }
+    let mut create = LinkCreate {
+        program: program.as_raw_fd().cast_unsigned(),
+        ifindex,
+        attach_type,
+        flags: BEFORE,
+        relative: 0,
+        reserved: 0,
+        expected_revision: 0,
+    };
+    // SAFETY: the kernel reads `create`, whose size it is told, and which outlives the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LINK_CREATE,
+            &raw mut create,
+            size_of::<LinkCreate>(),
+        )
+    };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
-    name.to_str().map(str::to_owned).map_err(io::Error::other)
+    // SAFETY: the kernel has just made it, and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The system's error, if it is one.
-fn cause(error: ProgramError) -> io::Error {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error,
-        ProgramError::TcError(TcError::IoError(error)) => error,
-        other => io::Error::other(other),
-    }
-}
-
-fn classifier<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &str,
-) -> Result<&'a mut SchedClassifier, ProgramError> {
-    let found = ebpf.program_mut(program);
-    found.ok_or(ProgramError::NotLoaded)?.try_into()
-}
-
-/// The descriptors of both classifiers.
-///
-/// # Errors
-///
-/// They are not loaded.
-pub(super) fn fds(ebpf: &mut Ebpf) -> Result<[RawFd; 2]> {
-    Ok([fd(ebpf, TC_INGRESS)?, fd(ebpf, TC_EGRESS)?])
-}
-
-fn fd(ebpf: &mut Ebpf, program: &str) -> Result<RawFd> {
-    let classifier = classifier(ebpf, program);
+fn fd(ebpf: &mut Ebpf, program: &str) -> Result<OwnedFd> {
+    let found = ebpf.program_mut(program).ok_or(ProgramError::NotLoaded);
+    let classifier: Result<&mut SchedClassifier, _> = found.and_then(TryInto::try_into);
+    let classifier = classifier.with_context(|| format!("no program {program}"))?;
     let fd = classifier
-        .and_then(|classifier| classifier.fd())
+        .fd()
         .with_context(|| format!("the program {program} is not loaded"))?;
-    Ok(fd.as_fd().as_raw_fd())
+    Ok(fd.as_fd().try_clone_to_owned()?)
 }
 
 /// There are two descriptors for each interface, and the usual limit is 1024.

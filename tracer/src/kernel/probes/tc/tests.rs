@@ -112,12 +112,12 @@ fn pairs(command: &str, count: usize) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Takes changes until nothing has come for a while.
-async fn settle(watch: &mut Watch, tc: &mut TcProbes, probes: &mut Probes) -> usize {
+async fn settle(watch: &mut Watch, tc: &mut TcProbes) -> usize {
     let mut seen = 0;
     while let Ok(changes) = tokio::time::timeout(Duration::from_millis(400), watch.next()).await {
         let changes = changes.unwrap();
         seen += changes.len();
-        probes.follow_interfaces(tc, &changes).unwrap();
+        tc.follow(&changes);
     }
     seen
 }
@@ -140,7 +140,7 @@ async fn follow_a_storm(attachment: Attachment) {
     // While they come and go, and nobody reads: more than the socket holds.
     lab.batch(pairs("link add a# type veth peer name b#", PAIRS));
     let start = Instant::now();
-    settle(&mut watch, &mut tc, &mut probes).await;
+    settle(&mut watch, &mut tc).await;
     eprintln!(
         "{attachment:?}: {} interfaces attached in {:?}, descriptors {} -> {}",
         tc.len(),
@@ -161,7 +161,7 @@ async fn follow_a_storm(attachment: Attachment) {
     assert!(tc.held.contains_key(&(netns, some.link.ifindex)));
 
     lab.batch(pairs("link del a#", PAIRS));
-    settle(&mut watch, &mut tc, &mut probes).await;
+    settle(&mut watch, &mut tc).await;
     assert_eq!(tc.len(), 1);
     assert_eq!(watch.inventory().iter().count(), 1);
     assert_eq!((descriptors(), links()), before);
@@ -179,11 +179,11 @@ async fn follow_a_storm(attachment: Attachment) {
             }
         });
         while !storm.is_finished() {
-            settle(&mut watch, &mut tc, &mut probes).await;
+            settle(&mut watch, &mut tc).await;
         }
         storm.join().unwrap();
     }
-    settle(&mut watch, &mut tc, &mut probes).await;
+    settle(&mut watch, &mut tc).await;
     assert_eq!(tc.degraded(), None);
     assert_eq!((tc.len(), watch.inventory().iter().count()), (1, 1));
     assert_eq!((descriptors(), links()), before);
@@ -269,7 +269,7 @@ async fn a_namespace_that_is_deleted_goes() {
     let start = Instant::now();
     while tc.len() > 1 && start.elapsed() < Duration::from_secs(5) {
         let changes = watch.next().await.unwrap();
-        probes.follow_interfaces(&mut tc, &changes).unwrap();
+        tc.follow(&changes);
     }
     // The pair's end in the other namespace goes too: nothing keeps the deleted one alive.
     assert_eq!(tc.len(), 1);
