@@ -72,6 +72,17 @@ impl Tracer {
         Self::run(Command::new(binary()).arg("--no-kube").args(arguments))
     }
 
+    /// Like [`start`](Self::start), run by another program, such as `nohup`.
+    pub fn start_by<S: AsRef<OsStr>>(
+        runner: &[&str],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let (program, own) = runner.split_first().context("a program")?;
+        let mut command = Command::new(program);
+        command.args(own).arg(binary()).arg("--no-kube");
+        Self::run(command.args(arguments))
+    }
+
     /// Like [`start`](Self::start), with lookups at the given cluster sources, and at none that
     /// happens to be configured on this machine.
     pub fn start_with_cluster<S: AsRef<OsStr>>(

@@ -27,6 +27,7 @@ mod dns;
 mod event_loss;
 mod explain;
 mod flood;
+mod hostile;
 mod incidents;
 mod interfaces;
 mod lab;

@@ -8,28 +8,49 @@ use tokio::{
 };
 
 /// The signals that end a trace.
-pub(super) struct Signals([Signal; 3]);
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None` where it is ignored.
+    hangup: Option<Signal>,
+}
 
 impl Signals {
     /// Signals end the trace in order from here on, and not the process at once.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            // The terminal or the connection to the node is gone: without this, that would kill us.
-            signal(SignalKind::hangup())?,
-        ]))
+        // The terminal or the connection to the node is gone: without a handler, that would kill us.
+        // Who has it ignored, as `nohup` does, wants the trace to go on.
+        let ends = !is_ignored(libc::SIGHUP);
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: ends.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
     }
 
     /// Waits for any of them.
     pub(super) async fn any(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = hangup => {}
         }
     }
+}
+
+/// Whether a signal is ignored, as the parent process may have it.
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all-zero is a value of the plain struct `sigaction`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action this only writes the present one to `action`.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Waits for as long as the trace is to take; forever if it is to go on.

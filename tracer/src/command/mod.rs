@@ -7,6 +7,7 @@ pub(crate) mod generate;
 mod interfaces;
 mod log;
 mod node_queries;
+mod panic;
 mod setup;
 mod shell;
 pub(crate) mod trace;
@@ -29,6 +30,7 @@ use crate::{
 
 /// The whole program: reads its arguments, does what they ask, and prints the error if that fails.
 pub fn main() -> ExitCode {
+    panic::install();
     // A dump would hold the cluster's credentials. Older kernels refuse nothing here.
     nix::sys::prctl::set_dumpable(false).ok();
     let config = match Config::new(

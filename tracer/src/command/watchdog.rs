@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::sleep,
-};
+use tokio::time::sleep;
 
+use super::ending::Signals;
 use crate::sink;
 
 /// How long a single write may take once the trace is to end.
@@ -43,17 +41,11 @@ pub(crate) fn watch() -> io::Result<()> {
         .enable_all()
         .build()?;
     let watch = async {
-        use SignalKind as Kind;
-        let signals = [Kind::interrupt(), Kind::terminate(), Kind::hangup()].map(signal);
-        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
+        let Ok(mut signals) = Signals::new() else {
             // Without a signal, a slow reader is no problem.
             return;
         };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        signals.any().await;
         let mut before = 0;
         loop {
             let now = WRITES.load(Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! A required fact that is missing stops a trace, with its remedy. An optional one that is missing
 //! costs something, which is said.
 
+mod privileges;
 mod programs;
 
 use std::{ffi::CStr, fs};
@@ -61,7 +62,8 @@ pub(crate) struct Preflight {
 impl Preflight {
     /// Looks. `btf` is what reading the kernel's BTF gave.
     pub(crate) fn look(btf: &anyhow::Result<KernelBtf>) -> Self {
-        let mut findings = vec![capabilities(), of_btf(btf)];
+        let mut findings = privileges::look();
+        findings.push(of_btf(btf));
         if let Ok(btf) = btf {
             findings.extend([
                 ring_buffer(btf),
@@ -141,51 +143,6 @@ fn seen(is_there: bool, otherwise: State, [there, missing]: [&str; 2]) -> (State
         (State::Present, there.to_owned())
     } else {
         (otherwise, missing.to_owned())
-    }
-}
-
-fn capabilities() -> Finding {
-    /// Bit numbers of include/uapi/linux/capability.h.
-    const NET_ADMIN: u32 = 12;
-    const SYS_ADMIN: u32 = 21;
-    const PERFMON: u32 = 38;
-    const BPF: u32 = 39;
-    let effective = fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("CapEff:"))?;
-            u64::from_str_radix(line.trim(), 16).ok()
-        })
-        .unwrap_or(0);
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    let enough = has(SYS_ADMIN) || (has(BPF) && has(PERFMON) && has(NET_ADMIN));
-    let missing: Vec<_> = [
-        (BPF, "CAP_BPF"),
-        (PERFMON, "CAP_PERFMON"),
-        (NET_ADMIN, "CAP_NET_ADMIN"),
-    ]
-    .into_iter()
-    .filter(|(bit, _)| !enough && !has(*bit))
-    .map(|(_, name)| name)
-    .collect();
-    Finding {
-        name: "capabilities".to_owned(),
-        state: if enough {
-            State::Present
-        } else {
-            State::Required
-        },
-        found: if enough {
-            "enough to load and attach kernel programs".to_owned()
-        } else {
-            format!("without {}", missing.join(", "))
-        },
-        cost: "no kernel program can be loaded",
-        fix: "run as root (sudo whydrop …); in a container, with CAP_BPF, CAP_PERFMON and \
-              CAP_NET_ADMIN (or privileged) and the host's PID and network namespaces",
-        hides: true,
     }
 }
 

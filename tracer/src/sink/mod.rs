@@ -11,7 +11,7 @@ mod terminal;
 mod text;
 
 use std::{
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, IsTerminal as _, Write},
     time::SystemTime,
 };
 
@@ -94,6 +94,15 @@ trait Sink: std::fmt::Debug {
 pub(crate) fn note(text: &str) {
     // If stderr is closed, no one can be warned of that.
     let _ = writeln!(io::stderr(), "whydrop: {}", text::sanitized(text));
+}
+
+/// Says that this program is at fault, in the midst of whatever it was writing: colors end there.
+pub(crate) fn after_a_fault(text: &str) {
+    // The same terminal as that of stdout, which the fault may have locked.
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "\x1b[0m");
+    }
+    note(text);
 }
 
 /// Prints records, each at once.

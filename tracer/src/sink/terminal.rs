@@ -1,7 +1,7 @@
 //! What the text has to fit: a terminal of some width, with or without color, or a pipe.
 
 use std::{
-    env,
+    env, fs,
     io::{self, IsTerminal},
     os::fd::AsFd as _,
 };
@@ -51,7 +51,7 @@ impl Terminal {
             interactive,
             width,
             no_color,
-            zone: TimeZone::system(),
+            zone: zone(),
         }
     }
 
@@ -86,6 +86,21 @@ impl Terminal {
             no_color: false,
             zone: TimeZone::UTC,
         }
+    }
+}
+
+/// The system's zone. `TZ` may name a file, which is read to its end: a device or a pipe has none.
+fn zone() -> TimeZone {
+    const LARGEST: u64 = 1 << 20;
+    let named = env::var("TZ").unwrap_or_default();
+    let path = named.strip_prefix(':').unwrap_or(&named);
+    let is_none = |file: fs::Metadata| match file.is_file() {
+        true => file.len() > LARGEST,
+        false => !file.is_dir(),
+    };
+    match fs::metadata(path).is_ok_and(is_none) {
+        true => TimeZone::UTC,
+        false => TimeZone::system(),
     }
 }
 

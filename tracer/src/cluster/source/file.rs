@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,28 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) async fn run(files: Vec<PathBuf>, sink: Sink) {
     let files = Arc::new(files);
     let reading = Arc::new(AtomicUsize::new(0));
-    let settled = Arc::new(AtomicBool::new(false));
     let mut reader = spawn_blocking({
         let (files, reading) = (Arc::clone(&files), Arc::clone(&reading));
-        let (sink, settled) = (sink.clone(), Arc::clone(&settled));
-        move || read(&files, &reading, &sink, &settled)
+        let sink = sink.clone();
+        move || read(&files, &reading, &sink)
     });
     if timeout(PATIENCE, &mut reader).await.is_ok() {
         return;
     }
-    let late = files.get(reading.load(Ordering::Relaxed));
-    if let Some(late) = late
-        && !settled.swap(true, Ordering::Relaxed)
-    {
+    // A name that only this file knows is waited for all the same: see `command::wait`.
+    if let Some(late) = files.get(reading.load(Ordering::Relaxed)) {
         let path = late.display();
         let note = format!("--cluster {path}: waiting for it; the trace goes on without it");
         sink.send(Change::Note(note)).await;
-        sink.send(Change::Settled).await;
     }
     reader.await.ok();
 }
 
-fn read(files: &[PathBuf], reading: &AtomicUsize, sink: &Sink, settled: &AtomicBool) {
+fn read(files: &[PathBuf], reading: &AtomicUsize, sink: &Sink) {
     let mut loaded = dump::Loaded::default();
     for (n, file) in files.iter().enumerate() {
         reading.store(n, Ordering::Relaxed);
@@ -58,7 +54,5 @@ fn read(files: &[PathBuf], reading: &AtomicUsize, sink: &Sink, settled: &AtomicB
     for change in Change::all_of(loaded.view) {
         sink.send_blocking(change);
     }
-    if !settled.swap(true, Ordering::Relaxed) {
-        sink.send_blocking(Change::Settled);
-    }
+    sink.send_blocking(Change::Settled);
 }

@@ -8,7 +8,7 @@ use super::{
 /// The tables in the output of `iptables-save -c` or `ip6tables-save -c`.
 pub(crate) fn parse(text: &str, backend: Backend, family: Family) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
-    for line in text.lines() {
+    for line in lines(text) {
         if let Some(name) = line.strip_prefix('*') {
             tables.push(Table::new(backend, family, name));
         } else if let Some(table) = tables.last_mut() {
@@ -26,6 +26,21 @@ pub(crate) fn parse(text: &str, backend: Backend, family: Family) -> Vec<Table> 
         }
     }
     tables
+}
+
+/// The lines of the text. A newline in a quoted word, such as a comment, ends none.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |letter| {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            '\n' => return !is_quoted,
+            _ => {}
+        }
+        false
+    })
 }
 
 fn empty(name: &str) -> Chain {

@@ -216,11 +216,25 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// Whether a terminal could take it for a command, or show other text than is there.
+/// Whether a terminal could take it for a command, or show other text than is there: two names that
+/// look alike are then one.
 pub(in crate::sink) fn is_unsafe(c: char) -> bool {
-    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}');
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || reorders
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_format(c) || is_invisible(c)
+}
+
+/// Unicode's category Cf: what joins, reorders, or is not to be seen.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+        | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Letters and marks that show nothing of their own (Unicode's `Default_Ignorable_Code_Point`).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}')
 }
 
 pub(in crate::sink) fn sanitized(text: &str) -> Cow<'_, str> {
@@ -270,6 +284,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_not_to_be_seen_is_replaced() {
+        for hidden in [
+            '\u{200b}',
+            '\u{200d}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{e0041}',
+            '\u{2060}',
+            '\u{202e}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{9b}',
+            '\u{1b}',
+            '\r',
+        ] {
+            let name = format!("sh{hidden}op");
+            assert_eq!(sanitized(&name), "sh\u{fffd}op", "{hidden:?}");
+        }
+        for plain in ["shop", "läden", "店", "сайт", "cafe\u{301}"] {
+            assert_eq!(sanitized(plain), plain);
+        }
+    }
 
     fn draw(width: usize, color: bool, draw: impl FnOnce(&mut Canvas<'_>)) -> String {
         let style = Style {

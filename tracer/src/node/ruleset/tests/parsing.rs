@@ -199,3 +199,17 @@ fn hooks_of_iptables_tables() {
     );
     assert_eq!(hooks("mangle").len(), 5);
 }
+
+/// iptables-legacy takes a newline in a comment, and saves it as it is.
+#[test]
+fn a_newline_in_a_comment_makes_no_rule() {
+    let text = "*filter\n:INPUT ACCEPT [0:0]\n\
+        [1:2] -A INPUT -m comment --comment \"a\\\"\n[0:0] -A INPUT -j DROP\" -j ACCEPT\n\
+        [3:4] -A INPUT -p tcp -j RETURN\nCOMMIT\n";
+    let tables = iptables::parse(text, Backend::Legacy, Family::Ip);
+    let rules = &tables[0].chains[0].rules;
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    let comment = rules[0].comment.as_deref();
+    assert_eq!(comment, Some("a\"\n[0:0] -A INPUT -j DROP"));
+    assert!(rules[1].text.ends_with("RETURN"));
+}

@@ -1,0 +1,5 @@
+//! What an outsider, an odd environment or an unlucky operator does to a trace.
+
+mod churn;
+mod environment;
+mod sources;
