@@ -223,3 +223,31 @@ fn asked_from_a_loopback_address() -> Result<()> {
 fn healthy() -> Result<()> {
     dial(&bridged()?, true)?.silent().map(drop)
 }
+
+/// Two hosts of one link have the address, and the one that answered first does not listen.
+#[test]
+fn address_of_two_hosts() -> Result<()> {
+    let mut stage = bridged()?;
+    stage.add("twin")?;
+    stage.veth(("twin", "eth0"), ("node", "vt"))?;
+    stage.ip("node", "link set vt master cni0")?;
+    stage.ip(
+        "twin",
+        "addr add 10.20.1.3/24 dev eth0; route add default via 10.20.1.1",
+    )?;
+    let mac = stage.exec("twin", "cat /sys/class/net/eth0/address")?;
+    let mac = mac.trim();
+    stage.ip(
+        "node",
+        &format!("neigh replace 10.20.1.3 lladdr {mac} dev cni0"),
+    )?;
+    let report = stage.trace(["node", "twin"], "10.20.1.3:8080", |watch| {
+        watch.dial("a", "10.20.1.3:8080")?.ends(End::Refused)
+    })?;
+    report.outcome("refused")?.verdict(
+        &ExpectedVerdict::any_of(["socket", "endpoint"])
+            .why("10.20.1.3 is an address of")
+            .names(stage.name("b")),
+    )?;
+    Ok(())
+}

@@ -84,3 +84,17 @@ fn healthy_by_its_own_device() -> Result<()> {
         .silent()
         .map(drop)
 }
+
+#[test]
+fn listener_of_the_other_family() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.sysctl("b", "net.ipv6.bindv6only=1")?;
+    stage.serve("b", "[::]:8080")?;
+    let report = stage.trace(["node", "b"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")?.ends(End::Refused)
+    })?;
+    report
+        .outcome("refused")?
+        .verdict(&ExpectedVerdict::any_of(["socket"]).why("takes IPv6 only"))?;
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, answers, function, mtu, path, redirect},
+    drops::{Concern, RULES, answers, function, mtu, other_host, redirect},
     rule::Finding,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(crate) fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
 pub(crate) fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
     answers::is_leftover(facts, node)
         || redirect::is_refused_by_nat(facts, node)
-        || path::is_flooded(facts, node)
+        || other_host::is_flooded(facts, node)
 }
 
 /// Whether a packet was dropped because it is too large for the next hop.

@@ -80,6 +80,15 @@ pub(crate) enum Because {
         /// Who has the next hop's address, and where frames do reach it.
         holders: Vec<Holder>,
     },
+    /// The link that takes it has the MAC address of another one, which has the next hop's address.
+    SameMac {
+        /// The next hop.
+        hop: IpAddr,
+        /// The link that takes it.
+        taker: LinkId,
+        /// The one that has the address.
+        holder: Holder,
+    },
     /// A bridge keeps frames to this address, but its namespace takes none to it.
     TakenByBridge(Between),
     /// Something below IP is in the way.

@@ -124,13 +124,25 @@ impl Because {
                     text += ", which no link here has";
                 }
                 for holder in holders {
-                    if let Some(own) = &holder.mac {
-                        let held = world.holder_in_words(holder, reader);
-                        text += &format!(", but {hop} is at {held}, whose address is {own}");
+                    let held = world.holder_in_words(holder, reader);
+                    match &holder.mac {
+                        Some(own) if own == mac => {
+                            text += &format!(", which {held} has; but they come out here");
+                            text += &world.configured_in_words(mac, reader);
+                        }
+                        Some(own) => {
+                            text += &format!(", but {hop} is at {held}, whose address is {own}");
+                        }
+                        None => {}
                     }
                 }
                 text
             }
+            Self::SameMac { hop, taker, holder } => format!(
+                "{} takes the frames for {hop}: it has the same MAC address as {}, which has {hop}",
+                name(taker),
+                world.holder_in_words(holder, reader)
+            ),
             Self::TakenByBridge(between) => {
                 let from = LinkId {
                     netns: reader,

@@ -1,7 +1,7 @@
 //! The model in words.
 
 use super::{
-    Between, Holder, Obstacle, PortState, World,
+    Between, FdbKind, Holder, Mac, Obstacle, PortState, World,
     link::{Kind, LinkId, MacvlanMode},
 };
 
@@ -72,6 +72,26 @@ impl World {
                 format!("no bridge or cable leads there from {}", name(from))
             }
         })
+    }
+
+    /// The bridge port to which a configured entry sends frames for a MAC address, as the rest of a
+    /// sentence; empty if there is none.
+    pub(crate) fn configured_in_words(&self, mac: &Mac, reader: u32) -> String {
+        let entries = self.namespaces.values().flat_map(|namespace| {
+            let fdb = namespace.fdb.iter().flatten();
+            fdb.map(move |entry| (namespace.inode, entry))
+        });
+        let mut configured =
+            entries.filter(|(_, entry)| entry.kind == FdbKind::Static && entry.mac == *mac);
+        let Some((netns, entry)) = configured.next() else {
+            return String::new();
+        };
+        let name = |ifindex| self.link_name(LinkId { netns, ifindex }, reader);
+        format!(
+            ": a configured FDB entry of the bridge {} sends them to {}",
+            name(entry.bridge),
+            name(entry.ifindex)
+        )
     }
 
     /// What is in the way, as a sentence without its end.

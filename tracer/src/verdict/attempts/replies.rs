@@ -105,7 +105,9 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
         (false, 11, _) | (true, 3, _) => (
             Point::Route,
             Likely,
-            format!("{who} says: time exceeded, a routing loop"),
+            format!(
+                "{who} says: time exceeded: a routing loop, or a sender that allows too few hops"
+            ),
         ),
         _ => (
             Point::Unknown,

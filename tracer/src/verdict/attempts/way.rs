@@ -222,9 +222,10 @@ pub(super) fn point(because: &Because) -> Point {
         Because::Rule(..) => Point::Firewall,
         Because::Source(_) => Point::Rpfilter,
         Because::TooBig { .. } => Point::Mtu,
-        Because::Unanswered(_) | Because::OtherMac { .. } | Because::TakenByBridge(_) => {
-            Point::Endpoint
-        }
+        Because::Unanswered(_)
+        | Because::OtherMac { .. }
+        | Because::SameMac { .. }
+        | Because::TakenByBridge(_) => Point::Endpoint,
         Because::Route(..)
         | Because::LoopbackSource(_)
         | Because::NotForwarding(_)

@@ -13,6 +13,7 @@ mod insertion;
 pub(super) mod listener;
 pub(super) mod mtu;
 mod nfqueue;
+pub(super) mod other_host;
 mod overlay;
 pub(super) mod path;
 mod policy_rule;
@@ -332,7 +333,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         evidence: "the reason `OTHERHOST`",
         refuted_by: "a sender that uses the right MAC address",
         cannot_tell: "a stale entry at the sender from a switch that floods",
-        applies: OnDrop::new(path::is_for_another, path::other_host),
+        applies: OnDrop::new(other_host::is_for_another, other_host::other_host),
     },
     Rule {
         name: "not-here",

@@ -2,7 +2,7 @@
 
 use tracer_common::tunnel::Tunnel;
 
-use super::{Concern, Finding, function, is_netfilter, is_tunnelled, path, place};
+use super::{Concern, Finding, function, is_netfilter, is_tunnelled, other_host, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -144,7 +144,7 @@ pub(super) fn leads_back(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
 
 /// The other node knows this one's tunnel device by a MAC address that it does not have.
 fn other_mac(facts: &DropFacts, device: &Link) -> String {
-    let (mac, own) = (path::destination_mac(facts), device.mac.as_ref());
+    let (mac, own) = (other_host::destination_mac(facts), device.mac.as_ref());
     let macs = match (mac, own) {
         (Some(mac), Some(own)) => format!("for {mac}, and {} has {own}", device.name),
         _ => "for another MAC address".to_owned(),

@@ -79,6 +79,19 @@ fn listens_elsewhere(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Op
             "the listener of port {port} is bound to {name}, and takes nothing that comes in{came_in}"
         ));
     }
+    if ip.is_unspecified() && ip.is_ipv4() != facts.flow.dst.is_ipv4() {
+        let only = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Some(format!("the listener of port {port} takes {only} only"));
+    }
+    // The kernel does not show which interface a datagram socket is bound to.
+    if ip.is_unspecified() && !socket.is_listening {
+        return Some(format!(
+            "the socket of {} port {port} did not take it{}: it is bound to another interface \
+             (SO_BINDTODEVICE), or was opened since",
+            facts.flow.proto,
+            place(facts)
+        ));
+    }
     let is_other = !ip.is_unspecified() && ip != facts.flow.dst;
     is_other.then(|| {
         format!(

@@ -2,7 +2,7 @@
 
 use tracer_common::event::ct;
 
-use super::{Concern, Finding, path, socket};
+use super::{Concern, Finding, other_host, path, socket};
 use crate::{
     decode::drop::{DropFacts, Wire},
     node::{bypass::Destination, facts::NodeFacts},
@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn may_be_stale(facts: &DropFacts) -> Concern {
     let reasons = [
         path::lacks_neighbor,
-        path::is_for_another,
+        other_host::is_for_another,
         path::may_be_elsewhere,
         path::is_unrouted,
         socket::is_first,

@@ -4,7 +4,7 @@ use super::{At, Frame, Next, Walk};
 use crate::node::{
     way::{Act, Because, End},
     world::{
-        Between, FdbEntry, FdbKind, Kind, Link, LinkId, Obstacle,
+        Between, FdbEntry, FdbKind, Holder, Kind, Link, LinkId, Obstacle,
         segment::{Edge, Step, Trail},
     },
 };
@@ -216,9 +216,40 @@ impl Walk<'_> {
         if link.mac.as_ref().is_some_and(|mac| *mac != frame.mac) {
             return Err(self.dropped(Some(id), self.other_mac(frame)));
         }
+        if let Some(holder) = self.twin(frame, link) {
+            let because = Because::SameMac {
+                hop: frame.hop,
+                taker: id,
+                holder,
+            };
+            return Err(self.dropped(Some(id), because));
+        }
         Ok(At::Input {
             link: id,
             prerouted: frame.prerouted && link.bridge().is_some(),
+        })
+    }
+
+    /// The holder of the next hop's address, if another link with its MAC address takes the frame, of
+    /// a namespace that does not have the address and forwards nothing.
+    fn twin(&self, frame: &Frame, taker: &Link) -> Option<Holder> {
+        let netns = taker.id.netns;
+        let settings = self.world.namespace(netns)?.settings?;
+        let forwards = match frame.hop.is_ipv4() {
+            true => settings.ip_forward,
+            false => settings.ipv6_forwarding,
+        };
+        // A link on top of another one may share its address.
+        let on_top = |link: Option<&Link>| link.is_none_or(|link| link.parent().is_some());
+        let is_elsewhere = self.world.is_local(netns, frame.hop) == Some(false);
+        (is_elsewhere && forwards == Some(0)).then_some(())?;
+        let holders = self.world.holders_near(netns, frame.hop);
+        let mut twins = holders.into_iter();
+        twins.find(|holder| {
+            holder.netns != netns
+                && holder.mac.as_ref() == Some(&frame.mac)
+                && !on_top(self.world.link(holder.link))
+                && !on_top(Some(taker))
         })
     }
 

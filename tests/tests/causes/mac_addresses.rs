@@ -1,0 +1,101 @@
+//! Frames that go to the wrong host by their MAC address: a wrong neighbor entry, a configured FDB
+//! entry, or two hosts with one MAC address.
+
+use anyhow::Result;
+use whydrop_tests::{
+    expected::ExpectedVerdict,
+    incident::{End, Report, Stage},
+};
+
+const SERVER: &str = "10.20.2.3:8080";
+
+/// Three hosts at a bridge of the node: a client, a server, and another one.
+fn bridged() -> Result<Stage> {
+    let stage = Stage::new(["a", "b", "other", "node"])?;
+    stage.ip("node", "link add br0 type bridge; link set br0 up")?;
+    for (role, port, address) in [
+        ("a", "va", "10.20.2.2"),
+        ("b", "vb", "10.20.2.3"),
+        ("other", "vo", "10.20.2.4"),
+    ] {
+        stage.veth((role, "eth0"), ("node", port))?;
+        stage.ip("node", &format!("link set {port} master br0"))?;
+        stage.ip(role, &format!("addr add {address}/24 dev eth0"))?;
+    }
+    stage.serve("b", SERVER)?;
+    // A question would be answered, and the bridge would learn from the answer.
+    let mac = mac(&stage, "b")?;
+    stage.ip("a", &format!("neigh add 10.20.2.3 lladdr {mac} dev eth0"))?;
+    Ok(stage)
+}
+
+fn dial<const N: usize>(stage: &Stage, watched: [&'static str; N], end: End) -> Result<Report> {
+    stage.trace(watched, SERVER, |watch| {
+        watch.dial("a", SERVER)?.ends(end).map(drop)
+    })
+}
+
+fn mac(stage: &Stage, role: &str) -> Result<String> {
+    let text = stage.exec(role, "cat /sys/class/net/eth0/address")?;
+    Ok(text.trim().to_owned())
+}
+
+#[test]
+fn entry_of_the_bridge_leads_to_another_port() -> Result<()> {
+    let stage = bridged()?;
+    let mac = mac(&stage, "b")?;
+    stage.exec(
+        "node",
+        &format!("bridge fdb replace {mac} dev vo master static"),
+    )?;
+    let report = dial(&stage, ["node", "a"], End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("a configured FDB entry of the bridge br0")
+            .why("vo"),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn another_host_has_the_same_mac_address() -> Result<()> {
+    let stage = bridged()?;
+    let mac = mac(&stage, "b")?;
+    stage.ip("other", &format!("link set eth0 address {mac}"))?;
+    // The bridge learns where that address was seen last.
+    stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
+    let report = dial(&stage, ["node", "a"], End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("the same MAC address")
+            .never_says(["not forwarded"]),
+    )?;
+    Ok(())
+}
+
+/// The entry of the gateway is wrong, and not one of the destination.
+#[test]
+fn entry_of_the_gateway_is_wrong() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", SERVER)?;
+    dial(&stage, ["node"], End::Answered)?.silent()?;
+    stage.ip(
+        "a",
+        "neigh replace 10.20.1.1 lladdr 02:00:00:00:99:99 dev eth0 nud permanent",
+    )?;
+    let report = dial(&stage, ["node"], End::Silent)?;
+    report.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("02:00:00:00:99:99")
+            .why("for 10.20.1.1 has it")
+            .fix("ip neighbor flush to 10.20.1.1"),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn healthy() -> Result<()> {
+    dial(&bridged()?, ["node", "a"], End::Answered)?
+        .silent()
+        .map(drop)
+}
