@@ -3,6 +3,7 @@
 mod dns;
 mod flood;
 mod flow;
+mod forged;
 mod ip_in_ip;
 mod ping;
 mod probe_mtu;
@@ -14,6 +15,7 @@ mod wire;
 pub use dns::{DnsQuery, DnsServer};
 pub use flood::spoofed_syns;
 pub use flow::{Flow, Protocol};
+pub use forged::ForgedSegment;
 pub use ip_in_ip::{INNER, IpInIp};
 pub use ping::ping;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};

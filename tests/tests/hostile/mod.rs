@@ -2,4 +2,5 @@
 
 mod churn;
 mod environment;
+mod evidence;
 mod sources;

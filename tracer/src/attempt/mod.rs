@@ -1,7 +1,8 @@
 //! One connection attempt: everything that was seen of it.
 //!
 //! - [`Attempt`]: takes what is seen of its packets
-//! - `ladder`: where they were seen; `resent`: segments that are sent again and again
+//! - `ladder`: where they were seen; `resent`: segments that are sent again and again; `sent`: the
+//!   numbers that its segments can have
 //! - `decision`: what it comes to
 //!
 //! Plain data, for the engine that fills it and for the rules that judge it.
@@ -9,6 +10,7 @@
 mod decision;
 mod ladder;
 mod resent;
+mod sent;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -18,11 +20,12 @@ use self::ladder::add;
 pub(crate) use self::{
     ladder::Step,
     resent::{Redrops, Retransmissions},
+    sent::Sent,
 };
 use crate::{
     decode::{
         drop::{DropFacts, original_destination},
-        sighting::{Rejection, Sighting},
+        sighting::{Rejection, Segment, Sighting},
         tls::Tls,
     },
     model::{Direction, Outcome, SocketAddress, Verdict},
@@ -112,6 +115,10 @@ pub(crate) struct Attempt {
     pub(crate) retransmissions: Retransmissions,
     /// What was sent again, and dropped again.
     pub(crate) redrops: Redrops,
+    /// The numbers that the client was seen to send.
+    pub(crate) client_sent: Sent,
+    /// The numbers that the server was seen to send.
+    pub(crate) server_sent: Sent,
     /// How far TLS got, where the client has begun it.
     pub(crate) tls: Option<Tls>,
     /// An ICMP error about a tunnel's packet that carried it, if one was seen.
@@ -149,6 +156,8 @@ impl Attempt {
             drops: Vec::new(),
             retransmissions: Retransmissions::default(),
             redrops: Redrops::default(),
+            client_sent: Sent::default(),
+            server_sent: Sent::default(),
             tls: None,
             tunnel_error: None,
             too_big: None,
@@ -160,6 +169,9 @@ impl Attempt {
     /// Takes a sighting of the opening packet.
     pub(crate) fn opened(&mut self, sighting: &Sighting) {
         self.original = self.original.or(sighting.original);
+        if let Some(seq) = sighting.seq {
+            self.client_sent.reached(seq);
+        }
         add(&mut self.hops, Step::of(sighting));
     }
 
@@ -181,6 +193,9 @@ impl Attempt {
 
     /// Takes a sighting of what came back.
     pub(crate) fn replied(&mut self, sighting: &Sighting, reply: Reply) {
+        if let (Reply::Answer(_), Some(seq)) = (&reply, sighting.seq) {
+            self.server_sent.reached(seq);
+        }
         // An answer outweighs a RST that follows it, and an error that crosses it.
         if !matches!(self.reply, Some(Reply::Answer(_))) {
             match &self.reply {
@@ -214,7 +229,34 @@ impl Attempt {
 
     /// Takes a retransmission of data.
     pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
+        self.sent(by_client)
+            .reached(event.seq.wrapping_add(event.len));
         self.retransmissions.count(event, by_client);
+    }
+
+    /// Takes a segment behind the handshake: what the one end has sent, and what it acknowledges of
+    /// the other's.
+    pub(crate) fn went_on(&mut self, segment: &Segment, by_client: bool) {
+        self.sent(by_client)
+            .reached(segment.seq.wrapping_add(segment.payload));
+        self.sent(!by_client).reached(segment.ack);
+    }
+
+    /// Whether a segment can be one of either end's: by its number, or, where that has moved on too
+    /// far, by what it acknowledges.
+    pub(crate) fn can_have_sent(&self, seq: u32, ack: Option<u32>, by_client: bool) -> bool {
+        let (own, other) = match by_client {
+            true => (&self.client_sent, &self.server_sent),
+            false => (&self.server_sent, &self.client_sent),
+        };
+        own.can_have_sent(seq) || ack.is_some_and(|ack| other.can_be_acknowledged(ack))
+    }
+
+    fn sent(&mut self, by_client: bool) -> &mut Sent {
+        match by_client {
+            true => &mut self.client_sent,
+            false => &mut self.server_sent,
+        }
     }
 
     /// Whether a flow may be this attempt's, at some hop: NAT changes addresses and ports, but

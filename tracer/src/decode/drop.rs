@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tracer_common::{
     event::{DropEvent, DropKey},
-    packet::{DNS_PORT, Layer, Tcp, headers, protocol, tcp},
+    packet::{Bytes as _, DNS_PORT, Layer, Tcp, headers, protocol, tcp},
     tuple::Tuple,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct DropFacts {
     pub(crate) original_dst: Option<SocketAddress>,
     /// The flow of the encapsulating packet.
     pub(crate) outer: Option<Flow>,
+    /// The tuple of the encapsulating packet.
+    pub(crate) outer_tuple: Option<Tuple>,
     /// The flow that an ICMP error speaks of.
     pub(crate) quoted: Option<Flow>,
     /// Figures of the packet; `None` where only its count is known.
@@ -62,6 +64,8 @@ pub(crate) struct DropFacts {
     pub(crate) dns: Option<(AttemptKey, bool)>,
     /// The tuple that an ICMP error speaks of.
     pub(crate) quoted_tuple: Option<Tuple>,
+    /// The sequence number of the TCP segment that an ICMP error speaks of.
+    pub(crate) quoted_seq: Option<u32>,
     /// What only rules look at; `None` where only the packet's count is known.
     pub(crate) wire: Option<Arc<Wire>>,
 }
@@ -110,6 +114,7 @@ impl DropKind {
             flow: Flow::from(&key.flow),
             original_dst: None,
             outer: None,
+            outer_tuple: None,
             quoted: None,
             packet: None,
             reason,
@@ -127,6 +132,7 @@ impl DropKind {
             tcp: None,
             dns: None,
             quoted_tuple: None,
+            quoted_seq: None,
             wire: None,
         }
     }
@@ -172,6 +178,7 @@ impl Decoder {
             at: self.clock.wall(event.at),
             original_dst: original_destination(&event.key.flow, &event.original),
             outer: parsed.and_then(|parsed| parsed.outer.as_ref().map(Flow::from)),
+            outer_tuple: parsed.and_then(|parsed| parsed.outer),
             quoted: parsed.and_then(|parsed| parsed.quoted.map(|layer| Flow::from(&layer.tuple))),
             hook: hook::from_stack(&stack),
             ifname: text(&event.ifname),
@@ -185,6 +192,7 @@ impl Decoder {
             tcp: parsed.and_then(|parsed| tcp(&captured, &parsed.flow)),
             dns: parsed.and_then(|parsed| dns(captured, &parsed.flow)),
             quoted_tuple: parsed.and_then(|parsed| parsed.quoted.map(|layer| layer.tuple)),
+            quoted_seq: parsed.and_then(|parsed| quoted_seq(captured, &parsed.quoted?)),
             wire: Some(Arc::new(Wire {
                 bytes: captured.to_vec(),
                 transport_at: parsed.map_or(0, |parsed| parsed.flow.transport_at as usize),
@@ -248,6 +256,13 @@ impl Decoder {
             .unwrap_or(0);
         names[start..].to_vec()
     }
+}
+
+/// The number of a quoted TCP segment: RFC 792 quotes eight bytes, the ports and that.
+fn quoted_seq(captured: &[u8], quoted: &Layer) -> Option<u32> {
+    (quoted.tuple.proto == protocol::TCP).then_some(())?;
+    let seq: [u8; 4] = captured.load(quoted.transport_at + 4)?;
+    Some(u32::from_be_bytes(seq))
 }
 
 /// The key of a DNS message, and whether it is an answer.

@@ -27,6 +27,8 @@ pub(crate) struct Sighting {
     pub(crate) outer: Option<Tuple>,
     /// Conntrack's original tuple, where the packet had met conntrack already.
     pub(crate) original: Option<Tuple>,
+    /// TCP's sequence number.
+    pub(crate) seq: Option<u32>,
     /// What it is to its attempt.
     pub(crate) part: Part,
 }
@@ -128,6 +130,7 @@ impl Sighting {
             flow: parsed.flow.tuple,
             outer: parsed.outer,
             original: (event.original != Tuple::default()).then_some(event.original),
+            seq: tcp(&captured, &parsed.flow).map(|tcp| tcp.seq),
             part,
         })
     }

@@ -100,10 +100,11 @@ impl Engine {
         let cx = &mut knowledge.context(now, &mut effects);
         match input {
             Input::Event(Event::Drop { facts, count }) => {
+                let interfaces = cx.interfaces;
                 let judged = drops.received(
                     *facts,
                     count,
-                    |facts| attempts.own(facts),
+                    |facts| attempts.own(facts, interfaces),
                     |one, other| attempts.connects(one, other),
                     cx,
                 );

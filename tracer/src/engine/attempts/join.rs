@@ -8,13 +8,17 @@ use std::collections::HashMap;
 
 use tracer_common::{packet::Tcp, tuple::Tuple};
 
-use super::table::Table;
+use super::{
+    near::{is_in_its_tunnel, is_on_way},
+    table::Table,
+};
 use crate::{
     attempt::{Attempt, Lost},
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
     },
+    engine::interfaces::Interfaces,
 };
 
 /// The flows of attempts.
@@ -50,43 +54,90 @@ impl Table {
     }
 
     /// The attempt that a dropped packet belongs to, and which of its packets it is.
-    pub(super) fn owner_of(&self, facts: &DropFacts) -> Option<(AttemptKey, Lost)> {
+    ///
+    /// What a packet says of itself, an outsider can write into it. So what is known by its flow
+    /// alone must also have come by the attempt's way, in the same tunnel, with a number that this
+    /// end can have sent.
+    pub(super) fn owner_of(
+        &self,
+        facts: &DropFacts,
+        interfaces: &Interfaces,
+    ) -> Option<(AttemptKey, Lost)> {
+        let (key, lost, claim) = self.claimed_owner_of(facts)?;
+        let attempt = self.attempts.get(&key)?;
+        let is_ours = claim.is_none_or(|claim| {
+            is_on_way(attempt, facts, interfaces)
+                && is_in_its_tunnel(attempt, facts, interfaces)
+                && attempt.can_have_sent(claim.seq, claim.ack, claim.by_client)
+        });
+        is_ours.then_some((key, lost))
+    }
+
+    /// The attempt that a dropped packet says to belong to; with a claim where only its flow says
+    /// so, and not the number of the handshake.
+    pub(super) fn claimed_owner_of(
+        &self,
+        facts: &DropFacts,
+    ) -> Option<(AttemptKey, Lost, Option<Claim>)> {
         let flow = &facts.key.flow;
         if let Some(tcp) = facts.tcp {
-            let has = |flag| tcp.flags & flag != 0;
-            let (key, lost) = match (has(Tcp::SYN), has(Tcp::ACK)) {
-                (true, false) => (AttemptKey::Tcp(tcp.seq), Lost::Opening),
-                (true, true) => (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply),
-                (false, true) if has(Tcp::RST) => {
-                    (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply)
-                }
-                _ => (AttemptKey::Tcp(tcp.seq.wrapping_sub(1)), Lost::Later),
-            };
-            let of_number = self
-                .attempts
-                .get(&key)
-                .is_some_and(|attempt| attempt.may_be(flow) || attempt.may_be(&flow.reversed()));
-            if of_number {
-                return Some((key, lost));
-            }
-            // Data further on in the connection.
-            let data = !has(Tcp::SYN) && !has(Tcp::RST);
-            return self
-                .flows
-                .find(flow)
-                .filter(|_| data)
-                .map(|(key, _)| (key, Lost::Later));
+            return self.claimed_by_segment(flow, &tcp);
         }
         if let Some(key) = &facts.dns {
             let attempt = self.attempts.get(&key.0)?;
             let lost = if key.1 { Lost::Reply } else { Lost::Opening };
             return (attempt.may_be(flow) || attempt.may_be(&flow.reversed()))
-                .then(|| (key.0.clone(), lost));
+                .then(|| (key.0.clone(), lost, None));
         }
-        let quoted = facts.quoted_tuple?;
-        let (key, _) = self.flows.find(&quoted)?;
-        Some((key, Lost::Reply))
+        let (key, by_client) = self.flows.find(&facts.quoted_tuple?)?;
+        let claim = Claim {
+            seq: facts.quoted_seq?,
+            ack: None,
+            by_client,
+        };
+        Some((key, Lost::Reply, Some(claim)))
     }
+
+    fn claimed_by_segment(
+        &self,
+        flow: &Tuple,
+        tcp: &Tcp,
+    ) -> Option<(AttemptKey, Lost, Option<Claim>)> {
+        let has = |flag| tcp.flags & flag != 0;
+        let (key, lost) = match (has(Tcp::SYN), has(Tcp::ACK)) {
+            (true, false) => (AttemptKey::Tcp(tcp.seq), Lost::Opening),
+            (true, true) => (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply),
+            (false, true) if has(Tcp::RST) => {
+                (AttemptKey::Tcp(tcp.ack.wrapping_sub(1)), Lost::Reply)
+            }
+            _ => (AttemptKey::Tcp(tcp.seq.wrapping_sub(1)), Lost::Later),
+        };
+        let of_number = self
+            .attempts
+            .get(&key)
+            .is_some_and(|attempt| attempt.may_be(flow) || attempt.may_be(&flow.reversed()));
+        if of_number {
+            return Some((key, lost, None));
+        }
+        // Data further on in the connection.
+        let data = !has(Tcp::SYN) && !has(Tcp::RST);
+        let (key, by_client) = self.flows.find(flow).filter(|_| data)?;
+        let claim = Claim {
+            seq: tcp.seq,
+            ack: has(Tcp::ACK).then_some(tcp.ack),
+            by_client,
+        };
+        Some((key, Lost::Later, Some(claim)))
+    }
+}
+
+/// What a packet that is known by its flow alone says of its place in the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    seq: u32,
+    ack: Option<u32>,
+    /// Whether the client is to have sent it.
+    by_client: bool,
 }
 
 /// The attempt that a dropped packet opens without having been seen at an interface: a SYN that dies

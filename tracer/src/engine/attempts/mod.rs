@@ -4,12 +4,14 @@
 //! timeout and, where the node can say more, for a look at what may have been silent: once a quarter
 //! of the way to the timeout, to have something to compare with, and once after it.
 //!
-//! - `table`: all attempts, bounded, with their `deadlines`; `join`: which one a packet belongs to
+//! - `table`: all attempts, bounded, with their `deadlines`; `join`: which one a packet belongs to;
+//!   `near`: where it can have been lost then
 //! - `silence`: what the node is asked before silence decides
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
 
 mod deadlines;
 mod join;
+mod near;
 mod outcomes;
 mod report;
 mod silence;
@@ -28,6 +30,7 @@ use super::{
     MILLISECOND, Nanos,
     drops::DropVerdict,
     effect::{Effect, MapQuery},
+    interfaces::Interfaces,
     knowledge::Context,
     queries::Purpose,
     work::Work,
@@ -92,15 +95,16 @@ impl Attempts {
 
     /// Whether the attempt that a dropped packet belongs to has reached its destination.
     pub(crate) fn has_reached(&self, facts: &DropFacts) -> bool {
-        let of = self.table.owner_of(facts);
-        let attempt = of.and_then(|(key, _)| self.table.get(&key));
+        // Copies are flooded to where the packet itself does not pass.
+        let of = self.table.claimed_owner_of(facts);
+        let attempt = of.and_then(|(key, ..)| self.table.get(&key));
         attempt
             .is_some_and(|attempt| matches!(attempt.reply, Some(Reply::Answer(_) | Reply::Reset)))
     }
 
     /// Whether a dropped packet is one of an attempt's.
-    pub(crate) fn own(&self, facts: &DropFacts) -> bool {
-        self.table.owner_of(facts).is_some() || begins(facts).is_some()
+    pub(crate) fn own(&self, facts: &DropFacts, interfaces: &Interfaces) -> bool {
+        self.table.owner_of(facts, interfaces).is_some() || begins(facts).is_some()
     }
 
     /// Whether an attempt is between two addresses, at any of its hops.
@@ -111,10 +115,10 @@ impl Attempts {
     /// Takes drops of the attempts' packets.
     pub(crate) fn dropped(&mut self, drops: Vec<DropVerdict>, cx: &mut Context<'_>) {
         for DropVerdict { facts, verdict } in drops {
-            if self.table.owner_of(&facts).is_none() {
+            if self.table.owner_of(&facts, cx.interfaces).is_none() {
                 self.table.begun(&facts, cx.now, cx.visibility.lost);
             }
-            let moved = self.table.dropped(facts, verdict);
+            let moved = self.table.dropped(facts, verdict, cx.interfaces);
             self.decide(moved, cx);
         }
     }

@@ -22,7 +22,7 @@ use crate::{
         sighting::{AttemptKey, Part, Segment, Sighting},
         tls::{Tls, TlsCounts},
     },
-    engine::{Nanos, SECOND},
+    engine::{Nanos, SECOND, interfaces::Interfaces},
     model::{TlsStage, Verdict},
 };
 
@@ -108,11 +108,14 @@ impl Table {
                 Some(key)
             }
             Part::Rejects(key, rejection) if rejection.is_too_big() => {
-                let key = key
-                    .clone()
-                    .filter(|key| self.attempts.contains_key(key))
-                    .or_else(|| self.flows.find(&rejection.quoted).map(|(key, _)| key))?;
-                self.attempts.get_mut(&key)?.too_big = Some(rejection.clone());
+                let Some(AttemptKey::Tcp(seq)) = *key else {
+                    return None;
+                };
+                let (key, by_client) = self.flows.find(&rejection.quoted)?;
+                let attempt = self.attempts.get_mut(&key)?;
+                // It is about a packet that was sent, or made up.
+                attempt.can_have_sent(seq, None, by_client).then_some(())?;
+                attempt.too_big = Some(rejection.clone());
                 Some(key)
             }
             // It is for the tunnel's own end, and does not come back to the client.
@@ -144,6 +147,7 @@ impl Table {
             && attempt.may_be(flow)
         {
             attempt.settled |= attempt.reply.is_some();
+            attempt.went_on(segment, true);
             match &mut attempt.tls {
                 Some(tls) => tls.seen_again(place, *at, segment),
                 None => {
@@ -154,7 +158,11 @@ impl Table {
             return Some(key.clone());
         }
         let key = self.of_server(sighting)?;
-        let tls = self.attempts.get_mut(&key)?.tls.as_mut()?;
+        let attempt = self.attempts.get_mut(&key)?;
+        if attempt.can_have_sent(segment.seq, None, false) {
+            attempt.went_on(segment, false);
+        }
+        let tls = attempt.tls.as_mut()?;
         let before = tls.stage;
         tls.server_sent(segment);
         self.tls.answered += u64::from(before != tls.stage && tls.stage == TlsStage::Answered);
@@ -241,7 +249,11 @@ impl Table {
             return;
         }
         self.remove(&key);
-        self.insert(key, Attempt::unseen(facts.key.flow, now, lost));
+        let mut attempt = Attempt::unseen(facts.key.flow, now, lost);
+        attempt
+            .client_sent
+            .reached(facts.tcp.map_or(0, |tcp| tcp.seq));
+        self.insert(key, attempt);
     }
 
     /// Takes a drop, if it is of one of the attempts' packets. Returns the attempt.
@@ -249,8 +261,9 @@ impl Table {
         &mut self,
         facts: Arc<DropFacts>,
         verdict: Verdict,
+        interfaces: &Interfaces,
     ) -> Option<AttemptKey> {
-        let (key, lost) = self.owner_of(&facts)?;
+        let (key, lost) = self.owner_of(&facts, interfaces)?;
         self.attempts.get_mut(&key)?.dropped(OwnDrop {
             lost,
             facts,
@@ -374,6 +387,7 @@ mod tests {
             },
             outer: None,
             original: None,
+            seq: Some(isn),
             part: Part::Opens(AttemptKey::Tcp(isn), None),
         }
     }

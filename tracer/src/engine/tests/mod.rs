@@ -48,6 +48,8 @@ const VETH: u32 = 2;
 const NIC: u32 = 3;
 /// Initial sequence number of the client.
 const ISN: u32 = 1_000;
+/// Initial sequence number of the server.
+const SERVER_ISN: u32 = 5_000_000;
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -213,6 +215,11 @@ impl Rig {
             flow,
             outer: None,
             original: None,
+            seq: match part {
+                Part::Opens(AttemptKey::Tcp(isn), _) => Some(isn),
+                Part::Answers(..) => Some(SERVER_ISN),
+                _ => None,
+            },
             part,
         };
         self.feed(Input::Event(Event::Sighting(Box::new(sighting))));

@@ -10,6 +10,7 @@ use crate::{
 
 mod drops;
 mod errors;
+mod forged;
 mod node;
 
 #[test]
