@@ -39,13 +39,15 @@ fn sources_below(root: &Path) -> Vec<Source> {
 
 /// Whether a file is compiled for tests only, by its name.
 fn is_test(root: &Path, path: &Path) -> bool {
-    const ONLY_TESTS: [&str; 7] = [
+    const ONLY_TESTS: [&str; 9] = [
         "tests",
         "tests.rs",
         "fixtures",
         "fixtures.rs",
         "properties.rs",
         "damage.rs",
+        "fuzz.rs",
+        "limits_table.rs",
         "dependencies.rs",
     ];
     let below = path.strip_prefix(root).expect("below src");

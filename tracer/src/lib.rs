@@ -30,7 +30,11 @@ mod decode;
 #[cfg(test)]
 mod dependencies;
 mod engine;
+#[cfg(test)]
+mod fuzz;
 mod kernel;
+#[cfg(test)]
+mod limits_table;
 mod net;
 mod node;
 mod policy;

@@ -8,6 +8,7 @@ mod bench;
 mod bpf;
 mod dist;
 mod executables;
+mod fuzz;
 mod lab;
 mod lint;
 mod progress;
@@ -60,6 +61,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Feed mutated input to every parser of what comes from outside
+    Fuzz(fuzz::Options),
     /// Run the scenarios on other kernels, each in a virtual machine
     VmTest(vm::Options),
     /// Build whydrop as one static binary, and start it where there is nothing else
@@ -93,6 +96,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Lab { name, args } => lab::lab(name, args),
         Task::Soak { args } => lab::soak(&args),
         Task::Test { args } => test::test(&args),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::VmTest(options) => vm::test(&options),
         Task::Dist(options) => dist::dist(&options),
         Task::Bench { args } => bench::bench(&args),

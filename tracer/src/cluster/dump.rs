@@ -278,4 +278,9 @@ pub(crate) fn trees(text: &str) -> Vec<serde_json::Value> {
 }
 
 #[cfg(test)]
+pub(crate) const LARGEST_JSON: u64 = text::LARGEST;
+#[cfg(test)]
+pub(crate) const LARGEST_YAML: usize = yaml::LARGEST;
+
+#[cfg(test)]
 mod tests;

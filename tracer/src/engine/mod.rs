@@ -26,6 +26,9 @@ mod losses;
 mod properties;
 mod queries;
 #[cfg(test)]
+pub(crate) use self::attempts::CAPACITY as ATTEMPTS;
+
+#[cfg(test)]
 mod tests;
 mod work;
 

@@ -214,3 +214,31 @@ fn the_records_make_attempts_of_many_outcomes() {
         assert!(text.contains(outcome), "{outcome}");
     }
 }
+
+/// What the kernel programs send, through the whole of a trace.
+#[test]
+fn fuzz_events() {
+    let blank = |kind: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        bytes[..8].copy_from_slice(&kind.to_ne_bytes());
+        bytes
+    };
+    let corpus = [
+        blank(kind::DROP, size_of::<DropEvent>()),
+        blank(kind::SIGHTING, size_of::<SightingEvent>()),
+        blank(kind::RETRANSMIT, size_of::<RetransmitEvent>()),
+    ];
+    let corpus = corpus.each_ref().map(Vec::as_slice);
+    let rehearsal = std::cell::RefCell::new((Rehearsal::new(), 1));
+    crate::fuzz::run("events", &corpus, |input| {
+        let (rehearsal, now) = &mut *rehearsal.borrow_mut();
+        *now += 1_000_000;
+        let mut input = input.to_vec();
+        // The kernel counts from zero: no trace lasts until sums of it overflow.
+        let count = offset_of!(DropEvent, count);
+        if let Some(high) = input.get_mut(count + 4..count + 8) {
+            high.fill(0);
+        }
+        rehearsal.take(&input, *now);
+    });
+}

@@ -46,7 +46,7 @@ impl Rtnetlink {
 }
 
 /// Reads an entry of a bridge; those of a device itself are something else.
-fn entry(message: &Message<'_>) -> Option<BridgeFdbEntry> {
+pub(super) fn entry(message: &Message<'_>) -> Option<BridgeFdbEntry> {
     let flags = message.u8_at(10)?;
     let state = message.u16_at(8)?;
     let all = message.attributes(FIXED);

@@ -100,7 +100,7 @@ fn question(packet: &Flow) -> Request {
     })
 }
 
-fn read(message: &Message<'_>) -> Option<ConntrackEntry> {
+pub(super) fn read(message: &Message<'_>) -> Option<ConntrackEntry> {
     let all = message.attributes(FIXED);
     let status = all.u32(cta::STATUS).map_or(0, u32::from_be);
     Some(ConntrackEntry {

@@ -46,7 +46,7 @@ pub(crate) fn conntrack_stats() -> io::Result<BTreeMap<String, u64>> {
 }
 
 /// The counters of one CPU.
-fn read(message: &Message<'_>) -> Vec<(&'static str, u64)> {
+pub(super) fn read(message: &Message<'_>) -> Vec<(&'static str, u64)> {
     let all = message.attributes(FIXED);
     let counters = COUNTERS.iter();
     counters

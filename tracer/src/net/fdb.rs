@@ -61,7 +61,7 @@ impl Rtnetlink {
     }
 }
 
-fn entry(message: &Message<'_>, ifindex: u32) -> Option<FdbEntry> {
+pub(super) fn entry(message: &Message<'_>, ifindex: u32) -> Option<FdbEntry> {
     let is_own = message.u8_at(10)? & libc::NTF_SELF != 0;
     if !is_own || message.u32_at(4)? != ifindex {
         return None;

@@ -141,7 +141,7 @@ fn question(family: u8) -> Request {
     Request::new(libc::RTM_GETNEIGH, &fixed)
 }
 
-fn entry(message: &Message<'_>) -> Option<Neighbor> {
+pub(super) fn entry(message: &Message<'_>) -> Option<Neighbor> {
     // AF_UNSPEC lists the entries of bridges too.
     let is_ip = matches!(i32::from(message.u8_at(0)?), libc::AF_INET | libc::AF_INET6);
     // A proxy entry says what is answered for others.

@@ -155,7 +155,7 @@ fn question(family: u8, table: &str) -> Request {
     Request::new(GET_RULE, &[family, 0, 0, 0]).with(nfta::RULE_TABLE, &name)
 }
 
-fn read(message: &Message<'_>) -> Option<NftRule> {
+pub(super) fn read(message: &Message<'_>) -> Option<NftRule> {
     let all = message.attributes(FIXED);
     let expressions = all.inside(nfta::RULE_EXPRESSIONS).iter();
     Some(NftRule {

@@ -135,7 +135,7 @@ impl Rtnetlink {
     }
 }
 
-fn qdisc(message: &Message<'_>) -> Option<Qdisc> {
+pub(super) fn qdisc(message: &Message<'_>) -> Option<Qdisc> {
     let all = message.attributes(FIXED);
     let kind = all.text(tca::KIND)?;
     let stats = all.inside(tca::STATS2);

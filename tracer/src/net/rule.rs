@@ -103,7 +103,7 @@ impl Rtnetlink {
     }
 }
 
-fn rule(message: &Message<'_>) -> Option<Rule> {
+pub(super) fn rule(message: &Message<'_>) -> Option<Rule> {
     let [family, dst_len, src_len, tos, table, _, _, action, ..] = *message.payload else {
         return None;
     };

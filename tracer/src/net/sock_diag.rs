@@ -107,7 +107,7 @@ fn request(family: i32, state: TcpState, port: Option<u16>) -> Request {
 }
 
 /// `struct inet_diag_msg`
-fn socket(message: &Message<'_>) -> Option<TcpSocket> {
+pub(super) fn socket(message: &Message<'_>) -> Option<TcpSocket> {
     if message.kind != diag::SOCK_DIAG_BY_FAMILY {
         return None;
     }

@@ -175,7 +175,7 @@ fn info(priority: u16) -> u32 {
     u32::from(priority) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be())
 }
 
-fn filter(message: &Message<'_>) -> Option<TcFilter> {
+pub(super) fn filter(message: &Message<'_>) -> Option<TcFilter> {
     let all = message.attributes(FIXED);
     let kind = all.text(tca::KIND)?;
     // Each priority is reported once more by itself, without a handle; u32 also reports its hash

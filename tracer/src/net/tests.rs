@@ -84,3 +84,54 @@ async fn the_running_kernels_interfaces_are_read() {
     assert_eq!((tunnel.vni, tunnel.port), (42, 8472));
     assert_eq!(tunnel.underlying, Some(up0.link.ifindex));
 }
+
+/// Every reader of the kernel's messages.
+fn read_all(datagram: &[u8]) {
+    for message in super::message::messages(datagram) {
+        let _ = super::link::event(&message);
+        let _ = super::address::event(&message);
+        let _ = super::neighbor::entry(&message);
+        let _ = super::route::read_any(&message);
+        let _ = super::rule::rule(&message);
+        let _ = super::qdisc::qdisc(&message);
+        let _ = super::tc::filter(&message);
+        let _ = super::sock_diag::socket(&message);
+        let _ = super::conntrack::read(&message);
+        let _ = super::conntrack_stats::read(&message);
+        let _ = super::fdb::entry(&message, 1);
+        let _ = super::bridge_fdb::entry(&message);
+        let _ = super::vlan::vlans(&message);
+        let _ = super::nft_rules::read(&message);
+    }
+}
+
+/// Of this machine's own loopback, and of nothing: the corpus needs no root.
+#[test]
+fn fuzz_netlink() {
+    use super::message::Request;
+
+    let kinds = [
+        libc::RTM_NEWLINK,
+        libc::RTM_NEWADDR,
+        libc::RTM_NEWNEIGH,
+        libc::RTM_NEWROUTE,
+        libc::RTM_NEWRULE,
+        libc::RTM_NEWQDISC,
+        libc::RTM_NEWTFILTER,
+        20,
+        256,
+    ];
+    // Attributes of all numbers, with values of the usual lengths, and nested once.
+    let corpus = kinds.map(|kind| {
+        let fill = |request: Request| {
+            (1..64).fold(request, |request, number| {
+                let length = [4, 1, 2, 8, 16, 6][usize::from(number) % 6];
+                request.with(number, &vec![number as u8; length])
+            })
+        };
+        let fixed = vec![2; 72];
+        fill(Request::new(kind, &fixed)).nested(18, fill).bytes(0)
+    });
+    let corpus = corpus.each_ref().map(Vec::as_slice);
+    crate::fuzz::run("netlink", &corpus, read_all);
+}

@@ -48,7 +48,7 @@ impl Rtnetlink {
 }
 
 /// Reads those of one bridge or port.
-fn vlans(message: &Message<'_>) -> Option<Vec<Vlan>> {
+pub(super) fn vlans(message: &Message<'_>) -> Option<Vec<Vlan>> {
     let ifindex = message.u32_at(4)?;
     let mut found = Vec::new();
     let mut begin = None;

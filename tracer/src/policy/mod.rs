@@ -85,4 +85,7 @@ impl Answer {
 }
 
 #[cfg(test)]
+pub(crate) use self::side::MISSES;
+
+#[cfg(test)]
 mod tests;

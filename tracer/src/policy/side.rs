@@ -66,7 +66,7 @@ pub(crate) struct Miss {
 }
 
 /// How many misses of a side are put into words.
-const MISSES: usize = 10;
+pub(crate) const MISSES: usize = 10;
 
 impl Side {
     /// Whether this side lets the flow pass; `None` if undecidable.

@@ -190,3 +190,25 @@ proptest! {
         prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
     }
 }
+
+/// What a user types, or a script makes of a name.
+#[test]
+fn fuzz_endpoint() {
+    let corpus: [&[u8]; 8] = [
+        b"10.244.3.17:443",
+        b"[fd00::/64]:443",
+        b"10.244.0.0/16",
+        b":443",
+        b"shop/cart:8080",
+        b"svc/shop/cart:80",
+        b"deploy/shop/web",
+        b"fe80::1%eth0",
+    ];
+    crate::fuzz::run("endpoint", &corpus, |input| {
+        if let Ok(endpoint) = crate::fuzz::text(input).parse::<Endpoint>() {
+            let written = endpoint.to_string();
+            let again = written.parse::<Endpoint>();
+            assert_eq!(again.as_ref(), Ok(&endpoint), "{written}");
+        }
+    });
+}

@@ -189,3 +189,23 @@ proptest! {
         drop(read(&[&text]));
     }
 }
+
+/// What kubectl writes, or anybody else.
+#[test]
+fn fuzz_cluster_file() {
+    let yaml = [
+        include_bytes!("../../../testdata/policies/keys.yaml").as_slice(),
+        include_bytes!("../../../testdata/policies/service.yaml"),
+        include_bytes!("../../../testdata/policies/slice.yaml"),
+        include_bytes!("../../../testdata/policies/deny.yaml"),
+        DUMP.as_bytes(),
+    ];
+    crate::fuzz::run("cluster-file", &yaml, |input| {
+        let mut loaded = Loaded::default();
+        let read = loaded.read(Path::new("f"), &crate::fuzz::text(input));
+        loaded.finish();
+        if let Err(error) = read {
+            assert!(error.to_string().len() < 4096, "{error}");
+        }
+    });
+}

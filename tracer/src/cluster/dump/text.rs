@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A quarter of a million pods take half of it.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// What is made of compressed files, by their first bytes.
 const COMPRESSED: [(&[u8], &str); 5] = [

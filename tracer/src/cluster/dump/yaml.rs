@@ -10,7 +10,7 @@ use crate::cluster::item::{Body, Item};
 
 /// A tree takes ten times the room of its text: more than this is for JSON, which is read piece by
 /// piece.
-const LARGEST: usize = 128 << 20;
+pub(super) const LARGEST: usize = 128 << 20;
 
 /// Gives each object of the text, and each list.
 pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {

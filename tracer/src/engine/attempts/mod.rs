@@ -223,3 +223,6 @@ impl Attempts {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use self::table::CAPACITY;

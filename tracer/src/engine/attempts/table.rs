@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How many attempts are followed at once. One takes about two kilobytes.
-const CAPACITY: usize = 1 << 14;
+pub(crate) const CAPACITY: usize = 1 << 14;
 /// How long an outcome may still be corrected, as long as Linux retries a SYN by
 /// default, and a little more.
 const CORRECTABLE: Nanos = 150 * SECOND;

@@ -20,10 +20,10 @@ use crate::kernel::btf::KernelBtf;
 
 /// How many kinds of drops (see [`tracer_common::event::DropKey`]) are counted apart; 4 MiB of
 /// kernel memory.
-pub(super) const DROP_KINDS: u32 = 1 << 14;
+pub(crate) const DROP_KINDS: u32 = 1 << 14;
 /// How many addresses and ports may belong to ends that go by name; 6 MiB of kernel memory, if
 /// there is such an end.
-pub(super) const MEMBERS: u32 = 1 << 16;
+pub(crate) const MEMBERS: u32 = 1 << 16;
 
 /// What the programs are loaded with.
 #[derive(Debug, Clone, Copy)]

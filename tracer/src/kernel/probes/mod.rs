@@ -205,4 +205,7 @@ impl Probes {
 }
 
 #[cfg(test)]
+pub(crate) use self::load::{DROP_KINDS, MEMBERS};
+
+#[cfg(test)]
 mod tests;

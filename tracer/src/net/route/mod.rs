@@ -173,6 +173,9 @@ impl fmt::Display for Route {
 }
 
 #[cfg(test)]
+pub(super) use self::read::route as read_any;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 

@@ -18,7 +18,7 @@ const EXPIRES: usize = 8;
 /// What `rta_expires` counts in: `USER_HZ`, the same on all machines with Linux of today.
 const TICKS: u32 = 100;
 
-pub(super) fn route(message: &Message<'_>) -> Option<Route> {
+pub(in crate::net) fn route(message: &Message<'_>) -> Option<Route> {
     if message.kind != libc::RTM_NEWROUTE {
         return None;
     }

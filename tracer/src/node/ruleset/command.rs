@@ -11,7 +11,7 @@ use std::{
 };
 
 /// More output than this is no ruleset that could be looked at in time.
-const MOST_OUTPUT: u64 = 64 << 20;
+pub(crate) const MOST_OUTPUT: u64 = 64 << 20;
 /// Where tools are that the path of a service may not lead to.
 const PATHS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

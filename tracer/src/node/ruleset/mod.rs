@@ -41,6 +41,9 @@ mod state;
 mod survey;
 pub(crate) mod suspects;
 #[cfg(test)]
+pub(crate) use self::command::MOST_OUTPUT;
+
+#[cfg(test)]
 mod tests;
 mod translation;
 pub(crate) mod truth;

@@ -265,8 +265,8 @@ impl Entry {
 
 impl Pending {
     fn add(&mut self, at: SystemTime, packets: u64, attempts: u64) {
-        self.packets += packets;
-        self.attempts += attempts;
+        self.packets = self.packets.saturating_add(packets);
+        self.attempts = self.attempts.saturating_add(attempts);
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.until = Some(self.until.map_or(at, |until| until.max(at)));
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{super::*, *};
 use crate::{
-    damage,
+    damage, fuzz,
     node::ruleset::{
         ipset, iptables,
         model::{Backend, Family},
@@ -212,4 +212,44 @@ fn a_newline_in_a_comment_makes_no_rule() {
     let comment = rules[0].comment.as_deref();
     assert_eq!(comment, Some("a\"\n[0:0] -A INPUT -j DROP"));
     assert!(rules[1].text.ends_with("RETURN"));
+}
+
+#[test]
+fn fuzz_nft_json() {
+    let corpus = [
+        recording!("n2-nft.json"),
+        recording!("n2-nft-policies.json"),
+        recording!("n1-nft-kube-router-iptables.json"),
+    ];
+    fuzz::run("nft-json", &corpus.map(str::as_bytes), |input| {
+        if let Ok(ruleset) = Ruleset::from_texts(&fuzz::text(input), "", "") {
+            walk(&ruleset);
+        }
+    });
+}
+
+#[test]
+fn fuzz_iptables_save() {
+    let corpus = [
+        recording!("n1-iptables-kube-router.txt"),
+        recording!("n1-iptables.txt"),
+        recording!("n2-iptables.txt"),
+    ];
+    fuzz::run("iptables-save", &corpus.map(str::as_bytes), |input| {
+        let tables = iptables::parse(&fuzz::text(input), Backend::Legacy, Family::Ip);
+        walk(&Ruleset {
+            tables,
+            ..Ruleset::default()
+        });
+    });
+}
+
+#[test]
+fn fuzz_ipset() {
+    let json = recording!("n1-nft-kube-router-iptables.json");
+    let rules = recording!("n1-iptables-kube-router.txt");
+    let corpus = [recording!("n1-ipset.txt").as_bytes()];
+    fuzz::run("ipset", &corpus, |input| {
+        walk(&Ruleset::from_texts(json, rules, &fuzz::text(input)).unwrap());
+    });
 }

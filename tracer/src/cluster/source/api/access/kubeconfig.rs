@@ -39,18 +39,28 @@ fn one(path: &Path) -> Result<Kubeconfig, Unusable> {
     if metadata.file_type().is_fifo() {
         // Of a shell's `<(…)`: it has no directory that the files it names could be in.
         let text = limited(file, "it")?;
-        return Kubeconfig::from_yaml(&text).map_err(reason);
+        return Kubeconfig::from_yaml(&String::from_utf8_lossy(&text)).map_err(reason);
     }
     if !metadata.is_file() {
         return Err(Unusable::Wrong("it is not a file".to_owned()));
     }
     refuse_writable(path)?;
-    limited(file, "it")?;
+    refuse_half_a_character(&limited(file, "it")?)?;
     Kubeconfig::read_from(path).map_err(reason)
 }
 
-/// The text of a file, if it is of a size that a person or a tool would write.
-fn limited(file: File, what: &str) -> Result<String, Unusable> {
+/// The library counts on UTF-16 being whole, and fails otherwise.
+fn refuse_half_a_character(text: &[u8]) -> Result<(), Unusable> {
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if text.len() % 2 == 1 => Err(Unusable::Wrong(
+            "it is not a kubeconfig: UTF-16 that is cut off".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a file holds, if it is of a size that a person or a tool would write.
+fn limited(file: File, what: &str) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     let read = file.take(KUBECONFIG + 1).read_to_end(&mut bytes);
     read.map_err(|error| Unusable::Wrong(format!("{what} cannot be read: {error}")))?;
@@ -60,7 +70,7 @@ fn limited(file: File, what: &str) -> Result<String, Unusable> {
             "{what} is larger than {limit} MiB"
         )));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
 /// Refuses a file that every user can write, or put another in the place of.

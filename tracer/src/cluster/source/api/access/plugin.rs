@@ -250,6 +250,14 @@ mod tests {
         assert!(error.contains("plugin cannot be started"), "{error}");
     }
 
+    /// Here, time passes as soon as nothing else can happen.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_is_killed_and_named() {
+        let error = printed("sleep 1000").await.unwrap_err();
+        let why = "has not ended within 10 s, and was killed";
+        assert!(error.contains(why), "{error}");
+    }
+
     #[tokio::test]
     async fn what_it_leaves_running_is_killed_with_it() {
         let dir = tempfile::TempDir::new().unwrap();

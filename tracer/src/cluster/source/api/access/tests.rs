@@ -188,3 +188,26 @@ fn a_token_with_a_newline_is_trimmed() {
     fs::write(&path, GOOD.replace("{token: t}", "{token: \"t\\n\"}")).unwrap();
     assert!(Place::Option(path).access().is_ok());
 }
+
+/// Nothing that it names is run or asked.
+#[test]
+fn fuzz_kubeconfig() {
+    let exec = GOOD.replace(
+        "{token: t}",
+        "{exec: {apiVersion: v1, command: sh, args: [-c, LEAK], env: [{name: A, value: LEAK}]}}",
+    );
+    let files = GOOD.replace(
+        "{token: t}",
+        "{tokenFile: /nowhere, client-certificate-data: QQ==, client-key-data: QQ==}",
+    );
+    let corpus = [GOOD, &exec, &files].map(str::as_bytes);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("config");
+    crate::fuzz::run("kubeconfig", &corpus, |input| {
+        fs::write(&path, input).unwrap();
+        match Place::Option(path.clone()).access() {
+            Ok(access) => assert!(!format!("{access:?}").contains("LEAK")),
+            Err(error) => assert!(error.to_string().len() < 4096, "{error}"),
+        }
+    });
+}

@@ -170,3 +170,22 @@ fn a_runtime_may_tell_nothing_beyond_the_interface() {
         r#"{"runtimeSpec": {"linux": {"namespaces": [{"type": "network", "path": "x"}]}}}"#;
     assert_eq!(with_info(relative).1, None);
 }
+
+/// What the container runtime answers.
+#[test]
+fn fuzz_cri() {
+    use prost::Message as _;
+
+    let whole = recorded().encode_to_vec();
+    let small = PodSandboxStatusResponse::default().encode_to_vec();
+    crate::fuzz::run("cri", &[&whole, &small], |input| {
+        if let Ok(answer) = PodSandboxStatusResponse::decode(input) {
+            let _ = pod(answer);
+        }
+        // Its own JSON, inside.
+        let mut answer = recorded();
+        let info = crate::fuzz::text(input);
+        answer.info.insert("info".to_owned(), info);
+        let _ = pod(answer);
+    });
+}
