@@ -17,6 +17,7 @@
 //! | [`offer`] | the fixes that verdicts offer, tried |
 //! | [`runtime`] | containerd in a lab, and pods that run in it |
 //! | [`apiserver`] | an API server that replays what a real one has sent |
+//! | [`joined`] | traces of two nodes at the same time, and their paths |
 //! | [`kernel`] | which kernel runs, for what differs between kernels |
 //! | [`expected`] | what the records of a trace must say |
 //! | [`incident`] | failures that were reported in public, rebuilt in a few lines |
@@ -35,6 +36,7 @@ pub mod expected;
 pub mod fault;
 pub mod incident;
 mod interrupt;
+pub mod joined;
 pub mod kernel;
 pub mod kube;
 pub mod lab;

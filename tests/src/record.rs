@@ -14,8 +14,13 @@ use crate::traffic;
 /// One line of `whydrop -o json`, read strictly: nothing is missing in it, and there is nothing
 /// that the types do not hold.
 pub fn read(line: &str) -> Result<Record> {
+    #[derive(serde::Deserialize)]
+    struct Number {
+        seq: u64,
+    }
     let record = record::read(line).with_context(|| format!("no record: {line}"))?;
-    let again = record::write(&record)?;
+    let Number { seq } = serde_json::from_str(line).with_context(|| format!("no seq: {line}"))?;
+    let again = record::write(&record, seq)?;
     ensure!(again == line, "{line} was read as {again}");
     Ok(record)
 }

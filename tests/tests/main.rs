@@ -30,6 +30,7 @@ mod flood;
 mod hostile;
 mod incidents;
 mod interfaces;
+mod join;
 mod lab;
 mod lifecycle;
 mod listener;

@@ -6,7 +6,7 @@
 //! - [`outcome`], [`verdict`], [`point`]: what became of it, who lost it, and how sure that is
 //! - [`fix`], [`shell`], [`netns`]: what would let it through, and how that is done where
 //! - [`pod`]: whose an address is
-//! - [`report`], [`summary`]: what reaches the user
+//! - [`report`], [`summary`], [`path`]: what reaches the user
 //! - [`clock`], [`tallies`]: the kernel's time, and what it could not send or count
 //! - [`record`]: how a report is written as JSON, and read again
 //!
@@ -19,6 +19,7 @@ mod hook;
 mod netns;
 mod outcome;
 mod packet;
+mod path;
 mod place;
 mod pod;
 mod point;
@@ -40,6 +41,7 @@ pub use self::{
     netns::NetnsName,
     outcome::{Outcome, TlsStage},
     packet::Packet,
+    path::{Between, NodeClock, PathHop, PathReport},
     place::{Direction, Place},
     pod::Pod,
     point::{Confidence, Point},

@@ -1,9 +1,10 @@
 //! What a trace reports.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use super::{
-    Direction, Flow, Hook, Outcome, Packet, Pod, Reason, SocketAddress, Summary, TlsStage, Verdict,
+    Direction, Flow, Hook, Outcome, Packet, PathReport, Pod, Reason, SocketAddress, Summary,
+    TlsStage, Verdict,
 };
 
 /// One entry of a trace. Whatever is not known is `None`, never a guess.
@@ -17,6 +18,8 @@ pub enum Report {
     Attempt(Box<AttemptReport>),
     /// Events that could not be shown.
     Lost(Lost),
+    /// One connection attempt in the traces of several nodes.
+    Path(Box<PathReport>),
     /// The last entry of a trace.
     Summary(Box<Summary>),
 }
@@ -54,6 +57,12 @@ pub struct Started {
     pub degraded: Vec<String>,
     /// The filter in force, as a person would say it.
     pub filter: String,
+    /// What this node is called.
+    pub node: Option<String>,
+    /// The addresses of the watched interfaces, without those of loopback and link scope.
+    pub addresses: Vec<IpAddr>,
+    /// Whether every interface of the watched namespaces has probes.
+    pub complete: bool,
 }
 
 /// Events that could not be shown, since the last such report.
@@ -184,6 +193,8 @@ pub struct Hop {
 /// A DNS question and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
+    /// The query's id; `None` in a recording that has none.
+    pub id: Option<u16>,
     /// The name asked for.
     pub question: String,
     /// The type asked for (`A`, `AAAA`, …, or its number).

@@ -16,6 +16,7 @@
 //! - [`attempt`]: what was seen of one connection attempt
 //! - [`engine`]: what a running trace makes of each input, without I/O
 //! - [`verdict`]: who dropped it
+//! - [`join`]: traces of several nodes as one path for each attempt
 //! - [`report`]: the accounts of a whole trace
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
@@ -32,6 +33,7 @@ mod dependencies;
 mod engine;
 #[cfg(test)]
 mod fuzz;
+mod join;
 mod kernel;
 #[cfg(test)]
 mod limits_table;

@@ -58,6 +58,8 @@ struct HopShape {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Dns")]
 struct DnsShape {
+    #[serde(default)]
+    id: Option<u16>,
     question: String,
     qtype: String,
     rcode: Option<String>,

@@ -8,6 +8,7 @@ mod attempt;
 mod drop;
 mod fix;
 mod flow;
+mod path;
 mod summary;
 mod time;
 mod trace;
@@ -15,13 +16,20 @@ mod verdict;
 
 use crate::Report;
 
-/// A report as JSON, without a newline.
+/// A report as JSON, without a newline. `seq` is its number in the trace, from 1 on.
 ///
 /// # Errors
 ///
 /// It holds a time that JSON cannot hold.
-pub fn write(report: &Report) -> serde_json::Result<String> {
-    serde_json::to_string(report)
+pub fn write(report: &Report, seq: u64) -> serde_json::Result<String> {
+    #[derive(serde::Serialize)]
+    struct Numbered<'a> {
+        #[serde(flatten)]
+        report: &'a Report,
+        seq: u64,
+    }
+
+    serde_json::to_string(&Numbered { report, seq })
 }
 
 /// A report from its JSON.

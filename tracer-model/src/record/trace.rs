@@ -1,11 +1,11 @@
 //! What a trace begins with, loses, and consists of.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
-use crate::{AttemptReport, DropReport, Lost, Report, Started, Summary};
+use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Started, Summary};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
@@ -14,6 +14,7 @@ enum ReportShape {
     Drop(Box<DropReport>),
     Attempt(Box<AttemptReport>),
     Lost(Lost),
+    Path(Box<PathReport>),
     Summary(Box<Summary>),
 }
 
@@ -27,6 +28,12 @@ struct StartedShape {
     hooks: Vec<String>,
     degraded: Vec<String>,
     filter: String,
+    #[serde(default)]
+    node: Option<String>,
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
+    #[serde(default)]
+    complete: bool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use self::{
     endpoint::Endpoint,
     values::{at_least_one, duration, ring_size, to},
 };
-use crate::sink::{ColorChoice, Format, Formats, TraceFormat};
+use crate::sink::{ColorChoice, Format, Formats, PathFormat, TraceFormat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Evaluate the NetworkPolicies for one flow, without tracing
     Explain(Box<ExplainArgs>),
+    /// Join traces of several nodes: one path for each connection attempt
+    Join(JoinArgs),
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions {
@@ -147,6 +149,11 @@ pub(crate) struct TraceArgs {
     /// port of one address]
     #[arg(long, help_heading = "Output")]
     pub(crate) answered: bool,
+
+    /// Name of this node in the record `started` [default: its name in the cluster, or the host
+    /// name]
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub(crate) node_name: Option<String>,
 
     /// Log debug output to stderr, including from the eBPF programs
     #[arg(long, help_heading = "Output")]
@@ -279,6 +286,36 @@ pub(crate) struct ExplainArgs {
     /// How to print.
     #[command(flatten)]
     pub(crate) output: OutputArgs<Format>,
+}
+
+const JOIN_EXAMPLE: &str = "\
+Example:
+  node-1# whydrop 10.244.3.17:443 -o json > node-1.jsonl
+  node-2# whydrop 10.244.3.17:443 -o json > node-2.jsonl
+          whydrop join node-1.jsonl node-2.jsonl
+
+Attempts are matched by their ISN (DNS: by id and question), across NAT and tunnels. The clocks of
+the nodes need not agree. No root is needed.";
+
+/// The arguments of `whydrop join`.
+#[derive(Debug, Args)]
+#[command(after_help = JOIN_EXAMPLE)]
+pub(crate) struct JoinArgs {
+    /// Traces of the nodes, one each, as `whydrop … -o json` writes them
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Show all evidence for each verdict, not only the most relevant
+    #[arg(short, long, help_heading = "Output")]
+    pub(crate) verbose: bool,
+
+    /// Also show attempts that were answered
+    #[arg(long, help_heading = "Output")]
+    pub(crate) answered: bool,
+
+    /// How to print.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs<PathFormat>,
 }
 
 /// How to print.

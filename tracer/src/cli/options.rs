@@ -10,11 +10,11 @@ use clap_complete::Shell;
 pub(crate) use crate::cli::{PolicyProto, Proto};
 use crate::{
     cli::{
-        CheckArgs, Cli, ClusterArgs, Command, ExplainArgs, OutputArgs, TraceArgs,
+        CheckArgs, Cli, ClusterArgs, Command, ExplainArgs, JoinArgs, OutputArgs, TraceArgs,
         endpoint::Endpoint,
     },
     cluster::source::api::access,
-    sink::{Detail, Format, Formats, Style, Terminal, TraceFormat},
+    sink::{Detail, Format, Formats, PathFormat, Style, Terminal, TraceFormat},
 };
 
 /// What will be done.
@@ -33,6 +33,8 @@ pub(crate) enum Mode {
     Check(OutputConfig, ClusterConfig),
     /// Judge the NetworkPolicies for one flow.
     Explain(Box<ExplainConfig>),
+    /// Join the traces of several nodes.
+    Join(JoinConfig),
     /// Print a completion script.
     Completions(Shell),
     /// Print a manual page: of a subcommand, or of the program.
@@ -58,6 +60,8 @@ pub(crate) struct TraceConfig {
     pub(crate) stack: bool,
     /// How much to show as text.
     pub(crate) detail: Detail,
+    /// What this node is to be called.
+    pub(crate) node_name: Option<String>,
     /// Whether to log what whydrop itself does.
     pub(crate) debug: bool,
     /// How long a SYN or a DNS query may go unanswered.
@@ -72,6 +76,17 @@ pub(crate) struct TraceConfig {
     pub(crate) cluster: ClusterConfig,
     /// How to print.
     pub(crate) output: OutputConfig<TraceFormat>,
+}
+
+/// The traces that are to be joined.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinConfig {
+    /// A trace of one node each.
+    pub(crate) files: Vec<PathBuf>,
+    /// How much to show as text.
+    pub(crate) detail: Detail,
+    /// How to print.
+    pub(crate) output: OutputConfig<PathFormat>,
 }
 
 /// The flow that the policies are to judge.
@@ -143,6 +158,7 @@ impl Config {
             Some(Command::Explain(args)) => {
                 Mode::Explain(Box::new(ExplainConfig::new(*args, terminal)?))
             }
+            Some(Command::Join(args)) => Mode::Join(JoinConfig::new(args, terminal)),
             Some(Command::Completions { shell }) => Mode::Completions(shell),
             Some(Command::Man { subcommand }) => Mode::Man(subcommand),
         };
@@ -167,6 +183,7 @@ impl TraceConfig {
             verbose,
             answered,
             debug,
+            node_name,
             ..
         } = args;
         if to.is_none() && from.is_none() && !all {
@@ -201,6 +218,7 @@ impl TraceConfig {
             noise,
             stack,
             detail,
+            node_name,
             debug,
             timeout: args.timeout.unwrap_or(DEFAULT_TIMEOUT),
             duration: args.duration,
@@ -264,6 +282,22 @@ fn end(endpoint: Option<&Endpoint>) -> String {
             format!("[{}], any port", net.addr())
         }
         Some(endpoint) => endpoint.to_string(),
+    }
+}
+
+impl JoinConfig {
+    fn new(args: JoinArgs, terminal: &Terminal) -> Self {
+        let JoinArgs {
+            files,
+            verbose,
+            answered,
+            output,
+        } = args;
+        Self {
+            files,
+            detail: Detail { verbose, answered },
+            output: OutputConfig::new(&output, terminal),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod ending;
 pub(crate) mod explain;
 pub(crate) mod generate;
 mod interfaces;
+mod join;
 mod log;
 mod node_queries;
 mod panic;
@@ -60,6 +61,7 @@ fn run(config: Config) -> Result<ExitCode> {
         }
         Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
             .map(|()| ExitCode::SUCCESS),
+        Mode::Join(config) => join::run(&config).map(|()| ExitCode::SUCCESS),
         Mode::Completions(shell) => {
             generate::completions(&mut io::stdout().lock(), shell)?;
             Ok(ExitCode::SUCCESS)

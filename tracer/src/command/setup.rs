@@ -1,6 +1,6 @@
 //! The start of a trace: load, attach, and get to know the node.
 
-use std::{io, time::SystemTime};
+use std::{collections::BTreeSet, io, net::IpAddr, time::SystemTime};
 
 use anyhow::{Result, bail};
 use tracer_common::filter::Watched;
@@ -25,6 +25,9 @@ use crate::{
     sink::Printer,
 };
 
+/// Addresses that a record may hold: a node has two, and each of its pods has two.
+const MOST_ADDRESSES: usize = 2048;
+
 /// A trace whose probes are attached.
 pub(super) struct Trace {
     pub(super) shell: Shell,
@@ -36,6 +39,8 @@ pub(super) struct Trace {
     kernel: String,
     /// The number of interfaces with probes.
     watched: usize,
+    /// Whether that is all of them.
+    complete: bool,
     hooks: Vec<String>,
     degraded: Vec<String>,
 }
@@ -127,6 +132,7 @@ impl Trace {
         Ok(Self {
             kernel: preflight.kernel.clone(),
             watched: tc.len(),
+            complete: tc.degraded().is_none(),
             hooks,
             degraded: preflight
                 .degraded()
@@ -147,15 +153,43 @@ impl Trace {
         let degraded = std::mem::take(&mut self.degraded);
         let names = self.shell.engine.names();
         let filter = config.filter_description(|name| names.whereabouts(name));
+        let addresses = self.addresses();
+        let node = config.node_name.clone();
+        let node = node
+            .or_else(|| self.shell.engine.node_at(&addresses))
+            .or_else(host_name);
         self.shell.started(Started {
             ts: SystemTime::now(),
             kernel: self.kernel.clone(),
             interfaces: self.watched,
             hooks: std::mem::take(&mut self.hooks),
+            complete: self.complete,
             degraded,
             filter,
+            node,
+            addresses,
         })
     }
+
+    /// The addresses by which packets from other nodes come here, as far as they are watched.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let interfaces = self.watch.inventory().iter();
+        let own = interfaces.flat_map(|interface| interface.addresses.iter().copied());
+        let own: BTreeSet<_> = own.filter(|address| is_reachable(*address)).collect();
+        own.into_iter().take(MOST_ADDRESSES).collect()
+    }
+}
+
+fn is_reachable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned())
 }
 
 /// The namespaces as the kernel programs look for them.

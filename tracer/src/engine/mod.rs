@@ -32,6 +32,8 @@ pub(crate) use self::attempts::CAPACITY as ATTEMPTS;
 mod tests;
 mod work;
 
+use std::net::IpAddr;
+
 use self::{
     attempts::Attempts, drops::Drops, knowledge::Knowledge, losses::Losses, queries::Purpose,
     work::Work,
@@ -186,6 +188,13 @@ impl Engine {
     /// start, a sentence each.
     pub(crate) fn start(&mut self) -> Vec<String> {
         self.names.start()
+    }
+
+    /// The name of the cluster's node that has one of these addresses.
+    pub(crate) fn node_at(&self, addresses: &[IpAddr]) -> Option<String> {
+        let mut nodes = self.knowledge.cluster.view().nodes();
+        let here = nodes.find(|node| node.ips.iter().any(|ip| addresses.contains(ip)))?;
+        Some(here.name.clone())
     }
 
     /// The ends of the filter that go by name.

@@ -264,6 +264,9 @@ pub(super) fn drop_on(name: &str) -> Report {
 /// The first record, on a kernel that lacks something.
 pub(super) fn started() -> Report {
     Report::Started(Started {
+        node: Some("node-1".to_owned()),
+        addresses: Vec::new(),
+        complete: true,
         ts: ts(),
         kernel: "6.1.0-28-amd64".to_owned(),
         interfaces: 12,
@@ -279,6 +282,9 @@ pub(super) fn started() -> Report {
 /// The first record of a trace of many namespaces.
 pub(super) fn started_in_namespaces() -> Report {
     Report::Started(Started {
+        node: Some("node-1".to_owned()),
+        addresses: Vec::new(),
+        complete: true,
         ts: ts(),
         kernel: "6.12.9".to_owned(),
         interfaces: 1,

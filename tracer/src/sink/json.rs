@@ -5,19 +5,22 @@ use std::{fmt::Write as _, io};
 use super::{Sink, text::is_unsafe};
 use crate::{model::Report, report::record};
 
-/// Renders records as JSON lines.
-#[derive(Debug)]
-pub(super) struct Json;
+/// Renders records as JSON lines, numbered from 1 on.
+#[derive(Debug, Default)]
+pub(super) struct Json {
+    written: u64,
+}
 
 impl Sink for Json {
     fn report(&mut self, record: &Report) -> io::Result<String> {
-        Ok(render(record)?)
+        self.written += 1;
+        Ok(render(record, self.written)?)
     }
 }
 
 /// One line, with its newline.
-fn render(record: &Report) -> serde_json::Result<String> {
-    let json = record::write(record)?;
+fn render(record: &Report, seq: u64) -> serde_json::Result<String> {
+    let json = record::write(record, seq)?;
     let mut line = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         // JSON allows DEL, C1 and bidirectional controls raw in strings (and these cannot stand
@@ -41,7 +44,7 @@ mod tests {
     #[test]
     fn each_record_is_one_line_that_says_its_kind() {
         for record in fixtures::all() {
-            let line = render(&record).expect("serialisable");
+            let line = render(&record, 1).expect("serialisable");
             assert_eq!(line.matches('\n').count(), 1);
             let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             assert!(
@@ -53,13 +56,13 @@ mod tests {
 
     #[test]
     fn a_lost_record_has_the_names_of_the_contract() {
-        let line = render(&fixtures::lost()).expect("serialisable");
-        insta::assert_snapshot!(line.trim_end(), @r#"{"kind":"lost","ts":"2026-03-01T09:41:07.312000000Z","events":1024,"where":"the ring buffer"}"#);
+        let line = render(&fixtures::lost(), 1).expect("serialisable");
+        insta::assert_snapshot!(line.trim_end(), @r#"{"kind":"lost","ts":"2026-03-01T09:41:07.312000000Z","events":1024,"where":"the ring buffer","seq":1}"#);
     }
 
     #[test]
     fn a_layer_is_said_in_the_words_of_the_table() {
-        let line = render(&fixtures::reported()).expect("serialisable");
+        let line = render(&fixtures::reported(), 1).expect("serialisable");
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let layer = |n: usize| value["layers"][n].to_string();
         insta::assert_snapshot!(layer(2), @r#"{"layer":"policy","test":"admitted","result":"not observed","evidence":null,"verdict":null}"#);
@@ -70,7 +73,7 @@ mod tests {
     #[test]
     fn control_characters_are_escaped_and_come_back() {
         let name = "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é\n";
-        let line = render(&fixtures::drop_on(name)).expect("serialisable");
+        let line = render(&fixtures::drop_on(name), 1).expect("serialisable");
         assert!(
             !line.trim_end_matches('\n').chars().any(is_unsafe),
             "{line:?}"

@@ -7,6 +7,7 @@
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod json;
+mod markdown;
 mod terminal;
 mod text;
 
@@ -37,6 +38,31 @@ pub(crate) enum TraceFormat {
 
 impl Formats for TraceFormat {
     const NAMES: &str = "text|json";
+}
+
+/// The formats of joined traces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PathFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object a line.
+    Json,
+    /// For a ticket: Markdown.
+    Md,
+}
+
+impl Formats for PathFormat {
+    const NAMES: &str = "text|json|md";
+}
+
+impl From<TraceFormat> for PathFormat {
+    fn from(format: TraceFormat) -> Self {
+        match format {
+            TraceFormat::Text => Self::Text,
+            TraceFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// The formats of a single answer.
@@ -114,10 +140,11 @@ pub(crate) struct Printer<W> {
 
 impl<W: Write> Printer<W> {
     /// Prints to `out`. `style` and `detail` matter for text only.
-    pub(crate) fn new(out: W, format: TraceFormat, style: Style, detail: Detail) -> Self {
-        let sink: Box<dyn Sink> = match format {
-            TraceFormat::Text => Box::new(text::Text::new(style, detail)),
-            TraceFormat::Json => Box::new(json::Json),
+    pub(crate) fn new(out: W, format: impl Into<PathFormat>, style: Style, detail: Detail) -> Self {
+        let sink: Box<dyn Sink> = match format.into() {
+            PathFormat::Text => Box::new(text::Text::new(style, detail)),
+            PathFormat::Json => Box::new(json::Json::default()),
+            PathFormat::Md => Box::new(markdown::Markdown::new(style, detail)),
         };
         Self { out, sink }
     }

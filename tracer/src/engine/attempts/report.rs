@@ -58,6 +58,10 @@ pub(super) fn report(
             AttemptKey::Dns(..) => None,
         },
         dns: attempt.dns.clone().map(|(question, qtype)| Dns {
+            id: match key {
+                AttemptKey::Tcp(_) => None,
+                AttemptKey::Dns(id, _) => Some(*id),
+            },
             question,
             qtype,
             rcode: match &attempt.reply {

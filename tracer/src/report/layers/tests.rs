@@ -63,6 +63,7 @@ fn dns(n: u64, outcome: Outcome, rcode: Option<&str>) -> AttemptReport {
         flow: flow("udp", "10.244.2.2", 53),
         isn: None,
         dns: Some(Dns {
+            id: Some(7),
             question: "cart.shop".to_owned(),
             qtype: "A".to_owned(),
             rcode: rcode.map(str::to_owned),

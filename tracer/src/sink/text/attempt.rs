@@ -14,6 +14,14 @@ use crate::model::{AttemptReport, Outcome, Point};
 
 /// Draws an attempt as an entry of its own.
 pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
+    draw_head(page, attempt);
+    if attempt.outcome != Outcome::Answered {
+        ladder::draw(&mut page.canvas, attempt);
+    }
+}
+
+/// Draws who lost it, and why: all but its ladder.
+pub(super) fn draw_head(page: &mut Page<'_>, attempt: &AttemptReport) {
     let mut pieces = vec![piece(page.clock(attempt.ts), Paint::Dim)];
     pieces.extend(blame(attempt));
     pieces.extend(ends(attempt));
@@ -47,9 +55,6 @@ pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
             )
         );
         draw_verdict(page, verdict);
-    }
-    if attempt.outcome != Outcome::Answered {
-        ladder::draw(&mut page.canvas, attempt);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome};
 
 /// A row that breaks goes on below its interface, behind the mark and the direction.
-const HANG: usize = INDENT + 7;
+pub(super) const HANG: usize = INDENT + 7;
 
 /// Columns wider than this do not line up: a name can be as long as a file's.
 const WIDEST: usize = 20;
@@ -21,7 +21,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, attempt: &AttemptReport) {
     let AttemptReport {
         hops, reply_hops, ..
     } = attempt;
-    let table = Table::new(attempt);
+    // Where small packets pass and large ones do not, the sizes tell.
+    let has_mtu = attempt.outcome == Outcome::Stalled;
+    let table = Table::new(hops.iter().chain(reply_hops), has_mtu);
     for hop in hops {
         canvas.line(INDENT, HANG, &table.row(hop));
     }
@@ -37,7 +39,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, attempt: &AttemptReport) {
 }
 
 /// The widths of the columns, the same for both ways.
-struct Table {
+pub(super) struct Table {
     ifname: usize,
     netns: usize,
     at: usize,
@@ -45,10 +47,9 @@ struct Table {
 }
 
 impl Table {
-    fn new(attempt: &AttemptReport) -> Self {
-        let hops = || attempt.hops.iter().chain(&attempt.reply_hops);
+    pub(super) fn new<'a>(hops: impl Iterator<Item = &'a Hop> + Clone, has_mtu: bool) -> Self {
         let widest = |text: fn(&Hop) -> String| {
-            hops()
+            hops.clone()
                 .map(|hop| piece(text(hop), Paint::Plain).columns())
                 .max()
                 .unwrap_or_default()
@@ -58,12 +59,11 @@ impl Table {
             ifname: widest(|hop| hop.ifname.clone()),
             netns: widest(netns),
             at: widest(at),
-            // Where small packets pass and large ones do not, the sizes tell.
-            mtu: attempt.outcome == Outcome::Stalled,
+            mtu: has_mtu,
         }
     }
 
-    fn row(&self, hop: &Hop) -> Vec<Piece> {
+    pub(super) fn row(&self, hop: &Hop) -> Vec<Piece> {
         let dir = match hop.dir {
             Direction::In => "in ",
             Direction::Out => "out",

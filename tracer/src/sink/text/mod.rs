@@ -6,6 +6,7 @@ mod drop;
 mod ladder;
 mod layers;
 mod packet;
+mod path;
 mod repeats;
 mod started;
 mod story;
@@ -22,7 +23,7 @@ use self::{
     units::{grouped, time},
 };
 use super::{Detail, Sink, Style};
-use crate::model::{Lost, Report};
+use crate::model::{Lost, Outcome, Report};
 
 /// Renders records as text.
 #[derive(Debug)]
@@ -101,6 +102,11 @@ impl Text {
             Report::Lost(lost) => {
                 self.story.interrupted();
                 draw_lost(&mut page, lost);
+            }
+            Report::Path(path) => {
+                if path.outcome != Outcome::Answered || self.detail.answered {
+                    path::draw(&mut page, path);
+                }
             }
             Report::Summary(summary) => {
                 let end = summary.ts.unwrap_or_else(SystemTime::now);

@@ -1,0 +1,281 @@
+//! Two nodes that are traced at the same time, each by a whydrop of its own, and what `whydrop join`
+//! says of both together. A router that no trace watches lies between them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use tracer_model::{Confidence, Outcome, PathReport, Point};
+use whydrop_tests::{
+    fault::{Chain, Iptables, nft},
+    joined::{TwoNodes, join, path_of},
+    lab::{
+        Family, Namespace,
+        topology::{OverlayLab, Underlay},
+    },
+    record::Record,
+    traffic::{TcpAttempt, TcpServer},
+};
+
+const PORT: u16 = 8080;
+
+/// A failing attempt in traces of both nodes, after a healthy one: the path of each.
+struct Tried {
+    traces: [Vec<Record>; 2],
+    flow: whydrop_tests::traffic::Flow,
+}
+
+/// Traces both nodes while a pod connects to the other node's pod, before the fault and after it.
+fn pods(lab: &OverlayLab, fault: impl FnOnce() -> Result<()>) -> Result<Tried> {
+    let [first, second] = &lab.nodes;
+    let server = second.pod.socket(Family::V4, PORT);
+    connect(lab, (&first.pod, &second.pod), server, fault)
+}
+
+/// The same for the nodes themselves, without a tunnel.
+fn nodes(lab: &OverlayLab, fault: impl FnOnce() -> Result<()>) -> Result<Tried> {
+    let [first, second] = &lab.nodes;
+    let server = second.node.socket(Family::V4, PORT);
+    connect(lab, (&first.node, &second.node), server, fault)
+}
+
+fn connect(
+    lab: &OverlayLab,
+    (client, host): (&Namespace, &Namespace),
+    server: SocketAddr,
+    fault: impl FnOnce() -> Result<()>,
+) -> Result<Tried> {
+    let _server = TcpServer::echo(host, server)?;
+    let [first, second] = &lab.nodes;
+    let mut both = TwoNodes::start([&first.node, &second.node])?;
+    both.healthy(TcpAttempt::start(client, None, server)?)?;
+    fault()?;
+    let flow = both.await_outcome(TcpAttempt::start(client, None, server)?)?;
+    Ok(Tried {
+        traces: both.finish()?,
+        flow,
+    })
+}
+
+impl Tried {
+    /// The path of the failing attempt. The healthy one is a path through both nodes, without a
+    /// verdict.
+    fn path(&self) -> Result<PathReport> {
+        let paths = join(&self.traces)?;
+        let [healthy, _] = paths.as_slice() else {
+            anyhow::bail!("not two paths: {paths:?}");
+        };
+        ensure!(
+            healthy.outcome == Outcome::Answered
+                && healthy.verdict.is_none()
+                && healthy.between.is_none(),
+            "{healthy:?}"
+        );
+        let seen_by = |node: &str| {
+            let there = healthy.hops.iter().any(|hop| hop.node == node);
+            there && healthy.reply_hops.iter().any(|hop| hop.node == node)
+        };
+        ensure!(
+            TwoNodes::NAMES.iter().all(|node| seen_by(node)),
+            "{healthy:?}"
+        );
+        Ok(path_of(&paths, self.flow)?.clone())
+    }
+}
+
+/// Point, confidence, and the nodes between which it was lost.
+fn judged(path: &PathReport) -> Result<(Point, Confidence, Option<(&str, &str)>)> {
+    let verdict = path.verdict.as_ref().context("a failure has a verdict")?;
+    let between = path.between.as_ref();
+    let between = between.map(|it| (it.from.as_str(), it.to.as_str()));
+    Ok((verdict.point, verdict.confidence, between))
+}
+
+fn between<'a>(
+    path: &'a PathReport,
+    point: Point,
+    nodes: (&'a str, &'a str),
+) -> Result<&'a PathReport> {
+    let expected = (point, Confidence::Confirmed, Some(nodes));
+    ensure!(judged(path)? == expected, "{path:?}");
+    Ok(path)
+}
+
+fn router(lab: &OverlayLab) -> Result<&Namespace> {
+    lab.underlay.as_ref().context("a router")
+}
+
+/// The router drops the tunnel's packets: confirmed, with what to open.
+#[test]
+fn a_tunnels_packets_are_lost_between_the_nodes() -> Result<()> {
+    for port in [OverlayLab::PORT, OverlayLab::LINUX_PORT] {
+        let lab = OverlayLab::on_port(Underlay::Routed, port)?;
+        let rule = format!("udp dport {port} drop");
+        let tried = pods(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
+        let path = tried.path()?;
+        between(&path, Point::Overlay, ("node-1", "node-2"))?;
+        let outer = path.between.as_ref().and_then(|it| it.outer);
+        let outer = outer.context("it was encapsulated")?;
+        let vteps = [0, 1].map(|index| lab.nodes[index].node.address(Family::V4));
+        ensure!([outer.src, outer.dst] == vteps, "{outer:?}");
+        let fix = format!("udp from {} to {} port {port}", vteps[0], vteps[1]);
+        let verdict = path.verdict.as_ref().context("a verdict")?;
+        ensure!(verdict.fix[0].line().contains(&fix), "{verdict:?}");
+    }
+    Ok(())
+}
+
+/// Without a tunnel: the network lost it, and it is no tunnel's fault.
+#[test]
+fn plain_packets_are_lost_between_the_nodes() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let rule = format!("tcp dport {PORT} drop");
+    let tried = nodes(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
+    between(&tried.path()?, Point::OffNode, ("node-1", "node-2")).map(drop)
+}
+
+/// The SYN comes through, and the SYN-ACK is lost on its way back.
+#[test]
+fn the_answer_is_lost_between_the_nodes() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let back = lab.nodes[0].node.address(Family::V4);
+    let rule = format!("ip daddr {back} udp dport {} drop", lab.port);
+    let tried = pods(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
+    let path = tried.path()?;
+    between(&path, Point::Overlay, ("node-2", "node-1"))?;
+    ensure!(
+        path.reply_hops.iter().all(|hop| hop.node == "node-2"),
+        "{path:?}"
+    );
+    Ok(())
+}
+
+/// What the far node dropped is its own verdict, with its evidence.
+#[test]
+fn the_far_node_dropped_it() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let rule = format!("tcp dport {PORT} drop");
+    let far = &lab.nodes[1].node;
+    let tried = pods(&lab, || nft(far, Chain::inet("forward"), &rule))?;
+    let path = tried.path()?;
+    let expected = (Point::Firewall, Confidence::Confirmed, None);
+    ensure!(judged(&path)? == expected, "{path:?}");
+    let verdict = path.verdict.as_ref().context("a verdict")?;
+    ensure!(
+        verdict.why.contains("filter_forward") && verdict.evidence[0].contains("node-2"),
+        "{verdict:?}"
+    );
+    Ok(())
+}
+
+/// The far node's INPUT rejects it: the client's node sees an ICMP error, the far one the rule.
+#[test]
+fn the_far_node_rejected_it() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let input = Iptables {
+        table: "filter",
+        chain: "INPUT",
+    };
+    let far = &lab.nodes[1].node;
+    let rule = format!("-p tcp --dport {PORT} -j REJECT");
+    let tried = nodes(&lab, || input.append(far, Family::V4, &rule))?;
+    let path = tried.path()?;
+    ensure!(path.outcome == Outcome::Rejected, "{path:?}");
+    let expected = (Point::Firewall, Confidence::Confirmed, None);
+    ensure!(judged(&path)? == expected, "{path:?}");
+    Ok(())
+}
+
+/// The first node translates the destination: both see it as one attempt by its ISN.
+#[test]
+fn nat_at_the_first_node() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let [first, second] = &lab.nodes;
+    let server = second.pod.socket(Family::V4, PORT);
+    let asked: SocketAddr = "198.51.100.7:80".parse()?;
+    let rule = format!("ip daddr 198.51.100.7 tcp dport 80 dnat ip to {server}");
+    nft(&first.node, Chain::dnat(), &rule)?;
+    let block = format!("udp dport {} drop", lab.port);
+    let _server = TcpServer::echo(&second.pod, server)?;
+    let mut both = TwoNodes::start([&first.node, &second.node])?;
+    both.healthy(TcpAttempt::start(&first.pod, None, asked)?)?;
+    nft(router(&lab)?, Chain::inet("forward"), &block)?;
+    let flow = both.await_outcome(TcpAttempt::start(&first.pod, None, asked)?)?;
+    let tried = Tried {
+        traces: both.finish()?,
+        flow,
+    };
+    between(&tried.path()?, Point::Overlay, ("node-1", "node-2")).map(drop)
+}
+
+/// A second node whose clock is 90 s ahead says the same, and the difference is found.
+#[test]
+fn clocks_that_differ_are_compared() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let rule = format!("udp dport {} drop", lab.port);
+    let mut tried = pods(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
+    for record in &mut tried.traces[1] {
+        let later = Duration::from_secs(90);
+        match record {
+            Record::Started(started) => started.ts += later,
+            Record::Drop(drop) => drop.ts += later,
+            Record::Attempt(attempt) => attempt.ts += later,
+            Record::Lost(lost) => lost.ts += later,
+            Record::Summary(summary) => {
+                summary.ts = summary.ts.map(|ts| ts + later);
+            }
+            Record::Path(_) => {}
+        }
+    }
+    let paths = join(&tried.traces)?;
+    let [healthy, _] = paths.as_slice() else {
+        anyhow::bail!("not two paths: {paths:?}");
+    };
+    let clock = &healthy.clock[1];
+    let (offset, most) = (clock.offset_us, clock.uncertainty_us);
+    let (offset, most) = (offset.context("compared")?, most.context("bounded")?);
+    ensure!(offset.abs_diff(90_000_000) <= most, "{clock:?}");
+    between(&tried.path()?, Point::Overlay, ("node-1", "node-2")).map(drop)
+}
+
+/// What the second node cannot know it does not say: it lost events, began too late, did not watch
+/// everything, or breaks off.
+#[test]
+fn a_node_that_missed_something_confirms_nothing() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let rule = format!("udp dport {} drop", lab.port);
+    let tried = pods(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
+    let edits: [fn(&mut Vec<Record>); 4] = [
+        |records| {
+            for record in records {
+                if let Record::Summary(summary) = record {
+                    summary.lost = 3;
+                }
+            }
+        },
+        |records| {
+            if let Some(Record::Started(started)) = records.first_mut() {
+                started.ts += Duration::from_secs(3600);
+            }
+        },
+        |records| {
+            if let Some(Record::Started(started)) = records.first_mut() {
+                started.complete = false;
+            }
+        },
+        |records| {
+            records.pop();
+        },
+    ];
+    for edit in edits {
+        let mut traces = tried.traces.clone();
+        edit(&mut traces[1]);
+        let paths = join(&traces)?;
+        let path = path_of(&paths, tried.flow)?;
+        let (_, confidence, between) = judged(path)?;
+        ensure!(
+            confidence < Confidence::Confirmed && between.is_none(),
+            "{path:?}"
+        );
+    }
+    Ok(())
+}

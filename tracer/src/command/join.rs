@@ -1,0 +1,129 @@
+//! `whydrop join`: traces of several nodes as one path for each attempt.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _, Write},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{
+    cli::options::JoinConfig,
+    join::{Trace, join},
+    model::{Outcome, PathReport, Report},
+    report::record,
+    sink::{self, Delivery, PathFormat, Printer},
+    words,
+};
+
+/// The longest record that is read, in bytes.
+const LONGEST: u64 = 4 << 20;
+
+/// Reads the traces, joins them, and prints the paths.
+///
+/// # Errors
+///
+/// A file cannot be read, or is no trace; or the output cannot be written to.
+pub(super) fn run(config: &JoinConfig) -> Result<()> {
+    let mut traces = Vec::new();
+    for file in &config.files {
+        let trace = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        traces.push(trace);
+    }
+    name_apart(&mut traces);
+    let paths = join(&traces);
+    if config.output.format != PathFormat::Json {
+        print_heading(config, &traces, &paths)?;
+    }
+    let mut printer = Printer::new(
+        io::stdout(),
+        config.output.format,
+        config.output.style.clone(),
+        config.detail,
+    );
+    for path in paths {
+        if printer.print(&Report::Path(Box::new(path)))? == Delivery::ReaderGone {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one trace. Lines that are no records are left out, and counted.
+fn read(file: &Path) -> Result<Trace> {
+    let metadata = std::fs::metadata(file)?;
+    ensure!(
+        metadata.is_file(),
+        "not a file: write the trace to a file first, with `whydrop … -o json > {}.jsonl`",
+        file.file_stem().unwrap_or_default().display()
+    );
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut lines = BufReader::new(File::open(file)?);
+    let mut trace = None;
+    let (mut left_out, mut first_of_them) = (0, None);
+    for number in 1_u64.. {
+        let mut line = Vec::new();
+        if lines.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        match (record::read(&text), &mut trace) {
+            (Ok(Report::Started(started)), None) => trace = Some(Trace::new(started, &stem)),
+            (Ok(report), Some(trace)) => trace.take(report),
+            (Ok(_), None) => {
+                bail!("its first record is not `started`: this is not the beginning of a trace")
+            }
+            (Err(_), _) if text.trim().is_empty() => {}
+            (Err(error), _) => {
+                left_out += 1;
+                first_of_them.get_or_insert((number, error));
+            }
+        }
+    }
+    if let Some((first, error)) = first_of_them {
+        sink::note(&format!(
+            "{}: left out {} that are not records; the first is line {first}: {error}",
+            file.display(),
+            words::count(left_out, "line"),
+        ));
+    }
+    let mut trace =
+        trace.context("it has no record `started`; expected what `whydrop … -o json` writes")?;
+    // What stood there may have been the packet that is missing.
+    trace.lost += left_out;
+    Ok(trace)
+}
+
+/// Gives traces of one node names apart.
+fn name_apart(traces: &mut [Trace]) {
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    for trace in traces {
+        let seen = times.entry(trace.node.clone()).or_default();
+        *seen += 1;
+        if *seen > 1 {
+            trace.node = format!("{} ({seen})", trace.node);
+        }
+    }
+}
+
+/// The nodes, and how many paths there are.
+fn print_heading(config: &JoinConfig, traces: &[Trace], paths: &[PathReport]) -> Result<()> {
+    let nodes: Vec<_> = traces.iter().map(|trace| trace.node.as_str()).collect();
+    let answered = paths
+        .iter()
+        .filter(|path| path.outcome == Outcome::Answered);
+    let heading = format!(
+        "{} in traces of {}: {} answered",
+        words::count(paths.len() as u64, "attempt"),
+        nodes.join(", "),
+        answered.count(),
+    );
+    let mut canvas = sink::Canvas::new(&config.output.style);
+    canvas.labelled(0, &heading, "", sink::Paint::Bold);
+    match io::stdout().write_all(canvas.finish().as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
