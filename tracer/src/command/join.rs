@@ -82,6 +82,8 @@ fn read(file: &Path) -> Result<Trace> {
             }
         }
     }
+    let mut trace =
+        trace.context("it has no record `started`; expected what `whydrop … -o json` writes")?;
     if let Some((first, error)) = first_of_them {
         sink::note(&format!(
             "{}: left out {} that are not records; the first is line {first}: {error}",
@@ -89,8 +91,6 @@ fn read(file: &Path) -> Result<Trace> {
             words::count(left_out, "line"),
         ));
     }
-    let mut trace =
-        trace.context("it has no record `started`; expected what `whydrop … -o json` writes")?;
     // What stood there may have been the packet that is missing.
     trace.lost += left_out;
     Ok(trace)

@@ -171,7 +171,7 @@ impl Case<'_> {
             sender.node,
             receiver.node,
         ))
-        .at(Site::Beyond);
+        .at(Site::Cluster);
         Judged {
             verdict: Some(Verdict {
                 rule: Some(rule.into()),

@@ -1,1 +1,231 @@
-//! Joined traces.
+//! Joined traces, made by hand: times, clocks and gaps that no lab makes on purpose.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Trace, join};
+use crate::model::{
+    AttemptReport, Confidence, Direction, Flow, Hop, Outcome, PathReport, Point, Protocol, Report,
+    Started, Summary, Verdict,
+};
+
+const MS: u64 = 1000;
+
+fn at(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) + Duration::from_millis(millis)
+}
+
+fn flow() -> Flow {
+    Flow {
+        proto: Protocol::from(6),
+        src: [10, 0, 0, 1].into(),
+        sport: Some(40000),
+        dst: [10, 0, 0, 2].into(),
+        dport: Some(443),
+    }
+}
+
+fn hop(dir: Direction, at_us: u64) -> Hop {
+    Hop {
+        ifname: "eth0".to_owned(),
+        netns: 1,
+        netns_name: None,
+        pod: None,
+        dir,
+        at_us,
+        times: 1,
+        flow: None,
+        outer: None,
+        mtu: 1500,
+    }
+}
+
+/// A trace of one node, from 0 to 60 s by its own clock.
+fn trace(name: &str, address: [u8; 4], attempts: Vec<AttemptReport>) -> Trace {
+    let mut trace = Trace::new(
+        Started {
+            ts: at(0),
+            kernel: "6.12".to_owned(),
+            interfaces: 1,
+            hooks: Vec::new(),
+            degraded: Vec::new(),
+            filter: "everything".to_owned(),
+            node: Some(name.to_owned()),
+            addresses: vec![address.into()],
+            complete: true,
+        },
+        "file",
+    );
+    for attempt in attempts {
+        trace.take(Report::Attempt(Box::new(attempt)));
+    }
+    trace.take(Report::Summary(Box::new(Summary {
+        ts: Some(at(60_000)),
+        ..Summary::default()
+    })));
+    trace
+}
+
+fn attempt(isn: u32, millis: u64, hops: Vec<Hop>, reply_hops: Vec<Hop>) -> AttemptReport {
+    let answered = !reply_hops.is_empty();
+    let off_node = Verdict::new(Point::OffNode, Confidence::Likely, "it left this node");
+    AttemptReport {
+        ts: at(millis),
+        flow: flow(),
+        original_dst: None,
+        translated: None,
+        src_pod: None,
+        dst_pod: None,
+        src_owner: None,
+        dst_owner: None,
+        service: None,
+        outcome: if answered {
+            Outcome::Answered
+        } else {
+            Outcome::Unanswered
+        },
+        corrects: None,
+        syns: 1,
+        waited_ms: 1000,
+        isn: Some(isn),
+        dns: None,
+        tls: None,
+        by: None,
+        hops,
+        reply_hops: reply_hops
+            .into_iter()
+            .map(|hop| Hop {
+                flow: Some(flow().reversed()),
+                ..hop
+            })
+            .collect(),
+        verdict: (!answered).then_some(off_node),
+    }
+}
+
+/// The client's node: the SYN goes out, and an answer comes in after so many microseconds.
+fn client(isn: u32, millis: u64, answer_after: Option<u64>) -> AttemptReport {
+    let reply = answer_after.map(|micros| hop(Direction::In, micros));
+    let reply = reply.into_iter().collect();
+    attempt(isn, millis, vec![hop(Direction::Out, 0)], reply)
+}
+
+/// The server's node: it comes in, and the answer goes out at once.
+fn server(isn: u32, millis: u64) -> AttemptReport {
+    let hops = vec![hop(Direction::In, 0)];
+    attempt(isn, millis, hops, vec![hop(Direction::Out, 50)])
+}
+
+fn judged(path: &PathReport) -> (Point, Confidence, bool) {
+    let verdict = path.verdict.as_ref().expect("a verdict");
+    (verdict.point, verdict.confidence, path.between.is_some())
+}
+
+#[test]
+fn the_clocks_of_an_answered_attempt_are_compared() {
+    // 90 s ahead; 1 ms there, 1 ms back.
+    let traces = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, Some(2050))]),
+        trace("b", [10, 0, 0, 2], vec![server(7, 91_001)]),
+    ];
+    let paths = join(&traces);
+    let [path] = paths.as_slice() else {
+        panic!("not one path: {paths:?}");
+    };
+    assert_eq!(path.outcome, Outcome::Answered);
+    assert!(path.verdict.is_none());
+    let clock = &path.clock[1];
+    assert_eq!(clock.offset_us, Some(90_000_000));
+    assert_eq!(clock.uncertainty_us, Some(MS));
+    // By the first node's clock.
+    let times: Vec<_> = path.hops.iter().map(|hop| hop.hop.at_us).collect();
+    assert_eq!(times, [0, MS]);
+    let nodes: Vec<_> = path
+        .reply_hops
+        .iter()
+        .map(|hop| hop.node.as_str())
+        .collect();
+    assert_eq!(nodes, ["b", "a"]);
+}
+
+#[test]
+fn what_never_came_was_lost_between() {
+    let traces = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+        trace("b", [10, 0, 0, 2], Vec::new()),
+    ];
+    let paths = join(&traces);
+    assert_eq!(
+        judged(&paths[0]),
+        (Point::OffNode, Confidence::Confirmed, true)
+    );
+}
+
+/// The second node's clock is behind, so that its trace did not cover that time; another attempt
+/// shows it.
+#[test]
+fn a_trace_that_was_over_by_then_says_nothing() {
+    let late = trace("b", [10, 0, 0, 2], vec![server(8, 1001)]);
+    let traces = [
+        trace(
+            "a",
+            [10, 0, 0, 1],
+            vec![client(8, 41_000, Some(2050)), client(7, 100_500, None)],
+        ),
+        late,
+    ];
+    let paths = join(&traces);
+    let lost = paths.iter().find(|path| path.isn == Some(7));
+    assert_eq!(
+        judged(lost.expect("the lost one")),
+        (Point::OffNode, Confidence::Likely, false)
+    );
+}
+
+#[test]
+fn of_two_nodes_with_the_address_neither_is_the_next_one() {
+    let traces = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+        trace("b", [10, 0, 0, 2], Vec::new()),
+        trace("c", [10, 0, 0, 2], Vec::new()),
+    ];
+    let (_, confidence, between) = judged(&join(&traces)[0]);
+    assert_eq!((confidence, between), (Confidence::Likely, false));
+}
+
+#[test]
+fn the_same_number_between_other_ends_is_another_attempt() {
+    let mut other = server(7, 1001);
+    other.flow.src = [10, 9, 9, 9].into();
+    other.flow.dst = [10, 9, 9, 8].into();
+    let traces = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+        trace("b", [10, 0, 0, 2], vec![other]),
+    ];
+    assert_eq!(join(&traces).len(), 2);
+}
+
+#[test]
+fn a_lost_answer_was_lost_on_its_way_back() {
+    let traces = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+        trace("b", [10, 0, 0, 2], vec![server(7, 1001)]),
+    ];
+    let path = &join(&traces)[0];
+    assert_eq!(judged(path), (Point::OffNode, Confidence::Confirmed, true));
+    let between = path.between.as_ref().expect("between");
+    assert_eq!((between.from.as_str(), between.to.as_str()), ("b", "a"));
+}
+
+#[test]
+fn a_later_record_replaces_what_it_corrects() {
+    let mut corrected = client(7, 1000, Some(2_000_000));
+    corrected.corrects = Some(Outcome::Unanswered);
+    let traces = [trace(
+        "a",
+        [10, 0, 0, 1],
+        vec![client(7, 1000, None), corrected],
+    )];
+    let paths = join(&traces);
+    assert_eq!(paths.len(), 1);
+    assert_eq!(paths[0].outcome, Outcome::Answered);
+}

@@ -8,9 +8,9 @@ use crate::sink::fixtures;
 #[test]
 fn each_report_comes_back_from_its_json() {
     for report in fixtures::all() {
-        let line = write(&report).expect("JSON");
+        let line = write(&report, 1).expect("JSON");
         let back = read(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert_eq!(write(&back).expect("JSON"), line);
+        assert_eq!(write(&back, 1).expect("JSON"), line);
     }
 }
 
@@ -18,12 +18,12 @@ fn each_report_comes_back_from_its_json() {
 #[test]
 fn a_field_that_is_not_there_is_not_known() {
     for report in fixtures::all() {
-        let line = write(&report).expect("JSON");
+        let line = write(&report, 1).expect("JSON");
         let mut json: Value = serde_json::from_str(&line).expect("JSON");
         strip_nulls(&mut json);
         json["future"] = Value::from(1);
         let back = read(&json.to_string()).unwrap_or_else(|error| panic!("{error}: {json}"));
-        assert_eq!(write(&back).expect("JSON"), line);
+        assert_eq!(write(&back, 1).expect("JSON"), line);
     }
 }
 

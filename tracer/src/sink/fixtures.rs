@@ -1,8 +1,10 @@
 //! Records as a trace would make them, for the tests of the renderers.
 
 pub(super) mod attempts;
+mod paths;
 mod summaries;
 
+pub(super) use self::paths::lost_between;
 pub(super) use self::summaries::{flooded, nothing_seen, reported, summary};
 
 use std::{
@@ -322,6 +324,7 @@ pub(crate) fn all() -> Vec<Report> {
         flooded(),
         reported(),
         nothing_seen(),
+        lost_between(),
     ];
     all.extend(attempts::all());
     all

@@ -314,3 +314,29 @@ fn the_summary_counts() {
         noise  4  made by healthy traffic too, hidden; --noise shows them
     ");
 }
+
+#[test]
+fn a_path_is_drawn_node_by_node() {
+    insta::assert_snapshot!(text(80, &fixtures::lost_between()), @"
+    09:41:07.312  overlay (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
+        ✗ unanswered after 1041 ms  2 SYNs
+        why: lost between node-2 and node-1: the answer left node-2 and never came
+             to node-1
+        - the packet on the wire: udp 10.0.0.12:53211 → 10.0.0.11:8472
+        fix: let through udp from 10.0.0.12 to 10.0.0.11 port 8472
+        node-1:
+          ✓ in   veth1  4026531840  +0.000 ms  ×2
+          ✓ out  eth0   4026531840  +0.031 ms  ×2  inside VXLAN 10.0.0.11:53211 →
+                 10.0.0.12:8472
+        node-2:
+          ✓ in   eth0   4026531840  +0.412 ms  ×2  inside VXLAN 10.0.0.11:53211 →
+                 10.0.0.12:8472
+        ← what came back
+        node-2:
+          ✓ out  eth0   4026531840  +0.447 ms  ×2  inside VXLAN 10.0.0.12:53211 →
+                 10.0.0.11:8472
+        ✗ lost between node-2 and node-1 inside VXLAN 10.0.0.12:53211 →
+          10.0.0.11:8472
+        clock of node-2: +90000.012 ms, give or take 0.180 ms
+    ");
+}
