@@ -83,7 +83,9 @@ impl Tried {
 }
 
 /// Point, confidence, and the nodes between which it was lost.
-fn judged(path: &PathReport) -> Result<(Point, Confidence, Option<(&str, &str)>)> {
+type Judged<'a> = (Point, Confidence, Option<(&'a str, &'a str)>);
+
+fn judged(path: &PathReport) -> Result<Judged<'_>> {
     let verdict = path.verdict.as_ref().context("a failure has a verdict")?;
     let between = path.between.as_ref();
     let between = between.map(|it| (it.from.as_str(), it.to.as_str()));
