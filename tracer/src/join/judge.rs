@@ -250,7 +250,7 @@ impl Case<'_> {
     fn own_verdict(&self, reached: usize) -> Option<Verdict> {
         let at_end = self.sights[reached..].iter().rev();
         let mut verdicts = at_end.filter_map(|sight| self.verdict_of(sight));
-        verdicts.find(|verdict| blames_a_node(verdict))
+        verdicts.find(blames_a_node)
     }
 
     /// The verdict that says most: that of a node which knows what it did, the surest, the one

@@ -23,7 +23,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, attempt: &AttemptReport) {
     } = attempt;
     // Where small packets pass and large ones do not, the sizes tell.
     let has_mtu = attempt.outcome == Outcome::Stalled;
-    let table = Table::new(hops.iter().chain(reply_hops), has_mtu);
+    let table = Table::new(&hops.iter().chain(reply_hops), has_mtu);
     for hop in hops {
         canvas.line(INDENT, HANG, &table.row(hop));
     }
@@ -47,7 +47,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new<'a>(hops: impl Iterator<Item = &'a Hop> + Clone, has_mtu: bool) -> Self {
+    pub(super) fn new<'a>(hops: &(impl Iterator<Item = &'a Hop> + Clone), has_mtu: bool) -> Self {
         let widest = |text: fn(&Hop) -> String| {
             hops.clone()
                 .map(|hop| piece(text(hop), Paint::Plain).columns())

@@ -15,7 +15,7 @@ pub(super) fn draw(page: &mut Page<'_>, path: &PathReport) {
         return;
     }
     let all = path.hops.iter().chain(&path.reply_hops);
-    let table = Table::new(all.map(|hop| &hop.hop), path.outcome == Outcome::Stalled);
+    let table = Table::new(&all.map(|hop| &hop.hop), path.outcome == Outcome::Stalled);
     draw_hops(page, &table, &path.hops);
     if path.reply_hops.is_empty() {
         draw_gap(page, path.between.as_ref());
