@@ -173,7 +173,7 @@ fn fuzz_records() {
     use crate::model::record;
     run("records", &records, |input| {
         if let Ok(report) = record::read(&text(input)) {
-            let written = record::write(&report).expect("what was read can be written");
+            let written = record::write(&report, 1).expect("what was read can be written");
             record::read(&written).expect("what was written can be read");
         }
     });
