@@ -115,16 +115,24 @@ impl DnsQuery {
             src: src.context("an Internet address")?,
             dst: server,
         };
-        // The local port is as good an id as any; recursion desired, one question.
-        let [id0, id1] = flow.src.port().to_be_bytes();
+        // The local port is as good an id as any.
+        let query = Self { socket, flow };
+        query.ask_more(flow.src.port(), name)?;
+        Ok(query)
+    }
+
+    /// Asks for the address of a name by the same socket.
+    pub fn ask_more(&self, id: u16, name: &str) -> Result<()> {
+        let [id0, id1] = id.to_be_bytes();
+        // Recursion desired, one question.
         let mut message = vec![id0, id1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in name.split('.') {
             message.push(u8::try_from(label.len()).context("labels are short")?);
             message.extend(label.bytes());
         }
         message.extend([0, 0, 1, 0, 1]);
-        socket.send(&message)?;
-        Ok(Self { socket, flow })
+        self.socket.send(&message)?;
+        Ok(())
     }
 
     /// Both ends, the local port included.

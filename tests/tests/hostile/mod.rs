@@ -3,4 +3,5 @@
 mod churn;
 mod environment;
 mod evidence;
+mod one_socket;
 mod sources;

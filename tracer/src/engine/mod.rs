@@ -106,6 +106,7 @@ impl Engine {
         match input {
             Input::Event(Event::Drop { facts, count }) => {
                 let interfaces = cx.interfaces;
+                attempts.seen(&facts, count, interfaces);
                 let judged = drops.received(
                     *facts,
                     count,
@@ -123,11 +124,19 @@ impl Engine {
             }
             Input::Event(Event::Retransmit(event)) => attempts.retransmitted(&event, cx),
             Input::Map(MapAnswer::Counts(exact)) => {
+                attempts.counted(&exact, cx);
                 drops.counted(&exact, |facts| attempts.has_reached(facts), cx);
             }
-            Input::Map(MapAnswer::AllCounts(exact)) => drops.reconcile(exact, cx),
+            Input::Map(MapAnswer::AllCounts(exact)) => {
+                let counts: Vec<_> = exact.iter().map(|(of, count)| (of.key, *count)).collect();
+                attempts.counted(&counts, cx);
+                drops.reconcile(exact, cx);
+            }
             Input::Map(MapAnswer::EarlyHops(key, early)) => attempts.preceded(&key, &early),
-            Input::Map(MapAnswer::Forgotten(kinds)) => drops.forgotten(&kinds),
+            Input::Map(MapAnswer::Forgotten(kinds)) => {
+                drops.forgotten(&kinds);
+                attempts.forgotten(&kinds);
+            }
             Input::Answer(id, answer) => match (cx.queries.close(id), answer) {
                 (Some(Purpose::Drops(subject)), answer) => {
                     let judged = drops.answered(subject, answer.and_then(Answer::about_drop), cx);

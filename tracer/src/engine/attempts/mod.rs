@@ -7,6 +7,7 @@
 //! - `table`: all attempts, bounded, with their `deadlines`; `join`: which one a packet belongs to;
 //!   `near`: where it can have been lost then
 //! - `silence`: what the node is asked before silence decides
+//! - `unsent`: drops that were counted only, and whose they may have been
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
 
 mod deadlines;
@@ -17,14 +18,15 @@ mod report;
 mod silence;
 mod table;
 mod tunnel_stats;
+mod unsent;
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
-use tracer_common::event::{EarlyHop, RetransmitEvent};
+use tracer_common::event::{DropKey, EarlyHop, RetransmitEvent};
 
 use self::{
     deadlines::Deadlines, join::begins, silence::SilenceChecks, table::Table,
-    tunnel_stats::TunnelStats,
+    tunnel_stats::TunnelStats, unsent::Unsent,
 };
 use super::{
     MILLISECOND, Nanos,
@@ -57,6 +59,7 @@ pub(crate) struct Attempts {
     /// Attempts that this node itself has refused, until the drop behind that can no longer come.
     refused_here: Deadlines,
     silence: SilenceChecks,
+    unsent: Unsent,
     work: Work,
 }
 
@@ -67,6 +70,7 @@ impl Attempts {
             tunnels: TunnelStats::default(),
             refused_here: Deadlines::default(),
             silence: SilenceChecks::new(timeout),
+            unsent: Unsent::default(),
             work: Work::default(),
         }
     }
@@ -118,8 +122,67 @@ impl Attempts {
             if self.table.owner_of(&facts, cx.interfaces).is_none() {
                 self.table.begun(&facts, cx.now, cx.visibility.lost);
             }
-            let moved = self.table.dropped(facts, verdict, cx.interfaces);
+            let moved = self
+                .table
+                .dropped(Arc::clone(&facts), verdict, cx.interfaces);
+            let attempt = moved.as_ref().and_then(|key| self.table.get(key));
+            let own = attempt.and_then(|attempt| {
+                let last = attempt.drops.last()?;
+                Arc::ptr_eq(&last.facts, &facts).then(|| (last.clone(), attempt))
+            });
+            let is_awaited = own.is_some_and(|(drop, attempt)| self.unsent.judged(drop, attempt));
             self.decide(moved, cx);
+            if is_awaited {
+                self.correct(&facts.key, cx);
+            }
+        }
+    }
+
+    /// Takes an event of a drop, with the exact count of its kind at it.
+    pub(crate) fn seen(&mut self, facts: &DropFacts, count: u64, interfaces: &Interfaces) {
+        let Self { table, unsent, .. } = self;
+        unsent.event(facts, count, || table.owner_of(facts, interfaces).is_some());
+    }
+
+    /// Takes the exact counts of some kinds of drops.
+    pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &Context<'_>) {
+        self.unsent.counted(exact, cx.time_of_day());
+    }
+
+    /// Forgets kinds of drops that the kernel counts anew.
+    pub(crate) fn forgotten(&mut self, kinds: &[DropKey]) {
+        self.unsent.forget(kinds);
+    }
+
+    /// Gives an attempt that has no drop of its own one that was counted only, if it can be its.
+    fn claim(&mut self, key: &AttemptKey, cx: &Context<'_>) {
+        let Some(attempt) = self.table.get_mut(key) else {
+            return;
+        };
+        let since = cx.clock.wall(attempt.first_at);
+        if let Some(drop) = self.unsent.claim(attempt, since) {
+            attempt.dropped(drop);
+        }
+    }
+
+    /// Gives drops of a kind that were counted only to attempts that were judged without.
+    fn correct(&mut self, kind: &DropKey, cx: &mut Context<'_>) {
+        for key in self.table.reported_without(kind) {
+            self.claim(&key, cx);
+            self.decide(Some(key), cx);
+        }
+    }
+
+    /// Has the counts read of the kinds by which these attempts may have lost packets.
+    fn count_kinds(&self, keys: &[AttemptKey], cx: &mut Context<'_>) {
+        let attempts = keys.iter().filter_map(|key| self.table.get(key));
+        let open = attempts.filter(|attempt| attempt.reported.is_none());
+        let kinds: HashSet<_> = open
+            .flat_map(|attempt| self.unsent.kinds_of(attempt))
+            .collect();
+        if !kinds.is_empty() {
+            let kinds = kinds.into_iter().collect();
+            cx.effects.push(Effect::Read(MapQuery::Counts(kinds)));
         }
     }
 
@@ -127,15 +190,19 @@ impl Attempts {
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         self.report_refusals(cx.now, cx);
         self.silence.forget_decided(&self.table);
-        for key in self.table.early(cx.now) {
+        let early = self.table.early(cx.now);
+        self.count_kinds(&early, cx);
+        for key in early {
             self.silence.take_baseline(key, &self.table, cx);
         }
         for key in self.table.expired(cx.now) {
+            self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.schedule(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
         for key in self.silence.due(cx.now) {
+            self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.ask(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
@@ -171,6 +238,7 @@ impl Attempts {
         overdue.extend(cx.queries.silent_attempts());
         overdue.extend(self.table.expired(cx.now));
         for key in overdue {
+            self.claim(&key, cx);
             if self.is_open(&key) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracer_common::{
-    event::{EarlyHop, RetransmitEvent},
+    event::{DropKey, EarlyHop, RetransmitEvent},
     packet::protocol,
 };
 
@@ -23,7 +23,7 @@ use crate::{
         tls::{Tls, TlsCounts},
     },
     engine::{Nanos, SECOND, interfaces::Interfaces},
-    model::{TlsStage, Verdict},
+    model::{Outcome, TlsStage, Verdict},
 };
 
 /// How many attempts are followed at once. One takes about two kilobytes.
@@ -289,6 +289,17 @@ impl Table {
         expired.retain(|key| self.attempts.contains_key(key));
         self.forget_old(now);
         expired
+    }
+
+    /// The attempts with the flow of a kind of drops that were reported as unanswered.
+    pub(super) fn reported_without(&self, kind: &DropKey) -> Vec<AttemptKey> {
+        let is_its = |attempt: &Attempt| {
+            let mut hops = attempt.hops.iter().chain(&attempt.reply_hops);
+            attempt.reported_outcome() == Some(Outcome::Unanswered)
+                && hops.any(|hop| hop.flow == kind.flow)
+        };
+        let its = self.attempts.iter().filter(|(_, one)| is_its(one));
+        its.map(|(key, _)| key.clone()).collect()
     }
 
     /// The attempts a quarter of whose time is up.

@@ -104,7 +104,9 @@ impl Folds {
     pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], now: Nanos) -> Vec<Folded> {
         let mut folded = Vec::new();
         for (key, count) in exact {
+            // Others ask for counts, too.
             if let Some(kind) = self.kinds.get_mut(key)
+                && kind.until.is_some_and(|until| until <= now)
                 && let Some(drop) = kind.waiting.take()
             {
                 kind.until = Some(now.saturating_add(WINDOW));

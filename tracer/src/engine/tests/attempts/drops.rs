@@ -109,3 +109,42 @@ fn a_packet_with_a_stale_address_is_reported() {
     rig.answer(None);
     assert_eq!(rig.shown(), [1]);
 }
+
+#[test]
+fn a_drop_that_was_counted_only_is_that_of_an_attempt_that_got_as_far() {
+    let mut rig = Rig::new();
+    let opens = |isn| Part::Opens(AttemptKey::Tcp(isn), None);
+    for isn in [ISN, 2_000, 3_000] {
+        rig.see(VETH, Direction::In, flow(), opens(isn));
+    }
+    rig.see(NIC, Direction::Out, flow(), opens(3_000));
+    rig.drop(syn_drop(1, "TCP_CSUM"));
+    rig.drop_unseen(&syn_drop(1, "TCP_CSUM"));
+    rig.pass(2 * TIMEOUT);
+    let verdicts = rig.attempts.iter().map(|attempt| {
+        let verdict = attempt.verdict.as_ref().expect("a verdict");
+        (attempt.hops.len(), verdict.point, verdict.confidence)
+    });
+    let mut verdicts: Vec<_> = verdicts.collect();
+    verdicts.sort_by_key(|(hops, _, confidence)| (*hops, *confidence));
+    let [counted, seen, further] = verdicts.as_slice() else {
+        panic!("{verdicts:?}");
+    };
+    assert_eq!(*counted, (1, Point::Checksum, Confidence::Likely));
+    assert_eq!(*seen, (1, Point::Checksum, Confidence::Confirmed));
+    assert_ne!(further.1, Point::Checksum);
+}
+
+#[test]
+fn where_the_count_stood_still_no_other_drop_is_an_attempt_s() {
+    let mut rig = Rig::new();
+    for isn in [ISN, 2_000] {
+        let opens = Part::Opens(AttemptKey::Tcp(isn), None);
+        rig.see(VETH, Direction::In, flow(), opens);
+    }
+    rig.drop(syn_drop(1, "TCP_CSUM"));
+    rig.pass(2 * TIMEOUT);
+    let points = rig.attempts.iter().map(|attempt| attempt.verdict.as_ref());
+    let of_drop = points.filter(|verdict| verdict.is_some_and(|one| one.point == Point::Checksum));
+    assert_eq!(of_drop.count(), 1);
+}
