@@ -14,8 +14,12 @@ const FIXED: usize = 4;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE`
 const GET_RULE: u16 = 10 << 8 | 7;
 
+/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN`
+const GET_GENERATION: u16 = 10 << 8 | 16;
+
 /// `NFTA_…` of include/uapi/linux/netfilter/nf_tables.h.
 mod nfta {
+    pub(super) const GEN_ID: u16 = 1;
     pub(super) const RULE_TABLE: u16 = 1;
     pub(super) const RULE_CHAIN: u16 = 2;
     pub(super) const RULE_HANDLE: u16 = 3;
@@ -147,6 +151,19 @@ pub(crate) enum NftExpression {
 /// The kernel refuses, or the rules kept changing while they were read.
 pub(crate) fn nft_rules(family: u8, table: &str) -> io::Result<Vec<NftRule>> {
     Netlink::netfilter()?.dump(&question(family, table), read)
+}
+
+/// The number of the namespace's rules, which each change of them moves on; `None` where the kernel
+/// does not say it. Asked for only where there is nf_tables, so that nothing is loaded by asking.
+///
+/// # Errors
+///
+/// The kernel cannot be asked.
+pub(crate) fn nft_generation() -> io::Result<Option<u32>> {
+    let request = Request::new(GET_GENERATION, &[0; FIXED]);
+    let read = |message: &Message<'_>| message.attributes(FIXED).u32(nfta::GEN_ID);
+    let answer = Netlink::netfilter()?.ask(&request, read)?;
+    Ok(answer.ok().flatten().map(u32::from_be))
 }
 
 fn question(family: u8, table: &str) -> Request {

@@ -10,7 +10,7 @@ use super::{
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
-    ruleset::{Hint, HookPacket, Mending, Ruleset, Survey, Suspects},
+    ruleset::{Hint, HookPacket, Mending, Ruleset, Shared, Survey, Suspects},
     way::{Packet, Start, Walked, Way},
     world::{LinkId, Part, World},
 };
@@ -71,6 +71,8 @@ pub(crate) struct NodeFacts {
     pub(crate) world: Option<Arc<World>>,
     /// The ways that the node has for such a packet.
     pub(crate) ways: Vec<Way>,
+    /// Its rules are still being read: a later drop can have them.
+    pub(crate) lacks_rules: bool,
     /// Why something is missing, a sentence each.
     pub(crate) gaps: Vec<String>,
 }
@@ -215,18 +217,27 @@ impl NodeFacts {
         self.gaps.append(&mut self.around.gaps);
     }
 
-    /// Which rules can have dropped it. Read after the drop: the dropping rule has counted it.
+    /// Which rules can have dropped it.
     fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts) {
         let survey = Survey::of(facts);
         let host = Arc::new(survey.host.clone());
         let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
-        let ruleset = Ruleset::read_for(inside, &packet);
-        let mut suspects = ruleset.suspects(&packet, Hint::of_stack(&facts.stack));
-        if suspects.rules.is_empty() {
-            // Up to some 6.1, nf_hook_slow frees what nf_tables drops, too.
-            suspects = ruleset.suspects(&packet, Hint::Any);
-        }
-        suspects.narrow_by_counters(None, &ruleset);
+        // Rules that were read earlier lack this drop in their counters: they will do where only one
+        // of them can have dropped it.
+        let found = [true, false].into_iter().find_map(|may_be_earlier| {
+            let shared = Ruleset::shared_for(inside, &packet, facts.at, may_be_earlier);
+            let Some(shared) = shared else {
+                return Some(None);
+            };
+            let suspects = shared.suspects(facts, &packet);
+            (shared.has_counted || suspects.certain).then_some(Some((shared.ruleset, suspects)))
+        });
+        let Some((ruleset, suspects)) = found.flatten() else {
+            self.lacks_rules = true;
+            let gap = "the netfilter rules are still being read";
+            self.gaps.push(gap.to_owned());
+            return;
+        };
         self.gaps.extend(ruleset.gaps.clone());
         if suspects.rules.is_empty() {
             self.proxies = proxy::dead(&ruleset, &packet);
@@ -234,6 +245,21 @@ impl NodeFacts {
         }
         self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);
+    }
+}
+
+impl Shared {
+    fn suspects(&self, facts: &DropFacts, packet: &HookPacket) -> Suspects {
+        let ruleset = &self.ruleset;
+        let mut suspects = ruleset.suspects(packet, Hint::of_stack(&facts.stack));
+        if suspects.rules.is_empty() {
+            // Up to some 6.1, nf_hook_slow frees what nf_tables drops, too.
+            suspects = ruleset.suspects(packet, Hint::Any);
+        }
+        if self.has_counted {
+            suspects.narrow_by_counters(None, ruleset);
+        }
+        suspects
     }
 }
 

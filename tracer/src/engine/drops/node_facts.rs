@@ -55,7 +55,9 @@ impl FactsCache {
             _ => return Some(Informed::as_it_is(drop)),
         };
         match self.known.get_mut(&subject) {
-            Some(Known::Answered(at, facts)) if cx.now.saturating_sub(*at) < HOLDS => {
+            Some(Known::Answered(at, facts))
+                if cx.now.saturating_sub(*at) < HOLDS && !lacks_rules(facts.as_deref()) =>
+            {
                 return Some(Informed {
                     drops: vec![drop],
                     facts: facts.clone(),
@@ -110,6 +112,11 @@ impl FactsCache {
             facts: None,
         }
     }
+}
+
+/// Whether the next drop asks again, as the answer came too early.
+fn lacks_rules(facts: Option<&NodeFacts>) -> bool {
+    facts.is_some_and(|facts| facts.lacks_rules)
 }
 
 impl Informed {

@@ -37,6 +37,7 @@ pub(crate) mod owner;
 pub(crate) mod packet;
 pub(crate) mod passage;
 mod read;
+mod shared;
 mod state;
 mod survey;
 pub(crate) mod suspects;
@@ -54,6 +55,7 @@ pub(crate) use fix::Mending;
 pub(crate) use meaning::Meaning;
 pub(crate) use owner::Owner;
 pub(crate) use packet::HookPacket;
+pub(crate) use shared::Shared;
 pub(crate) use survey::Survey;
 pub(crate) use suspects::{Hint, Suspect, Suspects};
 

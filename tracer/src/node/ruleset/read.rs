@@ -46,11 +46,7 @@ impl Ruleset {
     /// What can have dropped the packet, and its answers: the rules of tables that have a chain at
     /// their hooks.
     pub(crate) fn read_for(inside: &Inside, packet: &HookPacket) -> Self {
-        let answer = fix::answer_to(packet);
-        let is_wanted = |family, hook: &str| {
-            let answer = answer.as_ref();
-            packet.meets(family, hook) || answer.is_some_and(|answer| answer.meets(family, hook))
-        };
+        let is_wanted = Self::is_wanted(packet);
         let (mut ruleset, deadline) = Self::begin(inside);
         ruleset.read_nft_at(&is_wanted, deadline);
         for family in [Family::Ip, Family::Ip6] {
@@ -59,6 +55,15 @@ impl Ruleset {
         ruleset.read_ipsets(deadline);
         ruleset.note_translation();
         ruleset
+    }
+
+    /// Whether the packet, or its answers, can meet chains of a family at a hook.
+    pub(super) fn is_wanted(packet: &HookPacket) -> impl Fn(Family, &str) -> bool {
+        let answer = fix::answer_to(packet);
+        move |family, hook| {
+            let answer = answer.as_ref();
+            packet.meets(family, hook) || answer.is_some_and(|answer| answer.meets(family, hook))
+        }
     }
 
     fn begin(inside: &Inside) -> (Self, Instant) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     decode::sighting::Rejection,
-    model::Point,
+    model::{Confidence, Point},
     net::netns::NetnsRef,
     node::query::{ListenerBaseline, ListenerNetns},
 };

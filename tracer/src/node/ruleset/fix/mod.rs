@@ -27,7 +27,7 @@ pub(crate) struct Mending {
 
 impl Ruleset {
     /// What to do, where one rule is left that can have dropped the packet.
-    pub(crate) fn mend(self, suspects: &Suspects, packet: &HookPacket) -> Mending {
+    pub(crate) fn mend(&self, suspects: &Suspects, packet: &HookPacket) -> Mending {
         let [suspect] = suspects.rules.as_slice() else {
             return Mending::default();
         };
@@ -38,11 +38,11 @@ impl Ruleset {
             return Mending::default();
         }
         if !plan::is_open(suspect) {
-            return advice::of_owner(&self, suspect, packet);
+            return advice::of_owner(self, suspect, packet);
         }
-        if let Some(refusal) = refusal::of(&self, suspect, packet) {
+        if let Some(refusal) = refusal::of(self, suspect, packet) {
             return refusal;
         }
-        plan::admit(self, suspect, packet)
+        plan::admit(self.clone(), suspect, packet)
     }
 }

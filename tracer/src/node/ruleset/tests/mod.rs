@@ -57,7 +57,7 @@ fn n2() -> Ruleset {
 /// The lines that apply what is proposed, and those that take it back.
 fn fixes(ruleset: &Ruleset, packet: &HookPacket) -> Vec<(String, Option<String>)> {
     let suspects = ruleset.suspects(packet, Hint::Any);
-    let mending = ruleset.clone().mend(&suspects, packet);
+    let mending = ruleset.mend(&suspects, packet);
     let lines = mending.fixes.iter();
     lines.map(|fix| (fix.line(), fix.undo_line())).collect()
 }

@@ -1,0 +1,262 @@
+//! One reader at a time for the rules of a namespace, shared by all that ask.
+//!
+//! Drops of many flows ask for the same rules. Whoever asks while they are being read waits, and a
+//! reading that began after the drop is as good as one's own. A large ruleset that takes longer than
+//! an answer may is read to its end: those that ask later have it, as long as nothing was changed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    Ruleset,
+    model::{Backend, Family},
+    packet::HookPacket,
+};
+use crate::net::{Subsystem, netns::Inside, nft_generation};
+
+/// How long a reader may take; those that have asked it wait for less.
+const READS_FOR: Duration = Duration::from_secs(60);
+/// How long an earlier reading is used again, if nothing was changed since …
+const HOLDS: Duration = Duration::from_secs(10);
+/// … and from what time on that is worth it: it has older counters.
+const SLOW: Duration = Duration::from_millis(200);
+/// What is kept of the time to answer for the rest of the question.
+const FOR_THE_REST: Duration = Duration::from_millis(300);
+
+/// The rules that a packet can have met.
+pub(crate) struct Shared {
+    pub(crate) ruleset: Arc<Ruleset>,
+    /// Whether they were read after the drop, so that the dropping rule has counted it.
+    pub(crate) has_counted: bool,
+}
+
+/// A namespace: its inode number, and the one that is never used twice.
+type Key = (u32, Option<u64>);
+
+#[derive(Default)]
+struct State {
+    is_reading: bool,
+    /// By the hooks that were asked for.
+    readings: HashMap<u64, Reading>,
+}
+
+#[derive(Clone)]
+struct Reading {
+    ruleset: Arc<Ruleset>,
+    begun: Instant,
+    ended: Instant,
+    /// What nf_tables called its rules at the start and at the end, if that was the same.
+    generation: Option<u32>,
+}
+
+static STATES: LazyLock<Mutex<HashMap<Key, State>>> = LazyLock::new(Mutex::default);
+static READ: Condvar = Condvar::new();
+
+impl Ruleset {
+    /// What can have dropped a packet at this time: see [`Ruleset::read_for`]. `may_be_earlier` says
+    /// whether rules will do that were read before the drop. `None` while they are still being read.
+    pub(crate) fn shared_for(
+        inside: &Inside,
+        packet: &HookPacket,
+        dropped_at: SystemTime,
+        may_be_earlier: bool,
+    ) -> Option<Shared> {
+        let since = instant(dropped_at);
+        let (key, hooks) = ((inside.inode, inside.cookie), hooks(packet));
+        let until = inside.deadline.checked_sub(FOR_THE_REST)?;
+        let mut states = lock();
+        loop {
+            forget_old(&mut states);
+            let state = states.entry(key).or_default();
+            let reading = state.readings.get(&hooks);
+            if let Some(shared) = reading.and_then(|one| one.for_drop(since, may_be_earlier)) {
+                return Some(shared);
+            }
+            if !state.is_reading {
+                state.is_reading = start(*inside, packet.clone(), key, hooks);
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            let waited = READ.wait_timeout(states, left);
+            states = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Reading {
+    fn for_drop(&self, since: Instant, may_be_earlier: bool) -> Option<Shared> {
+        let has_counted = self.begun >= since;
+        let is_same = || may_be_earlier && self.still_holds();
+        (has_counted || is_same()).then(|| Shared {
+            ruleset: Arc::clone(&self.ruleset),
+            has_counted,
+        })
+    }
+
+    /// Whether the rules are still these: only those of nf_tables have a number for that.
+    fn still_holds(&self) -> bool {
+        let tables = &self.ruleset.tables;
+        self.ended.duration_since(self.begun) >= SLOW
+            && self.ended.elapsed() < HOLDS
+            && self.ruleset.ipsets.is_empty()
+            && tables.iter().all(|table| table.backend == Backend::Nft)
+            && self.generation.is_some()
+            && generation() == self.generation
+    }
+}
+
+/// Reads on a thread of its own, in the namespace that this one is in. Gives whether it runs.
+fn start(inside: Inside, packet: HookPacket, key: Key, hooks: u64) -> bool {
+    let inside = Inside {
+        deadline: Instant::now() + READS_FOR,
+        ..inside
+    };
+    let read = move || {
+        // Also if it panics, the next one may read.
+        let _done = Done(key);
+        let (begun, before) = (Instant::now(), generation());
+        let ruleset = Arc::new(Ruleset::read_for(&inside, &packet));
+        let reading = Reading {
+            ruleset,
+            begun,
+            ended: Instant::now(),
+            generation: before.filter(|before| generation() == Some(*before)),
+        };
+        let mut states = lock();
+        states
+            .entry(key)
+            .or_default()
+            .readings
+            .insert(hooks, reading);
+    };
+    let thread = thread::Builder::new().name("ruleset".to_owned());
+    thread.spawn(read).is_ok()
+}
+
+/// The reader has ended.
+struct Done(Key);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(state) = lock().get_mut(&self.0) {
+            state.is_reading = false;
+        }
+        READ.notify_all();
+    }
+}
+
+fn lock() -> MutexGuard<'static, HashMap<Key, State>> {
+    STATES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Large rulesets take much memory.
+fn forget_old(states: &mut HashMap<Key, State>) {
+    for state in states.values_mut() {
+        state
+            .readings
+            .retain(|_, reading| reading.ended.elapsed() < HOLDS);
+    }
+    states.retain(|_, state| state.is_reading || !state.readings.is_empty());
+}
+
+fn generation() -> Option<u32> {
+    Subsystem::NfTables.is_in_kernel().then_some(())?;
+    nft_generation().ok().flatten()
+}
+
+/// When it was dropped, by the clock that only goes forward; now, if the other one was set back.
+fn instant(at: SystemTime) -> Instant {
+    let now = Instant::now();
+    let ago = SystemTime::now().duration_since(at).unwrap_or_default();
+    now.checked_sub(ago).unwrap_or(now)
+}
+
+/// The chains that [`Ruleset::read_for`] looks at for a packet, a bit each.
+fn hooks(packet: &HookPacket) -> u64 {
+    const FAMILIES: [Family; 5] = [
+        Family::Ip,
+        Family::Ip6,
+        Family::Inet,
+        Family::Bridge,
+        Family::Netdev,
+    ];
+    const HOOKS: [&str; 7] = [
+        "prerouting",
+        "input",
+        "forward",
+        "output",
+        "postrouting",
+        "ingress",
+        "egress",
+    ];
+    let is_wanted = Ruleset::is_wanted(packet);
+    let chains = FAMILIES
+        .into_iter()
+        .flat_map(|family| HOOKS.map(|hook| (family, hook)));
+    chains
+        .map(|(family, hook)| is_wanted(family, hook))
+        .enumerate()
+        .fold(0, |bits, (at, wanted)| bits | u64::from(wanted) << at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        net::netns::{NetnsRef, in_netns},
+        node::ruleset::packet::Ends,
+    };
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn read(dropped_at: SystemTime) -> Arc<Ruleset> {
+        let ends = Ends {
+            src: [192, 0, 2, 1].into(),
+            dst: [192, 0, 2, 2].into(),
+            sport: None,
+            dport: None,
+        };
+        let work = move |inside: Inside| {
+            let packet = HookPacket::new(ends, 6);
+            let shared = Ruleset::shared_for(&inside, &packet, dropped_at, false);
+            Ok(shared.expect("an answer in time").ruleset)
+        };
+        in_netns(&NetnsRef::Own, LIMIT, work).unwrap()
+    }
+
+    #[test]
+    fn one_reading_is_for_all_drops_before_it_and_for_none_after_it() {
+        let dropped_at = SystemTime::now();
+        let threads: Vec<_> = (0..8)
+            .map(|_| thread::spawn(move || read(dropped_at)))
+            .collect();
+        let threads = threads.into_iter();
+        let all: Vec<_> = threads.map(|thread| thread.join().unwrap()).collect();
+        assert!(all.iter().all(|one| Arc::ptr_eq(one, &all[0])));
+        let later = read(SystemTime::now());
+        assert!(!Arc::ptr_eq(&later, &all[0]));
+    }
+
+    #[test]
+    fn an_earlier_reading_holds_only_if_it_was_slow_and_its_generation_is_known() {
+        let now = Instant::now();
+        let reading = |took, generation| Reading {
+            ruleset: Arc::default(),
+            begun: now.checked_sub(took).unwrap_or(now),
+            ended: now,
+            generation,
+        };
+        assert!(!reading(2 * SLOW, None).still_holds());
+        assert!(!reading(SLOW / 2, generation()).still_holds());
+        assert!(reading(Duration::ZERO, None).for_drop(now, false).is_some());
+        let later = now + SLOW;
+        assert!(
+            reading(Duration::ZERO, None)
+                .for_drop(later, true)
+                .is_none()
+        );
+    }
+}
