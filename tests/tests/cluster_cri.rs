@@ -279,7 +279,7 @@ fn a_socket_that_is_none_is_refused() -> Result<()> {
 
 fn no_problem(trace: &Trace) -> Result<()> {
     ensure!(
-        !trace.stderr.contains("is not known from it"),
+        !trace.stderr.contains("cannot name this node's pods"),
         "{}",
         trace.stderr
     );

@@ -151,8 +151,8 @@ impl Loaded {
         }
     }
 
-    /// After the last file: tells "there is none" from "it was not asked for", as far as that can
-    /// be told.
+    /// After the last file: distinguishes "there is none" from "it was not asked for", as far as
+    /// possible.
     pub(crate) fn finish(&mut self) {
         let Some(path) = self.without_policies.take() else {
             return;
@@ -256,7 +256,7 @@ impl Loaded {
 }
 
 /// Whether a list has what every cluster has, and no policies: the command that lists all six
-/// kinds writes that where there are none.
+/// kinds writes that if there are none.
 fn is_whole_cluster(kinds: &BTreeSet<Kind>) -> bool {
     let has = |kind| kinds.contains(&kind);
     [Kind::Pod, Kind::Namespace, Kind::Node]

@@ -22,7 +22,7 @@ pub(crate) enum HeededBy {
     Cni,
     /// The proxies of a service mesh.
     Mesh,
-    /// Something that whydrop has never heard of.
+    /// Something unknown to whydrop.
     Something,
 }
 
@@ -79,7 +79,7 @@ impl ForeignKind {
         Some(Self::new(heeded_by, kind, group))
     }
 
-    /// The kind, if it may be one that nobody has told whydrop of: called a policy or a firewall,
+    /// The kind, if it may be one that whydrop does not know: called a policy or a firewall,
     /// and not of Kubernetes itself. Whether it is one, an object of it shows: see
     /// [`selects_pods`].
     #[must_use]

@@ -23,9 +23,9 @@ struct Tenure {
     pod: Arc<Pod>,
     /// When it can have had it at the earliest.
     from: SystemTime,
-    /// When we were told of it.
+    /// When a source reported it.
     learned: SystemTime,
-    /// When we were told that it is over.
+    /// When a source reported its end.
     until: Option<SystemTime>,
 }
 
@@ -34,7 +34,7 @@ struct Tenure {
 pub(crate) enum Holder {
     /// This pod.
     Pod(Arc<Pod>),
-    /// Nobody any more: it was this pod's, until then.
+    /// No pod any more: it was this one's, until then.
     Former(Arc<Pod>, SystemTime),
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Remembers that a pod is as it is now. Told at `now`.
+    /// Remembers that a pod is as it is now. Reported at `now`.
     pub(crate) fn put(&mut self, pod: &Pod, now: SystemTime) {
         let holds = !pod.host_network && !pod.ended;
         let ips: Vec<IpAddr> = if holds { pod.ips.clone() } else { Vec::new() };
@@ -66,7 +66,7 @@ impl History {
         self.held.insert(pod.id.clone(), ips);
     }
 
-    /// Remembers that a pod is gone. Told at `now`.
+    /// Remembers that a pod is gone. Reported at `now`.
     pub(crate) fn remove(&mut self, id: &ObjectName, now: SystemTime) {
         for ip in self.held.remove(id).unwrap_or_default() {
             self.end(ip, id, now);
@@ -135,14 +135,14 @@ impl History {
     pub(crate) fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {
         let tenures = self.tenures.get(&ip)?;
         let not_over = |tenure: &&Tenure| tenure.until.is_none_or(|until| then <= until);
-        // Who is leaving gives the address up before anybody else can have it.
+        // A pod that is being deleted releases the address before another can have it.
         let newest = |tenure: &&Tenure| (!tenure.pod.deleted, tenure.pod.created, tenure.learned);
         let known_then = tenures
             .iter()
             .filter(not_over)
             .filter(|tenure| tenure.learned <= then)
             .max_by_key(newest);
-        // Nobody known then, but somebody of whom we heard later can have been there.
+        // No pod was known then, but one that was reported later may have had it.
         let learned_later = || {
             tenures
                 .iter()

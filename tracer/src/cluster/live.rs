@@ -19,11 +19,11 @@ use super::{
 pub(crate) struct Cluster {
     view: View,
     history: History,
-    /// The best source that told of a kind in whole.
+    /// The best source that listed a kind.
     best: BTreeMap<Kind, Source>,
-    /// The pods that run on this node, as the container runtime tells.
+    /// The pods that run on this node, as reported by the container runtime.
     here: BTreeMap<ObjectName, Pod>,
-    /// The pods that no other source has told of.
+    /// The pods that no other source has reported.
     only_here: BTreeSet<ObjectName>,
 }
 
@@ -62,18 +62,18 @@ impl Cluster {
             .map(|pod| self.view.pod(&pod.id).unwrap_or(pod))
     }
 
-    /// Takes what a source tells, at `now`. What a lesser source says of a kind that a better one
-    /// knows in whole is not heard.
+    /// Takes an update, received at `now`. Updates of a kind from a lesser source than the one that
+    /// listed it are ignored.
     pub(crate) fn apply(&mut self, update: Update, now: SystemTime) {
         let Update { source, change } = update;
         match change {
-            Change::All(kind, objects) if self.hears(source, kind) => {
+            Change::All(kind, objects) if self.accepts(source, kind) => {
                 self.best.insert(kind, source);
                 self.view.declare(kind);
                 self.view.set_incomplete(kind, false);
-                let told: BTreeSet<ObjectName> = objects.iter().map(Object::id).collect();
+                let listed: BTreeSet<ObjectName> = objects.iter().map(Object::id).collect();
                 for id in self.view.names(kind) {
-                    if !told.contains(&id) {
+                    if !listed.contains(&id) {
                         self.gone(kind, &id, now);
                     }
                 }
@@ -82,9 +82,9 @@ impl Cluster {
                 }
             }
             Change::AllHere(Kind::Pod, objects) => {
-                let told: BTreeSet<ObjectName> = objects.iter().map(Object::id).collect();
+                let listed: BTreeSet<ObjectName> = objects.iter().map(Object::id).collect();
                 let known: Vec<ObjectName> = self.here.keys().cloned().collect();
-                for id in known.iter().filter(|id| !told.contains(*id)) {
+                for id in known.iter().filter(|id| !listed.contains(*id)) {
                     self.gone_here(id, now);
                 }
                 for object in objects {
@@ -93,13 +93,13 @@ impl Cluster {
             }
             Change::Put(object) if source == Source::Cri => self.put_here(*object, now),
             Change::Gone(_, id) if source == Source::Cri => self.gone_here(&id, now),
-            Change::Put(object) if self.hears(source, object.kind()) => self.put(*object, now),
-            Change::Gone(kind, id) if self.hears(source, kind) => self.gone(kind, &id, now),
-            Change::Unreadable(kind, id, ips) if self.hears(source, kind) => {
+            Change::Put(object) if self.accepts(source, object.kind()) => self.put(*object, now),
+            Change::Gone(kind, id) if self.accepts(source, kind) => self.gone(kind, &id, now),
+            Change::Unreadable(kind, id, ips) if self.accepts(source, kind) => {
                 self.gone(kind, &id, now);
                 self.view.add_unreadable(kind, id, ips);
             }
-            Change::Incomplete(kind) if self.hears(source, kind) => {
+            Change::Incomplete(kind) if self.accepts(source, kind) => {
                 self.view.set_incomplete(kind, true);
             }
             Change::Workload(workload, labels) => self.view.add_workload(workload, labels),
@@ -108,7 +108,7 @@ impl Cluster {
         }
     }
 
-    fn hears(&self, source: Source, kind: Kind) -> bool {
+    fn accepts(&self, source: Source, kind: Kind) -> bool {
         self.best.get(&kind).is_none_or(|best| source >= *best)
     }
 
@@ -175,7 +175,7 @@ impl Cluster {
     }
 }
 
-/// A pod as a source tells it, with what the container runtime adds.
+/// A pod as a source reports it, with what the container runtime adds.
 fn merged(mut pod: Pod, here: &Pod) -> Pod {
     if supersedes(here, &pod) {
         return here.clone();
@@ -189,8 +189,8 @@ fn merged(mut pod: Pod, here: &Pod) -> Pod {
     pod
 }
 
-/// Whether the container runtime runs a younger namesake of a pod: whoever told of the pod has not
-/// heard of that yet.
+/// Whether the container runtime runs a younger namesake of a pod: the source of `pod` does not
+/// know that yet.
 fn supersedes(here: &Pod, pod: &Pod) -> bool {
     here.uid.is_some() && pod.uid.is_some() && here.uid != pod.uid && here.created > pod.created
 }

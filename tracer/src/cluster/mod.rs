@@ -4,14 +4,14 @@
 //! - [`objects`]: the objects; [`selector`]: label selectors; [`policy`]: NetworkPolicies
 //! - [`convert`]: from the API's types, checked; `item`: from one object's text
 //! - [`dump`]: from files, as kubectl writes them
-//! - [`source`]: from wherever a trace can have them, told as [`update`]s
+//! - [`source`]: from every source of a trace, sent as [`update`]s
 //! - [`view`]: all of them together; [`owner`]: whose an address is; [`workload`]: what makes pods;
 //!   `unreadable`: what exists and could not be read
 //! - [`resolve`]: the addresses and ports behind a name
 //! - [`live`]: a view that follows its sources; [`history`]: whose an address was; [`naming`]: who
 //!   is at an end of a flow
 //!
-//! A kind of objects that no source has told of is *unknown*, not empty: see [`view::View::knows`].
+//! A kind of objects that no source has reported is *unknown*, not empty: see [`view::View::knows`].
 //! What is read from outside is checked once, in [`convert`]; names and labels that no API server
 //! would take (control characters among them) never get further.
 

@@ -32,7 +32,7 @@ pub(crate) struct End {
 pub(crate) enum Name {
     /// This pod.
     Pod(Arc<Pod>),
-    /// Nobody: the address was this pod's, until then.
+    /// No pod: the address was this one's, until then.
     Former(Arc<Pod>, SystemTime),
     /// A node, and those hostNetwork pods on it that it can be: only a port tells them apart.
     Node {
@@ -50,7 +50,7 @@ pub(crate) enum Name {
         /// What the cluster needs it for.
         role: Role,
     },
-    /// Nobody known, in the range of this node's pods.
+    /// No known pod, in the range of this node's pods.
     Vacant(String),
     /// The node that whydrop runs on, by an address that is no pod's.
     Here {
@@ -59,7 +59,7 @@ pub(crate) enum Name {
         /// It is the other end's kubelet probe.
         is_probe: bool,
     },
-    /// Somebody outside the cluster.
+    /// A host outside the cluster.
     Outside,
     /// Not known.
     Unknown,

@@ -98,7 +98,7 @@ impl fmt::Display for Protocol {
 pub(crate) struct Pod {
     /// Its name.
     pub(crate) id: ObjectName,
-    /// Its UID, which tells it from a namesake before or after it; `None` where it is not known.
+    /// Its UID, which distinguishes it from a pod of the same name before or after it; `None` where it is not known.
     pub(crate) uid: Option<String>,
     /// What made it, and makes it anew.
     pub(crate) controller: Option<Controller>,
@@ -116,7 +116,7 @@ pub(crate) struct Pod {
     pub(crate) ended: bool,
     /// Whether it is being deleted.
     pub(crate) deleted: bool,
-    /// When it was created, in seconds since the epoch; tells who took over an address.
+    /// When it was created, in seconds since the epoch; shows which pod took over an address.
     pub(crate) created: Option<i64>,
     /// The ports that its containers name.
     pub(crate) ports: Vec<NamedPort>,
@@ -129,7 +129,7 @@ pub(crate) struct Pod {
     /// Whether it is ready for traffic; `None` where that is not known.
     pub(crate) ready: Option<bool>,
     /// What keeps one of its containers from running.
-    pub(crate) trouble: Option<ContainerTrouble>,
+    pub(crate) problem: Option<ContainerProblem>,
     /// What runs of it on this node; `None` for pods of other nodes, and where the container
     /// runtime was not asked.
     pub(crate) sandbox: Option<Sandbox>,
@@ -149,7 +149,7 @@ pub(crate) struct Sandbox {
 
 /// What keeps a container from running.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ContainerTrouble {
+pub(crate) struct ContainerProblem {
     /// The container's name.
     pub(crate) container: String,
     /// The kubelet's word for it, such as `CrashLoopBackOff`.

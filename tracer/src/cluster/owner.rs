@@ -21,13 +21,13 @@ pub(crate) enum Owner<'v> {
     },
     /// A Service's: policies never see it, as they compare what stands behind it.
     Service(&'v Service),
-    /// Nobody's, out of the range from which this node's pods have theirs.
+    /// No pod's, in the range of this node's pods.
     Gone(&'v str),
-    /// Something's outside the cluster.
+    /// A host's outside the cluster.
     Outside,
     /// This object's, or perhaps this object's: it could not be read.
     Unreadable(Kind, &'v ObjectName),
-    /// Pods are not known, so it could be anybody's.
+    /// Pods are not known, so it may be any pod's.
     Unknown,
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum Resolved {
 
 /// Looks a name up. `protocol` chooses among the ports of a Service; `None` is all of them.
 ///
-/// An endpoint that says its addresses itself is nobody's name: it is unknown.
+/// An endpoint given by address is not a name: the result is `Unknown`.
 #[must_use]
 pub(crate) fn resolve(view: &View, name: &Endpoint, protocol: Option<Protocol>) -> Resolved {
     match name {
@@ -211,8 +211,8 @@ fn service(
     let complete = view.knows(Kind::EndpointSlice);
     if !complete {
         notes.push(format!(
-            "no source tells of EndpointSlices: what reaches the endpoints of svc/{id} directly \
-             does not match"
+            "no source has listed EndpointSlices: traffic sent directly to the endpoints of \
+             svc/{id} does not match"
         ));
     }
     if sockets.is_empty() {
@@ -248,9 +248,9 @@ fn endpoints<'v>(
 }
 
 fn node_addresses(view: &View) -> BTreeSet<IpAddr> {
-    let told = view.nodes().flat_map(|node| &node.ips);
+    let of_nodes = view.nodes().flat_map(|node| &node.ips);
     let of_pods = view.pods().flat_map(|pod| &pod.host_ips);
-    told.chain(of_pods).copied().collect()
+    of_nodes.chain(of_pods).copied().collect()
 }
 
 /// Says that a Service has no such port, and which it has.

@@ -1,8 +1,8 @@
-//! What the sources of cluster knowledge tell, in one language.
+//! The updates that all sources of cluster knowledge send.
 //!
-//! A source tells of whole kinds first ([`Change::All`]), then of single objects as they come and
-//! go. Whatever goes wrong is a [`Change::Note`], said once: a source that fails takes nothing
-//! away that was known before.
+//! A source sends whole kinds first ([`Change::All`]), then of single objects as they come and
+//! go. Whatever goes wrong is a [`Change::Note`], sent once: the failure of a source does not
+//! remove what was known before.
 
 use std::{fmt, net::IpAddr};
 
@@ -13,7 +13,7 @@ use super::{
     workload::Workload,
 };
 
-/// Where knowledge of the cluster comes from. A later one knows better: the API server knows all of
+/// Where knowledge of the cluster comes from. A later one in this list takes precedence: the API server knows all of
 /// a pod, the container runtime only what runs on this node, a file only what once was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
@@ -35,12 +35,12 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a source tells.
+/// A change, and its source.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
-    /// Who tells it.
+    /// Where it comes from.
     pub(crate) source: Source,
-    /// What.
+    /// The change.
     pub(crate) change: Change,
 }
 
@@ -63,10 +63,10 @@ pub(crate) enum Change {
     Workload(Workload, Labels),
     /// Objects of a kind that also decides about traffic, and is not judged here.
     ForeignPolicies(ForeignKind, usize),
-    /// What could not be had, and how to mend that: one sentence, said once to the user.
+    /// What could not be read, and how to fix that: one sentence, shown once to the user.
     Note(String),
-    /// The source has told all it can tell for now, or has given up: whoever waits for a name need
-    /// not wait for this source any longer. Changes may follow.
+    /// The source has sent all that it has for now, or has given up: a lookup of a name need not
+    /// wait for this source any longer. Changes may follow.
     Settled,
 }
 

@@ -196,7 +196,7 @@ impl View {
         self.known.remove(&kind);
     }
 
-    /// Whether objects of this kind are known at all: a kind that no source told of is unknown,
+    /// Whether objects of this kind are known at all: a kind that no source has reported is unknown,
     /// not empty.
     #[must_use]
     pub(crate) fn knows(&self, kind: Kind) -> bool {

@@ -35,7 +35,7 @@ pub(crate) fn namespace(namespace: core::Namespace) -> Result<(String, Labels), 
 ///
 /// # Errors
 ///
-/// It has no proper name, or what must be an address is none.
+/// It has no proper name, or a malformed address.
 pub(crate) fn node(node: core::Node) -> Result<Node, Wrong> {
     let name = name(&node.metadata)?;
     let spec = node.spec.unwrap_or_default();

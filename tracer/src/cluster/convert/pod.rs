@@ -10,7 +10,7 @@ use k8s_openapi::{
 
 use super::{Wrong, addresses, is_proper, labels, namespaced};
 use crate::cluster::{
-    objects::{ContainerTrouble, NamedPort, Pod},
+    objects::{ContainerProblem, NamedPort, Pod},
     policy::Protocol,
     workload::Controller,
 };
@@ -19,7 +19,7 @@ use crate::cluster::{
 ///
 /// # Errors
 ///
-/// It has no proper name or labels, or an address that is none.
+/// It has no proper name or labels, or a malformed address.
 pub(crate) fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
     let id = namespaced(&pod.metadata)?;
     let controller = controller(&pod.metadata);
@@ -64,7 +64,7 @@ pub(crate) fn pod(pod: core::Pod) -> Result<Pod, Wrong> {
             .flatten()
             .find(ready)
             .map(|condition| condition.status == "True"),
-        trouble: states.clone().find_map(trouble),
+        problem: states.clone().find_map(problem),
         sandbox: None,
     })
 }
@@ -127,16 +127,16 @@ fn probe_ports(container: &core::Container) -> Vec<u16> {
 }
 
 /// What keeps a container from running.
-fn trouble(status: &core::ContainerStatus) -> Option<ContainerTrouble> {
+fn problem(status: &core::ContainerStatus) -> Option<ContainerProblem> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.clone().filter(|reason| is_proper(reason))?;
     let last = status.last_state.as_ref();
     let ended = last.and_then(|state| state.terminated.as_ref()?.finished_at.as_ref());
-    Some(ContainerTrouble {
+    Some(ContainerProblem {
         container: status.name.clone(),
         reason,
         since: ended.map(|time| time.0.as_second()),
         restarts: u32::try_from(status.restart_count).unwrap_or_default(),
     })
-    .filter(|trouble| is_proper(&trouble.container))
+    .filter(|problem| is_proper(&problem.container))
 }

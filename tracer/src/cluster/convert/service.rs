@@ -15,7 +15,7 @@ use crate::cluster::{
 ///
 /// # Errors
 ///
-/// It has no proper name, or an address that is none.
+/// It has no proper name, or a malformed address.
 pub(crate) fn service(service: core::Service) -> Result<Service, Wrong> {
     let id = namespaced(&service.metadata)?;
     let spec = service.spec.unwrap_or_default();
@@ -77,7 +77,7 @@ fn own_port(port: core::ServicePort) -> Option<ServicePort> {
 ///
 /// # Errors
 ///
-/// It has no proper name, or an address that is none.
+/// It has no proper name, or a malformed address.
 pub(crate) fn endpoint_slice(slice: discovery::EndpointSlice) -> Result<EndpointSlice, Wrong> {
     let id = namespaced(&slice.metadata)?;
     let labels = labels(slice.metadata.labels)?;

@@ -60,7 +60,7 @@ fn decode(bytes: Vec<u8>) -> io::Result<String> {
         let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
         String::from_utf16_lossy(&units)
     };
-    // PowerShell writes UTF-16, with a byte order mark; without one, the first brace tells.
+    // PowerShell writes UTF-16, with a byte order mark; without one, the first brace shows it.
     Ok(match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),

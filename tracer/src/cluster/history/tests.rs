@@ -25,7 +25,7 @@ fn name(holder: Option<Holder>) -> String {
             let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap();
             format!("{} until {}", pod.id.name, until.as_secs())
         }
-        None => "nobody".to_owned(),
+        None => "none".to_owned(),
     }
 }
 
@@ -45,7 +45,7 @@ fn a_pod_had_its_address_before_we_heard_of_it_but_not_before_it_was_created() {
     let mut history = History::default();
     history.put(&pod("web", 100), at(200));
     assert_eq!(name(history.holder(ip(), at(150))), "web");
-    assert_eq!(name(history.holder(ip(), at(50))), "nobody");
+    assert_eq!(name(history.holder(ip(), at(50))), "none");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn pods_of_the_node_s_own_namespace_hold_no_address() {
         ..pod("kube-proxy", 1)
     };
     history.put(&proxy, at(2));
-    assert_eq!(name(history.holder(ip(), at(3))), "nobody");
+    assert_eq!(name(history.holder(ip(), at(3))), "none");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn here(name: &str, uid: &str, created: i64, ip: [u8; 4], netns: u32) -> Pod {
     }
 }
 
-fn tell(cluster: &mut Cluster, source: Source, change: Change) {
+fn apply(cluster: &mut Cluster, source: Source, change: Change) {
     cluster.apply(Update { source, change }, now());
 }
 
@@ -35,7 +35,7 @@ const IP: [u8; 4] = [10, 244, 1, 5];
 fn pods_of_one_node_do_not_make_all_pods_known() {
     let mut cluster = Cluster::default();
     let web = Object::from(here("web", "a", 1, IP, 77));
-    tell(
+    apply(
         &mut cluster,
         Source::Cri,
         Change::AllHere(Kind::Pod, vec![web]),
@@ -45,7 +45,7 @@ fn pods_of_one_node_do_not_make_all_pods_known() {
         cluster.holder(IpAddr::from(IP), now()),
         Some(Holder::Pod(_))
     ));
-    tell(
+    apply(
         &mut cluster,
         Source::Cri,
         Change::Gone(Kind::Pod, ObjectName::new("shop", "web")),
@@ -70,11 +70,11 @@ fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
     for cri_first in [true, false] {
         let mut cluster = Cluster::default();
         if cri_first {
-            tell(&mut cluster, Source::Cri, from_cri());
-            tell(&mut cluster, Source::Api, from_api());
+            apply(&mut cluster, Source::Cri, from_cri());
+            apply(&mut cluster, Source::Api, from_api());
         } else {
-            tell(&mut cluster, Source::Api, from_api());
-            tell(&mut cluster, Source::Cri, from_cri());
+            apply(&mut cluster, Source::Api, from_api());
+            apply(&mut cluster, Source::Cri, from_cri());
         }
         assert!(cluster.view().knows(Kind::Pod));
         let netns = |cluster: &Cluster| {
@@ -82,7 +82,7 @@ fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
             pod.sandbox.as_ref().and_then(|sandbox| sandbox.netns)
         };
         assert_eq!(netns(&cluster), Some(77), "runtime first: {cri_first}");
-        tell(
+        apply(
             &mut cluster,
             Source::Cri,
             Change::Gone(Kind::Pod, id.clone()),
@@ -99,13 +99,13 @@ fn the_api_server_s_pod_has_the_runtime_s_namespace_whichever_comes_first() {
 fn a_lesser_source_does_not_take_back_what_a_better_one_says() {
     let mut cluster = Cluster::default();
     let live = Object::from(pod("web", "new", 9, IP));
-    tell(
+    apply(
         &mut cluster,
         Source::Api,
         Change::All(Kind::Pod, vec![live]),
     );
     let old = Object::from(pod("cart", "old", 1, [10, 244, 1, 6]));
-    tell(
+    apply(
         &mut cluster,
         Source::File,
         Change::All(Kind::Pod, vec![old]),
@@ -118,13 +118,13 @@ fn a_lesser_source_does_not_take_back_what_a_better_one_says() {
 fn a_better_source_replaces_a_lesser_one() {
     let mut cluster = Cluster::default();
     let old = Object::from(pod("cart", "old", 1, IP));
-    tell(
+    apply(
         &mut cluster,
         Source::File,
         Change::All(Kind::Pod, vec![old]),
     );
     let live = Object::from(pod("web", "new", 9, [10, 244, 1, 6]));
-    tell(
+    apply(
         &mut cluster,
         Source::Api,
         Change::All(Kind::Pod, vec![live]),
@@ -139,9 +139,9 @@ fn a_better_source_replaces_a_lesser_one() {
 fn the_runtime_knows_first_of_a_younger_namesake() {
     let mut cluster = Cluster::default();
     let old = Object::from(pod("db-0", "old", 1, IP));
-    tell(&mut cluster, Source::Api, Change::All(Kind::Pod, vec![old]));
+    apply(&mut cluster, Source::Api, Change::All(Kind::Pod, vec![old]));
     let young = Object::from(here("db-0", "young", 5, [10, 244, 1, 9], 88));
-    tell(&mut cluster, Source::Cri, Change::Put(Box::new(young)));
+    apply(&mut cluster, Source::Cri, Change::Put(Box::new(young)));
     let known = cluster
         .view()
         .pod(&ObjectName::new("shop", "db-0"))

@@ -33,7 +33,7 @@ pub(crate) struct Sources {
 }
 
 impl Drop for Sources {
-    /// The thread ends with the process; what it has started must not outlive it.
+    /// The thread ends with the process; its child processes must not outlive it.
     fn drop(&mut self) {
         self.updates.close();
         access::kill_plugins();
@@ -43,10 +43,10 @@ impl Drop for Sources {
 /// Why the sources cannot be started as the options have it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// No thread can be had, or the socket of `--cri-socket` is none.
+    /// No thread can be started, or `--cri-socket` does not name a socket.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// The file of `--kubeconfig` is of no use.
+    /// The file of `--kubeconfig` is unusable.
     #[error(transparent)]
     Kubeconfig(#[from] AccessError),
 }
@@ -63,7 +63,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// No thread can be had, a socket was given that is none, or a kubeconfig that is of no use.
+    /// No thread can be started, a given path is not a socket, or the kubeconfig is unusable.
     pub(crate) fn start(config: &ClusterConfig) -> Result<Self, StartError> {
         let (sender, updates) = channel(UPDATES);
         let places = Places {

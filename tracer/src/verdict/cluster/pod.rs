@@ -23,34 +23,34 @@ pub(super) fn closed_port(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
         return false;
     };
     if verdict.point == Point::Socket {
-        let facts = trouble(pod).into_iter().chain(target(scene, pod));
+        let facts = problem(pod).into_iter().chain(target(scene, pod));
         lead(verdict, facts.collect::<Vec<_>>());
     }
     false
 }
 
 /// `shop/front-1 is in CrashLoopBackOff since 16:10:00 UTC (container web, 5 restarts), not ready`
-fn trouble(pod: &Pod) -> Option<String> {
+fn problem(pod: &Pod) -> Option<String> {
     let id = &pod.id;
     let unready = pod.ready == Some(false);
-    let Some(trouble) = &pod.trouble else {
+    let Some(problem) = &pod.problem else {
         return unready.then(|| format!("{id} is not ready"));
     };
-    let since = trouble.since.and_then(|seconds| {
+    let since = problem.since.and_then(|seconds| {
         let since = Duration::from_secs(u64::try_from(seconds).ok()?);
         let since = SystemTime::UNIX_EPOCH.checked_add(since)?;
         Some(format!(" since {}", clock_time(since)))
     });
-    let restarts = match trouble.restarts {
+    let restarts = match problem.restarts {
         0 => String::new(),
         1 => ", 1 restart".to_owned(),
         more => format!(", {more} restarts"),
     };
     Some(format!(
         "{id} is in {}{} (container {}{restarts}){}",
-        trouble.reason,
+        problem.reason,
         since.unwrap_or_default(),
-        trouble.container,
+        problem.container,
         if unready { ", not ready" } else { "" },
     ))
 }

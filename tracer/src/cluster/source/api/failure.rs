@@ -4,7 +4,7 @@ use kube::{Error, core::Status};
 
 use crate::cluster::item::printable;
 
-/// Why something could not be had from the API server.
+/// Why a request to the API server failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// What was asked for is too old: all must be listed again (410).

@@ -35,8 +35,9 @@ const GROUPS: usize = 300;
 const ANSWER: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Reports which of these kinds the API server has, and how many objects of each. `tried` hears when
-/// that was done, or could not be done; it is tried again, since no number may be taken for none.
+/// Reports which of these kinds the API server has, and how many objects of each. `tried` is
+/// notified after the first try. A failed one is repeated, since an unknown number must not be taken
+/// for zero.
 pub(super) async fn run(server: Server, sink: Sink, tried: oneshot::Sender<()>) {
     let mut tried = Some(tried);
     loop {

@@ -1,4 +1,4 @@
-//! What is said of the API server: each thing once, and when it is over.
+//! What is reported about the API server: each problem once, and when it is over.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,24 +12,24 @@ use super::{
 };
 use crate::cluster::{update::Change, view::Kind};
 
-/// How it stands with the API server, as the user has been told.
+/// The state of the API server, as reported to the user.
 pub(super) struct Health {
-    /// The server, for the user: its address and how that is known.
+    /// The server, as the user sees it: its address and where that comes from.
     server: String,
-    /// The kinds of which nothing has been heard yet.
+    /// The kinds without a first answer.
     awaited: BTreeSet<Kind>,
-    /// Whether it is yet to be heard if there are policies of other kinds.
+    /// Whether it is still unknown if there are policies of other kinds.
     awaits_foreign: bool,
     settled: bool,
     /// The kinds that fail in a way that concerns them all.
     failing: BTreeSet<Kind>,
-    /// Such a failure has been told, and it has not been told that it is over.
-    told: bool,
-    /// Kinds that may not be listed or watched: to be told together.
+    /// Such a failure has been reported, and its end has not.
+    reported: bool,
+    /// Kinds that may not be listed or watched: to be reported together.
     forbidden: BTreeMap<Kind, (Verb, Option<String>)>,
     /// Kinds that failed for a reason of their own, by that reason: to be reported together.
     refused: BTreeMap<(String, &'static str), BTreeSet<Kind>>,
-    /// The kinds of whose own failure the user knows.
+    /// The kinds whose own failure has been reported.
     said: BTreeSet<Kind>,
 }
 
@@ -42,27 +42,27 @@ impl Health {
             awaits_foreign: true,
             settled: false,
             failing: BTreeSet::new(),
-            told: false,
+            reported: false,
             forbidden: BTreeMap::new(),
             refused: BTreeMap::new(),
             said: BTreeSet::new(),
         }
     }
 
-    /// Whether everybody has been told not to wait any longer.
+    /// Whether [`Change::Settled`] has been sent.
     pub(super) fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// What is to be told when this has been heard of a kind.
-    pub(super) fn heard(&mut self, kind: Kind, state: State) -> Vec<Change> {
+    /// Takes a kind's new state, and returns what to report.
+    pub(super) fn set_state(&mut self, kind: Kind, state: State) -> Vec<Change> {
         let mut notes = Vec::new();
         self.awaited.remove(&kind);
         match state {
             State::Known => {
                 self.failing.remove(&kind);
-                if self.told && self.failing.is_empty() && self.awaited.is_empty() {
-                    self.told = false;
+                if self.reported && self.failing.is_empty() && self.awaited.is_empty() {
+                    self.reported = false;
                     notes.push(format!("{} answers now", self.server));
                 }
             }
@@ -75,7 +75,7 @@ impl Health {
             }
             State::Failed(verb, Failure::TooLarge(limit)) => {
                 let why = Failure::too_large(limit);
-                return self.heard(kind, State::Failed(verb, Failure::Refused(why)));
+                return self.set_state(kind, State::Failed(verb, Failure::Refused(why)));
             }
             State::Failed(verb, Failure::Refused(why)) => {
                 self.failing.remove(&kind);
@@ -86,11 +86,11 @@ impl Health {
             }
             State::Failed(verb, Failure::Unauthorized(why)) => {
                 self.failing.insert(kind);
-                if !mem::replace(&mut self.told, true) {
+                if !mem::replace(&mut self.reported, true) {
                     notes.push(format!(
                         "{} does not accept these credentials ({why}): cluster objects {}; the \
                          token may have expired: give a kubeconfig with which `kubectl get pods` \
-                         works by --kubeconfig, or ask nobody with --no-kube",
+                         works by --kubeconfig, or disable cluster lookups with --no-kube",
                         self.server,
                         unknown(verb),
                     ));
@@ -98,9 +98,9 @@ impl Health {
             }
             State::Failed(verb, Failure::Unreachable(why)) => {
                 self.failing.insert(kind);
-                if !mem::replace(&mut self.told, true) {
+                if !mem::replace(&mut self.reported, true) {
                     notes.push(format!(
-                        "{} does not answer ({why}): cluster objects {}; it is asked again",
+                        "{} does not answer ({why}): cluster objects {}; whydrop will retry",
                         self.server,
                         unknown(verb),
                     ));
@@ -110,8 +110,8 @@ impl Health {
         self.and_settle(notes)
     }
 
-    /// What is to be told when policies of other kinds have been looked for.
-    pub(super) fn heard_of_foreign(&mut self) -> Vec<Change> {
+    /// Takes note that policies of other kinds were looked for, and returns what to report.
+    pub(super) fn looked_for_foreign(&mut self) -> Vec<Change> {
         self.awaits_foreign = false;
         self.and_settle(Vec::new())
     }
@@ -132,14 +132,14 @@ impl Health {
         changes
     }
 
-    /// What is to be told when nobody should wait any longer, `seconds` after the start.
+    /// Ends the wait for the server, `seconds` after the start, and returns what to report.
     pub(super) fn overdue(&mut self, seconds: u64) -> Vec<Change> {
         if mem::replace(&mut self.settled, true) {
             return Vec::new();
         }
         let mut notes = Vec::from_iter(self.forbidden_note());
         notes.extend(self.refusal_notes());
-        if !self.awaited.is_empty() && !mem::replace(&mut self.told, true) {
+        if !self.awaited.is_empty() && !mem::replace(&mut self.reported, true) {
             let late = if self.awaited.len() == KINDS.len() {
                 "cluster objects".to_owned()
             } else {
@@ -155,12 +155,12 @@ impl Health {
         notes.chain([Change::Settled]).collect()
     }
 
-    /// Whether there is more to be told as soon as no more can be expected to come with it.
+    /// Whether failures are being collected, to be reported together.
     pub(super) fn is_collecting(&self) -> bool {
         self.settled && !self.refused.is_empty()
     }
 
-    /// What is to be told then.
+    /// Returns the report on the collected failures.
     pub(super) fn collected(&mut self) -> Vec<Change> {
         self.refusal_notes().into_iter().map(Change::Note).collect()
     }
@@ -173,7 +173,7 @@ impl Health {
         mem::take(&mut self.refused).into_iter().map(note).collect()
     }
 
-    /// All kinds that are forbidden and of which the user does not know yet.
+    /// A note on all forbidden kinds that have not been reported.
     fn forbidden_note(&mut self) -> Option<String> {
         let forbidden = mem::take(&mut self.forbidden);
         let kinds: BTreeSet<Kind> = forbidden.keys().copied().collect();
@@ -186,7 +186,7 @@ impl Health {
         };
         let resources: Vec<String> = kinds.iter().copied().map(in_roles).collect();
         let way_out = match user.as_deref() {
-            // Not a role that anybody should widen.
+            // Not a role that should be extended.
             Some(user) if user.starts_with("system:node:") => {
                 "use --kubeconfig with credentials that may list them".to_owned()
             }
@@ -212,11 +212,11 @@ impl Health {
     }
 }
 
-/// What a failure means for what is known.
+/// What a failure means for the objects.
 fn unknown(verb: Verb) -> &'static str {
     match verb {
-        Verb::List => "come from elsewhere or not at all",
-        Verb::Watch => "stay as they were last seen",
+        Verb::List => "come from other sources, if any",
+        Verb::Watch => "stay as last seen",
     }
 }
 

@@ -74,7 +74,7 @@ async fn follow_all(access: &Access, sink: &Sink, patience: Duration) {
     };
     let (server, keeper) = opened.keep();
     let refused = Notify::new();
-    let (states, mut heard) = unbounded_channel();
+    let (states, mut changed_states) = unbounded_channel();
     let mut tasks = JoinSet::new();
     for kind in KINDS {
         let reflector = Reflector {
@@ -95,15 +95,15 @@ async fn follow_all(access: &Access, sink: &Sink, patience: Duration) {
     let mut keeping = pin!(keeper.run(access, &refused));
     loop {
         let changes = tokio::select! {
-            Some((kind, state)) = heard.recv() => {
+            Some((kind, state)) = changed_states.recv() => {
                 if matches!(state, State::Failed(_, Failure::Unauthorized(_))) && access.issues() {
                     refused.notify_one();
                 }
-                health.heard(kind, state)
+                health.set_state(kind, state)
             }
             _ = &mut tried_foreign, if !looked_for_foreign => {
                 looked_for_foreign = true;
-                health.heard_of_foreign()
+                health.looked_for_foreign()
             }
             () = &mut overdue, if !health.is_settled() => health.overdue(patience.as_secs()),
             () = sleep(TOGETHER), if health.is_collecting() => health.collected(),
@@ -129,7 +129,7 @@ async fn open_in_time(
         () = sleep(patience) => {
             let late = format!(
                 "{name}: the credentials have not come within {} s: until they do, cluster objects \
-                 come from elsewhere or not at all",
+                 come from other sources, if any",
                 patience.as_secs()
             );
             sink.send(Change::Note(late)).await;

@@ -29,20 +29,20 @@ const SIZES: [u32; 3] = [500, 50, 5];
 const NAMED: usize = 20;
 /// How long one page, or the begin of a watch, may take.
 const ANSWER: Duration = Duration::from_secs(15);
-/// After how many seconds the API server is to end a watch, and it is begun anew where it ended: a
-/// connection that has died without a word is not believed in for longer.
+/// After how many seconds the API server is to end a watch, which then resumes where it ended: a
+/// connection that died silently is noticed by then at the latest.
 const WATCH: u32 = 120;
 /// How much later than that it may end it.
 const SLACK: Duration = Duration::from_secs(15);
 /// How long to wait before asking again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// How it stands with a kind.
+/// The state of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
     /// Listed, or watched again.
     Known,
-    /// Could not be had. It is tried again.
+    /// It could not be read. It is retried.
     Failed(Verb, Failure),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Reflector {
     pub(super) server: Server,
     pub(super) kind: Kind,
     pub(super) sink: Sink,
-    /// Hears how it stands.
+    /// Gets each change of state.
     pub(super) states: UnboundedSender<(Kind, State)>,
     /// The objects of which it was said that they are left out.
     pub(super) malformed: HashSet<ObjectName>,
@@ -161,7 +161,7 @@ impl Reflector {
         }
     }
 
-    /// Watches once. `version` is the last one heard of.
+    /// Watches once. `version` is the last known one.
     async fn watch(&mut self, version: &mut String, retry: &mut Retry) -> Result<(), Failure> {
         let end = Instant::now() + Duration::from_secs(WATCH.into()) + SLACK;
         let request = Request::new(resource::path(self.kind))

@@ -149,11 +149,16 @@ impl Runtime {
 
     /// Listens for what happens to containers.
     pub(super) fn events(&self) -> Events {
-        // One says enough: whoever hears it looks at everything.
-        let (tell, heard) = channel(1);
+        // One is enough: each makes the receiver look at everything.
+        let (notify, notified) = channel(1);
         let mut listeners = JoinSet::new();
         let interface = path(SERVICE, "GetContainerEvents");
-        listeners.spawn(listen(self.grpc.clone(), interface, Empty {}, tell.clone()));
+        listeners.spawn(listen(
+            self.grpc.clone(),
+            interface,
+            Empty {},
+            notify.clone(),
+        ));
         // containerd's own, which older ones have as well.
         let filters = CONTAINERD_TOPICS
             .map(|topic| format!("topic==\"{topic}\""))
@@ -162,10 +167,10 @@ impl Runtime {
             self.grpc.clone(),
             path("containerd.services.events.v1.Events", "Subscribe"),
             SubscribeRequest { filters },
-            tell,
+            notify,
         ));
         Events {
-            heard,
+            notified,
             _listeners: listeners,
         }
     }
@@ -176,7 +181,7 @@ async fn listen<Q: Message + 'static>(
     mut grpc: Grpc<Channel>,
     path: PathAndQuery,
     request: Q,
-    tell: Sender<()>,
+    notify: Sender<()>,
 ) -> anyhow::Result<()> {
     grpc.ready().await?;
     let codec = ProstCodec::<Q, Empty>::default();
@@ -184,24 +189,24 @@ async fn listen<Q: Message + 'static>(
     let answer = grpc.server_streaming(Request::new(request), path, codec);
     let mut stream = answer.await?.into_inner();
     while stream.message().await?.is_some() {
-        // Full: what was told before has not been looked at yet.
-        let _ = tell.try_send(());
+        // Full: the receiver has not handled the last one yet.
+        let _ = notify.try_send(());
     }
     Ok(())
 }
 
-/// What happens to containers, where the runtime tells.
+/// What happens to containers, if the runtime reports events.
 pub(super) struct Events {
-    heard: Receiver<()>,
+    notified: Receiver<()>,
     /// End with it.
     _listeners: JoinSet<anyhow::Result<()>>,
 }
 
 impl Events {
-    /// Waits until something has happened since the last time; `None` once the runtime tells no
-    /// more, or never did.
+    /// Waits until something has happened since the last time; `None` once the runtime sends
+    /// no more events, or if it never did.
     pub(super) async fn next(&mut self) -> Option<()> {
-        self.heard.recv().await
+        self.notified.recv().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sandboxes that have been told of.
+//! The sandboxes that have been reported.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,26 +11,26 @@ use crate::cluster::{
     view::{Kind, Object},
 };
 
-/// The sandboxes that are ready, and which of them have been told of.
+/// The sandboxes that are ready, and which of them have been reported.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// By id.
     ready: BTreeMap<String, Ready>,
-    /// The sandbox under which each pod was told of.
-    told: BTreeMap<ObjectName, String>,
-    /// Those of which the runtime would not tell: asked again, but complained of once.
+    /// The sandbox under which each pod was reported.
+    reported: BTreeMap<ObjectName, String>,
+    /// Those whose status the runtime would not give: asked again, but reported only once.
     refused: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct Ready {
     pod: Pod,
-    /// Tells the newer of two sandboxes of one pod, of which one is about to end.
+    /// Decides between two sandboxes of one pod, of which the older is about to end.
     created: i64,
 }
 
 impl Known {
-    /// Forgets those that are not among the listed; gives those that are not known yet.
+    /// Removes those that are not listed; returns those that are not known yet.
     pub(super) fn keep(&mut self, listed: Vec<String>) -> Vec<String> {
         let listed: BTreeSet<String> = listed.into_iter().collect();
         self.ready.retain(|id, _| listed.contains(id));
@@ -45,31 +45,31 @@ impl Known {
         self.ready.insert(id, Ready { pod, created });
     }
 
-    /// Learns that nothing can be had of a sandbox; `true` for the first time.
+    /// Notes that a sandbox has no readable status; `true` for the first time.
     pub(super) fn refuse(&mut self, id: &str) -> bool {
         self.refused.insert(id.to_owned())
     }
 
-    /// Every pod, as if nothing had been told before.
+    /// Every pod, as if none had been reported before.
     pub(super) fn all(&mut self) -> Change {
-        self.told = self.current();
-        let pods = self.told.values().filter_map(|id| self.ready.get(id));
+        self.reported = self.current();
+        let pods = self.reported.values().filter_map(|id| self.ready.get(id));
         let objects = pods.map(|ready| Object::from(ready.pod.clone()));
         Change::AllHere(Kind::Pod, objects.collect())
     }
 
-    /// What has changed since it was told last.
+    /// The changes since the last report.
     pub(super) fn changes(&mut self) -> Vec<Change> {
         let current = self.current();
-        let before = mem::replace(&mut self.told, current);
+        let before = mem::replace(&mut self.reported, current);
         let mut changes = Vec::new();
         for (name, id) in &before {
-            // Also where another sandbox took its place: what it had, addresses among it, is over.
-            if self.told.get(name) != Some(id) {
+            // Also where another sandbox took its place: its properties, including its addresses, are obsolete.
+            if self.reported.get(name) != Some(id) {
                 changes.push(Change::Gone(Kind::Pod, name.clone()));
             }
         }
-        for (name, id) in &self.told {
+        for (name, id) in &self.reported {
             if before.get(name) != Some(id)
                 && let Some(ready) = self.ready.get(id)
             {

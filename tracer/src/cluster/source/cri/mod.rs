@@ -2,10 +2,10 @@
 //! with their addresses, labels, network namespaces and cgroups, also while no API server answers.
 //!
 //! - [`sockets`]: where it listens; [`client`]: asking it with the messages of [`cri_messages`]
-//! - [`sandbox`]: a pod of what it tells; [`known`]: what has changed
+//! - [`sandbox`]: a pod from its answer; [`known`]: what has changed
 //!
 //! Listing sandboxes is cheap, and what the kubelet does every second as well. Describing one is
-//! not, and is asked for once in a sandbox's life: nothing of what is told here changes in it.
+//! not, and is asked for once in a sandbox's life: nothing that is read here changes during it.
 
 mod client;
 mod known;
@@ -34,9 +34,9 @@ use crate::{
     net::netns,
 };
 
-/// How often to look where the runtime tells of no events (CRI-O does only if told to).
+/// How often to look if the runtime sends no events (CRI-O does so only if configured).
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// How often to look where it does: it may drop events that it has no room for.
+/// How often to look if it does: it may drop events when its buffer is full.
 const BETWEEN_LOOKS_WITH_EVENTS: Duration = Duration::from_secs(30);
 /// Events come in bursts: a pod is a sandbox and its containers.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ const BETWEEN_EVENTS: Duration = Duration::from_millis(100);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Tells of this node's pods as long as somebody listens.
+/// Sends this node's pods until the receiver is gone.
 pub(super) async fn run(sockets: Sockets, sink: Sink) {
     let mut follower = Follower {
         sink,
@@ -89,8 +89,8 @@ async fn connect(sockets: &Sockets) -> Result<(&Path, Runtime), Option<String>> 
 
 fn at_socket(path: &Path, error: &CriError) -> String {
     format!(
-        "the container runtime at {} {error}; what runs on this node is not known from it (it \
-         will be asked again; --cri-socket PATH asks another, --no-kube none)",
+        "the container runtime at {} {error}; it cannot name this node's pods (whydrop will \
+         retry; --cri-socket PATH selects another, --no-kube disables the lookup)",
         path.display()
     )
 }
@@ -107,7 +107,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// Tells what a runtime knows until it fails.
+    /// Sends what a runtime knows until it fails.
     async fn follow(
         &mut self,
         runtime: &mut Runtime,
@@ -115,7 +115,7 @@ impl Follower {
     ) -> Result<NoListener, CriError> {
         // Before the first look, so that nothing happens unseen in between.
         let mut events = runtime.events();
-        let mut tells_events = false;
+        let mut sends_events = false;
         self.look(runtime).await?;
         let all = self.known.all();
         if !self.sink.send(all).await {
@@ -125,18 +125,18 @@ impl Follower {
         self.complained = false;
         *wait = FIRST_WAIT;
         loop {
-            let pause = if tells_events {
+            let pause = if sends_events {
                 BETWEEN_LOOKS_WITH_EVENTS
             } else {
                 BETWEEN_LOOKS
             };
             match timeout(pause, events.next()).await {
                 Ok(Some(())) => {
-                    tells_events = true;
+                    sends_events = true;
                     sleep(BETWEEN_EVENTS).await;
                 }
                 Ok(None) => {
-                    tells_events = false;
+                    sends_events = false;
                     sleep(BETWEEN_LOOKS).await;
                 }
                 Err(_elapsed) => {}

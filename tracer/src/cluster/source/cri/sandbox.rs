@@ -10,7 +10,7 @@ use crate::cluster::{
 };
 use cri_messages::{NamespaceMode, PodSandboxStatus, PodSandboxStatusResponse};
 
-/// Where the kubelet says who told it to run a pod.
+/// Where the kubelet records the source of a pod.
 const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 
 /// What the kubelet adds to the labels that a pod has in the API.
@@ -71,7 +71,7 @@ fn has_host_network(status: &PodSandboxStatus) -> bool {
         .is_some_and(|options| options.network() == NamespaceMode::Node)
 }
 
-/// What containerd and CRI-O tell beyond the interface, under the key `info`. Both give the
+/// What containerd and CRI-O report beyond the interface, under the key `info`. Both give the
 /// runtime specification of the sandbox; CRI-O gives no process where a sandbox needs none
 /// (cri-o `server/sandbox_status.go`, containerd `sandbox_status.go`).
 #[derive(Debug, Default, Deserialize)]
@@ -102,8 +102,8 @@ struct NamespaceSpec {
 }
 
 impl Info {
-    /// It is no part of the interface: a runtime that tells nothing, or something else, is still
-    /// one that knows its pods' addresses.
+    /// It is not part of the interface: a runtime that omits it, or sends something else, still
+    /// knows its pods' addresses.
     fn read(info: &HashMap<String, String>) -> Self {
         let text = info.get("info").map_or("{}", String::as_str);
         serde_json::from_str(text).unwrap_or_else(|error| {

@@ -8,7 +8,7 @@ fn a_closed_port_of_a_pod_that_does_not_run_says_so() {
     let id = ObjectName::new("shop", "web");
     let mut web = cluster.view().pod(&id).unwrap().clone();
     web.ready = Some(false);
-    web.trouble = Some(crate::cluster::objects::ContainerTrouble {
+    web.problem = Some(crate::cluster::objects::ContainerProblem {
         container: "app".to_owned(),
         reason: "CrashLoopBackOff".to_owned(),
         since: Some(3600),

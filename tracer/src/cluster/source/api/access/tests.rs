@@ -24,11 +24,11 @@ fn the_option_is_the_only_place_and_no_kube_is_none() {
     let path = Path::new("/nowhere/config");
     let given = option(path);
     assert_eq!(places(&given), [Place::Option(path.to_owned())]);
-    let nobody = ClusterConfig {
+    let disabled = ClusterConfig {
         no_kube: true,
         ..ClusterConfig::default()
     };
-    assert_eq!(places(&nobody), []);
+    assert_eq!(places(&disabled), []);
 }
 
 #[test]

@@ -21,7 +21,7 @@ async fn an_answer_without_an_end_is_given_up() -> Result<()> {
     let before = resident()?;
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER: pods: its answer is larger than 16 MiB, and was given up: they come from elsewhere or not at all");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER: pods: its answer is larger than 16 MiB, and was given up: they come from other sources, if any");
     assert!(listener.has(Kind::Service, "default", "kubernetes"));
     assert!(resident()?.saturating_sub(before) < 300 << 20);
     Ok(())
@@ -36,7 +36,7 @@ async fn an_event_without_an_end_is_given_up_and_the_list_stays() -> Result<()> 
     server.answer("pods", Manner::EndlessName);
     server.cut("pods");
     listener.until(|now| !now.notes.is_empty()).await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER: pods: its answer is larger than 4 MiB, and was given up: they stay as they were last seen");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER: pods: its answer is larger than 4 MiB, and was given up: they stay as last seen");
     assert!(listener.has(Kind::Pod, "prod", "client-ok"));
     // It is asked again, and follows again.
     server.answer("pods", Manner::Served);
@@ -64,7 +64,7 @@ async fn a_redirect_is_named_and_not_followed() -> Result<()> {
     server.answer("nodes", Manner::Redirected);
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER: nodes: it redirects to elsewhere.example: they come from elsewhere or not at all");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER: nodes: it redirects to elsewhere.example: they come from other sources, if any");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Whoever listens to the API server's source: what it told, and the cluster as it follows.
+//! A receiver of the API server's updates: what was sent, and the cluster that results.
 
 use std::{
     path::PathBuf,
@@ -28,9 +28,9 @@ pub(crate) struct Listener {
     /// All notes so far.
     pub(crate) notes: Vec<String>,
     pub(crate) settled: bool,
-    /// How often each kind was told of in whole.
+    /// The kinds in the order in which they were listed.
     pub(crate) listed: Vec<Kind>,
-    /// When what is told is heard. Stands still unless it is moved.
+    /// The time at which updates arrive. It is fixed unless a test changes it.
     pub(crate) now: SystemTime,
     updates: Receiver<Update>,
     source: AbortHandle,
@@ -74,7 +74,7 @@ impl Listener {
         })
     }
 
-    /// Hears all until this is so.
+    /// Takes updates until this is true.
     pub(crate) async fn until(&mut self, what: impl Fn(&Self) -> bool) -> Result<()> {
         while !what(self) {
             let update = self.updates.recv().await.context("the source has ended")?;
@@ -98,7 +98,7 @@ impl Listener {
         self.until(|listener| listener.settled).await
     }
 
-    /// How often a kind was told of in whole.
+    /// How often a kind was listed.
     pub(crate) fn lists_of(&self, kind: Kind) -> usize {
         self.listed.iter().filter(|listed| **listed == kind).count()
     }

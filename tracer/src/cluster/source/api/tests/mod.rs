@@ -143,7 +143,7 @@ async fn what_is_too_long_ago_is_listed_again() -> Result<()> {
     let server = ApiServer::up()?;
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    // Deleted while nobody could tell: only the list shows it.
+    // Deleted while the watch was broken: only the list shows it.
     server.cut("pods");
     let gone = server.object("pods", "prod", "client-bad")?;
     server.change("pods", "DELETED", gone)?;
@@ -201,7 +201,7 @@ async fn a_cut_watch_goes_on_where_it_ended() -> Result<()> {
     assert!(marked.parse::<u64>()? < last.parse()? && last.parse::<u64>()? < bookmarked.parse()?);
     server.cut("pods");
     let resumed = server.next_watch("pods").await?;
-    // The cut may overtake the bookmark, but nothing that was told before it.
+    // The cut may overtake the bookmark, but nothing that was sent before it.
     assert!([&last, &bookmarked].contains(&&resumed), "{resumed}");
     assert_eq!(listener.lists_of(Kind::Pod), 1);
     Ok(())
@@ -213,7 +213,7 @@ async fn one_forbidden_kind_is_told_once_and_the_others_are_known() -> Result<()
     server.answer("networkpolicies", Manner::Forbidden);
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER forbids system:serviceaccount:ops:whydrop to list networkpolicies (403): they come from elsewhere or not at all; allow it: kubectl create clusterrole whydrop-extra --verb=list,watch --resource=networkpolicies.networking.k8s.io && kubectl create clusterrolebinding whydrop-extra --clusterrole=whydrop-extra --serviceaccount=ops:whydrop");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER forbids system:serviceaccount:ops:whydrop to list networkpolicies (403): they come from other sources, if any; allow it: kubectl create clusterrole whydrop-extra --verb=list,watch --resource=networkpolicies.networking.k8s.io && kubectl create clusterrolebinding whydrop-extra --clusterrole=whydrop-extra --serviceaccount=ops:whydrop");
     let view = listener.cluster.view();
     for (kind, plural) in KINDS {
         assert_eq!(view.knows(kind), kind != Kind::NetworkPolicy, "{plural}");
@@ -243,10 +243,10 @@ async fn a_server_that_never_answers_is_told_once_and_nobody_waits() -> Result<(
     // From now on time passes as soon as nothing else can happen.
     tokio::time::pause();
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER has not answered within 3 s: until it does, cluster objects come from elsewhere or not at all");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER has not answered within 3 s: until it does, cluster objects come from other sources, if any");
     assert!(listener.listed.is_empty());
 
-    // It is asked again, and it is told when it does answer.
+    // It is retried, and reported once it answers.
     while !pods(&server.next_request().await?) {}
     tokio::time::resume();
     server.answer_all(Manner::Served);
@@ -262,7 +262,7 @@ async fn an_expired_token_is_told_once() -> Result<()> {
     server.answer_all(Manner::Unauthorized);
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not accept these credentials (401 Unauthorized): cluster objects come from elsewhere or not at all; the token may have expired: give a kubeconfig with which `kubectl get pods` works by --kubeconfig, or ask nobody with --no-kube");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not accept these credentials (401 Unauthorized): cluster objects come from other sources, if any; the token may have expired: give a kubeconfig with which `kubectl get pods` works by --kubeconfig, or disable cluster lookups with --no-kube");
 
     // The same when it expires in the course of a trace.
     let server = ApiServer::up()?;
@@ -273,7 +273,7 @@ async fn an_expired_token_is_told_once() -> Result<()> {
         server.cut(plural);
     }
     listener.until(|now| !now.notes.is_empty()).await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not accept these credentials (401 Unauthorized): cluster objects stay as they were last seen; the token may have expired: give a kubeconfig with which `kubectl get pods` works by --kubeconfig, or ask nobody with --no-kube");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not accept these credentials (401 Unauthorized): cluster objects stay as last seen; the token may have expired: give a kubeconfig with which `kubectl get pods` works by --kubeconfig, or disable cluster lookups with --no-kube");
     assert!(listener.has(Kind::Pod, "prod", "client-ok"));
     Ok(())
 }
@@ -283,7 +283,7 @@ async fn a_server_that_comes_up_late_is_followed_from_then_on() -> Result<()> {
     let mut server = ApiServer::down()?;
     let mut listener = Listener::to(&server)?;
     listener.until_settled().await?;
-    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not answer (Connection refused (os error 111)): cluster objects come from elsewhere or not at all; it is asked again");
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER does not answer (Connection refused (os error 111)): cluster objects come from other sources, if any; whydrop will retry");
     server.listen()?;
     listener.until(|now| now.notes.len() > 1).await?;
     insta::assert_snapshot!(without_place(&listener.notes[1]), @"SERVER answers now");
