@@ -109,7 +109,7 @@ fn syn_ack_dropped_on_the_way_back() -> Result<()> {
 
 /// The packets that were lost are those that were sent first: the next one gets through.
 #[test]
-fn a_late_answer_corrects_the_fate() -> Result<()> {
+fn a_late_answer_corrects_the_outcome() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
         let server = lab.pod_a.socket(family, PORT + family.pick(4, 6));

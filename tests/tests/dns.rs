@@ -131,7 +131,7 @@ fn query_into_the_void() -> Result<()> {
 
 /// No DNS server listens there, and the host says so.
 #[test]
-fn nobody_listens() -> Result<()> {
+fn no_listener() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
         let server = lab.outside.socket(family, PORT);

@@ -106,7 +106,7 @@ fn the_manifest_in_the_answer_admits_the_flow() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_told_is_null_and_says_why() -> Result<()> {
+fn what_cannot_be_decided_is_null_and_says_why() -> Result<()> {
     let answer = answer("prod/client-ok", "prod/server:8080", &["--proto", "udp"])?;
     ensure!(answer["allowed"] == false, "{answer}");
     let directory = tempfile::tempdir()?;

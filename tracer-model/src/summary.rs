@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_what_is_told_apart() {
+    fn the_number_of_distinct_verdicts_is_bounded() {
         let mut summary = Summary::default();
         for n in 0..VERDICTS + 5 {
             summary.tally(&verdict("dropped", &n.to_string()), 1);

@@ -77,7 +77,7 @@ impl Watch<'_> {
             Outcome::Unreachable(errno) => End::Failed(errno),
             Outcome::Silent => End::Silent,
         };
-        self.until_told(flow)?;
+        self.until_reported(flow)?;
         Ok(Call { flow, end })
     }
 
@@ -107,7 +107,7 @@ impl Watch<'_> {
 
     /// Waits until the last packets of a client's connection are through.
     ///
-    /// Polls, because the kernel finishes closed connections on its own and notifies no other process.
+    /// Polls, because the kernel finishes closed connections on its own and notifies no process.
     fn until_closed(&self, port: u16) -> Result<()> {
         let stage = self.stage();
         poll_until("a connection to close", || {
@@ -143,7 +143,7 @@ impl Watch<'_> {
                 break End::Silent;
             }
         };
-        self.until_told(flow)?;
+        self.until_reported(flow)?;
         Ok(Call { flow, end })
     }
 }

@@ -60,7 +60,7 @@ impl Watch<'_> {
     /// Waits until all connections between the namespaces are closed, and their last packets
     /// through.
     ///
-    /// Polls, because the kernel finishes closed connections on its own and notifies no other process.
+    /// Polls, because the kernel finishes closed connections on its own and notifies no process.
     pub fn until_all_closed(&self) -> Result<()> {
         poll_until("all connections to close", || {
             let mut all = self
@@ -72,7 +72,7 @@ impl Watch<'_> {
     }
 
     /// Waits until whydrop has said what became of an attempt.
-    pub fn until_told(&mut self, flow: Flow) -> Result<()> {
+    pub fn until_reported(&mut self, flow: Flow) -> Result<()> {
         self.until(&format!("the outcome of {flow}"), |record| {
             record
                 .as_attempt()

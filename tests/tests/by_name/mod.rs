@@ -314,7 +314,7 @@ fn refuses(arguments: &[&str], words: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn names_that_nobody_knows() -> Result<()> {
+fn unknown_names() -> Result<()> {
     let lab = NodeLab::build()?;
     let mut objects = service(&lab, &lab.outside);
     objects.extend([pod("cart-0", &lab.pod_a), pod("web-0", &lab.pod_b)]);

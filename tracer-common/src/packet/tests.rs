@@ -235,7 +235,7 @@ fn look(packet: &[u8]) -> Glance {
 }
 
 #[test]
-fn a_first_look_lets_pass_what_tells_of_no_handshake() {
+fn a_first_look_rules_out_other_packets() {
     let segment = ipv4(
         protocol::TCP,
         0,
@@ -278,7 +278,7 @@ fn a_first_look_lets_pass_what_tells_of_no_handshake() {
 }
 
 #[test]
-fn a_first_look_keeps_what_tells_of_a_handshake() {
+fn a_first_look_keeps_packets_of_a_handshake() {
     let dns = ipv4(protocol::UDP, 0, A, B, &udp(53, &[0; 12]));
     let error = ipv4(protocol::ICMP, 0, A, B, &[3, 4, 0, 0]);
     let reset = ipv4(

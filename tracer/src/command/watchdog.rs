@@ -1,5 +1,5 @@
-//! The end of a trace whose output nobody takes and nobody closes: a pager that waits, a terminal
-//! that is stopped. The write waits for its reader for as long as that takes, and a signal with it.
+//! Ends a trace whose output is blocked, but not closed: by a pager that waits, or a stopped
+//! terminal. A write there blocks until its reader goes on, and with it the handling of a signal.
 
 use std::{
     io,
@@ -31,7 +31,7 @@ pub(crate) fn watched<T>(write: impl FnOnce() -> T) -> T {
 }
 
 /// Ends the process if, after a signal, a write goes on for [`PATIENCE`]. The kernel detaches what
-/// goes with its process; what does not is swept at the next start.
+/// goes with its process; what does not is removed at the next start.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub(crate) fn watch() -> io::Result<()> {
         }
     };
     thread::Builder::new()
-        .name("last resort".to_owned())
+        .name("watchdog".to_owned())
         .spawn(move || runtime.block_on(watch))
         .map(drop)
 }

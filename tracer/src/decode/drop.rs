@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_original_destination_is_told_only_where_nat_changed_it() {
+    fn the_original_destination_is_reported_only_if_nat_changed_it() {
         let original = tuple([10, 0, 0, 1], 4000, [10, 96, 0, 10], 80);
         let to_backend = tuple([10, 0, 0, 1], 4000, [10, 0, 1, 5], 8080);
         let cluster_ip = Some(("10.96.0.10".parse().unwrap(), Some(80)));

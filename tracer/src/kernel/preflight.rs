@@ -217,7 +217,7 @@ fn tunnel_reasons(btf: &KernelBtf) -> Finding {
         name: "tunnels' reasons".to_owned(),
         state,
         found,
-        cost: "VXLAN does not say why it drops; where the node's tables do not tell either, only \
+        cost: "VXLAN does not say why it drops; if the node's tables do not show it either, only \
                \"the tunnel code\" is named",
         fix: "use a kernel of 6.12 or later",
         hides: false,

@@ -83,7 +83,7 @@ impl Reasons {
         }
     }
 
-    /// The drops whose stack tells what nothing else does: which hook netfilter dropped it in, and
+    /// The drops whose stack shows what nothing else does: which hook netfilter dropped it in, and
     /// where it was when the kernel gives no reason. All of them, where that is so of every drop or
     /// the user wants to see them.
     pub(crate) fn stacks(&self, always: bool) -> StackPolicy {
@@ -91,11 +91,11 @@ impl Reasons {
             always: (always || !self.are_known()).into(),
             ..StackPolicy::default()
         };
-        let telling = self
+        let selected = self
             .names
             .iter()
             .filter(|(_, name)| STACK_TELLS.contains(&name.name()));
-        for (wanted, (number, _)) in policy.reasons.iter_mut().zip(telling) {
+        for (wanted, (number, _)) in policy.reasons.iter_mut().zip(selected) {
             *wanted = *number;
         }
         policy
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stack_is_wanted_where_it_tells_something() {
+    fn the_stack_is_wanted_where_it_shows_something() {
         let core = names(&[
             (2, "SKB_DROP_REASON_NOT_SPECIFIED"),
             (3, "SKB_DROP_REASON_NO_SOCKET"),

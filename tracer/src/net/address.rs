@@ -83,7 +83,7 @@ impl Rtnetlink {
         self.0.dump(&all(), address)
     }
 
-    /// All addresses, for an inventory that hears of changes as well.
+    /// All addresses, for an inventory that also follows changes.
     pub(super) fn address_listing(&self) -> io::Result<Listing<AddressEvent>> {
         self.0.listing(&all(), event)
     }

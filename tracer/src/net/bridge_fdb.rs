@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_own_address_is_told_from_a_learned_one() {
+    fn an_own_address_is_distinguished_from_a_learned_one() {
         let message = |state: u16, flags: u8| {
             let mut fixed = [0; FIXED];
             fixed[4] = 7;

@@ -12,7 +12,7 @@ use super::{
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FdbEntry {
-    /// Who is there. All zero: whoever has no entry of his own, and broadcasts.
+    /// The MAC address. All zero: the default entry, for broadcasts and unknown addresses.
     pub(crate) mac: Mac,
     /// The remote VTEP; `None` where a next-hop object names it.
     pub(crate) remote: Option<IpAddr>,
@@ -27,7 +27,7 @@ pub(crate) struct FdbEntry {
 }
 
 impl FdbEntry {
-    /// Whether it is for whoever has no entry of his own.
+    /// Whether it is the default entry, for addresses without an entry.
     pub(crate) fn is_default(&self) -> bool {
         self.mac.0.iter().all(|byte| *byte == 0)
     }

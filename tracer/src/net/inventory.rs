@@ -1,6 +1,6 @@
 //! The interfaces that are known, and how messages change them.
 //!
-//! Messages come in batches. What a batch changed is told once per interface, by comparison with
+//! Messages come in batches. What a batch changed is reported once per interface, by comparison with
 //! what was known before: a pair that came and went within one batch is not worth a word.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -149,7 +149,7 @@ impl Rtnetlink {
     }
 }
 
-/// A socket that hears of changes in the namespace that its thread is in.
+/// A socket that receives changes in the namespace that its thread is in.
 pub(super) fn listen(groups: &[u32]) -> io::Result<Socket> {
     /// Some thousand messages; in tests, too few. More only matter less often: a lost one causes a
     /// new listing.

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_bucket_tells_its_rate_and_drops() {
+    fn a_token_bucket_shows_its_rate_and_drops() {
         let parameters = words(&[0, 0, 125_000, 0, 0, 0, 3000, 1600, 0]);
         let fixed = words(&[0, 7, 0x8001_0000, tca::ROOT, 0]);
         let request = Request::new(libc::RTM_NEWQDISC, &fixed)

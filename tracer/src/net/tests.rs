@@ -48,7 +48,7 @@ async fn the_running_kernels_interfaces_are_read() {
     inside("route add default via 10.9.0.2");
     inside("link add pod0 master br0 type veth peer name pod1");
     inside("link add vx0 type vxlan id 42 local 10.9.0.1 dev up0 dstport 8472");
-    let mut told = 0;
+    let mut reported = 0;
     let uplink = |watch: &Watch| {
         let mut all = watch.inventory().iter();
         all.find(|one| one.is_uplink)
@@ -56,7 +56,7 @@ async fn the_running_kernels_interfaces_are_read() {
     };
     let wait = std::time::Duration::from_secs(1);
     while let Ok(changes) = tokio::time::timeout(wait, watch.next()).await {
-        told += changes.unwrap().len();
+        reported += changes.unwrap().len();
     }
     let uplink = uplink(&watch);
     let find = |name: &str| -> Interface {
@@ -72,7 +72,7 @@ async fn the_running_kernels_interfaces_are_read() {
     );
     ip(&format!("netns del {name}"));
     ip(&format!("netns del {name}-far"));
-    assert!(told >= 5);
+    assert!(reported >= 5);
     assert_eq!(uplink.as_deref(), Some("up0"));
     assert_eq!((up0.link.mtu, &up0.link.kind), (1400, &Kind::Veth));
     assert!(up0.addresses.contains(&IpAddr::from([10, 9, 0, 1])));

@@ -1,4 +1,4 @@
-//! Which interfaces lead off this node: a packet that such an interface has sent, nobody here sees
+//! Which interfaces lead off this node: a packet that such an interface has sent is not seen here
 //! any more.
 //!
 //! - A device with a driver, a tun device and an encrypting tunnel always do.
@@ -72,7 +72,7 @@ fn leads_off(
 fn goes_on(interface: &Interface, interfaces: &BTreeMap<u32, Interface>) -> bool {
     let next = interface.link.lower().or_else(|| {
         let peer = interface.link.peer()?;
-        // A peer whose namespace has no id here is not told apart from one in this namespace by the
+        // A peer whose namespace has no id here cannot be told apart from one in this namespace by the
         // number alone: the two ends point to each other.
         let other = interfaces.get(&peer.ifindex)?.link.peer()?;
         (peer.nsid.is_none() && other.nsid.is_none() && other.ifindex == interface.link.ifindex)

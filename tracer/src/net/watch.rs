@@ -1,6 +1,6 @@
 //! Keeps an inventory current.
 //!
-//! The kernel tells of each change; nothing is polled for, except whether a namespace still exists
+//! The kernel reports each change; nothing is polled, except whether a namespace still exists
 //! outside of the sockets in it, which would keep it alive. When messages were lost, everything is
 //! listed again.
 
@@ -45,7 +45,7 @@ mod group {
     pub(super) const IPV6_ROUTE: u32 = 11;
 }
 
-/// Hears of every change of the interfaces of some namespaces.
+/// Follows every change of the interfaces of some namespaces.
 pub(crate) struct Watch {
     inventory: Inventory,
     feeds: Vec<Feed>,
@@ -89,7 +89,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// What is there now, as far as [`Watch::next`] has told.
+    /// What is there now, as far as [`Watch::next`] has reported it.
     pub(crate) fn inventory(&self) -> &Inventory {
         &self.inventory
     }
@@ -171,7 +171,7 @@ impl Feed {
     /// Opens the sockets inside the namespace.
     fn open(namespace: &Namespace) -> Result<Self> {
         let sockets = namespace.enter(|| -> io::Result<_> {
-            // First listen, then list: what changes in between is heard, and taken twice.
+            // First listen, then list: a change in between is received, too, and applied twice.
             let changes = [group::LINK, group::IPV4_ADDRESS, group::IPV6_ADDRESS];
             let routes = [group::IPV4_ROUTE, group::IPV6_ROUTE];
             Ok((

@@ -60,7 +60,7 @@ impl Bypass {
 }
 
 impl Destination {
-    /// Reads it in the namespace that this thread is in. `None` where it cannot be told, or the
+    /// Reads it in the namespace that this thread is in. `None` if that is unknown, or the
     /// rules translate the packet as its entry does.
     ///
     /// # Errors

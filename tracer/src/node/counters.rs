@@ -169,7 +169,7 @@ Icmp6OutType133                 \t2
     }
 
     #[test]
-    fn tells_what_moved() {
+    fn shows_what_moved() {
         let before = recorded();
         let mut after = before.clone();
         for (name, value) in [

@@ -100,7 +100,7 @@ impl Subject {
 }
 
 impl NodeFacts {
-    /// Reads what tells more about a drop, in its namespace.
+    /// Reads more facts about a drop, in its namespace.
     pub(crate) async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let wants_world = wants.0.contains(&Fact::World);
         let walk = way(&facts).filter(|_| wants.0.contains(&Fact::Way));

@@ -193,7 +193,7 @@ impl ListenerFacts {
         }
     }
 
-    /// By how much a counter moved; `None` if there is no telling.
+    /// By how much a counter moved; `None` if that is unknown.
     pub(crate) fn moved(&self, name: &str) -> Option<u64> {
         let moved = self.moved.as_ref()?;
         self.counters.get(name)?;
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listens() {
+    fn no_listener() {
         let mut now = reading(7, 0);
         now.listeners.clear();
         let facts = facts(None, now);

@@ -1,5 +1,5 @@
 //! The pieces that a packet needs to get from a VXLAN device to the remote node: a neighbor, an
-//! FDB entry, a route to the VTEP, and somebody who answers there.
+//! FDB entry, a route to the VTEP, and a host that answers there.
 
 use std::{fmt, net::IpAddr};
 
@@ -268,7 +268,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_silent_router_is_told_from_a_silent_vtep() {
+    fn a_silent_router_is_distinguished_from_a_silent_vtep() {
         let mut overlay = whole();
         let remote = &mut overlay.remotes[0];
         let by_router = remote.route.answer.as_mut().unwrap();

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_told_with_place_name_and_owner() {
+    fn a_program_is_reported_with_place_name_and_owner() {
         let mut program = Program {
             place: Place::Clsact(Direction::Ingress),
             name: Some("cil_from_contai".to_owned()),

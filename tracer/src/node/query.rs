@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// A question to the node.
 #[derive(Debug, Clone)]
 pub(crate) enum Query {
-    /// What tells more about a dropped packet.
+    /// More facts about a dropped packet.
     Drop { facts: Arc<DropFacts>, wants: Wants },
     /// A reading of a listener's namespace, to compare with later.
     ListenerBaseline(ListenerLocation),

@@ -65,7 +65,7 @@ impl RpFilter {
         else {
             return Ok(None);
         };
-        // The filter asks without the packet's mark, unless told otherwise.
+        // The filter looks up routes without the packet's mark, unless `src_valid_mark` is set.
         let marked = [
             read("all", "src_valid_mark")?,
             read(ifname, "src_valid_mark")?,

@@ -19,7 +19,7 @@ pub(crate) struct TunDevice {
     pub(crate) read: u64,
     /// Packets that found its ring full so far.
     pub(crate) dropped: u64,
-    /// Packets that wait in its ring, as far as its queues tell.
+    /// Packets that wait in its ring, as far as its queues show.
     pub(crate) waiting: Option<u64>,
 }
 

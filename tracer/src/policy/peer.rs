@@ -33,7 +33,7 @@ pub(crate) enum Party<'v> {
     },
     /// A Service: which of its endpoints answers is not decided yet.
     Service(&'v Service),
-    /// Somebody outside the cluster.
+    /// A host outside the cluster.
     Outside,
     /// Unknown, for this reason.
     Unknown(String),

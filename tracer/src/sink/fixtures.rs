@@ -222,7 +222,7 @@ pub(super) fn dnat() -> Report {
     })
 }
 
-/// An ICMP error that would have told a sender to send less.
+/// An ICMP error that asked a sender for smaller packets.
 pub(super) fn icmp() -> Report {
     record(DropReport {
         quoted: Some(flow("tcp", ("10.244.3.17", 443), ("10.244.1.5", 43_210))),

@@ -24,7 +24,7 @@ fn render(record: &Report, seq: u64) -> serde_json::Result<String> {
     let mut line = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         // JSON allows DEL, C1 and bidirectional controls raw in strings (and these cannot stand
-        // elsewhere), but somebody may look at the lines in a terminal.
+        // elsewhere), but the lines may be viewed in a terminal.
         if is_unsafe(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(line, "\\u{unit:04x}").unwrap_or_default();

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn color_is_for_terminals_unless_somebody_objects() {
+    fn color_is_for_terminals_unless_it_is_disabled() {
         let color = |choice, interactive, no_color| {
             let terminal = Terminal {
                 interactive,

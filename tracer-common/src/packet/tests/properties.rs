@@ -158,7 +158,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// What the parser makes of a packet is part of a handshake, as the kernel programs see it.
-fn tells_of_a_handshake(packet: &[u8], found: &Headers) -> bool {
+fn belongs_to_a_handshake(packet: &[u8], found: &Headers) -> bool {
     let tuple = &found.flow.tuple;
     match tuple.proto {
         protocol::TCP => tcp(&packet, &found.flow).is_some(),
@@ -196,7 +196,7 @@ proptest! {
         };
         match look(&packet) {
             Glance::Look => {}
-            Glance::Nothing => prop_assert!(!tells_of_a_handshake(&packet, &found), "{found:?}"),
+            Glance::Nothing => prop_assert!(!belongs_to_a_handshake(&packet, &found), "{found:?}"),
             Glance::Answer { tuple, isn } => {
                 let tcp = tcp(&packet.as_slice(), &found.flow);
                 let is_syn_ack = |tcp: &Tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == 0x12;

@@ -62,7 +62,7 @@ fn other_spellings_become_the_usual_one() {
 }
 
 #[test]
-fn the_left_part_tells_a_prefix_from_a_pod() {
+fn the_left_part_distinguishes_a_prefix_from_a_pod() {
     assert!(matches!(parse("10.0.0.0/16"), Endpoint::Net { .. }));
     assert!(matches!(parse("shop/cart"), Endpoint::Pod { .. }));
     assert!(matches!(parse("10/16"), Endpoint::Pod { .. }));

@@ -30,7 +30,7 @@ fn name(holder: Option<Holder>) -> String {
 }
 
 #[test]
-fn an_address_belongs_to_whoever_had_it_then() {
+fn an_address_belongs_to_the_pod_that_had_it_then() {
     let mut history = History::default();
     history.put(&pod("old", 100), at(200));
     history.remove(&pod("old", 100).id, at(300));
@@ -41,7 +41,7 @@ fn an_address_belongs_to_whoever_had_it_then() {
 }
 
 #[test]
-fn a_pod_had_its_address_before_we_heard_of_it_but_not_before_it_was_created() {
+fn a_pod_had_its_address_before_it_was_reported_but_not_before_it_was_created() {
     let mut history = History::default();
     history.put(&pod("web", 100), at(200));
     assert_eq!(name(history.holder(ip(), at(150))), "web");

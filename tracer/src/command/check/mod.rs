@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A source of cluster objects was named that is none, or `out` cannot be written to. A closed pipe
+/// A given source of cluster objects is unusable, or `out` cannot be written to. A closed pipe
 /// is no error.
 pub(crate) fn run(
     out: &mut impl Write,

@@ -30,7 +30,7 @@ const KINDS: [Kind; 6] = [
 
 /// What one trace would know of the cluster.
 #[derive(Default)]
-struct Heard {
+struct Answers {
     /// The kinds that are known in whole.
     kinds: BTreeSet<Kind>,
     /// The sources that gave anything.
@@ -42,7 +42,7 @@ struct Heard {
 ///
 /// # Errors
 ///
-/// A socket was given that is none, or a kubeconfig that is of no use.
+/// A given path is not a socket, or the kubeconfig is unusable.
 pub(super) fn ask(config: &ClusterConfig) -> Result<Finding> {
     let mut sources = Sources::start(config)?;
     if sources.started.is_empty() {
@@ -55,8 +55,8 @@ pub(super) fn ask(config: &ClusterConfig) -> Result<Finding> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let heard = runtime.block_on(async {
-        let mut heard = Heard::default();
+    let answers = runtime.block_on(async {
+        let mut answers = Answers::default();
         let mut open: BTreeSet<Source> = sources.started.iter().copied().collect();
         // What has come by then is what is known.
         let _ = timeout(PATIENCE, async {
@@ -65,16 +65,16 @@ pub(super) fn ask(config: &ClusterConfig) -> Result<Finding> {
                 if let Change::Settled = update.change {
                     open.remove(&update.source);
                 }
-                heard.take(update.source, update.change);
+                answers.take(update.source, update.change);
             }
         })
         .await;
-        heard
+        answers
     });
-    Ok(heard.finding())
+    Ok(answers.finding())
 }
 
-impl Heard {
+impl Answers {
     fn take(&mut self, source: Source, change: Change) {
         match change {
             Change::All(kind, _) => {
@@ -136,18 +136,18 @@ mod tests {
 
     #[test]
     fn kinds_that_may_not_be_listed_are_named() {
-        let mut heard = Heard::default();
+        let mut answers = Answers::default();
         for kind in KINDS
             .into_iter()
             .filter(|kind| *kind != Kind::NetworkPolicy)
         {
-            heard.take(Source::Api, Change::All(kind, Vec::new()));
+            answers.take(Source::Api, Change::All(kind, Vec::new()));
         }
-        heard.take(
+        answers.take(
             Source::Api,
             Change::Note("the API server forbids it".to_owned()),
         );
-        let found = heard.finding();
+        let found = answers.finding();
         assert_eq!(found.state, State::Missing);
         assert_eq!(
             found.found,

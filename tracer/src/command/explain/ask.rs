@@ -51,7 +51,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
         let sink = Sink::new(Source::Api, sender);
         let source = tokio::spawn(api::find_and_follow(places, sink, PATIENCE));
         let mut cluster = Cluster::default();
-        let mut heard = false;
+        let mut received = false;
         let mut noticed = pin!(sleep(UNNOTICED));
         let mut said = false;
         loop {
@@ -64,7 +64,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
                             writeln!(notes, "whydrop: {note}").ok();
                         }
                         _ => {
-                            heard = true;
+                            received = true;
                             cluster.apply(update, SystemTime::now());
                         }
                     },
@@ -77,7 +77,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
             }
         }
         source.abort();
-        heard.then_some(cluster)
+        received.then_some(cluster)
     });
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();

@@ -21,7 +21,7 @@ pub(super) struct Report {
     pub(super) egress: SideReport,
     /// The destination's side.
     pub(super) ingress: SideReport,
-    /// Who refuses it; `None` where nobody does.
+    /// What refuses it; `None` if nothing does.
     pub(super) verdict: Option<Verdict>,
     /// What else is odd, a sentence each.
     pub(super) warnings: Vec<String>,
@@ -78,11 +78,11 @@ impl Report {
             let each: Vec<String> = each.take(CASES).collect();
             let because = format!("it depends: {}", each.join("; "));
             warnings.extend(each);
-            for (side, told) in [
+            for (side, judged) in [
                 (&mut egress, &answer.egress),
                 (&mut ingress, &answer.ingress),
             ] {
-                if told.allowed() != Some(true) {
+                if judged.allowed() != Some(true) {
                     side.allowed = None;
                     side.undecidable_because = Some(because.clone());
                 }

@@ -106,7 +106,7 @@ fn without_a_message_it_is_reported_after_a_second() {
 }
 
 #[test]
-fn a_message_that_was_dropped_has_told_no_one() {
+fn a_dropped_message_did_not_reach_the_sender() {
     let mut rig = Rig::new();
     rig.tell();
     rig.drop(too_large(ISN + 1));

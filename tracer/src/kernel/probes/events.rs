@@ -17,14 +17,14 @@ const BATCH: usize = 256;
 /// How long after a look at the ring buffer the next one is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(LOOK_AGAIN_MS);
 
-/// How long after a wake-up that goes on. Longer than events wake nobody, by more than the clocks of
-/// both sides differ.
+/// How long this goes on after a wakeup: longer than the kernel programs send events without a
+/// wakeup, by more than the clocks of both sides differ.
 const LOOK_FOR: Duration = Duration::from_millis(WAKE_PAUSE_MS + 5);
 
 /// The events of the kernel programs, in the order in which they were reserved.
 pub(crate) struct EventStream {
     ring: AsyncFd<RingBuf<MapData>>,
-    /// When to look for the events that woke nobody.
+    /// When to look for events that came without a wakeup.
     again: Option<Instant>,
     /// Until when there may be such events.
     until: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What the kernel programs have counted, and what userspace tells them: their maps.
+//! The maps of the kernel programs: their counts, and what userspace passes to them.
 
 use std::{
     fs,
@@ -26,11 +26,11 @@ impl Probes {
         DROP_KINDS as usize
     }
 
-    /// Lets the kernel forget a kind of drop, if no more were counted than `told`. A drop of that
+    /// Removes a drop key, if its count is still `reported`. A drop of that
     /// kind in the very microsecond between the look and the removal would be lost; hence only for
     /// kinds that have been idle.
-    pub(crate) fn forget(&mut self, key: &DropKey, told: u64) -> bool {
-        self.count(key) == told && self.drops.remove(key).is_ok()
+    pub(crate) fn forget(&mut self, key: &DropKey, reported: u64) -> bool {
+        self.count(key) == reported && self.drops.remove(key).is_ok()
     }
 
     /// The exact counts of all drops.

@@ -124,7 +124,7 @@ pub(crate) fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<
         count: MOST as u32,
         reserved: 0,
     };
-    // SAFETY: the kernel reads and writes `query`, whose size it is told, and writes at most
+    // SAFETY: the kernel reads and writes `query`, whose size it gets, and writes at most
     // `count` numbers to `ids`; both outlive the call.
     let result = unsafe {
         libc::syscall(

@@ -56,7 +56,7 @@ fn gone(ifindex: u32) -> Change {
 }
 
 /// One word for each change.
-fn told(table: &mut Table) -> Vec<String> {
+fn changes(table: &mut Table) -> Vec<String> {
     let changes = table.finish();
     let words = changes.iter().map(|change| match change {
         Change::Appeared(interface) => format!("+{}", interface.link.ifindex),
@@ -71,14 +71,14 @@ fn interfaces_come_change_and_go() {
     let mut inventory = Inventory::default();
     let table = inventory.table(NETNS);
     table.replace(vec![veth(2), veth(3)], vec![address(2, "10.0.0.1", true)]);
-    assert_eq!(told(table), ["+2", "+3"]);
+    assert_eq!(changes(table), ["+2", "+3"]);
     table.link(veth(2));
-    assert_eq!(told(table), [""; 0]);
+    assert_eq!(changes(table), [""; 0]);
     let mut renamed = link(2, Kind::Veth);
     renamed.name = "eth0".to_owned();
     table.link(LinkEvent::Present(Box::new(renamed)));
     table.link(LinkEvent::Gone(3));
-    assert_eq!(told(table), ["~2", "-3"]);
+    assert_eq!(changes(table), ["~2", "-3"]);
     let kept = inventory.iter().next().unwrap();
     assert_eq!(kept.link.name, "eth0");
     assert_eq!(kept.addresses.len(), 1);
@@ -87,31 +87,31 @@ fn interfaces_come_change_and_go() {
 }
 
 #[test]
-fn a_short_life_is_not_told_and_a_second_one_is() {
+fn a_short_life_is_not_reported_and_a_second_one_is() {
     let mut inventory = Inventory::default();
     let table = inventory.table(NETNS);
     table.link(veth(2));
-    assert_eq!(told(table), ["+2"]);
+    assert_eq!(changes(table), ["+2"]);
     table.link(veth(3));
     table.link(LinkEvent::Gone(3));
     // Out of the namespace and back: the probes on it are gone.
     table.link(LinkEvent::Gone(2));
     table.link(veth(2));
-    assert_eq!(told(table), ["-2", "+2"]);
+    assert_eq!(changes(table), ["-2", "+2"]);
     table.link(LinkEvent::Gone(9));
     table.address(address(9, "10.0.0.9", true));
-    assert_eq!(told(table), [""; 0]);
+    assert_eq!(changes(table), [""; 0]);
 }
 
 #[test]
-fn a_new_listing_tells_the_difference() {
+fn a_new_listing_reports_the_difference() {
     let mut inventory = Inventory::default();
     let table = inventory.table(NETNS);
     table.replace(vec![veth(2), veth(3), veth(4)], Vec::new());
-    told(table);
+    changes(table);
     let other = LinkEvent::Present(Box::new(link(4, Kind::Bridge(Bridge::default()))));
     table.replace(vec![veth(2), other, veth(5)], Vec::new());
-    assert_eq!(told(table), ["-3", "-4", "+4", "+5"]);
+    assert_eq!(changes(table), ["-3", "-4", "+4", "+5"]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn addresses_come_once_and_go() {
     let table = inventory.table(NETNS);
     table.address(address(2, "10.0.0.1", false));
     table.address(address(2, "10.0.0.2", true));
-    assert_eq!(told(table), ["~2"]);
+    assert_eq!(changes(table), ["~2"]);
     assert_eq!(addresses(&inventory), ["10.0.0.2", "fd00::1"]);
 }
 
@@ -153,6 +153,6 @@ fn routes_make_uplinks() {
     assert_eq!(uplinks(&inventory), [3]);
     let table = inventory.table(NETNS);
     table.gateways([2].into());
-    assert_eq!(told(table), ["~2", "~3"]);
+    assert_eq!(changes(table), ["~2", "~3"]);
     assert_eq!(uplinks(&inventory), [2]);
 }

@@ -17,7 +17,7 @@ impl Rtnetlink {
         self.0.dump(&all(), link)
     }
 
-    /// All interfaces, for an inventory that hears of changes as well.
+    /// All interfaces, for an inventory that also follows changes.
     pub(in crate::net) fn link_listing(&self) -> io::Result<Listing<LinkEvent>> {
         self.0.listing(&all(), event)
     }

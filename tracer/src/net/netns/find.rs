@@ -91,7 +91,7 @@ pub(super) fn path(name_or_path: &str) -> PathBuf {
 ///
 /// # Errors
 ///
-/// There is no such namespace, or the path is none. The error lists the names there are.
+/// There is no such namespace, or the path does not name one. The error lists the existing names.
 pub(crate) fn resolve(name_or_path: &str) -> Result<u32> {
     let path = path(name_or_path);
     inode(&path).with_context(|| {

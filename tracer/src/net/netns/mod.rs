@@ -32,7 +32,7 @@ pub(crate) enum NetnsRef {
     ///
     /// Inode numbers are reused once a namespace has gone. What is entered has this number now,
     /// and keeps it as long as the work lasts; whether it is the one that had the number earlier,
-    /// only [`Inside::cookie`] can tell.
+    /// only [`Inside::cookie`] can tell them apart.
     Inode(u32),
 }
 

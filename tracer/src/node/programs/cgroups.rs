@@ -40,7 +40,7 @@ pub(super) fn read(inside: Inside) -> Result<Vec<Program>> {
                 Ok(ids) => {
                     readable = true;
                     for id in ids {
-                        // Groups inherit: each program is told once, with the first group.
+                        // Groups inherit: each program is reported once, with the first group.
                         let known = |one: &(_, u32, _)| (one.0, one.1) == (direction, id);
                         if !found.iter().any(known) {
                             found.push((direction, id, group.clone()));

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_owners() {
+    fn names_show_owners() {
         for (name, owner) in [
             ("cil_from_contai", Some("Cilium")),
             ("bpf cil_from_container-lxc1", Some("Cilium")),

@@ -7,12 +7,12 @@ use crate::{
     net::{FilterId, XdpMode},
 };
 
-/// Whoever attached a program by a link has the program, too.
+/// A process that holds a link also keeps its program loaded.
 const BY_ITS_OWNER: &str = "no undo: who attached it has to do so again";
 /// The filter's rule is not read in full.
 const NOTED_BEFORE: &str = "no undo but by what `tc filter show` says of it before";
 
-/// Holds a program while it is attached nowhere: the kernel unloads those that nobody holds.
+/// Holds a program while it is attached nowhere: the kernel unloads those without a reference.
 fn held(id: u32) -> String {
     format!("/sys/fs/bpf/held-{id}")
 }

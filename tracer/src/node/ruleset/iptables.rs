@@ -167,7 +167,7 @@ pub(super) fn differs(table: &Table) -> String {
     format!("table {} changed while it was read", table.name)
 }
 
-/// Takes over what nft cannot tell of a table that iptables-nft made: the rules by its own tool.
+/// Replaces what nft cannot show of a table that iptables-nft made with what its own tool shows.
 /// The chains' rules are the same, in the same order, unless they changed in between.
 ///
 /// # Errors

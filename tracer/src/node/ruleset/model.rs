@@ -87,7 +87,7 @@ impl Table {
         }
     }
 
-    /// Adds a chain, and tells its position.
+    /// Adds a chain, and returns its position.
     pub(crate) fn add(&mut self, chain: Chain) -> usize {
         let place = self.chains.len();
         self.places.insert(chain.name.clone(), place);
@@ -236,7 +236,7 @@ pub(crate) struct MarkChange {
     pub(crate) mask: u32,
     /// Bits that are then turned over.
     pub(crate) xor: u32,
-    /// Bits of which this tells the truth.
+    /// The bits that are known.
     pub(crate) known: u32,
 }
 

@@ -23,7 +23,7 @@ pub(super) fn statements(expressions: &[Value]) -> (Vec<Statement>, Option<Count
             continue;
         };
         if kind == "counter" {
-            // Behind a verdict it counts only what that one let go on.
+            // After a verdict, it counts only what that verdict let pass.
             let decides = |statement: &Statement| {
                 matches!(
                     statement,
@@ -98,7 +98,7 @@ fn mangle(key: &Value, value: &Value) -> Option<Statement> {
     Some(Statement::Mark(mark(to, value)))
 }
 
-/// What iptables' own matches and targets are, where nft cannot tell their details.
+/// What iptables' own matches and targets are, if nft does not show their details.
 fn xt(value: &Value) -> Option<Statement> {
     Some(match (value["type"].as_str(), value["name"].as_str()) {
         (Some("match"), Some("comment")) => return None,

@@ -48,7 +48,7 @@ fn statement(statement: &Value) -> String {
                 Some(operator) => format!("{left} {operator} {right}"),
             }
         }
-        // Without its figures: the text is to tell a rule, also in a later reading.
+        // Without its figures: the text identifies a rule across readings.
         "counter" => "counter".to_owned(),
         "vmap" => format!(
             "{} vmap {}",

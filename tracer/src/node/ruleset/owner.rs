@@ -163,7 +163,7 @@ impl Owner {
             .unwrap_or(Self::User)
     }
 
-    /// An agent's rules in a chain that is nobody's stand behind its jump: those for the same
+    /// An agent's rules in a chain without an owner follow its jump: those for the same
     /// interface, and those that catch what its chains let through.
     fn of_neighbors(chain: &Chain, rule: usize) -> Option<Self> {
         let own = interfaces(&chain.rules[rule]);

@@ -44,7 +44,7 @@ impl std::ops::DerefMut for Link {
 /// The other link that one is tied to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tie {
-    /// There is none.
+    /// There is no such link.
     #[default]
     None,
     /// This one.

@@ -49,7 +49,7 @@ impl<'v> Choice<'v> {
     }
 }
 
-/// Selectors by which others tell the pod: its workload, a Service, its own labels. Each later one
+/// Selectors that already select the pod: its workload, a Service, its own labels. Each later one
 /// is narrower, or changes more often.
 fn by_labels(view: &View, pod: &Pod) -> Vec<Selector> {
     let has_all = |labels: &&Labels| {

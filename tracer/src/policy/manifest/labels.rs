@@ -1,4 +1,4 @@
-//! Which of a pod's labels tell it from others, and last.
+//! Which of a pod's labels distinguish it from others, and are stable.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! NetworkPolicies that admit one refused flow, and as little else as selectors can.
 //!
-//! - `labels`: which labels tell a pod from others, and last
+//! - `labels`: which labels distinguish a pod from others, and are stable
 //! - `choice`: the selector that selects a pod and the fewest others
 //! - `name`: a name that no other policy has
 //! - `yaml`: the policy as a file

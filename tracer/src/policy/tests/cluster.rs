@@ -68,7 +68,7 @@ pub(super) fn ask(view: &View, src: &str, dst: &str, protocol: Protocol, port: u
     evaluate(view, &flow)
 }
 
-/// Whether a policy with this spec lets TCP 8080 in from somebody to `shop/web`.
+/// Whether a policy with this spec lets TCP 8080 in from a peer to `shop/web`.
 pub(super) fn lets_in(spec: &str, src: &str) -> Option<bool> {
     ask(&with(&[spec]), src, "shop/web", Protocol::Tcp, 8080).allowed
 }

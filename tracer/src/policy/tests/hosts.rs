@@ -39,7 +39,7 @@ fn a_host_network_pod_is_not_isolated() {
 }
 
 #[test]
-fn whether_selectors_see_host_network_pods_cannot_be_told() {
+fn whether_selectors_see_host_network_pods_is_undecided() {
     let api = "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: api}}}]}]}";
     for src in ["shop/agent", "192.168.0.2"] {
         assert_eq!(judge(api, src, "shop/web"), None, "{src}");

@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn a_policy_that_selects_neither_pod_changes_nothing(
-        some in spec("{}"), other in spec("{matchLabels: {app: nobody}}"),
+        some in spec("{}"), other in spec("{matchLabels: {app: absent}}"),
         src in 0..ENDS.len(), dst in 0..ENDS.len(),
     ) {
         let judge = |specs: &[&str]| {
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn an_empty_from_admits_everybody(some in spec("{}"), src in 0..ENDS.len()) {
+    fn an_empty_from_admits_all_peers(some in spec("{}"), src in 0..ENDS.len()) {
         let open = "{podSelector: {}, ingress: [{from: []}]}";
         let answer = ask(&with(&[&some, open]), ENDS[src], "shop/web", Protocol::Tcp, 80);
         prop_assert_eq!(answer.ingress.allowed(), Some(true));

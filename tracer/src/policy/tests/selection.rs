@@ -36,10 +36,10 @@ fn policy_types_have_defaults() {
 }
 
 #[test]
-fn absent_rules_admit_nobody_and_absent_peers_everybody() {
-    for nobody in ["{podSelector: {}}", "{podSelector: {}, ingress: []}"] {
-        assert_eq!(lets_in(nobody, "shop/api"), Some(false));
-        assert_eq!(lets_in(nobody, OUTSIDE), Some(false));
+fn absent_rules_admit_no_peer_and_absent_peers_admit_all() {
+    for closed in ["{podSelector: {}}", "{podSelector: {}, ingress: []}"] {
+        assert_eq!(lets_in(closed, "shop/api"), Some(false));
+        assert_eq!(lets_in(closed, OUTSIDE), Some(false));
     }
     for everybody in ["[{}]", "[{from: []}]", "[{from: [], ports: []}]"] {
         let spec = format!("{{podSelector: {{}}, ingress: {everybody}}}");
@@ -74,10 +74,10 @@ fn policies_only_add() {
 #[test]
 fn what_is_not_known_is_not_taken_for_empty() {
     let mut view = View::default();
-    let nobody = Peer::at(&view, "10.0.0.1".parse().expect("address"));
+    let unknown = Peer::at(&view, "10.0.0.1".parse().expect("address"));
     let flow = Flow {
-        src: nobody.clone(),
-        dst: nobody,
+        src: unknown.clone(),
+        dst: unknown,
         protocol: Protocol::Tcp,
         port: Some(1),
     };

@@ -40,7 +40,7 @@ fn plugin(name: &str, image: &str) -> String {
 }
 
 #[test]
-fn traps_are_told() {
+fn traps_are_reported() {
     let all = [
         (
             "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{podSelector: {}}]}]}",
@@ -88,7 +88,7 @@ fn traps_are_told() {
 }
 
 #[test]
-fn what_is_no_trap_is_not_told() {
+fn what_is_no_trap_is_not_reported() {
     let dns = "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53, protocol: \
                UDP}]}]}";
     let one_element = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: \

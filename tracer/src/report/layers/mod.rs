@@ -20,7 +20,7 @@ use crate::{
     model::{AttemptReport, Confidence, DropReport, Outcome, Point, TlsStage, Verdict},
 };
 
-/// Attempts whose fate can still be taken back: as many as are followed at once.
+/// Attempts whose outcome can still change: as many as are followed at once.
 const MAX_STANDING: usize = 1 << 14;
 /// Different verdicts that are kept.
 const MAX_BLAMED: usize = 256;
@@ -40,7 +40,7 @@ pub(crate) struct Layers {
     order: VecDeque<Id>,
 }
 
-/// What tells an attempt from all others: a hash of its time, flow and number.
+/// What identifies an attempt: a hash of its time, flow and number.
 type Id = u64;
 
 /// The attempts of one protocol.

@@ -117,9 +117,9 @@ pub(super) fn enforced(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
         }
         return false;
     }
-    let isolates_nobody =
+    let isolates_no_pod =
         answer.egress.isolated == Some(false) && answer.ingress.isolated == Some(false);
-    if isolates_nobody {
+    if isolates_no_pod {
         let enforcement = &verdict.why;
         verdict.why = format!(
             "{enforcement}; yet no NetworkPolicy selects either end: the rule is stale, or made \

@@ -117,7 +117,7 @@ fn pods_that_the_labels_cannot_tell_apart_are_counted() {
 }
 
 #[test]
-fn a_pod_that_labels_tell_apart_is_told_apart() {
+fn a_pod_with_distinct_labels_is_selected_alone() {
     let files = with_pods(&[
         ("one", json!({"app": "client"})),
         ("two", json!({"app": "client", "tier": "batch"})),

@@ -82,7 +82,7 @@ impl Clsact {
     }
 
     /// Removes both filters, and the qdisc if it is ours and of no use to anybody else. Failures
-    /// mean that somebody was faster.
+    /// mean that another process was faster.
     pub(super) fn detach(&self, ifindex: u32, filters: &Filters) {
         for (parent, priority) in PARENTS.into_iter().zip(filters.priorities) {
             if priority != 0 {

@@ -137,7 +137,7 @@ async fn follow_a_storm(attachment: Attachment) {
     assert_eq!(tc.len(), 1, "lo");
     let before = (descriptors(), links());
 
-    // While they come and go, and nobody reads: more than the socket holds.
+    // While they come and go without being read: more than the socket holds.
     lab.batch(pairs("link add a# type veth peer name b#", PAIRS));
     let start = Instant::now();
     settle(&mut watch, &mut tc).await;

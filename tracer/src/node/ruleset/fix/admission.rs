@@ -188,7 +188,7 @@ impl Admission {
         command
     }
 
-    /// Tells it from other admissions, always in the same way: FNV-1a over all that makes it.
+    /// Identifies it among other admissions, reproducibly: FNV-1a over all of its parts.
     fn number(&self, table: &Table, chain: &Chain) -> u16 {
         let text = format!(
             "{} {} {} {:?}",

@@ -83,7 +83,7 @@ fn find(
         if asked.id_of(netns, id.netns) == Some(nsid) {
             asked.known.insert((id.netns, nsid), netns);
             let other = LinkId { netns, ifindex };
-            // Both ends of a pair tell of each other: one question is enough.
+            // Both ends of a pair refer to each other: one query is enough.
             if let Some(back) = raw.get(&other).and_then(|raw| raw.nsid).filter(|_| is_pair) {
                 asked.known.insert((netns, back), id.netns);
             }

@@ -59,7 +59,7 @@ fn memory_is_bounded() {
     for n in 1..=40_000 {
         let mut attempt = failed(n, Point::Unknown, Confidence::Possible);
         if let Some(verdict) = &mut attempt.verdict {
-            verdict.why = format!("nobody knows {n}");
+            verdict.why = format!("unknown {n}");
         }
         layers.attempted(&attempt);
     }

@@ -32,7 +32,7 @@ fn the_option_is_the_only_place_and_no_kube_is_none() {
 }
 
 #[test]
-fn what_somebody_points_at_comes_before_what_a_node_has() {
+fn explicit_kubeconfigs_come_before_those_of_the_node() {
     let dir = TempDir::new().unwrap();
     let file = |name: &str| {
         let path = dir.path().join(name);

@@ -35,7 +35,7 @@ fn all_well_is_no_word() {
 }
 
 #[test]
-fn nobody_waits_no_longer_while_policies_of_other_kinds_are_looked_for() {
+fn the_wait_lasts_until_policies_of_other_kinds_were_looked_for() {
     let mut health = Health::new(String::new());
     for kind in KINDS {
         assert!(health.set_state(kind, State::Known).is_empty());
@@ -44,7 +44,7 @@ fn nobody_waits_no_longer_while_policies_of_other_kinds_are_looked_for() {
 }
 
 #[test]
-fn an_unreachable_server_is_told_once_and_once_when_it_is_back() {
+fn an_unreachable_server_is_reported_once_and_once_when_it_is_back() {
     let mut health = health();
     let reported: Vec<_> = KINDS
         .iter()
@@ -65,7 +65,7 @@ fn an_unreachable_server_is_told_once_and_once_when_it_is_back() {
 }
 
 #[test]
-fn what_is_forbidden_is_told_together_with_the_way_out() {
+fn what_is_forbidden_is_reported_together_with_the_fix() {
     let mut health = health();
     let user = Some("system:serviceaccount:ops:probe".to_owned());
     let mut reported = Vec::new();
@@ -85,7 +85,7 @@ fn what_is_forbidden_is_told_together_with_the_way_out() {
 }
 
 #[test]
-fn nobody_is_told_to_widen_the_role_of_the_kubelet() {
+fn the_role_of_the_kubelet_is_never_to_be_extended() {
     let mut health = health();
     let user = Some("system:node:n1".to_owned());
     let reported: Vec<_> = KINDS
@@ -99,7 +99,7 @@ fn nobody_is_told_to_widen_the_role_of_the_kubelet() {
 }
 
 #[test]
-fn credentials_that_are_not_accepted_are_told_once() {
+fn rejected_credentials_are_reported_once() {
     let mut health = health();
     let reported: Vec<_> = KINDS
         .iter()
@@ -115,7 +115,7 @@ fn credentials_that_are_not_accepted_are_told_once() {
 }
 
 #[test]
-fn who_waits_is_told_what_is_late() {
+fn the_overdue_note_says_what_is_late() {
     insta::assert_snapshot!(texts(health().overdue(3)).join("\n"), @"
     the API server https://k:6443 (/root/.kube/config) has not answered within 3 s: until it does, cluster objects come from other sources, if any
     Settled

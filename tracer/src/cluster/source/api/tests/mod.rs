@@ -93,8 +93,8 @@ async fn the_address_of_a_deleted_pod_is_its_successor_s_and_was_its_own() -> Re
     listener
         .until(|now| !now.has(Kind::Pod, "prod", "client-bad"))
         .await?;
-    let while_nobody_had_it = before + Duration::from_secs(25);
-    let gone = listener.cluster.holder(ip, while_nobody_had_it);
+    let while_unassigned = before + Duration::from_secs(25);
+    let gone = listener.cluster.holder(ip, while_unassigned);
     assert!(
         matches!(&gone, Some(Holder::Former(pod, since))
             if pod.id.name == "client-bad" && *since == listener.now),
@@ -208,7 +208,7 @@ async fn a_cut_watch_goes_on_where_it_ended() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_forbidden_kind_is_told_once_and_the_others_are_known() -> Result<()> {
+async fn one_forbidden_kind_is_reported_once_and_the_others_are_known() -> Result<()> {
     let mut server = ApiServer::up()?;
     server.answer("networkpolicies", Manner::Forbidden);
     let mut listener = Listener::to(&server)?;
@@ -234,7 +234,7 @@ async fn one_forbidden_kind_is_told_once_and_the_others_are_known() -> Result<()
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_told_once_and_nobody_waits() -> Result<()> {
+async fn a_server_that_never_answers_is_reported_once_and_delays_nothing() -> Result<()> {
     let mut server = ApiServer::up()?;
     server.answer_all(Manner::Silent);
     let mut listener = Listener::to(&server)?;
@@ -257,7 +257,7 @@ async fn a_server_that_never_answers_is_told_once_and_nobody_waits() -> Result<(
 }
 
 #[tokio::test]
-async fn an_expired_token_is_told_once() -> Result<()> {
+async fn an_expired_token_is_reported_once() -> Result<()> {
     let server = ApiServer::up()?;
     server.answer_all(Manner::Unauthorized);
     let mut listener = Listener::to(&server)?;

@@ -34,7 +34,7 @@ fn only_new_sandboxes_are_asked_for() {
 }
 
 #[test]
-fn what_comes_and_goes_is_told_once() {
+fn what_comes_and_goes_is_reported_once() {
     let mut known = Known::default();
     known.learn("a".to_owned(), pod("cart"), 1);
     let Change::AllHere(Kind::Pod, objects) = known.all() else {

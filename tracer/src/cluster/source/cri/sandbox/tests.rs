@@ -137,7 +137,7 @@ fn what_no_api_server_would_take_is_refused() {
 /// CRI-O gives neither process nor configuration, where systemd manages its cgroups and sandboxes
 /// need no process of their own (`drop_infra_ctr`, its default).
 #[test]
-fn crio_tells_less() {
+fn crio_reports_less() {
     let (pod, netns) = with_info(
         r#"{"runtimeSpec": {"linux": {
             "cgroupsPath": "kubepods-besteffort-pod1234_5678.slice:crio:0a1b2c",
@@ -154,7 +154,7 @@ fn crio_tells_less() {
 }
 
 #[test]
-fn a_runtime_may_tell_nothing_beyond_the_interface() {
+fn a_runtime_may_report_nothing_beyond_the_interface() {
     for info in [
         "{}",
         "",

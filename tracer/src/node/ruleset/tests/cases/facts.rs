@@ -57,7 +57,7 @@ fn an_interface_on_the_other_side_is_known() {
         "forward",
         "no web to the backends",
     );
-    // Also where only the names of those that exist are known: `ppp0` is none of them.
+    // Also where only the names of those that exist are known: `ppp0` is not among them.
     let unknown = HookPacket {
         output: Device::Unknown,
         ..forwarded(80)

@@ -193,7 +193,7 @@ impl Lab {
         }
     }
 
-    /// A fault that does not fit the network is none.
+    /// A fault that does not fit the network has no effect.
     fn fault(&self, fault: &Fault) {
         match fault {
             Fault::Ip(netns, command) => {
