@@ -118,7 +118,7 @@ fn root_of_a_user_namespace_is_no_root() -> Result<()> {
 
 #[test]
 fn without_proc_it_is_said_to_be_missing() -> Result<()> {
-    let unmount = "umount --lazy /proc && exec \"$@\"";
+    let unmount = "umount -l /proc && exec \"$@\"";
     let said = check(&["unshare", "--mount", "sh", "-c", unmount, "sh"])?;
     ensure!(said.contains("✗ /proc"), "{said}");
     ensure!(!said.contains("CAP_BPF"), "{said}");

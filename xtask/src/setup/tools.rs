@@ -17,7 +17,7 @@ const fn tool(program: &'static str, package: &'static str, purpose: &'static st
     }
 }
 
-pub(super) const LAB_TOOLS: [Tool; 15] = [
+pub(super) const LAB_TOOLS: [Tool; 17] = [
     tool("ip", "iproute2", "network namespaces, links, routes"),
     tool("tc", "iproute2", "queues and packet filters"),
     tool("bridge", "iproute2", "forwarding entries"),
@@ -45,10 +45,16 @@ pub(super) const LAB_TOOLS: [Tool; 15] = [
     tool("ping", "iputils-ping", "ICMP traffic"),
     tool("sysctl", "procps", "kernel settings of a namespace"),
     tool("modprobe", "kmod", "kernel modules that a lab needs"),
+    tool("unshare", "util-linux", "namespaces of time and users"),
+    tool(
+        "setpriv",
+        "util-linux",
+        "other users, and fewer capabilities",
+    ),
 ];
 
 /// What the labs with a container runtime need besides. Virtual machines have none.
-pub(super) const RUNTIME_TOOLS: [Tool; 7] = [
+pub(super) const RUNTIME_TOOLS: [Tool; 6] = [
     tool("containerd", "containerd", "a container runtime"),
     tool("ctr", "containerd", "to give it an image"),
     tool("runc", "runc", "what it runs containers with"),
@@ -58,7 +64,6 @@ pub(super) const RUNTIME_TOOLS: [Tool; 7] = [
         "the network of its pods",
     ),
     tool("busybox", "busybox-static", "what runs in them"),
-    tool("unshare", "util-linux", "to keep it apart"),
     tool("findmnt", "util-linux", "to keep its mounts apart"),
 ];
 
