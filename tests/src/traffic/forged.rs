@@ -42,13 +42,9 @@ impl ForgedSegment {
     }
 
     /// The SYN of a connection that is never opened.
-    pub fn syn(src: SocketAddrV4, dst: SocketAddrV4, seq: u32) -> Self {
-        Self {
-            src,
-            dst,
-            seq,
-            flags: SYN,
-        }
+    pub fn syn(flow: Flow, seq: u32) -> Result<Self> {
+        let flags = SYN;
+        Self::of(flow, seq).map(|segment| Self { flags, ..segment })
     }
 
     /// Sends it as it is. The namespace needs no such address.

@@ -1,16 +1,21 @@
 //! Packets that say they belong to a connection of others: its outcome stays its own.
 
-use std::{io::Write as _, net::SocketAddr, thread, time::Duration};
+use std::{
+    io::Write as _,
+    net::{IpAddr, SocketAddr},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use whydrop_tests::{
     DEADLINE,
     attempt::AttemptTrace,
-    expected::ExpectedAttempt,
+    expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
     lab::{Family, Host, Lab, topology::NodeLab},
     record::Record,
-    traffic::{Flow, ForgedSegment, Outcome, TcpServer},
+    traffic::{Flow, ForgedSegment, Outcome, Protocol, TcpServer},
 };
 
 const PORT: u16 = 8080;
@@ -123,10 +128,83 @@ fn errors_about_the_connection() -> Result<()> {
         },
         |outsider, _, flow| {
             let address = outsider.address(Family::V4);
-            let std::net::IpAddr::V4(address) = address else {
+            let IpAddr::V4(address) = address else {
                 bail!("not IPv4: {address}");
             };
             ForgedSegment::of(flow, SEQ)?.send_too_big(outsider, address)
         },
     )
+}
+
+/// A pod says that packets of a flow are too big which does not exist: the rule that drops this is
+/// named, and no MTU is blamed. The healthy twin is `verdict_mtu::word_lost_at_the_client`.
+#[test]
+fn errors_about_no_connection() -> Result<()> {
+    let lab = Lab::new()?;
+    let node = NodeLab::build_in(&lab)?;
+    let outsider = node.routed_pod(&lab, "veth-m")?;
+    let (server, client) = (
+        node.pod_a.socket(Family::V4, PORT),
+        node.outside.socket(Family::V4, 40_000),
+    );
+    let IpAddr::V4(address) = outsider.address(Family::V4) else {
+        bail!("not IPv4");
+    };
+    let rule = "iifname veth-m ip protocol icmp drop";
+    nft(&node.node, Chain::inet("forward"), rule)?;
+    let mut watch = AttemptTrace::start(&[&node.node], [node.pod_a.address(Family::V4)])?;
+    let flow = Flow {
+        protocol: Protocol::Tcp,
+        src: server,
+        dst: client,
+    };
+    ForgedSegment::of(flow, SEQ)?.send_too_big(&outsider, address)?;
+    let expected = ExpectedVerdict::new("firewall", "confirmed")
+        .evidence("it is the ICMP message \"fragmentation needed\"");
+    expect_only_drop(&mut watch, &expected)?;
+    watch.finish().map(drop)
+}
+
+/// A pod without privileges sends VXLAN with a SYN in it, of a connection that is never opened.
+/// Nothing leads to that pod as to a VTEP: nothing is confirmed.
+#[test]
+fn syn_inside_of_vxlan() -> Result<()> {
+    let lab = Lab::new()?;
+    let node = NodeLab::build_in(&lab)?;
+    let outsider = node.routed_pod(&lab, "veth-m")?;
+    let (server, client) = (
+        node.pod_a.socket(Family::V4, PORT),
+        node.outside.socket(Family::V4, 45_999),
+    );
+    let mut watch = AttemptTrace::start(&[&node.node], [server])?;
+    let flow = Flow {
+        protocol: Protocol::Tcp,
+        src: client,
+        dst: server,
+    };
+    let to = SocketAddr::new(node.node.address(Family::V4), 4789);
+    ForgedSegment::syn(flow, SEQ)?.send_in_vxlan(&outsider, to)?;
+    let unknown = format!(
+        "from {}, which is no tunnel endpoint known here",
+        outsider.address(Family::V4)
+    );
+    let expected = ExpectedVerdict::new("overlay", "likely").evidence(unknown.clone());
+    expect_only_drop(&mut watch, &expected)?;
+    let attempt = ExpectedAttempt::failed("unanswered", "overlay", "likely").evidence(unknown);
+    let ladder = [(&*node.node, "veth-m in")];
+    let (from, port) = (outsider.address(Family::V4), to.port());
+    let attempt = attempt.hops(&ladder).inside("veth-m", from, to.ip(), port);
+    watch.expect(flow, &attempt)?;
+    watch.finish().map(drop)
+}
+
+fn expect_only_drop(watch: &mut AttemptTrace, expected: &ExpectedVerdict) -> Result<()> {
+    let tracer = watch.tracer();
+    let what = "the drop of what was forged";
+    let record = tracer.wait_for(what, |record| record.as_drop().is_some())?;
+    let drop = record.as_drop().context("a drop")?;
+    match expected.mismatch(&drop.verdict) {
+        Some(mismatch) => bail!(mismatch),
+        None => Ok(()),
+    }
 }

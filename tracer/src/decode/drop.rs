@@ -66,6 +66,11 @@ pub(crate) struct DropFacts {
     pub(crate) quoted_tuple: Option<Tuple>,
     /// The sequence number of the TCP segment that an ICMP error speaks of.
     pub(crate) quoted_seq: Option<u32>,
+    /// Whether that is a packet that was sent: one that an attempt can have sent, on whose way this
+    /// was dropped, or one of a flow of which packets were seen to be too large.
+    pub(crate) quotes_seen: bool,
+    /// Whether a node of the cluster has the source address of the encapsulating packet.
+    pub(crate) is_from_node: bool,
     /// What only rules look at; `None` where only the packet's count is known.
     pub(crate) wire: Option<Arc<Wire>>,
 }
@@ -133,6 +138,8 @@ impl DropKind {
             dns: None,
             quoted_tuple: None,
             quoted_seq: None,
+            quotes_seen: false,
+            is_from_node: false,
             wire: None,
         }
     }

@@ -13,8 +13,10 @@ use crate::{
     cluster::{
         history::Holder,
         live::Cluster,
+        naming::{End, Name},
         update::{Change, Update},
     },
+    decode::drop::DropFacts,
     model::{AttemptReport, Clock, DropReport, Fix, Netns, NetnsName, Report, Site},
     net,
     node::query::Query,
@@ -174,6 +176,21 @@ impl Context<'_> {
             Holder::Pod(pod) => Some(pod.id.to_string()),
             Holder::Former(..) => None,
         })
+    }
+
+    /// Whether a dropped packet was in a tunnel that a node of the cluster has sent.
+    pub(super) fn is_from_node(&self, facts: &DropFacts) -> bool {
+        let Some(outer) = &facts.outer else {
+            return false;
+        };
+        let end = End {
+            ip: outer.src,
+            port: None,
+            protocol: None,
+            at: facts.at,
+            asked: false,
+        };
+        matches!(self.cluster.name(&end), Name::Node { .. })
     }
 
     pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {

@@ -107,6 +107,10 @@ impl Engine {
             Input::Event(Event::Drop { facts, count }) => {
                 let interfaces = cx.interfaces;
                 attempts.seen(&facts, count, interfaces);
+                let mut facts = facts;
+                facts.quotes_seen =
+                    facts.quoted_tuple.is_some() && attempts.own(&facts, interfaces);
+                facts.is_from_node = cx.is_from_node(&facts);
                 let judged = drops.received(
                     *facts,
                     count,

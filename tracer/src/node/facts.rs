@@ -201,6 +201,7 @@ impl NodeFacts {
             iif: Some(facts.iif),
             mark: facts.mark,
             carrier: facts.outer.as_ref().map(|outer| Carrier {
+                src: outer.src,
                 dst: outer.dst,
                 tunnel: Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6()),
             }),

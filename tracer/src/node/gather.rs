@@ -136,6 +136,8 @@ pub(crate) struct Question {
 /// A packet that carries another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Carrier {
+    /// Where it comes from.
+    pub(crate) src: IpAddr,
     /// Where it goes: the other end of the tunnel.
     pub(crate) dst: IpAddr,
     /// What kind of tunnel; `None` if its headers do not say.
@@ -166,6 +168,9 @@ pub(crate) struct DropContext {
     pub(crate) overlay: Option<Overlay>,
     /// The way to the remote VTEP, of a packet that was in a tunnel.
     pub(crate) remote: Option<Remote>,
+    /// Whether something here leads to where that packet came from: an FDB entry, the route back to
+    /// the inner source, or an address of this namespace. `None` if that could not be read.
+    pub(crate) knows_vtep: Option<bool>,
     /// The tunnel device that it takes or was dropped at, of any kind.
     pub(crate) tunnel: Option<Link>,
     /// All VXLAN devices of the namespace.

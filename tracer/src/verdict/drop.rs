@@ -53,7 +53,7 @@ pub(crate) fn is_too_large(facts: &DropFacts) -> bool {
 
 /// Whether what was dropped is a message that would make a sender use smaller packets.
 pub(crate) fn is_too_big_message(facts: &DropFacts) -> bool {
-    mtu::is_too_big_message(facts) != Concern::No
+    mtu::says_too_big(facts)
 }
 
 /// What the node is to be asked for the rules that come into question: up to the first that applies
@@ -92,6 +92,7 @@ fn general(facts: &DropFacts) -> Vec<String> {
     if let Some(hook) = facts.hook {
         evidence.push(format!("the stack shows the netfilter hook {hook}"));
     }
+    evidence.extend(mtu::unrelated_message(facts));
     if let Some(outer) = &facts.outer {
         evidence.push(format!(
             "it was encapsulated, {} to {}",

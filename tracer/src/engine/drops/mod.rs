@@ -109,6 +109,12 @@ impl Drops {
         connects: impl FnOnce(IpAddr, IpAddr) -> bool,
         cx: &mut Context<'_>,
     ) -> Vec<DropVerdict> {
+        let mut facts = facts;
+        if verdict::drop::is_too_large(&facts) {
+            self.path_mtu.was_too_large(facts.key.flow, cx.now);
+        }
+        let quoted = facts.quoted_tuple;
+        facts.quotes_seen |= quoted.is_some_and(|quoted| self.path_mtu.has_seen(&quoted));
         let drop = Rc::new(self.judge.track(facts));
         if self.options.by_port_alone && self.fragments.is_foreign(&drop.facts, connects) {
             drop.disregard();

@@ -32,6 +32,8 @@ pub(crate) struct PathMtu {
     told: VecDeque<(Nanos, Tuple)>,
     /// Segments that were dropped for their size, oldest first.
     dropped: VecDeque<(Nanos, Segment)>,
+    /// Flows of which packets were dropped for their size, of any protocol, oldest first.
+    too_large: VecDeque<(Nanos, Tuple)>,
     /// Flows whose senders have learned, oldest first.
     learned: VecDeque<(Nanos, Tuple)>,
 }
@@ -73,6 +75,20 @@ impl PathMtu {
     /// Takes the drop of such a message: the sender was not told.
     pub(crate) fn not_told(&mut self, quoted: &Tuple) {
         self.told.retain(|(_, told)| !is_about(told, quoted));
+    }
+
+    /// Takes a packet that was dropped for its size.
+    pub(crate) fn was_too_large(&mut self, flow: Tuple, now: Nanos) {
+        if !self.too_large.iter().any(|(_, known)| *known == flow) {
+            forget(&mut self.too_large, now);
+            self.too_large.push_back((now, flow));
+        }
+    }
+
+    /// Whether packets of the flow that a message quotes were seen to be too large.
+    pub(crate) fn has_seen(&self, quoted: &Tuple) -> bool {
+        let mut seen = self.too_large.iter();
+        seen.any(|(_, flow)| is_about(quoted, flow))
     }
 
     /// Takes a drop. Returns those that need not wait.

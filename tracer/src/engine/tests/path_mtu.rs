@@ -122,6 +122,7 @@ fn a_dropped_message_did_not_reach_the_sender() {
         icmp: Some((3, 4)),
     });
     rig.drop(lost);
+    rig.answer(None);
     assert_eq!(rig.shown(), [1]);
     rig.pass(1_100 * MILLISECOND);
     rig.answer(None);

@@ -1,11 +1,16 @@
 //! The tunnel that the packet takes, and the MTUs on its way, inside and below the tunnel.
 
+use std::net::IpAddr;
+
+use anyhow::Result;
+
 use super::read::Reader;
 use crate::{
-    net::{Link, Route, RouteKind},
+    net::{Link, Route, RouteKey, RouteKind},
     node::{
         mtu::Hop,
         overlay::{Overlay, Remote},
+        route::Lookup,
     },
 };
 
@@ -30,7 +35,33 @@ impl Reader<'_> {
             self.found.remote = self.step("the way to the VTEP", |reader| {
                 Remote::read(&reader.rtnetlink, carrier.dst)
             });
+            self.found.knows_vtep = self.step("where the tunnel's packet came from", |reader| {
+                reader.knows_vtep(carrier.src)
+            });
         }
+    }
+
+    /// Whether something in this namespace leads to a VTEP. Anyone can send what looks like a
+    /// tunnel's packet.
+    fn knows_vtep(&self, vtep: IpAddr) -> Result<bool> {
+        let route = |to| -> Result<Option<Route>> {
+            Ok(Lookup::read(&self.rtnetlink, RouteKey::to(to))?.answer.ok())
+        };
+        if route(vtep)?.is_some_and(|own| own.kind == RouteKind::Local) {
+            return Ok(true);
+        }
+        let back = route(self.question.src)?;
+        if back.is_some_and(|back| back.gateway == Some(vtep)) {
+            return Ok(true);
+        }
+        for tunnel in &self.found.tunnels {
+            let fdb = self.rtnetlink.fdb(tunnel.ifindex)?;
+            let mut remotes = fdb.iter().filter_map(|entry| entry.remote);
+            if tunnel.tunnel_remote() == Some(vtep) || remotes.any(|remote| remote == vtep) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The interface that the packet leaves by below a tunnel, and what it has grown by there.

@@ -106,10 +106,10 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "too-big-message-lost",
         points: &[Point::Mtu],
-        needs: &[],
-        evidence: "a dropped ICMP \"fragmentation needed\" (3/4) or ICMPv6 \"packet too big\" (2) that quotes the connection",
+        needs: &[Fact::Ruleset],
+        evidence: "a dropped ICMP \"fragmentation needed\" (3/4) or ICMPv6 \"packet too big\" (2) that quotes a packet which an attempt can have sent, by its sequence number; the namespace's ruleset for the rule that dropped it",
         refuted_by: "a smaller path MTU in the sender's route cache afterwards (`ip route get`): another copy got through",
-        cannot_tell: "whether another copy of the message got through",
+        cannot_tell: "whether another copy of the message got through; a message that a hop on the way has sent from one that someone made up there: `likely` at most, where this namespace has not sent it",
         applies: OnDrop::new(mtu::is_too_big_message, mtu::too_big_message_lost),
     },
     Rule {

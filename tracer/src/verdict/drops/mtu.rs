@@ -24,12 +24,43 @@ fn too_big(facts: &DropFacts) -> Option<&'static str> {
     }
 }
 
-pub(in crate::verdict) fn is_too_big_message(facts: &DropFacts) -> Concern {
-    Concern::surely(facts.quoted.is_some() && too_big(facts).is_some())
+/// Whether it says so, whoever has written it.
+pub(in crate::verdict) fn says_too_big(facts: &DropFacts) -> bool {
+    facts.quoted.is_some() && too_big(facts).is_some()
+}
+
+/// Reasons for which the kernel refuses a message that is broken itself.
+const MALFORMED: [&str; 6] = [
+    "IP_CSUM",
+    "ICMP_CSUM",
+    "IP_INHDR",
+    "PKT_TOO_SMALL",
+    "HDR_TRUNC",
+    "INVALID_PROTO",
+];
+
+/// A message about a packet that was sent, or one that this namespace sends itself. Anyone can write
+/// one about another.
+pub(super) fn is_too_big_message(facts: &DropFacts) -> Concern {
+    let is_whole = !MALFORMED.contains(&facts.reason.name());
+    let is_genuine = facts.quotes_seen || facts.iif == 0;
+    Concern::surely(says_too_big(facts) && is_genuine && is_whole)
+}
+
+/// What a message says that is about nothing that was seen.
+pub(in crate::verdict) fn unrelated_message(facts: &DropFacts) -> Option<String> {
+    let quoted = facts
+        .quoted
+        .filter(|_| !facts.quotes_seen && facts.iif != 0)?;
+    let too_big = too_big(facts)?;
+    Some(format!(
+        "it is the ICMP message {too_big} about a packet from {} to {}, of which nothing was seen here",
+        quoted.src, quoted.dst
+    ))
 }
 
 /// The message that would make the sender use smaller packets was itself dropped.
-pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+pub(super) fn too_big_message_lost(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let too_big = too_big(facts)?;
     let sender = facts.quoted?.src;
     let why = format!(
@@ -37,7 +68,17 @@ pub(super) fn too_big_message_lost(facts: &DropFacts, _: &NodeFacts) -> Option<F
          smaller packets",
         place(facts)
     );
-    Some(Finding::new(Point::Mtu, Confirmed, why).about(&[&sender, &place(facts)]))
+    // What this namespace sends itself has met the hop that takes less.
+    let confidence = if facts.iif == 0 { Confirmed } else { Likely };
+    let mut finding = Finding::new(Point::Mtu, confidence, why).about(&[&sender, &place(facts)]);
+    let suspects = node.suspects.iter().flat_map(|suspects| &suspects.rules);
+    let named = suspects.take(2);
+    finding
+        .evidence
+        .extend(named.map(|rule| format!("it can have been {}", rule.describe())));
+    finding.fix.extend(node.mending.fixes.clone());
+    finding.evidence.extend(node.mending.remarks.clone());
+    Some(finding)
 }
 
 /// Functions that drop for size only, and give no reason on some kernels.

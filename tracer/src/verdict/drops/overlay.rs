@@ -25,9 +25,26 @@ pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let why = format!("a netfilter rule drops the overlay's own packets{hook}");
     let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&hook]);
     finding.evidence = evidence(facts, node);
+    if let Some(stranger) = stranger(facts, node) {
+        let refusal =
+            "no rule is proposed: it would let anyone into the tunnel that writes such packets";
+        finding.evidence.insert(0, refusal.to_owned());
+        finding.evidence.insert(0, stranger);
+        finding.confidence = Likely;
+        return Some(finding);
+    }
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     Some(finding)
+}
+
+/// That the tunnel's packet comes from where nothing here leads: anyone may have written it. `None`
+/// for one that comes from a known VTEP.
+fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let outer = facts.outer.as_ref()?;
+    let is_known = facts.is_from_node || node.around.knows_vtep == Some(true);
+    let src = outer.src;
+    (!is_known).then(|| format!("from {src}, which is no tunnel endpoint known here"))
 }
 
 fn is_in_tunnel_code(facts: &DropFacts) -> bool {
@@ -84,6 +101,10 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     };
     let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&kind, &place(facts)]);
     finding.evidence = evidence(facts, node);
+    if let Some(stranger) = stranger(facts, node) {
+        finding.evidence.insert(0, stranger);
+        finding.confidence = Likely;
+    }
     if without_reason(facts, node).is_some() {
         finding.evidence.insert(
             0,
