@@ -92,8 +92,8 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
     let judged = ExpectedVerdict::new("endpoint", "confirmed")
         .why("the Service shop/cart has no endpoints")
         .evidence(
-            "Service shop/cart selects app=cart, which matches no pod in shop; pod cart comes near \
-             with app=Cart",
+            "Service shop/cart selects app=cart, which matches no pod in shop; the closest is \
+             pod cart, with app=Cart",
         )
         .fix("kubectl -n shop edit service cart");
     ensure!(

@@ -1,4 +1,4 @@
-//! Packets that are not cut up on their way.
+//! Packets that must not be fragmented.
 
 use std::{io, os::fd::AsRawFd};
 

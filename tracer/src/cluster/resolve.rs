@@ -284,7 +284,7 @@ pub(crate) fn no_such_port(
     }
 }
 
-/// Says that there is no workload of this name, and which come near.
+/// Says that there is no workload of this name, and which are similar.
 #[must_use]
 pub(crate) fn no_such_workload(view: &View, workload: &Workload) -> String {
     let all = view.workloads();
@@ -310,7 +310,7 @@ pub(crate) fn no_such_workload(view: &View, workload: &Workload) -> String {
 /// How many names are offered for one that does not exist.
 const OFFERED: usize = 3;
 
-/// Says that there is no pod (or Service) of this name, and which come near.
+/// Says that there is no pod (or Service) of this name, and which are similar.
 #[must_use]
 pub(crate) fn no_such(view: &View, kind: Kind, id: &ObjectName) -> String {
     let (what, nearest) = match kind {

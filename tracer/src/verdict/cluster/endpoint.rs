@@ -144,7 +144,7 @@ fn behind(view: &View, service: &Service) -> (String, Vec<Fix>) {
             Vec::new(),
         );
     }
-    // The labels of a pod that comes near, for the one word that is wrong.
+    // The labels of the closest pod, for the one word that is wrong.
     let near = (1..service.selector.len())
         .rev()
         .find_map(|count| matching(count).next());
@@ -164,7 +164,11 @@ fn behind(view: &View, service: &Service) -> (String, Vec<Fix>) {
             .keys()
             .filter_map(|key| Some(format!("{key}={}", pod.labels.get(key)?)))
             .collect();
-        format!("; pod {} comes near with {}", pod.id.name, labels.join(","))
+        format!(
+            "; the closest is pod {}, with {}",
+            pod.id.name,
+            labels.join(",")
+        )
     });
     let fact = format!(
         "Service {namespace}/{name} selects {selector}, which matches no pod in {namespace}{}",

@@ -195,7 +195,7 @@ pub(super) fn is_incomplete(facts: &DropFacts) -> Concern {
 /// A packet of which not all fragments came in time.
 pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let why = format!(
-        "a packet came in fragments, and not all of them{}: what is cut up on its way gets lost",
+        "a packet came in fragments, and some are missing{}: fragments are being lost on the path",
         place(facts)
     );
     let mut finding = Finding::new(Point::Mtu, Likely, why).about(&[&place(facts)]);
