@@ -136,7 +136,7 @@ fn fragments_lost() -> Result<()> {
     let record = tracer.wait_for("the end of patience with fragments", |record| {
         record.as_drop().is_some_and(|drop| drop.reason.is(expired))
     })?;
-    let judged = ExpectedVerdict::new("mtu", "likely").why("in fragments, and not all of them");
+    let judged = ExpectedVerdict::new("mtu", "likely").why("in fragments, and some are missing");
     if let Some(mismatch) = judged.mismatch(&record.as_drop().context("a drop")?.verdict) {
         anyhow::bail!(mismatch);
     }
