@@ -71,6 +71,20 @@ impl Address {
         (patched(&self.words[3]) ^ word) & patched(&mask.words[3]) == 0
     }
 
+    /// Whether this network under `mask` holds an address of the same family as `other`.
+    #[inline(always)]
+    pub(crate) fn may_have_family_of(&self, mask: &Self, other: &Self) -> bool {
+        let is_v4 = |address: &Self| {
+            address.words[0] | address.words[1] == 0 && address.words[2] == V4_MAPPED
+        };
+        let wanted = [0, 0, V4_MAPPED];
+        let may_be_v4 = (0..3).all(|index| {
+            (patched(&self.words[index]) ^ wanted[index]) & patched(&mask.words[index]) == 0
+        });
+        let must_be_v4 = may_be_v4 && (0..3).all(|index| patched(&mask.words[index]) == u32::MAX);
+        if is_v4(other) { may_be_v4 } else { !must_be_v4 }
+    }
+
     /// The address' sixteen bytes, IPv4 in its mapped form.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;

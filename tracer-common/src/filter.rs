@@ -107,10 +107,18 @@ impl Filter {
     /// Whether no segment with these ends matches, for certain.
     #[inline(always)]
     pub fn excludes(&self, ends: &Ends) -> bool {
-        let Ends { src, dst } = ends;
+        let Ends { src, dst, .. } = ends;
         let may_match = (self.to.may_be(dst) && self.from.may_be(src))
             || (self.to.may_be(src) && self.from.may_be(dst));
         !(may_match && self.matches_protocol(protocol::TCP))
+    }
+
+    /// Whether a packet that does not match may do so when NAT has changed it: NAT changes neither the
+    /// protocol nor the family.
+    #[inline(always)]
+    pub fn may_match_behind_nat(&self, tuple: &Tuple) -> bool {
+        let family = |side: &Side| side.may_have_family_of(&tuple.dst);
+        self.matches_protocol(tuple.proto) && family(&self.to) && family(&self.from)
     }
 
     /// The protocol that is asked for, 0 for any: a packet with it passes for one.
@@ -158,6 +166,12 @@ impl Filter {
 }
 
 impl Side {
+    /// Whether an address of the same family as this one may be an end.
+    #[inline(always)]
+    fn may_have_family_of(&self, address: &Address) -> bool {
+        patched(&self.kind) != kind::PREFIX || self.address.may_have_family_of(&self.mask, address)
+    }
+
     #[inline(always)]
     fn may_be(&self, end: &End) -> bool {
         let port = patched(&self.port);

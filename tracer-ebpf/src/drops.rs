@@ -19,6 +19,7 @@ use tracer_common::{
 
 use crate::{
     atomic, conntrack,
+    frame::ETHERNET_LEN,
     maps::{
         DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, is_learned,
         send, tally,
@@ -30,6 +31,8 @@ use crate::{
 /// Events of one key in one second. A person reads no more; all of them are counted.
 const EVENTS_PER_SECOND: u64 = 3;
 const SECOND: u64 = 1_000_000_000;
+/// No packet that stands for several segments is as short: headers and twice the smallest MSS.
+const NEVER_GSO: u32 = 128;
 
 /// Looks at one freed skb.
 #[inline(always)]
@@ -46,9 +49,7 @@ pub(crate) fn observe(
         return None;
     }
     let room = drop_room()?;
-    if first == FirstLook::Matches {
-        conntrack::original_tuple(&skb, &mut room.event.original);
-    } else {
+    if first != FirstLook::Matches {
         look_closely(&skb, &packet, room)?;
     }
     let place = Place::of(&skb, rx_sk);
@@ -75,6 +76,9 @@ pub(crate) fn observe(
         ctx,
         "drop: reason {} at {:x}, count {}", reason, location, count
     );
+    if first == FirstLook::Matches {
+        conntrack::original_tuple(&skb, &mut event.original);
+    }
     event.kind = kind::DROP;
     event.at = now;
     event.count = count;
@@ -202,7 +206,11 @@ fn count(key: &DropKey, now: u64) -> Option<u64> {
 #[inline(always)]
 fn describe(event: &mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
     event.len = skb.len_from(packet);
-    event.gso_size = skb.gso_size();
+    event.gso_size = if event.len > NEVER_GSO {
+        skb.gso_size()
+    } else {
+        0
+    };
     event.mtu = place.mtu(skb);
     event.mark = skb.scalar(&LAYOUT.skb_mark).unwrap_or(0);
     event.iif = skb.scalar(&LAYOUT.skb_iif).unwrap_or(0);
@@ -213,7 +221,19 @@ fn describe(event: &mut DropEvent, skb: &Skb, packet: &Packet, place: &Place) {
     event.ct = conntrack::state(skb);
     conntrack::reply_tuple(skb, &mut event.reply);
     event.oif = Place::route(skb);
+    event.reserved = [0; 2];
+    capture(event, skb, packet);
+}
+
+/// Copies the packet's first bytes, and what stands in front of them: nearly always an Ethernet header,
+/// so that one copy is enough.
+#[inline(always)]
+fn capture(event: &mut DropEvent, skb: &Skb, packet: &Packet) {
+    let has_frame = skb.mac_header() == Some(packet.start - u64::from(ETHERNET_LEN));
+    if has_frame && let Some(len) = packet.capture_frame(event) {
+        event.capture_len = len;
+        return;
+    }
     [event.dst_mac, event.src_mac] = skb.mac_addresses(packet);
-    event.reserved = [0; 4];
     event.capture_len = packet.capture(&mut event.capture);
 }

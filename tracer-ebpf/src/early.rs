@@ -2,15 +2,20 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tracer_common::{
-    event::{EARLY_HOPS, EarlyHops, Sighted},
+    event::{EARLY_HOPS, EarlyHops},
     tuple::Tuple,
 };
 
-use crate::maps::{EARLY, learn};
+use crate::{
+    maps::{EARLY, learn},
+    place::Place,
+    skb::Skb,
+};
 
 /// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
 #[inline(always)]
-pub(crate) fn remember(key: u64, flow: &Tuple, place: Sighted) -> Option<()> {
+pub(crate) fn remember(key: u64, flow: &Tuple, skb: &Skb, direction: u32) -> Option<()> {
+    let place = Place::at_device(skb)?;
     let entry = EARLY.get_ptr_mut(EarlyHops::place(key))?;
     // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
     // cost one early hop.
@@ -26,7 +31,9 @@ pub(crate) fn remember(key: u64, flow: &Tuple, place: Sighted) -> Option<()> {
         hop.key = key;
         hop.at = bpf_ktime_get_ns();
         hop.flow = *flow;
-        hop.place = place;
+        hop.netns = place.netns;
+        hop.ifindex = place.ifindex;
+        hop.direction = direction;
         (*entry).len = len as u64 + 1;
     }
     Some(())

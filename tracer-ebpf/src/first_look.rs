@@ -4,14 +4,16 @@ use aya_ebpf::bindings::__sk_buff;
 use tracer_common::{
     event::handshake_key,
     packet::{
-        Bytes, Glance, glance, glance_v4, glance_v6, protocol, segment_ends_v4, segment_ends_v6,
+        Bytes, Ends, Glance, glance, glance_v4, glance_v6, protocol, segment_ends_v4,
+        segment_ends_v6,
     },
 };
 
 use crate::{
+    conntrack, early,
     frame::{ETHERNET_LEN, Frame},
-    maps::{FILTER, HANDSHAKES, asked_for_here},
-    skb::{Packet, Start, Version},
+    maps::{FILTER, HANDSHAKES, asked_for_here, is_everywhere, may_be_followed},
+    skb::{Packet, Skb, Start},
 };
 
 const IPV4: u32 = 0x0800u16.to_be() as u32;
@@ -32,15 +34,15 @@ const SETTLING_SIGHTINGS: u64 = 16;
 
 /// The first look, by one helper call. It is enough for all but tunnels.
 #[inline(never)]
-pub(crate) fn first_bytes(start: u64, linear: u32) -> FirstLook {
+pub(crate) fn first_bytes(skb: &Skb, start: u64, linear: u32, direction: u32) -> FirstLook {
     /// IPv4 and TCP, or IPv6 and TCP's flags.
     const LENGTHS: [usize; 3] = [54, 40, 28];
     if linear >= LENGTHS[0] as u32 {
-        first_of::<{ LENGTHS[0] }>(start)
+        first_of::<{ LENGTHS[0] }>(skb, start, direction)
     } else if linear >= LENGTHS[1] as u32 {
-        first_of::<{ LENGTHS[1] }>(start)
+        first_of::<{ LENGTHS[1] }>(skb, start, direction)
     } else if linear >= LENGTHS[2] as u32 {
-        first_of::<{ LENGTHS[2] }>(start)
+        first_of::<{ LENGTHS[2] }>(skb, start, direction)
     } else {
         FirstLook::Look
     }
@@ -49,22 +51,17 @@ pub(crate) fn first_bytes(start: u64, linear: u32) -> FirstLook {
 /// Of so many bytes. Where such looks share their end, the verifier of Linux 6.1 loses track of what
 /// each has found.
 #[inline(always)]
-fn first_of<const LEN: usize>(start: u64) -> FirstLook {
+fn first_of<const LEN: usize>(skb: &Skb, start: u64, direction: u32) -> FirstLook {
     match Start::<LEN>::read(start) {
-        Some(start) => with_filter(glance(&start, 0)),
+        Some(start) => with_filter(glance(&start, 0), skb, direction),
         None => FirstLook::Look,
     }
 }
 
 /// The first look, by a helper call for each load.
 #[inline(never)]
-pub(crate) fn look_inside(start: u64, linear: u32, version: Version) -> FirstLook {
-    let packet = Packet {
-        start,
-        linear,
-        version,
-    };
-    with_filter(glance(&packet, 0))
+pub(crate) fn look_inside(skb: &Skb, packet: &Packet, direction: u32) -> FirstLook {
+    with_filter(glance(packet, 0), skb, direction)
 }
 
 /// What [`glance`] comes to with the filter.
@@ -85,7 +82,7 @@ pub(crate) enum FirstLook {
 ///
 /// A function of its own, so that its share of the stack is free again when the parser needs it.
 #[inline(never)]
-pub(crate) fn first_look(context: *mut __sk_buff) -> FirstLook {
+pub(crate) fn first_look(context: *mut __sk_buff, direction: u32) -> FirstLook {
     // SAFETY: the verifier checks the context's fields.
     let (protocol, start, end) =
         unsafe { ((*context).protocol, (*context).data, (*context).data_end) };
@@ -96,16 +93,17 @@ pub(crate) fn first_look(context: *mut __sk_buff) -> FirstLook {
         start: start as usize,
         end: end as usize,
     };
+    let skb = Skb::behind(context.cast());
     // On a device without MAC header other bytes stand at its end.
     if protocol == IPV4 {
         let Some(known) = frame.known::<V4_KNOWN>(protocol as u16) else {
             return FirstLook::Unclear;
         };
-        if segment_ends_v4(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
+        if segment_ends_v4(&known, ETHERNET_LEN).is_some_and(|ends| is_idle(&ends)) {
             return FirstLook::Nothing;
         }
         unless_tunnel(
-            with_filter(glance_v4(&known, ETHERNET_LEN)),
+            with_filter(glance_v4(&known, ETHERNET_LEN), &skb, direction),
             &known,
             V4_PROTOCOL,
         )
@@ -113,11 +111,11 @@ pub(crate) fn first_look(context: *mut __sk_buff) -> FirstLook {
         let Some(known) = frame.known::<V6_KNOWN>(protocol as u16) else {
             return FirstLook::Unclear;
         };
-        if segment_ends_v6(&known, ETHERNET_LEN).is_some_and(|ends| FILTER.excludes(&ends)) {
+        if segment_ends_v6(&known, ETHERNET_LEN).is_some_and(|ends| is_idle(&ends)) {
             return FirstLook::Nothing;
         }
         unless_tunnel(
-            with_filter(glance_v6(&known, ETHERNET_LEN)),
+            with_filter(glance_v6(&known, ETHERNET_LEN), &skb, direction),
             &known,
             V6_PROTOCOL,
         )
@@ -137,7 +135,7 @@ fn unless_tunnel<B: Bytes>(first: FirstLook, bytes: &B, protocol_at: u32) -> Fir
 
 /// Looks into the plainest of tunnels.
 #[inline(never)]
-pub(crate) fn second_look(context: *mut __sk_buff) -> FirstLook {
+pub(crate) fn second_look(context: *mut __sk_buff, direction: u32) -> FirstLook {
     // SAFETY: the verifier checks the context's fields.
     let (protocol, start, end) =
         unsafe { ((*context).protocol, (*context).data, (*context).data_end) };
@@ -146,16 +144,37 @@ pub(crate) fn second_look(context: *mut __sk_buff) -> FirstLook {
         end: end as usize,
     };
     match frame.known::<TUNNEL_KNOWN>(protocol as u16) {
-        Some(known) => with_filter(glance(&known, ETHERNET_LEN)),
+        Some(known) => {
+            let skb = Skb::behind(context.cast());
+            with_filter(glance(&known, ETHERNET_LEN), &skb, direction)
+        }
         None => FirstLook::Unclear,
     }
 }
 
+/// Whether a segment settles no handshake that matches, for certain. Nearly all segments are of other
+/// connections, and nearly all others are behind the handshake.
 #[inline(always)]
-fn with_filter(glance: Glance) -> FirstLook {
+fn is_idle(ends: &Ends) -> bool {
+    FILTER.excludes(ends) || !may_be_followed(ends.seq.wrapping_sub(1))
+}
+
+#[inline(always)]
+fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
     match glance {
         Glance::Nothing => FirstLook::Nothing,
         Glance::Look => FirstLook::Look,
+        Glance::Opens { tuple, isn } => {
+            if asked_for_here(&tuple) || is_followed(isn) || conntrack::is_translated(skb) {
+                return FirstLook::Look;
+            }
+            // It is seen by a tracepoint, too.
+            let is_other_ones = skb.object().is_none() && is_everywhere();
+            if FILTER.may_match_behind_nat(&tuple) && !is_other_ones {
+                early::remember(handshake_key(protocol::TCP, isn), &tuple, skb, direction);
+            }
+            FirstLook::Nothing
+        }
         // NAT may hide it from the filter; but its SYN was seen.
         Glance::Answer { tuple, isn } => {
             if is_followed(isn) || asked_for_here(&tuple) {
@@ -165,7 +184,8 @@ fn with_filter(glance: Glance) -> FirstLook {
             }
         }
         Glance::Segment { tuple, seq } => {
-            if asked_for_here(&tuple) && settles(seq.wrapping_sub(1)) {
+            let isn = seq.wrapping_sub(1);
+            if may_be_followed(isn) && asked_for_here(&tuple) && settles(isn) {
                 FirstLook::Settles
             } else {
                 FirstLook::Nothing
@@ -177,8 +197,10 @@ fn with_filter(glance: Glance) -> FirstLook {
 /// Whether a SYN with this sequence number matches the filter, here or at another hop.
 #[inline(always)]
 pub(crate) fn is_followed(isn: u32) -> bool {
-    let key = handshake_key(protocol::TCP, isn);
-    HANDSHAKES.get_ptr(key).is_some()
+    may_be_followed(isn)
+        && HANDSHAKES
+            .get_ptr(handshake_key(protocol::TCP, isn))
+            .is_some()
 }
 
 /// Whether a segment with the sequence number behind `isn` settles a handshake that matches, and

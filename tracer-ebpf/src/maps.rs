@@ -1,6 +1,7 @@
 //! What the programs share with the loader: `.rodata`, counters, and the way to userspace.
 
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -80,6 +81,47 @@ pub(crate) static DROPS: HashMap<DropKey, DropCount> = HashMap::with_max_entries
 /// NAT may hide their later packets from the filter; here they are found all the same.
 #[map]
 pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_entries(16384, 0);
+
+/// How many marks there are for handshakes that are followed; a power of two.
+const MARKS: usize = 1 << 16;
+
+/// A mark for each handshake in [`HANDSHAKES`], at a place that its ISN says. Where there is none, it
+/// is not followed: that is known by one load, without a look into the hash map. A mark stays when its
+/// handshake goes; others then pay for the look.
+#[map]
+static FOLLOWED: Array<[u8; MARKS]> = Array::with_max_entries(1, 0);
+
+/// The place of an ISN's mark. Fibonacci hashing: the numbers of some senders follow each other.
+#[inline(always)]
+fn mark_of(isn: u32) -> usize {
+    (isn.wrapping_mul(0x9e37_79b9) >> (u32::BITS - MARKS.trailing_zeros())) as usize
+}
+
+/// Whether a SYN with this sequence number may be in [`HANDSHAKES`].
+#[inline(always)]
+pub(crate) fn may_be_followed(isn: u32) -> bool {
+    let Some(marks) = FOLLOWED.get_ptr(0) else {
+        return true;
+    };
+    // SAFETY: the place is within the array, as the shift says to the verifier.
+    unsafe { marks.cast::<u8>().add(mark_of(isn)).read_volatile() != 0 }
+}
+
+/// Follows a handshake from now on, unless it is followed already.
+#[inline(always)]
+pub(crate) fn follow(key: u64, handshake: &Handshake) {
+    if let Some(marks) = FOLLOWED.get_ptr_mut(0) {
+        // SAFETY: as above. All CPUs write the same.
+        unsafe {
+            marks
+                .cast::<u8>()
+                .add(mark_of(key as u32))
+                .write_volatile(1)
+        };
+    }
+    // Another CPU may be first; then its entry is the one to use.
+    let _ = HANDSHAKES.insert(key, handshake, BPF_NOEXIST.into());
+}
 
 /// Sightings of SYNs and queries before they matched the filter, by [`EarlyHops::place`]. No hash
 /// map: every SYN that does not match comes here, and making an entry would cost more than all else

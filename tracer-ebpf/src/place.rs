@@ -64,6 +64,9 @@ impl Place {
     /// The device that an skb stands at, where that is certain: at a tc hook.
     #[inline(always)]
     pub(crate) fn at_device(skb: &Skb) -> Option<Self> {
+        if let Some(skb) = skb.object() {
+            return Self::typed_device(skb);
+        }
         Self::device(skb.pointer(&LAYOUT.skb_dev), netns_from::DEVICE)
     }
 

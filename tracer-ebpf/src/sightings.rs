@@ -1,6 +1,6 @@
 //! A packet at an interface: does it tell of a handshake that matches, and where is it now?
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns, programs::TcContext};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
 use tracer_common::{
     event::{Handshake, Sighted, SightingEvent, direction, handshake_key, kind, tally},
     packet::{
@@ -13,8 +13,8 @@ use crate::{
     early::{learn_early, remember},
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
     maps::{
-        HANDSHAKES, LAYOUT, WATCHED, asked_for, is_everywhere, is_learned, learn, send,
-        sighting_room, tally,
+        FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, follow, is_everywhere, is_learned, learn,
+        send, sighting_room, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
@@ -25,9 +25,9 @@ use crate::{
 pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     let context = ctx.skb.skb;
     let skb = Skb::behind(context.cast());
-    let mut first = first_look(context);
+    let mut first = first_look(context, direction);
     if first == FirstLook::Unclear {
-        first = second_look(context);
+        first = second_look(context, direction);
     }
     if first == FirstLook::Nothing || is_everywhere() {
         return None;
@@ -36,7 +36,7 @@ pub(crate) fn observe(ctx: &TcContext, direction: u32) -> Option<()> {
     let skb = skb.copied(&mut room.skb)?;
     let packet = skb.packet()?;
     if first == FirstLook::Unclear {
-        first = look_inside(packet.start, packet.linear, packet.version);
+        first = look_inside(&skb, &packet, direction);
     }
     match first {
         FirstLook::Nothing => None,
@@ -67,10 +67,10 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
     } else {
         skb.packet()?
     };
-    let mut first = first_bytes(packet.start, packet.linear);
+    let mut first = first_bytes(&skb, packet.start, packet.linear, direction);
     if first == FirstLook::Look {
         // A tunnel: what is inside lies further back.
-        first = look_inside(packet.start, packet.linear, packet.version);
+        first = look_inside(&skb, &packet, direction);
     }
     match first {
         FirstLook::Nothing => None,
@@ -142,8 +142,8 @@ fn look(
     }
     matches = matches || is_known || is_followed || asked_for(&room.event.original);
     if !matches {
-        if part.opens {
-            remember(part.key, &room.flow.tuple, sighted(skb, direction)?);
+        if part.opens && FILTER.may_match_behind_nat(&room.flow.tuple) {
+            remember(part.key, &room.flow.tuple, skb, direction);
         }
         return None;
     }
@@ -158,12 +158,11 @@ fn look(
     }
     if part.opens && !is_followed {
         learn_early(part.key);
-        // Another CPU may be first; then its entry is the one to use.
         let handshake = Handshake {
             settling: 0,
             port: client_port,
         };
-        let _ = HANDSHAKES.insert(part.key, handshake, BPF_NOEXIST.into());
+        follow(part.key, &handshake);
     }
     tell(skb, packet, &mut room.event, direction)
 }
@@ -205,7 +204,7 @@ fn payload(packet: &Packet, flow: &Layer, load: impl Fn(u32) -> Option<[u8; 8]>)
     let payload = load(flow.end_at.saturating_sub(tcp.payload)).unwrap_or_default();
     if let [0x16, 0x03, _, _, _, 0x01, ..] = payload {
         let key = handshake_key(protocol::TCP, tcp.ack.wrapping_sub(1));
-        let _ = HANDSHAKES.insert(key, Handshake::default(), BPF_NOEXIST.into());
+        follow(key, &Handshake::default());
     }
     payload
 }
@@ -248,6 +247,7 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
     }
 }
 
+/// Where a packet is seen at an interface.
 #[inline(always)]
 fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
     let place = Place::at_device(skb)?;

@@ -1,8 +1,10 @@
 //! `struct sk_buff`, read at the offsets of the running kernel.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_probe_read_kernel as read_kernel_bytes};
 use tracer_common::{
-    event::CAPTURE_LEN,
+    event::{CAPTURE_LEN, DropEvent},
     layout::Field,
     packet::{Bytes, Plain},
 };
@@ -150,13 +152,19 @@ impl Skb {
     pub(crate) fn mac_addresses(&self, packet: &Packet) -> [[u8; 6]; 2] {
         /// Destination, source and EtherType; with room for two VLAN tags.
         const HEADER: core::ops::RangeInclusive<u64> = 14..=22;
-        let head = self.pointer(&LAYOUT.skb_head);
-        let at: u16 = self.scalar(&LAYOUT.skb_mac_header).unwrap_or(u16::MAX);
-        let start = head + u64::from(at);
-        if at == u16::MAX || !HEADER.contains(&packet.start.wrapping_sub(start)) {
-            return [[0; 6]; 2];
+        match self.mac_header() {
+            Some(start) if HEADER.contains(&packet.start.wrapping_sub(start)) => {
+                kernel::read_at(start).unwrap_or([[0; 6]; 2])
+            }
+            _ => [[0; 6]; 2],
         }
-        kernel::read_at(start).unwrap_or([[0; 6]; 2])
+    }
+
+    /// Address of the MAC header, if there is one.
+    #[inline(always)]
+    pub(crate) fn mac_header(&self) -> Option<u64> {
+        let at: u16 = self.scalar(&LAYOUT.skb_mac_header)?;
+        (at != u16::MAX).then_some(self.pointer(&LAYOUT.skb_head) + u64::from(at))
     }
 
     /// TCP payload of each segment of a GSO packet; 0 otherwise.
@@ -202,6 +210,22 @@ impl Packet {
         let failed =
             unsafe { read_kernel_bytes(to.as_mut_ptr().cast(), len, self.start as *const _) };
         if failed == 0 { len } else { 0 }
+    }
+
+    /// The same with the Ethernet header in front of it; `None` if they cannot be read.
+    #[inline(always)]
+    pub(crate) fn capture_frame(&self, event: &mut DropEvent) -> Option<u32> {
+        const LINK: usize = offset_of!(DropEvent, capture) - offset_of!(DropEvent, dst_mac);
+        let len = self.linear.min(CAPTURE_LEN as u32);
+        let to = core::ptr::from_mut(event).cast::<u8>();
+        let from = self.start - LINK as u64;
+        // SAFETY: from the first address to the end of `capture` there is room for as many bytes; the
+        // helper checks where it reads from.
+        let failed = unsafe {
+            let to = to.add(offset_of!(DropEvent, dst_mac));
+            read_kernel_bytes(to.cast(), len + LINK as u32, from as *const _)
+        };
+        (failed == 0).then_some(len)
     }
 }
 

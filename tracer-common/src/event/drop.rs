@@ -109,14 +109,17 @@ pub struct DropEvent {
     pub ct: u32,
     /// Ifindex of the interface that its route leads to; 0 if it has no route yet.
     pub oif: u32,
-    /// Source MAC address; all zero where it is not known.
-    pub src_mac: [u8; 6],
-    /// Destination MAC address, likewise.
-    pub dst_mac: [u8; 6],
-    /// Zero.
-    pub reserved: [u8; 4],
     /// Bytes of `capture` in use.
     pub capture_len: u32,
+    /// Explicit padding.
+    pub reserved: [u8; 2],
+    /// Destination MAC address; all zero where it is not known. This and what follows stand as they
+    /// do in a frame, so that one copy fetches them all.
+    pub dst_mac: [u8; 6],
+    /// Source MAC address, likewise.
+    pub src_mac: [u8; 6],
+    /// EtherType, likewise.
+    pub ethertype: [u8; 2],
     /// The packet, from the network header up.
     pub capture: [u8; CAPTURE_LEN],
     /// The kernel stack, innermost first.

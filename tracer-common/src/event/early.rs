@@ -1,6 +1,5 @@
 //! Sightings from before a handshake matches the filter.
 
-use super::Sighted;
 use crate::tuple::Tuple;
 
 /// How many sightings of a SYN are kept before one of them matches the filter.
@@ -34,8 +33,14 @@ pub struct EarlyHop {
     pub at: u64,
     /// The innermost flow.
     pub flow: Tuple,
-    /// Where it was seen.
-    pub place: Sighted,
+    /// Network namespace, as inode number.
+    pub netns: u32,
+    /// Interface, unique within `netns`. Its name and MTU are left out: few early hops are ever read.
+    pub ifindex: u32,
+    /// [`direction::IN`](super::direction::IN) or [`direction::OUT`](super::direction::OUT).
+    pub direction: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 impl EarlyHops {

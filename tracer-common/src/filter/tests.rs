@@ -119,6 +119,25 @@ fn icmp_stands_for_both_versions_and_tcp_for_tcp_only() {
 }
 
 #[test]
+fn nat_changes_neither_the_family_nor_the_protocol() {
+    let v4 = tcp("10.0.0.1", 40000, "10.96.0.10", 80);
+    let v6 = tcp("fd00::1", 40000, "fd00::96", 80);
+    let kept = |filter: &Filter| [&v4, &v6].map(|tuple| filter.may_match_behind_nat(tuple));
+    assert_eq!(kept(&to("10.0.0.7", 32, 443)), [true, false]);
+    assert_eq!(kept(&to("fd00::7", 128, 443)), [false, true]);
+    let by_port = Filter {
+        to: side(None, 0, 443),
+        ..Filter::default()
+    };
+    assert_eq!(kept(&by_port), [true, true]);
+    let datagrams = Filter {
+        proto: protocol::UDP.into(),
+        ..by_port
+    };
+    assert_eq!(kept(&datagrams), [false, false]);
+}
+
+#[test]
 fn no_netns_is_every_netns() {
     let mut filter = Filter::default();
     assert!(filter.matches_netns(7));
@@ -261,6 +280,31 @@ proptest! {
             proto: protocol::TCP, flags: Tuple::HAS_PORTS, reserved: [0; 2],
         };
         prop_assert_eq!(asks(&filter, &tuple), asks(&filter, &tuple.reversed()));
+    }
+
+    /// NAT may change both addresses and both ports.
+    #[test]
+    fn what_may_match_behind_nat_is_kept(
+        ends in [0u8..4, 0u8..4], ports in [0u16..4, 0u16..4],
+        to in (0u8..4, select(vec![0u8, 31, 32]), 0u16..4), proto in select(vec![0u32, 6, 17]),
+        is_v4: bool, filter_is_v4: bool, has_prefix: bool,
+    ) {
+        let address = |last: u8, is_v4: bool| -> IpAddr {
+            if is_v4 { [10, 0, 0, last].into() } else { [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)].into() }
+        };
+        let (last, bits, port) = to;
+        let bits = if filter_is_v4 || bits == 0 { bits } else { bits + 96 };
+        let to = side(has_prefix.then(|| address(last, filter_is_v4)), bits, port);
+        let filter = Filter { to, proto, ..Filter::default() };
+        let [src, dst] = ends.map(|last| Address::from(address(last, is_v4)));
+        let after = Tuple {
+            src, dst, sport: ports[0], dport: ports[1],
+            proto: protocol::TCP, flags: Tuple::HAS_PORTS, reserved: [0; 2],
+        };
+        let before = Tuple { dst: address(9, is_v4).into(), dport: 9, src: address(8, is_v4).into(), ..after };
+        if asks(&filter, &after) {
+            prop_assert!(filter.may_match_behind_nat(&before));
+        }
     }
 
     #[test]

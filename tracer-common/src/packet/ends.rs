@@ -13,6 +13,8 @@ pub struct Ends {
     pub src: End,
     /// The destination's.
     pub dst: End,
+    /// The sequence number, host byte order.
+    pub seq: u32,
 }
 
 /// What one end looks like in part.
@@ -55,6 +57,7 @@ fn ends<B: Bytes>(bytes: &B, [src, dst]: [u32; 2], transport: u32) -> Option<End
         return None;
     }
     let [s0, s1, d0, d1]: [u8; 4] = bytes.load(transport)?;
+    let seq: [u8; 4] = bytes.load(transport + 4)?;
     let end = |word, port| End {
         word: u32::from_ne_bytes(word),
         port: u16::from_be_bytes(port),
@@ -62,5 +65,6 @@ fn ends<B: Bytes>(bytes: &B, [src, dst]: [u32; 2], transport: u32) -> Option<End
     Some(Ends {
         src: end(bytes.load(src)?, [s0, s1]),
         dst: end(bytes.load(dst)?, [d0, d1]),
+        seq: u32::from_be_bytes(seq),
     })
 }

@@ -28,6 +28,13 @@ pub enum Glance {
     Nothing,
     /// It may be one: the whole parser must look.
     Look,
+    /// A SYN that opens a connection, not in a tunnel.
+    Opens {
+        /// Its flow.
+        tuple: Tuple,
+        /// Its sequence number, host byte order.
+        isn: u32,
+    },
     /// A SYN-ACK. It answers the SYN that had this initial sequence number.
     Answer {
         /// Its flow, the innermost.
@@ -97,7 +104,11 @@ fn behind<B: Bytes>(bytes: &B, header: Result<(Tuple, u32), Glance>) -> Glance {
         return Glance::Look;
     };
     match ip(bytes, inner_at) {
-        Ok((inner, payload)) if inner.proto != UDP => transport(bytes, inner, payload),
+        Ok((inner, payload)) if inner.proto != UDP => match transport(bytes, inner, payload) {
+            // The tunnel itself may be what is asked for.
+            Glance::Opens { .. } => Glance::Look,
+            glance => glance,
+        },
         Ok((inner, payload)) => match self::ports(bytes, inner, payload) {
             Some(ports) if !is_dns(&ports) && !is_tunnel(&ports) => Glance::Nothing,
             _ => Glance::Look,
@@ -180,6 +191,10 @@ fn transport<B: Bytes>(bytes: &B, tuple: Tuple, at: u32) -> Glance {
                 0 | Tcp::ACK => Glance::Segment {
                     tuple,
                     seq: u32::from_be_bytes([s0, s1, s2, s3]),
+                },
+                Tcp::SYN => Glance::Opens {
+                    tuple,
+                    isn: u32::from_be_bytes([s0, s1, s2, s3]),
                 },
                 SYN_ACK => Glance::Answer {
                     tuple,

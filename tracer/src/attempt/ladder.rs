@@ -1,8 +1,14 @@
 //! The ladder of an attempt: where its packets were seen, in order of time.
 
-use tracer_common::{event::EarlyHop, tuple::Tuple};
+use tracer_common::{
+    event::{EarlyHop, direction},
+    tuple::Tuple,
+};
 
-use crate::{decode::sighting::Sighting, model::Place};
+use crate::{
+    decode::sighting::Sighting,
+    model::{Direction, Place},
+};
 
 /// Hops that are kept, each way. Longer ladders are loops.
 const MAX_HOPS: usize = 32;
@@ -32,12 +38,26 @@ impl Step {
             outer: sighting.outer,
         }
     }
-}
 
-impl From<&EarlyHop> for Step {
-    fn from(hop: &EarlyHop) -> Self {
+    /// A sighting from before the packet matched the filter; `link` gives an interface's name and MTU
+    /// by its namespace and number.
+    pub(crate) fn early(
+        hop: &EarlyHop,
+        link: impl FnOnce(u32, u32) -> Option<(String, u32)>,
+    ) -> Self {
+        let (ifname, mtu) =
+            link(hop.netns, hop.ifindex).unwrap_or_else(|| (format!("if{}", hop.ifindex), 0));
         Self {
-            place: Place::from(&hop.place),
+            place: Place {
+                netns: hop.netns,
+                ifindex: hop.ifindex,
+                ifname,
+                mtu,
+                dir: match hop.direction {
+                    direction::IN => Direction::In,
+                    _ => Direction::Out,
+                },
+            },
             at: hop.at,
             times: 1,
             flow: hop.flow,
@@ -46,9 +66,16 @@ impl From<&EarlyHop> for Step {
     }
 }
 
+fn is_same(one: &Place, other: &Place) -> bool {
+    one.is_at(other) && one.dir == other.dir
+}
+
 /// Adds a step to a ladder, in order of time.
 pub(super) fn add(ladder: &mut Vec<Step>, step: Step) {
-    if let Some(known) = ladder.iter_mut().find(|known| known.place == step.place) {
+    if let Some(known) = ladder
+        .iter_mut()
+        .find(|known| is_same(&known.place, &step.place))
+    {
         known.times += step.times;
         return;
     }

@@ -41,6 +41,11 @@ impl Interfaces {
         self.all.get(&(netns, ifindex))
     }
 
+    pub(crate) fn name_and_mtu(&self, netns: u32, ifindex: u32) -> Option<(String, u32)> {
+        let link = &self.get(netns, ifindex)?.link;
+        Some((link.name.clone(), link.mtu))
+    }
+
     /// Whether an address is one of the namespace's own.
     pub(crate) fn is_local(&self, netns: u32, address: IpAddr) -> bool {
         address.is_loopback() || self.addresses.contains_key(&(netns, address))

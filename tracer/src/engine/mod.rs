@@ -136,7 +136,7 @@ impl Engine {
                 attempts.counted(&counts, cx);
                 drops.reconcile(exact, cx);
             }
-            Input::Map(MapAnswer::EarlyHops(key, early)) => attempts.preceded(&key, &early),
+            Input::Map(MapAnswer::EarlyHops(key, early)) => attempts.preceded(&key, &early, cx),
             Input::Map(MapAnswer::Forgotten(kinds)) => {
                 drops.forgotten(&kinds);
                 attempts.forgotten(&kinds);

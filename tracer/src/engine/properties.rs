@@ -175,12 +175,12 @@ proptest! {
     /// What the map of early hops holds is no better known.
     #[test]
     fn no_early_hop_makes_it_panic(packet in record(), len in any::<u64>(), fill in any::<u8>()) {
-        let mut hop = EarlyHop {
+        let hop = EarlyHop {
             key: 1,
             at: len,
+            ifindex: fill.into(),
             ..EarlyHop::default()
         };
-        hop.place.ifname = [fill; 16];
         let hops = EarlyHops {
             len,
             hops: [hop; EARLY_HOPS],

@@ -197,6 +197,13 @@ proptest! {
         match look(&packet) {
             Glance::Look => {}
             Glance::Nothing => prop_assert!(!belongs_to_a_handshake(&packet, &found), "{found:?}"),
+            Glance::Opens { tuple, isn } => {
+                let tcp = tcp(&packet.as_slice(), &found.flow);
+                let is_syn = |tcp: &Tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == Tcp::SYN;
+                let seen = tcp.filter(is_syn).map(|tcp| (found.flow.tuple, tcp.seq));
+                prop_assert_eq!(Some((tuple, isn)), seen);
+                prop_assert!(found.outer.is_none(), "the tunnel may be what is asked for");
+            }
             Glance::Answer { tuple, isn } => {
                 let tcp = tcp(&packet.as_slice(), &found.flow);
                 let is_syn_ack = |tcp: &Tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == 0x12;

@@ -88,8 +88,8 @@ impl Attempts {
         self.decide(moved, cx);
     }
 
-    pub(crate) fn preceded(&mut self, key: &AttemptKey, early: &[EarlyHop]) {
-        self.table.preceded(key, early);
+    pub(crate) fn preceded(&mut self, key: &AttemptKey, early: &[EarlyHop], cx: &Context<'_>) {
+        self.table.preceded(key, early, cx.interfaces);
     }
 
     pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, cx: &mut Context<'_>) {

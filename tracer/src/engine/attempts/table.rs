@@ -194,13 +194,20 @@ impl Table {
     }
 
     /// Takes sightings of an attempt's first packet from before it matched the filter.
-    pub(super) fn preceded(&mut self, key: &AttemptKey, early: &[EarlyHop]) {
+    pub(super) fn preceded(
+        &mut self,
+        key: &AttemptKey,
+        early: &[EarlyHop],
+        interfaces: &Interfaces,
+    ) {
         let Some(attempt) = self.attempts.get_mut(key) else {
             return;
         };
         let first = attempt.first_at;
         let is_recent = |hop: &&EarlyHop| hop.at < first && first - hop.at < self.timeout;
-        let steps: Vec<_> = early.iter().filter(is_recent).map(Step::from).collect();
+        let link = |netns, ifindex| interfaces.name_and_mtu(netns, ifindex);
+        let steps = early.iter().filter(is_recent);
+        let steps: Vec<_> = steps.map(|hop| Step::early(hop, link)).collect();
         let flows: Vec<_> = steps.iter().map(|step| step.flow).collect();
         if attempt.preceded(steps) && attempt.flow.proto == protocol::TCP {
             for flow in flows {

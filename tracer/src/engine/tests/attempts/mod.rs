@@ -158,13 +158,14 @@ fn hops_from_before_the_filter_matched_come_first() {
         dst: Address::v4([10, 96, 0, 10]),
         ..flow()
     };
-    let mut hop = EarlyHop {
+    let hop = EarlyHop {
         at: rig.now - MILLISECOND,
         flow: before,
+        netns: HOST,
+        ifindex: VETH,
+        direction: direction::IN,
         ..EarlyHop::default()
     };
-    (hop.place.netns, hop.place.ifindex) = (HOST, VETH);
-    hop.place.direction = direction::IN;
     rig.early = vec![hop];
     let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(NIC, Direction::Out, flow(), opens);
