@@ -85,6 +85,18 @@ impl Address {
         if is_v4(other) { may_be_v4 } else { !must_be_v4 }
     }
 
+    /// The network that the address is of: the first 24 bits of IPv4, the first 64 of IPv6.
+    #[inline(always)]
+    pub(crate) fn network(&self) -> u64 {
+        const FIRST_THREE: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+        let [a, b, c, d] = self.words;
+        if a | b == 0 && c == V4_MAPPED {
+            u64::from(d & FIRST_THREE)
+        } else {
+            u64::from(a) << 32 | u64::from(b)
+        }
+    }
+
     /// The address' sixteen bytes, IPv4 in its mapped form.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;

@@ -18,6 +18,7 @@ pub mod event;
 pub mod filter;
 pub mod layout;
 pub mod packet;
+pub mod share;
 pub mod tunnel;
 pub mod tuple;
 

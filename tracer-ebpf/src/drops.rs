@@ -14,6 +14,7 @@ use aya_log_ebpf::debug;
 use tracer_common::{
     event::{DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
     packet::{Layer, PLAIN_V4, PLAIN_V6, Role, plain, solicited, tcp, walk},
+    share::EVENTS_PER_SHARE,
     tuple::Tuple,
 };
 
@@ -21,15 +22,15 @@ use crate::{
     atomic, conntrack,
     frame::ETHERNET_LEN,
     maps::{
-        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, is_learned,
-        send, tally,
+        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, has_share,
+        is_learned, send, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
 };
 
 /// Events of one key in one second. A person reads no more; all of them are counted.
-const EVENTS_PER_SECOND: u64 = 3;
+const EVENTS_PER_KEY: u64 = 3;
 const SECOND: u64 = 1_000_000_000;
 /// No packet that stands for several segments is as short: headers and twice the smallest MSS.
 const NEVER_GSO: u32 = 128;
@@ -96,7 +97,7 @@ pub(crate) fn observe(
         0
     };
     describe(event, &skb, &packet, &place);
-    send(event, event.sent_len(), now);
+    send(event, event.sent_len(), &event.key.flow, now);
     Some(())
 }
 
@@ -174,7 +175,8 @@ fn is_question(packet: &Packet, flow: &Layer) -> bool {
     })
 }
 
-/// Counts the drop. Gives the new count if an event may be sent for it.
+/// Counts the drop. Gives the new count if an event may be sent for it; 0 where the map has no room for
+/// its kind, so that it is known in number only.
 #[inline(always)]
 fn count(key: &DropKey, now: u64) -> Option<u64> {
     let entry = DROPS.get_ptr_mut(key).or_else(|| {
@@ -184,7 +186,8 @@ fn count(key: &DropKey, now: u64) -> Option<u64> {
     });
     let Some(entry) = entry else {
         tally(tally::UNCOUNTED);
-        return None;
+        // It may be what ended an attempt.
+        return has_share(&key.flow, now, EVENTS_PER_SHARE).then_some(0);
     };
     // SAFETY: the verifier checked the pointer; the count is only ever touched atomically. The
     // bound on events may be off by a few when CPUs race for it, which costs nothing.
@@ -194,7 +197,7 @@ fn count(key: &DropKey, now: u64) -> Option<u64> {
             (*entry).window = now;
             (*entry).sent = 0;
         }
-        if (*entry).sent >= EVENTS_PER_SECOND {
+        if (*entry).sent >= EVENTS_PER_KEY {
             return None;
         }
         (*entry).sent += 1;

@@ -1,7 +1,7 @@
 //! What the programs share with the loader: `.rodata`, counters, and the way to userspace.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
+    bindings::{BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -13,6 +13,7 @@ use tracer_common::{
     filter::{Filter, Member, Side, Watched, kind},
     layout::Layout,
     packet::Layer,
+    share::{self, Share},
     tuple::Tuple,
 };
 
@@ -212,17 +213,47 @@ pub(crate) fn sighting_room() -> Option<&'static mut SightingRoom> {
         .map(|room| unsafe { &mut *room })
 }
 
-/// Sends the first `len` bytes of an event; counts it where there is no room for it.
+/// What each share of the flows has taken of what is scarce, by [`Share::of`].
+#[map]
+static SHARES: Array<Share> = Array::with_max_entries(share::SHARES, 0);
+
+/// Whether the share of this flow still has one of `most` events in this second left.
+#[inline(always)]
+pub(crate) fn has_share(flow: &Tuple, now: u64, most: u64) -> bool {
+    let Some(share) = SHARES.get_ptr_mut(Share::of(flow)) else {
+        return false;
+    };
+    // SAFETY: the verifier checked the pointer. CPUs that race for it send a few more.
+    unsafe { (*share).take(now, most) }
+}
+
+/// Whether an event about this flow may be sent by the room that there is: of a ring buffer that is more
+/// than half full, each share gets its part only.
+#[inline(always)]
+fn has_room_for(flow: &Tuple, now: u64) -> bool {
+    let [used, size] = [BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE].map(|what| EVENTS.query(what.into()));
+    if used <= size / 2 {
+        return true;
+    }
+    let most = if used <= size / 4 * 3 {
+        share::EVENTS_PER_SHARE
+    } else {
+        share::LAST_EVENTS_PER_SHARE
+    };
+    has_share(flow, now, most)
+}
+
+/// Sends the first `len` bytes of an event about `flow`; counts it where there is no room for it.
 ///
 /// It is made in a room of this CPU and copied. Made in the ring buffer itself, it would take as many
 /// bytes as any event of its kind may have: most of them unused, and each cache line of the ring
 /// buffer was last in the reader's cache.
 #[inline(always)]
-pub(crate) fn send<T>(event: &T, len: usize, now: u64) {
+pub(crate) fn send<T>(event: &T, len: usize, flow: &Tuple, now: u64) {
     // SAFETY: no caller gives more bytes than the event has, and the verifier checks it.
     let bytes =
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len) };
-    if !wake::output(bytes, now) {
+    if !has_room_for(flow, now) || !wake::output(bytes, now) {
         tally(tally::LOST);
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn observe(sk: u64, skb: Skb) -> Option<()> {
         state: state.into(),
         reserved: 0,
     };
-    send(&event, size_of::<RetransmitEvent>(), event.at);
+    send(&event, size_of::<RetransmitEvent>(), &tuple, event.at);
     Some(())
 }
 

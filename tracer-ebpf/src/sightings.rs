@@ -6,6 +6,7 @@ use tracer_common::{
     packet::{
         Bytes as _, DNS_PORT, Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, tcp, walk,
     },
+    tuple::Tuple,
 };
 
 use crate::{
@@ -164,7 +165,7 @@ fn look(
         };
         follow(part.key, &handshake);
     }
-    tell(skb, packet, &mut room.event, direction)
+    tell(skb, packet, &mut room.event, &room.flow.tuple, direction)
 }
 
 /// Puts the only layer of a plain packet into the room, by one helper call. `false` if it is not
@@ -261,7 +262,13 @@ fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
 }
 
 #[inline(always)]
-fn tell(skb: &Skb, packet: &Packet, event: &mut SightingEvent, direction: u32) -> Option<()> {
+fn tell(
+    skb: &Skb,
+    packet: &Packet,
+    event: &mut SightingEvent,
+    flow: &Tuple,
+    direction: u32,
+) -> Option<()> {
     event.place = sighted(skb, direction)?;
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -269,6 +276,6 @@ fn tell(skb: &Skb, packet: &Packet, event: &mut SightingEvent, direction: u32) -
     event.at = now;
     event.len = skb.len_from(packet);
     event.capture_len = packet.capture(&mut event.capture);
-    send(event, event.sent_len(), now);
+    send(event, event.sent_len(), flow, now);
     Some(())
 }

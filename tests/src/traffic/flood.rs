@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4},
+    ops::Range,
 };
 
 use anyhow::{Context, Result};
@@ -16,13 +17,22 @@ use crate::lab::Namespace;
 ///
 /// Their checksums are not filled in: these packets are of no use where checksums are verified.
 pub fn spoofed_syns(namespace: &Namespace, target: SocketAddrV4, count: u32) -> Result<()> {
+    spoofed_syns_from(namespace, target, 0..count)
+}
+
+/// The same for SYNs with these numbers, each of which has a source and a sequence number of its own.
+pub fn spoofed_syns_from(
+    namespace: &Namespace,
+    target: SocketAddrV4,
+    numbers: Range<u32>,
+) -> Result<()> {
     let socket = namespace.enter(|| -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
         socket.set_header_included_v4(true)?;
         Ok(socket)
     });
     let socket = socket.context("cannot open a raw socket")?;
-    for number in 0..count {
+    for number in numbers {
         let packet = syn(number, target);
         while let Err(error) = socket.send_to(&packet, &target.into()) {
             match error.raw_os_error() {

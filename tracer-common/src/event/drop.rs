@@ -79,7 +79,8 @@ pub struct DropEvent {
     pub at: u64,
     /// What it is counted under.
     pub key: DropKey,
-    /// The key's exact count at this packet, itself included.
+    /// The key's exact count at this packet, itself included; 0 where the counting map had no room for
+    /// the key: it is counted by [`tally::UNCOUNTED`](super::tally::UNCOUNTED).
     pub count: u64,
     /// Conntrack's original tuple; all zero if the packet has no conntrack entry.
     pub original: Tuple,

@@ -14,7 +14,7 @@ mod sent;
 
 use std::{net::IpAddr, sync::Arc};
 
-use tracer_common::{event::RetransmitEvent, packet::protocol, tuple::Tuple};
+use tracer_common::{event::RetransmitEvent, packet::protocol, share::Share, tuple::Tuple};
 
 use self::ladder::add;
 pub(crate) use self::{
@@ -129,6 +129,8 @@ pub(crate) struct Attempt {
     pub(crate) reported: Option<Reported>,
     /// Events that were lost, here or in the kernel, before its first packet.
     pub(crate) lost_before: u64,
+    /// Whose part of what is scarce it takes, by its first flow.
+    pub(crate) share: u32,
 }
 
 impl Attempt {
@@ -163,6 +165,7 @@ impl Attempt {
             too_big: None,
             reported: None,
             lost_before,
+            share: Share::of(&flow),
         }
     }
 

@@ -4,8 +4,8 @@
 //! timeout and, where the node can say more, for a look at what may have been silent: once a quarter
 //! of the way to the timeout, to have something to compare with, and once after it.
 //!
-//! - `table`: all attempts, bounded, with their `deadlines`; `join`: which one a packet belongs to;
-//!   `near`: where it can have been lost then
+//! - `table`: all attempts, bounded, with their `deadlines`, and how they share it (`shares`); `join`:
+//!   which one a packet belongs to; `near`: where it can have been lost then
 //! - `silence`: what the node is asked before silence decides
 //! - `unsent`: drops that were counted only, and whose they may have been
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
@@ -15,6 +15,7 @@ mod join;
 mod near;
 mod outcomes;
 mod report;
+mod shares;
 mod silence;
 mod table;
 mod tunnel_stats;

@@ -9,11 +9,14 @@ use std::{
 use tracer_common::{
     event::{DropKey, EarlyHop, RetransmitEvent},
     packet::protocol,
+    share::Share,
+    tuple::Tuple,
 };
 
 use super::{
     deadlines::Deadlines,
     join::{Flows, begins},
+    shares::Shares,
 };
 use crate::{
     attempt::{Attempt, OwnDrop, Reply, Step},
@@ -31,6 +34,9 @@ pub(crate) const CAPACITY: usize = 1 << 14;
 /// How long an outcome may still be corrected, as long as Linux retries a SYN by
 /// default, and a little more.
 const CORRECTABLE: Nanos = 150 * SECOND;
+/// How many of the oldest attempts are looked at for one to evict: a flood must not make each SYN search
+/// them all.
+const OLDEST: usize = 64;
 /// SYNs without a place that are remembered, so that each counts once however many hops it has.
 const RECENT: usize = 16;
 /// States of a socket that may have data to send, of the kernel's UAPI (include/net/tcp_states.h):
@@ -51,6 +57,8 @@ pub(super) struct Table {
     timeout: Nanos,
     /// SYNs that found the table full.
     pub(super) untracked: u64,
+    /// Who has taken how much of it.
+    shares: Shares,
     /// What was seen of TLS.
     pub(super) tls: TlsCounts,
     /// The last of them.
@@ -68,6 +76,7 @@ impl Table {
             deadlines: Deadlines::default(),
             timeout,
             untracked: 0,
+            shares: Shares::default(),
             tls: TlsCounts::default(),
             recently_untracked: VecDeque::new(),
         }
@@ -184,11 +193,12 @@ impl Table {
             // Another attempt with the same number, by chance.
             self.remove(key);
         }
-        if !self.make_room(sighting.at) {
+        if !self.make_room(&sighting.flow, sighting.at) {
             self.leave_out(key);
             return None;
         }
         let attempt = Attempt::new(sighting, dns.cloned(), lost);
+        self.let_in(key);
         self.insert(key.clone(), attempt);
         Some(key.clone())
     }
@@ -228,6 +238,18 @@ impl Table {
         self.recently_untracked.push_back(key.clone());
     }
 
+    /// Takes back that an attempt is not followed: another packet of it has found room.
+    fn let_in(&mut self, key: &AttemptKey) {
+        let known = self
+            .recently_untracked
+            .iter()
+            .position(|known| known == key);
+        if let Some(at) = known {
+            self.recently_untracked.remove(at);
+            self.untracked -= 1;
+        }
+    }
+
     fn replied(
         &mut self,
         key: &AttemptKey,
@@ -251,11 +273,12 @@ impl Table {
         let Some(key) = begins(facts) else {
             return;
         };
-        if !self.make_room(now) {
+        if !self.make_room(&facts.key.flow, now) {
             self.leave_out(&key);
             return;
         }
         self.remove(&key);
+        self.let_in(&key);
         let mut attempt = Attempt::unseen(facts.key.flow, now, lost);
         attempt
             .client_sent
@@ -325,12 +348,14 @@ impl Table {
             self.flows.learn(attempt.flow, &key);
         }
         self.order.push_back(key.clone());
+        self.shares.taken(attempt.share);
         self.attempts.insert(key, attempt);
     }
 
     fn remove(&mut self, key: &AttemptKey) {
         if let Some(attempt) = self.attempts.remove(key) {
             self.flows.forget(key, &attempt);
+            self.shares.returned(attempt.share);
         }
     }
 
@@ -348,10 +373,9 @@ impl Table {
         }
     }
 
-    /// Makes room for one more by evicting the oldest that was reported. `false` if all are open.
-    fn make_room(&mut self, now: Nanos) -> bool {
-        /// How many of the oldest are looked at: a flood must not make each SYN search them all.
-        const OLDEST: usize = 64;
+    /// Makes room for an attempt with this flow: by evicting the oldest that was reported, or one of a
+    /// share that has taken far more than the newcomer's. `false` if there is none.
+    fn make_room(&mut self, flow: &Tuple, now: Nanos) -> bool {
         if self.attempts.len() < CAPACITY {
             return true;
         }
@@ -366,7 +390,22 @@ impl Table {
         {
             self.remove(&key);
         }
+        if self.attempts.len() >= CAPACITY {
+            self.evict_for(Share::of(flow));
+        }
         self.attempts.len() < CAPACITY
+    }
+
+    /// Evicts an attempt whose share has taken far more than that of a newcomer.
+    fn evict_for(&mut self, share: u32) {
+        let oldest = self.order.iter().take(OLDEST);
+        let held = oldest.map(|key| self.attempts.get(key).map_or(share, |held| held.share));
+        if let Some(at) = self.shares.largest(held, share)
+            && let Some(key) = self.order.remove(at)
+        {
+            self.leave_out(&key);
+            self.remove(&key);
+        }
     }
 
     /// Whether an attempt is between two addresses, at any of its hops.
@@ -384,7 +423,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::tuple::Tuple;
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::model::{Direction, Place};
@@ -422,5 +461,44 @@ mod tests {
         }
         assert_eq!(table.attempts.len(), CAPACITY);
         assert_eq!(table.untracked, u64::from(LEFT_OUT));
+    }
+
+    #[test]
+    fn a_flood_from_one_network_makes_room_for_others() {
+        let mut table = Table::new(1_000_000_000);
+        let from = |isn: u32, address: [u8; 4]| {
+            let mut syn = syn(isn, isn.into(), 1);
+            syn.flow.src = IpAddr::from(Ipv4Addr::from(address)).into();
+            syn
+        };
+        let capacity = u32::try_from(CAPACITY).unwrap();
+        for isn in 0..capacity {
+            table.sighted(&from(isn, [198, 18, 0, isn.to_be_bytes()[3]]), 0);
+        }
+        let own = table.sighted(&from(capacity, [10, 50, 1, 2]), 0);
+        assert_eq!(own, Some(AttemptKey::Tcp(capacity)));
+        assert_eq!((table.attempts.len(), table.untracked), (CAPACITY, 1));
+        // More of the flood finds no room, and does not push that one out.
+        for isn in 0..100 {
+            assert_eq!(
+                table.sighted(&from(capacity + 1 + isn, [198, 18, 0, 7]), 0),
+                None
+            );
+        }
+        assert!(table.get(&AttemptKey::Tcp(capacity)).is_some());
+        assert_eq!(table.untracked, 101);
+    }
+
+    #[test]
+    fn what_finds_room_later_is_not_counted_as_left_out() {
+        let mut table = Table::new(1_000_000_000);
+        let capacity = u32::try_from(CAPACITY).unwrap();
+        for isn in 0..=capacity {
+            table.sighted(&syn(isn, isn.into(), 1), 0);
+        }
+        assert_eq!(table.untracked, 1);
+        table.remove(&AttemptKey::Tcp(7));
+        table.sighted(&syn(capacity, u64::from(capacity) + 1, 1), 0);
+        assert_eq!((table.attempts.len(), table.untracked), (CAPACITY, 0));
     }
 }

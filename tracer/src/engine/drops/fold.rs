@@ -66,10 +66,15 @@ impl Folds {
         self.kinds.len()
     }
 
-    /// Kinds of which there was no drop for a while, each with how many were reported.
-    pub(crate) fn idle(&self, now: Nanos) -> Vec<(DropKey, u64)> {
+    /// Kinds of which there was no drop for a while, each with how many were reported. Where there is
+    /// little room, those of a single drop go as soon as their second is over.
+    pub(crate) fn idle(&self, now: Nanos, is_crowded: bool) -> Vec<(DropKey, u64)> {
         let is_idle = |kind: &Kind| {
-            let long_ago = |at| now.saturating_sub(at) >= IDLE;
+            let after = match kind.reported {
+                1 if is_crowded => WINDOW,
+                _ => IDLE,
+            };
+            let long_ago = |at| now.saturating_sub(at) >= after;
             kind.until.is_none() && kind.waiting.is_none() && kind.last_record.is_some_and(long_ago)
         };
         self.kinds
@@ -206,7 +211,7 @@ mod tests {
         folds.add(&drop(1), 1, 0);
         folds.add(&drop(1), 2, 0);
         assert_eq!(folds.due(WINDOW), folds.due(WINDOW));
-        assert!(folds.idle(WINDOW + IDLE).is_empty());
+        assert!(folds.idle(WINDOW + IDLE, true).is_empty());
     }
 
     #[test]
@@ -244,13 +249,24 @@ mod tests {
         let later = WINDOW + IDLE;
         assert!(folds.add(&drop(2), 1, later).is_some());
         assert!(
-            folds.idle(later).is_empty(),
+            folds.idle(later, true).is_empty(),
             "its second has not been ended"
         );
         assert!(folds.due(later).is_empty());
-        assert_eq!(folds.idle(later), [(kind(1).key, 1)]);
+        assert_eq!(folds.idle(later, false), [(kind(1).key, 1)]);
         folds.forget(&kind(1).key);
         // The kernel counts anew, and so do the records.
         assert_eq!(folds.add(&drop(1), 1, later), Some(1));
+    }
+
+    #[test]
+    fn where_there_is_little_room_kinds_of_one_drop_go_first() {
+        let mut folds = Folds::default();
+        for (reason, count) in [(1, 1), (2, 7)] {
+            assert!(folds.add(&drop(reason), count, 0).is_some());
+        }
+        assert!(folds.due(WINDOW).is_empty());
+        assert!(folds.idle(WINDOW, false).is_empty());
+        assert_eq!(folds.idle(WINDOW, true), [(kind(1).key, 1)]);
     }
 }

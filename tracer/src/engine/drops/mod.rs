@@ -123,7 +123,11 @@ impl Drops {
             self.path_mtu.not_told(&quoted);
         }
         let pending = PendingDrop {
-            count: self.folds.add(&drop, count, cx.now),
+            // Without a count of its own it is in the total, and of use to its attempt alone.
+            count: match count {
+                0 => None,
+                count => self.folds.add(&drop, count, cx.now),
+            },
             for_attempt: !drop.is_noise() && is_wanted(&drop.facts),
             drop,
         };
@@ -234,7 +238,8 @@ impl Drops {
         if self.folds.len() < self.options.capacity / 4 {
             return;
         }
-        let idle = self.folds.idle(cx.now);
+        let is_crowded = self.folds.len() >= self.options.capacity / 2;
+        let idle = self.folds.idle(cx.now, is_crowded);
         if !idle.is_empty() {
             cx.effects.push(Effect::Forget(idle));
         }

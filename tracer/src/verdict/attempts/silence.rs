@@ -163,6 +163,9 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
         (Direction::Out, Some(true)) => {
             "it may have been lost behind it, but this node was not seen whole"
         }
+        (_, _) if case.around.lost > 0 && !case.around.destination_is_local => {
+            "what happened to it then may be among the events that were lost"
+        }
         (Direction::Out, Some(false)) => {
             "no answer from behind that interface was seen, and no drop of it"
         }
