@@ -32,6 +32,10 @@ pub(super) enum Body<'a> {
     Tree(Value),
 }
 
+/// In place of the namespace of an object that could not be read, where that is not known either. No
+/// namespace has this name.
+pub(super) const ANY_NAMESPACE: &str = "?";
+
 /// What an object says of itself.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -71,6 +75,15 @@ impl Head {
             },
         })
         .filter(|_| tree.is_object())
+    }
+}
+
+/// Whether an object's namespace is known. A manifest with a name may leave it out: `default`.
+fn says_its_namespace(metadata: &Value) -> bool {
+    match &metadata["namespace"] {
+        Value::String(namespace) => convert::is_proper(namespace),
+        Value::Null => metadata["name"].is_string(),
+        _ => false,
     }
 }
 
@@ -126,6 +139,8 @@ impl Item<'_> {
         let mut id = Head::salvage(&tree).unwrap_or_default().id();
         if matches!(kind, Kind::Node | Kind::Namespace) {
             id.namespace.clear();
+        } else if !says_its_namespace(&tree["metadata"]) {
+            ANY_NAMESPACE.clone_into(&mut id.namespace);
         }
         let mut texts = Vec::new();
         for list in [

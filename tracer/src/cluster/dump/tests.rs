@@ -118,6 +118,37 @@ fn an_object_that_makes_no_sense_is_left_out_and_named() {
 }
 
 #[test]
+fn a_policy_whose_namespace_cannot_be_read_may_be_in_any() {
+    let policy = |metadata: &str| {
+        format!(
+            r#"{{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                "metadata": {metadata}, "spec": {{"podSelector": {{}}}}}}"#
+        )
+    };
+    let in_shop = |metadata: &str| {
+        let Loaded { view, .. } = read(&[&policy(metadata)]).expect("readable");
+        view.unreadable_in(Kind::NetworkPolicy, "shop").count()
+    };
+    let somewhere = [
+        "7",
+        "null",
+        "{}",
+        r#"{"name": "deny", "namespace": 7}"#,
+        r#"{"name": "deny", "namespace": "$(touch x)"}"#,
+        r#"{"name": 7, "namespace": "shop"}"#,
+    ];
+    for metadata in somewhere {
+        assert_eq!(in_shop(metadata), 1, "{metadata}");
+    }
+    for elsewhere in [
+        r#"{"name": 7, "namespace": "ops"}"#,
+        r#"{"name": "$(touch x)"}"#,
+    ] {
+        assert_eq!(in_shop(elsewhere), 0, "{elsewhere}");
+    }
+}
+
+#[test]
 fn a_broken_file_is_an_error_with_its_line() {
     let errors = [
         "{\"kind\":\"List\",\n\"items\":[",

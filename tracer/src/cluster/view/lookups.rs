@@ -7,6 +7,7 @@ use std::{
 
 use super::{Kind, View};
 use crate::cluster::{
+    item::ANY_NAMESPACE,
     objects::{EndpointSlice, Node, ObjectName, Pod, Service},
     plugin::Plugin,
     policy::{Policy, Protocol},
@@ -113,14 +114,14 @@ impl View {
         self.policies.get(id)
     }
 
-    /// The objects of a kind and a namespace that could not be read.
+    /// The objects of a kind that could not be read and are in a namespace, or may be.
     pub(crate) fn unreadable_in<'a>(
         &'a self,
         kind: Kind,
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a ObjectName> {
         let all = self.unreadable.of(kind);
-        all.filter(move |id| id.namespace == namespace)
+        all.filter(move |id| [namespace, ANY_NAMESPACE].contains(&id.namespace.as_str()))
     }
 
     /// An object that has this address, and could not be read.
