@@ -275,6 +275,15 @@ impl Attempt {
         })
     }
 
+    /// Whether a flow comes from this attempt's client, by address and port at any hop.
+    pub(crate) fn is_from_client(&self, flow: &Tuple) -> bool {
+        let seen = self.hops.iter().map(|hop| &hop.flow);
+        let mut seen = seen.chain([&self.flow]).chain(&self.original);
+        seen.any(|known| {
+            (known.proto, known.src, known.sport) == (flow.proto, flow.src, flow.sport)
+        })
+    }
+
     /// The outcome that was last reported, if any was.
     pub(crate) fn reported_outcome(&self) -> Option<Outcome> {
         self.reported.as_ref().map(|reported| reported.outcome)

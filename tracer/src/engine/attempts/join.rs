@@ -83,11 +83,21 @@ impl Table {
         if let Some(tcp) = facts.tcp {
             return self.claimed_by_segment(flow, &tcp);
         }
-        if let Some(key) = &facts.dns {
-            let attempt = self.attempts.get(&key.0)?;
-            let lost = if key.1 { Lost::Reply } else { Lost::Opening };
-            return (attempt.may_be(flow) || attempt.may_be(&flow.reversed()))
-                .then(|| (key.0.clone(), lost, None));
+        if let Some((key, is_answer)) = &facts.dns {
+            let attempt = self.attempts.get(key)?;
+            let lost = if *is_answer {
+                Lost::Reply
+            } else {
+                Lost::Opening
+            };
+            // Ids are few, and anyone can guess one: the client must be the same, as it is here or
+            // before NAT.
+            let here = if *is_answer { flow.reversed() } else { *flow };
+            let entry = facts.wire.as_ref().and_then(|wire| wire.entry);
+            let before_nat = entry.map(|(original, _)| original);
+            let mut clients = [Some(here), before_nat].into_iter().flatten();
+            let is_its = clients.any(|flow| attempt.is_from_client(&flow));
+            return is_its.then(|| (key.clone(), lost, None));
         }
         let (key, by_client) = self.flows.find(&facts.quoted_tuple?)?;
         let claim = Claim {

@@ -75,3 +75,42 @@ fn a_segment_in_a_tunnel_of_others_does_not() {
     };
     assert_eq!(outcomes_beside(tunneled), [Outcome::Answered]);
 }
+
+/// A dropped query with the attempt's id and question, from this port of the client's.
+fn query_drop(sport: u16) -> DropFacts {
+    let flow = Tuple { sport, ..query() };
+    let mut lost = drop_of(1, "TCP_CSUM");
+    lost.key.flow = flow;
+    lost.flow = (&flow).into();
+    lost.dns = Some((query_key(), false));
+    lost
+}
+
+fn query() -> Tuple {
+    Tuple {
+        proto: protocol::UDP,
+        dport: 53,
+        ..flow()
+    }
+}
+
+fn query_key() -> AttemptKey {
+    AttemptKey::Dns(7, "api.example".to_owned())
+}
+
+#[test]
+fn a_query_of_another_client_decides_nothing() {
+    let point = |sport| {
+        let mut rig = Rig::new();
+        let asked = ("api.example".to_owned(), "A".to_owned());
+        let opens = Part::Opens(query_key(), Some(asked));
+        rig.see(VETH, Direction::In, query(), opens.clone());
+        rig.see(NIC, Direction::Out, query(), opens);
+        rig.drop(query_drop(sport));
+        rig.pass(2 * TIMEOUT);
+        let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
+        verdict.point
+    };
+    assert_eq!(point(query().sport), Point::Checksum);
+    assert_ne!(point(query().sport + 1), Point::Checksum);
+}
