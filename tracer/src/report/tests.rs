@@ -39,7 +39,7 @@ fn strip_nulls(json: &mut Value) {
 }
 
 /// The keys of the contract, each kind's. Scripts read them: keys may be added, and none may go.
-const PROMISED: [(&str, &[&str]); 5] = [
+const PROMISED: [(&str, &[&str]); 6] = [
     (
         "started",
         &[
@@ -50,6 +50,9 @@ const PROMISED: [(&str, &[&str]); 5] = [
             "hooks",
             "degraded",
             "filter",
+            "node",
+            "addresses",
+            "complete",
         ],
     ),
     (
@@ -102,6 +105,21 @@ const PROMISED: [(&str, &[&str]); 5] = [
         ],
     ),
     ("lost", &["kind", "ts", "events", "where"]),
+    (
+        "path",
+        &[
+            "kind",
+            "ts",
+            "flow",
+            "isn",
+            "outcome",
+            "hops",
+            "reply_hops",
+            "between",
+            "clock",
+            "verdict",
+        ],
+    ),
     (
         "summary",
         &[
