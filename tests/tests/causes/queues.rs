@@ -141,3 +141,21 @@ fn healthy() -> Result<()> {
     })?;
     report.silent().map(drop)
 }
+
+/// A DNS server that hangs: queries arrive, and wait in its socket.
+#[test]
+fn datagrams_wait_in_the_socket() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    let socket = stage.enter("b", || UdpSocket::bind("10.20.2.3:53"))?;
+    let report = stage.trace(["node", "b"], "10.20.2.3:53", |watch| {
+        watch.ask("a", "10.20.2.3:53")?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("socket", "likely")
+            .why("waits in the socket of udp port 53")
+            .evidence("bytes that wait to be read")
+            .fix("restart it if it hangs"),
+    )?;
+    drop(socket);
+    Ok(())
+}

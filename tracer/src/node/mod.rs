@@ -24,6 +24,7 @@ pub(crate) mod bypass;
 pub(crate) mod change;
 pub(crate) mod conntrack;
 pub(crate) mod counters;
+pub(crate) mod datagrams;
 pub(crate) mod facts;
 pub(crate) mod fragments;
 pub(crate) mod gather;

@@ -6,11 +6,12 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     bypass::{Arrival, Destination},
+    datagrams::UnreadSocket,
     facts::{NodeFacts, Wants},
     listener::{ListenerFacts, Reading},
     owner,
@@ -51,6 +52,8 @@ pub(crate) struct SilenceQuery {
     pub(crate) walk: Option<(Start, Packet)>,
     /// How it came to the namespaces that it was seen in, and their inode numbers.
     pub(crate) arrivals: Vec<(u32, Arrival)>,
+    /// The datagram socket that it may wait in: its namespace, and the address that was asked.
+    pub(crate) datagrams: Option<(NetnsRef, SocketAddr)>,
     /// The interface that it was last seen to leave by: its namespace and its number.
     pub(crate) left_by: Option<(u32, u32)>,
 }
@@ -65,6 +68,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) destination: Option<Destination>,
     /// The tun device that it left by.
     pub(crate) tun: Option<TunDevice>,
+    /// The datagram socket that it waits in.
+    pub(crate) unread: Option<UnreadSocket>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -116,7 +121,8 @@ impl Query {
 impl SilenceQuery {
     /// Whether nothing is asked.
     pub(crate) fn is_empty(&self) -> bool {
-        self.walk.is_none() && self.arrivals.is_empty() && !self.may_change()
+        let is_asked = self.walk.is_some() || self.datagrams.is_some() || !self.arrivals.is_empty();
+        !is_asked && !self.may_change()
     }
 
     /// Whether a retransmission may change the answer.
@@ -130,6 +136,7 @@ impl SilenceQuery {
             neighbor,
             walk,
             arrivals,
+            datagrams,
             left_by,
         } = self;
         let listener = async {
@@ -151,14 +158,28 @@ impl SilenceQuery {
             let read = in_netns_async(&netns, LIMIT, read).await;
             read.ok().flatten()
         };
-        let (listener, silent_hop, walked, destination, tun) =
-            tokio::join!(listener, silent_hop, walked, destination(arrivals), tun);
+        let unread = async {
+            let (netns, address) = datagrams?;
+            let deadline = Instant::now() + LIMIT / 2;
+            let read = move |inside: Inside| UnreadSocket::read(&inside, address, deadline);
+            let read = in_netns_async(&netns, LIMIT, read).await;
+            read.ok().flatten()
+        };
+        let (listener, silent_hop, walked, destination, tun, unread) = tokio::join!(
+            listener,
+            silent_hop,
+            walked,
+            destination(arrivals),
+            tun,
+            unread
+        );
         SilenceFacts {
             listener,
             silent_hop,
             walked,
             destination,
             tun,
+            unread,
         }
     }
 }

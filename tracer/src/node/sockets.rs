@@ -99,7 +99,7 @@ fn parse(line: &str) -> Option<Socket> {
 }
 
 /// `0100007F:1F90`: words of the address in host byte order, the port in hexadecimal.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok();
     let ip = match ip.len() {

@@ -168,6 +168,9 @@ fn query(
         neighbor,
         walk: walk(attempt, interfaces),
         arrivals: arrivals(attempt, interfaces),
+        datagrams: Some(attempt)
+            .filter(|_| !is_tcp(key))
+            .and_then(|attempt| datagram_socket(attempt, interfaces)),
         left_by: attempt.last_hop().and_then(left_by),
     };
     (!query.is_empty()).then_some(query)
@@ -210,6 +213,16 @@ fn silent_listener(attempt: &Attempt, interfaces: &Interfaces) -> Option<Listene
     Some(ListenerLocation {
         netns,
         address: SocketAddr::new(destination, last.flow.dport),
+    })
+}
+
+/// Where a datagram may wait to be read: in the namespace that has its destination.
+fn datagram_socket(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsRef, SocketAddr)> {
+    let last = attempt.last_hop()?;
+    let destination = IpAddr::from(last.flow.dst);
+    interfaces.is_local(last.place.netns, destination).then(|| {
+        let netns = NetnsRef::Inode(last.place.netns);
+        (netns, SocketAddr::new(destination, last.flow.dport))
     })
 }
 

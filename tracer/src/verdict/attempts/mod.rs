@@ -26,6 +26,7 @@ use crate::{
     model::{Direction, Outcome, Point, Verdict},
     node::{
         bypass::Destination,
+        datagrams::UnreadSocket,
         gather::Fact,
         listener::ListenerFacts,
         silent_hop::SilentHop,
@@ -67,6 +68,8 @@ pub(crate) struct AttemptContext {
     pub(crate) destination: Option<Destination>,
     /// The tun device that it left by.
     pub(crate) tun: Option<TunDevice>,
+    /// The datagram socket that it waits in.
+    pub(crate) unread: Option<UnreadSocket>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.
@@ -213,6 +216,15 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         refuted_by: "room in both queues",
         cannot_tell: "several listeners that share the port",
         applies: OnAttempt::new(listener::silence).or_refuted(listener::has_room),
+    },
+    Rule {
+        name: "unread-socket",
+        points: &[Point::Socket],
+        needs: &[Fact::Listener],
+        evidence: "a datagram that reached its destination's namespace, and one socket there for its port, with data that waits to be read (Recv-Q of `ss -u`)",
+        refuted_by: "an empty Recv-Q; an answer",
+        cannot_tell: "a process that hangs from one that is too slow, and this datagram from those that wait with it: `likely` at most",
+        applies: OnAttempt::new(listener::unread),
     },
     Rule {
         name: "stale-entry-silence",
