@@ -240,13 +240,13 @@ fn clocks_that_differ_are_compared() -> Result<()> {
 }
 
 /// What the second node cannot know it does not say: it lost events, began too late, did not watch
-/// everything, or breaks off.
+/// everything, had another filter, or breaks off.
 #[test]
 fn a_node_that_missed_something_confirms_nothing() -> Result<()> {
     let lab = OverlayLab::build(Underlay::Routed)?;
     let rule = format!("udp dport {} drop", lab.port);
     let tried = pods(&lab, || nft(router(&lab)?, Chain::inet("forward"), &rule))?;
-    let edits: [fn(&mut Vec<Record>); 4] = [
+    let edits: [fn(&mut Vec<Record>); 5] = [
         |records| {
             for record in records {
                 if let Record::Summary(summary) = record {
@@ -262,6 +262,12 @@ fn a_node_that_missed_something_confirms_nothing() -> Result<()> {
         |records| {
             if let Some(Record::Started(started)) = records.first_mut() {
                 started.complete = false;
+            }
+        },
+        |records| {
+            if let Some(Record::Started(started)) = records.first_mut() {
+                let scope = started.scope.as_mut();
+                scope.expect("a scope").to = Some("198.51.100.7:80".to_owned());
             }
         },
         |records| {

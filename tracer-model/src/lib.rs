@@ -47,7 +47,7 @@ pub use self::{
     point::{Confidence, Point},
     protocol::Protocol,
     reason::Reason,
-    report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Started},
+    report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Scope, Started},
     summary::{Layer, LayerResult, LayerRow, Summary, VerdictCount},
     tallies::Tallies,
     tcp_flags::TcpFlags,

@@ -63,6 +63,19 @@ pub struct Started {
     pub addresses: Vec<IpAddr>,
     /// Whether every interface of the watched namespaces has probes.
     pub complete: bool,
+    /// The filter, as the command line has it; `None` in a recording of an older version.
+    pub scope: Option<Scope>,
+}
+
+/// A filter, as the command line has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The protocol: `tcp`, `udp`, `icmp` or `any`.
+    pub proto: String,
+    /// One end of the connection; `None` for any.
+    pub to: Option<String>,
+    /// The other end.
+    pub from: Option<String>,
 }
 
 /// Events that could not be shown, since the last such report.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
-use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Started, Summary};
+use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Scope, Started, Summary};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
@@ -34,6 +34,15 @@ struct StartedShape {
     addresses: Vec<IpAddr>,
     #[serde(default)]
     complete: bool,
+    scope: Option<Scope>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Scope")]
+struct ScopeShape {
+    proto: String,
+    to: Option<String>,
+    from: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,5 +58,6 @@ struct LostShape {
 shaped!(
     Report as ReportShape,
     Started as StartedShape,
+    Scope as ScopeShape,
     Lost as LostShape
 );

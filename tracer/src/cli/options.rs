@@ -14,6 +14,7 @@ use crate::{
         endpoint::Endpoint,
     },
     cluster::source::api::access,
+    model::Scope,
     sink::{Detail, Format, Formats, PathFormat, Style, Terminal, TraceFormat},
 };
 
@@ -227,6 +228,16 @@ impl TraceConfig {
             cluster: args.cluster.into(),
             output: OutputConfig::new(&args.output, terminal),
         })
+    }
+
+    /// The filter, as it was typed.
+    pub(crate) fn scope(&self) -> Scope {
+        let end = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(ToString::to_string);
+        Scope {
+            proto: self.proto.name().to_owned(),
+            to: end(&self.to),
+            from: end(&self.from),
+        }
     }
 
     /// Whether the filter is a port and no address.

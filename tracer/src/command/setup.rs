@@ -166,6 +166,7 @@ impl Trace {
             complete: self.complete,
             degraded,
             filter,
+            scope: Some(config.scope()),
             node,
             addresses,
         })

@@ -146,11 +146,11 @@ impl Estimate {
 
     fn plus(self, step: Self) -> Self {
         Self {
-            offset: self.offset + step.offset,
+            offset: self.offset.saturating_add(step.offset),
             uncertainty: self
                 .uncertainty
                 .zip(step.uncertainty)
-                .map(|(one, other)| one + other),
+                .map(|(one, other)| one.saturating_add(other)),
         }
     }
 }
@@ -162,5 +162,6 @@ fn difference(later: Place<'_, '_>, earlier: Place<'_, '_>) -> Option<i64> {
     let (later, later_hop) = (later.0.attempt?, later.1);
     let (earlier, earlier_hop) = (earlier.0.attempt?, earlier.1);
     let (late, early) = (later_hop(later)?.at_us, earlier_hop(earlier)?.at_us);
-    Some(micros_since(later.ts, earlier.ts) + micros(late) - micros(early))
+    let difference = micros(late).saturating_sub(micros(early));
+    Some(micros_since(later.ts, earlier.ts).saturating_add(difference))
 }

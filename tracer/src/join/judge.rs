@@ -2,14 +2,16 @@
 //!
 //! A node's own evidence beats another node's silence: what a node dropped, it has seen. Lost
 //! *between* two nodes is said only if the next node watched all of its interfaces for that whole
-//! time and lost no event. Otherwise the verdict is what one side can say, and the evidence says why
+//! time, lost no event, and has a filter that matches the packet there. Otherwise the verdict is what one side can say, and the evidence says why
 //! it is not more.
 
 use std::time::{Duration, SystemTime};
 
 use super::{
     clock::Clocks,
+    flow_at,
     matching::{Sight, on_the_wire},
+    scope,
     trace::Trace,
 };
 use crate::model::{
@@ -27,6 +29,8 @@ pub(super) struct Case<'a> {
     /// In the order of the way; not empty.
     pub(super) sights: &'a [Sight<'a>],
     pub(super) clocks: &'a Clocks,
+    /// What the first node saw.
+    pub(super) first: &'a AttemptReport,
 }
 
 /// What is said of it.
@@ -38,12 +42,9 @@ pub(super) struct Judged {
 
 /// Judges one attempt.
 pub(super) fn judge(case: &Case<'_>) -> Judged {
-    let Some(first) = case.sights.iter().find_map(|sight| sight.attempt) else {
-        return Judged::default();
-    };
-    match first.outcome {
+    match case.first.outcome {
         Outcome::Answered => Judged::default(),
-        Outcome::Unanswered => case.silence(first),
+        Outcome::Unanswered => case.silence(),
         Outcome::Refused | Outcome::Rejected | Outcome::Stalled => Judged::of(case.best()),
     }
 }
@@ -59,7 +60,7 @@ impl Judged {
 
 impl Case<'_> {
     /// Nothing came back to the client.
-    fn silence(&self, first: &AttemptReport) -> Judged {
+    fn silence(&self) -> Judged {
         let Some((reached, last)) = self.farthest() else {
             return Judged::of(self.best());
         };
@@ -67,13 +68,13 @@ impl Case<'_> {
             return Judged::of(Some(known));
         }
         if last.reply_hops.is_empty() {
-            return self.lost_there(first, reached, last);
+            return self.lost_there(reached, last);
         }
-        self.lost_back(first)
+        self.lost_back()
     }
 
     /// The SYN left the last node that saw it, if it did: did the next one get it?
-    fn lost_there(&self, first: &AttemptReport, reached: usize, last: &AttemptReport) -> Judged {
+    fn lost_there(&self, reached: usize, last: &AttemptReport) -> Judged {
         let one_sided = || Judged::of(self.best());
         let Some(hop) = last.hops.last().filter(|hop| hop.dir == Direction::Out) else {
             return one_sided();
@@ -83,14 +84,15 @@ impl Case<'_> {
         let Some(to) = self.next_node(from, &wire, last) else {
             return one_sided();
         };
-        let outer = hop.outer;
-        self.between(first, (from, to), wire, outer, LOST_BETWEEN, |from, to| {
-            format!("it left {from} and never came to {to}")
-        })
+        let mut doubts = self.doubts(to);
+        doubts.extend(self.filter_doubt(to, &flow_at(last, hop)));
+        let (sender, receiver) = (&self.traces[from].node, &self.traces[to].node);
+        let why = format!("it left {sender} and never came to {receiver}");
+        self.between((from, to), (wire, hop.outer), doubts, LOST_BETWEEN, &why)
     }
 
     /// The answer left a node, and did not come to the one before.
-    fn lost_back(&self, first: &AttemptReport) -> Judged {
+    fn lost_back(&self) -> Judged {
         let answered = |sight: &&Sight<'_>| {
             sight
                 .attempt
@@ -111,29 +113,30 @@ impl Case<'_> {
             return Judged::of(self.best());
         };
         let wire = on_the_wire(attempt, hop);
-        let pair = (self.sights[nearest].node, before.node);
+        // It saw the SYN, so that its filter matches the answer.
+        let (from, to) = (self.sights[nearest].node, before.node);
+        let (sender, receiver) = (&self.traces[from].node, &self.traces[to].node);
+        let why = format!("the answer left {sender} and never came to {receiver}");
+        let packet = (wire, hop.outer);
         self.between(
-            first,
-            pair,
-            wire,
-            hop.outer,
+            (from, to),
+            packet,
+            self.doubts(to),
             ANSWER_LOST_BETWEEN,
-            |from, to| format!("the answer left {from} and never came to {to}"),
+            &why,
         )
     }
 
     /// Lost between two nodes, if the second one can say that nothing came.
     fn between(
         &self,
-        first: &AttemptReport,
         (from, to): (usize, usize),
-        wire: Flow,
-        outer: Option<Flow>,
+        (wire, outer): (Flow, Option<Flow>),
+        doubts: Vec<String>,
         rule: &'static str,
-        what: impl Fn(&str, &str) -> String,
+        what: &str,
     ) -> Judged {
         let (sender, receiver) = (&self.traces[from], &self.traces[to]);
-        let doubts = self.doubts(to, first);
         if !doubts.is_empty() {
             let mut verdict = self.best();
             if let Some(verdict) = &mut verdict {
@@ -146,12 +149,7 @@ impl Case<'_> {
             Some(_) => Point::Overlay,
             None => Point::OffNode,
         };
-        let why = format!(
-            "lost between {} and {}: {}",
-            sender.node,
-            receiver.node,
-            what(&sender.node, &receiver.node)
-        );
+        let why = format!("lost between {} and {}: {what}", sender.node, receiver.node);
         let evidence = vec![
             format!("the packet on the wire: {}", in_words(&wire)),
             format!(
@@ -189,15 +187,16 @@ impl Case<'_> {
     }
 
     /// Why a node cannot say that a packet did not come to it.
-    fn doubts(&self, node: usize, first: &AttemptReport) -> Vec<String> {
-        let trace = &self.traces[node];
+    fn doubts(&self, node: usize) -> Vec<String> {
+        let Self { traces, first, .. } = self;
+        let trace = &traces[node];
         let name = &trace.node;
         let mut doubts = Vec::new();
         if !trace.complete {
             doubts.push(format!("{name} did not watch all of its interfaces"));
         }
         if trace.lost > 0 {
-            doubts.push(format!("{name} lost {} events", trace.lost));
+            doubts.push(format!("{name} lost {} events or attempts", trace.lost));
         }
         if !trace.ended {
             doubts.push(format!("the trace of {name} breaks off without a summary"));
@@ -227,9 +226,28 @@ impl Case<'_> {
         doubts
     }
 
+    /// Why a node need not have seen a packet that came to it: its filter.
+    fn filter_doubt(&self, node: usize, flow: &Flow) -> Option<String> {
+        let trace = &self.traces[node];
+        let what = match scope::matches(trace, flow) {
+            Some(true) => return None,
+            Some(false) => "does not match",
+            None => "is not known to match",
+        };
+        Some(format!(
+            "the filter of {} {what} {}",
+            trace.node,
+            in_words(flow)
+        ))
+    }
+
     /// The node that a packet on the wire is for. `None` where no trace is of it, or several could be.
     fn next_node(&self, from: usize, wire: &Flow, last: &AttemptReport) -> Option<usize> {
         let others = || (0..self.traces.len()).filter(|node| *node != from);
+        // Many addresses are the same on every node: docker0's, or that of a machine behind NAT.
+        if self.traces[from].addresses.contains(&wire.dst) {
+            return None;
+        }
         let mut holders = others().filter(|node| self.traces[*node].addresses.contains(&wire.dst));
         if let Some(holder) = holders.next() {
             return holders.next().is_none().then_some(holder);

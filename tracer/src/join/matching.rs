@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::trace::Trace;
+use super::{flow_at, trace::Trace};
 use crate::model::{AttemptReport, Direction, DropReport, Flow, Hop, SocketAddress};
 
 /// What one node saw of an attempt.
@@ -166,5 +166,5 @@ fn same_wire((from, out): (&AttemptReport, &Hop), (to, inward): (&AttemptReport,
 
 /// The packet's flow as the wire has it: the outer one, where it is encapsulated.
 pub(super) fn on_the_wire(attempt: &AttemptReport, hop: &Hop) -> Flow {
-    hop.outer.or(hop.flow).unwrap_or(attempt.flow)
+    hop.outer.unwrap_or_else(|| flow_at(attempt, hop))
 }

@@ -4,6 +4,7 @@
 //! - [`trace`]: what one node's trace says
 //! - [`matching`]: which attempts of the nodes are one
 //! - [`clock`]: how the nodes' clocks compare, by the packets that two of them saw
+//! - [`scope`]: whether a node would have seen a packet
 //! - [`judge`]: who lost it, with what both ends know
 //!
 //! Plain code: records in, paths out.
@@ -11,6 +12,7 @@
 mod clock;
 mod judge;
 mod matching;
+mod scope;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -19,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::trace::Trace;
 use self::{clock::Clocks, matching::Sight};
-use crate::model::{AttemptReport, Hop, NodeClock, Outcome, PathHop, PathReport};
+use crate::model::{AttemptReport, Flow, Hop, NodeClock, PathHop, PathReport};
 
 /// All attempts of these traces, in order of time.
 pub(crate) fn join(traces: &[Trace]) -> Vec<PathReport> {
@@ -35,60 +37,41 @@ pub(crate) fn join(traces: &[Trace]) -> Vec<PathReport> {
 
 /// The path of one attempt. `None` if no node saw it as an attempt.
 fn path(traces: &[Trace], sights: &[Sight<'_>], clocks: &Clocks) -> Option<PathReport> {
-    let first = sights.iter().find_map(|sight| sight.attempt)?;
-    let reference = sights.first()?.node;
-    let name = |node: usize| traces[node].node.clone();
-    let judged = judge::judge(&judge::Case {
+    let seen: Vec<_> = sights
+        .iter()
+        .filter_map(|sight| Some((sight.node, sight.attempt?)))
+        .collect();
+    let (reference, first) = *seen.first()?;
+    let (_, last) = *seen.last()?;
+    let case = judge::Case {
         traces,
         sights,
         clocks,
-    });
-    let last = sights.iter().rev().find_map(|sight| sight.attempt);
-    let along = |hops: fn(&AttemptReport) -> &Vec<Hop>| {
-        let seen = sights.iter().filter_map(|sight| {
-            let attempt = sight.attempt?;
-            let ahead = clocks
-                .offset(reference, sight.node)
-                .map_or(0, |it| it.offset);
-            Some((sight.node, attempt, ahead))
-        });
-        let hops = seen.flat_map(move |(node, attempt, ahead)| {
-            let since = micros_since(attempt.ts, first.ts) - ahead;
-            hops(attempt).iter().map(move |hop| PathHop {
-                node: name(node),
-                hop: Hop {
-                    at_us: u64::try_from(since + micros(hop.at_us)).unwrap_or_default(),
-                    // What the path's flow is, need not be said.
-                    flow: hop.flow.or(Some(attempt.flow)),
-                    ..hop.clone()
-                },
-            })
+        first,
+    };
+    let judged = judge::judge(&case);
+    let along = |(node, attempt): &(usize, &AttemptReport), hops: &[Hop], own: Flow| {
+        let estimate = clocks.offset(reference, *node);
+        let ahead = estimate.map_or(0, |it| it.offset);
+        let since = micros_since(attempt.ts, first.ts).saturating_sub(ahead);
+        let hops = hops.iter().map(|hop| PathHop {
+            node: traces[*node].node.clone(),
+            hop: Hop {
+                at_us: u64::try_from(since.saturating_add(micros(hop.at_us))).unwrap_or_default(),
+                // Nodes behind NAT have another flow of their own.
+                flow: Some(flow_at(attempt, hop))
+                    .filter(|flow| *flow != own && *flow != own.reversed()),
+                ..hop.clone()
+            },
         });
         hops.collect::<Vec<_>>()
     };
-    let mut hops = along(|attempt| &attempt.hops);
-    let mut reply_hops = along(|attempt| &attempt.reply_hops);
-    // The nodes saw the reply in the other order.
-    reply_hops.sort_by_key(|hop| {
-        sights
-            .iter()
-            .rev()
-            .position(|sight| name(sight.node) == hop.node)
-    });
-    for (hops, own) in [
-        (&mut hops, first.flow),
-        (&mut reply_hops, first.flow.reversed()),
-    ] {
-        for PathHop { hop, .. } in hops {
-            hop.flow = hop
-                .flow
-                .filter(|flow| *flow != own && *flow != own.reversed());
-        }
-    }
+    let there = seen.iter();
+    let back = seen.iter().rev();
     let nodes = sights.iter().map(|sight| {
         let estimate = clocks.offset(reference, sight.node);
         NodeClock {
-            node: name(sight.node),
+            node: traces[sight.node].node.clone(),
             offset_us: estimate.map(|it| it.offset),
             uncertainty_us: estimate.and_then(|it| it.uncertainty),
         }
@@ -99,23 +82,26 @@ fn path(traces: &[Trace], sights: &[Sight<'_>], clocks: &Clocks) -> Option<PathR
         original_dst: first.original_dst,
         isn: first.isn,
         dns: first.dns.clone(),
-        src_pod: sights
-            .iter()
-            .find_map(|sight| sight.attempt?.src_pod.clone()),
-        dst_pod: last
-            .and_then(|last| last.dst_pod.clone())
-            .or_else(|| first.dst_pod.clone()),
+        src_pod: seen.iter().find_map(|(_, attempt)| attempt.src_pod.clone()),
+        dst_pod: last.dst_pod.clone().or_else(|| first.dst_pod.clone()),
         outcome: first.outcome,
         syns: first.syns,
         waited_ms: first.waited_ms,
-        hops,
-        reply_hops,
+        hops: there
+            .flat_map(|one| along(one, &one.1.hops, first.flow))
+            .collect(),
+        reply_hops: back
+            .flat_map(|one| along(one, &one.1.reply_hops, first.flow))
+            .collect(),
         clock: nodes.collect(),
         between: judged.between,
-        verdict: judged
-            .verdict
-            .filter(|_| first.outcome != Outcome::Answered),
+        verdict: judged.verdict,
     })
+}
+
+/// The packet's flow at a hop, inside of any tunnel.
+fn flow_at(attempt: &AttemptReport, hop: &Hop) -> Flow {
+    hop.flow.unwrap_or(attempt.flow)
 }
 
 /// Microseconds from one time to another; negative where it is earlier.

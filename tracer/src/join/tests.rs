@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{Trace, join};
 use crate::model::{
     AttemptReport, Confidence, Direction, Flow, Hop, Outcome, PathReport, Point, Protocol, Report,
-    Started, Summary, Verdict,
+    Scope, Started, Summary, Verdict,
 };
 
 const MS: u64 = 1000;
@@ -52,6 +52,7 @@ fn trace(name: &str, address: [u8; 4], attempts: Vec<AttemptReport>) -> Trace {
             node: Some(name.to_owned()),
             addresses: vec![address.into()],
             complete: true,
+            scope: Some(filter(None)),
         },
         "file",
     );
@@ -120,6 +121,14 @@ fn judged(path: &PathReport) -> (Point, Confidence, bool) {
     (verdict.point, verdict.confidence, path.between.is_some())
 }
 
+fn filter(to: Option<&str>) -> Scope {
+    Scope {
+        proto: "any".to_owned(),
+        to: to.map(str::to_owned),
+        from: None,
+    }
+}
+
 #[test]
 fn the_clocks_of_an_answered_attempt_are_compared() {
     // 90 s ahead; 1 ms there, 1 ms back.
@@ -177,6 +186,61 @@ fn a_trace_that_was_over_by_then_says_nothing() {
     let lost = paths.iter().find(|path| path.isn == Some(7));
     assert_eq!(
         judged(lost.expect("the lost one")),
+        (Point::OffNode, Confidence::Likely, false)
+    );
+}
+
+/// Behind DNAT at the first node, the Service's address is nowhere on the wire.
+#[test]
+fn a_filter_that_does_not_match_the_packet_sees_nothing() {
+    let joined = |to: Option<&str>, seen: Vec<AttemptReport>| {
+        let mut other = trace("b", [10, 0, 0, 2], seen);
+        other.scope = Some(filter(to));
+        let traces = [
+            trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+            other,
+        ];
+        let paths = join(&traces);
+        let lost = paths.iter().find(|path| path.isn == Some(7));
+        judged(lost.expect("the lost one"))
+    };
+    let confirmed = (Point::OffNode, Confidence::Confirmed, true);
+    let likely = (Point::OffNode, Confidence::Likely, false);
+    assert_eq!(joined(Some("10.0.0.2:443"), Vec::new()), confirmed);
+    assert_eq!(joined(Some("10.0.0.0/24"), Vec::new()), confirmed);
+    assert_eq!(joined(Some(":443"), Vec::new()), confirmed);
+    assert_eq!(joined(Some("10.96.0.10:443"), Vec::new()), likely);
+    assert_eq!(joined(Some(":80"), Vec::new()), likely);
+    // A name matches what it stood for, which another attempt shows.
+    assert_eq!(joined(Some("svc/shop/cart:80"), Vec::new()), likely);
+    assert_eq!(
+        joined(Some("svc/shop/cart:80"), vec![server(8, 1001)]),
+        confirmed
+    );
+}
+
+#[test]
+fn what_had_no_room_may_be_what_is_missing() {
+    let mut full = trace("b", [10, 0, 0, 2], Vec::new());
+    full.take(Report::Summary(Box::new(Summary {
+        untracked: 1,
+        ..Summary::default()
+    })));
+    let traces = [trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]), full];
+    assert_eq!(
+        judged(&join(&traces)[0]),
+        (Point::OffNode, Confidence::Likely, false)
+    );
+}
+
+/// docker0 has the same address on every node.
+#[test]
+fn an_address_of_the_sender_itself_names_no_other_node() {
+    let mut sender = trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]);
+    sender.addresses.insert([10, 0, 0, 2].into());
+    let traces = [sender, trace("b", [10, 0, 0, 2], Vec::new())];
+    assert_eq!(
+        judged(&join(&traces)[0]),
         (Point::OffNode, Confidence::Likely, false)
     );
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::model::{AttemptReport, DropReport, Report, Started};
+use crate::model::{AttemptReport, DropReport, Report, Scope, Started};
 
 /// Attempts and drops that are kept of one trace each. What is beyond that is counted as lost: the
 /// trace cannot say any more that a packet did not come.
@@ -19,6 +19,8 @@ pub(crate) struct Trace {
     pub(crate) node: String,
     /// The addresses of its watched interfaces.
     pub(crate) addresses: BTreeSet<IpAddr>,
+    /// What its filter matches.
+    pub(crate) scope: Option<Scope>,
     /// Whether every interface of the watched namespaces had probes.
     pub(crate) complete: bool,
     /// From when on nothing was missed, by the node's clock.
@@ -44,6 +46,7 @@ impl Trace {
         Self {
             node: node.unwrap_or_else(|| name_if_it_has_none.to_owned()),
             addresses: started.addresses.into_iter().collect(),
+            scope: started.scope,
             complete: started.complete,
             start: started.ts,
             end: started.ts,
@@ -76,7 +79,8 @@ impl Trace {
             }
             Report::Summary(summary) => {
                 self.ended = true;
-                self.lost = self.lost.max(summary.lost);
+                // What no table had room for may have been the packet that is missing.
+                self.lost = self.lost.max(summary.lost) + summary.untracked;
                 if let Some(end) = summary.ts {
                     self.reach(end);
                 }

@@ -53,6 +53,7 @@ const PROMISED: [(&str, &[&str]); 6] = [
             "node",
             "addresses",
             "complete",
+            "scope",
         ],
     ),
     (
