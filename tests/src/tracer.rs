@@ -200,6 +200,15 @@ impl Tracer {
         Trace::new(std::mem::take(&mut self.records), self.discarded, stderr)
     }
 
+    /// Stops the process for as long as `meanwhile` takes: what it reads of the node, it reads later.
+    pub fn paused<T>(&self, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pid = self.unix_pid()?;
+        kill(pid, Signal::SIGSTOP)?;
+        let result = meanwhile();
+        kill(pid, Signal::SIGCONT)?;
+        result
+    }
+
     /// Kills it without a chance to clean up.
     pub fn kill(mut self) -> Result<()> {
         kill(self.unix_pid()?, Signal::SIGKILL)?;

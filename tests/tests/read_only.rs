@@ -16,7 +16,13 @@ use whydrop_tests::{
 };
 
 /// Modules that nft, sock_diag and ctnetlink load, each before what it needs.
-const LOADED_BY_ASKING: [&str; 4] = ["nf_conntrack_netlink", "nf_tables", "tcp_diag", "inet_diag"];
+const LOADED_BY_ASKING: [&str; 5] = [
+    "nf_conntrack_netlink",
+    "nf_tables",
+    "tcp_diag",
+    "udp_diag",
+    "inet_diag",
+];
 /// Settings whose values are counts or change by themselves.
 const COUNTS: [&str; 2] = ["nf_conntrack_count", "nf_conntrack_max"];
 

@@ -52,6 +52,11 @@ impl Watch<'_> {
         self.tracer.wait_for(what, wanted).map(drop)
     }
 
+    /// Has something happen before whydrop looks at the node.
+    pub fn before_it_looks<T>(&self, happens: impl FnOnce(&Stage) -> Result<T>) -> Result<T> {
+        self.tracer.paused(|| happens(self.stage))
+    }
+
     /// Waits for a dropped packet.
     pub fn until_drop(&mut self) -> Result<()> {
         self.until("a drop", |record| record.as_drop().is_some())

@@ -3,10 +3,11 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use socket2::SockRef;
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
@@ -95,6 +96,66 @@ fn listener_of_the_other_family() -> Result<()> {
     })?;
     report
         .outcome("refused")?
-        .verdict(&ExpectedVerdict::any_of(["socket"]).why("takes IPv6 only"))?;
+        .verdict(&ExpectedVerdict::new("socket", "confirmed").why("takes IPv6 only"))?;
     Ok(())
+}
+
+/// The same address, and it takes both families.
+#[test]
+fn healthy_on_both_families() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", "[::]:8080")?;
+    let report = stage.trace(["node", "b"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")?.ends(End::Answered)
+    })?;
+    report.silent().map(drop)
+}
+
+/// A server that starts a moment after the client has called.
+#[test]
+fn listener_of_both_families_that_was_opened_since() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    let report = stage.trace(["node", "b"], "10.20.2.3:8080", |watch| {
+        watch.before_it_looks(|stage| {
+            let refused = stage.enter("a", || TcpStream::connect("10.20.2.3:8080"));
+            ensure!(refused.is_err(), "there was a server");
+            stage.serve("b", "[::]:8080")
+        })?;
+        watch.until("an outcome", |record| record.as_attempt().is_some())
+    })?;
+    report.outcome("refused")?.verdict(
+        &ExpectedVerdict::new("socket", "likely")
+            .why("was opened since")
+            .never_says(["takes IPv6 only"]),
+    )?;
+    Ok(())
+}
+
+fn datagrams_by_another_device(address: &str) -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    let socket = stage.enter("b", || {
+        let socket = UdpSocket::bind(address)?;
+        SockRef::from(&socket).bind_device(Some(b"lo"))?;
+        std::io::Result::Ok(socket)
+    })?;
+    stage.keep(socket);
+    let report = stage.trace(["node", "b"], "10.20.2.3:53", |watch| {
+        watch.ask("a", "10.20.2.3:53")?.ends(End::Refused)
+    })?;
+    report.outcome("rejected")?.verdict(
+        &ExpectedVerdict::new("socket", "confirmed")
+            .why("bound to lo")
+            .never_says(["takes IPv6 only"]),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn datagram_socket_of_another_device() -> Result<()> {
+    datagrams_by_another_device("0.0.0.0:53")
+}
+
+#[test]
+fn datagram_socket_of_both_families_and_another_device() -> Result<()> {
+    datagrams_by_another_device("[::]:53")
 }

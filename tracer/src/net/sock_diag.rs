@@ -1,4 +1,4 @@
-//! TCP sockets of a network namespace (`NETLINK_SOCK_DIAG`).
+//! TCP and UDP sockets of a network namespace (`NETLINK_SOCK_DIAG`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -30,6 +30,8 @@ mod diag {
     pub(super) const DROPS: usize = 8;
     /// `idiag_timer` of a packet that waits to be sent again.
     pub(super) const RETRANSMIT: u8 = 1;
+    /// `TCP_CLOSE` of include/net/tcp_states.h: the state of a UDP socket that is not connected.
+    pub(super) const UNCONNECTED: u8 = 7;
 }
 
 /// The state of TCP sockets that are asked for (`TCP_…` of include/net/tcp_states.h).
@@ -42,9 +44,9 @@ pub(crate) enum TcpState {
     Listen = 10,
 }
 
-/// A TCP socket. An IPv4 address that is mapped to IPv6 is shown as an IPv4 address.
+/// A TCP or UDP socket. An IPv4 address that is mapped to IPv6 is shown as an IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TcpSocket {
+pub(crate) struct InetSocket {
     /// Its own address.
     pub(crate) local: SocketAddr,
     /// The other end.
@@ -80,34 +82,49 @@ pub(crate) struct TcpSocket {
 /// # Errors
 ///
 /// The kernel has no sock_diag for TCP, or would load it.
-pub(crate) fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<TcpSocket>> {
+pub(crate) fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<InetSocket>> {
     Subsystem::TcpSockets
         .require()
         .context("cannot list TCP sockets with sock_diag")?;
+    list(libc::IPPROTO_TCP, state as u8, port).context("cannot list TCP sockets with sock_diag")
+}
+
+/// The UDP sockets of this local port that are not connected, of the namespace that this thread is
+/// in, IPv4 and IPv6.
+///
+/// # Errors
+///
+/// The kernel has no sock_diag for UDP, or would load it.
+pub(crate) fn udp_servers(port: u16) -> Result<Vec<InetSocket>> {
+    Subsystem::UdpSockets
+        .require()
+        .context("cannot list UDP sockets with sock_diag")?;
+    list(libc::IPPROTO_UDP, diag::UNCONNECTED, Some(port))
+        .context("cannot list UDP sockets with sock_diag")
+}
+
+fn list(protocol: i32, state: u8, port: Option<u16>) -> Result<Vec<InetSocket>> {
     let netlink = Netlink::sock_diag().context("cannot open a sock_diag socket")?;
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let sockets = netlink
-            .dump(&request(family, state, port), socket)
-            .context("cannot list TCP sockets with sock_diag")?;
-        found.extend(sockets);
+        found.extend(netlink.dump(&request(family, protocol, state, port), socket)?);
     }
     Ok(found)
 }
 
 /// `struct inet_diag_req_v2`
-fn request(family: i32, state: TcpState, port: Option<u16>) -> Request {
+fn request(family: i32, protocol: i32, state: u8, port: Option<u16>) -> Request {
     let mut fixed = [0; diag::REQUEST];
     fixed[0] = family as u8;
-    fixed[1] = libc::IPPROTO_TCP as u8;
+    fixed[1] = protocol as u8;
     fixed[2] = 1 << (diag::SKMEMINFO - 1);
-    fixed[4..8].copy_from_slice(&(1_u32 << state as u8).to_ne_bytes());
+    fixed[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
     fixed[8..10].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
     Request::new(diag::SOCK_DIAG_BY_FAMILY, &fixed)
 }
 
 /// `struct inet_diag_msg`
-pub(super) fn socket(message: &Message<'_>) -> Option<TcpSocket> {
+pub(super) fn socket(message: &Message<'_>) -> Option<InetSocket> {
     if message.kind != diag::SOCK_DIAG_BY_FAMILY {
         return None;
     }
@@ -120,7 +137,7 @@ pub(super) fn socket(message: &Message<'_>) -> Option<TcpSocket> {
     let all = message.attributes(diag::FIXED);
     let memory = all.get(diag::SKMEMINFO);
     let cookie = message.payload.get(44..52)?;
-    Some(TcpSocket {
+    Some(InetSocket {
         local: end(4, 8)?,
         remote: end(6, 24)?,
         is_ipv6: family == libc::AF_INET6,
@@ -158,7 +175,7 @@ fn address(bytes: &[u8], family: i32) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
@@ -175,6 +192,22 @@ mod tests {
         assert!(found.send_queue > 0 && found.inode > 0);
         assert_eq!(found.drops, Some(0));
         assert!(!found.is_ipv6);
+    }
+
+    #[test]
+    fn shows_which_families_a_datagram_socket_takes() {
+        let dual = UdpSocket::bind("[::]:0").unwrap();
+        let port = dual.local_addr().unwrap().port();
+        // A connected socket is no server.
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(("127.0.0.1", port)).unwrap();
+        let found = udp_servers(port).unwrap();
+        let [found] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert!(found.is_ipv6 && !found.ipv6_only);
+        let connected = client.local_addr().unwrap().port();
+        assert_eq!(udp_servers(connected).unwrap(), []);
     }
 
     #[test]

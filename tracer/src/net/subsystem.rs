@@ -16,10 +16,17 @@ pub(crate) enum Subsystem {
     Conntrack,
     /// sock_diag for TCP: listeners with their queues.
     TcpSockets,
+    /// sock_diag for UDP: which interface a socket is bound to.
+    UdpSockets,
 }
 
 impl Subsystem {
-    const ALL: [Self; 3] = [Self::NfTables, Self::Conntrack, Self::TcpSockets];
+    const ALL: [Self; 4] = [
+        Self::NfTables,
+        Self::Conntrack,
+        Self::TcpSockets,
+        Self::UdpSockets,
+    ];
 
     /// The module, where it is one.
     pub(crate) const fn module(self) -> &'static str {
@@ -27,6 +34,7 @@ impl Subsystem {
             Self::NfTables => "nf_tables",
             Self::Conntrack => "nf_conntrack_netlink",
             Self::TcpSockets => "tcp_diag",
+            Self::UdpSockets => "udp_diag",
         }
     }
 
@@ -36,6 +44,7 @@ impl Subsystem {
             Self::NfTables => "nft_do_chain",
             Self::Conntrack => "ctnetlink_dump_table",
             Self::TcpSockets => "tcp_diag_dump",
+            Self::UdpSockets => "udp_diag_dump",
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 
-use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
+use crate::net::sock_diag::{InetSocket, TcpState, tcp_sockets};
 
 /// A socket that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Listener {
         address.is_ipv4() && self.dual_stack
     }
 
-    fn new(socket: TcpSocket) -> Self {
+    fn new(socket: InetSocket) -> Self {
         Self {
             address: socket.local,
             dual_stack: socket.is_ipv6 && !socket.ipv6_only,

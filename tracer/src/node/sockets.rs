@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     model::Protocol,
-    net::sock_diag::{TcpState, tcp_sockets},
+    net::sock_diag::{TcpState, tcp_sockets, udp_servers},
 };
 
 /// Bytes read of one table. A line has 150: these are some 50,000 sockets.
@@ -27,8 +27,19 @@ pub(crate) struct Socket {
     pub(crate) remote: SocketAddr,
     /// Whether it is a TCP socket that listens.
     pub(crate) is_listening: bool,
-    /// The only interface that it takes packets from (`SO_BINDTODEVICE`), where that was asked.
+    /// Inode number, as in `/proc/PID/fd`.
+    pub(crate) inode: u32,
+    /// Options that limit what it takes; `None` if they are unknown.
+    pub(crate) options: Option<Options>,
+}
+
+/// Options of a socket that limit what it takes. `/proc` does not show them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The only interface that it takes packets from (`SO_BINDTODEVICE`).
     pub(crate) ifindex: Option<u32>,
+    /// Whether an IPv6 socket takes no IPv4 (`IPV6_V6ONLY`).
+    pub(crate) ipv6_only: bool,
 }
 
 impl Socket {
@@ -65,22 +76,32 @@ pub(super) fn with_local_port(protocol: Protocol, port: u16) -> Result<Vec<Socke
     Ok(found)
 }
 
-/// Adds the interfaces that listeners are bound to: `/proc` does not show them.
+/// Adds the options of those that take packets from anyone.
 ///
 /// # Errors
 ///
-/// The kernel has no sock_diag.
-pub(super) fn add_devices(sockets: &mut [Socket], port: u16) -> Result<()> {
-    for bound in tcp_sockets(TcpState::Listen, Some(port))? {
-        let same = |socket: &&mut Socket| socket.is_listening && socket.local == bound.local;
+/// The kernel has no sock_diag for the protocol.
+pub(super) fn add_options(sockets: &mut [Socket], protocol: Protocol, port: u16) -> Result<()> {
+    let servers = match protocol {
+        Protocol::Tcp => tcp_sockets(TcpState::Listen, Some(port))?,
+        Protocol::Udp => udp_servers(port)?,
+        _ => return Ok(()),
+    };
+    for server in servers {
+        // Several may share address and port, each bound to another interface.
+        let same = |socket: &&mut Socket| socket.inode == server.inode;
         for socket in sockets.iter_mut().filter(same) {
-            socket.ifindex = bound.ifindex;
+            socket.options = Some(Options {
+                ifindex: server.ifindex,
+                ipv6_only: server.ipv6_only,
+            });
         }
     }
     Ok(())
 }
 
-/// A line such as `0: 0100007F:1F90 00000000:0000 0A …`: the last of these is the state.
+/// A line such as `0: 0100007F:1F90 00000000:0000 0A …`: the last of these is the state, and the
+/// inode number comes six fields later.
 fn parse(line: &str) -> Option<Socket> {
     /// `TCP_LISTEN` and `TCP_TIME_WAIT` of include/net/tcp_states.h. A UDP socket never has them.
     const LISTEN: &str = "0A";
@@ -89,12 +110,14 @@ fn parse(line: &str) -> Option<Socket> {
     let local = address(fields.next()?)?;
     let remote = address(fields.next()?)?;
     let state = fields.next()?;
+    let inode = fields.nth(5)?.parse().ok()?;
     // No one waits there any more, and a new connection may have the same port.
     (state != TIME_WAIT).then_some(Socket {
         local,
         remote,
         is_listening: state == LISTEN,
-        ifindex: None,
+        inode,
+        options: None,
     })
 }
 
@@ -135,6 +158,17 @@ mod tests {
         let found = with_local_port(Protocol::Udp, local.port()).unwrap();
         let own = found.iter().find(|socket| socket.local == local).unwrap();
         assert_eq!(own.remote, server.local_addr().unwrap());
+    }
+
+    #[test]
+    fn options_are_those_of_the_same_socket() {
+        let dual = TcpListener::bind("[::]:0").unwrap();
+        let port = dual.local_addr().unwrap().port();
+        let mut found = with_local_port(Protocol::Tcp, port).unwrap();
+        assert!(found.iter().all(|socket| socket.options.is_none()));
+        add_options(&mut found, Protocol::Tcp, port).unwrap();
+        let own = found.iter().find(|socket| socket.is_listening).unwrap();
+        assert_eq!(own.options, Some(Options::default()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     listeners::{Listener, listeners_for},
     sysctl,
 };
-use crate::net::sock_diag::{TcpSocket, TcpState, tcp_sockets};
+use crate::net::sock_diag::{InetSocket, TcpState, tcp_sockets};
 
 /// A handshake that waits for its last ACK (state `SYN-RECV`): the SYN came, and was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn new(socket: &TcpSocket) -> Self {
+    fn new(socket: &InetSocket) -> Self {
         Self {
             local: socket.local,
             retransmits: socket.retransmits,

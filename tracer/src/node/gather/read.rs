@@ -190,10 +190,10 @@ impl<'a> Reader<'a> {
         };
         let found = self.step("the sockets", |_| sockets::with_local_port(protocol, port));
         let mut found = found.unwrap_or_default();
-        // A listener that is there, and did not get the packet: it may be bound to an interface.
-        if found.iter().any(|socket| socket.is_listening) {
-            self.step("the listener's interface", |_| {
-                sockets::add_devices(&mut found, port)
+        // One that is there, and did not get the packet: its options may say why.
+        if found.iter().any(|socket| !socket.is_connected()) {
+            self.step("the socket's options", |_| {
+                sockets::add_options(&mut found, protocol, port)
             });
         }
         self.found.sockets = found;

@@ -6,6 +6,7 @@
 
 pub(super) mod answers;
 mod bridge;
+mod closed_port;
 mod conntrack;
 mod firewall;
 mod host;
@@ -468,8 +469,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         needs: &[Fact::Sockets, Fact::World],
         evidence: "the reason `NO_SOCKET` for a SYN or a datagram",
         refuted_by: "a socket on that address, port and interface (`ss -lntu`)",
-        cannot_tell: "a process that is not started yet from one that is gone",
-        applies: OnDrop::new(socket::is_first, socket::closed_port),
+        cannot_tell: "a process that is not started yet from one that is gone; of a socket that takes such a packet by now, whether it was there: `likely` at most",
+        applies: OnDrop::new(closed_port::is_first, closed_port::closed),
     },
     Rule {
         name: "stray-answer",

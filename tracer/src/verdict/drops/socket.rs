@@ -1,105 +1,11 @@
-//! What a socket refuses: closed ports, full buffers, and checks of TCP options.
+//! What a socket refuses: full buffers, and checks of TCP options.
 
 use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
     model::{Confidence::Confirmed, Fix, Netns, Point, Protocol, Site},
-    node::{
-        facts::NodeFacts,
-        sockets::Socket,
-        world::{Between, LinkId},
-    },
+    node::facts::NodeFacts,
 };
-
-pub(super) fn is_first(facts: &DropFacts) -> Concern {
-    // Only a SYN asks for a listener. Any other segment belongs to a connection.
-    let flags = facts.tcp_flags();
-    let opens = flags.is_none_or(|flags| flags.syn() && !flags.ack());
-    Concern::surely(opens && facts.reason.is("NO_SOCKET"))
-}
-
-/// A first packet that finds no socket.
-pub(super) fn closed_port(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let Some(port) = facts.flow.dport else {
-        let why = format!("no socket takes {} at {}", facts.flow.proto, facts.flow.dst);
-        let finding = Finding::new(Point::Socket, Confirmed, why);
-        return Some(finding.about(&[&facts.flow.proto, &facts.flow.dst]));
-    };
-    let listeners = node.around.sockets.iter();
-    let elsewhere = listeners
-        .filter(|socket| socket.is_listening || is_udp_server(facts, socket))
-        .find_map(|socket| listens_elsewhere(facts, node, socket));
-    let why = elsewhere.unwrap_or_else(|| {
-        format!(
-            "no socket listens on {} port {port} of {}",
-            facts.flow.proto, facts.flow.dst
-        )
-    });
-    let mut finding = Finding::new(Point::Socket, Confirmed, why).about(&[
-        &facts.flow.proto,
-        &facts.flow.dst,
-        &port,
-    ]);
-    if let Some(other) = other_holder(facts, node) {
-        finding.why += &format!("; {} is an address of {other}, too", facts.flow.dst);
-        finding.fact("of two hosts with one address, the one that answers ARP or ND first gets it");
-    }
-    Some(finding)
-}
-
-/// Another namespace on the same link that has the packet's destination, too.
-fn other_holder(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
-    let (netns, world) = facts.netns.zip(node.world.as_deref())?;
-    let from = LinkId {
-        netns,
-        ifindex: facts.iif,
-    };
-    let holders = world.holders_near(netns, facts.flow.dst);
-    let mut others = holders.iter().filter(|one| one.netns != netns);
-    let other = others.find(|one| one.is_up && world.between(from, one) == Between::Nothing)?;
-    Some(world.holder_in_words(other, netns))
-}
-
-/// A datagram socket that takes from anyone.
-fn is_udp_server(facts: &DropFacts, socket: &Socket) -> bool {
-    facts.flow.proto == Protocol::Udp && !socket.is_connected()
-}
-
-/// Why a listener of the port did not get the packet.
-fn listens_elsewhere(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Option<String> {
-    let (port, ip) = (socket.local.port(), socket.local.ip());
-    if let Some(ifindex) = socket.ifindex.filter(|bound| *bound != facts.iif) {
-        let link = node.world.as_deref().and_then(|world| {
-            let netns = facts.netns?;
-            world.link(LinkId { netns, ifindex })
-        });
-        let name = link.map_or(format!("interface {ifindex}"), |link| link.name.clone());
-        let came_in = place(facts);
-        return Some(format!(
-            "the listener of port {port} is bound to {name}, and takes nothing that comes in{came_in}"
-        ));
-    }
-    if ip.is_unspecified() && ip.is_ipv4() != facts.flow.dst.is_ipv4() {
-        let only = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-        return Some(format!("the listener of port {port} takes {only} only"));
-    }
-    // The kernel does not show which interface a datagram socket is bound to.
-    if ip.is_unspecified() && !socket.is_listening {
-        return Some(format!(
-            "the socket of {} port {port} did not take it{}: it is bound to another interface \
-             (SO_BINDTODEVICE), or was opened since",
-            facts.flow.proto,
-            place(facts)
-        ));
-    }
-    let is_other = !ip.is_unspecified() && ip != facts.flow.dst;
-    is_other.then(|| {
-        format!(
-            "the listener of port {port} listens on {ip} only, not on {}",
-            facts.flow.dst
-        )
-    })
-}
 
 pub(super) fn has_full_buffer(facts: &DropFacts) -> Concern {
     let reason = facts.reason.name();

@@ -2,7 +2,7 @@
 
 use tracer_common::event::ct;
 
-use super::{Concern, Finding, other_host, path, socket};
+use super::{Concern, Finding, closed_port, other_host, path};
 use crate::{
     decode::drop::{DropFacts, Wire},
     node::{bypass::Destination, facts::NodeFacts},
@@ -15,7 +15,7 @@ pub(super) fn may_be_stale(facts: &DropFacts) -> Concern {
         other_host::is_for_another,
         path::may_be_elsewhere,
         path::is_unrouted,
-        socket::is_first,
+        closed_port::is_first,
     ];
     let is_lost = reasons
         .iter()
