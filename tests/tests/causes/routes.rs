@@ -208,7 +208,7 @@ fn policy_rule_refuses() -> Result<()> {
         })
     };
     dial()?.silent()?;
-    for (action, priority) in [("prohibit", 40), ("unreachable", 30)] {
+    for (action, priority) in [("prohibit", 40), ("unreachable", 30), ("blackhole", 20)] {
         stage.ip(
             "node",
             &format!("rule add from 10.20.1.2 {action} pref {priority}"),
@@ -219,6 +219,70 @@ fn policy_rule_refuses() -> Result<()> {
                 .fix("ip rule del pref"),
         )?;
     }
+    Ok(())
+}
+
+/// A policy rule that is jumped over, or would refuse in another way, is not what the packet lacks.
+#[test]
+fn policy_rule_has_no_part_in_it() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", "10.20.2.3:8080")?;
+    let dial = || {
+        stage.trace(["node"], "10.20.2.3:8080", |watch| {
+            watch.dial("a", "10.20.2.3:8080")
+        })
+    };
+    let other_cause =
+        || ExpectedVerdict::new("route", "confirmed").never_says(["policy rule", "ip rule del"]);
+    stage.ip(
+        "node",
+        "rule add from 10.20.1.2 goto 32766 pref 30; rule add from 10.20.1.2 unreachable pref 40",
+    )?;
+    dial()?.silent()?;
+    stage.ip("node", "route del 10.20.2.0/24 dev vb")?;
+    dial()?.verdict(&other_cause().why("no route to 10.20.2.3"))?;
+    stage.ip(
+        "node",
+        "rule del pref 30; rule del pref 40; route add 10.20.2.0/24 dev vb; rule add from \
+         10.20.1.2 prohibit pref 32800",
+    )?;
+    stage.sysctl("node", "net.ipv4.conf.va.forwarding=0")?;
+    dial()?.verdict(&other_cause().fix("net.ipv4.conf.va.forwarding=1"))?;
+    Ok(())
+}
+
+/// Where no one watches, a policy rule refuses the packet.
+#[test]
+fn policy_rule_refuses_out_of_sight() -> Result<()> {
+    let mut stage = Stage::routed_pods()?;
+    stage.add("c")?;
+    stage.veth(("b", "vc"), ("c", "eth0"))?;
+    stage.ip("b", "addr add 10.20.3.1/24 dev vc")?;
+    stage.ip(
+        "c",
+        "addr add 10.20.3.2/24 dev eth0; route add default via 10.20.3.1",
+    )?;
+    // By a gateway, it would leave what belongs to the node.
+    stage.ip("node", "route add 10.20.3.0/24 dev vb")?;
+    stage.sysctl(
+        "b",
+        "net.ipv4.ip_forward=1 net.ipv4.conf.eth0.proxy_arp=1 net.ipv4.neigh.eth0.proxy_delay=0",
+    )?;
+    stage.serve("c", "10.20.3.2:8080")?;
+    let dial = |end| {
+        stage.trace(["node"], "10.20.3.2:8080", |watch| {
+            watch.dial("a", "10.20.3.2:8080")?.ends(end).map(drop)
+        })
+    };
+    stage.ip("b", "rule add to 10.20.3.2 iif vc blackhole pref 40")?;
+    dial(End::Answered)?.silent()?;
+    stage.ip("b", "rule add to 10.20.3.2 blackhole pref 50")?;
+    dial(End::Silent)?.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("`50: from all to 10.20.3.2/32 blackhole`")
+            .names(stage.name("b"))
+            .fix("ip rule del pref 50 from all to 10.20.3.2/32 blackhole"),
+    )?;
     Ok(())
 }
 

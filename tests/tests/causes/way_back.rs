@@ -49,6 +49,27 @@ fn destination_has_no_route_back() -> Result<()> {
     Ok(())
 }
 
+/// A policy rule refuses what would go back.
+#[test]
+fn policy_rule_refuses_the_answer() -> Result<()> {
+    let stage = stage()?;
+    stage.sysctl(
+        "b",
+        "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0",
+    )?;
+    stage.ip("b", "rule add to 10.20.1.0/24 dport 1 prohibit pref 40")?;
+    dial(&stage, ["node", "b"], SERVER, End::Answered)?.silent()?;
+    stage.ip("b", "rule add to 10.20.1.0/24 prohibit pref 50")?;
+    let report = dial(&stage, ["node", "b"], SERVER, End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &lost("route")
+            .why("`50: from all to 10.20.1.0/24 prohibit`")
+            .names(stage.name("b"))
+            .fix("ip rule del pref 50"),
+    )?;
+    Ok(())
+}
+
 /// Only the node is watched: what a pod's own rule drops is not seen.
 #[test]
 fn destination_drops_its_own_answer() -> Result<()> {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     message::{Attributes, Message, Request, u16_at, u32_at},
     netlink::Rtnetlink,
+    route::RouteKind,
 };
 
 /// Number of the table of own addresses (`RT_TABLE_LOCAL`).
@@ -35,6 +36,8 @@ mod fra {
     pub(super) const IP_PROTO: u16 = 22;
     pub(super) const SPORT_RANGE: u16 = 23;
     pub(super) const DPORT_RANGE: u16 = 24;
+    pub(super) const SPORT_MASK: u16 = 28;
+    pub(super) const DPORT_MASK: u16 = 29;
 }
 
 /// A rule of `ip rule`. What it does not ask for is `None`.
@@ -95,6 +98,18 @@ pub(crate) enum RuleAction {
     Other(u8),
 }
 
+impl RuleAction {
+    /// The kind of route that refuses packets in the same way, if it refuses any.
+    pub(crate) fn as_route(self) -> Option<RouteKind> {
+        match self {
+            Self::Blackhole => Some(RouteKind::Blackhole),
+            Self::Unreachable => Some(RouteKind::Unreachable),
+            Self::Prohibit => Some(RouteKind::Prohibit),
+            _ => None,
+        }
+    }
+}
+
 impl Rtnetlink {
     /// All rules of both versions, in the order in which each version tries them.
     pub(crate) fn rules(&self) -> io::Result<Vec<Rule>> {
@@ -136,6 +151,8 @@ pub(super) fn rule(message: &Message<'_>) -> Option<Rule> {
             fra::TUN_ID => true,
             // All bits set: none.
             fra::SUPPRESS_IFGROUP => value != [0xff; 4],
+            // All bits set: the port itself, which Linux 6.15 and later write to every such rule.
+            fra::SPORT_MASK | fra::DPORT_MASK => value != [0xff; 2],
             // What later kernels ask for, such as DSCP and flow labels.
             later => later > fra::DPORT_RANGE,
         }),
@@ -266,6 +283,20 @@ mod tests {
             rule(&request.message()).unwrap().to_string(),
             "7: not from all ipproto 6 dport 80-90 uidrange 0-9 lookup main suppress_prefixlength 0"
         );
+    }
+
+    #[test]
+    fn a_port_without_a_mask_of_its_own_is_no_further_question() {
+        let by_mask = |mask: u16| {
+            let fixed = [2, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0];
+            let port = [80_u16, 80].map(u16::to_ne_bytes).concat();
+            let request = Request::new(libc::RTM_NEWRULE, &fixed)
+                .with(fra::DPORT_RANGE, &port)
+                .with(fra::DPORT_MASK, &mask.to_ne_bytes());
+            rule(&request.message()).unwrap().asks_more
+        };
+        assert!(!by_mask(u16::MAX));
+        assert!(by_mask(0xfffe));
     }
 
     #[test]

@@ -17,5 +17,6 @@ pub(crate) mod drop;
 mod drops;
 pub(crate) mod explain;
 mod neighbor;
+mod policy_rule;
 mod rule;
 mod stale_entry;

@@ -159,6 +159,7 @@ impl<'a> Reader<'a> {
             iif: question.iif.filter(|iif| *iif != 0),
             mark: question.mark,
             proto: Some(question.proto),
+            dport: question.dport,
             ..RouteKey::to(question.dst)
         };
         self.found.route = self.step("the packet's route", |reader| {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     model::Hook,
-    net::{Mac, NeighborState},
+    net::{Mac, NeighborState, Rule},
     node::{
         programs::Program,
         route::Refusal,
@@ -54,6 +54,8 @@ pub(crate) enum Because {
     Rule(Hook, String),
     /// There is no way on by the routing tables.
     Route(Refusal, String),
+    /// A policy rule refuses what goes to this address.
+    PolicyRule(Box<Rule>, IpAddr),
     /// The source is refused at the link that it came in by.
     Source(SourceFault),
     /// Its source is a loopback address, and the link that it would leave by takes none.

@@ -97,6 +97,9 @@ impl Because {
         match self {
             Self::Rule(hook, rule) => format!("{} drops it: {rule}", hook.name()),
             Self::Route(_, route) => route.clone(),
+            Self::PolicyRule(rule, dst) => {
+                format!("the policy rule `{rule}` refuses what goes to {dst}")
+            }
             Self::Source(SourceFault::Own) => {
                 "its source is an address of this namespace itself".to_owned()
             }

@@ -3,8 +3,8 @@
 use crate::{
     net::{self, Bridge, BridgePort, netns::NetnsRef},
     node::world::{
-        Address, AddressFlags, FdbEntry, Kind, Link, LinkId, Mac, Namespace, PortState, World,
-        link::Tie,
+        Address, AddressFlags, FdbEntry, Kind, Link, LinkId, Mac, Namespace, PortState, Rule,
+        World, link::Tie,
     },
 };
 
@@ -105,6 +105,10 @@ impl Build {
             flags: AddressFlags::default(),
         });
         &mut addresses.last_mut().unwrap().flags
+    }
+
+    pub(in crate::node) fn rules(&mut self, netns: u32, rules: &[Rule]) {
+        self.namespace(netns).rules = Some(rules.to_vec());
     }
 
     pub(in crate::node) fn fdb(&mut self, netns: u32, entry: FdbEntry) {

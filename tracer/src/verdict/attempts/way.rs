@@ -10,13 +10,13 @@ use crate::{
     attempt::Step,
     model::{
         Confidence::{Likely, Possible},
-        Direction, Outcome, Point,
+        Direction, Fix, Outcome, Point,
     },
     node::{
         way::{self, Act, Because, End, Way},
         world::{Link, LinkId, World},
     },
-    verdict::{drops::question, rule::Finding},
+    verdict::{drops::question, policy_rule, rule::Finding},
 };
 
 /// The way that the model gives an attempt's packet, where all of them end alike.
@@ -173,6 +173,7 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
     let why = format!("{}: {because_of}", place_of(model.world, *netns, *link));
     let mut finding = Finding::new(point(because), Likely, why).about(&[&place, &because_of]);
     finding.fact("the packet was last seen in front of that, and no answer came");
+    finding.fix.extend(fix(model.world, *netns, because));
     Some(finding)
 }
 
@@ -217,6 +218,14 @@ pub(super) fn unanswered<'a>(case: &Case<'a>) -> Option<Model<'a>> {
     Model::of(case).filter(|_| is_silent)
 }
 
+/// What would change it, where the reason for a drop says that.
+pub(super) fn fix(world: &World, netns: u32, because: &Because) -> Option<Fix> {
+    match because {
+        Because::PolicyRule(rule, _) => Some(policy_rule::removal(rule).at(world.site(netns))),
+        _ => None,
+    }
+}
+
 pub(super) fn point(because: &Because) -> Point {
     match because {
         Because::Rule(..) => Point::Firewall,
@@ -227,6 +236,7 @@ pub(super) fn point(because: &Because) -> Point {
         | Because::SameMac { .. }
         | Because::TakenByBridge(_) => Point::Endpoint,
         Because::Route(..)
+        | Because::PolicyRule(..)
         | Because::LoopbackSource(_)
         | Because::NotForwarding(_)
         | Because::Ttl

@@ -5,7 +5,7 @@
 
 use super::{
     Case,
-    way::{Ending, Model, is_out_of_sight, name_of, place_of, point, unanswered},
+    way::{Ending, Model, fix, is_out_of_sight, name_of, place_of, point, unanswered},
 };
 use crate::{
     model::{Confidence::Likely, Fix, Point},
@@ -44,7 +44,7 @@ fn lost(case: &Case<'_>, back: Model<'_>, from: u32) -> Option<Finding> {
     // Without a route, the kernel makes no packet; what waits for a neighbor is dropped later.
     let is_silent = match because {
         Because::Unanswered(_) => true,
-        Because::Route(..) => *netns == from,
+        Because::Route(..) | Because::PolicyRule(..) => *netns == from,
         _ => false,
     };
     (is_silent || !case.around.watched.contains(netns)).then_some(())?;
@@ -58,6 +58,7 @@ fn lost(case: &Case<'_>, back: Model<'_>, from: u32) -> Option<Finding> {
     let mut finding =
         Finding::new(point(because), Likely, why).about(&[&name_of(world, *netns), &because_of]);
     finding.fact("by the routes and rules of this node, it is delivered; no answer to it was seen");
+    finding.fix.extend(fix(world, *netns, because));
     Some(finding)
 }
 

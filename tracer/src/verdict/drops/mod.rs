@@ -17,7 +17,6 @@ mod nfqueue;
 pub(super) mod other_host;
 mod overlay;
 pub(super) mod path;
-mod policy_rule;
 mod program;
 pub(super) mod question;
 pub(super) mod redirect;

@@ -1,6 +1,6 @@
 //! Routes, neighbors and source checks: where the packet should have gone.
 
-use super::{Concern, Finding, function, overlay, place, policy_rule, routes};
+use super::{Concern, Finding, function, overlay, place, routes};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -8,7 +8,10 @@ use crate::{
         Fix, Point, Site,
     },
     node::{change, facts::NodeFacts, world::LinkId},
-    verdict::neighbor::{Explanation, Unanswered},
+    verdict::{
+        neighbor::{Explanation, Unanswered},
+        policy_rule,
+    },
 };
 
 /// Reasons for packets whose addresses no packet may have here.
@@ -261,8 +264,14 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             .push(format!("the kernel says now: {lookup}"));
         match lookup.culprit() {
             Some(route) => routes::refused_by(&mut finding, facts, node, route),
-            None if lookup.answer.is_err() && !matches!(kind, Unrouted::NotForwarded) => {
-                policy_rule::refused_by(&mut finding, facts, node);
+            // Packets whose source the kernel refuses are not dropped here: it is a rule's answer.
+            None if !matches!(kind, Unrouted::NotForwarded) => {
+                let world = facts.netns.zip(node.world.as_deref());
+                if let Some(rule) =
+                    world.and_then(|(netns, world)| lookup.refusing_rule(world, netns))
+                {
+                    policy_rule::blame(&mut finding, rule, dst);
+                }
             }
             None => {}
         }

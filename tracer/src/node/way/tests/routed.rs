@@ -3,8 +3,9 @@
 use super::table::{Node, flow};
 use crate::{
     model::Hook,
-    net::{Ipv4Settings, Mac, Neighbor, NeighborState},
+    net::{Ipv4Settings, Mac, Neighbor, NeighborState, Rule, RuleAction, tests::rule},
     node::{
+        route::Refusal,
         way::{Because, End, Packet, Start, Way},
         world::{
             Kind,
@@ -303,4 +304,31 @@ fn a_program_may_do_anything() {
             "{found}"
         );
     }
+}
+
+#[test]
+fn a_policy_rule_that_refuses_the_packet_is_named() {
+    let mut node = routed();
+    let rule = |action| Rule {
+        priority: 40,
+        to: Some("10.2.0.0/24".parse().unwrap()),
+        action,
+        ..rule(0)
+    };
+    let to = (1, SERVER.parse().unwrap());
+    let named = "dropped at c of network namespace n1: the policy rule `40: from all to 10.2.0.0/24 \
+                 prohibit` refuses what goes to 10.2.0.2";
+    node.build.rules(1, &[rule(RuleAction::Prohibit)]);
+    assert!(
+        !end(&node).contains("policy rule"),
+        "the kernel has a route"
+    );
+    node.refusing.insert(to, Refusal::Prohibit);
+    assert_eq!(end(&node), named);
+    // Its own error may be that of the reverse-path filter.
+    node.build.rules(1, &[rule(RuleAction::Blackhole)]);
+    node.refusing.insert(to, Refusal::Source);
+    assert!(end(&node).starts_with("undecided: whether the policy rule"));
+    node.build.rules(1, &[]);
+    assert!(end(&node).contains("reverse-path filter"));
 }

@@ -1,6 +1,6 @@
 //! A kernel that answers from a table.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -25,6 +25,8 @@ pub(super) struct Node {
     routes: Vec<(u32, Route)>,
     rules: BTreeMap<(u32, Hook), Judgment>,
     pub(super) not_forwarding: Vec<(u32, u32)>,
+    /// How a namespace refuses what comes in for an address.
+    pub(super) refusing: BTreeMap<(u32, IpAddr), Refusal>,
     pub(super) programs: Vec<(LinkId, bool)>,
 }
 
@@ -35,6 +37,7 @@ impl Node {
             routes: Vec::new(),
             rules: BTreeMap::new(),
             not_forwarding: Vec::new(),
+            refusing: BTreeMap::new(),
             programs: Vec::new(),
         }
     }
@@ -131,7 +134,13 @@ impl Kernel for Node {
             .map(|(_, route)| route.clone())
             .collect();
         of_table.sort_by_key(|route| std::cmp::Reverse(route.to.prefix_len()));
-        let answer = if self.world().is_local(netns, key.dst) == Some(true) {
+        let refusal = self
+            .refusing
+            .get(&(netns, key.dst))
+            .filter(|_| key.iif.is_some());
+        let answer = if let Some(refusal) = refusal {
+            Err(*refusal)
+        } else if self.world().is_local(netns, key.dst) == Some(true) {
             Ok(of_own())
         } else if let Some(route) = of_table.into_iter().next() {
             match key.iif {

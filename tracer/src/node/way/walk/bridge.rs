@@ -6,7 +6,7 @@ use crate::{
     net::RouteKind,
     node::{
         route::Refusal,
-        way::{AtHook, Because, End},
+        way::{AtHook, End},
         world::LinkId,
     },
 };
@@ -58,7 +58,7 @@ impl Walk<'_> {
         let route = match &lookup.answer {
             Ok(route) => route,
             Err(refusal) => {
-                let because = Because::Route(*refusal, lookup.to_string());
+                let because = self.unrouted(*refusal, &lookup);
                 return Err(self.dropped(Some(port), because));
             }
         };

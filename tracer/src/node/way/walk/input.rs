@@ -5,7 +5,7 @@ use crate::{
     model::Hook,
     net::{Route, RouteKind},
     node::{
-        route::Refusal,
+        route::{Lookup, Refusal},
         way::{Act, Because, End, end::SourceFault},
         world::{Kind, Link, LinkId},
     },
@@ -30,7 +30,7 @@ impl Walk<'_> {
         let lookup = self.route(self.packet.route_key(Some(id.ifindex)))?;
         let route = match &lookup.answer {
             Ok(route) => route.clone(),
-            Err(refusal) => return Err(self.refused(link, *refusal, lookup.to_string())),
+            Err(refusal) => return Err(self.refused(link, *refusal, &lookup)),
         };
         match route.kind {
             RouteKind::Local | RouteKind::Broadcast => {
@@ -45,15 +45,21 @@ impl Walk<'_> {
         }
     }
 
-    fn refused(&self, link: &Link, refusal: Refusal, lookup: String) -> Box<End> {
+    fn refused(&self, link: &Link, refusal: Refusal, lookup: &Lookup) -> Box<End> {
         let because = match refusal {
             Refusal::NotForwarding => Because::NotForwarding(link.id),
+            Refusal::Source if let Some(rule) = lookup.refusing_rule(self.world, self.netns) => {
+                let want = format!(
+                    "whether the policy rule `{rule}` refuses it, or the reverse-path filter"
+                );
+                return self.undecided(want);
+            }
             Refusal::Source => Because::Source(self.source_fault()),
             // The destination is a loopback address, or the source an impossible one.
             Refusal::Other(libc::EINVAL) if self.is_martian() => {
                 Because::Source(self.source_fault())
             }
-            _ => Because::Route(refusal, lookup),
+            _ => self.unrouted(refusal, lookup),
         };
         self.dropped(Some(link.id), because)
     }

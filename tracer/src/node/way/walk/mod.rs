@@ -16,7 +16,7 @@ use crate::{
     net::{Mac, RouteKey},
     node::{
         programs::Program,
-        route::Lookup,
+        route::{Lookup, Refusal},
         world::{
             Link, LinkId, World,
             segment::{self, Edges},
@@ -203,6 +203,14 @@ impl<'a> Walk<'a> {
             return Err(self.undecided(want));
         }
         Ok(lookup)
+    }
+
+    /// Why a packet without a route is dropped.
+    fn unrouted(&self, refusal: Refusal, lookup: &Lookup) -> Because {
+        match lookup.refusing_rule(self.world, self.netns) {
+            Some(rule) => Because::PolicyRule(Box::new(rule.clone()), lookup.packet.dst),
+            None => Because::Route(refusal, lookup.to_string()),
+        }
     }
 
     /// The first program at a link that may do anything with what passes there.

@@ -70,8 +70,7 @@ impl Walk<'_> {
                 if let Some(link) = self.refuses_loopback(netns, &lookup)? {
                     return Err(self.dropped(Some(link), Because::LoopbackSource(link)));
                 }
-                let because = Because::Route(*refusal, lookup.to_string());
-                Err(self.dropped(None, because))
+                Err(self.dropped(None, self.unrouted(*refusal, &lookup)))
             }
         }
     }
