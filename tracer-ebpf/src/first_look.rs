@@ -168,9 +168,7 @@ fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
             if asked_for_here(&tuple) || is_followed(isn) || conntrack::is_translated(skb) {
                 return FirstLook::Look;
             }
-            // It is seen by a tracepoint, too.
-            let is_other_ones = skb.object().is_none() && is_everywhere();
-            if FILTER.may_match_behind_nat(&tuple) && !is_other_ones {
+            if FILTER.may_match_behind_nat(&tuple) && is_active(skb) {
                 early::remember(handshake_key(protocol::TCP, isn), &tuple, skb, direction);
             }
             FirstLook::Nothing
@@ -185,13 +183,21 @@ fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
         }
         Glance::Segment { tuple, seq } => {
             let isn = seq.wrapping_sub(1);
-            if may_be_followed(isn) && asked_for_here(&tuple) && settles(isn) {
+            let is_settling = may_be_followed(isn) && asked_for_here(&tuple) && is_active(skb);
+            if is_settling && settles(isn) {
                 FirstLook::Settles
             } else {
                 FirstLook::Nothing
             }
         }
     }
+}
+
+/// Whether this program is the one that reports the packet: where the tracepoints see it too, the
+/// classifiers do not.
+#[inline(always)]
+fn is_active(skb: &Skb) -> bool {
+    skb.object().is_some() || !is_everywhere()
 }
 
 /// Whether a SYN with this sequence number matches the filter, here or at another hop.
@@ -204,13 +210,13 @@ pub(crate) fn is_followed(isn: u32) -> bool {
 }
 
 /// Whether a segment with the sequence number behind `isn` settles a handshake that matches, and
-/// may still be told.
+/// may still be reported.
 #[inline(always)]
 fn settles(isn: u32) -> bool {
     let Some(handshake) = HANDSHAKES.get_ptr_mut(handshake_key(protocol::TCP, isn)) else {
         return false;
     };
-    // SAFETY: the verifier checked the pointer. A lost race tells one sighting more.
+    // SAFETY: the verifier checked the pointer. A lost race reports one sighting more.
     unsafe {
         (*handshake).settling += 1;
         (*handshake).settling <= SETTLING_SIGHTINGS

@@ -1,6 +1,9 @@
 //! A flow.
 
-use std::net::IpAddr;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use tracer_common::tuple::Tuple;
 
@@ -45,6 +48,18 @@ impl Flow {
     /// The destination.
     pub fn destination(&self) -> SocketAddress {
         (self.dst, self.dport)
+    }
+}
+
+/// The protocol and both ends; an IPv6 address with a port is in brackets.
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |(ip, port): SocketAddress| match port {
+            Some(port) => SocketAddr::new(ip, port).to_string(),
+            None => ip.to_string(),
+        };
+        let (from, to) = (end(self.source()), end(self.destination()));
+        write!(f, "{} {from} → {to}", self.proto)
     }
 }
 

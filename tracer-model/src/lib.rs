@@ -48,7 +48,7 @@ pub use self::{
     protocol::Protocol,
     reason::Reason,
     report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Scope, Started},
-    summary::{Layer, LayerResult, LayerRow, Summary, VerdictCount},
+    summary::{Layer, LayerResult, LayerRow, Span, Summary, VerdictCount},
     tallies::Tallies,
     tcp_flags::TcpFlags,
     verdict::{Cause, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict},

@@ -11,7 +11,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub enum Report {
     /// Everything is attached.
-    Started(Started),
+    Started(Box<Started>),
     /// One dropped packet, or several alike folded into one.
     Drop(Box<DropReport>),
     /// One connection attempt whose outcome is known.
@@ -61,7 +61,7 @@ pub struct Started {
     pub node: Option<String>,
     /// The addresses of the watched interfaces, without those of loopback and link scope.
     pub addresses: Vec<IpAddr>,
-    /// Whether every interface of the watched namespaces has probes.
+    /// Whether the probes see all packets of all interfaces of the watched namespaces, at this time.
     pub complete: bool,
     /// The filter, as the command line has it; `None` in a recording of an older version.
     pub scope: Option<Scope>,
@@ -76,6 +76,8 @@ pub struct Scope {
     pub to: Option<String>,
     /// The other end.
     pub from: Option<String>,
+    /// The network namespaces of `--netns`; empty for the one that whydrop ran in.
+    pub netns: Vec<String>,
 }
 
 /// Events that could not be shown, since the last such report.

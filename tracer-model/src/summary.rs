@@ -9,6 +9,11 @@ use super::{Cause, Outcome, Point, Verdict};
 pub struct Summary {
     /// When the trace ended.
     pub ts: Option<SystemTime>,
+    /// What this node is called, as far as the trace has learned it.
+    pub node: Option<String>,
+    /// When an interface of the watched namespaces had no probes: it was new, or could not be attached
+    /// to.
+    pub unwatched: Vec<Span>,
     /// Matching drops, counted in the kernel; exact. Noise is not among them.
     pub drops: u64,
     /// Those of `drops` that a drop report stood for.
@@ -30,6 +35,15 @@ pub struct Summary {
     /// The main verdict: the most frequent one over the failed attempts that is more than possible;
     /// where no attempt failed, the most frequent one over the drops.
     pub verdict: Option<Verdict>,
+}
+
+/// A span of time, by the node's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// When it began.
+    pub from: SystemTime,
+    /// When it was over.
+    pub to: SystemTime,
 }
 
 /// How many verdicts a summary distinguishes; a trace may run for days.

@@ -41,6 +41,17 @@ pub fn read(line: &str) -> serde_json::Result<Report> {
     serde_json::from_str(line)
 }
 
+/// The number of a report in its trace. `None` in a recording of an older version.
+pub fn number(line: &str) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Number {
+        seq: u64,
+    }
+
+    let number: Number = serde_json::from_str(line).ok()?;
+    Some(number.seq)
+}
+
 /// Makes types of the model take the JSON of their shapes.
 macro_rules! shaped {
     ($($model:ty as $shape:ty),+ $(,)?) => {$(

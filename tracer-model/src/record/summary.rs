@@ -4,14 +4,23 @@ use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{shaped, time::rfc3339_or_null};
-use crate::{Cause, Layer, LayerResult, LayerRow, Outcome, Point, Summary, Verdict, VerdictCount};
+use super::{
+    shaped,
+    time::{rfc3339, rfc3339_or_null},
+};
+use crate::{
+    Cause, Layer, LayerResult, LayerRow, Outcome, Point, Span, Summary, Verdict, VerdictCount,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Summary")]
 struct SummaryShape {
     #[serde(with = "rfc3339_or_null", default)]
     ts: Option<SystemTime>,
+    #[serde(default)]
+    node: Option<String>,
+    #[serde(default)]
+    unwatched: Vec<Span>,
     drops: u64,
     shown: u64,
     lost: u64,
@@ -22,6 +31,15 @@ struct SummaryShape {
     verdicts: Vec<VerdictCount>,
     layers: Vec<LayerRow>,
     verdict: Option<Verdict>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Span")]
+struct SpanShape {
+    #[serde(with = "rfc3339")]
+    from: SystemTime,
+    #[serde(with = "rfc3339")]
+    to: SystemTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +91,7 @@ enum LayerResultShape {
 
 shaped!(
     Summary as SummaryShape,
+    Span as SpanShape,
     VerdictCount as VerdictCountShape,
     LayerRow as LayerRowShape,
     Layer as LayerShape,

@@ -10,7 +10,7 @@ use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Scope, Started,
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
 enum ReportShape {
-    Started(Started),
+    Started(Box<Started>),
     Drop(Box<DropReport>),
     Attempt(Box<AttemptReport>),
     Lost(Lost),
@@ -43,6 +43,8 @@ struct ScopeShape {
     proto: String,
     to: Option<String>,
     from: Option<String>,
+    #[serde(default)]
+    netns: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

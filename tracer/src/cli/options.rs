@@ -237,6 +237,7 @@ impl TraceConfig {
             proto: self.proto.name().to_owned(),
             to: end(&self.to),
             from: end(&self.from),
+            netns: self.netns.clone(),
         }
     }
 

@@ -16,10 +16,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Signals end the trace in order from here on, and not the process at once.
+    /// From here on, signals end the trace in order, and not the process at once.
     pub(super) fn new() -> io::Result<Self> {
-        // The terminal or the connection to the node is gone: without a handler, that would kill us.
-        // Who has it ignored, as `nohup` does, wants the trace to go on.
+        // SIGHUP comes when the terminal or the connection to the node is gone; without a handler, it
+        // ends the process. Under `nohup` it is ignored, and the trace goes on.
         let ends = !is_ignored(libc::SIGHUP);
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,

@@ -40,7 +40,7 @@ impl InterfaceProbes {
         })
     }
 
-    /// Takes what has changed, of so many interfaces that there are now.
+    /// Follows changes of the interfaces. `present` is how many there are now.
     ///
     /// # Errors
     ///
@@ -60,6 +60,7 @@ impl InterfaceProbes {
             if shell.watch_everywhere()? {
                 self.is_at_each = false;
                 self.follower.everywhere();
+                shell.feed(Input::Unwatched(None))?;
                 shell.note(
                     "interfaces come and go in numbers: tracepoints watch them from now on, and TLS \
                      is followed only where the payload is in a packet's linear part"
@@ -68,13 +69,14 @@ impl InterfaceProbes {
             }
         }
         let unwatched = self.follower.follow(&changes);
-        shell.feed(Input::Interfaces {
-            changes,
-            unwatched: (self.is_at_each && appeared > 0).then_some(unwatched),
-        })
+        shell.feed(Input::Interfaces(changes))?;
+        if self.is_at_each && appeared > 0 {
+            shell.feed(Input::Unwatched(Some(unwatched)))?;
+        }
+        Ok(())
     }
 
-    /// Waits until the probes are where they should be. Gives where they cannot be.
+    /// Waits until the probes are attached. Returns a sentence about the interfaces without probes.
     pub(super) async fn next(&mut self) -> Option<String> {
         self.follower.next().await
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufRead, BufReader, Read as _, Write},
+    io::{self, BufRead, BufReader, Read as _},
     path::Path,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     join::{Trace, join},
     model::{Outcome, PathReport, Report},
     report::record,
-    sink::{self, Delivery, PathFormat, Printer},
+    sink::{self, Delivery, Printer},
     words,
 };
 
@@ -34,15 +34,15 @@ pub(super) fn run(config: &JoinConfig) -> Result<()> {
     }
     name_apart(&mut traces);
     let paths = join(&traces);
-    if config.output.format != PathFormat::Json {
-        print_heading(config, &traces, &paths)?;
-    }
     let mut printer = Printer::new(
         io::stdout(),
         config.output.format,
         config.output.style.clone(),
         config.detail,
     );
+    if printer.heading(&heading(&traces, &paths))? == Delivery::ReaderGone {
+        return Ok(());
+    }
     for path in paths {
         if printer.print(&Report::Path(Box::new(path)))? == Delivery::ReaderGone {
             break;
@@ -70,8 +70,14 @@ fn read(file: &Path) -> Result<Trace> {
         }
         let text = String::from_utf8_lossy(&line);
         match (record::read(&text), &mut trace) {
-            (Ok(Report::Started(started)), None) => trace = Some(Trace::new(started, &stem)),
-            (Ok(report), Some(trace)) => trace.take(report),
+            (Ok(Report::Started(started)), None) => {
+                let trace = trace.insert(Trace::new(*started, &stem));
+                trace.number(record::number(&text));
+            }
+            (Ok(report), Some(trace)) => {
+                trace.take(report);
+                trace.number(record::number(&text));
+            }
             (Ok(_), None) => {
                 bail!("its first record is not `started`: this is not the beginning of a trace")
             }
@@ -92,7 +98,7 @@ fn read(file: &Path) -> Result<Trace> {
         ));
     }
     // What stood there may have been the packet that is missing.
-    trace.lost += left_out;
+    trace.miss(left_out);
     Ok(trace)
 }
 
@@ -108,22 +114,16 @@ fn name_apart(traces: &mut [Trace]) {
     }
 }
 
-/// The nodes, and how many paths there are.
-fn print_heading(config: &JoinConfig, traces: &[Trace], paths: &[PathReport]) -> Result<()> {
+/// The nodes, and how many attempts there are.
+fn heading(traces: &[Trace], paths: &[PathReport]) -> String {
     let nodes: Vec<_> = traces.iter().map(|trace| trace.node.as_str()).collect();
     let answered = paths
         .iter()
         .filter(|path| path.outcome == Outcome::Answered);
-    let heading = format!(
+    format!(
         "{} in traces of {}: {} answered",
         words::count(paths.len() as u64, "attempt"),
         nodes.join(", "),
         answered.count(),
-    );
-    let mut canvas = sink::Canvas::new(&config.output.style);
-    canvas.labelled(0, &heading, "", sink::Paint::Bold);
-    match io::stdout().write_all(canvas.finish().as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
+    )
 }

@@ -39,7 +39,7 @@ pub(super) struct Trace {
     kernel: String,
     /// The number of interfaces with probes.
     watched: usize,
-    /// Whether that is all of them.
+    /// Whether the probes see all packets of all interfaces.
     complete: bool,
     hooks: Vec<String>,
     degraded: Vec<String>,
@@ -109,6 +109,7 @@ impl Trace {
             names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto),
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
+            node: config.node_name.clone(),
         });
         let printer = Printer::new(
             io::stdout(),
@@ -117,22 +118,16 @@ impl Trace {
             config.detail,
         );
         let mut shell = Shell::new(engine, probes, decoder, printer);
-        shell.feed(Input::Interfaces {
-            changes: watch
-                .inventory()
-                .iter()
-                .cloned()
-                .map(Change::Appeared)
-                .collect(),
-            unwatched: tc.degraded(),
-        })?;
+        let present = watch.inventory().iter().cloned();
+        shell.feed(Input::Interfaces(present.map(Change::Appeared).collect()))?;
+        shell.feed(Input::Unwatched(tc.degraded()))?;
         if let Some(unread) = tc.unread() {
             shell.note(unread);
         }
         Ok(Self {
             kernel: preflight.kernel.clone(),
             watched: tc.len(),
-            complete: tc.degraded().is_none(),
+            complete: tc.degraded().is_none() && preflight.blind_spots().is_empty(),
             hooks,
             degraded: preflight
                 .degraded()
@@ -154,10 +149,7 @@ impl Trace {
         let names = self.shell.engine.names();
         let filter = config.filter_description(|name| names.whereabouts(name));
         let addresses = self.addresses();
-        let node = config.node_name.clone();
-        let node = node
-            .or_else(|| self.shell.engine.node_at(&addresses))
-            .or_else(host_name);
+        let node = self.shell.engine.node().or_else(host_name);
         self.shell.started(Started {
             ts: SystemTime::now(),
             kernel: self.kernel.clone(),

@@ -54,7 +54,7 @@ impl Shell {
         }
     }
 
-    /// Hands in one input, and does what comes of it.
+    /// Hands in one input, and carries out its effects.
     pub(super) fn feed(&mut self, input: Input) -> Result<()> {
         for effect in self.engine.handle(input, monotonic_nanos()) {
             match effect {
@@ -123,7 +123,8 @@ impl Shell {
         Ok(())
     }
 
-    /// Has tracepoints see the packets of all interfaces. Gives whether the kernel takes that.
+    /// Activates the tracepoints, which see the packets of all interfaces. Returns whether the kernel
+    /// accepts that.
     pub(super) fn watch_everywhere(&mut self) -> Result<bool> {
         self.probes.watch_everywhere()
     }
@@ -151,7 +152,7 @@ impl Shell {
         started
             .degraded
             .extend(self.notes.take().into_iter().flatten());
-        self.print(&Report::Started(started))
+        self.print(&Report::Started(Box::new(started)))
     }
 
     /// Says what belongs to no record: with the start, and on stderr after it.

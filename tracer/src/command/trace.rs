@@ -83,7 +83,7 @@ async fn watch(trace: &mut Trace) -> Result<()> {
                 interfaces.follow(shell, changes?, present)?;
             }
             unwatched = interfaces.next() => {
-                shell.feed(Input::Interfaces { changes: Vec::new(), unwatched })?;
+                shell.feed(Input::Unwatched(unwatched))?;
             }
             updates = next_updates(sources) => shell.feed(Input::Cluster(updates))?,
             (id, answer) = shell.queries.next() => shell.feed(Input::Answer(id, answer))?,

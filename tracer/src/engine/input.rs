@@ -24,11 +24,10 @@ pub(crate) enum Input {
     Cluster(Vec<Update>),
     /// Network namespaces have new names, by inode number.
     Netns(Vec<(u32, NetnsName)>),
-    /// Interfaces have come, gone or changed. `unwatched` says which ones have no probes.
-    Interfaces {
-        changes: Vec<net::Change>,
-        unwatched: Option<String>,
-    },
+    /// Interfaces have come, gone or changed.
+    Interfaces(Vec<net::Change>),
+    /// Which interfaces have no probes from now on, in a sentence; `None` if all have.
+    Unwatched(Option<String>),
     /// Time has passed. Comes with the kernel's counters of what it could not send or count.
     Tick(Tallies),
     /// The programs are detached, and all their events were handed in.

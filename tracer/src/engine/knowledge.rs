@@ -1,12 +1,13 @@
 //! What is known around the packets, and how the parts of the engine get at it.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{collections::HashMap, net::IpAddr, time::SystemTime};
 
 use super::{
     Nanos,
     effect::Effect,
     interfaces::Interfaces,
     queries::{Purpose, Queries},
+    visibility::Visibility,
 };
 use crate::{
     attempt::Reported,
@@ -27,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Knowledge {
     clock: Clock,
+    /// What the user calls this node.
+    node: Option<String>,
     /// Pods, Services and policies, as far as the sources have reported them.
     pub(super) cluster: Cluster,
     interfaces: Interfaces,
@@ -34,17 +37,6 @@ pub(super) struct Knowledge {
     visibility: Visibility,
     pub(super) queries: Queries,
     accounts: Accounts,
-}
-
-/// What may have happened without being seen.
-#[derive(Debug, Default)]
-pub(super) struct Visibility {
-    /// What keeps the probes from seeing everything, a sentence each.
-    blind_spots: Vec<String>,
-    /// Interfaces that could not be attached to, in a sentence.
-    unwatched: Option<String>,
-    /// Events lost so far.
-    pub(super) lost: u64,
 }
 
 /// The names of network namespaces, by inode number.
@@ -58,6 +50,7 @@ pub(super) struct Context<'a> {
     /// When the input was handed in.
     pub(super) now: Nanos,
     pub(super) clock: &'a Clock,
+    node: Option<&'a str>,
     pub(super) cluster: &'a Cluster,
     pub(super) interfaces: &'a Interfaces,
     pub(super) netns: &'a NetnsNames,
@@ -68,16 +61,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Knowledge {
-    pub(super) fn new(clock: Clock, blind_spots: Vec<String>) -> Self {
+    pub(super) fn new(clock: Clock, node: Option<String>, blind_spots: Vec<String>) -> Self {
         Self {
             clock,
+            node,
             cluster: Cluster::default(),
             interfaces: Interfaces::default(),
             netns: NetnsNames::default(),
-            visibility: Visibility {
-                blind_spots,
-                ..Visibility::default()
-            },
+            visibility: Visibility::new(blind_spots),
             queries: Queries::default(),
             accounts: Accounts::default(),
         }
@@ -91,6 +82,7 @@ impl Knowledge {
         Context {
             now,
             clock: &self.clock,
+            node: self.node.as_deref(),
             cluster: &self.cluster,
             interfaces: &self.interfaces,
             netns: &self.netns,
@@ -113,18 +105,23 @@ impl Knowledge {
     }
 
     /// Takes what has changed about the interfaces.
-    pub(super) fn see(&mut self, changes: Vec<net::Change>, unwatched: Option<String>) {
+    pub(super) fn see(&mut self, changes: Vec<net::Change>) {
         self.interfaces.apply(changes);
-        self.visibility.unwatched = unwatched;
+    }
+
+    /// What this node is called: as the user says, or else as the cluster does.
+    pub(super) fn node(&self) -> Option<String> {
+        let in_cluster = || node_here(&self.cluster, &self.interfaces);
+        self.node.clone().or_else(in_cluster)
     }
 }
 
-impl Visibility {
-    /// What keeps the probes from seeing everything, a sentence each.
-    pub(super) fn blind_spots(&self) -> Vec<String> {
-        let all = self.blind_spots.iter().chain(&self.unwatched);
-        all.cloned().collect()
-    }
+/// The name of the cluster's node that has an address of a watched interface.
+fn node_here(cluster: &Cluster, interfaces: &Interfaces) -> Option<String> {
+    let is_here = |ip: &IpAddr| interfaces.holder(*ip).is_some();
+    let mut nodes = cluster.view().nodes();
+    let here = nodes.find(|node| node.ips.iter().any(is_here))?;
+    Some(here.name.clone())
 }
 
 impl NetnsNames {
@@ -191,6 +188,12 @@ impl Context<'_> {
             asked: false,
         };
         matches!(self.cluster.name(&end), Name::Node { .. })
+    }
+
+    /// What this node is called: as the user says, or else as the cluster does.
+    pub(super) fn node(&self) -> Option<String> {
+        let in_cluster = || node_here(self.cluster, self.interfaces);
+        self.node.map(str::to_owned).or_else(in_cluster)
     }
 
     pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {

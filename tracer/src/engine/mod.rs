@@ -10,7 +10,8 @@
 //! - `attempts`: what is seen of attempts, what decides them, and the verdict
 //! - `cluster_context`: who is at the ends of a flow; `filter_names`: the ends of the filter that go
 //!   by name
-//! - `knowledge`: what is known of the cluster, the interfaces, and of what the probes cannot see
+//! - `knowledge`: what is known of the cluster and the interfaces; `visibility`: what the probes may
+//!   have missed
 //! - `queries`: the open questions to the node; `losses`: what was lost
 
 mod attempts;
@@ -30,9 +31,8 @@ pub(crate) use self::attempts::CAPACITY as ATTEMPTS;
 
 #[cfg(test)]
 mod tests;
+mod visibility;
 mod work;
-
-use std::net::IpAddr;
 
 use self::{
     attempts::Attempts, drops::Drops, knowledge::Knowledge, losses::Losses, queries::Purpose,
@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     /// What keeps the probes from seeing everything, a sentence each.
     pub(crate) blind_spots: Vec<String>,
     pub(crate) clock: Clock,
+    /// What the user calls this node.
+    pub(crate) node: Option<String>,
 }
 
 /// What a running trace knows.
@@ -84,7 +86,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            knowledge: Knowledge::new(settings.clock, settings.blind_spots),
+            knowledge: Knowledge::new(settings.clock, settings.node, settings.blind_spots),
             names: settings.names,
             drops: Drops::new(settings.drops),
             attempts: Attempts::new(settings.timeout),
@@ -154,7 +156,10 @@ impl Engine {
                 names.follow(&knowledge.cluster, &mut effects);
             }
             Input::Netns(names) => knowledge.netns.learn(names),
-            Input::Interfaces { changes, unwatched } => knowledge.see(changes, unwatched),
+            Input::Interfaces(changes) => knowledge.see(changes),
+            Input::Unwatched(sentence) => {
+                cx.visibility.watched_except(sentence, cx.clock.wall(now));
+            }
             Input::Tick(tallies) => {
                 let judged = drops.release(now, |facts| attempts.has_reached(facts), cx);
                 attempts.dropped(judged, cx);
@@ -175,8 +180,11 @@ impl Engine {
                 attempts.dropped(judged, cx);
                 attempts.finish(cx);
                 let (drops, kernel) = (drops.totals(), losses.tallies());
+                let at = cx.clock.wall(now);
                 let summary = cx.accounts.close(Totals {
-                    at: cx.clock.wall(now),
+                    at,
+                    node: cx.node(),
+                    unwatched: cx.visibility.gaps(at),
                     drops: DropTotals {
                         all: drops.all.saturating_add(kernel.uncounted),
                         ..drops
@@ -203,11 +211,9 @@ impl Engine {
         self.names.start()
     }
 
-    /// The name of the cluster's node that has one of these addresses.
-    pub(crate) fn node_at(&self, addresses: &[IpAddr]) -> Option<String> {
-        let mut nodes = self.knowledge.cluster.view().nodes();
-        let here = nodes.find(|node| node.ips.iter().any(|ip| addresses.contains(ip)))?;
-        Some(here.name.clone())
+    /// What this node is called, as far as it is known.
+    pub(crate) fn node(&self) -> Option<String> {
+        self.knowledge.node()
     }
 
     /// The ends of the filter that go by name.

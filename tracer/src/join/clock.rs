@@ -6,11 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{
-    matching::{Sight, answers_to, leads_to},
-    micros, micros_since,
-};
-use crate::model::{AttemptReport, Hop};
+use super::{Leg, matching::Sight, micros, micros_since};
+use crate::model::AttemptReport;
 
 /// Where packets of one direction only were seen at both: up to this long a packet may have been on
 /// the wire, and clocks that agree so far are taken to be right. Microseconds.
@@ -47,19 +44,16 @@ impl Clocks {
                 let [from, to] = pair else {
                     continue;
                 };
-                if leads_to(from, to)
-                    && let Some(difference) =
-                        difference((to, |it| it.hops.first()), (from, |it| it.hops.last()))
-                {
-                    clocks.bound(from.node, to.node, None, Some(difference));
+                let (Some(first), Some(second)) = (from.attempt, to.attempt) else {
+                    continue;
+                };
+                if Leg::There.crosses(first, second) {
+                    let upper = travel(Leg::There, first, second);
+                    clocks.bound(from.node, to.node, None, upper);
                 }
-                if answers_to(to, from)
-                    && let Some(difference) = difference(
-                        (to, |it| it.reply_hops.last()),
-                        (from, |it| it.reply_hops.first()),
-                    )
-                {
-                    clocks.bound(from.node, to.node, Some(difference), None);
+                if Leg::Back.crosses(second, first) {
+                    let lower = travel(Leg::Back, second, first).map(|it| -it);
+                    clocks.bound(from.node, to.node, lower, None);
                 }
             }
         }
@@ -155,13 +149,9 @@ impl Estimate {
     }
 }
 
-type Place<'a, 'b> = (&'b Sight<'a>, fn(&AttemptReport) -> Option<&Hop>);
-
-/// How much later the first hop's clock showed than the second's, in microseconds.
-fn difference(later: Place<'_, '_>, earlier: Place<'_, '_>) -> Option<i64> {
-    let (later, later_hop) = (later.0.attempt?, later.1);
-    let (earlier, earlier_hop) = (earlier.0.attempt?, earlier.1);
-    let (late, early) = (later_hop(later)?.at_us, earlier_hop(earlier)?.at_us);
-    let difference = micros(late).saturating_sub(micros(early));
-    Some(micros_since(later.ts, earlier.ts).saturating_add(difference))
+/// How much later, by its own clock, the second node saw what had left the first, in microseconds.
+fn travel(leg: Leg, from: &AttemptReport, to: &AttemptReport) -> Option<i64> {
+    let (left, came) = (leg.hops(from).last()?, leg.hops(to).first()?);
+    let between_hops = micros(came.at_us).saturating_sub(micros(left.at_us));
+    Some(micros_since(to.ts, from.ts).saturating_add(between_hops))
 }

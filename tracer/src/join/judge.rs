@@ -2,20 +2,15 @@
 //!
 //! A node's own evidence beats another node's silence: what a node dropped, it has seen. Lost
 //! *between* two nodes is said only if the next node watched all of its interfaces for that whole
-//! time, lost no event, and has a filter that matches the packet there. Otherwise the verdict is what one side can say, and the evidence says why
-//! it is not more.
+//! time, lost no event, dropped no packet of the flow, and has a filter that matches the packet there.
+//! Otherwise the verdict is what one side can say, and the evidence says why it is not more.
 
 use std::time::{Duration, SystemTime};
 
-use super::{
-    clock::Clocks,
-    flow_at,
-    matching::{Sight, on_the_wire},
-    scope,
-    trace::Trace,
-};
+use super::{Leg, clock::Clocks, matching::Sight, scope, trace::Trace};
 use crate::model::{
-    AttemptReport, Between, Confidence, Direction, Fix, Flow, Outcome, Point, Site, Verdict,
+    AttemptReport, Between, Confidence, Direction, DropReport, Fix, Flow, Hop, Outcome, Pod, Point,
+    Site, Span, Verdict,
 };
 
 /// The rule of a verdict on the network between two nodes.
@@ -31,6 +26,27 @@ pub(super) struct Case<'a> {
     pub(super) clocks: &'a Clocks,
     /// What the first node saw.
     pub(super) first: &'a AttemptReport,
+}
+
+/// A packet that left a node.
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    /// Inside of any tunnel.
+    flow: Flow,
+    /// As the wire has it.
+    wire: Flow,
+    /// The encapsulating flow.
+    outer: Option<Flow>,
+}
+
+impl Packet {
+    fn at(leg: Leg, attempt: &AttemptReport, hop: &Hop) -> Self {
+        Self {
+            flow: leg.flow(attempt, hop),
+            wire: leg.on_the_wire(attempt, hop),
+            outer: hop.outer,
+        }
+    }
 }
 
 /// What is said of it.
@@ -79,64 +95,77 @@ impl Case<'_> {
         let Some(hop) = last.hops.last().filter(|hop| hop.dir == Direction::Out) else {
             return one_sided();
         };
-        let wire = on_the_wire(last, hop);
         let from = self.sights[reached].node;
-        let Some(to) = self.next_node(from, &wire, last) else {
+        let packet = Packet::at(Leg::There, last, hop);
+        let home = last.dst_pod.as_ref();
+        let Some(to) = self.next_node(from, &packet, home) else {
             return one_sided();
         };
-        let mut doubts = self.doubts(to);
-        doubts.extend(self.filter_doubt(to, &flow_at(last, hop)));
         let (sender, receiver) = (&self.traces[from].node, &self.traces[to].node);
         let why = format!("it left {sender} and never came to {receiver}");
-        self.between((from, to), (wire, hop.outer), doubts, LOST_BETWEEN, &why)
+        self.between((from, to), &packet, LOST_BETWEEN, &why)
     }
 
-    /// The answer left a node, and did not come to the one before.
+    /// The answer left a node, and did not come to the one that it is for.
     fn lost_back(&self) -> Judged {
-        let answered = |sight: &&Sight<'_>| {
-            sight
-                .attempt
-                .is_some_and(|attempt| !attempt.reply_hops.is_empty())
+        let one_sided = || Judged::of(self.best());
+        let nearest = self.sights.iter().enumerate().find_map(|(place, sight)| {
+            let attempt = sight.attempt?;
+            Some((place, attempt, attempt.reply_hops.last()?))
+        });
+        let Some((nearest, attempt, hop)) = nearest else {
+            return one_sided();
         };
-        let Some(nearest) = self.sights.iter().position(|sight| answered(&sight)) else {
-            return Judged::of(self.best());
+        // Where it came to the client's node, it was lost there.
+        if nearest == 0 || hop.dir != Direction::Out {
+            return one_sided();
+        }
+        let from = self.sights[nearest].node;
+        let packet = Packet::at(Leg::Back, attempt, hop);
+        let home = attempt.src_pod.as_ref();
+        let to = self.next_node(from, &packet, home);
+        let Some(to) = to.or_else(|| self.sender(nearest, &packet)) else {
+            return one_sided();
         };
-        let (Some(before), Some(attempt)) = (
-            nearest.checked_sub(1).and_then(|it| self.sights.get(it)),
-            self.sights[nearest].attempt,
-        ) else {
-            // It came back to the client's node, and was lost there.
-            return Judged::of(self.best());
-        };
-        let left = attempt.reply_hops.last();
-        let Some(hop) = left.filter(|hop| hop.dir == Direction::Out) else {
-            return Judged::of(self.best());
-        };
-        let wire = on_the_wire(attempt, hop);
-        // It saw the SYN, so that its filter matches the answer.
-        let (from, to) = (self.sights[nearest].node, before.node);
         let (sender, receiver) = (&self.traces[from].node, &self.traces[to].node);
         let why = format!("the answer left {sender} and never came to {receiver}");
-        let packet = (wire, hop.outer);
-        self.between(
-            (from, to),
-            packet,
-            self.doubts(to),
-            ANSWER_LOST_BETWEEN,
-            &why,
-        )
+        self.between((from, to), &packet, ANSWER_LOST_BETWEEN, &why)
+    }
+
+    /// The node that has sent the SYN by the address which the answer is for, if only one has: behind
+    /// a router or a load balancer that keeps the client's address, the answer need not come that way.
+    fn sender(&self, nearest: usize, answer: &Packet) -> Option<usize> {
+        let mut senders = self.sights[..nearest].iter().filter(|sight| {
+            sight.attempt.is_some_and(|attempt| {
+                let left = attempt.hops.last();
+                let left = left.filter(|hop| hop.dir == Direction::Out);
+                left.is_some_and(|hop| Leg::There.on_the_wire(attempt, hop).src == answer.wire.dst)
+            })
+        });
+        let sender = senders.next()?;
+        senders.next().is_none().then_some(sender.node)
     }
 
     /// Lost between two nodes, if the second one can say that nothing came.
     fn between(
         &self,
         (from, to): (usize, usize),
-        (wire, outer): (Flow, Option<Flow>),
-        doubts: Vec<String>,
+        packet: &Packet,
         rule: &'static str,
         what: &str,
     ) -> Judged {
         let (sender, receiver) = (&self.traces[from], &self.traces[to]);
+        if let Some(drop) = self.similar_drop(to, packet) {
+            let mut verdict = drop.verdict.clone();
+            verdict.confidence = verdict.confidence.min(Confidence::Likely);
+            verdict.evidence.push(format!(
+                "seen at {}, which dropped packets of this flow; whether this one is among them was \
+                 not seen",
+                receiver.node
+            ));
+            return Judged::of(Some(verdict));
+        }
+        let doubts = self.doubts(to, packet);
         if !doubts.is_empty() {
             let mut verdict = self.best();
             if let Some(verdict) = &mut verdict {
@@ -145,13 +174,14 @@ impl Case<'_> {
             }
             return Judged::of(verdict);
         }
+        let Packet { wire, outer, .. } = *packet;
         let point = match outer {
             Some(_) => Point::Overlay,
             None => Point::OffNode,
         };
         let why = format!("lost between {} and {}: {what}", sender.node, receiver.node);
         let evidence = vec![
-            format!("the packet on the wire: {}", in_words(&wire)),
+            format!("the packet on the wire: {wire}"),
             format!(
                 "{} watched all of its interfaces for that time, lost 0 events, and did not see it",
                 receiver.node
@@ -186,73 +216,75 @@ impl Case<'_> {
         }
     }
 
-    /// Why a node cannot say that a packet did not come to it.
-    fn doubts(&self, node: usize) -> Vec<String> {
-        let Self { traces, first, .. } = self;
-        let trace = &traces[node];
-        let name = &trace.node;
-        let mut doubts = Vec::new();
-        if !trace.complete {
-            doubts.push(format!("{name} did not watch all of its interfaces"));
-        }
-        if trace.lost > 0 {
-            doubts.push(format!("{name} lost {} events or attempts", trace.lost));
-        }
-        if !trace.ended {
-            doubts.push(format!("the trace of {name} breaks off without a summary"));
-        }
+    /// A drop of the node that could be this packet's: of the same flow, at that time.
+    fn similar_drop(&self, node: usize, packet: &Packet) -> Option<&DropReport> {
+        let time = self.time_at(node);
+        // A record's time is that of the first of its packets, and a drop follows the sighting.
+        let is_then = |drop: &&DropReport| drop.ts <= time.to;
+        let is_of_it = |drop: &&DropReport| drop.flow == packet.flow || drop.flow == packet.wire;
+        let mut drops = self.traces[node].drops.iter();
+        drops.rfind(|drop| is_of_it(drop) && is_then(drop))
+    }
+
+    /// When the attempt was, by the clock of a node.
+    fn time_at(&self, node: usize) -> Span {
         let reference = self.sights.first().map_or(node, |sight| sight.node);
-        let ahead = self
-            .clocks
-            .offset(reference, node)
-            .map_or(0, |it| it.offset);
+        let ahead = self.clocks.offset(reference, node);
+        let ahead = ahead.map_or(0, |it| it.offset);
+        let shift = Duration::from_micros(ahead.unsigned_abs());
         let at_node = |time: SystemTime| {
-            let shift = Duration::from_micros(ahead.unsigned_abs());
-            if ahead < 0 {
-                time - shift
+            let shifted = if ahead < 0 {
+                time.checked_sub(shift)
             } else {
-                time + shift
-            }
+                time.checked_add(shift)
+            };
+            shifted.unwrap_or(time)
         };
-        let (began, ended) = (
-            at_node(first.ts),
-            at_node(first.ts + Duration::from_millis(first.waited_ms)),
-        );
-        if trace.start > began || trace.end < ended {
-            doubts.push(format!(
-                "the trace of {name} does not cover that time, by its clock"
-            ));
+        let waited = Duration::from_millis(self.first.waited_ms);
+        Span {
+            from: at_node(self.first.ts),
+            to: at_node(self.first.ts.checked_add(waited).unwrap_or(self.first.ts)),
         }
-        doubts
     }
 
-    /// Why a node need not have seen a packet that came to it: its filter.
-    fn filter_doubt(&self, node: usize, flow: &Flow) -> Option<String> {
+    /// Why a node cannot say that a packet did not come to it.
+    fn doubts(&self, node: usize, packet: &Packet) -> Vec<String> {
         let trace = &self.traces[node];
-        let what = match scope::matches(trace, flow) {
-            Some(true) => return None,
-            Some(false) => "does not match",
-            None => "is not known to match",
+        let name = &trace.node;
+        let is_elsewhere = trace.filter.as_ref().is_some_and(|it| it.is_of_namespaces)
+            && !trace.addresses.contains(&packet.wire.dst);
+        let filter = match scope::matches(trace, &packet.flow) {
+            Some(true) => None,
+            Some(false) => Some("does not match"),
+            None => Some("is not known to match"),
         };
-        Some(format!(
-            "the filter of {} {what} {}",
-            trace.node,
-            in_words(flow)
-        ))
+        let doubts = [
+            (!trace.complete).then(|| format!("{name} did not watch all of its interfaces")),
+            is_elsewhere.then(|| format!("{name} watched some of its network namespaces only")),
+            (trace.lost > 0).then(|| format!("{name} lost {} events or records", trace.lost)),
+            (!trace.ended).then(|| format!("the trace of {name} breaks off without a summary")),
+            (!trace.covers(self.time_at(node)))
+                .then(|| format!("the trace of {name} does not cover that time, by its clock")),
+            filter.map(|what| format!("the filter of {name} {what} {}", packet.flow)),
+        ];
+        doubts.into_iter().flatten().collect()
     }
 
-    /// The node that a packet on the wire is for. `None` where no trace is of it, or several could be.
-    fn next_node(&self, from: usize, wire: &Flow, last: &AttemptReport) -> Option<usize> {
+    /// The node that a packet on the wire is for: it has the address, or is home to the pod. `None` if
+    /// no trace is of it, or several could be.
+    fn next_node(&self, from: usize, packet: &Packet, pod: Option<&Pod>) -> Option<usize> {
         let others = || (0..self.traces.len()).filter(|node| *node != from);
+        let destination = &packet.wire.dst;
         // Many addresses are the same on every node: docker0's, or that of a machine behind NAT.
-        if self.traces[from].addresses.contains(&wire.dst) {
+        if self.traces[from].addresses.contains(destination) {
             return None;
         }
-        let mut holders = others().filter(|node| self.traces[*node].addresses.contains(&wire.dst));
+        let mut holders =
+            others().filter(|node| self.traces[*node].addresses.contains(destination));
         if let Some(holder) = holders.next() {
             return holders.next().is_none().then_some(holder);
         }
-        let home = last.dst_pod.as_ref().and_then(|pod| pod.node.as_ref())?;
+        let home = pod?.node.as_ref()?;
         others().find(|node| self.traces[*node].node == *home)
     }
 
@@ -288,7 +320,7 @@ impl Case<'_> {
         let mut verdict = dropped.or(attempted)?.clone();
         if self.traces.len() > 1 {
             let name = &self.traces[sight.node].node;
-            verdict.evidence.insert(0, format!("{name} says so"));
+            verdict.evidence.insert(0, format!("seen at {name}"));
         }
         Some(verdict)
     }
@@ -322,17 +354,4 @@ fn blames_a_node(verdict: &Verdict) -> bool {
     let is_seen = verdict.confidence == Confidence::Confirmed
         || !matches!(verdict.point, Point::Policy | Point::Overlay);
     is_seen && !matches!(verdict.point, Point::OffNode | Point::Unknown)
-}
-
-fn in_words(flow: &Flow) -> String {
-    let end = |ip: std::net::IpAddr, port: Option<u16>| match port {
-        Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
-        None => ip.to_string(),
-    };
-    format!(
-        "{} {} → {}",
-        flow.proto,
-        end(flow.src, flow.sport),
-        end(flow.dst, flow.dport)
-    )
 }

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{flow_at, trace::Trace};
-use crate::model::{AttemptReport, Direction, DropReport, Flow, Hop, SocketAddress};
+use super::{Leg, trace::Trace};
+use crate::model::{AttemptReport, DropReport, SocketAddress};
 
 /// What one node saw of an attempt.
 #[derive(Debug, Clone)]
@@ -136,35 +136,7 @@ fn start(sights: &[Sight<'_>]) -> usize {
 }
 
 /// Whether what left one node last is what another saw first.
-pub(super) fn leads_to(from: &Sight<'_>, to: &Sight<'_>) -> bool {
-    let (Some(from), Some(to)) = (from.attempt, to.attempt) else {
-        return false;
-    };
-    match (from.hops.last(), to.hops.first()) {
-        (Some(last), Some(first)) => same_wire((from, last), (to, first)),
-        _ => false,
-    }
-}
-
-/// Whether the answer that left one node last is what another saw first of it.
-pub(super) fn answers_to(from: &Sight<'_>, to: &Sight<'_>) -> bool {
-    let (Some(from), Some(to)) = (from.attempt, to.attempt) else {
-        return false;
-    };
-    match (from.reply_hops.last(), to.reply_hops.first()) {
-        (Some(last), Some(first)) => same_wire((from, last), (to, first)),
-        _ => false,
-    }
-}
-
-/// Whether a packet that went out there is the one that came in here.
-fn same_wire((from, out): (&AttemptReport, &Hop), (to, inward): (&AttemptReport, &Hop)) -> bool {
-    let is_crossing = out.dir == Direction::Out && inward.dir == Direction::In;
-    let ends = |flow: Flow| (flow.proto, flow.src, flow.dst, flow.dport);
-    is_crossing && ends(on_the_wire(from, out)) == ends(on_the_wire(to, inward))
-}
-
-/// The packet's flow as the wire has it: the outer one, where it is encapsulated.
-pub(super) fn on_the_wire(attempt: &AttemptReport, hop: &Hop) -> Flow {
-    hop.outer.unwrap_or_else(|| flow_at(attempt, hop))
+fn leads_to(from: &Sight<'_>, to: &Sight<'_>) -> bool {
+    let both = from.attempt.zip(to.attempt);
+    both.is_some_and(|(from, to)| Leg::There.crosses(from, to))
 }

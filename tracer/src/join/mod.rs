@@ -21,7 +21,10 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::trace::Trace;
 use self::{clock::Clocks, matching::Sight};
-use crate::model::{AttemptReport, Flow, Hop, NodeClock, PathHop, PathReport};
+use crate::model::{AttemptReport, Direction, Flow, Hop, NodeClock, PathHop, PathReport};
+
+/// The longest time that is computed with, in microseconds: a sum of four stays in range.
+const FOREVER: i64 = i64::MAX / 4;
 
 /// All attempts of these traces, in order of time.
 pub(crate) fn join(traces: &[Trace]) -> Vec<PathReport> {
@@ -50,16 +53,16 @@ fn path(traces: &[Trace], sights: &[Sight<'_>], clocks: &Clocks) -> Option<PathR
         first,
     };
     let judged = judge::judge(&case);
-    let along = |(node, attempt): &(usize, &AttemptReport), hops: &[Hop], own: Flow| {
+    let along = |(node, attempt): &(usize, &AttemptReport), leg: Leg, own: Flow| {
         let estimate = clocks.offset(reference, *node);
         let ahead = estimate.map_or(0, |it| it.offset);
         let since = micros_since(attempt.ts, first.ts).saturating_sub(ahead);
-        let hops = hops.iter().map(|hop| PathHop {
+        let hops = leg.hops(attempt).iter().map(|hop| PathHop {
             node: traces[*node].node.clone(),
             hop: Hop {
                 at_us: u64::try_from(since.saturating_add(micros(hop.at_us))).unwrap_or_default(),
                 // Nodes behind NAT have another flow of their own.
-                flow: Some(flow_at(attempt, hop))
+                flow: Some(leg.flow(attempt, hop))
                     .filter(|flow| *flow != own && *flow != own.reversed()),
                 ..hop.clone()
             },
@@ -88,10 +91,10 @@ fn path(traces: &[Trace], sights: &[Sight<'_>], clocks: &Clocks) -> Option<PathR
         syns: first.syns,
         waited_ms: first.waited_ms,
         hops: there
-            .flat_map(|one| along(one, &one.1.hops, first.flow))
+            .flat_map(|one| along(one, Leg::There, first.flow))
             .collect(),
         reply_hops: back
-            .flat_map(|one| along(one, &one.1.reply_hops, first.flow))
+            .flat_map(|one| along(one, Leg::Back, first.flow))
             .collect(),
         clock: nodes.collect(),
         between: judged.between,
@@ -99,9 +102,47 @@ fn path(traces: &[Trace], sights: &[Sight<'_>], clocks: &Clocks) -> Option<PathR
     })
 }
 
-/// The packet's flow at a hop, inside of any tunnel.
-fn flow_at(attempt: &AttemptReport, hop: &Hop) -> Flow {
-    hop.flow.unwrap_or(attempt.flow)
+/// One of both directions of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leg {
+    /// The SYN or the query.
+    There,
+    /// What came back.
+    Back,
+}
+
+impl Leg {
+    fn hops(self, attempt: &AttemptReport) -> &[Hop] {
+        match self {
+            Self::There => &attempt.hops,
+            Self::Back => &attempt.reply_hops,
+        }
+    }
+
+    /// The packet's flow at a hop, inside of any tunnel. A record has it only where it differs from
+    /// the attempt's.
+    fn flow(self, attempt: &AttemptReport, hop: &Hop) -> Flow {
+        hop.flow.unwrap_or_else(|| match self {
+            Self::There => attempt.flow,
+            Self::Back => attempt.flow.reversed(),
+        })
+    }
+
+    /// The packet's flow as the wire has it: the outer one, where it is encapsulated.
+    fn on_the_wire(self, attempt: &AttemptReport, hop: &Hop) -> Flow {
+        hop.outer.unwrap_or_else(|| self.flow(attempt, hop))
+    }
+
+    /// Whether what left one node last is what another saw first.
+    fn crosses(self, from: &AttemptReport, to: &AttemptReport) -> bool {
+        let (Some(left), Some(came)) = (self.hops(from).last(), self.hops(to).first()) else {
+            return false;
+        };
+        let is_crossing = left.dir == Direction::Out && came.dir == Direction::In;
+        // The outer source port is a hash of the inner flow, which NAT may change.
+        let ends = |flow: Flow| (flow.proto, flow.src, flow.dst, flow.dport);
+        is_crossing && ends(self.on_the_wire(from, left)) == ends(self.on_the_wire(to, came))
+    }
 }
 
 /// Microseconds from one time to another; negative where it is earlier.
@@ -113,9 +154,9 @@ fn micros_since(later: SystemTime, earlier: SystemTime) -> i64 {
 }
 
 fn micros_of(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
+    i64::try_from(span.as_micros()).map_or(FOREVER, |micros| micros.min(FOREVER))
 }
 
 fn micros(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX / 4)
+    i64::try_from(value).map_or(FOREVER, |micros| micros.min(FOREVER))
 }

@@ -4,72 +4,92 @@
 //! So silence of a node means something only if its filter is known to match the packet as it is on the
 //! wire.
 
-use super::trace::Trace;
+use super::{Leg, trace::Trace};
 use crate::{
     cli::{Proto, endpoint::Endpoint},
-    model::{Flow, Protocol, Scope},
+    model::{AttemptReport, Flow, Protocol, Scope, SocketAddress},
 };
 
-/// Whether the filter of a trace matches this flow. `None` where that cannot be known: the filter is by
-/// a name, and no attempt to the same destination was seen; or the trace does not have its filter.
-pub(super) fn matches(trace: &Trace, flow: &Flow) -> Option<bool> {
-    let known = trace
-        .scope
-        .as_ref()
-        .and_then(|scope| by_filter(scope, flow));
-    known.or_else(|| {
-        let server = flow.destination();
-        let seen = trace.attempts.iter().flat_map(|attempt| {
-            let hops = attempt.hops.iter().filter_map(|hop| hop.flow);
-            hops.chain([attempt.flow])
+/// A trace's filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filter {
+    /// `None` for any.
+    proto: Option<Protocol>,
+    to: Option<Endpoint>,
+    from: Option<Endpoint>,
+    /// Whether only the named network namespaces were watched.
+    pub(super) is_of_namespaces: bool,
+}
+
+impl Filter {
+    /// The filter as it was typed. `None` if it cannot be read.
+    pub(super) fn of(scope: &Scope) -> Option<Self> {
+        let end = |text: &Option<String>| text.as_ref().map(|text| text.parse()).transpose().ok();
+        let proto = match scope.proto.as_str() {
+            any if any == Proto::Any.name() => None,
+            proto => Some(proto.parse().ok()?),
+        };
+        Some(Self {
+            proto,
+            to: end(&scope.to)?,
+            from: end(&scope.from)?,
+            is_of_namespaces: !scope.netns.is_empty(),
+        })
+    }
+
+    /// Whether it matches this flow. `None` where an end is a name.
+    fn matches(&self, flow: &Flow) -> Option<bool> {
+        if self.proto.is_some_and(|proto| proto != flow.proto) {
+            return Some(false);
+        }
+        let ways = [*flow, flow.reversed()].map(|flow| {
+            both(
+                is_end(self.to.as_ref(), flow.destination()),
+                is_end(self.from.as_ref(), flow.source()),
+            )
         });
-        let mut seen = seen.filter(|other| other.proto == flow.proto);
-        seen.any(|other| other.destination() == server)
-            .then_some(true)
+        match ways {
+            [Some(true), _] | [_, Some(true)] => Some(true),
+            [Some(false), Some(false)] => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the filter of a trace matches this flow. `None` where that cannot be known: an end of the
+/// filter is a name, or the trace does not have its filter, and it shows no other attempt between the
+/// same two addresses.
+pub(super) fn matches(trace: &Trace, flow: &Flow) -> Option<bool> {
+    let known = trace.filter.as_ref().and_then(|it| it.matches(flow));
+    known.or_else(|| {
+        let mut seen = trace.attempts.iter();
+        seen.any(|attempt| shows(attempt, flow)).then_some(true)
     })
 }
 
-fn by_filter(scope: &Scope, flow: &Flow) -> Option<bool> {
-    let has_protocol = match scope.proto.as_str() {
-        proto if proto == Proto::Any.name() => true,
-        proto => proto
-            .parse::<Protocol>()
-            .is_ok_and(|proto| proto == flow.proto),
-    };
-    if !has_protocol {
-        return Some(false);
-    }
-    let end = |text: &Option<String>, flow: &Flow, is_source: bool| {
-        let (ip, port) = if is_source {
-            flow.source()
-        } else {
-            flow.destination()
-        };
-        let Some(text) = text else {
-            return Some(true);
-        };
-        let endpoint = text.parse::<Endpoint>().ok()?;
-        if endpoint.port().is_some_and(|wanted| Some(wanted) != port) && has_own_port(&endpoint) {
-            return Some(false);
-        }
-        match endpoint {
-            Endpoint::Net { net, .. } => Some(net.contains(&ip)),
-            Endpoint::Port(_) => Some(true),
-            Endpoint::Pod { .. } | Endpoint::Service { .. } | Endpoint::Workload { .. } => None,
-        }
-    };
-    let ways = [*flow, flow.reversed()]
-        .map(|flow| both(end(&scope.to, &flow, false), end(&scope.from, &flow, true)));
-    match ways {
-        [Some(true), _] | [_, Some(true)] => Some(true),
-        [Some(false), Some(false)] => Some(false),
-        _ => None,
-    }
+/// Whether an attempt was between the same two addresses, at any hop, and to the same port.
+fn shows(attempt: &AttemptReport, flow: &Flow) -> bool {
+    let hops = attempt.hops.iter().map(|hop| Leg::There.flow(attempt, hop));
+    let mut seen = hops.chain([attempt.flow]);
+    seen.any(|seen| {
+        let is_one = |flow: &Flow| seen.src == flow.src && seen.destination() == flow.destination();
+        seen.proto == flow.proto && (is_one(flow) || is_one(&flow.reversed()))
+    })
 }
 
-/// A Service's port is not that of its endpoints.
-fn has_own_port(endpoint: &Endpoint) -> bool {
-    !matches!(endpoint, Endpoint::Service { .. })
+fn is_end(wanted: Option<&Endpoint>, (ip, port): SocketAddress) -> Option<bool> {
+    let Some(wanted) = wanted else {
+        return Some(true);
+    };
+    let other_port = wanted.port().is_some_and(|wanted| Some(wanted) != port);
+    match wanted {
+        // A Service's port is not that of its endpoints.
+        Endpoint::Service { .. } => None,
+        _ if other_port => Some(false),
+        Endpoint::Net { net, .. } => Some(net.contains(&ip)),
+        Endpoint::Port(_) => Some(true),
+        Endpoint::Pod { .. } | Endpoint::Workload { .. } => None,
+    }
 }
 
 fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {

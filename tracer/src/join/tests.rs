@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Trace, join};
+use super::{Trace, join, scope::Filter};
 use crate::model::{
-    AttemptReport, Confidence, Direction, Flow, Hop, Outcome, PathReport, Point, Protocol, Report,
-    Scope, Started, Summary, Verdict,
+    AttemptReport, Confidence, Direction, DropReport, Flow, Hop, Outcome, PathReport, Point,
+    Protocol, Report, Scope, Span, Started, Summary, Verdict,
 };
 
 const MS: u64 = 1000;
@@ -41,21 +41,7 @@ fn hop(dir: Direction, at_us: u64) -> Hop {
 
 /// A trace of one node, from 0 to 60 s by its own clock.
 fn trace(name: &str, address: [u8; 4], attempts: Vec<AttemptReport>) -> Trace {
-    let mut trace = Trace::new(
-        Started {
-            ts: at(0),
-            kernel: "6.12".to_owned(),
-            interfaces: 1,
-            hooks: Vec::new(),
-            degraded: Vec::new(),
-            filter: "everything".to_owned(),
-            node: Some(name.to_owned()),
-            addresses: vec![address.into()],
-            complete: true,
-            scope: Some(filter(None)),
-        },
-        "file",
-    );
+    let mut trace = Trace::new(started(name, address, 0), "file");
     for attempt in attempts {
         trace.take(Report::Attempt(Box::new(attempt)));
     }
@@ -64,6 +50,21 @@ fn trace(name: &str, address: [u8; 4], attempts: Vec<AttemptReport>) -> Trace {
         ..Summary::default()
     })));
     trace
+}
+
+fn started(name: &str, address: [u8; 4], millis: u64) -> Started {
+    Started {
+        ts: at(millis),
+        kernel: "6.12".to_owned(),
+        interfaces: 1,
+        hooks: Vec::new(),
+        degraded: Vec::new(),
+        filter: "everything".to_owned(),
+        node: Some(name.to_owned()),
+        addresses: vec![address.into()],
+        complete: true,
+        scope: Some(filter(None)),
+    }
 }
 
 fn attempt(isn: u32, millis: u64, hops: Vec<Hop>, reply_hops: Vec<Hop>) -> AttemptReport {
@@ -92,13 +93,7 @@ fn attempt(isn: u32, millis: u64, hops: Vec<Hop>, reply_hops: Vec<Hop>) -> Attem
         tls: None,
         by: None,
         hops,
-        reply_hops: reply_hops
-            .into_iter()
-            .map(|hop| Hop {
-                flow: Some(flow().reversed()),
-                ..hop
-            })
-            .collect(),
+        reply_hops,
         verdict: (!answered).then_some(off_node),
     }
 }
@@ -126,7 +121,19 @@ fn filter(to: Option<&str>) -> Scope {
         proto: "any".to_owned(),
         to: to.map(str::to_owned),
         from: None,
+        netns: Vec::new(),
     }
+}
+
+const CONFIRMED: (Point, Confidence, bool) = (Point::OffNode, Confidence::Confirmed, true);
+const LIKELY: (Point, Confidence, bool) = (Point::OffNode, Confidence::Likely, false);
+
+/// What is said of a SYN that left `a`, if `b` has this trace.
+fn lost_before(b: Trace) -> (Point, Confidence, bool) {
+    let traces = [trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]), b];
+    let paths = join(&traces);
+    let lost = paths.iter().find(|path| path.isn == Some(7));
+    judged(lost.expect("the lost one"))
 }
 
 #[test]
@@ -158,14 +165,9 @@ fn the_clocks_of_an_answered_attempt_are_compared() {
 
 #[test]
 fn what_never_came_was_lost_between() {
-    let traces = [
-        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
-        trace("b", [10, 0, 0, 2], Vec::new()),
-    ];
-    let paths = join(&traces);
     assert_eq!(
-        judged(&paths[0]),
-        (Point::OffNode, Confidence::Confirmed, true)
+        lost_before(trace("b", [10, 0, 0, 2], Vec::new())),
+        CONFIRMED
     );
 }
 
@@ -184,10 +186,7 @@ fn a_trace_that_was_over_by_then_says_nothing() {
     ];
     let paths = join(&traces);
     let lost = paths.iter().find(|path| path.isn == Some(7));
-    assert_eq!(
-        judged(lost.expect("the lost one")),
-        (Point::OffNode, Confidence::Likely, false)
-    );
+    assert_eq!(judged(lost.expect("the lost one")), LIKELY);
 }
 
 /// Behind DNAT at the first node, the Service's address is nowhere on the wire.
@@ -195,28 +194,118 @@ fn a_trace_that_was_over_by_then_says_nothing() {
 fn a_filter_that_does_not_match_the_packet_sees_nothing() {
     let joined = |to: Option<&str>, seen: Vec<AttemptReport>| {
         let mut other = trace("b", [10, 0, 0, 2], seen);
-        other.scope = Some(filter(to));
-        let traces = [
-            trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
-            other,
-        ];
-        let paths = join(&traces);
-        let lost = paths.iter().find(|path| path.isn == Some(7));
-        judged(lost.expect("the lost one"))
+        other.filter = Filter::of(&filter(to));
+        assert!(other.filter.is_some());
+        lost_before(other)
     };
-    let confirmed = (Point::OffNode, Confidence::Confirmed, true);
-    let likely = (Point::OffNode, Confidence::Likely, false);
-    assert_eq!(joined(Some("10.0.0.2:443"), Vec::new()), confirmed);
-    assert_eq!(joined(Some("10.0.0.0/24"), Vec::new()), confirmed);
-    assert_eq!(joined(Some(":443"), Vec::new()), confirmed);
-    assert_eq!(joined(Some("10.96.0.10:443"), Vec::new()), likely);
-    assert_eq!(joined(Some(":80"), Vec::new()), likely);
-    // A name matches what it stood for, which another attempt shows.
-    assert_eq!(joined(Some("svc/shop/cart:80"), Vec::new()), likely);
+    assert_eq!(joined(Some("10.0.0.2:443"), Vec::new()), CONFIRMED);
+    assert_eq!(joined(Some("10.0.0.0/24"), Vec::new()), CONFIRMED);
+    assert_eq!(joined(Some(":443"), Vec::new()), CONFIRMED);
+    assert_eq!(joined(Some("10.96.0.10:443"), Vec::new()), LIKELY);
+    assert_eq!(joined(Some(":80"), Vec::new()), LIKELY);
+    // A name matches what it stood for, which another attempt between the same ends shows.
+    let name = Some("svc/shop/cart:80");
+    assert_eq!(joined(name, Vec::new()), LIKELY);
+    assert_eq!(joined(name, vec![server(8, 1001)]), CONFIRMED);
+    // One from elsewhere may have matched by its source.
+    let mut other = server(8, 1001);
+    other.flow.src = [10, 0, 0, 99].into();
+    assert_eq!(joined(name, vec![other]), LIKELY);
+}
+
+#[test]
+fn a_node_that_did_not_watch_the_interface_for_that_time_says_nothing() {
+    let with = |change: &dyn Fn(&mut Trace)| {
+        let mut other = trace("b", [10, 0, 0, 2], Vec::new());
+        change(&mut other);
+        lost_before(other)
+    };
+    let gap = |from, to| {
+        move |trace: &mut Trace| {
+            trace.gaps.push(Span {
+                from: at(from),
+                to: at(to),
+            });
+        }
+    };
+    assert_eq!(with(&gap(1500, 1600)), LIKELY);
+    assert_eq!(with(&gap(3000, 3100)), CONFIRMED);
+    assert_eq!(with(&|trace| trace.complete = false), LIKELY);
+    assert_eq!(with(&|trace| trace.ended = false), LIKELY);
+}
+
+#[test]
+fn a_record_that_was_left_out_may_be_the_missing_one() {
+    let numbered = |numbers: [u64; 2]| {
+        let mut other = trace("b", [10, 0, 0, 2], Vec::new());
+        for number in numbers {
+            other.number(Some(number));
+        }
+        lost_before(other)
+    };
+    assert_eq!(numbered([1, 2]), CONFIRMED);
+    assert_eq!(numbered([1, 4]), LIKELY);
+}
+
+/// `whydrop … >> node.jsonl`, twice.
+#[test]
+fn between_two_traces_in_one_file_nothing_was_watched() {
+    let appended = |from: u64| {
+        let mut other = trace("b", [10, 0, 0, 2], Vec::new());
+        other.end = at(500);
+        other.take(Report::Started(Box::new(started("b", [10, 0, 0, 2], from))));
+        other.take(Report::Summary(Box::new(Summary {
+            ts: Some(at(60_000)),
+            ..Summary::default()
+        })));
+        lost_before(other)
+    };
+    assert_eq!(appended(900), CONFIRMED);
+    assert_eq!(appended(1500), LIKELY);
+}
+
+/// Counted only, so that its sequence number is not known.
+#[test]
+fn a_drop_of_the_same_flow_may_be_the_missing_packet() {
+    let mut other = trace("b", [10, 0, 0, 2], Vec::new());
+    let known = crate::sink::fixtures::all().into_iter();
+    let drop = known.filter_map(|record| match record {
+        Report::Drop(drop) => Some(*drop),
+        _ => None,
+    });
+    other.drops.extend(drop.take(1).map(|drop| DropReport {
+        ts: at(1001),
+        flow: flow(),
+        packet: None,
+        verdict: Verdict::new(Point::Firewall, Confidence::Confirmed, "INPUT drops it"),
+        ..drop
+    }));
     assert_eq!(
-        joined(Some("svc/shop/cart:80"), vec![server(8, 1001)]),
-        confirmed
+        lost_before(other),
+        (Point::Firewall, Confidence::Likely, false)
     );
+}
+
+/// A load balancer keeps the client's address, and the server answers the client directly.
+#[test]
+fn an_answer_is_lost_on_the_way_to_the_node_that_it_is_for() {
+    let between = |out: Direction| {
+        let hops = vec![hop(Direction::In, 0), hop(out, 10)];
+        attempt(7, 1001, hops, Vec::new())
+    };
+    let balanced = [
+        trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]),
+        trace("lb", [10, 0, 0, 3], vec![between(Direction::Out)]),
+        trace("b", [10, 0, 0, 2], vec![server(7, 1002)]),
+    ];
+    let path = &join(&balanced)[0];
+    let between = path.between.as_ref().expect("between");
+    assert_eq!((between.from.as_str(), between.to.as_str()), ("b", "a"));
+    // The trace that has the address is not there: of the others, either may be the next.
+    let [mut client, lb, b] = balanced;
+    client.addresses.clear();
+    let path = &join(&[client, lb, b])[0];
+    assert!(path.between.is_none(), "{:?}", path.between);
 }
 
 #[test]
@@ -226,11 +315,7 @@ fn what_had_no_room_may_be_what_is_missing() {
         untracked: 1,
         ..Summary::default()
     })));
-    let traces = [trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]), full];
-    assert_eq!(
-        judged(&join(&traces)[0]),
-        (Point::OffNode, Confidence::Likely, false)
-    );
+    assert_eq!(lost_before(full), LIKELY);
 }
 
 /// docker0 has the same address on every node.
@@ -239,10 +324,7 @@ fn an_address_of_the_sender_itself_names_no_other_node() {
     let mut sender = trace("a", [10, 0, 0, 1], vec![client(7, 1000, None)]);
     sender.addresses.insert([10, 0, 0, 2].into());
     let traces = [sender, trace("b", [10, 0, 0, 2], Vec::new())];
-    assert_eq!(
-        judged(&join(&traces)[0]),
-        (Point::OffNode, Confidence::Likely, false)
-    );
+    assert_eq!(judged(&join(&traces)[0]), LIKELY);
 }
 
 #[test]
@@ -275,7 +357,7 @@ fn a_lost_answer_was_lost_on_its_way_back() {
         trace("b", [10, 0, 0, 2], vec![server(7, 1001)]),
     ];
     let path = &join(&traces)[0];
-    assert_eq!(judged(path), (Point::OffNode, Confidence::Confirmed, true));
+    assert_eq!(judged(path), CONFIRMED);
     let between = path.between.as_ref().expect("between");
     assert_eq!((between.from.as_str(), between.to.as_str()), ("b", "a"));
 }

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::model::{AttemptReport, DropReport, Report, Scope, Started};
+use super::scope::Filter;
+use crate::model::{AttemptReport, DropReport, Report, Span, Started};
 
 /// Attempts and drops that are kept of one trace each. What is beyond that is counted as lost: the
 /// trace cannot say any more that a packet did not come.
@@ -18,25 +19,29 @@ pub(crate) struct Trace {
     /// The node's name.
     pub(crate) node: String,
     /// The addresses of its watched interfaces.
-    pub(crate) addresses: BTreeSet<IpAddr>,
-    /// What its filter matches.
-    pub(crate) scope: Option<Scope>,
-    /// Whether every interface of the watched namespaces had probes.
-    pub(crate) complete: bool,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// What its filter matches; `None` in a recording of an older version.
+    pub(super) filter: Option<Filter>,
+    /// Whether the probes saw all packets of all watched interfaces, but for the gaps.
+    pub(super) complete: bool,
     /// From when on nothing was missed, by the node's clock.
-    pub(crate) start: SystemTime,
+    pub(super) start: SystemTime,
     /// Until when.
-    pub(crate) end: SystemTime,
+    pub(super) end: SystemTime,
+    /// When an interface had no probes, or no trace ran.
+    pub(super) gaps: Vec<Span>,
     /// Whether it ended in order, with a summary.
-    pub(crate) ended: bool,
-    /// Events that it lost.
-    pub(crate) lost: u64,
+    pub(super) ended: bool,
+    /// Events and records that are missing.
+    pub(super) lost: u64,
     /// The attempts, each as the last record has it.
-    pub(crate) attempts: Vec<AttemptReport>,
+    pub(super) attempts: Vec<AttemptReport>,
     /// The drops.
-    pub(crate) drops: Vec<DropReport>,
+    pub(super) drops: Vec<DropReport>,
     /// Where each attempt stands, by the time and number that all of its records share.
     known: HashMap<(SystemTime, Option<u32>, Option<u16>), usize>,
+    /// The number of the latest record.
+    number: Option<u64>,
 }
 
 impl Trace {
@@ -46,21 +51,37 @@ impl Trace {
         Self {
             node: node.unwrap_or_else(|| name_if_it_has_none.to_owned()),
             addresses: started.addresses.into_iter().collect(),
-            scope: started.scope,
+            filter: started.scope.as_ref().and_then(Filter::of),
             complete: started.complete,
             start: started.ts,
             end: started.ts,
+            gaps: Vec::new(),
             ended: false,
             lost: 0,
             attempts: Vec::new(),
             drops: Vec::new(),
             known: HashMap::new(),
+            number: None,
         }
+    }
+
+    /// Takes the number of its next record. One that was left out may be that of the missing packet.
+    pub(crate) fn number(&mut self, number: Option<u64>) {
+        if let (Some(before), Some(number)) = (self.number, number) {
+            self.miss(number.saturating_sub(before).saturating_sub(1));
+        }
+        self.number = number.or(self.number);
+    }
+
+    /// Counts what is missing in it.
+    pub(crate) fn miss(&mut self, records: u64) {
+        self.lost = self.lost.saturating_add(records);
     }
 
     /// Takes its next record.
     pub(crate) fn take(&mut self, report: Report) {
         match report {
+            Report::Started(started) => self.again(*started),
             Report::Attempt(attempt) => {
                 self.reach(attempt.ts + Duration::from_millis(attempt.waited_ms));
                 self.attempt(*attempt);
@@ -70,23 +91,51 @@ impl Trace {
                 if self.drops.len() < MOST {
                     self.drops.push(*drop);
                 } else {
-                    self.lost += 1;
+                    self.miss(1);
                 }
             }
             Report::Lost(lost) => {
                 self.reach(lost.ts);
-                self.lost += lost.events;
+                self.miss(lost.events);
             }
             Report::Summary(summary) => {
                 self.ended = true;
                 // What no table had room for may have been the packet that is missing.
-                self.lost = self.lost.max(summary.lost) + summary.untracked;
+                self.lost = self.lost.max(summary.lost);
+                self.miss(summary.untracked);
+                self.gaps.extend(summary.unwatched);
+                // At the start, the cluster may not have answered yet.
+                if let Some(name) = summary.node.filter(|name| !name.is_empty()) {
+                    self.node = name;
+                }
                 if let Some(end) = summary.ts {
                     self.reach(end);
                 }
             }
-            Report::Started(_) | Report::Path(_) => {}
+            Report::Path(_) => {}
         }
+    }
+
+    /// Another trace of the node, appended to the same file.
+    fn again(&mut self, started: Started) {
+        self.gaps.push(Span {
+            from: self.end,
+            to: started.ts,
+        });
+        self.complete &= started.complete;
+        if self.filter != started.scope.as_ref().and_then(Filter::of) {
+            self.filter = None;
+        }
+        self.addresses.extend(started.addresses);
+        self.ended = false;
+        self.number = None;
+        self.reach(started.ts);
+    }
+
+    /// Whether it was watching everything in all of this time, by its own clock.
+    pub(super) fn covers(&self, time: Span) -> bool {
+        let is_gap = |gap: &Span| gap.from <= time.to && time.from <= gap.to;
+        self.start <= time.from && time.to <= self.end && !self.gaps.iter().any(is_gap)
     }
 
     fn reach(&mut self, time: SystemTime) {
@@ -103,7 +152,7 @@ impl Trace {
             self.known.insert(key, self.attempts.len());
             self.attempts.push(attempt);
         } else {
-            self.lost += 1;
+            self.miss(1);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use super::layers::Layers;
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, DropReport, Summary, Verdict},
+    model::{AttemptReport, DropReport, Span, Summary, Verdict},
 };
 
 /// The accounts of a trace.
@@ -16,10 +16,14 @@ pub(crate) struct Accounts {
 }
 
 /// The figures that no single report adds up to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Totals {
     /// When the trace ended.
     pub(crate) at: SystemTime,
+    /// What this node is called.
+    pub(crate) node: Option<String>,
+    /// When an interface had no probes.
+    pub(crate) unwatched: Vec<Span>,
     pub(crate) drops: DropTotals,
     /// Events that were lost.
     pub(crate) lost: u64,
@@ -73,6 +77,8 @@ impl Accounts {
     pub(crate) fn close(&mut self, totals: Totals) -> Summary {
         let Totals {
             at,
+            node,
+            unwatched,
             drops,
             lost,
             malformed,
@@ -83,6 +89,8 @@ impl Accounts {
         self.layers.began_tls(tls);
         let mut summary = Summary {
             ts: Some(at),
+            node,
+            unwatched,
             drops: drops.all,
             shown: drops.shown,
             noise: drops.noise,

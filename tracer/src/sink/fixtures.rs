@@ -265,7 +265,7 @@ pub(super) fn drop_on(name: &str) -> Report {
 
 /// The first record, on a kernel that lacks something.
 pub(super) fn started() -> Report {
-    Report::Started(Started {
+    Report::Started(Box::new(Started {
         node: Some("node-1".to_owned()),
         addresses: Vec::new(),
         complete: true,
@@ -279,12 +279,12 @@ pub(super) fn started() -> Report {
              NOT_SPECIFIED",
         ]),
         filter: "any → 10.244.3.17:443 (tcp), both directions".to_owned(),
-    })
+    }))
 }
 
 /// The first record of a trace of many namespaces.
 pub(super) fn started_in_namespaces() -> Report {
-    Report::Started(Started {
+    Report::Started(Box::new(Started {
         node: Some("node-1".to_owned()),
         addresses: Vec::new(),
         complete: true,
@@ -297,7 +297,7 @@ pub(super) fn started_in_namespaces() -> Report {
         filter: "everything, in netns node-a, node-b, cni-5c2f8a5e-1b7d, cni-91c0e7f2-88aa, \
                  cni-3d5e6f70-0c1b"
             .to_owned(),
-    })
+    }))
 }
 
 /// A loss.

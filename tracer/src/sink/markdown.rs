@@ -6,13 +6,12 @@
 use std::io;
 
 use super::{Detail, Sink, Style, text::Text};
-use crate::model::{Outcome, Report};
+use crate::model::Report;
 
 /// Renders paths as Markdown.
 #[derive(Debug)]
 pub(super) struct Markdown {
     text: Text,
-    answered: bool,
 }
 
 impl Markdown {
@@ -24,39 +23,35 @@ impl Markdown {
             interactive: false,
             ..style
         };
-        let text = Text::new(
-            style,
-            Detail {
-                verbose: true,
-                ..detail
-            },
-        );
+        let detail = Detail {
+            verbose: true,
+            ..detail
+        };
         Self {
-            text,
-            answered: detail.answered,
+            text: Text::new(style, detail),
         }
     }
 }
 
 impl Sink for Markdown {
     fn report(&mut self, record: &Report) -> io::Result<String> {
-        let title = match record {
-            Report::Path(path) if path.outcome == Outcome::Answered => {
-                if !self.answered {
-                    return Ok(String::new());
-                }
-                "answered".to_owned()
-            }
-            Report::Path(path) => match &path.verdict {
-                Some(verdict) => format!("{}, {}", path.outcome.name(), verdict.point.name()),
-                None => path.outcome.name().to_owned(),
-            },
-            _ => return Ok(String::new()),
+        let Report::Path(path) = record else {
+            return Ok(String::new());
         };
-        Ok(format!(
-            "## {title}\n\n{}\n",
-            fenced(&self.text.render(record))
-        ))
+        let text = self.text.render(record);
+        if text.is_empty() {
+            return Ok(text);
+        }
+        let outcome = path.outcome.name();
+        let title = match &path.verdict {
+            Some(verdict) => format!("{outcome}, {}", verdict.point.name()),
+            None => outcome.to_owned(),
+        };
+        Ok(format!("## {title}\n\n{}\n", fenced(&text)))
+    }
+
+    fn heading(&mut self, text: &str) -> String {
+        format!("{}\n", fenced(&self.text.heading(text)))
     }
 }
 
@@ -75,6 +70,15 @@ fn fenced(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heading_names_nodes_and_is_no_markup_either() {
+        let mut markdown = Markdown::new(Style::plain(), Detail::default());
+        assert_eq!(
+            markdown.heading("1 attempt in traces of *a*"),
+            "```\n1 attempt in traces of *a*\n```\n\n"
+        );
+    }
 
     #[test]
     fn no_text_ends_its_block() {

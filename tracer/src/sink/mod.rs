@@ -107,6 +107,11 @@ trait Sink: std::fmt::Debug {
     /// The record cannot be written in this format.
     fn report(&mut self, record: &Report) -> io::Result<String>;
 
+    /// A line before the first record, for people.
+    fn heading(&mut self, _text: &str) -> String {
+        String::new()
+    }
+
     /// What is due by now, such as the count of what repeats.
     fn tick(&mut self, _now: SystemTime) -> String {
         String::new()
@@ -156,6 +161,16 @@ impl<W: Write> Printer<W> {
     /// `out` cannot be written to. A closed pipe is a [`Delivery`], not an error.
     pub(crate) fn print(&mut self, record: &Report) -> io::Result<Delivery> {
         let rendered = self.sink.report(record)?;
+        self.write(&rendered)
+    }
+
+    /// Prints a line that comes before the first record; nothing where programs read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Printer::print`].
+    pub(crate) fn heading(&mut self, text: &str) -> io::Result<Delivery> {
+        let rendered = self.sink.heading(text);
         self.write(&rendered)
     }
 

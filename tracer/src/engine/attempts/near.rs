@@ -62,11 +62,21 @@ fn is_near(hop: &Step, (netns, ifindex): (u32, u32), interfaces: &Interfaces) ->
                 || of_hop
                     .is_some_and(|of_hop| [of_hop.master, of_hop.lower()].contains(&Some(ifindex)))
         }
-        Some(here) => is_other_end(here, place.ifindex),
-        None => of_hop.is_some_and(|of_hop| is_other_end(of_hop, ifindex)),
+        here => {
+            // The same numbers are in each namespace: where both ends are known, each has to point
+            // to the other.
+            let known = [(here, place.ifindex), (of_hop, ifindex)];
+            let mut known = known
+                .into_iter()
+                .filter_map(|(link, other)| Some((link?, other)))
+                .peekable();
+            known.peek().is_some() && known.all(|(link, other)| is_other_end(link, other))
+        }
     }
 }
 
+/// Whether the link's other end is in another namespace and has this number there.
 fn is_other_end(link: &Link, other: u32) -> bool {
-    link.peer().is_some_and(|peer| peer.ifindex == other)
+    let peer = link.peer();
+    peer.is_some_and(|peer| peer.ifindex == other && peer.nsid.is_some())
 }

@@ -373,8 +373,8 @@ impl Table {
         }
     }
 
-    /// Makes room for an attempt with this flow: by evicting the oldest that was reported, or one of a
-    /// share that has taken far more than the newcomer's. `false` if there is none.
+    /// Makes room for an attempt with this flow: evicts the oldest attempt that was reported, or one of
+    /// a network that holds far more attempts than the new one's. `false` if there is none.
     fn make_room(&mut self, flow: &Tuple, now: Nanos) -> bool {
         if self.attempts.len() < CAPACITY {
             return true;

@@ -55,10 +55,31 @@ fn losses_before_the_attempt_do_not_matter() {
 #[test]
 fn where_an_interface_has_no_probes_silence_says_nothing() {
     let mut rig = Rig::new();
-    rig.feed(Input::Interfaces {
-        changes: Vec::new(),
-        unwatched: Some("eth4 has no probes".to_owned()),
-    });
+    rig.feed(Input::Unwatched(Some("eth4 has no probes".to_owned())));
     rig.syn();
     assert_eq!(silence(&mut rig), Point::Unknown);
+    let summary = rig.finish();
+    assert_eq!(summary.unwatched.len(), 1, "{:?}", summary.unwatched);
+}
+
+/// An address that is added changes nothing about the interface without probes.
+#[test]
+fn other_changes_of_interfaces_attach_no_probes() {
+    let mut rig = Rig::new();
+    rig.feed(Input::Unwatched(Some("eth4 has no probes".to_owned())));
+    rig.feed(Input::Interfaces(vec![Change::Changed(interface(
+        VETH, false,
+    ))]));
+    rig.syn();
+    assert_eq!(silence(&mut rig), Point::Unknown);
+}
+
+#[test]
+fn probes_that_are_back_see_everything_again() {
+    let mut rig = Rig::new();
+    rig.feed(Input::Unwatched(Some("eth4 has no probes".to_owned())));
+    rig.pass(TICK);
+    rig.feed(Input::Unwatched(None));
+    rig.syn();
+    assert_eq!(silence(&mut rig), Point::OffNode);
 }

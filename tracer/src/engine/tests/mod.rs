@@ -63,6 +63,7 @@ pub(super) fn settings() -> Settings {
         timeout: TIMEOUT,
         names: FilterNames::of(None, None, Proto::Any),
         blind_spots: Vec::new(),
+        node: None,
         clock: clock::now(),
     }
 }
@@ -108,12 +109,9 @@ impl Rig {
             summary: None,
             stopped: false,
         };
-        rig.feed(Input::Interfaces {
-            changes: [(VETH, false), (NIC, true)]
-                .map(|(ifindex, is_uplink)| Change::Appeared(interface(ifindex, is_uplink)))
-                .into(),
-            unwatched: None,
-        });
+        let interfaces = [(VETH, false), (NIC, true)]
+            .map(|(ifindex, is_uplink)| Change::Appeared(interface(ifindex, is_uplink)));
+        rig.feed(Input::Interfaces(interfaces.into()));
         rig
     }
 

@@ -63,7 +63,7 @@ fn to_load(process: Process, has: &impl Fn(u32) -> bool) -> Finding {
     let (state, found, fix) = if process.is_in_user_namespace {
         (
             State::Required,
-            "those of a user namespace, which the kernel takes for nothing here".to_owned(),
+            "those of a user namespace, which do not count for loading programs".to_owned(),
             "run as root of the node itself: in a container, without userns-remap, rootless mode or \
              `hostUsers: false`",
         )

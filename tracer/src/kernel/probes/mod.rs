@@ -108,8 +108,8 @@ impl Probes {
         Ok(attachment)
     }
 
-    /// Has the tracepoints see the packets of all interfaces, and the classifiers look away. Gives
-    /// whether the kernel takes that.
+    /// Activates the tracepoints, which see the packets of all interfaces, and deactivates the
+    /// classifiers. Returns whether the kernel accepts that.
     ///
     /// # Errors
     ///

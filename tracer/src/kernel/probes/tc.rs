@@ -151,7 +151,7 @@ impl TcProbes {
         self.failed.clear();
     }
 
-    /// Lets go of what has gone. Gives what is there, of what has changed.
+    /// Forgets the interfaces that have gone. Returns those of the changed ones that are present.
     fn let_go<'a>(&mut self, changes: &'a [Change]) -> BTreeMap<Key, &'a Interface> {
         // An interface can go and its number come back in one batch. Then the last change counts.
         let mut present: BTreeMap<Key, &Interface> = BTreeMap::new();

@@ -31,8 +31,8 @@ pub(crate) enum NetnsRef {
     /// and in the processes there are.
     ///
     /// Inode numbers are reused once a namespace has gone. What is entered has this number now,
-    /// and keeps it as long as the work lasts; whether it is the one that had the number earlier,
-    /// only [`Inside::cookie`] can tell them apart.
+    /// and keeps it as long as the work lasts. Only [`Inside::cookie`] shows whether it is the one
+    /// that had the number earlier.
     Inode(u32),
 }
 

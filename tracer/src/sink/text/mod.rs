@@ -125,6 +125,12 @@ impl Sink for Text {
         Ok(self.render(record))
     }
 
+    fn heading(&mut self, text: &str) -> String {
+        let mut canvas = Canvas::new(&self.style);
+        canvas.labelled(0, text, "", Paint::Bold);
+        canvas.finish()
+    }
+
     fn tick(&mut self, now: SystemTime) -> String {
         let mut page = Page {
             canvas: Canvas::new(&self.style),

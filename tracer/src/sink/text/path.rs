@@ -17,14 +17,12 @@ pub(super) fn draw(page: &mut Page<'_>, path: &PathReport) {
     let all = path.hops.iter().chain(&path.reply_hops);
     let table = Table::new(&all.map(|hop| &hop.hop), path.outcome == Outcome::Stalled);
     draw_hops(page, &table, &path.hops);
-    if path.reply_hops.is_empty() {
-        draw_gap(page, path.between.as_ref());
-    } else {
+    if !path.reply_hops.is_empty() {
         page.canvas
             .labelled(INDENT, "←", "what came back", Paint::Bold);
         draw_hops(page, &table, &path.reply_hops);
-        draw_gap(page, path.between.as_ref());
     }
+    draw_gap(page, path.between.as_ref());
     draw_clocks(page, &path.clock);
 }
 

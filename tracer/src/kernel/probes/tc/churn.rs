@@ -26,10 +26,9 @@ impl Churn {
         while self.appeared.front().is_some_and(is_old) {
             self.appeared.pop_front();
         }
-        // More of them would say no more.
+        // More of them would say no more. The last answer was no, so at most `BURST` are there.
         let more = appeared.min(BURST + 1);
         self.appeared.extend(std::iter::repeat_n(now, more));
-        self.appeared.truncate(2 * BURST);
         self.appeared.len() > BURST || present > MANY
     }
 }

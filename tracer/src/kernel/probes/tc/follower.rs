@@ -62,8 +62,8 @@ impl Follower {
         })
     }
 
-    /// Has it attach to what is new, and let go of what has gone. Gives what is not seen until it
-    /// has, as a sentence.
+    /// Orders it to attach to new interfaces, and to forget those that have gone. Returns a sentence
+    /// about what is not seen until then.
     pub(crate) fn follow(&mut self, changes: &[Change]) -> String {
         self.order(Order::Follow(changes.to_vec()));
         let new = changes
@@ -78,14 +78,14 @@ impl Follower {
         self.order(Order::Everywhere);
     }
 
-    /// Waits until all orders are carried out. Gives where there are no probes then. Can be
-    /// cancelled without loss.
+    /// Waits until all orders are carried out. Returns a sentence about the interfaces without probes.
+    /// Can be canceled without loss.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             match self.reports.recv().await {
                 Some(report) if report.done == self.given => return report.unwatched,
                 Some(_) => {}
-                // The thread has failed, and said so.
+                // The thread has failed, which the panic hook has reported.
                 None => std::future::pending().await,
             }
         }

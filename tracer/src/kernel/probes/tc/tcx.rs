@@ -63,7 +63,7 @@ fn link(program: &OwnedFd, ifindex: u32, attach_type: u32) -> io::Result<OwnedFd
         reserved: 0,
         expected_revision: 0,
     };
-    // SAFETY: the kernel reads `create`, whose size it is told, and which outlives the call.
+    // SAFETY: the kernel reads `create`, whose size it gets, and which outlives the call.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_bpf,
