@@ -4,9 +4,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpStream, UdpSocket},
+    thread,
+    time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
@@ -142,20 +144,85 @@ fn healthy() -> Result<()> {
     report.silent().map(drop)
 }
 
-/// A DNS server that hangs: queries arrive, and wait in its socket.
-#[test]
-fn datagrams_wait_in_the_socket() -> Result<()> {
+/// A query to a DNS server with this socket, which does not answer.
+fn silent_server(address: &str, serve: impl FnOnce(UdpSocket) -> Result<()>) -> Result<Report> {
     let stage = Stage::routed_pods()?;
-    let socket = stage.enter("b", || UdpSocket::bind("10.20.2.3:53"))?;
+    serve(stage.enter("b", || UdpSocket::bind(address))?)?;
     let report = stage.trace(["node", "b"], "10.20.2.3:53", |watch| {
         watch.ask("a", "10.20.2.3:53")?.ends(End::Silent)
     })?;
-    report.outcome("unanswered")?.verdict(
+    report.outcome("unanswered")?;
+    Ok(report)
+}
+
+/// A DNS server that hangs: queries arrive, and wait in its socket.
+fn server_that_hangs(address: &str) -> Result<()> {
+    let mut kept = None;
+    let report = silent_server(address, |socket| {
+        kept = Some(socket);
+        Ok(())
+    })?;
+    report.verdict(
         &ExpectedVerdict::new("socket", "likely")
             .why("waits in the socket of udp port 53")
             .evidence("bytes that wait to be read")
+            .evidence("no datagram was read in its namespace meanwhile")
             .fix("restart it if it hangs"),
     )?;
-    drop(socket);
     Ok(())
+}
+
+#[test]
+fn datagrams_wait_in_the_socket() -> Result<()> {
+    server_that_hangs("10.20.2.3:53")
+}
+
+#[test]
+fn datagrams_wait_in_a_socket_of_both_families() -> Result<()> {
+    server_that_hangs("[::]:53")
+}
+
+/// A DNS server that reads its queries, and answers none: whatever is to blame, it does not hang.
+fn server_that_reads(backlog: usize) -> Result<()> {
+    let report = silent_server("10.20.2.3:53", |socket| {
+        let stop = Duration::from_secs(30);
+        socket.set_read_timeout(Some(stop))?;
+        let own = socket.local_addr()?;
+        for _ in 0..backlog {
+            socket.send_to(b"another client", own)?;
+        }
+        thread::spawn(move || {
+            // Each client sends its next query once this one is read: the queue is always as long.
+            while socket.recv(&mut [0; 512]).is_ok() {
+                thread::sleep(Duration::from_millis(1));
+                if backlog > 0 && socket.send_to(b"another client", own).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    })?;
+    let verdict = ExpectedVerdict::any_of(["unknown"]).never_says(["does not read"]);
+    report.verdict(&verdict)?;
+    let mut refuted = report
+        .attempts()
+        .into_iter()
+        .filter_map(|attempt| attempt.verdict.as_ref())
+        .flat_map(|verdict| &verdict.refuted);
+    let is_refuted = refuted.any(|refuted| refuted.rule.as_str() == "unread-socket");
+    ensure!(
+        is_refuted,
+        "it should say that the socket is read:\n{report}"
+    );
+    Ok(())
+}
+
+#[test]
+fn server_reads_and_does_not_answer() -> Result<()> {
+    server_that_reads(0)
+}
+
+#[test]
+fn busy_server_reads_and_does_not_answer() -> Result<()> {
+    server_that_reads(20)
 }

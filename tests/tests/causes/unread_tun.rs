@@ -4,7 +4,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
+    net::UdpSocket,
     os::fd::AsRawFd as _,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
@@ -74,6 +77,37 @@ fn other_counts_show_nothing() -> Result<()> {
     Ok(())
 }
 
+/// A busy process: each packet that it reads is followed by another one.
+#[test]
+fn ring_is_read_and_never_empty() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    let mut file = tun(&stage, 0)?;
+    stage.ip("node", "link set tun0 txqueuelen 100")?;
+    let client = stage.enter("node", || UdpSocket::bind("10.20.8.1:0"))?;
+    let send = move || client.send_to(b"another packet", "10.20.8.8:9");
+    for _ in 0..20 {
+        send()?;
+    }
+    thread::spawn(move || {
+        // It ends with the device.
+        while file.read(&mut [0; 2048]).is_ok() {
+            thread::sleep(Duration::from_millis(1));
+            if send().is_err() {
+                return;
+            }
+        }
+    });
+    let report = stage.trace(["node", "a"], "10.20.8.9:53", |watch| {
+        watch.ask("a", "10.20.8.9:53")?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::any_of(["off-node"])
+            .evidence("is read by its process")
+            .never_says(["does not read"]),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn ring_is_full() -> Result<()> {
     let stage = Stage::routed_pods()?;
@@ -97,7 +131,7 @@ fn ring_is_full() -> Result<()> {
 fn healthy() -> Result<()> {
     let stage = Stage::routed_pods()?;
     let mut file = tun(&stage, 0)?;
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let mut packet = [0; 2048];
         // It ends with the device.
         while let Ok(len) = file.read(&mut packet) {

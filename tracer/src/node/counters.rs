@@ -9,12 +9,16 @@ use anyhow::Result;
 
 use super::sysctl::read_if_there;
 
-/// Names of counters that say why packets went.
+/// Names of counters that show what became of packets.
 pub(crate) mod name {
     /// A SYN or a last ACK of a handshake found the listener's accept queue full.
     pub(crate) const LISTEN_OVERFLOWS: &str = "TcpExtListenOverflows";
     /// A listener dropped a SYN or a last ACK for whatever reason, a full accept queue included.
     pub(crate) const LISTEN_DROPS: &str = "TcpExtListenDrops";
+    /// A process has read a datagram that came over IPv4.
+    pub(crate) const UDP_READ: &str = "UdpInDatagrams";
+    /// The same over IPv6.
+    pub(crate) const UDP6_READ: &str = "Udp6InDatagrams";
 }
 
 /// What goes up and down, or is a setting.

@@ -4,12 +4,7 @@
 //! be read before and after shows it all the same: the counters of the namespace, the listener's
 //! own count of drops, and its queues.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
@@ -184,10 +179,8 @@ impl ListenerFacts {
 
     /// Names the processes, in half of the time left: what has been read is worth more.
     fn name_processes(&mut self, inside: Inside) {
-        let now = Instant::now();
-        let deadline = now + inside.deadline.saturating_duration_since(now) / 2;
         let sockets = self.listeners.iter().map(|one| one.listener.inode);
-        let mut found = process::of_sockets(&sockets.collect(), inside.inode, deadline);
+        let mut found = process::of_sockets(&sockets.collect(), inside.inode, inside.half_time());
         for one in &mut self.listeners {
             one.process = found.remove(&one.listener.inode);
         }
@@ -215,8 +208,8 @@ impl ListenerFacts {
         Some(in_namespace && self.listeners.iter().any(here))
     }
 
-    /// What becomes of one more SYN, as far as the SYN queue is concerned; `None` if nobody
-    /// listens. Where several share a port, all of them together are taken as one queue.
+    /// What becomes of one more SYN, as far as the SYN queue is concerned; `None` without a
+    /// listener. Where several share a port, all of them together are taken as one queue.
     pub(crate) fn syn_queue_room(&self) -> Option<Room> {
         let backlogs = self.listeners.iter().map(|one| one.listener.backlog);
         let backlog = backlogs.reduce(u32::saturating_add)?;

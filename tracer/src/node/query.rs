@@ -6,12 +6,12 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     bypass::{Arrival, Destination},
-    datagrams::UnreadSocket,
+    datagrams::DatagramSocket,
     facts::{NodeFacts, Wants},
     listener::{ListenerFacts, Reading},
     owner,
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long facts about an attempt may take to read; a verdict must not wait for longer.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a process is watched that seems not to read: one that is busy reads something meanwhile.
+const WATCHED: Duration = Duration::from_millis(250);
 
 /// A question to the node.
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ pub(crate) struct SilenceQuery {
     pub(crate) walk: Option<(Start, Packet)>,
     /// How it came to the namespaces that it was seen in, and their inode numbers.
     pub(crate) arrivals: Vec<(u32, Arrival)>,
-    /// The datagram socket that it may wait in: its namespace, and the address that was asked.
+    /// The datagram socket that it may be for: its namespace, and the address that was asked.
     pub(crate) datagrams: Option<(NetnsRef, SocketAddr)>,
     /// The interface that it was last seen to leave by: its namespace and its number.
     pub(crate) left_by: Option<(u32, u32)>,
@@ -68,8 +71,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) destination: Option<Destination>,
     /// The tun device that it left by.
     pub(crate) tun: Option<TunDevice>,
-    /// The datagram socket that it waits in.
-    pub(crate) unread: Option<UnreadSocket>,
+    /// The datagram socket that it is for.
+    pub(crate) datagrams: Option<DatagramSocket>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -154,24 +157,21 @@ impl SilenceQuery {
         let tun = async {
             let (netns, ifindex) = left_by?;
             let netns = NetnsRef::Inode(netns);
-            let read = move |inside: Inside| TunDevice::read(&inside, ifindex);
-            let read = in_netns_async(&netns, LIMIT, read).await;
+            let read = TunDevice::watch(&netns, ifindex, WATCHED, LIMIT).await;
             read.ok().flatten()
         };
-        let unread = async {
+        let datagrams = async {
             let (netns, address) = datagrams?;
-            let deadline = Instant::now() + LIMIT / 2;
-            let read = move |inside: Inside| UnreadSocket::read(&inside, address, deadline);
-            let read = in_netns_async(&netns, LIMIT, read).await;
+            let read = DatagramSocket::watch(&netns, address, WATCHED, LIMIT).await;
             read.ok().flatten()
         };
-        let (listener, silent_hop, walked, destination, tun, unread) = tokio::join!(
+        let (listener, silent_hop, walked, destination, tun, datagrams) = tokio::join!(
             listener,
             silent_hop,
             walked,
             destination(arrivals),
             tun,
-            unread
+            datagrams
         );
         SilenceFacts {
             listener,
@@ -179,7 +179,7 @@ impl SilenceQuery {
             walked,
             destination,
             tun,
-            unread,
+            datagrams,
         }
     }
 }

@@ -27,8 +27,12 @@ pub(crate) struct Socket {
     pub(crate) remote: SocketAddr,
     /// Whether it is a TCP socket that listens.
     pub(crate) is_listening: bool,
+    /// What waits to be read, as memory in bytes (Recv-Q of `ss`).
+    pub(crate) waiting: u64,
     /// Inode number, as in `/proc/PID/fd`.
     pub(crate) inode: u32,
+    /// Of a datagram socket: datagrams that found it full so far.
+    pub(crate) dropped: Option<u64>,
     /// Options that limit what it takes; `None` if they are unknown.
     pub(crate) options: Option<Options>,
 }
@@ -46,6 +50,18 @@ impl Socket {
     /// Whether it talks to one other end only.
     pub(crate) fn is_connected(&self) -> bool {
         self.remote.port() != 0
+    }
+
+    /// Whether its own address lets it take packets to this one; `None` if that depends on an option
+    /// that is not known.
+    pub(crate) fn takes(&self, destination: IpAddr) -> Option<bool> {
+        match self.local.ip() {
+            ip if !ip.is_unspecified() => Some(ip == destination),
+            IpAddr::V6(_) if destination.is_ipv4() => {
+                self.options.map(|options| !options.ipv6_only)
+            }
+            ip => Some(ip.is_ipv4() == destination.is_ipv4()),
+        }
     }
 }
 
@@ -100,8 +116,9 @@ pub(super) fn add_options(sockets: &mut [Socket], protocol: Protocol, port: u16)
     Ok(())
 }
 
-/// A line such as `0: 0100007F:1F90 00000000:0000 0A …`: the last of these is the state, and the
-/// inode number comes six fields later.
+/// A line such as `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 …`: the last of these are the
+/// state and the lengths of both queues. The inode number is five fields later, and behind it, of a
+/// datagram socket, comes the number of drops.
 fn parse(line: &str) -> Option<Socket> {
     /// `TCP_LISTEN` and `TCP_TIME_WAIT` of include/net/tcp_states.h. A UDP socket never has them.
     const LISTEN: &str = "0A";
@@ -110,19 +127,22 @@ fn parse(line: &str) -> Option<Socket> {
     let local = address(fields.next()?)?;
     let remote = address(fields.next()?)?;
     let state = fields.next()?;
-    let inode = fields.nth(5)?.parse().ok()?;
+    let (_, waiting) = fields.next()?.split_once(':')?;
+    let inode = fields.nth(4)?.parse().ok()?;
     // No one waits there any more, and a new connection may have the same port.
     (state != TIME_WAIT).then_some(Socket {
         local,
         remote,
         is_listening: state == LISTEN,
+        waiting: u64::from_str_radix(waiting, 16).ok()?,
         inode,
+        dropped: fields.nth(2).and_then(|drops| drops.parse().ok()),
         options: None,
     })
 }
 
 /// `0100007F:1F90`: words of the address in host byte order, the port in hexadecimal.
-pub(super) fn address(text: &str) -> Option<SocketAddr> {
+fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok();
     let ip = match ip.len() {
@@ -169,6 +189,46 @@ mod tests {
         add_options(&mut found, Protocol::Tcp, port).unwrap();
         let own = found.iter().find(|socket| socket.is_listening).unwrap();
         assert_eq!(own.options, Some(Options::default()));
+    }
+
+    #[test]
+    fn a_line_says_what_waits() {
+        let line = " 1201: 0203140A:0035 00000000:0000 07 00000000:00000340 00:00000000 00000000     \
+                    0        0 91215 2 00000000b2f5e3a0 7";
+        let socket = parse(line).unwrap();
+        assert_eq!(socket.local.port(), 53);
+        assert_eq!((socket.waiting, socket.inode), (0x340, 91215));
+        assert_eq!(socket.dropped, Some(7));
+    }
+
+    #[test]
+    fn an_address_takes_its_own_family() {
+        let socket = |local: &str, ipv6_only: Option<bool>| Socket {
+            local: local.parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            is_listening: false,
+            waiting: 0,
+            inode: 1,
+            dropped: Some(0),
+            options: ipv6_only.map(|ipv6_only| Options {
+                ipv6_only,
+                ..Options::default()
+            }),
+        };
+        let (v4, v6) = ([10, 0, 0, 1].into(), "fd00::1".parse().unwrap());
+        for (local, ipv6_only, takes_v4, takes_v6) in [
+            ("0.0.0.0:53", None, Some(true), Some(false)),
+            ("[::]:53", Some(false), Some(true), Some(true)),
+            ("[::]:53", Some(true), Some(false), Some(true)),
+            ("[::]:53", None, None, Some(true)),
+            ("10.0.0.1:53", None, Some(true), Some(false)),
+            ("10.0.0.2:53", None, Some(false), Some(false)),
+            ("[fd00::1]:53", Some(false), Some(false), Some(true)),
+        ] {
+            let socket = socket(local, ipv6_only);
+            assert_eq!(socket.takes(v4), takes_v4, "{local} {ipv6_only:?}");
+            assert_eq!(socket.takes(v6), takes_v6, "{local} {ipv6_only:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Who reads a tun device: what leaves by it goes to a process of this node, and no further if that
 //! does not read.
 
-use std::{fs, time::Instant};
+use std::{fs, time::Duration};
 
 use anyhow::Result;
+use tokio::time::sleep;
 
 use super::process::{self, Process};
-use crate::net::{Kind, Rtnetlink, netns::Inside};
+use crate::net::{
+    Kind, Rtnetlink,
+    netns::{Inside, NetnsRef, in_netns_async},
+};
 
 /// A tun or tap device, and how much of what was sent by it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +25,35 @@ pub(crate) struct TunDevice {
     pub(crate) dropped: u64,
     /// Packets that wait in its ring, as far as its queues show.
     pub(crate) waiting: Option<u64>,
+    /// How many it has read while it was watched; `None` if it was looked at only once.
+    pub(crate) read_meanwhile: Option<u64>,
 }
 
 impl TunDevice {
+    /// Watches for a moment whether what waits in its ring is read. `None` if there is no such device.
+    ///
+    /// # Errors
+    ///
+    /// As of [`TunDevice::read`].
+    pub(super) async fn watch(
+        netns: &NetnsRef,
+        ifindex: u32,
+        watched: Duration,
+        limit: Duration,
+    ) -> Result<Option<Self>> {
+        let read = move |inside: Inside| Self::read(&inside, ifindex);
+        let first = match in_netns_async(netns, limit, read).await? {
+            Some(first) if first.has_waiting() => first,
+            done => return Ok(done),
+        };
+        sleep(watched).await;
+        let second = in_netns_async(netns, limit, read).await?;
+        Ok(second.map(|second| Self {
+            read_meanwhile: second.read.checked_sub(first.read),
+            ..second
+        }))
+    }
+
     /// Reads it in the namespace that this thread is in. `None` if there is no such device.
     ///
     /// # Errors
@@ -51,16 +81,21 @@ impl TunDevice {
             .map(|qdisc| u64::from(qdisc.packets));
         let waiting = sent.map(|sent| sent.saturating_sub(read).saturating_sub(dropped));
         Ok(Some(Self {
-            process: process::of_tun(&link.name, inside.inode, deadline(inside)),
+            process: process::of_tun(&link.name, inside.inode, inside.half_time()),
             name: link.name,
             read,
             dropped,
             waiting,
+            read_meanwhile: None,
         }))
     }
 
-    /// Whether its process leaves packets in the ring.
+    /// Whether its process leaves packets in the ring: one that is busy reads some meanwhile.
     pub(crate) fn is_stuck(&self) -> bool {
+        self.has_waiting() && self.read_meanwhile == Some(0)
+    }
+
+    fn has_waiting(&self) -> bool {
         self.waiting.is_some_and(|waiting| waiting > 0)
     }
 
@@ -71,12 +106,6 @@ impl TunDevice {
             None => "its process".to_owned(),
         }
     }
-}
-
-/// Half of the time that is left: what was read is worth more than a name.
-fn deadline(inside: &Inside) -> Instant {
-    let now = Instant::now();
-    now + inside.deadline.saturating_duration_since(now) / 2
 }
 
 /// Packets that were sent by an interface, and those that it dropped on their way out, of the table
@@ -112,16 +141,19 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_that_empties_is_not_stuck() {
-        let device = |waiting| TunDevice {
+    fn only_a_ring_that_is_not_read_is_stuck() {
+        let device = |waiting, read_meanwhile| TunDevice {
             name: "tun0".to_owned(),
             process: None,
             read: 3,
             dropped: 0,
             waiting,
+            read_meanwhile,
         };
-        assert!(device(Some(2)).is_stuck());
-        assert!(!device(Some(0)).is_stuck());
-        assert!(!device(None).is_stuck());
+        assert!(device(Some(2), Some(0)).is_stuck());
+        assert!(!device(Some(2), Some(7)).is_stuck());
+        assert!(!device(Some(2), None).is_stuck());
+        assert!(!device(Some(0), None).is_stuck());
+        assert!(!device(None, None).is_stuck());
     }
 }

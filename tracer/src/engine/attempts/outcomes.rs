@@ -112,7 +112,7 @@ impl Attempts {
             walked,
             destination,
             tun,
-            unread,
+            datagrams,
         } = found;
         let (world, ways, way_back) = match walked {
             Some(Walked {
@@ -141,7 +141,7 @@ impl Attempts {
             way_back,
             destination,
             tun,
-            unread,
+            datagrams,
             sender_is_own: match &attempt.reply {
                 Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
                 _ => false,

@@ -170,7 +170,7 @@ fn query(
         arrivals: arrivals(attempt, interfaces),
         datagrams: Some(attempt)
             .filter(|_| !is_tcp(key))
-            .and_then(|attempt| datagram_socket(attempt, interfaces)),
+            .and_then(|attempt| delivered_to(attempt, interfaces)),
         left_by: attempt.last_hop().and_then(left_by),
     };
     (!query.is_empty()).then_some(query)
@@ -198,32 +198,31 @@ fn walk(attempt: &Attempt, interfaces: &Interfaces) -> Option<(Start, Packet)> {
 /// Where a listener may have been silent: in the namespace that has the SYN's destination. `None`
 /// where no such namespace is near.
 fn silent_listener(attempt: &Attempt, interfaces: &Interfaces) -> Option<ListenerLocation> {
+    if let Some((netns, address)) = delivered_to(attempt, interfaces) {
+        let netns = ListenerNetns::Known(netns);
+        return Some(ListenerLocation { netns, address });
+    }
     let last = attempt.last_hop()?;
-    let destination = IpAddr::from(last.flow.dst);
-    let netns = if interfaces.is_local(last.place.netns, destination) {
-        ListenerNetns::Known(NetnsRef::Inode(last.place.netns))
-    } else {
-        let interface = interfaces.get(last.place.netns, last.place.ifindex)?;
-        if last.place.dir == Direction::In || interface.is_uplink {
-            return None;
-        }
+    let interface = interfaces.get(last.place.netns, last.place.ifindex)?;
+    let may_be_behind = last.place.dir == Direction::Out && !interface.is_uplink;
+    may_be_behind.then(|| ListenerLocation {
         // Other interfaces than a veth, such as a bridge, have no other end.
-        ListenerNetns::Behind(interface.link.peer().map(|peer| peer.ifindex))
-    };
-    Some(ListenerLocation {
-        netns,
-        address: SocketAddr::new(destination, last.flow.dport),
+        netns: ListenerNetns::Behind(interface.link.peer().map(|peer| peer.ifindex)),
+        address: destination(last),
     })
 }
 
-/// Where a datagram may wait to be read: in the namespace that has its destination.
-fn datagram_socket(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsRef, SocketAddr)> {
+/// The namespace that a packet was last seen in, if that has its destination, and the destination.
+fn delivered_to(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsRef, SocketAddr)> {
     let last = attempt.last_hop()?;
-    let destination = IpAddr::from(last.flow.dst);
-    interfaces.is_local(last.place.netns, destination).then(|| {
-        let netns = NetnsRef::Inode(last.place.netns);
-        (netns, SocketAddr::new(destination, last.flow.dport))
-    })
+    let address = destination(last);
+    interfaces
+        .is_local(last.place.netns, address.ip())
+        .then(|| (NetnsRef::Inode(last.place.netns), address))
+}
+
+fn destination(last: &Step) -> SocketAddr {
+    SocketAddr::new(last.flow.dst.into(), last.flow.dport)
 }
 
 /// The next hop of a packet that came in and was not seen to leave: where it is asked for, and how.

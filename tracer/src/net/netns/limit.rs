@@ -35,6 +35,14 @@ pub(crate) struct Inside {
     pub(crate) deadline: Instant,
 }
 
+impl Inside {
+    /// When half of the time that is left has passed: for what is worth less than the rest.
+    pub(crate) fn half_time(&self) -> Instant {
+        let now = Instant::now();
+        now + self.deadline.saturating_duration_since(now) / 2
+    }
+}
+
 /// Does the work on a fresh thread inside the namespace, and waits for it, but no longer than the
 /// limit.
 ///

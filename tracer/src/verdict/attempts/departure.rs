@@ -56,10 +56,14 @@ pub(super) fn unread_tun(case: &Case<'_>) -> Option<Finding> {
 
 pub(super) fn tun_is_read(case: &Case<'_>) -> Option<String> {
     let tun = case.around.tun.as_ref().filter(|tun| !tun.is_stuck())?;
+    let (when, read) = match tun.read_meanwhile {
+        Some(read) => ("just ", read),
+        None => ("", tun.read),
+    };
     Some(format!(
-        "{} has read {} from {}",
+        "{} has {when}read {} from {}",
         tun.reader(),
-        words::count(tun.read, "packet"),
+        words::count(read, "packet"),
         tun.name
     ))
 }
@@ -125,6 +129,6 @@ pub(super) fn in_words(case: &Case<'_>, last: &Step) -> Vec<String> {
     words
 }
 
-fn is_silence(case: &Case<'_>) -> bool {
+pub(super) fn is_silence(case: &Case<'_>) -> bool {
     case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()
 }

@@ -4,7 +4,7 @@ use super::Case;
 use crate::{
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Outcome, Point, Site,
+        Outcome, Point,
     },
     node::{
         listener::{ListenerFacts, ListenerState},
@@ -58,23 +58,4 @@ pub(super) fn has_room(case: &Case<'_>) -> Option<String> {
             state.listener.backlog
         )
     })
-}
-
-/// It waits in a datagram socket: its process does not read.
-pub(super) fn unread(case: &Case<'_>) -> Option<Finding> {
-    (case.outcome == Outcome::Unanswered && case.attempt.reply.is_none()).then_some(())?;
-    let socket = case.around.unread.as_ref()?;
-    let (reader, local) = (socket.reader(), socket.local);
-    let why = format!(
-        "it waits in the socket of udp port {}: {reader} does not read",
-        local.port()
-    );
-    let mut finding = Finding::new(Point::Socket, Likely, why).about(&[&local]);
-    finding.fact(format!(
-        "the socket {local} has {} bytes that wait to be read (Recv-Q), and has dropped {} so far",
-        socket.waiting, socket.dropped
-    ));
-    let advice = format!("look at {reader}: restart it if it hangs");
-    finding.fix.push(Fix::advice(advice).at(Site::Host));
-    Some(finding)
 }

@@ -4,6 +4,7 @@
 //! sent it; a listener that is seen to be full; and last the gap, which says something only where
 //! nothing could have been missed.
 
+mod datagrams;
 mod departure;
 mod listener;
 mod replies;
@@ -26,7 +27,7 @@ use crate::{
     model::{Direction, Outcome, Point, Verdict},
     node::{
         bypass::Destination,
-        datagrams::UnreadSocket,
+        datagrams::DatagramSocket,
         gather::Fact,
         listener::ListenerFacts,
         silent_hop::SilentHop,
@@ -68,8 +69,8 @@ pub(crate) struct AttemptContext {
     pub(crate) destination: Option<Destination>,
     /// The tun device that it left by.
     pub(crate) tun: Option<TunDevice>,
-    /// The datagram socket that it waits in.
-    pub(crate) unread: Option<UnreadSocket>,
+    /// The datagram socket that it is for.
+    pub(crate) datagrams: Option<DatagramSocket>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.
@@ -221,10 +222,10 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         name: "unread-socket",
         points: &[Point::Socket],
         needs: &[Fact::Listener],
-        evidence: "a datagram that reached its destination's namespace, and one socket there for its port, with data that waits to be read (Recv-Q of `ss -u`)",
-        refuted_by: "an empty Recv-Q; an answer",
+        evidence: "a datagram that reached its destination's namespace, and one socket there for its port, with data that waits to be read (Recv-Q of `ss -u`) and no less of it a quarter of a second later, while no datagram was read in the namespace (`UdpInDatagrams`, `Udp6InDatagrams`)",
+        refuted_by: "a Recv-Q that is empty or gets shorter; datagrams that are read meanwhile in that namespace; an answer",
         cannot_tell: "a process that hangs from one that is too slow, and this datagram from those that wait with it: `likely` at most",
-        applies: OnAttempt::new(listener::unread),
+        applies: OnAttempt::new(datagrams::unread).or_refuted(datagrams::are_read),
     },
     Rule {
         name: "stale-entry-silence",
@@ -240,8 +241,8 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         name: "unread-tun",
         points: &[Point::Queue],
         needs: &[Fact::Tun],
-        evidence: "a last hop out by a tun device, and packets that were sent by it, and neither read nor dropped a second later (`ip -s link`, `tc -s qdisc`); the process that has it open",
-        refuted_by: "an empty ring",
+        evidence: "a last hop out by a tun device, and packets that were sent by it, and neither read nor dropped a second later (`ip -s link`, `tc -s qdisc`), while the process reads none for a quarter of a second; the process that has it open",
+        refuted_by: "an empty ring; packets that are read meanwhile",
         cannot_tell: "a process that hangs from one that is too slow: `likely` at most",
         applies: OnAttempt::new(departure::unread_tun).or_refuted(departure::tun_is_read),
     },
@@ -333,21 +334,17 @@ pub(crate) fn judge(
     if outcome == Outcome::Answered {
         return (None, false);
     }
-    let drop = attempt.deciding_drop(outcome);
+    let Some(drop) = attempt.deciding_drop(outcome) else {
+        return (by_rules(attempt, outcome, around), false);
+    };
+    let is_explained = drop.verdict.point != Point::Unknown;
+    // This node's own rejection says nothing that its drop does not.
+    let is_final = is_explained || (outcome == Outcome::Rejected && attempt.reply_is_local());
     // A drop whose cause is not known gives way to any other explanation.
-    let is_explained = drop.is_none_or(|drop| drop.verdict.point != Point::Unknown);
-    let by_rules = || by_rules(attempt, outcome, around);
-    match drop {
-        None => (by_rules(), false),
-        Some(drop) if is_explained => (Some(of_drop(drop, attempt, outcome, around)), true),
-        // This node's own rejection says nothing that its drop does not.
-        Some(drop) if outcome == Outcome::Rejected && attempt.reply_is_local() => {
-            (Some(of_drop(drop, attempt, outcome, around)), true)
-        }
-        Some(drop) => match by_rules().filter(|verdict| verdict.point != Point::Unknown) {
-            Some(verdict) => (Some(verdict), false),
-            None => (Some(of_drop(drop, attempt, outcome, around)), true),
-        },
+    let otherwise = || by_rules(attempt, outcome, around).filter(|it| it.point != Point::Unknown);
+    match (!is_final).then(otherwise).flatten() {
+        Some(verdict) => (Some(verdict), false),
+        None => (Some(of_drop(drop, attempt, outcome, around)), true),
     }
 }
 

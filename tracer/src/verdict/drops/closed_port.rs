@@ -1,5 +1,7 @@
 //! Closed ports: a first packet that finds no socket, and why a socket of its port did not take it.
 
+use std::net::IpAddr;
+
 use super::{Concern, Finding, place};
 use crate::{
     decode::drop::DropFacts,
@@ -86,19 +88,20 @@ enum Fit {
 
 fn fit(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Fit {
     let (port, ip) = (socket.local.port(), socket.local.ip());
-    if !ip.is_unspecified() && ip != facts.flow.dst {
-        return Fit::Never(format!(
-            "the listener of port {port} listens on {ip} only, not on {}",
-            facts.flow.dst
-        ));
+    let takes = socket.takes(facts.flow.dst);
+    if takes == Some(false) {
+        let takes = match ip {
+            ip if !ip.is_unspecified() => {
+                format!("listens on {ip} only, not on {}", facts.flow.dst)
+            }
+            IpAddr::V4(_) => "takes IPv4 only".to_owned(),
+            IpAddr::V6(_) => "takes IPv6 only".to_owned(),
+        };
+        return Fit::Never(format!("the listener of port {port} {takes}"));
     }
-    if ip.is_ipv4() && facts.flow.dst.is_ipv6() {
-        return Fit::Never(format!("the listener of port {port} takes IPv4 only"));
-    }
-    let needs_dual_stack = ip.is_ipv6() && facts.flow.dst.is_ipv4();
     let came_in = place(facts);
     let Some(options) = socket.options else {
-        let only_ipv6 = if needs_dual_stack {
+        let only_ipv6 = if takes.is_none() {
             "takes IPv6 only, "
         } else {
             ""
@@ -109,9 +112,6 @@ fn fit(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Fit {
             facts.flow.proto
         ));
     };
-    if needs_dual_stack && options.ipv6_only {
-        return Fit::Never(format!("the listener of port {port} takes IPv6 only"));
-    }
     let bound = options.ifindex.filter(|bound| *bound != facts.iif);
     match (bound, vrf(facts, node)) {
         (Some(bound), None) => {
@@ -162,7 +162,9 @@ mod tests {
             local: "[::]:8080".parse().unwrap(),
             remote: "[::]:0".parse().unwrap(),
             is_listening: true,
+            waiting: 0,
             inode: 1,
+            dropped: None,
             options: Some(Options::default()),
         }
     }
