@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use super::condition::{Condition, Element, Field, Mark};
+use super::condition::{Condition, Element, Field, Mark, Since};
 
 /// Which of the kernel's two engines a rule is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +93,16 @@ impl Table {
         self.places.insert(chain.name.clone(), place);
         self.chains.push(chain);
         place
+    }
+
+    /// Whether what it decides may change though its rules stay the same: packets fill its sets, or
+    /// elements go when their time is over.
+    pub(crate) fn changes_by_itself(&self) -> bool {
+        let of_sets = self.sets.values().flat_map(|set| &set.elements);
+        let of_maps = self.maps.values().flatten().map(|entry| &entry.element);
+        let mut elements = of_sets.chain(of_maps);
+        self.sets.values().any(|set| set.is_filled)
+            || elements.any(|element| matches!(element.since, Since::Seconds(_)))
     }
 
     /// Whether it is iptables', by whichever engine: it looks like it, and its rules were read by
@@ -345,4 +355,6 @@ pub(crate) struct Set {
     pub(crate) elements: Vec<Element>,
     /// Elements may have gone between the drop and the reading.
     pub(crate) loses: bool,
+    /// Rules put elements into it, or take them out.
+    pub(crate) is_filled: bool,
 }

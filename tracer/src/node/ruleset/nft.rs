@@ -16,12 +16,12 @@ const SHORT: u64 = 10;
 ///
 /// # Errors
 ///
-/// It is no JSON of nft's.
+/// nft did not print it.
 pub(crate) fn parse(json: &str) -> Result<Vec<Table>> {
-    let json: Value = serde_json::from_str(json).context("nft's output is no JSON")?;
+    let json: Value = serde_json::from_str(json).context("nft did not print JSON")?;
     let objects = json["nftables"]
         .as_array()
-        .context("nft's output has no list of objects")?;
+        .context("nft printed no list of objects")?;
     let mut tables = Vec::new();
     let of_kind = |object| Value::as_object(object)?.iter().next();
     for (kind, object) in objects.iter().filter_map(of_kind) {
@@ -37,12 +37,12 @@ pub(crate) fn parse(json: &str) -> Result<Vec<Table>> {
 ///
 /// # Errors
 ///
-/// It is no JSON of nft's.
+/// nft did not print it.
 pub(super) fn parse_chains(json: &str) -> Result<Vec<Table>> {
-    let json: Value = serde_json::from_str(json).context("nft's output is no JSON")?;
+    let json: Value = serde_json::from_str(json).context("nft did not print JSON")?;
     let objects = json["nftables"]
         .as_array()
-        .context("nft's output has no list of objects")?;
+        .context("nft printed no list of objects")?;
     let mut tables = Vec::new();
     for chain in objects.iter().filter_map(|object| object.get("chain")) {
         if table_of(&mut tables, chain).is_none()
@@ -68,6 +68,7 @@ fn note_filled(tables: &mut [Table], rule: &Value) -> Option<()> {
             .sets
             .get_mut(name.trim_start_matches('@'))?;
         let timeout = change["elem"]["elem"]["timeout"].as_u64();
+        set.is_filled = true;
         set.loses |= change["op"] == "delete" || timeout.is_some_and(|timeout| timeout < SHORT);
         for element in &mut set.elements {
             if element.since == Since::Forever {
@@ -200,6 +201,7 @@ fn set(set: &Value) -> Set {
     Set {
         elements,
         loses: timeout.is_some_and(|timeout| timeout < SHORT),
+        is_filled: false,
     }
 }
 

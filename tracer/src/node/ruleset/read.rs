@@ -267,7 +267,7 @@ impl Ruleset {
     ///
     /// # Errors
     ///
-    /// The first is no JSON of nft's.
+    /// The first was not printed by nft.
     #[cfg(test)]
     pub(crate) fn from_texts(json: &str, iptables_nft: &str, ipsets: &str) -> anyhow::Result<Self> {
         let mut ruleset = Self {

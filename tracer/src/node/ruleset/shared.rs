@@ -89,20 +89,23 @@ impl Ruleset {
 impl Reading {
     fn for_drop(&self, since: Instant, may_be_earlier: bool) -> Option<Shared> {
         let has_counted = self.begun >= since;
-        let is_same = || may_be_earlier && self.still_holds();
+        let is_same = || may_be_earlier && self.holds_at(generation);
         (has_counted || is_same()).then(|| Shared {
             ruleset: Arc::clone(&self.ruleset),
             has_counted,
         })
     }
 
-    /// Whether the rules are still these: only those of nf_tables have a number for that.
-    fn still_holds(&self) -> bool {
+    /// Whether the rules are still these: only those of nf_tables have a number for that, which stays
+    /// the same when packets fill a set, and when an element's time is over.
+    fn holds_at(&self, generation: impl FnOnce() -> Option<u32>) -> bool {
         let tables = &self.ruleset.tables;
         self.ended.duration_since(self.begun) >= SLOW
             && self.ended.elapsed() < HOLDS
             && self.ruleset.ipsets.is_empty()
-            && tables.iter().all(|table| table.backend == Backend::Nft)
+            && tables
+                .iter()
+                .all(|table| table.backend == Backend::Nft && !table.changes_by_itself())
             && self.generation.is_some()
             && generation() == self.generation
     }
@@ -204,10 +207,12 @@ fn hooks(packet: &HookPacket) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::{
         net::netns::{NetnsRef, in_netns},
-        node::ruleset::packet::Ends,
+        node::ruleset::{nft, packet::Ends},
     };
 
     const LIMIT: Duration = Duration::from_secs(20);
@@ -240,23 +245,63 @@ mod tests {
         assert!(!Arc::ptr_eq(&later, &all[0]));
     }
 
-    #[test]
-    fn an_earlier_reading_holds_only_if_it_was_slow_and_its_generation_is_known() {
+    /// A reading that took so long, of a table with these objects of nft.
+    fn reading(took: Duration, generation: Option<u32>, objects: &Value) -> Reading {
         let now = Instant::now();
-        let reading = |took, generation| Reading {
-            ruleset: Arc::default(),
+        let mut all = vec![json!({"table": {"family": "inet", "name": "t", "handle": 1}})];
+        all.extend(objects.as_array().into_iter().flatten().cloned());
+        let tables = nft::parse(&json!({ "nftables": all }).to_string()).unwrap();
+        assert_eq!(tables.len(), 1);
+        let ruleset = Ruleset {
+            tables,
+            ..Ruleset::default()
+        };
+        Reading {
+            ruleset: Arc::new(ruleset),
             begun: now.checked_sub(took).unwrap_or(now),
             ended: now,
             generation,
+        }
+    }
+
+    #[test]
+    fn an_earlier_reading_holds_only_if_it_was_slow_and_its_generation_is_known() {
+        let now = Instant::now();
+        let slow = |generation| reading(2 * SLOW, generation, &json!([]));
+        assert!(slow(Some(7)).holds_at(|| Some(7)));
+        assert!(!slow(Some(7)).holds_at(|| Some(8)));
+        assert!(!slow(Some(7)).holds_at(|| None));
+        assert!(!slow(None).holds_at(|| None));
+        let quick = reading(SLOW / 2, Some(7), &json!([]));
+        assert!(!quick.holds_at(|| Some(7)));
+        assert!(quick.for_drop(quick.begun, false).is_some());
+        assert!(quick.for_drop(now + SLOW, true).is_none());
+    }
+
+    #[test]
+    fn an_earlier_reading_does_not_hold_if_sets_change_without_a_new_generation() {
+        let holds = |set: Value, rule: Value| {
+            let mut set = set;
+            set["family"] = json!("inet");
+            set["table"] = json!("t");
+            set["name"] = json!("s");
+            let rule = json!({"family": "inet", "table": "t", "chain": "c", "handle": 3,
+                              "expr": [rule, {"drop": null}]});
+            let chain = json!({"family": "inet", "table": "t", "name": "c", "handle": 2,
+                               "type": "filter", "hook": "input", "prio": 0, "policy": "accept"});
+            let objects = json!([{"set": set}, {"chain": chain}, {"rule": rule}]);
+            reading(2 * SLOW, Some(7), &objects).holds_at(|| Some(7))
         };
-        assert!(!reading(2 * SLOW, None).still_holds());
-        assert!(!reading(SLOW / 2, generation()).still_holds());
-        assert!(reading(Duration::ZERO, None).for_drop(now, false).is_some());
-        let later = now + SLOW;
-        assert!(
-            reading(Duration::ZERO, None)
-                .for_drop(later, true)
-                .is_none()
-        );
+        let source = json!({"payload": {"protocol": "ip", "field": "saddr"}});
+        let looks_up = json!({"match": {"op": "==", "left": source, "right": "@s"}});
+        let fills = |op| json!({"set": {"op": op, "elem": source, "set": "@s"}});
+        let lasting = json!({"type": "ipv4_addr", "elem": ["192.0.2.1"]});
+        let expiring = json!({"type": "ipv4_addr", "flags": ["timeout"],
+                              "elem": [{"elem": {"val": "192.0.2.1", "timeout": 60, "expires": 50}}]});
+        assert!(holds(lasting.clone(), looks_up.clone()));
+        assert!(!holds(expiring, looks_up));
+        for op in ["add", "update", "delete"] {
+            assert!(!holds(lasting.clone(), fills(op)), "{op}");
+        }
     }
 }
