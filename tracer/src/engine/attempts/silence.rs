@@ -218,7 +218,7 @@ fn delivered_to(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsRef,
     let address = destination(last);
     interfaces
         .is_local(last.place.netns, address.ip())
-        .then(|| (NetnsRef::Inode(last.place.netns), address))
+        .then_some((NetnsRef::Inode(last.place.netns), address))
 }
 
 fn destination(last: &Step) -> SocketAddr {
