@@ -70,6 +70,34 @@ fn policy_rule_refuses_the_answer() -> Result<()> {
     Ok(())
 }
 
+/// The answer has the question's mark, by which it has a route.
+#[test]
+fn answer_is_routed_by_its_mark() -> Result<()> {
+    let mut stage = stage()?;
+    stage.add("elsewhere")?;
+    stage.veth(("elsewhere", "eth1"), ("b", "eth1"))?;
+    stage.ip("elsewhere", "addr add 10.20.3.2/24 dev eth1")?;
+    stage.ip(
+        "b",
+        "addr add 10.20.3.3/24 dev eth1; route del default; route add default via 10.20.3.2 table \
+         52; rule add fwmark 7 lookup 52 pref 40",
+    )?;
+    stage.sysctl(
+        "b",
+        "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 net.ipv4.tcp_fwmark_accept=1",
+    )?;
+    let trace = || dial(&stage, ["node"], SERVER, End::Silent);
+    let report = trace()?;
+    let unmarked = report.outcome("unanswered")?;
+    unmarked.verdict(&lost("route").why("10.20.1.2: no route"))?;
+    stage.exec("b", "iptables -t mangle -A PREROUTING -j MARK --set-mark 7")?;
+    trace()?.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::any_of(["route", "off-node", "endpoint", "unknown"])
+            .never_says(["10.20.1.2: no route"]),
+    )?;
+    Ok(())
+}
+
 /// Only the node is watched: what a pod's own rule drops is not seen.
 #[test]
 fn destination_drops_its_own_answer() -> Result<()> {

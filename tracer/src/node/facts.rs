@@ -273,7 +273,7 @@ fn way(facts: &DropFacts) -> Option<(Start, Packet)> {
     };
     let first = Packet::first_of(facts.flow);
     let packet = Packet {
-        mark: facts.mark,
+        mark: Some(facts.mark),
         tcp_flags: facts.tcp.map(|tcp| tcp.flags).or(first.tcp_flags),
         ..first
     };

@@ -138,7 +138,7 @@ fn report(world: &World, way: &Way) -> WayReport {
         text: step.in_words(world),
     });
     let (end, netns, link) = match &way.end {
-        End::Delivered { netns, link } => ("delivered", Some(*netns), *link),
+        End::Delivered { netns, link, .. } => ("delivered", Some(*netns), *link),
         End::Dropped { netns, link, .. } => ("dropped", Some(*netns), *link),
         End::Leaves { by, .. } => ("leaves", Some(by.netns), Some(*by)),
         End::Undecided { netns, .. } => ("undecided", Some(*netns), None),

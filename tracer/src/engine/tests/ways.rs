@@ -94,6 +94,7 @@ fn a_model_that_ends_on_the_node_forbids_to_call_it_off_node() {
     let delivered = End::Delivered {
         netns: ELSEWHERE,
         link: None,
+        mark: Some(0),
     };
     let verdict = verdict(&mut rig, delivered);
     assert_eq!(rule_of(&verdict), Some("way-contradicted"));

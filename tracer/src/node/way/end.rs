@@ -21,6 +21,8 @@ pub(crate) enum End {
         netns: u32,
         /// The link that it came in by.
         link: Option<LinkId>,
+        /// Its firewall mark there, if it is known.
+        mark: Option<u32>,
     },
     /// Here: the kernel drops it.
     Dropped {

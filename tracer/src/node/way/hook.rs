@@ -149,7 +149,7 @@ fn shown(world: &World, kernel: &dyn Kernel, at: &AtHook, packet: &Packet) -> Ho
             },
             None => Ports::None,
         },
-        mark: Some(packet.mark),
+        mark: packet.mark,
         tracked: packet.tracked,
         entry: Some(Entry {
             original: ends(&packet.original),
@@ -236,7 +236,7 @@ fn behind(world: &World, at: &AtHook, packet: &Packet, way: &Way) -> Result<Pack
             dport: ends.dport.filter(|_| !way.unknown.dport),
             ..packet.flow
         },
-        mark: way.packet.mark.unwrap_or(packet.mark),
+        mark: way.packet.mark,
         tracked: way.packet.tracked,
         ..packet.clone()
     })

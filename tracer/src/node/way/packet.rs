@@ -9,8 +9,9 @@ pub(crate) struct Packet {
     pub(crate) flow: Flow,
     /// The addresses and ports that it came into its namespace with, or was sent with.
     pub(crate) original: Flow,
-    /// Its firewall mark.
-    pub(crate) mark: u32,
+    /// Its firewall mark; `None` where a rule makes something unknown of it, such as the mark of the
+    /// connection.
+    pub(crate) mark: Option<u32>,
     /// Its length in bytes, from the network header up; that of one segment, if it is known.
     pub(crate) len: Option<u32>,
     /// It may not be fragmented.
@@ -34,7 +35,7 @@ impl Packet {
         Self {
             flow,
             original: flow,
-            mark: 0,
+            mark: Some(0),
             len: None,
             dont_fragment: true,
             ttl: Some(64),
@@ -45,8 +46,9 @@ impl Packet {
         }
     }
 
-    /// The first answer to a packet that has been delivered like this.
-    pub(super) fn answer_to(delivered: Flow) -> Self {
+    /// The first answer to a packet that has been delivered like this, with the mark that the kernel
+    /// gives it.
+    pub(super) fn answer_to(delivered: Flow, mark: Option<u32>) -> Self {
         const SYN_AND_ACK: u8 = 0x12;
         let is_tcp = delivered.proto == crate::model::Protocol::Tcp;
         Self {
@@ -54,16 +56,17 @@ impl Packet {
             // Its state is that of the entry that the question has made, where it passed.
             tracked: Tracked::Unknown,
             is_answer: true,
+            mark,
             ..Self::first_of(delivered.reversed())
         }
     }
 
-    /// The key that its route is looked up by.
+    /// The key that its route is looked up by. Where its mark is not known, no rule may ask for it.
     pub(super) fn route_key(&self, iif: Option<u32>) -> RouteKey {
         RouteKey {
             src: Some(self.flow.src),
             iif,
-            mark: self.mark,
+            mark: self.mark.unwrap_or(0),
             proto: Some(self.flow.proto.number()),
             sport: self.flow.sport,
             dport: self.flow.dport,
@@ -73,7 +76,7 @@ impl Packet {
 
     /// What it loses on its way into another namespace.
     pub(super) fn scrubbed(&mut self) {
-        self.mark = 0;
+        self.mark = Some(0);
         self.tracked = match self.is_answer {
             true => Tracked::Unknown,
             false => Tracked::New,

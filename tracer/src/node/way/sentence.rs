@@ -58,7 +58,7 @@ impl End {
     /// Where it ends, as a sentence without its end.
     pub(crate) fn in_words(&self, world: &World) -> String {
         match self {
-            Self::Delivered { netns, link } => {
+            Self::Delivered { netns, link, .. } => {
                 let namespace = world.namespace(*netns).map(|one| one.name.as_str());
                 let namespace = namespace.unwrap_or("an unknown one");
                 match link {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kernel, Live, Packet, Start, Way};
+use super::{End, Kernel, Live, Packet, Start, Way};
 use crate::{
     model::{Flow, Protocol},
     node::world::{Part, World},
@@ -50,13 +50,34 @@ impl Walked {
 
 /// The way of the first answer; `None` where the packet is delivered nowhere, or in several places,
 /// or the answer has several ways.
-fn way_back(world: &World, kernel: &dyn Kernel, ways: &[Way], sent: Flow) -> Option<Way> {
+pub(super) fn way_back(
+    world: &World,
+    kernel: &dyn Kernel,
+    ways: &[Way],
+    sent: Flow,
+) -> Option<Way> {
     let [way] = ways else { return None };
     let (netns, delivered) = way.delivered(sent)?;
     if !matches!(delivered.proto, Protocol::Tcp | Protocol::Udp) {
         return None;
     }
-    let answer = Packet::answer_to(delivered);
+    let answer = Packet::answer_to(delivered, mark_of_answer(world, way, delivered.proto));
     let mut back = Way::all_of(world, kernel, Start::Sent(netns), &answer);
     (back.len() == 1).then(|| back.swap_remove(0))
+}
+
+/// The mark of the first answer: none, or for TCP, where that is set, the question's; `None` if it is
+/// not known.
+fn mark_of_answer(world: &World, way: &Way, proto: Protocol) -> Option<u32> {
+    let End::Delivered { netns, mark, .. } = way.end else {
+        return None;
+    };
+    let settings = world.namespace(netns).and_then(|one| one.settings);
+    let takes_it = settings.and_then(|settings| settings.tcp_fwmark_accept);
+    match takes_it {
+        _ if proto != Protocol::Tcp || mark == Some(0) => Some(0),
+        Some(0) => Some(0),
+        Some(_) => mark,
+        None => None,
+    }
 }

@@ -4,22 +4,22 @@ use crate::{
     net::{self, Bridge, BridgePort, netns::NetnsRef},
     node::world::{
         Address, AddressFlags, FdbEntry, Kind, Link, LinkId, Mac, Namespace, PortState, Rule,
-        World, link::Tie,
+        Settings, World, link::Tie,
     },
 };
 
 /// A model in the making. Namespaces are numbers, links have numbers in them.
 #[derive(Default)]
-pub(in crate::node) struct Build {
-    pub(in crate::node) world: World,
+pub(crate) struct Build {
+    pub(crate) world: World,
 }
 
-pub(in crate::node) fn id(netns: u32, ifindex: u32) -> LinkId {
+pub(crate) fn id(netns: u32, ifindex: u32) -> LinkId {
     LinkId { netns, ifindex }
 }
 
 impl Build {
-    pub(in crate::node) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -39,7 +39,7 @@ impl Build {
         self.world.namespaces.entry(inode).or_insert_with(new)
     }
 
-    pub(in crate::node) fn link(&mut self, id: LinkId, name: &str, kind: Kind) -> &mut Link {
+    pub(crate) fn link(&mut self, id: LinkId, name: &str, kind: Kind) -> &mut Link {
         let link = Link {
             id,
             reported: net::Link {
@@ -59,26 +59,26 @@ impl Build {
         links.get_mut(&id.ifindex).unwrap()
     }
 
-    pub(in crate::node) fn bridge(&mut self, id: LinkId, name: &str) {
+    pub(crate) fn bridge(&mut self, id: LinkId, name: &str) {
         self.link(id, name, Kind::Bridge(Bridge::default()));
     }
 
-    pub(in crate::node) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
+    pub(crate) fn pair(&mut self, one: (LinkId, &str), other: (LinkId, &str)) {
         self.link(one.0, one.1, Kind::Veth).tie = Tie::To(other.0);
         self.link(other.0, other.1, Kind::Veth).tie = Tie::To(one.0);
     }
 
-    pub(in crate::node) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, kind: Kind) {
+    pub(crate) fn on(&mut self, id: LinkId, name: &str, parent: LinkId, kind: Kind) {
         self.link(id, name, kind).tie = Tie::To(parent);
     }
 
-    pub(in crate::node) fn at(&mut self, id: LinkId) -> &mut Link {
+    pub(crate) fn at(&mut self, id: LinkId) -> &mut Link {
         let namespace = self.world.namespaces.get_mut(&id.netns).unwrap();
         namespace.links.get_mut(&id.ifindex).unwrap()
     }
 
     /// Makes a link a port that forwards.
-    pub(in crate::node) fn port(&mut self, id: LinkId, bridge: u32) -> &mut BridgePort {
+    pub(crate) fn port(&mut self, id: LinkId, bridge: u32) -> &mut BridgePort {
         let link = self.at(id);
         link.master = Some(bridge);
         link.port.insert(BridgePort {
@@ -95,7 +95,7 @@ impl Build {
         })
     }
 
-    pub(in crate::node) fn address(&mut self, id: LinkId, address: &str) -> &mut AddressFlags {
+    pub(crate) fn address(&mut self, id: LinkId, address: &str) -> &mut AddressFlags {
         let addresses = &mut self.namespace(id.netns).addresses;
         addresses.push(Address {
             address: address.parse().unwrap(),
@@ -107,17 +107,27 @@ impl Build {
         &mut addresses.last_mut().unwrap().flags
     }
 
-    pub(in crate::node) fn rules(&mut self, netns: u32, rules: &[Rule]) {
+    pub(crate) fn settings(&mut self, netns: u32) -> &mut Settings {
+        let settings = &mut self.namespace(netns).settings;
+        settings.get_or_insert_default()
+    }
+
+    /// Gives the newest address of a namespace another scope.
+    pub(crate) fn scope(&mut self, netns: u32, scope: u8) {
+        self.namespace(netns).addresses.last_mut().unwrap().scope = scope;
+    }
+
+    pub(crate) fn rules(&mut self, netns: u32, rules: &[Rule]) {
         self.namespace(netns).rules = Some(rules.to_vec());
     }
 
-    pub(in crate::node) fn fdb(&mut self, netns: u32, entry: FdbEntry) {
+    pub(crate) fn fdb(&mut self, netns: u32, entry: FdbEntry) {
         self.namespace(netns).fdb.as_mut().unwrap().push(entry);
     }
 
     /// Two pods behind a bridge: namespaces 2 and 3, and namespace 1 with the bridge 1 and its ports
     /// 2 and 3.
-    pub(in crate::node) fn two_pods() -> Self {
+    pub(crate) fn two_pods() -> Self {
         let mut build = Self::new();
         build.bridge(id(1, 1), "cni0");
         for pod in [2, 3] {

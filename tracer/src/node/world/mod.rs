@@ -12,7 +12,7 @@
 //! - [`segment`]: the link-layer paths between two links
 
 #[cfg(test)]
-pub(in crate::node) mod build;
+pub(crate) mod build;
 mod cache;
 pub(crate) mod discover;
 pub(crate) mod holders;

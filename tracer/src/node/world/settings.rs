@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) bridge_nf_call_arptables: Option<u64>,
     /// `netfilter.nf_conntrack_tcp_be_liberal`
     pub(crate) tcp_be_liberal: Option<u64>,
+    /// `ipv4.tcp_fwmark_accept`, for IPv6 too
+    pub(crate) tcp_fwmark_accept: Option<u64>,
     /// `ipv4.ipfrag_high_thresh`
     pub(crate) ipfrag_high_thresh: Option<u64>,
     /// `ipv6.ip6frag_high_thresh`

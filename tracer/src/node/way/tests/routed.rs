@@ -6,7 +6,7 @@ use crate::{
     net::{Ipv4Settings, Mac, Neighbor, NeighborState, Rule, RuleAction, tests::rule},
     node::{
         route::Refusal,
-        way::{Because, End, Packet, Start, Way},
+        way::{Because, End, Packet, Start, Way, walked::way_back},
         world::{
             Kind,
             build::{Build, id},
@@ -331,4 +331,34 @@ fn a_policy_rule_that_refuses_the_packet_is_named() {
     assert!(end(&node).starts_with("undecided: whether the policy rule"));
     node.build.rules(1, &[]);
     assert!(end(&node).contains("reverse-path filter"));
+}
+
+#[test]
+fn a_mark_that_is_not_known_decides_nothing() {
+    let by_mark = Rule {
+        mark: Some((7, u32::MAX)),
+        ..rule(100)
+    };
+    let mut node = routed();
+    node.build.rules(1, std::slice::from_ref(&by_mark));
+    assert!(end(&node).starts_with("delivered"));
+    node.marks(1, Hook::Prerouting, &flow(CLIENT, SERVER));
+    assert!(end(&node).starts_with("undecided: the packet's mark"));
+    // No rule of that namespace asks for it, and it does not come into another one.
+    node.build.rules(1, &[]);
+    node.build.rules(3, &[by_mark]);
+    assert!(end(&node).starts_with("delivered"));
+    // The server's answers may have the question's mark.
+    node.passes(1, Hook::Prerouting);
+    let back = |node: &Node| {
+        let ways = [node.walk(Start::Sent(2), CLIENT, SERVER)];
+        let back = way_back(&node.build.world, node, &ways, flow(CLIENT, SERVER));
+        back.unwrap().end.in_words(&node.build.world)
+    };
+    assert!(back(&node).starts_with("delivered"), "{}", back(&node));
+    node.marks(3, Hook::Input, &flow(CLIENT, SERVER));
+    node.build.settings(3).tcp_fwmark_accept = Some(0);
+    assert!(back(&node).starts_with("delivered"));
+    node.build.settings(3).tcp_fwmark_accept = Some(1);
+    assert!(back(&node).starts_with("undecided: the packet's mark"));
 }

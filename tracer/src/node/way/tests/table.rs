@@ -70,6 +70,19 @@ impl Node {
         self.rules.insert((netns, hook), rule);
     }
 
+    /// Makes the mark at a hook unknown.
+    pub(super) fn marks(&mut self, netns: u32, hook: Hook, of: &Flow) {
+        let mut packet = Packet::first_of(*of);
+        packet.mark = None;
+        self.rules
+            .insert((netns, hook), Judgment::Passes(vec![packet]));
+    }
+
+    /// Lets everything pass at a hook.
+    pub(super) fn passes(&mut self, netns: u32, hook: Hook) {
+        self.rules.remove(&(netns, hook));
+    }
+
     /// Translates the destination at a hook, to one of these.
     pub(super) fn dnat(&mut self, netns: u32, hook: Hook, from: &Flow, to: &[&str]) {
         let behind = to.iter().map(|to| {
@@ -163,6 +176,7 @@ impl Kernel for Node {
             Some(Judgment::Passes(all)) => {
                 let behind = all.iter().map(|to| Packet {
                     flow: to.flow,
+                    mark: to.mark,
                     ..packet.clone()
                 });
                 Judgment::Passes(behind.collect())
@@ -193,7 +207,13 @@ impl Kernel for Node {
 #[test]
 fn every_part_that_a_walk_needs_is_read() {
     let parts = Part::all();
-    for part in [Part::Fdb, Part::Neighbors, Part::Settings, Part::Vlans] {
+    for part in [
+        Part::Fdb,
+        Part::Neighbors,
+        Part::Rules,
+        Part::Settings,
+        Part::Vlans,
+    ] {
         assert!(parts.contains(&part));
     }
 }

@@ -195,6 +195,10 @@ impl<'a> Walk<'a> {
     }
 
     fn route(&self, key: RouteKey) -> Result<Lookup, Box<End>> {
+        if self.packet.mark.is_none() && self.may_route_by_mark() {
+            let want = "the packet's mark, by which policy rules choose its route".to_owned();
+            return Err(self.undecided(want));
+        }
         let lookup = self.kernel.route(self.netns, key);
         let lookup = lookup.map_err(|gap| self.undecided(gap))?;
         let several = lookup.matched.as_ref().map_or(0, |route| route.hops.len());
@@ -203,6 +207,13 @@ impl<'a> Walk<'a> {
             return Err(self.undecided(want));
         }
         Ok(lookup)
+    }
+
+    /// Whether a policy rule asks for the mark, as far as the rules were read.
+    fn may_route_by_mark(&self) -> bool {
+        let rules = self.world.namespace(self.netns);
+        let rules = rules.and_then(|namespace| namespace.rules.as_ref());
+        rules.is_none_or(|rules| rules.iter().any(|rule| rule.mark.is_some()))
     }
 
     /// Why a packet without a route is dropped.

@@ -145,6 +145,7 @@ impl Walk<'_> {
         Box::new(End::Delivered {
             netns: self.netns,
             link,
+            mark: self.packet.mark,
         })
     }
 

@@ -26,6 +26,7 @@ pub(super) fn read() -> Result<Settings> {
         bridge_nf_call_ip6tables: bridge("ip6tables")?,
         bridge_nf_call_arptables: bridge("arptables")?,
         tcp_be_liberal: netfilter("nf_conntrack_tcp_be_liberal")?,
+        tcp_fwmark_accept: ipv4("tcp_fwmark_accept")?,
         ipfrag_high_thresh: ipv4("ipfrag_high_thresh")?,
         ip6frag_high_thresh: sysctl::number("/proc/sys/net/ipv6/ip6frag_high_thresh")?,
     })
