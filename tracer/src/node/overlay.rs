@@ -126,6 +126,12 @@ impl Overlay {
         })
     }
 
+    /// The MAC address that the packet is sent to in the tunnel, if it goes there and that is known.
+    pub(crate) fn next_mac(&self) -> Option<&Mac> {
+        self.next_hop?;
+        usable_mac(&self.neighbors)
+    }
+
     /// The first piece that is missing, from the inside out; `None` if all that can be read is
     /// there. What is beyond this node cannot.
     pub(crate) fn missing(&self) -> Option<Missing> {

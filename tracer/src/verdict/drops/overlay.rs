@@ -138,6 +138,8 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 /// The tunnel's FDB sends the packet to an address of this node itself, again and again.
 pub(super) fn leads_back(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let overlay = node.around.overlay.as_ref()?;
+    // Otherwise, these are all entries of the device, and not those of this packet.
+    overlay.next_mac()?;
     let (netns, world) = facts.netns.zip(node.world.as_deref())?;
     let is_own = |vtep| world.is_local(netns, vtep) == Some(true);
     let own = overlay

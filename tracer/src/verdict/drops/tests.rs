@@ -1,6 +1,6 @@
 //! Each reason and function, with the point that it must lead to.
 
-use std::{collections::HashSet, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use tracer_common::{
     event::{DropKey, ct},
@@ -19,6 +19,10 @@ use crate::{
         queue_program::QueueProgram,
         route::Refusal,
         ruleset::{Hint, HookPacket, Ruleset, Suspect, Suspects, packet::Ends},
+        world::{
+            self,
+            build::{Build, id},
+        },
     },
     verdict::drop::{is_noise, judge, wants},
 };
@@ -226,7 +230,7 @@ fn a_redirect_about_a_translated_connection_is_noise() {
         facts.flow.proto = Protocol::Icmp;
         facts.key.icmp_type = kind;
         facts.hook = Some(Hook::Output);
-        facts.wire = Some(std::sync::Arc::new(crate::decode::drop::Wire {
+        facts.wire = Some(Arc::new(crate::decode::drop::Wire {
             ct: ct::STATUS | ct::ENTRY | status << ct::STATUS_SHIFT,
             ..Default::default()
         }));
@@ -340,4 +344,29 @@ fn what_was_ruled_out_is_said_with_its_reason() {
     node.conntrack.as_mut().unwrap().count = 65_536;
     let verdict = judge(&facts, &node);
     assert_eq!((verdict.point, verdict.refuted), (Point::Conntrack, vec![]));
+}
+
+#[test]
+fn a_tunnel_leads_back_only_what_its_entry_is_for() {
+    let own = "192.0.2.2";
+    let mut build = Build::new();
+    build.link(id(1, 2), "eth0", world::Kind::Physical);
+    build.address(id(1, 2), own);
+    let mut facts = facts("IP_INHDR", "ip_forward");
+    facts.netns = Some(1);
+    let mut node = NodeFacts {
+        world: Some(Arc::new(build.world)),
+        ..NodeFacts::default()
+    };
+    node.around.overlay = Some(overlay::tests::whole());
+    let point = |node: &NodeFacts| judge(&facts, node).point;
+    assert_eq!(point(&node), Point::Overlay);
+    // Without a MAC address, these are the entries for all of them.
+    let known = node.around.overlay.as_mut().unwrap();
+    let neighbors = std::mem::take(&mut known.neighbors);
+    assert_eq!(point(&node), Point::Route);
+    let known = node.around.overlay.as_mut().unwrap();
+    known.neighbors = neighbors;
+    known.next_hop = None;
+    assert_eq!(point(&node), Point::Route);
 }
