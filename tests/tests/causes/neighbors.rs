@@ -177,6 +177,73 @@ fn holder_ignores_questions_for_other_links() -> Result<()> {
     Ok(())
 }
 
+/// The asked link has the address, and a setting lets it answer, or not.
+#[test]
+fn holder_ignores_all_questions() -> Result<()> {
+    let stage = bridged()?;
+    for (arp_ignore, is_answered) in [(2, true), (3, true), (4, true), (8, false)] {
+        stage.sysctl("b", &format!("net.ipv4.conf.eth0.arp_ignore={arp_ignore}"))?;
+        stage.ip("node", "neigh flush dev cni0")?;
+        let report = dial(&stage, is_answered)?;
+        if is_answered {
+            report.silent()?;
+            continue;
+        }
+        report.verdict(
+            &ExpectedVerdict::new("endpoint", "likely")
+                .why("10.20.1.3 is an address of eth0")
+                .why("arp_ignore is 8")
+                .fix("net.ipv4.conf.eth0.arp_ignore=0")
+                .never_says(GONE),
+        )?;
+    }
+    Ok(())
+}
+
+/// Of IPv6, a link answers only for addresses of its own, whatever is set.
+#[test]
+fn holder_has_the_ipv6_address_at_another_link() -> Result<()> {
+    let stage = Stage::with_ipv6(["a", "b", "node"])?;
+    stage.veth(("a", "eth0"), ("node", "va"))?;
+    stage.veth(("b", "eth0"), ("node", "vb"))?;
+    stage.ip(
+        "node",
+        "addr add fd20:1::1/64 dev va nodad; addr add fd20:2::1/64 dev vb nodad; route add \
+         fd20:9::9/128 dev vb",
+    )?;
+    for (role, net) in [("a", 1), ("b", 2)] {
+        stage.ip(
+            role,
+            &format!(
+                "addr add fd20:{net}::2/64 dev eth0 nodad; route add default via fd20:{net}::1"
+            ),
+        )?;
+    }
+    stage.ip("b", "addr add fd20:9::9/128 dev lo nodad")?;
+    stage.sysctl("node", "net.ipv6.conf.all.forwarding=1")?;
+    stage.serve("b", "[::]:8080")?;
+    let dial = |is_answered| {
+        stage.trace(["node", "a"], "[fd20:9::9]:8080", |watch| {
+            let call = watch.dial("a", "[fd20:9::9]:8080")?;
+            match is_answered {
+                true => call.ends(End::Answered).map(drop),
+                false => watch.until_drop(),
+            }
+        })
+    };
+    dial(false)?.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("fd20:9::9 is an address of lo")
+            .why("only at the interface that has the address")
+            .never_says(GONE),
+    )?;
+    stage.ip(
+        "b",
+        "addr del fd20:9::9/128 dev lo; addr add fd20:9::9/128 dev eth0 nodad",
+    )?;
+    dial(true)?.silent().map(drop)
+}
+
 /// A route sends it out by the link of another pod.
 #[test]
 fn route_leads_to_another_link() -> Result<()> {

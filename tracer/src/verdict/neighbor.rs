@@ -3,6 +3,9 @@
 //! Silence on the link says that an address is gone only if no namespace of this node has it.
 
 mod elsewhere;
+mod silence;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -148,9 +151,14 @@ impl Unanswered<'_> {
             return explanation;
         }
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
+        let mut fix = self.repair(world, from, between);
         let (confidence, why) = match world.between_in_words(from, between) {
             Some(between) => (Likely, format!("{held}, but {between}")),
             None if !is_ready => (Likely, held.clone()),
+            None if let Some(silence) = self.silence(world, from, holder.link) => {
+                fix.extend(silence.fix);
+                (Likely, format!("{held}: {}", silence.why))
+            }
             // The model says that it can be reached: then the model lacks the cause.
             None => (Possible, format!("{held}, and did not answer (ARP or ND)")),
         };
@@ -163,7 +171,7 @@ impl Unanswered<'_> {
             confidence,
             why,
             evidence: Vec::new(),
-            fix: self.repair(world, from, between),
+            fix,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    AddressFlags, FdbKind, Mac, Namespace, RuleAction, World,
+    Address, AddressFlags, FdbKind, Mac, Namespace, RuleAction, World,
     link::{Kind, Link, LinkId},
     segment::{Obstacle, Segment, Step, Trail},
 };
@@ -156,6 +156,17 @@ impl World {
         }))
     }
 
+    /// Whether a namespace has no use for what it takes in for an address: the address is none of
+    /// its own, and it forwards nothing. `None` if that was not read.
+    pub(crate) fn is_bystander(&self, netns: u32, address: IpAddr) -> Option<bool> {
+        let settings = self.namespace(netns)?.settings?;
+        let forwards = match address.is_ipv4() {
+            true => settings.ip_forward,
+            false => settings.ipv6_forwarding,
+        };
+        Some(forwards? == 0 && !self.is_local(netns, address)?)
+    }
+
     /// Whether a link itself has an address.
     pub(crate) fn has_address(&self, link: LinkId, address: IpAddr) -> bool {
         let namespace = self.namespace(link.netns);
@@ -171,6 +182,51 @@ impl World {
         let all = namespace.and_then(|one| one.settings?.arp_ignore);
         let own = link.ipv4.map_or(0, |settings| settings.arp_ignore);
         all.unwrap_or(0).max(own.into())
+    }
+
+    /// Whether a link answers an ARP request for an address of its namespace: `arp_ignore()` in
+    /// net/ipv4/arp.c. `None` as the question's source is that of address detection.
+    pub(crate) fn answers_at(&self, link: &Link, address: IpAddr, asks_as: Option<IpAddr>) -> bool {
+        let Some(namespace) = self.namespace(link.id.netns) else {
+            return false;
+        };
+        let is_at = |of: &Link, asks_as: Option<IpAddr>| {
+            let held = || {
+                namespace
+                    .addresses
+                    .iter()
+                    .filter(|held| held.ifindex == of.id.ifindex)
+            };
+            let in_subnet = |held: &Address, of| {
+                let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
+                subnet.is_ok_and(|subnet| subnet.contains(&of))
+            };
+            held().any(|held| held.address == address)
+                && held().any(|held| {
+                    in_subnet(held, address)
+                        && asks_as.is_none_or(|asks_as| in_subnet(held, asks_as))
+                })
+        };
+        match self.arp_ignore(link) {
+            1 => is_at(link, None),
+            2 => is_at(link, asks_as),
+            3 => namespace
+                .addresses
+                .iter()
+                .any(|held| held.address == address && self.reaches_the_link(namespace, held)),
+            8 => false,
+            _ => true,
+        }
+    }
+
+    /// Whether an address holds beyond its host.
+    fn reaches_the_link(&self, namespace: &Namespace, held: &Address) -> bool {
+        let link = namespace.links.get(&held.ifindex);
+        let own = link
+            .and_then(|link| link.ipv4)
+            .map_or(0, |own| own.route_localnet);
+        let all = namespace.settings.and_then(|all| all.route_localnet);
+        held.scope < libc::RT_SCOPE_HOST || own != 0 || all.unwrap_or(0) != 0
     }
 
     /// The link by which frames of another one reach a namespace, with nothing in the way.

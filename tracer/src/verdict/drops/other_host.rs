@@ -123,14 +123,7 @@ fn own_mac(facts: &DropFacts, node: &NodeFacts) -> Option<(Mac, String)> {
 /// Whether a bridge or a switch has flooded a frame for another host: its address is none of this
 /// namespace, and the namespace forwards nothing.
 pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> bool {
-    let elsewhere = || {
-        let (netns, world) = facts.netns.zip(node.world.as_deref())?;
-        let settings = world.namespace(netns)?.settings?;
-        let forwards = match facts.flow.dst.is_ipv4() {
-            true => settings.ip_forward,
-            false => settings.ipv6_forwarding,
-        };
-        Some(forwards == Some(0) && world.is_local(netns, facts.flow.dst) == Some(false))
-    };
-    facts.reason.is("OTHERHOST") && facts.outer.is_none() && elsewhere() == Some(true)
+    let world = facts.netns.zip(node.world.as_deref());
+    let is_bystander = world.and_then(|(netns, world)| world.is_bystander(netns, facts.flow.dst));
+    facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_bystander == Some(true)
 }

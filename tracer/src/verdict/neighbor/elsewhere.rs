@@ -6,10 +6,7 @@ use crate::{
         Confidence::{Likely, Possible},
         Fix, Point,
     },
-    node::{
-        change,
-        world::{Between, Holder, LinkId, World},
-    },
+    node::world::{Between, Holder, LinkId, World},
 };
 
 impl Unanswered<'_> {
@@ -47,46 +44,21 @@ impl Unanswered<'_> {
             world.holder_in_words(holder, from.netns),
             world.link_name(link, from.netns),
         );
-        let ignores = world.link(link).map_or(0, |link| world.arp_ignore(link));
-        let of_link = world.link(link).and_then(|link| {
-            let is_its_own = link.ipv4.is_some_and(|own| own.arp_ignore > 0);
-            is_its_own.then_some(link.name.as_str())
-        });
-        let setting = format!("net/ipv4/conf/{}/arp_ignore", of_link.unwrap_or("all"));
-        let (confidence, because, fix) = match (self.address.is_ipv4(), ignores) {
-            (true, 0) => (Possible, "; it did not answer".to_owned(), None),
-            (true, ignores) => (
-                Likely,
-                format!(
-                    ": arp_ignore is {ignores} there, so it answers only for addresses of that \
-                     interface itself"
-                ),
-                Some(change::sysctl(&setting, ignores, 0)),
-            ),
-            (false, _) => (
-                Likely,
-                ": a namespace answers Neighbor Solicitations only at the interface that has the \
-                 address"
-                    .to_owned(),
-                None,
-            ),
-        };
+        if let Some(silence) = self.silence(world, from, link) {
+            return Explanation {
+                point: Point::Endpoint,
+                confidence: Likely,
+                why: format!("{held}: {}", silence.why),
+                evidence: Vec::new(),
+                fix: silence.fix,
+            };
+        }
         Explanation {
-            point: match confidence {
-                Possible => Point::Unknown,
-                _ => Point::Endpoint,
-            },
-            confidence,
-            why: format!("{held}{because}"),
+            point: Point::Unknown,
+            confidence: Possible,
+            why: format!("{held}; it did not answer"),
             evidence: Vec::new(),
-            fix: fix
-                .map(|fix: Fix| {
-                    let advice = "not where that setting keeps a virtual address of a load \
-                                  balancer silent on purpose";
-                    fix.at(world.site(holder.netns)).noting(advice)
-                })
-                .into_iter()
-                .collect(),
+            fix: Vec::new(),
         }
     }
 

@@ -234,15 +234,9 @@ impl Walk<'_> {
     /// a namespace that does not have the address and forwards nothing.
     fn twin(&self, frame: &Frame, taker: &Link) -> Option<Holder> {
         let netns = taker.id.netns;
-        let settings = self.world.namespace(netns)?.settings?;
-        let forwards = match frame.hop.is_ipv4() {
-            true => settings.ip_forward,
-            false => settings.ipv6_forwarding,
-        };
         // A link on top of another one may share its address.
         let on_top = |link: Option<&Link>| link.is_none_or(|link| link.parent().is_some());
-        let is_elsewhere = self.world.is_local(netns, frame.hop) == Some(false);
-        (is_elsewhere && forwards == Some(0)).then_some(())?;
+        self.world.is_bystander(netns, frame.hop)?.then_some(())?;
         let holders = self.world.holders_near(netns, frame.hop);
         let mut twins = holders.into_iter();
         twins.find(|holder| {

@@ -178,7 +178,7 @@ impl Walk<'_> {
         }
         // A question without a source looks like one of address detection.
         if asks_as.is_none() {
-            let answers = is_local && self.answers_at(link, hop);
+            let answers = is_local && self.world.answers_at(link, hop, None);
             return Ok(answers.then_some(Answer::Own(link.id, mac)));
         }
         let key = RouteKey {
@@ -190,7 +190,8 @@ impl Walk<'_> {
         let lookup = lookup.map_err(|gap| self.undecided(gap))?;
         Ok(match &lookup.answer {
             Ok(route) if route.kind == RouteKind::Local => self
-                .answers_at(link, hop)
+                .world
+                .answers_at(link, hop, asks_as)
                 .then_some(Answer::Own(link.id, mac)),
             Ok(route)
                 if route.kind == RouteKind::Unicast
@@ -201,15 +202,6 @@ impl Walk<'_> {
             }
             _ => None,
         })
-    }
-
-    /// `arp_ignore`: 1 and 2 want the address to be the link's own.
-    fn answers_at(&self, link: &Link, hop: IpAddr) -> bool {
-        match self.world.arp_ignore(link) {
-            0 => true,
-            8 => false,
-            _ => self.world.has_address(link.id, hop),
-        }
     }
 
     fn does_proxy_arp(&self, link: &Link) -> bool {

@@ -1,0 +1,85 @@
+//! A link that gets the question, and answers none like it.
+
+use std::net::IpAddr;
+
+use super::Unanswered;
+use crate::{
+    model::Fix,
+    node::{
+        change,
+        world::{Link, LinkId, World},
+    },
+};
+
+/// Why a link does not answer.
+pub(super) struct Silence {
+    /// Follows upon the link's name.
+    pub(super) why: String,
+    pub(super) fix: Vec<Fix>,
+}
+
+impl Unanswered<'_> {
+    /// Why a link that the question reaches does not answer it; `None` if it should, or if that is not
+    /// known.
+    pub(super) fn silence(self, world: &World, from: LinkId, at: LinkId) -> Option<Silence> {
+        let link = world.link(at)?;
+        if self.address.is_ipv6() {
+            return (!world.has_address(at, self.address)).then(|| Silence {
+                why:
+                    "a namespace answers Neighbor Solicitations only at the interface that has the \
+                      address"
+                        .to_owned(),
+                fix: Vec::new(),
+            });
+        }
+        let mut sources = self.sources(world, from).peekable();
+        sources.peek()?;
+        if sources.any(|source| world.answers_at(link, self.address, Some(source))) {
+            return None;
+        }
+        let ignores = world.arp_ignore(link);
+        let answers = match ignores {
+            1 => "only for addresses of that interface itself",
+            2 => "only for addresses of that interface itself, to hosts of the same subnet",
+            3 => "for no address of scope host",
+            _ => "for no address",
+        };
+        Some(Silence {
+            why: format!("arp_ignore is {ignores} there, so it answers {answers}"),
+            fix: reset(world, link),
+        })
+    }
+
+    /// What the source of the question can be: that of the packet, if it is an address of the
+    /// namespace that asks; otherwise one of the link.
+    fn sources(self, world: &World, from: LinkId) -> impl Iterator<Item = IpAddr> {
+        let is_own = world.is_local(from.netns, self.src) == Some(true);
+        let namespace = world.namespace(from.netns);
+        let addresses = namespace.map(|namespace| namespace.addresses.as_slice());
+        let of_link = addresses
+            .unwrap_or_default()
+            .iter()
+            .filter(move |held| !is_own && held.ifindex == from.ifindex && held.address.is_ipv4());
+        is_own
+            .then_some(self.src)
+            .into_iter()
+            .chain(of_link.map(|held| held.address))
+    }
+}
+
+/// Sets `arp_ignore` to 0: the larger one of the link's own and that of all links counts.
+fn reset(world: &World, link: &Link) -> Vec<Fix> {
+    let namespace = world.namespace(link.id.netns);
+    let all = namespace.and_then(|namespace| namespace.settings?.arp_ignore);
+    let own = link.ipv4.map(|own| u64::from(own.arp_ignore));
+    let settings = [("all", all), (link.name.as_str(), own)];
+    let set = settings.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| *value > 0)?;
+        let path = format!("net/ipv4/conf/{name}/arp_ignore");
+        let advice = "not where that setting keeps a virtual address of a load balancer silent on \
+                      purpose";
+        let fix = change::sysctl(&path, value, 0);
+        Some(fix.at(world.site(link.id.netns)).noting(advice))
+    });
+    set.collect()
+}
