@@ -13,6 +13,7 @@ mod routes;
 mod shared_source;
 mod stale_entry;
 mod tcp_signature;
+mod tunnel_endpoints;
 mod tunnel_to_itself;
 mod unread_tun;
 mod unroutable_translation;

@@ -169,7 +169,8 @@ pub(crate) struct DropContext {
     /// The way to the remote VTEP, of a packet that was in a tunnel.
     pub(crate) remote: Option<Remote>,
     /// Whether something here leads to where that packet came from: an FDB entry, the route back to
-    /// the inner source, or an address of this namespace. `None` if that could not be read.
+    /// the inner source, or an address of this namespace. `None` if that is not known: it could not
+    /// be read, or a tunnel takes any remote.
     pub(crate) knows_vtep: Option<bool>,
     /// The tunnel device that it takes or was dropped at, of any kind.
     pub(crate) tunnel: Option<Link>,

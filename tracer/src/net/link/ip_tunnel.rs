@@ -11,11 +11,13 @@ mod ifla {
     pub(super) const IPTUN_REMOTE: u16 = 3;
     pub(super) const IPTUN_FLAGS: u16 = 8;
     pub(super) const IPTUN_ENCAP_TYPE: u16 = 15;
+    pub(super) const IPTUN_COLLECT_METADATA: u16 = 19;
     pub(super) const GRE_OFLAGS: u16 = 3;
     pub(super) const GRE_LOCAL: u16 = 6;
     pub(super) const GRE_REMOTE: u16 = 7;
     pub(super) const GRE_FLAGS: u16 = 13;
     pub(super) const GRE_ENCAP_TYPE: u16 = 14;
+    pub(super) const GRE_COLLECT_METADATA: u16 = 18;
 }
 
 /// `GRE_CSUM`, `GRE_KEY` and `GRE_SEQ`, in network byte order: four bytes for each.
@@ -36,12 +38,13 @@ pub(super) fn read(name: &str, data: Attributes<'_>) -> Option<IpTunnel> {
         Tunnel::Ipip | Tunnel::Sit | Tunnel::Ip6tnl => false,
         Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Wireguard => return None,
     };
-    let (local, remote, flags, encapsulation) = if is_gre {
+    let (local, remote, flags, encapsulation, external) = if is_gre {
         (
             ifla::GRE_LOCAL,
             ifla::GRE_REMOTE,
             ifla::GRE_FLAGS,
             ifla::GRE_ENCAP_TYPE,
+            ifla::GRE_COLLECT_METADATA,
         )
     } else {
         (
@@ -49,6 +52,7 @@ pub(super) fn read(name: &str, data: Attributes<'_>) -> Option<IpTunnel> {
             ifla::IPTUN_REMOTE,
             ifla::IPTUN_FLAGS,
             ifla::IPTUN_ENCAP_TYPE,
+            ifla::IPTUN_COLLECT_METADATA,
         )
     };
     let limits = kind.starts_with("ip6") && data.u32(flags).unwrap_or(0) & NO_LIMIT == 0;
@@ -72,6 +76,7 @@ pub(super) fn read(name: &str, data: Attributes<'_>) -> Option<IpTunnel> {
         local: specified(data.address(local)),
         remote: specified(data.address(remote)),
         options,
+        external: data.is_set(external),
     })
 }
 
@@ -95,6 +100,9 @@ mod tests {
         assert_eq!((found.tunnel, found.kind), (Tunnel::Ipip, "ipip"));
         assert_eq!((found.local, found.remote), (None, Some(remote)));
         assert_eq!(found.options, 0);
+        assert!(!found.external);
+        let external = tunnel("gretap", |data| data.with(ifla::GRE_COLLECT_METADATA, &[]));
+        assert!(external.external);
         let none = Request::new(0, &[]);
         assert_eq!(read("vxlan", none.message().attributes(0)), None);
     }

@@ -161,6 +161,8 @@ pub(crate) struct IpTunnel {
     pub(crate) remote: Option<IpAddr>,
     /// Bytes of optional headers that it adds to each packet.
     pub(crate) options: u32,
+    /// Whether each packet brings its own remote (`external`).
+    pub(crate) external: bool,
 }
 
 /// What a bridge is set up with.

@@ -128,6 +128,17 @@ impl Link {
         }
     }
 
+    /// Whether it is a tunnel that each packet brings its own remote to: a route or a program says
+    /// it, and none of the tunnel's own tables.
+    pub(crate) fn is_external(&self) -> bool {
+        match &self.kind {
+            Kind::Vxlan(vxlan) => vxlan.external,
+            Kind::Geneve(geneve) => geneve.external,
+            Kind::IpTunnel(tunnel) => tunnel.external,
+            _ => false,
+        }
+    }
+
     /// Whether it is the port of a bridge that exchanges no packets with others like it.
     pub(crate) fn is_isolated(&self) -> bool {
         self.port.is_some_and(|port| port.isolated)

@@ -2,8 +2,10 @@
 
 use std::io;
 
+use tracer_common::tunnel::Tunnel;
+
 use super::{
-    Kind, Link,
+    Link,
     read::{FIXED, LinkEvent, event, ifla, link},
 };
 use crate::net::{
@@ -43,14 +45,19 @@ impl Rtnetlink {
         Ok(found.filter(|found| found.peer().is_some_and(|back| back.ifindex == of.ifindex)))
     }
 
-    /// The VXLAN tunnels there are.
-    pub(crate) fn vxlan_links(&self) -> io::Result<Vec<Link>> {
-        // The kernel lists only these, so that thousands of pods cost nothing.
-        let question = all().nested(libc::IFLA_LINKINFO, |info| {
-            info.with(ifla::INFO_KIND, b"vxlan\0")
-        });
-        let mut found = self.0.dump(&question, link)?;
-        found.retain(|link| matches!(link.kind, Kind::Vxlan(_)));
+    /// The tunnels of a kind.
+    pub(crate) fn tunnel_links(&self, tunnel: Tunnel) -> io::Result<Vec<Link>> {
+        let mut found = Vec::new();
+        for kind in tunnel.link_kinds() {
+            // The kernel lists only these, so that thousands of pods cost nothing.
+            let question = all().nested(libc::IFLA_LINKINFO, |info| {
+                info.with(ifla::INFO_KIND, format!("{kind}\0").as_bytes())
+            });
+            found.extend(self.0.dump(&question, |message| {
+                // Or all, if it does not know the kind.
+                link(message).filter(|link| link.kind.name() == *kind)
+            })?);
+        }
         Ok(found)
     }
 }

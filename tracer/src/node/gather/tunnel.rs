@@ -1,10 +1,9 @@
 //! The tunnel that the packet takes, and the MTUs on its way, inside and below the tunnel.
 
-use std::net::IpAddr;
-
 use anyhow::Result;
+use tracer_common::tunnel::Tunnel;
 
-use super::read::Reader;
+use super::{Carrier, read::Reader};
 use crate::{
     net::{Link, Route, RouteKey, RouteKind},
     node::{
@@ -17,7 +16,7 @@ use crate::{
 impl Reader<'_> {
     pub(super) fn overlay(&mut self) {
         let found = self.step("the tunnels", |reader| {
-            Ok(reader.rtnetlink.vxlan_links()?)
+            Ok(reader.rtnetlink.tunnel_links(Tunnel::Vxlan)?)
         });
         self.found.tunnels = found.unwrap_or_default();
         let output = self.answer().and_then(|route| route.output);
@@ -35,33 +34,46 @@ impl Reader<'_> {
             self.found.remote = self.step("the way to the VTEP", |reader| {
                 Remote::read(&reader.rtnetlink, carrier.dst)
             });
-            self.found.knows_vtep = self.step("where the tunnel's packet came from", |reader| {
-                reader.knows_vtep(carrier.src)
+            let known = self.step("where the tunnel's packet came from", |reader| {
+                reader.knows_vtep(carrier)
             });
+            self.found.knows_vtep = known.flatten();
         }
     }
 
-    /// Whether something in this namespace leads to a VTEP. Anyone can send what looks like a
-    /// tunnel's packet.
-    fn knows_vtep(&self, vtep: IpAddr) -> Result<bool> {
+    /// Whether something in this namespace leads to where a tunnel's packet comes from. Anyone can
+    /// send what looks like one. `None` if a tunnel of that kind takes any remote, which routes or
+    /// programs choose.
+    fn knows_vtep(&self, carrier: Carrier) -> Result<Option<bool>> {
+        let vtep = carrier.src;
         let route = |to| -> Result<Option<Route>> {
             Ok(Lookup::read(&self.rtnetlink, RouteKey::to(to))?.answer.ok())
         };
         if route(vtep)?.is_some_and(|own| own.kind == RouteKind::Local) {
-            return Ok(true);
+            return Ok(Some(true));
         }
         let back = route(self.question.src)?;
         if back.is_some_and(|back| back.gateway == Some(vtep)) {
-            return Ok(true);
+            return Ok(Some(true));
         }
-        for tunnel in &self.found.tunnels {
-            let fdb = self.rtnetlink.fdb(tunnel.ifindex)?;
-            let mut remotes = fdb.iter().filter_map(|entry| entry.remote);
-            if tunnel.tunnel_remote() == Some(vtep) || remotes.any(|remote| remote == vtep) {
-                return Ok(true);
+        let mut is_any = false;
+        for kind in Tunnel::ALL {
+            if carrier.tunnel.is_some_and(|of| of != *kind) {
+                continue;
+            }
+            for tunnel in self.rtnetlink.tunnel_links(*kind)? {
+                is_any |= tunnel.is_external();
+                let entries = match kind {
+                    Tunnel::Vxlan => self.rtnetlink.fdb(tunnel.ifindex)?,
+                    _ => Vec::new(),
+                };
+                let mut remotes = entries.iter().filter_map(|entry| entry.remote);
+                if tunnel.tunnel_remote() == Some(vtep) || remotes.any(|remote| remote == vtep) {
+                    return Ok(Some(true));
+                }
             }
         }
-        Ok(false)
+        Ok((!is_any).then_some(false))
     }
 
     /// The interface that the packet leaves by below a tunnel, and what it has grown by there.

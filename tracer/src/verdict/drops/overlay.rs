@@ -38,13 +38,22 @@ pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     Some(finding)
 }
 
-/// That the tunnel's packet comes from where nothing here leads: anyone may have written it. `None`
-/// for one that comes from a known VTEP.
+/// That nothing shows the tunnel's packet to come from a VTEP: anyone may have written it. `None` for
+/// one that does come from a known VTEP.
 fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
-    let outer = facts.outer.as_ref()?;
-    let is_known = facts.is_from_node || node.around.knows_vtep == Some(true);
-    let src = outer.src;
-    (!is_known).then(|| format!("from {src}, which is no tunnel endpoint known here"))
+    let src = facts.outer.as_ref()?.src;
+    if facts.is_from_node {
+        return None;
+    }
+    match node.around.knows_vtep {
+        Some(true) => None,
+        Some(false) => Some(format!(
+            "from {src}, which is no tunnel endpoint known here"
+        )),
+        None => Some(format!(
+            "from {src}; whether that is a tunnel endpoint cannot be seen from this node's tunnels"
+        )),
+    }
 }
 
 fn is_in_tunnel_code(facts: &DropFacts) -> bool {
