@@ -58,3 +58,26 @@ fn copies_of_what_no_one_takes_are_not() -> Result<()> {
     report.outcome("unanswered")?.verdict(&expected)?;
     Ok(())
 }
+
+/// A router at the bridge gets copies, too, and might have been meant. The client's entry is right: the
+/// server does not answer for another reason.
+#[test]
+fn copies_at_a_router_blame_no_entry() -> Result<()> {
+    let stage = flooding_bridge()?;
+    stage.sysctl("d", "net.ipv4.ip_forward=1")?;
+    stage.exec(
+        "b",
+        "nft 'table ip own { chain in { type filter hook input priority 0; tcp dport 8080 drop; }; }'",
+    )?;
+    let report = stage.trace(["d"], SERVER, |watch| {
+        watch.dial("a", SERVER)?;
+        watch.until_drop()
+    })?;
+    report.verdict(
+        &ExpectedVerdict::new("unknown", "possible")
+            .why("has flooded")
+            .why("which has 10.20.1.3")
+            .never_says(["neighbor flush", "stale"]),
+    )?;
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Makes a model by hand.
 
 use crate::{
-    net::{self, Bridge, BridgePort, netns::NetnsRef},
+    net::{self, Bridge, BridgePort, Neighbor, netns::NetnsRef},
     node::world::{
         Address, AddressFlags, FdbEntry, Kind, Link, LinkId, Mac, Namespace, PortState, Rule,
         Settings, World, link::Tie,
@@ -110,6 +110,11 @@ impl Build {
     pub(crate) fn settings(&mut self, netns: u32) -> &mut Settings {
         let settings = &mut self.namespace(netns).settings;
         settings.get_or_insert_default()
+    }
+
+    pub(crate) fn neighbor(&mut self, netns: u32, entry: Neighbor) {
+        let neighbors = self.namespace(netns).neighbors.as_mut();
+        neighbors.unwrap().push(entry);
     }
 
     /// Gives the newest address of a namespace another scope.

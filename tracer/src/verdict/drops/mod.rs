@@ -328,11 +328,11 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     },
     Rule {
         name: "other-host",
-        points: &[Point::Endpoint],
+        points: &[Point::Endpoint, Point::Unknown],
         needs: &[Fact::World],
-        evidence: "the reason `OTHERHOST`",
-        refuted_by: "a sender that uses the right MAC address",
-        cannot_tell: "a stale entry at the sender from a switch that floods",
+        evidence: "the reason `OTHERHOST`; the links of this node that have the frame's MAC addresses, and the sender's neighbor entry",
+        refuted_by: "a link that has the MAC address, and the address that the sender's entry gives it to",
+        cannot_tell: "where the sender is not on this node: a stale entry from a switch that floods",
         applies: OnDrop::new(other_host::is_for_another, other_host::other_host),
     },
     Rule {
@@ -528,4 +528,4 @@ fn is_tunnelled(facts: &DropFacts) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,11 +1,20 @@
 //! Frames for another MAC address than that of the interface which they came in by.
 
+mod frame;
+
+use std::fmt::Display;
+
+use self::frame::Frame;
 use super::{Concern, Finding, place};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Likely, Fix, Point, Site, shell::Command},
+    model::{
+        Confidence::{Likely, Possible},
+        Fix, Point, Site,
+        shell::Command,
+    },
     net::Mac,
-    node::facts::NodeFacts,
+    node::{facts::NodeFacts, world::Holder},
 };
 
 pub(super) fn is_for_another(facts: &DropFacts) -> Concern {
@@ -25,20 +34,24 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
             place(facts)
         ),
     };
-    let Some((mac, ifname)) = own_mac(facts, node) else {
-        let finding = Finding::new(Point::Endpoint, Likely, frames).about(&[&dst, &place(facts)]);
-        return Some(of_another(finding, facts, node));
+    let subject = [&dst as &dyn Display, &place(facts)];
+    let Some(frame) = Frame::of(facts, node) else {
+        let why = format!("{frames}, which is not this interface's");
+        return Some(Finding::new(Point::Unknown, Possible, why).about(&subject));
     };
     let is_answer = facts
         .tcp_flags()
         .is_some_and(|flags| flags.syn() && flags.ack());
-    if is_answer {
+    let own = frame.own(dst);
+    if let Some(own) = own.as_ref().filter(|_| is_answer && !frame.is_own_mac()) {
         // The sender has asked for the address, and another host was faster.
+        let ifname = &own.ifname;
         let why = format!(
-            "{frames}, and {ifname} has {mac}: the answer of {src} goes to another host that has \
-             {dst}, too, or to what had it before"
+            "{frames}, and {}: the answer of {src} goes to another host that has {dst}, too, or to \
+             what had it before",
+            has_mac(own)
         );
-        let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&[&dst, &place(facts)]);
+        let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
         finding.fact(format!(
             "{dst} is an address of this namespace, at {ifname}"
         ));
@@ -48,52 +61,53 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         )));
         return Some(finding);
     }
-    let why = format!("{frames}, and {ifname} has {mac}: a stale neighbor entry at the sender");
-    let finding = Finding::new(Point::Endpoint, Likely, why).about(&[&dst, &place(facts)]);
-    Some(with_flush(finding, facts))
-}
-
-/// The frame's MAC address is not this interface's, nor is its destination an address of this
-/// namespace: the sender takes the next hop for another one.
-fn of_another(mut finding: Finding, facts: &DropFacts, node: &NodeFacts) -> Finding {
-    let dst = facts.flow.dst;
-    let world = facts
-        .netns
-        .zip(node.world.as_deref())
-        .zip(destination_mac(facts));
-    let Some(((netns, world), mac)) = world else {
-        finding.why += ", which is not this interface's";
-        return with_flush(finding, facts);
+    if let Some((taker, hop)) = frame.rightful(dst) {
+        let taker = frame.world.link_name(taker.id, frame.netns);
+        let why = format!(
+            "{frames}, the address of {taker}, which has {hop}: this is a copy that a bridge or a \
+             switch has flooded"
+        );
+        return Some(Finding::new(Point::Unknown, Possible, why).about(&subject));
+    }
+    if let Some(own) = own.filter(|own| own.link.ifindex == frame.ifindex) {
+        let why = format!(
+            "{frames}, and {}: a stale neighbor entry at the sender",
+            has_mac(&own)
+        );
+        let finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
+        return Some(with_flush(finding, facts));
+    }
+    let whose = frame.whose();
+    let Some((sender, hop)) = frame.stale_entry(dst) else {
+        let why = format!(
+            "{frames}, {whose}: a bridge or a switch has flooded it, or the sender's neighbor entry \
+             is stale"
+        );
+        return Some(Finding::new(Point::Unknown, Possible, why).about(&subject));
     };
-    let holder = world.links().find(|link| link.mac.as_ref() == Some(&mac));
-    finding.why += &match holder {
-        Some(link) => format!(", the address of {}", world.link_name(link.id, netns)),
-        None => ", which no interface in sight has".to_owned(),
-    };
-    let entry = world.namespaces.values().find_map(|namespace| {
-        let mut entries = namespace.neighbors.iter().flatten();
-        let entry = entries.find(|entry| entry.lladdr.as_ref() == Some(&mac))?;
-        Some((namespace, entry))
-    });
-    let Some((sender, entry)) = entry else {
-        return with_flush(finding, facts);
-    };
-    let hop = entry.address;
-    finding.why += &format!(
-        ": the neighbor entry of network namespace {} for {hop} has it",
+    let why = format!(
+        "{frames}, {whose}: the neighbor entry of network namespace {} for {hop} has it",
         sender.name
     );
+    let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
     if hop != dst {
         finding.fact(format!("{dst} is behind {hop}"));
     }
     let flush = Command::new("ip neighbor flush to")
         .arg(hop)
         .words("nud all");
-    let fix = Fix::command(flush).at(world.site(sender.inode));
+    let fix = Fix::command(flush).at(frame.world.site(sender.inode));
     finding
         .fix
         .push(fix.noting("it asks for the address again"));
-    finding
+    Some(finding)
+}
+
+fn has_mac(own: &Holder) -> String {
+    match &own.mac {
+        Some(mac) => format!("{} has {mac}", own.ifname),
+        None => format!("{} has another one", own.ifname),
+    }
 }
 
 fn with_flush(mut finding: Finding, facts: &DropFacts) -> Finding {
@@ -110,14 +124,6 @@ fn with_flush(mut finding: Finding, facts: &DropFacts) -> Finding {
 pub(super) fn destination_mac(facts: &DropFacts) -> Option<Mac> {
     let wire = facts.wire.as_deref()?;
     Some(Mac(wire.dst_mac?.to_vec()))
-}
-
-/// The interface of this namespace that has the packet's destination, and its MAC address.
-fn own_mac(facts: &DropFacts, node: &NodeFacts) -> Option<(Mac, String)> {
-    let (netns, world) = facts.netns.zip(node.world.as_deref())?;
-    let holders = world.holders(facts.flow.dst);
-    let holder = holders.into_iter().find(|holder| holder.netns == netns)?;
-    Some((holder.mac?, holder.ifname))
 }
 
 /// Whether a bridge or a switch has flooded a frame for another host: its address is none of this

@@ -1,0 +1,256 @@
+//! A frame that is not for the interface it came in by: whom it is for, and who sent it.
+
+use std::net::IpAddr;
+
+use super::destination_mac;
+use crate::{
+    decode::drop::DropFacts,
+    net::Mac,
+    node::{
+        facts::NodeFacts,
+        world::{Holder, Link, LinkId, Namespace, World},
+    },
+};
+
+pub(super) struct Frame<'a> {
+    pub(super) world: &'a World,
+    /// Where it was dropped.
+    pub(super) netns: u32,
+    pub(super) ifindex: u32,
+    /// Whom it is for.
+    mac: Mac,
+    /// Who sent it, if a link of this node has the source address.
+    senders: Vec<&'a Namespace>,
+}
+
+impl<'a> Frame<'a> {
+    /// `None` if its MAC address is not known, or nothing of the node.
+    pub(super) fn of(facts: &DropFacts, node: &'a NodeFacts) -> Option<Self> {
+        let (netns, world) = facts.netns.zip(node.world.as_deref())?;
+        let from = facts.wire.as_deref()?.src_mac.map(|mac| Mac(mac.to_vec()));
+        let is_sender = |namespace: &&Namespace| {
+            let mut links = namespace.links.values();
+            from.is_some() && links.any(|link| link.mac == from)
+        };
+        Some(Self {
+            world,
+            netns,
+            ifindex: facts.key.ifindex,
+            mac: destination_mac(facts)?,
+            senders: world.namespaces.values().filter(is_sender).collect(),
+        })
+    }
+
+    fn takers(&self) -> impl Iterator<Item = &'a Link> {
+        let links = self.world.links();
+        links.filter(|link| link.mac.as_ref() == Some(&self.mac))
+    }
+
+    /// Whether another interface of this very namespace has the MAC address.
+    pub(super) fn is_own_mac(&self) -> bool {
+        self.takers().any(|taker| taker.id.netns == self.netns)
+    }
+
+    /// The interface of this namespace that has an address.
+    pub(super) fn own(&self, address: IpAddr) -> Option<Holder> {
+        let holders = self.world.holders(address);
+        let mut own = holders
+            .into_iter()
+            .filter(|holder| holder.netns == self.netns);
+        own.find(|holder| holder.mac.is_some())
+    }
+
+    /// The next hops that the senders' entries give this MAC address: the destination itself, if it
+    /// is among them.
+    fn hops(&self, dst: IpAddr) -> Vec<(&'a Namespace, IpAddr)> {
+        let entries = self.senders.iter().flat_map(|sender| {
+            let entries = sender.neighbors.iter().flatten();
+            entries.map(|entry| (*sender, entry))
+        });
+        let hops = entries.filter(|(_, entry)| entry.lladdr.as_ref() == Some(&self.mac));
+        let mut hops: Vec<_> = hops
+            .map(|(sender, entry)| (sender, entry.address))
+            .collect();
+        if hops.iter().any(|(_, hop)| *hop == dst) {
+            hops.retain(|(_, hop)| *hop == dst);
+        }
+        hops
+    }
+
+    /// The link that the frame is rightly for, and the address that it has: nothing is wrong with
+    /// the sender's entry.
+    pub(super) fn rightful(&self, dst: IpAddr) -> Option<(&'a Link, IpAddr)> {
+        let hops: Vec<_> = self.hops(dst).into_iter().map(|(_, hop)| hop).collect();
+        self.takers().find_map(|taker| {
+            let mut hops = [dst].into_iter().chain(hops.iter().copied());
+            let hop = hops.find(|hop| self.world.is_local(taker.id.netns, *hop) == Some(true))?;
+            Some((taker, hop))
+        })
+    }
+
+    /// The sender's entry that is surely wrong: another link of this node has the next hop, or none
+    /// that the frame can come to has the MAC address.
+    pub(super) fn stale_entry(&self, dst: IpAddr) -> Option<(&'a Namespace, IpAddr)> {
+        let here = LinkId {
+            netns: self.netns,
+            ifindex: self.ifindex,
+        };
+        let leaves = || {
+            // What is behind a link that was not read is not known.
+            if self.world.link(here).is_none() {
+                return true;
+            }
+            let segment = self.world.segment(here);
+            segment
+                .exits
+                .values()
+                .any(|trail| trail.obstacles.is_empty())
+        };
+        let is_nowhere = self.takers().next().is_none() && !leaves();
+        let mut hops = self.hops(dst).into_iter();
+        hops.find(|(sender, hop)| {
+            is_nowhere || !self.world.holders_near(sender.inode, *hop).is_empty()
+        })
+    }
+
+    /// Whose MAC address it is, as a clause.
+    pub(super) fn whose(&self) -> String {
+        match self.takers().next() {
+            Some(link) => {
+                let name = self.world.link_name(link.id, self.netns);
+                format!("the address of {name}")
+            }
+            None => "which no interface in sight has".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        decode::drop::Wire,
+        model::{Confidence, Confidence::*, Point, Point::*},
+        net::{Kind, Neighbor, NeighborState},
+        node::world::build::{Build, id},
+        verdict::{drop::judge, drops::tests},
+    };
+
+    /// Pods 2 to 4 behind the bridge of namespace 1: 2 sends, and 4 gets what is for 3.
+    fn pods(entry_of: &str, mac: [u8; 6]) -> Build {
+        let mut build = Build::two_pods();
+        build.pair((id(1, 4), "vc"), (id(4, 2), "eth0"));
+        build.port(id(1, 4), 1);
+        build.address(id(4, 2), "10.0.1.4");
+        entry(&mut build, entry_of, mac);
+        build
+    }
+
+    fn entry(build: &mut Build, address: &str, mac: [u8; 6]) {
+        build.neighbor(
+            2,
+            Neighbor {
+                address: address.parse().unwrap(),
+                ifindex: 2,
+                state: NeighborState::Reachable,
+                lladdr: Some(Mac(mac.to_vec())),
+                probes: 0,
+            },
+        );
+    }
+
+    const SENDER: [u8; 6] = [2, 0, 0, 2, 0, 2];
+    const THIRD: [u8; 6] = [2, 0, 0, 3, 0, 2];
+    const NOWHERE: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+    fn judged(build: &Build, src: [u8; 6], mac: [u8; 6]) -> (Point, Confidence, String) {
+        judged_for(build, "10.0.1.3", src, mac)
+    }
+
+    fn judged_for(
+        build: &Build,
+        dst: &str,
+        src: [u8; 6],
+        mac: [u8; 6],
+    ) -> (Point, Confidence, String) {
+        let mut facts = tests::facts("OTHERHOST", "ip_rcv_core");
+        facts.netns = Some(4);
+        facts.key.ifindex = 2;
+        facts.flow.src = [10, 0, 1, 2].into();
+        facts.flow.dst = dst.parse().unwrap();
+        facts.wire = Some(Arc::new(Wire {
+            src_mac: Some(src),
+            dst_mac: Some(mac),
+            ..Wire::default()
+        }));
+        let node = NodeFacts {
+            world: Some(Arc::new(build.world.clone())),
+            ..NodeFacts::default()
+        };
+        let verdict = judge(&facts, &node);
+        assert_eq!(verdict.rule, Some("other-host".into()));
+        let is_blamed = verdict.point == Endpoint;
+        assert_eq!(!verdict.fix.is_empty(), is_blamed, "{verdict:?}");
+        (verdict.point, verdict.confidence, verdict.why)
+    }
+
+    #[test]
+    fn an_entry_that_is_right_is_not_blamed() {
+        let (point, confidence, why) = judged(&pods("10.0.1.3", THIRD), SENDER, THIRD);
+        assert_eq!((point, confidence), (Unknown, Possible));
+        assert!(
+            why.contains("eth0 of network namespace n3, which has 10.0.1.3"),
+            "{why}"
+        );
+        // Nor is one of the gateway, for what is behind it.
+        let build = pods("10.0.1.3", THIRD);
+        let (point, _, why) = judged_for(&build, "192.0.2.1", SENDER, THIRD);
+        assert_eq!(point, Unknown, "{why}");
+        // Whoever has sent it.
+        assert_eq!(judged(&pods("10.0.1.3", THIRD), NOWHERE, THIRD).0, Unknown);
+    }
+
+    #[test]
+    fn an_entry_that_is_wrong_is_named() {
+        let (point, confidence, why) = judged(&pods("10.0.1.3", NOWHERE), SENDER, NOWHERE);
+        assert_eq!((point, confidence), (Endpoint, Likely));
+        assert!(
+            why.contains("network namespace n2 for 10.0.1.3 has it"),
+            "{why}"
+        );
+        // The entry of another address is right, and this one's is not.
+        let mut build = pods("10.0.1.3", THIRD);
+        build.address(id(1, 1), "10.0.1.9");
+        entry(&mut build, "10.0.1.9", THIRD);
+        let (point, _, why) = judged_for(&build, "10.0.1.9", SENDER, THIRD);
+        assert_eq!(point, Endpoint, "{why}");
+    }
+
+    #[test]
+    fn what_may_be_outside_is_not_known() {
+        // No host of this node has the next hop, and the bridge has a port that leads outside.
+        let mut build = pods("10.0.1.77", NOWHERE);
+        assert_eq!(judged_for(&build, "10.0.1.77", SENDER, NOWHERE).0, Endpoint);
+        build.link(id(1, 7), "ens5", Kind::Physical);
+        build.port(id(1, 7), 1);
+        let (point, confidence, why) = judged_for(&build, "10.0.1.77", SENDER, NOWHERE);
+        assert_eq!((point, confidence), (Unknown, Possible), "{why}");
+        // The sender is not on this node.
+        let build = pods("10.0.1.3", NOWHERE);
+        assert_eq!(judged(&build, [2; 6], NOWHERE).0, Unknown);
+    }
+
+    #[test]
+    fn an_address_of_the_interface_itself_is_reason_enough() {
+        let build = pods("10.0.1.4", NOWHERE);
+        let (point, _, why) = judged_for(&build, "10.0.1.4", [2; 6], NOWHERE);
+        assert_eq!(point, Endpoint, "{why}");
+        // One that it has as a backend of a balancer is not.
+        let mut build = pods("10.0.9.9", NOWHERE);
+        build.link(id(4, 1), "lo", Kind::Loopback);
+        build.address(id(4, 1), "10.0.9.9");
+        assert_eq!(judged_for(&build, "10.0.9.9", [2; 6], NOWHERE).0, Unknown);
+    }
+}
