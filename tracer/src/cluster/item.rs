@@ -9,6 +9,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     convert,
     objects::ObjectName,
+    unreadable::UnreadableName,
     view::{Kind, Object},
 };
 
@@ -31,10 +32,6 @@ pub(super) enum Body<'a> {
     /// What YAML says, or an event of a watch.
     Tree(Value),
 }
-
-/// In place of the namespace of an object that could not be read, where that is not known either. No
-/// namespace has this name.
-pub(super) const ANY_NAMESPACE: &str = "?";
 
 /// What an object says of itself.
 #[derive(Debug, Default, Deserialize)]
@@ -78,13 +75,17 @@ impl Head {
     }
 }
 
-/// Whether an object's namespace is known. A manifest with a name may leave it out: `default`.
-fn says_its_namespace(metadata: &Value) -> bool {
-    match &metadata["namespace"] {
-        Value::String(namespace) => convert::is_proper(namespace),
-        Value::Null => metadata["name"].is_string(),
-        _ => false,
-    }
+/// The name that an object gives itself, as far as it can be read. A manifest with a name may leave out
+/// its namespace: `default`.
+fn name_in(metadata: &Value, kind: Kind) -> UnreadableName {
+    let name = metadata["name"].as_str().map(printable);
+    let namespace = match &metadata["namespace"] {
+        _ if matches!(kind, Kind::Node | Kind::Namespace) => Some(String::new()),
+        Value::String(namespace) => Some(namespace.clone()).filter(|one| convert::is_proper(one)),
+        Value::Null if name.is_some() => Some("default".to_owned()),
+        _ => None,
+    };
+    UnreadableName::new(namespace, name)
 }
 
 /// Why an object is left out.
@@ -96,7 +97,7 @@ pub(super) struct Malformed {
 /// What can be said of an object that is left out: without this, what depends on it would be taken
 /// for known.
 pub(super) struct Remnant {
-    pub(super) id: ObjectName,
+    pub(super) id: UnreadableName,
     pub(super) ips: Vec<IpAddr>,
 }
 
@@ -136,12 +137,6 @@ impl Item<'_> {
     /// What can be said of it although it could not be read.
     pub(super) fn remnant(&self, kind: Kind) -> Remnant {
         let tree = self.tree().unwrap_or_default();
-        let mut id = Head::salvage(&tree).unwrap_or_default().id();
-        if matches!(kind, Kind::Node | Kind::Namespace) {
-            id.namespace.clear();
-        } else if !says_its_namespace(&tree["metadata"]) {
-            ANY_NAMESPACE.clone_into(&mut id.namespace);
-        }
         let mut texts = Vec::new();
         for list in [
             &tree["status"]["podIPs"],
@@ -160,7 +155,7 @@ impl Item<'_> {
             Some(ip.to_canonical())
         });
         Remnant {
-            id,
+            id: name_in(&tree["metadata"], kind),
             ips: ips.collect(),
         }
     }

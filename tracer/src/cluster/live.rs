@@ -77,6 +77,7 @@ impl Cluster {
                         self.gone(kind, &id, now);
                     }
                 }
+                self.view.remove_unreadable(kind);
                 for object in objects {
                     self.put(object, now);
                 }
@@ -96,7 +97,9 @@ impl Cluster {
             Change::Put(object) if self.accepts(source, object.kind()) => self.put(*object, now),
             Change::Gone(kind, id) if self.accepts(source, kind) => self.gone(kind, &id, now),
             Change::Unreadable(kind, id, ips) if self.accepts(source, kind) => {
-                self.gone(kind, &id, now);
+                if let Some(id) = id.whole() {
+                    self.gone(kind, &id, now);
+                }
                 self.view.add_unreadable(kind, id, ips);
             }
             Change::Incomplete(kind) if self.accepts(source, kind) => {

@@ -30,7 +30,7 @@ pub(crate) mod policy;
 pub(crate) mod resolve;
 pub(crate) mod selector;
 pub(crate) mod source;
-mod unreadable;
+pub(crate) mod unreadable;
 pub(crate) mod update;
 pub(crate) mod view;
 pub(crate) mod workload;

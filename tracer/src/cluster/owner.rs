@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    objects::{ObjectName, Pod, Service},
+    objects::{Pod, Service},
+    unreadable::UnreadableName,
     view::{Kind, View},
 };
 
@@ -26,7 +27,7 @@ pub(crate) enum Owner<'v> {
     /// A host's outside the cluster.
     Outside,
     /// This object's, or perhaps this object's: it could not be read.
-    Unreadable(Kind, &'v ObjectName),
+    Unreadable(Kind, &'v UnreadableName),
     /// Pods are not known, so it may be any pod's.
     Unknown,
 }

@@ -9,6 +9,7 @@ use std::{fmt, net::IpAddr};
 use super::{
     foreign::ForeignKind,
     objects::{Labels, ObjectName},
+    unreadable::UnreadableName,
     view::{Kind, Object, Parts, View},
     workload::Workload,
 };
@@ -56,7 +57,7 @@ pub(crate) enum Change {
     /// An object that is gone.
     Gone(Kind, ObjectName),
     /// An object that exists and cannot be read, and those of its addresses that can.
-    Unreadable(Kind, ObjectName, Vec<IpAddr>),
+    Unreadable(Kind, UnreadableName, Vec<IpAddr>),
     /// There are more objects of a kind than are kept: what is not here may exist.
     Incomplete(Kind),
     /// By which labels a workload selects its pods.

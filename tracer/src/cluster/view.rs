@@ -13,7 +13,7 @@ use super::{
     objects::{EndpointSlice, Labels, Node, ObjectName, Pod, Service},
     plugin::Plugin,
     policy::Policy,
-    unreadable::Unreadable,
+    unreadable::{Unreadable, UnreadableName},
     workload::Workload,
 };
 
@@ -57,7 +57,8 @@ pub(super) struct Parts {
 impl View {
     /// Adds an object, or replaces the one of its name. Its kind is known from then on.
     pub(crate) fn insert(&mut self, object: Object) {
-        self.unreadable.remove(object.kind(), &object.id());
+        self.unreadable
+            .remove(object.kind(), &(&object.id()).into());
         match object {
             Object::Pod(pod) => {
                 self.declare(Kind::Pod);
@@ -91,8 +92,13 @@ impl View {
 
     /// Removes an object. Its kind stays known.
     pub(crate) fn remove(&mut self, kind: Kind, id: &ObjectName) {
-        self.unreadable.remove(kind, id);
+        self.unreadable.remove(kind, &id.into());
         self.remove_readable(kind, id);
+    }
+
+    /// Removes all objects of a kind that could not be read.
+    pub(super) fn remove_unreadable(&mut self, kind: Kind) {
+        self.unreadable.remove_all(kind);
     }
 
     fn remove_readable(&mut self, kind: Kind, id: &ObjectName) {
@@ -114,20 +120,18 @@ impl View {
         }
     }
 
-    /// The names of all objects of a kind.
+    /// The names of all objects of a kind that could be read.
     #[must_use]
     pub(crate) fn names(&self, kind: Kind) -> Vec<ObjectName> {
         let cluster_wide = |name: &String| ObjectName::new("", name);
-        let mut names: Vec<ObjectName> = match kind {
+        match kind {
             Kind::Pod => self.pods.keys().cloned().collect(),
             Kind::Namespace => self.namespaces.keys().map(cluster_wide).collect(),
             Kind::Node => self.nodes.keys().map(cluster_wide).collect(),
             Kind::Service => self.services.keys().cloned().collect(),
             Kind::EndpointSlice => self.slices.keys().cloned().collect(),
             Kind::NetworkPolicy => self.policies.keys().cloned().collect(),
-        };
-        names.extend(self.unreadable.of(kind).cloned());
-        names
+        }
     }
 
     /// All of it, taken apart.
@@ -213,8 +217,10 @@ impl View {
 
     /// Remembers an object that exists and could not be read, and those of its addresses that
     /// could.
-    pub(crate) fn add_unreadable(&mut self, kind: Kind, id: ObjectName, ips: Vec<IpAddr>) {
-        self.remove_readable(kind, &id);
+    pub(crate) fn add_unreadable(&mut self, kind: Kind, id: UnreadableName, ips: Vec<IpAddr>) {
+        if let Some(id) = id.whole() {
+            self.remove_readable(kind, &id);
+        }
         self.unreadable.add(kind, id, ips);
     }
 

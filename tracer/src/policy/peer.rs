@@ -3,8 +3,9 @@
 use std::{fmt, net::IpAddr};
 
 use crate::cluster::{
-    objects::{ObjectName, Pod, Service},
+    objects::{Pod, Service},
     owner::Owner,
+    unreadable::UnreadableName,
     view::View,
 };
 
@@ -92,7 +93,7 @@ impl<'v> Peer<'v> {
 
     /// A pod that exists and could not be read.
     #[must_use]
-    pub(crate) fn unreadable(id: &ObjectName) -> Self {
+    pub(crate) fn unreadable(id: &UnreadableName) -> Self {
         Self {
             address: None,
             party: Party::Unknown(format!("Pod {id} could not be read")),

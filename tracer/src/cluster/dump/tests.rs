@@ -148,6 +148,48 @@ fn a_policy_whose_namespace_cannot_be_read_may_be_in_any() {
     }
 }
 
+/// What may have a name, as it could not be read, and how it is called.
+fn unreadable_as(pods: &[&str], id: (&str, &str)) -> Option<String> {
+    let pods: Vec<_> = pods
+        .iter()
+        .map(|metadata| {
+            format!(
+                r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {metadata},
+                    "spec": {{"containers": 7}}}}"#
+            )
+        })
+        .collect();
+    let pods: Vec<_> = pods.iter().map(String::as_str).collect();
+    let Loaded { view, .. } = read(&pods).expect("readable");
+    let found = view.unreadable_as(Kind::Pod, &ObjectName::new(id.0, id.1));
+    found.map(ToString::to_string)
+}
+
+#[test]
+fn an_object_whose_name_cannot_be_read_may_be_any() {
+    let whole = r#"{"name": "cart", "namespace": "shop"}"#;
+    let somewhere = r#"{"name": "cart", "namespace": 7}"#;
+    let some = r#"{"name": 7, "namespace": "shop"}"#;
+    let odd = r#"{"name": "cart", "namespace": "?"}"#;
+    let found = |pods: &[&str], name| unreadable_as(pods, ("shop", name));
+    assert_eq!(found(&[whole], "cart").as_deref(), Some("shop/cart"));
+    assert_eq!(found(&[whole], "web"), None);
+    let anywhere = Some("(unknown namespace)/cart");
+    for pod in [somewhere, odd] {
+        assert_eq!(found(&[pod], "cart").as_deref(), anywhere);
+        assert_eq!(found(&[pod], "web"), None);
+    }
+    assert_eq!(
+        found(&[some], "web").as_deref(),
+        Some("shop/(without a name)")
+    );
+    assert_eq!(unreadable_as(&[some], ("ops", "web")), None);
+    // What is known best is named.
+    let all = [some, somewhere, whole];
+    assert_eq!(found(&all, "cart").as_deref(), Some("shop/cart"));
+    assert_eq!(found(&all[..2], "cart").as_deref(), anywhere);
+}
+
 #[test]
 fn a_broken_file_is_an_error_with_its_line() {
     let errors = [

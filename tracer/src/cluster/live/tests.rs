@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::objects::Sandbox;
+use crate::cluster::{objects::Sandbox, unreadable::UnreadableName};
 
 fn now() -> SystemTime {
     SystemTime::now()
@@ -147,4 +147,20 @@ fn the_runtime_knows_first_of_a_younger_namesake() {
         .pod(&ObjectName::new("shop", "db-0"))
         .unwrap();
     assert_eq!(known.uid.as_deref(), Some("young"));
+}
+
+#[test]
+fn a_new_list_forgets_what_could_not_be_read() {
+    let mut cluster = Cluster::default();
+    let somewhere = UnreadableName::new(None, Some("web".to_owned()));
+    let unreadable = Change::Unreadable(Kind::Pod, somewhere, Vec::new());
+    apply(&mut cluster, Source::Api, unreadable);
+    let id = ObjectName::new("shop", "web");
+    assert!(cluster.view().unreadable_as(Kind::Pod, &id).is_some());
+    apply(
+        &mut cluster,
+        Source::Api,
+        Change::All(Kind::Pod, Vec::new()),
+    );
+    assert!(cluster.view().unreadable_as(Kind::Pod, &id).is_none());
 }

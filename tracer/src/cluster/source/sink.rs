@@ -10,7 +10,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::limits::{HELD, NOTE, NOTES};
 use crate::cluster::{
-    objects::{Labels, ObjectName},
+    objects::Labels,
+    unreadable::UnreadableName,
     update::{Change, Source, Update},
     view::{Kind, Object},
 };
@@ -73,7 +74,7 @@ impl Sink {
 #[derive(Debug, Default)]
 struct Ledger {
     /// Bytes of each object.
-    held: HashMap<(Kind, ObjectName), usize>,
+    held: HashMap<(Kind, UnreadableName), usize>,
     total: usize,
     notes: usize,
     /// Whether it has been said that there are too many objects.
@@ -99,6 +100,7 @@ impl Ledger {
             }
             Change::Put(object) => {
                 let (kind, id) = (object.kind(), object.id());
+                let id = UnreadableName::from(&id);
                 self.forget(kind, &id);
                 match self.keep(kind, id, weight(&object)) {
                     true => vec![Change::Put(object)],
@@ -106,12 +108,12 @@ impl Ledger {
                 }
             }
             Change::Gone(kind, id) => {
-                self.forget(kind, &id);
+                self.forget(kind, &(&id).into());
                 vec![Change::Gone(kind, id)]
             }
             Change::Unreadable(kind, id, ips) => {
                 self.forget(kind, &id);
-                let size = NAMED + id.name.len() + 32 * ips.len();
+                let size = NAMED + id.len() + 32 * ips.len();
                 match self.keep(kind, id.clone(), size) {
                     true => vec![Change::Unreadable(kind, id, ips)],
                     false => self.overflow(kind, source),
@@ -134,13 +136,13 @@ impl Ledger {
         let count = objects.len();
         let kept: Vec<Object> = objects
             .into_iter()
-            .filter(|object| self.keep(kind, object.id(), weight(object)))
+            .filter(|object| self.keep(kind, (&object.id()).into(), weight(object)))
             .collect();
         let left_out = kept.len() < count;
         (kept, left_out)
     }
 
-    fn keep(&mut self, kind: Kind, id: ObjectName, size: usize) -> bool {
+    fn keep(&mut self, kind: Kind, id: UnreadableName, size: usize) -> bool {
         if self.total.saturating_add(size) > HELD {
             return false;
         }
@@ -149,7 +151,7 @@ impl Ledger {
         true
     }
 
-    fn forget(&mut self, kind: Kind, id: &ObjectName) {
+    fn forget(&mut self, kind: Kind, id: &UnreadableName) {
         let size = self.held.remove(&(kind, id.clone())).unwrap_or_default();
         self.total = self.total.saturating_sub(size);
     }
@@ -224,7 +226,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::cluster::objects::Pod;
+    use crate::cluster::objects::{ObjectName, Pod};
 
     fn pod(name: &str, label: &str) -> Object {
         let labels = [("l".to_owned(), label.to_owned())];

@@ -7,11 +7,11 @@ use std::{
 
 use super::{Kind, View};
 use crate::cluster::{
-    item::ANY_NAMESPACE,
     objects::{EndpointSlice, Node, ObjectName, Pod, Service},
     plugin::Plugin,
     policy::{Policy, Protocol},
     selector::Known,
+    unreadable::UnreadableName,
 };
 
 impl View {
@@ -119,27 +119,29 @@ impl View {
         &'a self,
         kind: Kind,
         namespace: &'a str,
-    ) -> impl Iterator<Item = &'a ObjectName> {
+    ) -> impl Iterator<Item = &'a UnreadableName> {
         let all = self.unreadable.of(kind);
-        all.filter(move |id| [namespace, ANY_NAMESPACE].contains(&id.namespace.as_str()))
+        all.filter(move |id| id.may_be_in(namespace))
     }
 
     /// An object that has this address, and could not be read.
     #[must_use]
-    pub(crate) fn unreadable_at(&self, ip: IpAddr) -> Option<(Kind, &ObjectName)> {
+    pub(crate) fn unreadable_at(&self, ip: IpAddr) -> Option<(Kind, &UnreadableName)> {
         self.unreadable.at(ip)
     }
 
     /// An object that may have any address, as it could not be read.
     #[must_use]
-    pub(crate) fn unreadable_anywhere(&self) -> Option<(Kind, &ObjectName)> {
+    pub(crate) fn unreadable_anywhere(&self) -> Option<(Kind, &UnreadableName)> {
         self.unreadable.anywhere()
     }
 
-    /// Whether an object of this name exists and could not be read.
+    /// An object that could not be read, and has this name, or may have it.
     #[must_use]
-    pub(crate) fn is_unreadable(&self, kind: Kind, id: &ObjectName) -> bool {
-        self.unreadable_in(kind, &id.namespace).any(|one| one == id)
+    pub(crate) fn unreadable_as(&self, kind: Kind, id: &ObjectName) -> Option<&UnreadableName> {
+        let exact = UnreadableName::from(id);
+        let all = self.unreadable.of(kind).filter(|one| one.may_be(id));
+        all.min_by_key(|one| (**one != exact, one.is_nameless()))
     }
 
     /// The pods whose names are most like this one, best first.

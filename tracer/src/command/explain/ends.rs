@@ -58,10 +58,10 @@ pub(super) fn destination<'v>(
             namespace, name, ..
         } => {
             let id = ObjectName::new(namespace, name);
-            if view.is_unreadable(Kind::Service, &id) {
-                bail!("Service {id} could not be read");
-            }
             let Some(service) = view.service(&id) else {
+                if let Some(unreadable) = view.unreadable_as(Kind::Service, &id) {
+                    bail!("Service {unreadable} could not be read");
+                }
                 bail!(unknown(view, Kind::Service, &id));
             };
             Destination::Service {
@@ -99,10 +99,10 @@ fn named<'v>(view: &'v View, end: &Endpoint, warnings: &mut Vec<String>) -> Resu
             namespace, name, ..
         } => {
             let id = ObjectName::new(namespace, name);
-            if view.is_unreadable(Kind::Pod, &id) {
-                return Ok(vec![Peer::unreadable(&id)]);
-            }
             let Some(pod) = view.pod(&id) else {
+                if let Some(unreadable) = view.unreadable_as(Kind::Pod, &id) {
+                    return Ok(vec![Peer::unreadable(unreadable)]);
+                }
                 bail!(unknown(view, Kind::Pod, &id));
             };
             if pod.ended {

@@ -7,6 +7,7 @@ use crate::{
     cluster::{
         objects::{ObjectName, Pod},
         policy::{Direction, Policy},
+        unreadable::UnreadableName,
         view::{Kind, View},
     },
     policy::{Flow, Party, Peer},
@@ -48,7 +49,10 @@ pub(super) fn of(
     let spec = yaml::spec(policy);
     let is_free = |name: &String| {
         let id = ObjectName::new(&policy.id.namespace, name);
-        view.policy(&id).is_none() && !view.is_unreadable(Kind::NetworkPolicy, &id)
+        view.policy(&id).is_none() && {
+            let unreadable = view.unreadable_as(Kind::NetworkPolicy, &id);
+            unreadable.is_none_or(UnreadableName::is_nameless)
+        }
     };
     let names = (0u32..).map(|salt| format!("{words}-{}", hash(&spec, salt)));
     names.take(16).find(is_free).unwrap_or(words)

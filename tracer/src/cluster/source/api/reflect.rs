@@ -18,6 +18,7 @@ use crate::cluster::{
     item::{Body, Item, Remnant, printable},
     objects::ObjectName,
     source::{limits::PAGES, sink::Sink},
+    unreadable::UnreadableName,
     update::Change,
     view::{Kind, Object},
 };
@@ -61,7 +62,7 @@ pub(super) struct Reflector {
     /// Gets each change of state.
     pub(super) states: UnboundedSender<(Kind, State)>,
     /// The objects of which it was said that they are left out.
-    pub(super) malformed: HashSet<ObjectName>,
+    pub(super) malformed: HashSet<UnreadableName>,
 }
 
 /// One page of a list.
@@ -204,7 +205,7 @@ impl Reflector {
     async fn put(&mut self, object: Value) {
         match self.read(Body::Tree(object), None).await {
             Ok(object) => {
-                self.malformed.remove(&object.id());
+                self.malformed.remove(&(&object.id()).into());
                 self.sink.send(Change::Put(Box::new(object))).await;
             }
             // What it was before, it is no longer.
@@ -216,7 +217,7 @@ impl Reflector {
         let metadata = &object["metadata"];
         let text = |key: &str| metadata[key].as_str().unwrap_or_default();
         let id = ObjectName::new(text("namespace"), text("name"));
-        self.malformed.remove(&id);
+        self.malformed.remove(&(&id).into());
         self.sink.send(Change::Gone(self.kind, id)).await;
     }
 

@@ -315,7 +315,7 @@ async fn an_object_that_makes_no_sense_is_left_out_by_name() -> Result<()> {
             now.cluster
                 .view()
                 .unreadable_in(Kind::NetworkPolicy, "prod")
-                .any(|id| *id == unreadable)
+                .any(|id| *id == (&unreadable).into())
         })
         .await
 }
