@@ -149,3 +149,46 @@ fn no_listener() -> Result<()> {
         watch.finish().map(drop)
     })
 }
+
+/// Both pods ask the same question from the same port by the same id. One of them is not let through;
+/// masquerading hides which of them a query on the uplink is of.
+#[test]
+fn two_clients_with_one_id() -> Result<()> {
+    const CLIENT: u16 = 40000;
+    let lab = NodeLab::build()?;
+    let server = lab.outside.socket(Family::V4, PORT);
+    let _server = DnsServer::start(&lab.outside, server)?;
+    nft(
+        &lab.node,
+        Chain {
+            kind: "nat",
+            ..Chain::inet("postrouting")
+        },
+        "oifname eth0 masquerade",
+    )?;
+    let rule = format!(
+        "ip saddr {} udp dport 53 drop",
+        lab.pod_a.address(Family::V4)
+    );
+    nft(&lab.node, Chain::inet("forward"), &rule)?;
+    let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
+    let name = "cart.shop.example";
+    let refused = DnsQuery::send_from(&lab.pod_a, CLIENT, server, name)?;
+    let admitted = DnsQuery::send_from(&lab.pod_b, CLIENT, server, name)?;
+    ensure!(admitted.answered(DEADLINE)?, "no answer for the other pod");
+    watch.expect(
+        admitted.flow(),
+        &ExpectedAttempt::answered()
+            .hops(&[(&lab.node, "veth-b in, cni0 in, eth0 out")])
+            .reply_hops(&[(&lab.node, "eth0 in, cni0 out, veth-b out")])
+            .dns(name, "A", Some("NOERROR")),
+    )?;
+    watch.expect(
+        refused.flow(),
+        &ExpectedAttempt::dropped("unanswered", "firewall")
+            .hops(&[(&lab.node, "veth-a in, cni0 in")])
+            .evidence("FORWARD")
+            .dns(name, "A", None),
+    )?;
+    watch.finish().map(drop)
+}

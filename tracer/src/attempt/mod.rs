@@ -25,7 +25,7 @@ pub(crate) use self::{
 use crate::{
     decode::{
         drop::{DropFacts, original_destination},
-        sighting::{Rejection, Segment, Sighting},
+        sighting::{Part, Rejection, Segment, Sighting},
         tls::Tls,
     },
     model::{Direction, Outcome, SocketAddress, Verdict},
@@ -135,7 +135,11 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// An attempt that begins with this sighting.
-    pub(crate) fn new(first: &Sighting, dns: Option<(String, String)>, lost_before: u64) -> Self {
+    pub(crate) fn new(first: &Sighting, lost_before: u64) -> Self {
+        let dns = match &first.part {
+            Part::Opens(_, dns) => dns.clone(),
+            _ => None,
+        };
         let mut attempt = Self {
             dns,
             ..Self::unseen(first.flow, first.at, lost_before)
@@ -167,6 +171,18 @@ impl Attempt {
             lost_before,
             share: Share::of(&flow),
         }
+    }
+
+    /// Whether an opening packet with this attempt's number is its own. By chance or on purpose, another
+    /// attempt may have that number.
+    pub(crate) fn is_opened_by(&self, sighting: &Sighting) -> bool {
+        if self.dns.is_none() {
+            return self.may_be(&sighting.flow);
+        }
+        let mut clients = [Some(sighting.flow), sighting.original]
+            .into_iter()
+            .flatten();
+        clients.any(|client| self.is_from_client(&client))
     }
 
     /// Takes a sighting of the opening packet.

@@ -281,7 +281,7 @@ fn dns(captured: &[u8], flow: &Layer) -> Option<(AttemptKey, bool)> {
     let payload = captured.get(flow.transport_at as usize + 8..)?;
     let message = crate::decode::dns::parse(payload)?;
     Some((
-        AttemptKey::Dns(message.id, message.question),
+        AttemptKey::dns(message.id, message.question),
         message.is_answer,
     ))
 }

@@ -38,16 +38,44 @@ pub(crate) struct Sighting {
 pub(crate) enum AttemptKey {
     /// The SYN's initial sequence number.
     Tcp(u32),
-    /// A DNS query's id and question.
-    Dns(u16, String),
+    /// A DNS query.
+    Dns {
+        id: u16,
+        question: String,
+        /// Which of the clients with this id and question, in the order in which they were seen. Packets
+        /// alone do not show it: it is 0 in each of them.
+        client: u8,
+    },
 }
 
 impl AttemptKey {
+    /// The key of a DNS message.
+    pub(crate) fn dns(id: u16, question: String) -> Self {
+        Self::Dns {
+            id,
+            question,
+            client: 0,
+        }
+    }
+
+    /// The same question and id of another client. A TCP key stays as it is.
+    #[must_use]
+    pub(crate) fn with_client(&self, client: u8) -> Self {
+        match self {
+            Self::Tcp(isn) => Self::Tcp(*isn),
+            Self::Dns { id, question, .. } => Self::Dns {
+                id: *id,
+                question: question.clone(),
+                client,
+            },
+        }
+    }
+
     /// What the kernel programs keep early sightings under.
     pub(crate) fn handshake(&self) -> u64 {
         match self {
             Self::Tcp(isn) => handshake_key(protocol::TCP, *isn),
-            Self::Dns(id, _) => handshake_key(protocol::UDP, (*id).into()),
+            Self::Dns { id, .. } => handshake_key(protocol::UDP, (*id).into()),
         }
     }
 }
@@ -161,7 +189,7 @@ fn of_tcp(captured: &[u8], flow: &Layer, payload: [u8; 8]) -> Option<Part> {
 
 fn of_dns(captured: &[u8], flow: &Layer) -> Option<Part> {
     let message = dns::parse(captured.get(flow.transport_at as usize + UDP_LEN..)?)?;
-    let key = AttemptKey::Dns(message.id, message.question.clone());
+    let key = AttemptKey::dns(message.id, message.question.clone());
     Some(if message.is_answer {
         Part::Answers(key, Some(message.rcode))
     } else {
@@ -179,7 +207,7 @@ fn of_icmp(captured: &[u8], flow: &Layer, quoted: &Layer) -> Option<Part> {
         protocol::UDP => captured
             .get(quoted.transport_at as usize + UDP_LEN..)
             .and_then(dns::parse)
-            .map(|message| AttemptKey::Dns(message.id, message.question)),
+            .map(|message| AttemptKey::dns(message.id, message.question)),
         _ => None,
     };
     Some(Part::Rejects(

@@ -84,7 +84,6 @@ impl Table {
             return self.claimed_by_segment(flow, &tcp);
         }
         if let Some((key, is_answer)) = &facts.dns {
-            let attempt = self.attempts.get(key)?;
             let lost = if *is_answer {
                 Lost::Reply
             } else {
@@ -95,9 +94,8 @@ impl Table {
             let here = if *is_answer { flow.reversed() } else { *flow };
             let entry = facts.wire.as_ref().and_then(|wire| wire.entry);
             let before_nat = entry.map(|(original, _)| original);
-            let mut clients = [Some(here), before_nat].into_iter().flatten();
-            let is_its = clients.any(|flow| attempt.is_from_client(&flow));
-            return is_its.then(|| (key.clone(), lost, None));
+            let key = self.of_client(key, [Some(here), before_nat])?;
+            return Some((key, lost, None));
         }
         let (key, by_client) = self.flows.find(&facts.quoted_tuple?)?;
         let claim = Claim {

@@ -5,11 +5,13 @@
 //! of the way to the timeout, to have something to compare with, and once after it.
 //!
 //! - `table`: all attempts, bounded, with their `deadlines`, and how they share it (`shares`); `join`:
-//!   which one a packet belongs to; `near`: where it can have been lost then
+//!   which one a packet belongs to (`clients`: which client's query); `near`: where it can have been
+//!   lost then
 //! - `silence`: what the node is asked before silence decides
 //! - `unsent`: drops that were counted only, and whose they may have been
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
 
+mod clients;
 mod deadlines;
 mod join;
 mod near;

@@ -55,12 +55,12 @@ pub(super) fn report(
         waited_ms: at.saturating_sub(attempt.first_at) / 1_000_000,
         isn: match key {
             AttemptKey::Tcp(isn) => Some(*isn),
-            AttemptKey::Dns(..) => None,
+            AttemptKey::Dns { .. } => None,
         },
         dns: attempt.dns.clone().map(|(question, qtype)| Dns {
             id: match key {
                 AttemptKey::Tcp(_) => None,
-                AttemptKey::Dns(id, _) => Some(*id),
+                AttemptKey::Dns { id, .. } => Some(*id),
             },
             question,
             qtype,

@@ -94,19 +94,20 @@ impl Table {
 
     /// Whether a sighting opens an attempt that is not followed yet.
     pub(super) fn is_new(&self, sighting: &Sighting) -> bool {
-        let Part::Opens(key, _) = &sighting.part else {
+        if !matches!(sighting.part, Part::Opens(..)) {
             return false;
-        };
-        let known = self.attempts.get(key);
-        !known.is_some_and(|known| known.may_be(&sighting.flow))
+        }
+        let known = self.key_of(sighting).and_then(|key| self.get(&key));
+        !known.is_some_and(|known| known.is_opened_by(sighting))
     }
 
     /// Takes a sighting. `lost` is the number of events lost so far. Returns the attempt that it is
     /// about.
     pub(super) fn sighted(&mut self, sighting: &Sighting, lost: u64) -> Option<AttemptKey> {
+        let its = self.key_of(sighting);
         match &sighting.part {
-            Part::Opens(key, dns) => self.opened(key, dns.as_ref(), sighting, lost),
-            Part::Answers(key, rcode) => self.replied(key, sighting, Reply::Answer(rcode.clone())),
+            Part::Opens(..) => self.opened(&its?, sighting, lost),
+            Part::Answers(_, rcode) => self.replied(&its?, sighting, Reply::Answer(rcode.clone())),
             Part::Refuses(key, _) if self.attempts.contains_key(key) => {
                 self.replied(key, sighting, Reply::Reset)
             }
@@ -128,16 +129,16 @@ impl Table {
                 Some(key)
             }
             // It is for the tunnel's own end, and does not come back to the client.
-            Part::Rejects(key, rejection) if rejection.carrier.is_some() => {
-                let attempt = self.attempts.get_mut(key.as_ref()?)?;
+            Part::Rejects(_, rejection) if rejection.carrier.is_some() => {
+                let attempt = self.attempts.get_mut(its.as_ref()?)?;
                 attempt.may_be(&rejection.quoted).then_some(())?;
                 attempt
                     .tunnel_error
                     .get_or_insert_with(|| rejection.clone());
-                key.clone()
+                its
             }
-            Part::Rejects(key, rejection) => {
-                self.replied(key.as_ref()?, sighting, Reply::Rejection(rejection.clone()))
+            Part::Rejects(_, rejection) => {
+                self.replied(&its?, sighting, Reply::Rejection(rejection.clone()))
             }
             Part::Settles(key, segment) => self.settled(key, segment, sighting),
         }
@@ -178,15 +179,9 @@ impl Table {
         Some(key)
     }
 
-    fn opened(
-        &mut self,
-        key: &AttemptKey,
-        dns: Option<&(String, String)>,
-        sighting: &Sighting,
-        lost: u64,
-    ) -> Option<AttemptKey> {
+    fn opened(&mut self, key: &AttemptKey, sighting: &Sighting, lost: u64) -> Option<AttemptKey> {
         if let Some(known) = self.attempts.get_mut(key) {
-            if known.may_be(&sighting.flow) {
+            if known.is_opened_by(sighting) {
                 known.opened(sighting);
                 return Some(key.clone());
             }
@@ -197,7 +192,7 @@ impl Table {
             self.leave_out(key);
             return None;
         }
-        let attempt = Attempt::new(sighting, dns.cloned(), lost);
+        let attempt = Attempt::new(sighting, lost);
         self.let_in(key);
         self.insert(key.clone(), attempt);
         Some(key.clone())

@@ -207,12 +207,23 @@ impl Rig {
     }
 
     fn see(&mut self, ifindex: u32, dir: Direction, flow: Tuple, part: Part) {
+        self.see_translated(ifindex, dir, (flow, None), part);
+    }
+
+    /// Sees a packet, with conntrack's original tuple.
+    fn see_translated(
+        &mut self,
+        ifindex: u32,
+        dir: Direction,
+        (flow, original): (Tuple, Option<Tuple>),
+        part: Part,
+    ) {
         let sighting = Sighting {
             at: self.now,
             place: place(ifindex, dir),
             flow,
             outer: None,
-            original: None,
+            original,
             seq: match part {
                 Part::Opens(AttemptKey::Tcp(isn), _) => Some(isn),
                 Part::Answers(..) => Some(SERVER_ISN),

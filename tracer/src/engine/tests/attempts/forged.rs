@@ -1,5 +1,7 @@
 //! Packets that say they belong to an attempt.
 
+use std::net::IpAddr;
+
 use super::*;
 
 /// Data of the client's, further on in the connection, that came in by an interface.
@@ -95,17 +97,22 @@ fn query() -> Tuple {
 }
 
 fn query_key() -> AttemptKey {
-    AttemptKey::Dns(7, "api.example".to_owned())
+    AttemptKey::dns(7, "api.example".to_owned())
+}
+
+fn opens() -> Part {
+    Part::Opens(
+        query_key(),
+        Some(("api.example".to_owned(), "A".to_owned())),
+    )
 }
 
 #[test]
 fn a_query_of_another_client_decides_nothing() {
     let point = |sport| {
         let mut rig = Rig::new();
-        let asked = ("api.example".to_owned(), "A".to_owned());
-        let opens = Part::Opens(query_key(), Some(asked));
-        rig.see(VETH, Direction::In, query(), opens.clone());
-        rig.see(NIC, Direction::Out, query(), opens);
+        rig.see(VETH, Direction::In, query(), opens());
+        rig.see(NIC, Direction::Out, query(), opens());
         rig.drop(query_drop(sport));
         rig.pass(2 * TIMEOUT);
         let verdict = rig.attempts[0].verdict.as_ref().expect("a verdict");
@@ -113,4 +120,52 @@ fn a_query_of_another_client_decides_nothing() {
     };
     assert_eq!(point(query().sport), Point::Checksum);
     assert_ne!(point(query().sport + 1), Point::Checksum);
+}
+
+/// Two clients ask the same question by the same id, at the same time.
+#[test]
+fn the_query_of_another_client_with_the_same_id_is_another_attempt() {
+    let mut rig = Rig::new();
+    let other = Tuple {
+        src: IpAddr::from([10, 244, 7, 7]).into(),
+        ..query()
+    };
+    for client in [query(), other] {
+        rig.see(VETH, Direction::In, client, opens());
+        rig.see(NIC, Direction::Out, client, opens());
+    }
+    // Only one of them is answered.
+    let answer = || Part::Answers(query_key(), Some("NOERROR".to_owned()));
+    rig.see(NIC, Direction::In, other.reversed(), answer());
+    rig.see(VETH, Direction::Out, other.reversed(), answer());
+    rig.pass(2 * TIMEOUT);
+    let mut seen: Vec<_> = rig
+        .attempts
+        .iter()
+        .map(|attempt| (attempt.flow.src, attempt.outcome))
+        .collect();
+    seen.sort();
+    let mut expected = [
+        (IpAddr::from(query().src), Outcome::Unanswered),
+        (IpAddr::from(other.src), Outcome::Answered),
+    ];
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
+/// Masquerading gives the query another source. Conntrack's entry has the one before.
+#[test]
+fn a_query_behind_nat_is_still_its_clients() {
+    let mut rig = Rig::new();
+    let masqueraded = Tuple {
+        src: IpAddr::from([192, 0, 2, 1]).into(),
+        sport: 61000,
+        ..query()
+    };
+    rig.see(VETH, Direction::In, query(), opens());
+    let translated = (masqueraded, Some(query()));
+    rig.see_translated(NIC, Direction::Out, translated, opens());
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.attempts.len(), 1);
+    assert_eq!(rig.attempts[0].hops.len(), 2);
 }
