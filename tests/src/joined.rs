@@ -43,10 +43,7 @@ impl TwoNodes {
     /// Waits until the first node has reported what became of an attempt.
     pub fn await_outcome(&mut self, attempt: TcpAttempt) -> Result<Flow> {
         let flow = attempt.flow();
-        let wanted = flow.into();
-        self.tracers[0].wait_for("the attempt's outcome", |record| {
-            record.as_attempt().is_some_and(|seen| seen.flow == wanted)
-        })?;
+        self.tracers[0].outcome_of(flow)?;
         drop(attempt);
         Ok(flow)
     }
@@ -54,13 +51,10 @@ impl TwoNodes {
     /// Connects, and waits until both nodes have reported it.
     pub fn healthy(&mut self, attempt: TcpAttempt) -> Result<()> {
         let isn_of = |record: &Record| record.as_attempt().and_then(|attempt| attempt.isn);
-        let flow = attempt.flow().into();
+        let flow = attempt.flow();
         let outcome = attempt.outcome(DEADLINE)?;
         ensure!(matches!(outcome, Outcome::Connected(_)), "{outcome:?}");
-        let first = self.tracers[0].wait_for("the answered attempt", |record| {
-            record.as_attempt().is_some_and(|seen| seen.flow == flow)
-        })?;
-        let isn = isn_of(first);
+        let isn = self.tracers[0].outcome_of(flow)?.isn;
         self.tracers[1].wait_for("the answered attempt", |record| isn_of(record) == isn)?;
         Ok(())
     }

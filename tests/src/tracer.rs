@@ -22,6 +22,7 @@ use crate::{
     poll_until,
     record::{self, Attempt as AttemptRecord, Drop as DropRecord, Record, Summary},
     said::Said,
+    traffic::Flow,
 };
 
 /// The options that limit a trace to some namespaces.
@@ -158,6 +159,16 @@ impl Tracer {
                 Next::TooLate => bail!("{what} did not come; there was\n{}", self.shown()),
             }
         }
+    }
+
+    /// Waits for the outcome of an attempt, as it is first reported.
+    pub fn outcome_of(&mut self, flow: Flow) -> Result<AttemptRecord> {
+        let wanted = record::Flow::from(flow);
+        let record = self.wait_for(&format!("the outcome of {flow}"), |record| {
+            let attempt = record.as_attempt();
+            attempt.is_some_and(|attempt| attempt.flow == wanted)
+        })?;
+        Ok(record.as_attempt().context("an attempt")?.clone())
     }
 
     /// Whether there is such a record by now.

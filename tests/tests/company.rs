@@ -12,7 +12,7 @@ use whydrop_tests::{
         topology::{NodeLab, VoidLab},
     },
     poll_until,
-    record::{self, Attempt, Drop, Flow, Outcome, Point, Record},
+    record::{self, Drop, Flow, Outcome, Point, Record},
     tracer::{Tracer, watching},
     traffic::{Protocol, TcpAttempt, TcpServer, UdpClient},
 };
@@ -20,16 +20,6 @@ use whydrop_tests::{
 const PORT: u16 = 8080;
 /// The kernel takes no more programs in one chain (`BPF_MPROG_MAX`).
 const MOST_PROGRAMS: usize = 64;
-
-fn outcome(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
-    let flow = Flow::from(attempt.flow());
-    let record = tracer.wait_for("the attempt's outcome", |record| {
-        record
-            .as_attempt()
-            .is_some_and(|reported| reported.flow == flow)
-    })?;
-    Ok(record.as_attempt().context("an attempt")?.clone())
-}
 
 fn drop_of(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Drop> {
     let flow = Flow::from(attempt.flow());
@@ -62,7 +52,7 @@ fn two_traces_see_the_same_and_end_by_themselves() -> Result<()> {
         let attempt = TcpAttempt::start(&lab.outside, None, server)?;
         let mut ladders = Vec::new();
         for tracer in tracers {
-            let reported = outcome(tracer, &attempt)?;
+            let reported = tracer.outcome_of(attempt.flow())?;
             ensure!(reported.outcome == Outcome::Answered, "{reported:?}");
             let places = reported
                 .hops
@@ -147,7 +137,7 @@ fn beside_tcx_programs(end: impl FnOnce(Tracer) -> Result<()>) -> Result<()> {
             "{drop:?}"
         );
         if is_seen {
-            let reported = outcome(&mut tracer, &attempt)?;
+            let reported = tracer.outcome_of(attempt.flow())?;
             let [hop] = reported.hops.as_slice() else {
                 anyhow::bail!("one hop: {reported:?}");
             };
@@ -205,7 +195,7 @@ fn filters_of_others_stay() -> Result<()> {
     let attempt = TcpAttempt::start(&lab.outside, None, target)?;
     let drop = drop_of(&mut tracer, &attempt)?;
     ensure!(drop.reason.is("TC_INGRESS"), "{drop:?}");
-    let reported = outcome(&mut tracer, &attempt)?;
+    let reported = tracer.outcome_of(attempt.flow())?;
     ensure!(
         reported.hops.len() == 1,
         "whydrop comes before it: {reported:?}"
@@ -240,7 +230,7 @@ fn an_interface_without_room_is_said_and_judged_by() -> Result<()> {
         started.context("a trace has started")
     };
     let point = |tracer: &mut Tracer| -> Result<(Point, Vec<String>)> {
-        let reported = outcome(tracer, &TcpAttempt::start(&lab.pod, None, far)?)?;
+        let reported = tracer.outcome_of(TcpAttempt::start(&lab.pod, None, far)?.flow())?;
         let verdict = reported.verdict.context("a failure has a verdict")?;
         Ok((verdict.point, verdict.evidence))
     };

@@ -15,7 +15,7 @@ use whydrop_tests::{
         topology::{NodeLab, VoidLab},
     },
     machine,
-    record::{Attempt, Direction, Flow, Record},
+    record::{Direction, Flow, Record},
     tracer::{Trace, Tracer, watching},
     traffic::{TcpAttempt, spoofed_syns},
 };
@@ -43,16 +43,6 @@ fn lost_in_records(trace: &Trace) -> u64 {
     lost.sum()
 }
 
-fn outcome(tracer: &mut Tracer, attempt: &TcpAttempt) -> Result<Attempt> {
-    let flow = Flow::from(attempt.flow());
-    let record = tracer.wait_for("the attempt's outcome", |record| {
-        record
-            .as_attempt()
-            .is_some_and(|reported| reported.flow == flow)
-    })?;
-    Ok(record.as_attempt().expect("waited for").clone())
-}
-
 #[test]
 fn counts_are_exact_and_losses_are_right() -> Result<()> {
     // Fewer than kinds are counted apart, and attempts followed.
@@ -69,7 +59,7 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     spoofed_syns(&lab.outside, v4(target)?, SYNS)?;
     // Outcomes are reported in the order of the SYNs.
     let last = TcpAttempt::start(&lab.outside, None, target)?;
-    outcome(&mut tracer, &last)?;
+    tracer.outcome_of(last.flow())?;
     drop(last);
     let trace = tracer.stop()?;
 
@@ -132,7 +122,7 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
     let mut tracer = Tracer::start(arguments)?;
 
     let quiet = TcpAttempt::start(&lab.pod, None, SocketAddr::new(far, PORT))?;
-    let reported = outcome(&mut tracer, &quiet)?;
+    let reported = tracer.outcome_of(quiet.flow())?;
     let verdict = reported.verdict.as_ref().expect("a failure has a verdict");
     ensure!(
         (verdict.point.name(), verdict.confidence.name()) == ("off-node", "likely"),
@@ -149,7 +139,7 @@ fn silence_means_nothing_while_events_are_lost() -> Result<()> {
             }
             Ok(())
         });
-        let reported = outcome(&mut tracer, &attempt);
+        let reported = tracer.outcome_of(attempt.flow());
         is_over.store(true, Ordering::Relaxed);
         storm.join().expect("no panic").and(reported)
     })?;

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, SocketAddrV4},
+    ops::Range,
     thread,
     time::{Duration, Instant},
 };
@@ -12,9 +13,9 @@ use whydrop_tests::{
     fault::{Chain, nft},
     lab::{Family, topology::NodeLab},
     machine,
-    record::{Flow, Point, Record},
+    record::{Point, Record},
     tracer::{Tracer, watching},
-    traffic::{TcpAttempt, spoofed_syns, spoofed_syns_from},
+    traffic::{TcpAttempt, spoofed_syns, spoofed_syns_of_one_network},
 };
 
 /// The most memory that a process ever had, in KiB.
@@ -25,39 +26,67 @@ fn peak(pid: u32) -> Result<u64> {
     Ok(peak.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// A trace of a node with a pod whose port is closed by a rule, which the filter names.
+struct Target {
+    lab: NodeLab,
+    address: SocketAddr,
+    tracer: Tracer,
+}
+
+impl Target {
+    const PORT: u16 = 8080;
+
+    /// The rule is in the pod, which is not watched, or in the node.
+    fn trace(options: &[&str], in_pod: bool) -> Result<Self> {
+        let lab = NodeLab::build()?;
+        let (host, hook) = match in_pod {
+            true => (&lab.pod_a, "input"),
+            false => (&lab.node, "forward"),
+        };
+        let rule = format!("tcp dport {} drop", Self::PORT);
+        nft(host, Chain::inet(hook), &rule)?;
+        let address = lab.pod_a.socket(Family::V4, Self::PORT);
+        let mut arguments = watching(&[&lab.node]);
+        arguments.extend(options.iter().map(|option| (*option).to_owned()));
+        arguments.push(address.to_string());
+        Ok(Self {
+            tracer: Tracer::start(arguments)?,
+            lab,
+            address,
+        })
+    }
+
+    fn v4(&self) -> Result<SocketAddrV4> {
+        match self.address {
+            SocketAddr::V4(address) => Ok(address),
+            SocketAddr::V6(_) => bail!("an IPv4 address"),
+        }
+    }
+
+    /// A client of another network than the flood's.
+    fn client(&self) -> Result<TcpAttempt> {
+        TcpAttempt::start(&self.lab.outside, None, self.address)
+    }
+}
+
 #[test]
 fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
     const SYNS: u32 = 500_000;
     const BOUND_KIB: u64 = 256 << 10;
-    const PORT: u16 = 8080;
 
     let _alone = machine::alone();
-    let lab = NodeLab::build()?;
-    let target = lab.pod_a.socket(Family::V4, PORT);
-    let SocketAddr::V4(target_v4) = target else {
-        bail!("an IPv4 address");
-    };
-    let rule = format!("tcp dport {PORT} drop");
-    nft(&lab.pod_a, Chain::inet("input"), &rule)?;
-    let mut arguments = watching(&[&lab.node]);
-    arguments.extend(["--timeout", "500ms", &target.to_string()].map(str::to_owned));
-    let mut tracer = Tracer::start(arguments)?;
-    let before = peak(tracer.pid())?;
+    let mut target = Target::trace(&["--timeout", "500ms"], true)?;
+    let before = peak(target.tracer.pid())?;
 
     let start = Instant::now();
-    spoofed_syns(&lab.outside, target_v4, SYNS)?;
+    spoofed_syns(&target.lab.outside, target.v4()?, SYNS)?;
     println!("figure: {SYNS} spoofed SYNs in {:.1?}", start.elapsed());
     // Its turn comes after all of them: its SYN is sent again until there is room.
-    let last = TcpAttempt::start(&lab.outside, None, target)?;
-    let flow = Flow::from(last.flow());
-    tracer.wait_for("the outcome of the attempt after the flood", |record| {
-        record
-            .as_attempt()
-            .is_some_and(|attempt| attempt.flow == flow)
-    })?;
+    let last = target.client()?;
+    target.tracer.outcome_of(last.flow())?;
 
-    let after = peak(tracer.pid())?;
-    let trace = tracer.stop()?;
+    let after = peak(target.tracer.pid())?;
+    let trace = target.tracer.stop()?;
     let summary = &trace.summary;
     let attempts: u64 = summary.attempts.values().sum();
     let all = u64::from(SYNS) + 1;
@@ -92,55 +121,49 @@ fn spoofed_syns_do_not_fill_the_memory() -> Result<()> {
     Ok(())
 }
 
-/// Spoofed SYNs to the port that the filter names, and ten clients of another network that meet the same
-/// rule meanwhile.
+/// Clients that send a single SYN each, while spoofed SYNs come from another network: each has the
+/// verdict of the rule that it met.
 fn clients_in_a_flood(flooded: bool) -> Result<()> {
-    const CLIENTS: usize = 10;
-    const SECONDS: u32 = 5;
+    const CLIENTS: usize = 5;
     /// SYNs in a twentieth of a second.
     const BURST: u32 = 1_000;
-    const PORT: u16 = 8080;
+    /// Bursts before the first client: by then, there is hardly any room.
+    const BEFORE: u32 = 20;
+    /// Bursts from one client to the next. Clients of one network share two events a second then: one
+    /// for its SYN, one for its drop.
+    const BETWEEN: u32 = 25;
 
     let _alone = machine::alone();
-    let lab = NodeLab::build()?;
-    let target = lab.pod_a.socket(Family::V4, PORT);
-    let SocketAddr::V4(target_v4) = target else {
-        bail!("an IPv4 address");
-    };
-    nft(
-        &lab.node,
-        Chain::inet("forward"),
-        &format!("tcp dport {PORT} drop"),
-    )?;
-    let mut tracer = Tracer::start([watching(&[&lab.node]), vec![target.to_string()]].concat())?;
+    let mut target = Target::trace(&[], false)?;
     let mut clients = Vec::new();
     let start = Instant::now();
-    for burst in 0..SECONDS * 20 {
+    for burst in 0.. {
         if flooded {
-            spoofed_syns_from(&lab.outside, target_v4, burst * BURST..(burst + 1) * BURST)?;
+            let numbers = burst * BURST..(burst + 1) * BURST;
+            spoofed_syns_of_one_network(&target.lab.outside, target.v4()?, numbers)?;
         }
-        if burst >= 20 && burst % 8 == 0 && clients.len() < CLIENTS {
-            clients.push(TcpAttempt::start(&lab.outside, None, target)?);
+        if burst >= BEFORE && (burst - BEFORE).is_multiple_of(BETWEEN) {
+            if clients.len() == CLIENTS {
+                break;
+            }
+            // Without its socket, the kernel sends no other SYN, which might come after the flood.
+            clients.push(target.client()?.flow());
         }
         let due = Duration::from_millis(50) * (burst + 1);
         thread::sleep(due.saturating_sub(start.elapsed()));
     }
-    ensure!(clients.len() == CLIENTS, "{} clients", clients.len());
-    for client in &clients {
-        let flow = Flow::from(client.flow());
-        let record = tracer.wait_for("the attempt of a client", |record| {
-            record
-                .as_attempt()
-                .is_some_and(|attempt| attempt.flow == flow)
-        })?;
-        let verdict = record
-            .as_attempt()
-            .and_then(|attempt| attempt.verdict.as_ref());
-        let verdict = verdict.context("an attempt that failed has a verdict")?;
-        ensure!(verdict.point == Point::Firewall, "{verdict:?}");
+    for flow in clients {
+        let attempt = target.tracer.outcome_of(flow)?;
+        let verdict = attempt.verdict.context("a failure has a verdict")?;
+        let rule = verdict.rule.as_ref().map(|rule| rule.as_str());
+        ensure!(
+            verdict.point == Point::Firewall && rule == Some("netfilter"),
+            "{verdict:?}"
+        );
     }
-    let trace = tracer.stop()?;
-    println!("figure: {:?}", trace.summary);
+    let trace = target.tracer.stop()?;
+    println!("figure: {} events lost", trace.summary.lost);
+    ensure!(flooded == (trace.summary.lost > 0), "{:?}", trace.summary);
     Ok(())
 }
 

@@ -17,14 +17,24 @@ use crate::lab::Namespace;
 ///
 /// Their checksums are not filled in: these packets are of no use where checksums are verified.
 pub fn spoofed_syns(namespace: &Namespace, target: SocketAddrV4, count: u32) -> Result<()> {
-    spoofed_syns_from(namespace, target, 0..count)
+    send_syns(namespace, target, 0..count, 17)
 }
 
-/// The same for SYNs with these numbers, each of which has a source and a sequence number of its own.
-pub fn spoofed_syns_from(
+/// The same for SYNs with these numbers, all of them from 198.18.0.0/24: sources differ in the port.
+pub fn spoofed_syns_of_one_network(
     namespace: &Namespace,
     target: SocketAddrV4,
     numbers: Range<u32>,
+) -> Result<()> {
+    send_syns(namespace, target, numbers, 8)
+}
+
+/// The last bits of a SYN's number are those of its address.
+fn send_syns(
+    namespace: &Namespace,
+    target: SocketAddrV4,
+    numbers: Range<u32>,
+    bits: u32,
 ) -> Result<()> {
     let socket = namespace.enter(|| -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
@@ -33,7 +43,7 @@ pub fn spoofed_syns_from(
     });
     let socket = socket.context("cannot open a raw socket")?;
     for number in numbers {
-        let packet = syn(number, target);
+        let packet = syn(number, bits, target);
         while let Err(error) = socket.send_to(&packet, &target.into()) {
             match error.raw_os_error() {
                 Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR) => {}
@@ -44,11 +54,11 @@ pub fn spoofed_syns_from(
     Ok(())
 }
 
-fn syn(number: u32, target: SocketAddrV4) -> [u8; 40] {
-    let source = u32::from(Ipv4Addr::new(198, 18, 0, 0)) | (number & 0x1_ffff);
+fn syn(number: u32, bits: u32, target: SocketAddrV4) -> [u8; 40] {
+    let source = u32::from(Ipv4Addr::new(198, 18, 0, 0)) | (number & ((1 << bits) - 1));
     // An odd factor: no number comes twice.
     let isn = number.wrapping_mul(2_654_435_761);
-    let sport = 1024 + u16::try_from(number >> 17).unwrap_or_default();
+    let sport = 1024 + u16::try_from(number >> bits).unwrap_or_default();
     let mut packet = [0; 40];
     // IPv4, five words; the kernel fills in the length, the id and the checksum.
     packet[0] = 0x45;

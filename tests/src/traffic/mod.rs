@@ -13,7 +13,7 @@ mod udp;
 mod wire;
 
 pub use dns::{DnsQuery, DnsServer};
-pub use flood::{spoofed_syns, spoofed_syns_from};
+pub use flood::{spoofed_syns, spoofed_syns_of_one_network};
 pub use flow::{Flow, Protocol};
 pub use forged::ForgedSegment;
 pub use ip_in_ip::{INNER, IpInIp};
