@@ -94,6 +94,22 @@ pub(crate) fn run_interactive(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program to its end, and returns what it prints.
+///
+/// # Errors
+///
+/// It cannot be started, fails, or prints no UTF-8.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command
+        .output()
+        .map_err(|error| cannot_start(command, error))?;
+    if !output.status.success() {
+        bail!("`{}` failed ({})", show(command), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// Why a command did not start.
 pub(crate) fn cannot_start(command: &Command, error: io::Error) -> Error {
     let shown = show(command);
