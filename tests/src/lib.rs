@@ -56,3 +56,6 @@ mod wait;
 pub use binary::binary;
 pub use interrupt::on_interrupt;
 pub use wait::{DEADLINE, poll_until};
+
+/// A user and a group without any privileges: the kernel's overflow id.
+pub const UNPRIVILEGED: u32 = 65534;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use whydrop_tests::{binary, tracer::run_to_end};
+use whydrop_tests::{UNPRIVILEGED, binary, tracer::run_to_end};
 
 const FAILED: i32 = 1;
 const WRONG_USAGE: i32 = 2;
@@ -102,7 +102,6 @@ fn unknown_network_namespace() -> Result<()> {
 
 #[test]
 fn without_root() -> Result<()> {
-    const NOBODY: u32 = 65534;
     // The user may have no access to where the binary was built.
     let directory = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o755))
@@ -114,7 +113,7 @@ fn without_root() -> Result<()> {
     command
         .args(["-o", "json", "--all"])
         .current_dir("/")
-        .uid(NOBODY)
-        .gid(NOBODY);
+        .uid(UNPRIVILEGED)
+        .gid(UNPRIVILEGED);
     expect(&run_to_end(&mut command)?, FAILED, &["root"])
 }

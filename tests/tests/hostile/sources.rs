@@ -8,14 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
-    binary,
+    UNPRIVILEGED, binary,
     fault::{Chain, nft},
-    lab::{Family, output, topology::RouterLab},
+    lab::{Family, Host, output, topology::RouterLab},
     poll_until,
-    record::shown,
+    record::{Record, shown},
     tracer::{Reaped, Trace, Tracer, run_to_end, watching},
     traffic::{TcpAttempt, UdpClient},
 };
@@ -39,6 +39,14 @@ fn with_plugin(directory: &TempDir, script: &str) -> Result<PathBuf> {
 
 /// A trace in which a datagram is dropped, with these options besides.
 fn with_a_drop(options: &[&str]) -> Result<Trace> {
+    with_a_drop_until(options, |_, _| Ok(()))
+}
+
+/// The same, which lasts until something else has happened.
+fn with_a_drop_until(
+    options: &[&str],
+    happened: impl FnOnce(&RouterLab, &mut Tracer) -> Result<()>,
+) -> Result<Trace> {
     let lab = RouterLab::build()?;
     nft(&lab.router, Chain::inet("forward"), "udp dport 9999 drop")?;
     let to = lab.server.socket(Family::V4, 9999);
@@ -50,7 +58,16 @@ fn with_a_drop(options: &[&str]) -> Result<Trace> {
     tracer.wait_for("the drop of a datagram", |record| {
         record.as_drop().is_some()
     })?;
+    happened(&lab, &mut tracer)?;
     tracer.stop()
+}
+
+/// A host as a pod.
+fn pod(name: &str, host: &Host) -> Value {
+    let ip = host.address(Family::V4);
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
+        "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}})
 }
 
 fn mkfifo(path: &Path) -> Result<()> {
@@ -72,13 +89,13 @@ fn a_credential_plugin_that_hangs() -> Result<()> {
         pids.display()
     );
     let config = with_plugin(&directory, &script)?;
-    let trace = with_a_drop(&["--kubeconfig", text(&config)?])?;
+    let trace = with_a_drop_until(&["--kubeconfig", text(&config)?], |_, _| {
+        poll_until("the plugin to begin", || pids.exists().then_some(()))
+    })?;
     let said = format!("{}{:?}", trace.stderr, trace.records);
     ensure!(!said.contains("LEAK") && !said.contains('\x1b'), "{said}");
-    // The trace may have ended before the plugin had begun.
-    let Ok(pids) = fs::read_to_string(&pids) else {
-        return Ok(());
-    };
+    let pids = fs::read_to_string(&pids)?;
+    ensure!(pids.split_whitespace().count() == 2, "{pids}");
     for pid in pids.split_whitespace() {
         poll_until("the plugin to end", || {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -109,19 +126,43 @@ fn a_kubeconfig_that_every_user_can_write() -> Result<()> {
     Ok(())
 }
 
-/// A pipe that is not written to holds nothing up but itself.
+/// A pipe that is not written to holds nothing up but itself. What it gives at last is used.
 #[test]
 fn a_pipe_as_the_cluster_s_file() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let pipe = directory.path().join("pipe");
     mkfifo(&pipe)?;
-    let trace = with_a_drop(&["--cluster", text(&pipe)?])?;
+    let note = format!("--cluster {}: still waiting for it", text(&pipe)?);
+    let trace = with_a_drop_until(&["--cluster", text(&pipe)?], |lab, tracer| {
+        // A trace that takes longer to start has it among what it lacks.
+        let is_late = tracer.has_seen(|record| match record {
+            Record::Started(started) => started.degraded.iter().any(|lack| lack.contains(&note)),
+            _ => false,
+        })?;
+        if !is_late {
+            tracer.wait_for_note(&note)?;
+        }
+        let server = pod("cart", &lab.server);
+        fs::write(
+            &pipe,
+            json!({"kind": "List", "items": [server]}).to_string(),
+        )?;
+        poll_until("a drop with the pod's name", || {
+            let to = lab.server.socket(Family::V4, 9999);
+            // Each time from another port, which makes it another drop.
+            UdpClient::connect(&lab.client, None, to)
+                .ok()?
+                .send(10)
+                .ok()?;
+            let is_named = |record: &Record| {
+                let pod = record.as_drop().and_then(|drop| drop.dst_pod.as_ref());
+                pod.is_some_and(|pod| pod.name == *"cart")
+            };
+            tracer.has_seen(is_named).ok()?.then_some(())
+        })
+    })?;
     let said = format!("{}{:?}", trace.stderr, trace.records);
-    let note = format!("--cluster {}: waiting for it", text(&pipe)?);
-    ensure!(
-        said.matches(&note).count() <= 1,
-        "said more than once: {said}"
-    );
+    ensure!(said.matches(&note).count() == 1, "{said}");
     Ok(())
 }
 
@@ -140,11 +181,6 @@ fn a_device_as_the_cluster_s_file() -> Result<()> {
 fn a_record_has_an_end_whatever_there_are_of_policies() -> Result<()> {
     const LARGEST: usize = 64 << 10;
     let lab = RouterLab::build()?;
-    let pod = |name: &str, ip: String| {
-        json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
-            "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}})
-    };
     let rule = |n: usize| {
         json!({"from": [{"podSelector": {"matchLabels": {"app": format!("x{n}")}}}],
             "ports": [{"port": 1000 + n}]})
@@ -156,8 +192,8 @@ fn a_record_has_an_end_whatever_there_are_of_policies() -> Result<()> {
             "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": rules}})
     };
     let mut items: Vec<_> = (0..1500).map(policy).collect();
-    items.push(pod("web", lab.client.address(Family::V4).to_string()));
-    items.push(pod("cart", lab.server.address(Family::V4).to_string()));
+    items.push(pod("web", &lab.client));
+    items.push(pod("cart", &lab.server));
     items.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("cluster.json");
@@ -175,7 +211,7 @@ fn a_record_has_an_end_whatever_there_are_of_policies() -> Result<()> {
     let mut tracer = Tracer::start_with_cluster(arguments)?;
     let to = lab.server.socket(Family::V4, 443);
     let _attempt = TcpAttempt::start(&lab.client, None, to)?;
-    tracer.wait_for("the fate of the attempt", |record| {
+    tracer.wait_for("the outcome of the attempt", |record| {
         record.as_attempt().is_some()
     })?;
     let trace = tracer.stop()?;
@@ -194,7 +230,7 @@ fn a_record_has_an_end_whatever_there_are_of_policies() -> Result<()> {
 /// for root alone.
 #[test]
 fn no_other_process_of_the_user_reads_its_memory() -> Result<()> {
-    const NOBODY: u32 = 65534;
+    let user = UNPRIVILEGED.to_string();
     let directory = tempfile::tempdir()?;
     let pipe = directory.path().join("pipe");
     mkfifo(&pipe)?;
@@ -204,7 +240,7 @@ fn no_other_process_of_the_user_reads_its_memory() -> Result<()> {
     fs::copy(binary(), &program)?;
     let mut child = Reaped::new(
         Command::new("setpriv")
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
             .arg(&program)
             .args([
                 "explain",
@@ -223,7 +259,7 @@ fn no_other_process_of_the_user_reads_its_memory() -> Result<()> {
     poll_until("whydrop to run as another user", || {
         let name = fs::read_to_string(format!("{own}/comm")).ok()?;
         let status = fs::read_to_string(format!("{own}/status")).ok()?;
-        let is_other = status.contains(&format!("Uid:\t{NOBODY}"));
+        let is_other = status.contains(&format!("Uid:\t{user}"));
         let owner = fs::metadata(format!("{own}/environ")).ok()?.uid();
         (name.trim() == "whydrop" && is_other && owner == 0).then_some(())
     })?;

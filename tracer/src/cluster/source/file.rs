@@ -14,7 +14,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::sink::Sink;
 use crate::cluster::{dump, update::Change};
 
-/// How long a pipe may give nothing before it is said what is waited for.
+/// After how long the user learns which file is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads the files and reports what is in them. A file that cannot be read takes none of the others
@@ -30,10 +30,11 @@ pub(super) async fn run(files: Vec<PathBuf>, sink: Sink) {
     if timeout(PATIENCE, &mut reader).await.is_ok() {
         return;
     }
-    // A name that only this file knows is waited for all the same: see `command::wait`.
+    // Only a filter by name keeps the trace waiting too: see `command::wait`.
     if let Some(late) = files.get(reading.load(Ordering::Relaxed)) {
         let path = late.display();
-        let note = format!("--cluster {path}: waiting for it; the trace goes on without it");
+        let note =
+            format!("--cluster {path}: still waiting for it; its objects are used once they come");
         sink.send(Change::Note(note)).await;
     }
     reader.await.ok();
