@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{SocketAddr, SocketAddrV4},
-    ops::Range,
     thread,
     time::{Duration, Instant},
 };

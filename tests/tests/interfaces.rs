@@ -7,7 +7,7 @@ use whydrop_tests::{
     attempt::AttemptTrace,
     expected::ExpectedAttempt,
     kernel,
-    lab::{Family, Lab, Namespace, VethPair, output, topology::NodeLab},
+    lab::{Family, Lab, Namespace, VethPairs, output, topology::NodeLab},
     poll_until,
     record::Record,
     resource_usage::{ResourceUsage, descriptors, value},
@@ -38,26 +38,12 @@ fn wait_until_probed(tracer: &Tracer, namespace: &Namespace, ifname: &str) -> Re
 fn a_pod_that_is_born_during_the_trace() -> Result<()> {
     let in_lab = Lab::new()?;
     let lab = NodeLab::build_in(&in_lab)?;
-    let plan = in_lab.plan();
     Family::each(|family| {
-        let from = plan.subnet(family, 1);
+        let from = in_lab.plan().subnet(family, 1);
         let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
         let role = family.pick("pod-c", "pod-d");
         let veth = family.pick("veth-c", "veth-d");
-        let pod = in_lab.namespace(role)?;
-        VethPair {
-            a: (&lab.node, veth),
-            b: (&pod, "eth0"),
-        }
-        .create()?;
-        lab.node
-            .run(&format!("ip link set dev {veth} master cni0"))?;
-        pod.add_addresses("eth0", plan, 1, 13)?;
-        for family in Family::BOTH {
-            let (flag, gateway) = (family.flag(), plan.address(family, 1, 1));
-            pod.run(&format!("ip {flag} route add default via {gateway}"))?;
-        }
-        lab.node.settle()?;
+        let pod = lab.further_pod(&in_lab, role, veth)?;
         wait_until_probed(watch.tracer(), &lab.node, veth)?;
         let server = lab.outside.socket(family, 8080);
         let _server = TcpServer::echo(&lab.outside, server)?;
@@ -81,12 +67,12 @@ fn a_node_with_many_interfaces() -> Result<()> {
     let in_lab = Lab::new()?;
     let lab = NodeLab::build_in(&in_lab)?;
     let peer = in_lab.namespace("more")?;
-    let add = (0..MORE).map(|number| {
-        let (name, peer) = (format!("more-{number}"), peer.name());
-        format!("link add {name} type veth peer name {name} netns {peer}\n")
-    });
-    lab.node
-        .run_with_input("ip -batch -", &add.collect::<String>())?;
+    let pairs = VethPairs {
+        name: "more",
+        count: MORE,
+        group: 0,
+    };
+    pairs.create(&lab.node, &peer)?;
     Family::each(|family| {
         let from = in_lab.plan().subnet(family, 1);
         let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;

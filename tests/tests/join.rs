@@ -28,28 +28,29 @@ struct Tried {
 fn pods(lab: &OverlayLab, fault: impl FnOnce() -> Result<()>) -> Result<Tried> {
     let [first, second] = &lab.nodes;
     let server = second.pod.socket(Family::V4, PORT);
-    connect(lab, (&first.pod, &second.pod), server, fault)
+    connect(lab, (&first.pod, &second.pod), (server, server), fault)
 }
 
 /// The same for the nodes themselves, without a tunnel.
 fn nodes(lab: &OverlayLab, fault: impl FnOnce() -> Result<()>) -> Result<Tried> {
     let [first, second] = &lab.nodes;
     let server = second.node.socket(Family::V4, PORT);
-    connect(lab, (&first.node, &second.node), server, fault)
+    connect(lab, (&first.node, &second.node), (server, server), fault)
 }
 
+/// The client asks for the first address, and the server has the second.
 fn connect(
     lab: &OverlayLab,
     (client, host): (&Namespace, &Namespace),
-    server: SocketAddr,
+    (asked, server): (SocketAddr, SocketAddr),
     fault: impl FnOnce() -> Result<()>,
 ) -> Result<Tried> {
     let _server = TcpServer::echo(host, server)?;
     let [first, second] = &lab.nodes;
     let mut both = TwoNodes::start([&first.node, &second.node])?;
-    both.healthy(TcpAttempt::start(client, None, server)?)?;
+    both.healthy(TcpAttempt::start(client, None, asked)?)?;
     fault()?;
-    let flow = both.await_outcome(TcpAttempt::start(client, None, server)?)?;
+    let flow = both.await_outcome(TcpAttempt::start(client, None, asked)?)?;
     Ok(Tried {
         traces: both.finish()?,
         flow,
@@ -197,15 +198,8 @@ fn nat_at_the_first_node() -> Result<()> {
     let rule = format!("ip daddr 198.51.100.7 tcp dport 80 dnat ip to {server}");
     nft(&first.node, Chain::dnat(), &rule)?;
     let block = format!("udp dport {} drop", lab.port);
-    let _server = TcpServer::echo(&second.pod, server)?;
-    let mut both = TwoNodes::start([&first.node, &second.node])?;
-    both.healthy(TcpAttempt::start(&first.pod, None, asked)?)?;
-    nft(router(&lab)?, Chain::inet("forward"), &block)?;
-    let flow = both.await_outcome(TcpAttempt::start(&first.pod, None, asked)?)?;
-    let tried = Tried {
-        traces: both.finish()?,
-        flow,
-    };
+    let fault = || nft(router(&lab)?, Chain::inet("forward"), &block);
+    let tried = connect(&lab, (&first.pod, &second.pod), (asked, server), fault)?;
     between(&tried.path()?, Point::Overlay, ("node-1", "node-2")).map(drop)
 }
 

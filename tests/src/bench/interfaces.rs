@@ -9,7 +9,7 @@ use super::{
     figure::{Figure, Samples, Unit},
 };
 use crate::{
-    lab::{Lab, Namespace},
+    lab::{Lab, Namespace, VethPairs},
     record::Record,
     tracer::{Tracer, watching},
 };
@@ -29,11 +29,13 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for count in [10, 100, 500] {
         let namespace = lab.namespace(&format!("with-{count}"))?;
-        let add = (1..count).map(|number| {
-            let (name, peers) = (format!("d{count}-{number}"), peers.name());
-            format!("link add {name} type veth peer name {name} netns {peers}\n")
-        });
-        namespace.run_with_input("ip -batch -", &add.collect::<String>())?;
+        let pairs = VethPairs {
+            name: &format!("d{count}-"),
+            // The loopback interface is one, too.
+            count: count - 1,
+            group: 0,
+        };
+        pairs.create(&namespace, &peers)?;
         let (mut attach, mut detach) = (Samples::default(), Samples::default());
         let mut hooks = String::new();
         for _ in 0..effort.rounds(5) {

@@ -27,6 +27,31 @@ impl VethPair<'_> {
     }
 }
 
+/// Many pairs at once, which go by these names at both ends: `NAME0`, `NAME1`, …
+pub struct VethPairs<'a> {
+    /// The name, without the number.
+    pub name: &'a str,
+    /// How many there are.
+    pub count: usize,
+    /// The group of those in the first namespace: `ip link delete group` deletes them at once.
+    pub group: u32,
+}
+
+impl VethPairs<'_> {
+    /// Creates both ends of all, down.
+    pub fn create(&self, one: &Namespace, other: &Namespace) -> Result<()> {
+        let (Self { name, group, .. }, other) = (self, other.name());
+        let add = (0..self.count).map(|number| {
+            format!(
+                "link add {name}{number} group {group} type veth peer name {name}{number} netns \
+                 {other}\n"
+            )
+        });
+        one.run_with_input("ip -batch -", &add.collect::<String>())
+            .map(drop)
+    }
+}
+
 /// A bridge in a namespace.
 pub struct Bridge<'a> {
     /// Where it is.

@@ -21,7 +21,7 @@ use anyhow::Result;
 pub use address::{AddressPlan, Family};
 pub use command::{output, output_with_input};
 pub use host::Host;
-pub use link::{Bridge, VethPair, Vxlan};
+pub use link::{Bridge, VethPair, VethPairs, Vxlan};
 pub use namespace::Namespace;
 pub use sweep::sweep;
 pub use topology::{Hint, Topology};

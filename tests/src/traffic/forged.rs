@@ -2,14 +2,14 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
 };
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Flow;
-use crate::lab::Namespace;
+use crate::lab::{Family, Host, Namespace};
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -65,7 +65,10 @@ impl ForgedSegment {
     }
 
     /// Sends "fragmentation needed" about it to its sender.
-    pub fn send_too_big(&self, from: &Namespace, source: Ipv4Addr) -> Result<()> {
+    pub fn send_too_big(&self, from: &Host) -> Result<()> {
+        let IpAddr::V4(source) = from.address(Family::V4) else {
+            bail!("not IPv4: {}", from.address(Family::V4));
+        };
         let mut message = vec![3, 4, 0, 0, 0, 0, 5, 0];
         message.extend(&self.bytes()[..28]);
         let sum = checksum(&message);

@@ -8,7 +8,7 @@ use whydrop_tests::{
     attempt::AttemptTrace,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
-    lab::{Family, VethPair, topology::NodeLab},
+    lab::{Family, Lab, VethPairs, topology::NodeLab},
     record::Record,
     resource_usage::ResourceUsage,
     tracer::{Reaped, Tracer, watching},
@@ -24,15 +24,12 @@ const BURST: usize = 20;
 const NOTE: &str = "interfaces come and go in numbers";
 
 fn add_pairs(lab: &NodeLab, name: &str) -> Result<()> {
-    let peer = lab.outside.name();
-    let add = (0..PAIRS).map(|number| {
-        format!(
-            "link add {name}{number} group {GROUP} type veth peer name {name}{number} netns {peer}\n"
-        )
-    });
-    lab.node
-        .run_with_input("ip -batch -", &add.collect::<String>())
-        .map(drop)
+    let pairs = VethPairs {
+        name,
+        count: PAIRS,
+        group: GROUP,
+    };
+    pairs.create(&lab.node, &lab.outside)
 }
 
 /// A hundred pairs that come at once are not attached to: from then on two tracepoints see the
@@ -65,23 +62,12 @@ fn a_hundred_pairs_come_at_once() -> Result<()> {
 /// A pod whose interface comes with a hundred others is seen like any other.
 #[test]
 fn a_pod_among_a_hundred_pairs() -> Result<()> {
-    let in_lab = whydrop_tests::lab::Lab::new()?;
+    let in_lab = Lab::new()?;
     let lab = NodeLab::build_in(&in_lab)?;
-    let plan = in_lab.plan();
-    let from = plan.subnet(Family::V4, 1);
+    let from = in_lab.plan().subnet(Family::V4, 1);
     let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
     add_pairs(&lab, "crowd")?;
-    let pod = in_lab.namespace("pod-late")?;
-    VethPair {
-        a: (&lab.node, "veth-late"),
-        b: (&pod, "eth0"),
-    }
-    .create()?;
-    lab.node.run("ip link set dev veth-late master cni0")?;
-    pod.add_addresses("eth0", plan, 1, 13)?;
-    let gateway = plan.address(Family::V4, 1, 1);
-    pod.run(&format!("ip route add default via {gateway}"))?;
-    lab.node.settle()?;
+    let pod = lab.further_pod(&in_lab, "pod-late", "veth-late")?;
     watch.tracer().wait_for_note(NOTE)?;
     let server = lab.outside.socket(Family::V4, 8080);
     let _server = TcpServer::echo(&lab.outside, server)?;

@@ -1,11 +1,6 @@
 //! Packets that say they belong to a connection of others: its outcome stays its own.
 
-use std::{
-    io::Write as _,
-    net::{IpAddr, SocketAddr},
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use whydrop_tests::{
@@ -19,24 +14,68 @@ use whydrop_tests::{
 };
 
 const PORT: u16 = 8080;
+const VXLAN_PORT: u16 = 4789;
 const SEQ: u32 = 777_777;
 /// As often as a segment is sent again until its connection has stalled, and more.
 const TIMES: u64 = 6;
 /// As long as its pauses are.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// A node, and a pod of it that sends in the name of others.
+struct Stage {
+    // Its namespaces end with it.
+    _lab: Lab,
+    node: NodeLab,
+    outsider: Host,
+    server: SocketAddr,
+}
+
+impl Stage {
+    fn build() -> Result<Self> {
+        let lab = Lab::new()?;
+        let node = NodeLab::build_in(&lab)?;
+        Ok(Self {
+            outsider: node.routed_pod(&lab, "veth-m")?,
+            server: node.pod_a.socket(Family::V4, PORT),
+            _lab: lab,
+            node,
+        })
+    }
+
+    /// Forbids the outsider what matches, as an anti-spoofing rule does.
+    fn forbid(&self, what: &str) -> Result<()> {
+        let rule = format!("iifname veth-m {what} drop comment antispoof");
+        nft(&self.node.node, Chain::inet("forward"), &rule)
+    }
+
+    /// A flow that no connection has, from the host outside to the server.
+    fn unused_flow(&self) -> Flow {
+        Flow {
+            protocol: Protocol::Tcp,
+            src: self.node.outside.socket(Family::V4, 45_999),
+            dst: self.server,
+        }
+    }
+}
+
+fn reversed(flow: Flow) -> Flow {
+    Flow {
+        src: flow.dst,
+        dst: flow.src,
+        ..flow
+    }
+}
+
 /// A healthy connection, what an outsider sends about it, then a fault of its own: only that one
 /// stalls it. Each forged packet must be dropped, and reported as a drop.
 fn beside_a_connection(
-    forbid: impl Fn(&NodeLab) -> Result<()>,
-    forge: impl Fn(&Host, &NodeLab, Flow) -> Result<()>,
+    forbidden: Option<&str>,
+    forge: impl Fn(&Stage, Flow) -> Result<()>,
 ) -> Result<()> {
-    let lab = Lab::new()?;
-    let node = NodeLab::build_in(&lab)?;
-    let outsider = node.routed_pod(&lab, "veth-m")?;
-    let server = node.pod_a.socket(Family::V4, PORT);
+    let stage = Stage::build()?;
+    let (node, server) = (&stage.node, stage.server);
     let _server = TcpServer::echo(&node.pod_a, server)?;
-    forbid(&node)?;
+    forbidden.map_or(Ok(()), |what| stage.forbid(what))?;
     let seen = |expected: ExpectedAttempt| {
         expected
             .hops(&[(&node.node, "eth0 in, cni0 out, veth-a out")])
@@ -50,7 +89,7 @@ fn beside_a_connection(
         bail!("no connection");
     };
     for _ in 0..TIMES {
-        forge(&outsider, &node, flow)?;
+        forge(&stage, flow)?;
         thread::sleep(PAUSE);
     }
     wait_for_drops(&mut watch)?;
@@ -78,87 +117,46 @@ fn wait_for_drops(watch: &mut AttemptTrace) -> Result<()> {
 /// A pod sends data in the client's name, and an anti-spoofing rule drops it.
 #[test]
 fn segments_in_the_clients_name() -> Result<()> {
-    beside_a_connection(
-        |lab| {
-            let rule = "iifname veth-m tcp dport 8080 drop comment antispoof";
-            nft(&lab.node, Chain::inet("forward"), rule)
-        },
-        |outsider, _, flow| ForgedSegment::of(flow, SEQ)?.send(outsider),
-    )
+    beside_a_connection(Some("tcp dport 8080"), |stage, flow| {
+        ForgedSegment::of(flow, SEQ)?.send(&stage.outsider)
+    })
 }
 
 /// The same in the server's name, towards the client.
 #[test]
 fn segments_in_the_servers_name() -> Result<()> {
-    beside_a_connection(
-        |lab| {
-            let rule = "iifname veth-m tcp sport 8080 drop comment antispoof";
-            nft(&lab.node, Chain::inet("forward"), rule)
-        },
-        |outsider, _, flow| {
-            let back = Flow {
-                src: flow.dst,
-                dst: flow.src,
-                ..flow
-            };
-            ForgedSegment::of(back, SEQ)?.send(outsider)
-        },
-    )
+    beside_a_connection(Some("tcp sport 8080"), |stage, flow| {
+        ForgedSegment::of(reversed(flow), SEQ)?.send(&stage.outsider)
+    })
 }
 
 /// A pod without privileges sends VXLAN to the node, with a segment of the connection in it.
 #[test]
 fn segments_inside_of_vxlan() -> Result<()> {
-    beside_a_connection(
-        |_| Ok(()),
-        |outsider, lab, flow| {
-            let node = SocketAddr::new(lab.node.address(Family::V4), 4789);
-            ForgedSegment::of(flow, SEQ)?.send_in_vxlan(outsider, node)
-        },
-    )
+    beside_a_connection(None, |stage, flow| {
+        let node = stage.node.node.socket(Family::V4, VXLAN_PORT);
+        ForgedSegment::of(flow, SEQ)?.send_in_vxlan(&stage.outsider, node)
+    })
 }
 
 /// A pod says that the server's packets are too big.
 #[test]
 fn errors_about_the_connection() -> Result<()> {
-    beside_a_connection(
-        |lab| {
-            let rule = "iifname veth-m ip protocol icmp drop comment antispoof";
-            nft(&lab.node, Chain::inet("forward"), rule)
-        },
-        |outsider, _, flow| {
-            let address = outsider.address(Family::V4);
-            let IpAddr::V4(address) = address else {
-                bail!("not IPv4: {address}");
-            };
-            ForgedSegment::of(flow, SEQ)?.send_too_big(outsider, address)
-        },
-    )
+    beside_a_connection(Some("ip protocol icmp"), |stage, flow| {
+        ForgedSegment::of(flow, SEQ)?.send_too_big(&stage.outsider)
+    })
 }
 
 /// A pod says that packets of a flow are too big which does not exist: the rule that drops this is
 /// named, and no MTU is blamed. The healthy twin is `verdict_mtu::word_lost_at_the_client`.
 #[test]
 fn errors_about_no_connection() -> Result<()> {
-    let lab = Lab::new()?;
-    let node = NodeLab::build_in(&lab)?;
-    let outsider = node.routed_pod(&lab, "veth-m")?;
-    let (server, client) = (
-        node.pod_a.socket(Family::V4, PORT),
-        node.outside.socket(Family::V4, 40_000),
-    );
-    let IpAddr::V4(address) = outsider.address(Family::V4) else {
-        bail!("not IPv4");
-    };
-    let rule = "iifname veth-m ip protocol icmp drop";
-    nft(&node.node, Chain::inet("forward"), rule)?;
-    let mut watch = AttemptTrace::start(&[&node.node], [node.pod_a.address(Family::V4)])?;
-    let flow = Flow {
-        protocol: Protocol::Tcp,
-        src: server,
-        dst: client,
-    };
-    ForgedSegment::of(flow, SEQ)?.send_too_big(&outsider, address)?;
+    let stage = Stage::build()?;
+    stage.forbid("ip protocol icmp")?;
+    let pod = stage.server.ip();
+    let mut watch = AttemptTrace::start(&[&stage.node.node], [pod])?;
+    let flow = reversed(stage.unused_flow());
+    ForgedSegment::of(flow, SEQ)?.send_too_big(&stage.outsider)?;
     let expected = ExpectedVerdict::new("firewall", "confirmed")
         .evidence("it is the ICMP message \"fragmentation needed\"");
     expect_only_drop(&mut watch, &expected)?;
@@ -169,31 +167,21 @@ fn errors_about_no_connection() -> Result<()> {
 /// Nothing leads to that pod as to a VTEP: nothing is confirmed.
 #[test]
 fn syn_inside_of_vxlan() -> Result<()> {
-    let lab = Lab::new()?;
-    let node = NodeLab::build_in(&lab)?;
-    let outsider = node.routed_pod(&lab, "veth-m")?;
-    let (server, client) = (
-        node.pod_a.socket(Family::V4, PORT),
-        node.outside.socket(Family::V4, 45_999),
-    );
-    let mut watch = AttemptTrace::start(&[&node.node], [server])?;
-    let flow = Flow {
-        protocol: Protocol::Tcp,
-        src: client,
-        dst: server,
-    };
-    let to = SocketAddr::new(node.node.address(Family::V4), 4789);
-    ForgedSegment::syn(flow, SEQ)?.send_in_vxlan(&outsider, to)?;
-    let unknown = format!(
-        "from {}, which is no tunnel endpoint known here",
-        outsider.address(Family::V4)
-    );
+    let stage = Stage::build()?;
+    let node = &stage.node.node;
+    let mut watch = AttemptTrace::start(&[node], [stage.server])?;
+    let flow = stage.unused_flow();
+    let to = node.socket(Family::V4, VXLAN_PORT);
+    ForgedSegment::syn(flow, SEQ)?.send_in_vxlan(&stage.outsider, to)?;
+    let from = stage.outsider.address(Family::V4);
+    let unknown = format!("from {from}, which is no tunnel endpoint known here");
     let expected = ExpectedVerdict::new("overlay", "likely").evidence(unknown.clone());
     expect_only_drop(&mut watch, &expected)?;
     let attempt = ExpectedAttempt::failed("unanswered", "overlay", "likely").evidence(unknown);
-    let ladder = [(&*node.node, "veth-m in")];
-    let (from, port) = (outsider.address(Family::V4), to.port());
-    let attempt = attempt.hops(&ladder).inside("veth-m", from, to.ip(), port);
+    let attempt =
+        attempt
+            .hops(&[(&**node, "veth-m in")])
+            .inside("veth-m", from, to.ip(), to.port());
     watch.expect(flow, &attempt)?;
     watch.finish().map(drop)
 }

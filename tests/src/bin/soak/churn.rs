@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use whydrop_tests::{
     DEADLINE,
     fault::{Chain, nft},
-    lab::{Family, Lab, VethPair, topology::NodeLab},
+    lab::{Family, Lab, VethPairs, topology::NodeLab},
     traffic::{Outcome, TcpAttempt, TcpServer, UdpClient, upload},
 };
 
@@ -70,32 +70,20 @@ impl<'a> Churn<'a> {
     }
 
     fn links(&self) -> Result<()> {
-        let peer = self.lab.outside.name();
-        let add = (0..LINKS).map(|number| {
-            format!(
-                "link add churn{number} group {GROUP} type veth peer name churn{number} netns \
-                 {peer}\n"
-            )
-        });
+        let pairs = VethPairs {
+            name: "churn",
+            count: LINKS,
+            group: GROUP,
+        };
         let node = &self.lab.node;
-        node.run_with_input("ip -batch -", &add.collect::<String>())?;
+        pairs.create(node, &self.lab.outside)?;
         node.run(&format!("ip link delete group {GROUP}")).map(drop)
     }
 
     /// A pod that is born, talks, is denied, and dies with a connection attempt under way.
     fn pod(&mut self) -> Result<()> {
-        let plan = self.in_lab.plan();
-        let pod = self.in_lab.namespace("churn")?;
-        VethPair {
-            a: (&self.lab.node, "veth-c"),
-            b: (&pod, "eth0"),
-        }
-        .create()?;
-        self.lab.node.run("ip link set dev veth-c master cni0")?;
-        pod.add_addresses("eth0", plan, 1, 13)?;
+        let pod = self.lab.further_pod(self.in_lab, "churn", "veth-c")?;
         pod.sysctl("ipv4/ip_local_port_range", "40000 40015")?;
-        let gateway = plan.address(Family::V4, 1, 1);
-        pod.run(&format!("ip route add default via {gateway}"))?;
         let server = self.lab.outside.socket(Family::V4, OPEN);
         let healthy = TcpAttempt::start(&pod, None, server)?;
         ensure!(

@@ -68,6 +68,18 @@ impl NodeLab {
         Ok(lab)
     }
 
+    /// A further pod on the bridge, in the same lab.
+    pub fn further_pod(&self, lab: &Lab, role: &str, veth: &str) -> Result<Host> {
+        let bridge = Bridge {
+            namespace: &self.node,
+            name: "cni0",
+        };
+        let pod = pod(lab, &bridge, role, veth, 13)?;
+        pod.settle()?;
+        self.node.settle()?;
+        Ok(pod)
+    }
+
     /// A further pod in the same lab, behind an interface of the node's that no bridge has: packets
     /// to it are routed, as Calico does it.
     pub fn routed_pod(&self, lab: &Lab, ifname: &str) -> Result<Host> {
