@@ -4,10 +4,10 @@
 //! NAT changes one end of a flow at a time, so that what a node passes on still has an end by which
 //! the next node knows it. A tunnel's flow does not matter for that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Leg, trace::Trace};
-use crate::model::{AttemptReport, DropReport, SocketAddress};
+use crate::model::{AttemptReport, DropReport, Protocol, SocketAddress};
 
 /// What one node saw of an attempt.
 #[derive(Debug, Clone)]
@@ -21,16 +21,20 @@ pub(super) struct Sight<'a> {
 }
 
 /// What is the same at every node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key<'a> {
     Tcp(u32),
-    Dns(u16, String, String),
+    Dns(u16, &'a str, &'a str),
 }
+
+/// By what a node knows an attempt again: what is the same everywhere, and one of its ends.
+type Mark<'a> = (Key<'a>, Protocol, SocketAddress);
 
 /// The attempts, each with what the nodes saw of it, in the order of its way.
 pub(super) fn groups(traces: &[Trace]) -> Vec<Vec<Sight<'_>>> {
-    let mut by_key: BTreeMap<Key, Vec<Vec<Sight<'_>>>> = BTreeMap::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (node, trace) in traces.iter().enumerate() {
+        let mut open = Open::all(&groups);
         for attempt in &trace.attempts {
             // Without a key it cannot be known at another node.
             let Some(key) = key(attempt) else {
@@ -41,68 +45,100 @@ pub(super) fn groups(traces: &[Trace]) -> Vec<Vec<Sight<'_>>> {
                 attempt: Some(attempt),
                 dropped: None,
             };
-            let groups = by_key.entry(key).or_default();
-            let known = groups.iter_mut().find(|group| {
-                let is_new = group.iter().all(|other| other.node != node);
-                is_new && group.iter().any(|other| is_same(other, attempt))
+            let marks = marks(key, attempt);
+            let place = open.first(&marks).unwrap_or_else(|| {
+                groups.push(Group::default());
+                groups.len() - 1
             });
-            match known {
-                Some(group) => group.push(sight),
-                None => groups.push(vec![sight]),
+            open.take(place, &groups[place]);
+            groups[place].sights.push(sight);
+            groups[place].marks.extend(marks);
+        }
+    }
+    add_drops(traces, &mut groups);
+    let sights = groups.into_iter().map(|group| group.sights);
+    sights.map(ordered).collect()
+}
+
+/// An attempt, as far as it is known.
+#[derive(Debug, Default)]
+struct Group<'a> {
+    sights: Vec<Sight<'a>>,
+    marks: HashSet<Mark<'a>>,
+}
+
+/// The attempts that one node has not shown yet, by their marks.
+struct Open<'a>(HashMap<Mark<'a>, BTreeSet<usize>>);
+
+impl<'a> Open<'a> {
+    fn all(groups: &[Group<'a>]) -> Self {
+        let mut all: HashMap<_, BTreeSet<_>> = HashMap::new();
+        for (place, group) in groups.iter().enumerate() {
+            for mark in &group.marks {
+                all.entry(*mark).or_default().insert(place);
+            }
+        }
+        Self(all)
+    }
+
+    /// The first one that has one of these marks.
+    fn first(&self, marks: &HashSet<Mark<'a>>) -> Option<usize> {
+        let places = marks.iter().filter_map(|mark| self.0.get(mark)?.first());
+        places.min().copied()
+    }
+
+    /// The node shows it.
+    fn take(&mut self, place: usize, group: &Group<'a>) {
+        for mark in &group.marks {
+            if let Some(places) = self.0.get_mut(mark) {
+                places.remove(&place);
             }
         }
     }
-    add_drops(traces, &mut by_key);
-    by_key.into_values().flatten().map(ordered).collect()
 }
 
 /// Adds the nodes that saw a SYN only when it was dropped, before any interface showed it.
-fn add_drops<'a>(traces: &'a [Trace], by_key: &mut BTreeMap<Key, Vec<Vec<Sight<'a>>>>) {
+fn add_drops<'a>(traces: &'a [Trace], groups: &mut [Group<'a>]) {
     for (node, trace) in traces.iter().enumerate() {
+        let mut open = Open::all(groups);
+        for (place, group) in groups.iter().enumerate() {
+            if group.sights.iter().any(|sight| sight.node == node) {
+                open.take(place, group);
+            }
+        }
         for drop in &trace.drops {
             let Some(seq) = drop.packet.as_ref().and_then(|packet| packet.seq) else {
                 continue;
             };
-            let ends = BTreeSet::from([drop.flow.source(), drop.flow.destination()]);
-            let groups = by_key.get_mut(&Key::Tcp(seq)).into_iter().flatten();
-            for group in groups {
-                let is_new = group.iter().all(|other| other.node != node);
-                let fits = group
-                    .iter()
-                    .filter_map(|sight| sight.attempt)
-                    .any(|attempt| !ends_of(attempt).is_disjoint(&ends));
-                if is_new && fits {
-                    group.push(Sight {
-                        node,
-                        attempt: None,
-                        dropped: Some(drop),
-                    });
-                }
+            let flow = drop.flow;
+            let ends = [flow.source(), flow.destination()];
+            let marks = ends.map(|end| (Key::Tcp(seq), flow.proto, end)).into();
+            while let Some(place) = open.first(&marks) {
+                open.take(place, &groups[place]);
+                groups[place].sights.push(Sight {
+                    node,
+                    attempt: None,
+                    dropped: Some(drop),
+                });
             }
         }
     }
 }
 
-fn key(attempt: &AttemptReport) -> Option<Key> {
+fn key(attempt: &AttemptReport) -> Option<Key<'_>> {
     match (&attempt.dns, attempt.isn) {
-        (Some(dns), _) => Some(Key::Dns(dns.id?, dns.question.clone(), dns.qtype.clone())),
+        (Some(dns), _) => Some(Key::Dns(dns.id?, &dns.question, &dns.qtype)),
         (None, isn) => isn.map(Key::Tcp),
     }
 }
 
-fn is_same(sight: &Sight<'_>, attempt: &AttemptReport) -> bool {
-    let Some(other) = sight.attempt else {
-        return false;
-    };
-    other.flow.proto == attempt.flow.proto && !ends_of(other).is_disjoint(&ends_of(attempt))
-}
-
 /// Both ends of the attempt, as each of its hops had them. A port alone is no end.
-fn ends_of(attempt: &AttemptReport) -> BTreeSet<SocketAddress> {
+fn marks<'a>(key: Key<'a>, attempt: &AttemptReport) -> HashSet<Mark<'a>> {
     let hops = attempt.hops.iter().filter_map(|hop| hop.flow);
     let flows = hops.chain([attempt.flow]).chain(attempt.translated);
     flows
         .flat_map(|flow| [flow.source(), flow.destination()])
+        .map(|end| (key, attempt.flow.proto, end))
         .collect()
 }
 

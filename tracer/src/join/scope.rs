@@ -4,6 +4,8 @@
 //! So silence of a node means something only if its filter is known to match the packet as it is on the
 //! wire.
 
+use std::{collections::HashSet, net::IpAddr};
+
 use super::{Leg, trace::Trace};
 use crate::{
     cli::{Proto, endpoint::Endpoint},
@@ -61,20 +63,29 @@ impl Filter {
 /// same two addresses.
 pub(super) fn matches(trace: &Trace, flow: &Flow) -> Option<bool> {
     let known = trace.filter.as_ref().and_then(|it| it.matches(flow));
-    known.or_else(|| {
-        let mut seen = trace.attempts.iter();
-        seen.any(|attempt| shows(attempt, flow)).then_some(true)
-    })
+    known.or_else(|| trace.shown.has(flow).then_some(true))
 }
 
-/// Whether an attempt was between the same two addresses, at any hop, and to the same port.
-fn shows(attempt: &AttemptReport, flow: &Flow) -> bool {
-    let hops = attempt.hops.iter().map(|hop| Leg::There.flow(attempt, hop));
-    let mut seen = hops.chain([attempt.flow]);
-    seen.any(|seen| {
-        let is_one = |flow: &Flow| seen.src == flow.src && seen.destination() == flow.destination();
-        seen.proto == flow.proto && (is_one(flow) || is_one(&flow.reversed()))
-    })
+/// Between which two addresses the attempts of a trace were, at any hop, and to which port.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown(HashSet<(Protocol, IpAddr, SocketAddress)>);
+
+impl Shown {
+    pub(super) fn add(&mut self, attempt: &AttemptReport) {
+        let hops = attempt.hops.iter().map(|hop| Leg::There.flow(attempt, hop));
+        self.0
+            .extend(hops.chain([attempt.flow]).map(|flow| ends(&flow)));
+    }
+
+    /// Whether one was like this flow, or its answers.
+    fn has(&self, flow: &Flow) -> bool {
+        let ways = [*flow, flow.reversed()];
+        ways.iter().any(|flow| self.0.contains(&ends(flow)))
+    }
+}
+
+fn ends(flow: &Flow) -> (Protocol, IpAddr, SocketAddress) {
+    (flow.proto, flow.src, flow.destination())
 }
 
 fn is_end(wanted: Option<&Endpoint>, (ip, port): SocketAddress) -> Option<bool> {

@@ -375,3 +375,37 @@ fn a_later_record_replaces_what_it_corrects() {
     assert_eq!(paths.len(), 1);
     assert_eq!(paths[0].outcome, Outcome::Answered);
 }
+
+/// So many attempts with one number: a comparison of each with each would take hours.
+#[test]
+fn attempts_with_the_same_number_are_told_apart_by_their_ends() {
+    const MANY: u16 = 20_000;
+    let of = |make: fn(u32, u64) -> AttemptReport| {
+        let attempts = (0..MANY).map(|number| {
+            let mut attempt = make(1, u64::from(number));
+            attempt.flow.sport = Some(number);
+            attempt
+        });
+        attempts.collect::<Vec<_>>()
+    };
+    let there = of(|isn, millis| client(isn, millis, None));
+    let mut far = of(server);
+    // In another order, and the last one is missing.
+    far.pop();
+    far.reverse();
+    let mut traces = [
+        trace("n1", [10, 0, 0, 1], there),
+        trace("n2", [10, 0, 0, 2], far),
+    ];
+    // Whether the filter would have matched is known by other attempts only.
+    traces[1].filter = None;
+    let paths = join(&traces);
+    assert_eq!(paths.len(), usize::from(MANY));
+    let sights = |path: &PathReport| path.hops.len();
+    assert!(
+        paths[..usize::from(MANY) - 1]
+            .iter()
+            .all(|path| sights(path) == 2)
+    );
+    assert_eq!(sights(&paths[usize::from(MANY) - 1]), 1);
+}

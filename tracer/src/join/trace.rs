@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::scope::Filter;
+use super::scope::{Filter, Shown};
 use crate::model::{AttemptReport, DropReport, Report, Span, Started};
 
 /// Attempts and drops that are kept of one trace each. What is beyond that is counted as lost: the
@@ -36,6 +36,8 @@ pub(crate) struct Trace {
     pub(super) lost: u64,
     /// The attempts, each as the last record has it.
     pub(super) attempts: Vec<AttemptReport>,
+    /// Between which addresses they were.
+    pub(super) shown: Shown,
     /// The drops.
     pub(super) drops: Vec<DropReport>,
     /// Where each attempt stands, by the time and number that all of its records share.
@@ -59,6 +61,7 @@ impl Trace {
             ended: false,
             lost: 0,
             attempts: Vec::new(),
+            shown: Shown::default(),
             drops: Vec::new(),
             known: HashMap::new(),
             number: None,
@@ -147,8 +150,10 @@ impl Trace {
         let id = attempt.dns.as_ref().and_then(|dns| dns.id);
         let key = (attempt.ts, attempt.isn, id);
         if let Some(place) = self.known.get(&key) {
+            self.shown.add(&attempt);
             self.attempts[*place] = attempt;
         } else if self.attempts.len() < MOST {
+            self.shown.add(&attempt);
             self.known.insert(key, self.attempts.len());
             self.attempts.push(attempt);
         } else {

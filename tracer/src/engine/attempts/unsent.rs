@@ -5,12 +5,12 @@
 //! dropped, and when; the attempts that got as far as the one whose drop was seen are theirs.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::SystemTime,
 };
 
-use tracer_common::event::DropKey;
+use tracer_common::{event::DropKey, tuple::Tuple};
 
 use crate::{
     attempt::{Attempt, Lost, OwnDrop, Reply, Step},
@@ -29,6 +29,8 @@ pub(super) struct Unsent {
     kinds: HashMap<DropKey, Kind>,
     /// In order of their first event.
     order: VecDeque<DropKey>,
+    /// The same by flow.
+    by_flow: HashMap<Tuple, Vec<DropKey>>,
 }
 
 #[derive(Debug)]
@@ -68,9 +70,13 @@ impl Unsent {
         if self.order.len() >= CAPACITY
             && let Some(oldest) = self.order.pop_front()
         {
-            self.kinds.remove(&oldest);
+            self.remove(&oldest);
         }
         self.order.push_back(facts.key);
+        self.by_flow
+            .entry(facts.key.flow)
+            .or_default()
+            .push(facts.key);
         let kind = Kind {
             count,
             gaps: VecDeque::new(),
@@ -102,20 +108,32 @@ impl Unsent {
     /// Forgets kinds that the kernel counts anew.
     pub(super) fn forget(&mut self, kinds: &[DropKey]) {
         for key in kinds {
-            self.kinds.remove(key);
+            self.remove(key);
         }
         self.order.retain(|key| self.kinds.contains_key(key));
     }
 
+    fn remove(&mut self, key: &DropKey) {
+        self.kinds.remove(key);
+        if let Some(alike) = self.by_flow.get_mut(&key.flow) {
+            alike.retain(|other| other != key);
+            if alike.is_empty() {
+                self.by_flow.remove(&key.flow);
+            }
+        }
+    }
+
     /// The kinds by which an attempt may have lost a packet.
-    pub(super) fn kinds_of<'a>(
-        &'a self,
-        attempt: &'a Attempt,
-    ) -> impl Iterator<Item = DropKey> + 'a {
-        let is_its = |key: &&DropKey| {
-            has_flow(attempt, key, Lost::Opening) || has_flow(attempt, key, Lost::Reply)
-        };
-        self.kinds.keys().filter(is_its).copied()
+    pub(super) fn kinds_of(&self, attempt: &Attempt) -> impl Iterator<Item = DropKey> {
+        let flows: HashSet<_> = [Lost::Opening, Lost::Reply]
+            .into_iter()
+            .flat_map(|lost| flows(attempt, lost))
+            .collect();
+        flows.into_iter().flat_map(|flow| self.of_flow(flow))
+    }
+
+    fn of_flow(&self, flow: Tuple) -> impl Iterator<Item = DropKey> {
+        self.by_flow.get(&flow).into_iter().flatten().copied()
     }
 
     /// A drop for an attempt that has none: one that was counted and not sent, since its first
@@ -131,10 +149,13 @@ impl Unsent {
             .is_none()
             .then_some(())?;
         let behind = last_step(attempt, lost).map(|step| &step.place);
-        let mut kinds = self.kinds.iter_mut();
-        kinds.find_map(|(key, kind)| {
+        let alike: Vec<_> = flows(attempt, lost)
+            .flat_map(|flow| self.of_flow(flow))
+            .collect();
+        alike.iter().find_map(|key| {
+            let kind = self.kinds.get_mut(key)?;
             let seen = kind.seen.as_ref().filter(|seen| seen.drop.lost == lost)?;
-            (seen.behind.as_ref() == behind && has_flow(attempt, key, lost)).then_some(())?;
+            (seen.behind.as_ref() == behind).then_some(())?;
             let mut gaps = kind.gaps.iter_mut();
             let gap = gaps.find(|gap| gap.left > 0 && gap.until >= since)?;
             gap.left -= 1;
@@ -184,13 +205,13 @@ fn last_step(attempt: &Attempt, lost: Lost) -> Option<&Step> {
     }
 }
 
-/// Whether such a packet of the attempt had the flow of the kind, at some hop.
-fn has_flow(attempt: &Attempt, key: &DropKey, lost: Lost) -> bool {
+/// The flows that such a packet of the attempt had, at its hops.
+fn flows(attempt: &Attempt, lost: Lost) -> impl Iterator<Item = Tuple> {
     let hops = match lost {
         Lost::Opening => &attempt.hops,
         Lost::Reply | Lost::Later => &attempt.reply_hops,
     };
-    hops.iter().any(|hop| hop.flow == key.flow)
+    hops.iter().map(|hop| hop.flow)
 }
 
 /// The verdict on a drop that was seen, for another one of the same kind.
@@ -203,4 +224,100 @@ fn counted_alike(verdict: &Verdict) -> Verdict {
             .to_owned(),
     );
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::packet::{Tcp, protocol};
+
+    use super::*;
+    use crate::{decode::drop::DropKind, model::Direction};
+
+    fn flow(sport: u16) -> Tuple {
+        Tuple {
+            proto: protocol::TCP,
+            sport,
+            ..Tuple::default()
+        }
+    }
+
+    fn kind(sport: u16, location: u64) -> DropFacts {
+        let key = DropKey {
+            flow: flow(sport),
+            location,
+            reason: 0,
+            netns: 0,
+            ifindex: 0,
+            tcp_flags: Tcp::SYN,
+            has_payload: 0,
+            icmp_type: 0,
+            reserved: 0,
+        };
+        let kind = DropKind {
+            key,
+            reason: "NETFILTER_DROP".into(),
+            function: None,
+        };
+        kind.facts(SystemTime::UNIX_EPOCH)
+    }
+
+    /// An attempt whose packets had these flows, one after the other, at hops of their own.
+    fn attempt(sports: &[u16], reply: &[u16]) -> Attempt {
+        let mut attempt = Attempt::unseen(flow(sports[0]), 0, 0);
+        let hops = |sports: &[u16]| {
+            let hops = sports.iter().map(|sport| Step {
+                place: Place {
+                    netns: 1,
+                    ifindex: 2,
+                    ifname: "eth0".to_owned(),
+                    dir: Direction::In,
+                    mtu: 1500,
+                },
+                at: 0,
+                times: 1,
+                flow: flow(*sport),
+                outer: None,
+            });
+            hops.collect()
+        };
+        attempt.hops = hops(sports);
+        attempt.reply_hops = hops(reply);
+        attempt
+    }
+
+    fn kinds(unsent: &Unsent, attempt: &Attempt) -> Vec<(u16, u64)> {
+        let kinds = unsent.kinds_of(attempt);
+        let mut kinds: Vec<_> = kinds.map(|key| (key.flow.sport, key.location)).collect();
+        kinds.sort_unstable();
+        kinds
+    }
+
+    #[test]
+    fn kinds_are_found_by_the_flows_of_an_attempt() {
+        let mut unsent = Unsent::default();
+        for (sport, location) in [(1, 10), (1, 11), (2, 10), (3, 10)] {
+            unsent.event(&kind(sport, location), 1, || true);
+        }
+        unsent.event(&kind(4, 10), 1, || false);
+        // Several hops of one flow are no several kinds.
+        let found = kinds(&unsent, &attempt(&[1, 1, 4], &[2, 1]));
+        assert_eq!(found, [(1, 10), (1, 11), (2, 10)]);
+        assert_eq!(kinds(&unsent, &attempt(&[9], &[])), []);
+        unsent.forget(&[kind(1, 10).key, kind(2, 10).key]);
+        let found = kinds(&unsent, &attempt(&[1], &[2]));
+        assert_eq!(found, [(1, 11)]);
+    }
+
+    #[test]
+    fn the_oldest_kind_makes_room_and_is_not_found_any_more() {
+        let mut unsent = Unsent::default();
+        for location in 0..=CAPACITY as u64 {
+            unsent.event(&kind(1, location), 1, || true);
+        }
+        let found = kinds(&unsent, &attempt(&[1], &[]));
+        assert_eq!(found.len(), CAPACITY);
+        assert!(!found.contains(&(1, 0)));
+        unsent.forget(&unsent.order.iter().copied().collect::<Vec<_>>());
+        assert!(unsent.by_flow.is_empty());
+    }
 }
