@@ -7,6 +7,7 @@ use crate::{
     cluster::{
         live::Cluster,
         naming::{End, Name},
+        owner::Owner,
         policy::Protocol,
     },
     decode::drop::DropFacts,
@@ -39,17 +40,10 @@ impl<'a> Names<'a> {
     }
 
     /// Returns the node that has an address, in words.
-    pub(crate) fn node(&mut self, ip: IpAddr, at: SystemTime) -> Option<String> {
+    pub(crate) fn node(&mut self, ip: IpAddr) -> Option<String> {
         *self.lookups += 1;
-        let end = End {
-            ip,
-            port: None,
-            protocol: None,
-            at,
-            asked: false,
-        };
-        match self.cluster.name(&end) {
-            Name::Node {
+        match self.cluster.view().owner(ip) {
+            Owner::Node {
                 name: Some(name), ..
             } => Some(format!("node {name}")),
             _ => None,
@@ -265,8 +259,7 @@ mod tests {
         cluster.apply(Update { source, change }, SystemTime::UNIX_EPOCH);
         let (interfaces, mut lookups) = (Interfaces::default(), 0);
         let mut names = Names::new(&cluster, &interfaces, &mut lookups);
-        let at = SystemTime::UNIX_EPOCH;
-        let of = |names: &mut Names<'_>, ip: [u8; 4]| names.node(ip.into(), at);
+        let of = |names: &mut Names<'_>, ip: [u8; 4]| names.node(ip.into());
         assert_eq!(of(&mut names, [10, 88, 0, 12]).as_deref(), Some("node n2"));
         assert_eq!(of(&mut names, [10, 88, 0, 13]), None);
         assert_eq!(lookups, 2);

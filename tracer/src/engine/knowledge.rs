@@ -14,11 +14,11 @@ use crate::{
     cluster::{
         history::Holder,
         live::Cluster,
-        naming::{End, Name},
+        owner::Owner,
         update::{Change, Update},
     },
     decode::drop::DropFacts,
-    model::{AttemptReport, Clock, DropReport, Fix, Netns, NetnsName, Report, Site},
+    model::{AttemptReport, Clock, DropReport, Fix, Flow, Netns, NetnsName, Report, Site},
     net,
     node::query::Query,
     report::accounts::Accounts,
@@ -177,17 +177,8 @@ impl Context<'_> {
 
     /// Whether a dropped packet was in a tunnel that a node of the cluster has sent.
     pub(super) fn is_from_node(&self, facts: &DropFacts) -> bool {
-        let Some(outer) = &facts.outer else {
-            return false;
-        };
-        let end = End {
-            ip: outer.src,
-            port: None,
-            protocol: None,
-            at: facts.at,
-            asked: false,
-        };
-        matches!(self.cluster.name(&end), Name::Node { .. })
+        let owner = |outer: Flow| self.cluster.view().owner(outer.src);
+        matches!(facts.outer.map(owner), Some(Owner::Node { .. }))
     }
 
     /// What this node is called: as the user says, or else as the cluster does.

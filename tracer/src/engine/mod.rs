@@ -107,16 +107,14 @@ impl Engine {
         let cx = &mut knowledge.context(now, &mut effects);
         match input {
             Input::Event(Event::Drop { facts, count }) => {
-                let interfaces = cx.interfaces;
-                attempts.seen(&facts, count, interfaces);
                 let mut facts = facts;
-                facts.quotes_seen =
-                    facts.quoted_tuple.is_some() && attempts.own(&facts, interfaces);
+                let is_own = attempts.seen(&facts, count, cx.interfaces);
+                facts.quotes_seen = facts.quoted_tuple.is_some() && is_own;
                 facts.is_from_node = cx.is_from_node(&facts);
                 let judged = drops.received(
                     *facts,
                     count,
-                    |facts| attempts.own(facts, interfaces),
+                    is_own,
                     |one, other| attempts.connects(one, other),
                     cx,
                 );

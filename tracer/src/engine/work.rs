@@ -9,4 +9,6 @@ pub(crate) struct Work {
     pub(crate) judgements: u64,
     /// How often an address was looked up among the cluster's objects.
     pub(crate) name_lookups: u64,
+    /// How often it was looked up which attempt a dropped packet belongs to.
+    pub(crate) owner_lookups: u64,
 }

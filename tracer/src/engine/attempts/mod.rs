@@ -41,7 +41,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    attempt::{Attempt, Reply},
+    attempt::{Attempt, OwnDrop, Reply},
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
@@ -109,11 +109,6 @@ impl Attempts {
             .is_some_and(|attempt| matches!(attempt.reply, Some(Reply::Answer(_) | Reply::Reset)))
     }
 
-    /// Whether a dropped packet is one of an attempt's.
-    pub(crate) fn own(&self, facts: &DropFacts, interfaces: &Interfaces) -> bool {
-        self.table.owner_of(facts, interfaces).is_some() || begins(facts).is_some()
-    }
-
     /// Whether an attempt is between two addresses, at any of its hops.
     pub(crate) fn connects(&self, one: IpAddr, other: IpAddr) -> bool {
         self.table.connects(one, other)
@@ -122,29 +117,37 @@ impl Attempts {
     /// Takes drops of the attempts' packets.
     pub(crate) fn dropped(&mut self, drops: Vec<DropVerdict>, cx: &mut Context<'_>) {
         for DropVerdict { facts, verdict } in drops {
-            if self.table.owner_of(&facts, cx.interfaces).is_none() {
-                self.table.begun(&facts, cx.now, cx.visibility.lost);
-            }
-            let moved = self
-                .table
-                .dropped(Arc::clone(&facts), verdict, cx.interfaces);
-            let attempt = moved.as_ref().and_then(|key| self.table.get(key));
+            self.work.owner_lookups += 1;
+            let owner = self.table.owner_of(&facts, cx.interfaces);
+            let begun = || self.table.begun(&facts, cx.now, cx.visibility.lost);
+            let Some((key, lost)) = owner.or_else(begun) else {
+                continue;
+            };
+            let drop = OwnDrop {
+                lost,
+                facts: Arc::clone(&facts),
+                verdict,
+            };
+            let attempt = self.table.dropped(&key, drop);
             let own = attempt.and_then(|attempt| {
                 let last = attempt.drops.last()?;
-                Arc::ptr_eq(&last.facts, &facts).then(|| (last.clone(), attempt))
+                Arc::ptr_eq(&last.facts, &facts).then_some((last, attempt))
             });
             let is_awaited = own.is_some_and(|(drop, attempt)| self.unsent.judged(drop, attempt));
-            self.decide(moved, cx);
+            self.decide(Some(key), cx);
             if is_awaited {
                 self.correct(&facts.key, cx);
             }
         }
     }
 
-    /// Takes an event of a drop, with the exact count of its kind at it.
-    pub(crate) fn seen(&mut self, facts: &DropFacts, count: u64, interfaces: &Interfaces) {
-        let Self { table, unsent, .. } = self;
-        unsent.event(facts, count, || table.owner_of(facts, interfaces).is_some());
+    /// Takes an event of a drop, with the exact count of its kind at it. Returns whether the packet
+    /// is one of an attempt's, or begins one.
+    pub(crate) fn seen(&mut self, facts: &DropFacts, count: u64, interfaces: &Interfaces) -> bool {
+        self.work.owner_lookups += 1;
+        let is_own = self.table.owner_of(facts, interfaces).is_some();
+        self.unsent.event(facts, count, is_own);
+        is_own || begins(facts).is_some()
     }
 
     /// Takes the exact counts of some kinds of drops.

@@ -47,7 +47,7 @@ impl Attempts {
         let at = cx.clock.wall(attempt.first_at);
         let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
         context.sender_name = match &attempt.reply {
-            Some(Reply::Rejection(rejection)) => names.node(rejection.from, at),
+            Some(Reply::Rejection(rejection)) => names.node(rejection.from),
             _ => None,
         };
         let ends = AttemptEnds::of(attempt, at, &mut names);

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::Arc,
 };
 
 use tracer_common::{
@@ -19,14 +18,14 @@ use super::{
     shares::Shares,
 };
 use crate::{
-    attempt::{Attempt, OwnDrop, Reply, Step},
+    attempt::{Attempt, Lost, OwnDrop, Reply, Step},
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Part, Segment, Sighting},
         tls::{Tls, TlsCounts},
     },
     engine::{Nanos, SECOND, interfaces::Interfaces},
-    model::{Outcome, TlsStage, Verdict},
+    model::{Outcome, TlsStage},
 };
 
 /// How many attempts are followed at once. One takes about two kilobytes.
@@ -263,14 +262,18 @@ impl Table {
         Some(key.clone())
     }
 
-    /// Begins an attempt with a dropped packet, if that opens one.
-    pub(super) fn begun(&mut self, facts: &DropFacts, now: Nanos, lost: u64) {
-        let Some(key) = begins(facts) else {
-            return;
-        };
+    /// Begins an attempt with a dropped packet, if that opens one and there is room. Returns it, and
+    /// which of its packets that was.
+    pub(super) fn begun(
+        &mut self,
+        facts: &DropFacts,
+        now: Nanos,
+        lost: u64,
+    ) -> Option<(AttemptKey, Lost)> {
+        let key = begins(facts)?;
         if !self.make_room(&facts.key.flow, now) {
             self.leave_out(&key);
-            return;
+            return None;
         }
         self.remove(&key);
         self.let_in(&key);
@@ -278,23 +281,15 @@ impl Table {
         attempt
             .client_sent
             .reached(facts.tcp.map_or(0, |tcp| tcp.seq));
-        self.insert(key, attempt);
+        self.insert(key.clone(), attempt);
+        Some((key, Lost::Opening))
     }
 
-    /// Takes a drop, if it is of one of the attempts' packets. Returns the attempt.
-    pub(super) fn dropped(
-        &mut self,
-        facts: Arc<DropFacts>,
-        verdict: Verdict,
-        interfaces: &Interfaces,
-    ) -> Option<AttemptKey> {
-        let (key, lost) = self.owner_of(&facts, interfaces)?;
-        self.attempts.get_mut(&key)?.dropped(OwnDrop {
-            lost,
-            facts,
-            verdict,
-        });
-        Some(key)
+    /// Takes a drop of one of an attempt's packets. Returns the attempt.
+    pub(super) fn dropped(&mut self, key: &AttemptKey, drop: OwnDrop) -> Option<&Attempt> {
+        let attempt = self.attempts.get_mut(key)?;
+        attempt.dropped(drop);
+        Some(attempt)
     }
 
     /// Takes a retransmission of data. Returns the attempt.

@@ -59,12 +59,12 @@ struct Seen {
 impl Unsent {
     /// Takes an event, with the exact count at it. `is_own` says whether it is of one of the
     /// attempts' packets.
-    pub(super) fn event(&mut self, facts: &DropFacts, count: u64, is_own: impl FnOnce() -> bool) {
+    pub(super) fn event(&mut self, facts: &DropFacts, count: u64, is_own: bool) {
         if let Some(kind) = self.kinds.get_mut(&facts.key) {
             kind.event(facts.at, count);
             return;
         }
-        if !is_own() {
+        if !is_own {
             return;
         }
         if self.order.len() >= CAPACITY
@@ -96,12 +96,23 @@ impl Unsent {
 
     /// Takes a drop of an attempt's packet, and the verdict on it. Returns whether others may have
     /// waited for that.
-    pub(super) fn judged(&mut self, drop: OwnDrop, attempt: &Attempt) -> bool {
+    pub(super) fn judged(&mut self, drop: &OwnDrop, attempt: &Attempt) -> bool {
         let Some(kind) = self.kinds.get_mut(&drop.facts.key) else {
             return false;
         };
-        let behind = last_step(attempt, drop.lost).map(|step| step.place.clone());
-        let is_first = kind.seen.replace(Seen { drop, behind }).is_none();
+        let behind = last_step(attempt, drop.lost).map(|step| &step.place);
+        let is_first = kind.seen.is_none();
+        let is_known = kind.seen.as_ref().is_some_and(|seen| {
+            let known = &seen.drop;
+            seen.behind.as_ref() == behind
+                && (known.lost, &known.verdict) == (drop.lost, &drop.verdict)
+        });
+        if !is_known {
+            kind.seen = Some(Seen {
+                drop: drop.clone(),
+                behind: behind.cloned(),
+            });
+        }
         is_first && kind.gaps.iter().any(|gap| gap.left > 0)
     }
 
@@ -296,9 +307,9 @@ mod tests {
     fn kinds_are_found_by_the_flows_of_an_attempt() {
         let mut unsent = Unsent::default();
         for (sport, location) in [(1, 10), (1, 11), (2, 10), (3, 10)] {
-            unsent.event(&kind(sport, location), 1, || true);
+            unsent.event(&kind(sport, location), 1, true);
         }
-        unsent.event(&kind(4, 10), 1, || false);
+        unsent.event(&kind(4, 10), 1, false);
         // Several hops of one flow are no several kinds.
         let found = kinds(&unsent, &attempt(&[1, 1, 4], &[2, 1]));
         assert_eq!(found, [(1, 10), (1, 11), (2, 10)]);
@@ -312,7 +323,7 @@ mod tests {
     fn the_oldest_kind_makes_room_and_is_not_found_any_more() {
         let mut unsent = Unsent::default();
         for location in 0..=CAPACITY as u64 {
-            unsent.event(&kind(1, location), 1, || true);
+            unsent.event(&kind(1, location), 1, true);
         }
         let found = kinds(&unsent, &attempt(&[1], &[]));
         assert_eq!(found.len(), CAPACITY);

@@ -100,12 +100,13 @@ impl Drops {
     }
 
     /// Takes one drop, and the kernel's exact count of its kind. `is_wanted` says whether it is one
-    /// of an attempt's packets, `connects` whether an attempt is between two addresses. Returns the drop if its attempt can have the verdict now.
+    /// of an attempt's packets, `connects` whether an attempt is between two addresses. Returns the
+    /// drop if its attempt can have the verdict now.
     pub(crate) fn received(
         &mut self,
         facts: DropFacts,
         count: u64,
-        is_wanted: impl FnOnce(&DropFacts) -> bool,
+        is_wanted: bool,
         connects: impl FnOnce(IpAddr, IpAddr) -> bool,
         cx: &mut Context<'_>,
     ) -> Vec<DropVerdict> {
@@ -128,7 +129,7 @@ impl Drops {
                 0 => None,
                 count => self.folds.add(&drop, count, cx.now),
             },
-            for_attempt: !drop.is_noise() && is_wanted(&drop.facts),
+            for_attempt: is_wanted && !drop.is_noise(),
             drop,
         };
         let ready = self.path_mtu.hold(pending, cx.now);

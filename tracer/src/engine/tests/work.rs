@@ -8,6 +8,7 @@ fn work(noise_checks: u64, judgements: u64, name_lookups: u64) -> Work {
         noise_checks,
         judgements,
         name_lookups,
+        owner_lookups: 0,
     }
 }
 
@@ -18,7 +19,15 @@ fn drops(rig: &Rig) -> Work {
 
 fn attempts(rig: &Rig) -> Work {
     let [_, attempts] = rig.engine.work();
-    attempts
+    Work {
+        owner_lookups: 0,
+        ..attempts
+    }
+}
+
+fn owner_lookups(rig: &Rig) -> u64 {
+    let [_, attempts] = rig.engine.work();
+    attempts.owner_lookups
 }
 
 #[test]
@@ -97,4 +106,23 @@ fn an_attempt_is_judged_once_for_each_outcome() {
     rig.pass(5_000 * MILLISECOND);
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
     assert_eq!(attempts(&rig), work(0, 1, 2));
+}
+
+#[test]
+fn the_attempt_of_a_drop_is_looked_up_when_it_comes_and_when_it_is_judged() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.drop(syn_drop(1, "NETFILTER_DROP"));
+    assert_eq!(owner_lookups(&rig), 1, "it waits for the node");
+    rig.answer(Some(Answer::Drop(Box::default())));
+    assert_eq!(owner_lookups(&rig), 2);
+    // One that begins its attempt.
+    let mut own = syn_drop(2, "TCP_CSUM");
+    own.iif = 0;
+    own.key.flow.sport += 1;
+    rig.drop(own);
+    assert_eq!(owner_lookups(&rig), 4);
+    // One that is of no attempt.
+    rig.drop(drop_of(3, "TCP_CSUM"));
+    assert_eq!(owner_lookups(&rig), 5);
 }
