@@ -76,7 +76,8 @@ pub(super) fn read(name: &str, data: Attributes<'_>) -> Option<IpTunnel> {
         local: specified(data.address(local)),
         remote: specified(data.address(remote)),
         options,
-        external: data.is_set(external),
+        // A flag has no value.
+        external: data.get(external).is_some(),
     })
 }
 
