@@ -130,7 +130,7 @@ impl AttemptTrace {
         Ok(attempt)
     }
 
-    /// The same, and the client must hear nothing.
+    /// The same, and the client must get no answer.
     pub fn silent(
         &mut self,
         client: &Namespace,

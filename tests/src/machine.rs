@@ -81,6 +81,6 @@ fn a_flood_waits_for_traces_and_traces_for_a_flood() {
     drop(first);
     let later = thread::spawn(|| drop(share()));
     for waiting in [flood, later] {
-        waiting.join().expect("no one waits for ever");
+        waiting.join().expect("none waits for ever");
     }
 }

@@ -62,7 +62,7 @@ impl Drop for Sink {
         if self.stop.write(1).is_ok()
             && let Some(reader) = self.reader.take()
         {
-            // A reader that panicked has closed the device all the same.
+            // A reader that panicked has still closed the device.
             let _ = reader.join();
         }
     }

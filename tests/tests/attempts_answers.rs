@@ -192,7 +192,7 @@ fn prohibited_by_a_router_elsewhere() -> Result<()> {
     rejected_elsewhere("admin-prohibited", "likely", why)
 }
 
-/// It does not say so; but no closed TCP port answers like this.
+/// The error does not show it, but no closed TCP port answers like this.
 #[test]
 fn port_unreachable_by_a_router_elsewhere() -> Result<()> {
     let why = "port unreachable, which is a rule there that rejects";

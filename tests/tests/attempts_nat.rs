@@ -97,15 +97,15 @@ fn filter_on_the_client() -> Result<()> {
 fn node_port() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
-        let door = lab.node.socket(family, family.pick(30004, 30006));
+        let node_port = lab.node.socket(family, family.pick(30004, 30006));
         let pod = lab.pod_a.socket(family, family.pick(8004, 8006));
-        translate(&lab, family, door, pod)?;
+        translate(&lab, family, node_port, pod)?;
         let _server = TcpServer::echo(&lab.pod_a, pod)?;
         let mut watch = AttemptTrace::start(&[&lab.node], [pod])?;
         watch.healthy(
             &lab.outside,
             &lab.pod_a,
-            door,
+            node_port,
             &ExpectedAttempt::answered()
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")])

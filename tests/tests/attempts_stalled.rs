@@ -21,7 +21,7 @@ fn port(family: Family) -> u16 {
     PORT + family.pick(4, 6)
 }
 
-/// The client believes to be connected, the server never hears so.
+/// The client considers itself connected; the server never gets the last ACK.
 #[test]
 fn last_ack_dropped() -> Result<()> {
     let lab = NodeLab::build()?;

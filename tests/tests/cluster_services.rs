@@ -39,7 +39,7 @@ fn node_object(name: &str, address: IpAddr) -> Value {
 /// kube-proxy drops what comes to a node port where no endpoint is on the node.
 #[test]
 fn no_endpoint_on_this_node() -> Result<()> {
-    const DOOR: u16 = 30081;
+    const NODE_PORT: u16 = 30081;
     let lab = NodeLab::build()?;
     let node = lab.node.address(Family::V4);
     let elsewhere: IpAddr = [10, 244, 77, 9].into();
@@ -50,7 +50,7 @@ fn no_endpoint_on_this_node() -> Result<()> {
         (&[elsewhere], PORT),
     );
     service["spec"]["externalTrafficPolicy"] = "Local".into();
-    service["spec"]["ports"][0]["nodePort"] = DOOR.into();
+    service["spec"]["ports"][0]["nodePort"] = NODE_PORT.into();
     slice["endpoints"][0]["nodeName"] = "n2".into();
     let objects = Objects {
         others: vec![service, slice, node_object("n1", node)],
@@ -72,12 +72,12 @@ fn no_endpoint_on_this_node() -> Result<()> {
          -A INPUT -m conntrack --ctstate NEW -m comment --comment \"kubernetes \
          externally-visible service portals\" -j KUBE-EXTERNAL-SERVICES\n\
          -A KUBE-EXTERNAL-SERVICES -p tcp -m comment --comment \"shop/cart has no local \
-         endpoints\" -m addrtype --dst-type LOCAL -m tcp --dport {DOOR} -j DROP\nCOMMIT\n"
+         endpoints\" -m addrtype --dst-type LOCAL -m tcp --dport {NODE_PORT} -j DROP\nCOMMIT\n"
     );
     lab.node.run_with_input("iptables-nft-restore", &rules)?;
     watch.silent(
         &lab.outside,
-        SocketAddr::new(node, DOOR),
+        SocketAddr::new(node, NODE_PORT),
         &ExpectedAttempt::dropped("unanswered", "endpoint")
             .hops(&[(&lab.node, "eth0 in")])
             .why(format!(

@@ -115,14 +115,14 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
 /// A node's address says little: at a NodePort, and only there, its Service is named too.
 #[test]
 fn a_node_port_is_named_by_its_service() -> Result<()> {
-    const DOOR: u16 = 30080;
+    const NODE_PORT: u16 = 30080;
     let lab = NodeLab::build()?;
     let node = lab.node.address(Family::V4);
     let mut objects = Objects {
         others: service("shop/web", "web", lab.cluster_ip(Family::V4), &[]).into(),
         ..Objects::default()
     };
-    objects.others[0]["spec"]["ports"][0]["nodePort"] = DOOR.into();
+    objects.others[0]["spec"]["ports"][0]["nodePort"] = NODE_PORT.into();
     objects.others.push(json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {},
         "status": {"addresses": [{"type": "InternalIP", "address": node.to_string()}]},
@@ -137,10 +137,10 @@ fn a_node_port_is_named_by_its_service() -> Result<()> {
     nft(
         &lab.node,
         Chain::inet("input"),
-        &format!("tcp dport {DOOR} reject"),
+        &format!("tcp dport {NODE_PORT} reject"),
     )?;
-    let door = SocketAddr::new(node, DOOR);
-    TcpAttempt::start(&lab.outside, None, door)?.outcome(DEADLINE)?;
+    let node_port = SocketAddr::new(node, NODE_PORT);
+    TcpAttempt::start(&lab.outside, None, node_port)?.outcome(DEADLINE)?;
     let tracer = watch.tracer();
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;

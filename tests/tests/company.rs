@@ -1,5 +1,5 @@
 //! Other programs on the same interfaces: another whydrop, another tool's programs. Neither side
-//! disturbs the other, and where whydrop cannot attach, it says so and claims nothing.
+//! disturbs the other, and where whydrop cannot attach, it reports that and claims nothing.
 
 use std::net::SocketAddr;
 

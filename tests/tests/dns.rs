@@ -129,7 +129,7 @@ fn query_into_the_void() -> Result<()> {
     })
 }
 
-/// No DNS server listens there, and the host says so.
+/// No DNS server listens there, and the host rejects the query.
 #[test]
 fn no_listener() -> Result<()> {
     let lab = NodeLab::build()?;

@@ -10,7 +10,7 @@ use whydrop_tests::{
     scenario::{Scenario, Traffic},
 };
 
-/// The router's way on takes less than the way to it. It says so, which the record must not hide.
+/// The router's way on takes less than the way to it. It sends an error, which the record must not hide.
 #[test]
 fn router_mtu_and_a_datagram() -> Result<()> {
     Family::each(|family| {
@@ -23,7 +23,7 @@ fn router_mtu_and_a_datagram() -> Result<()> {
     })
 }
 
-/// The router says so, but its own firewall does not let that out: a black hole. The filter is the
+/// The router sends an error, but its own firewall drops that: a black hole. The filter is the
 /// conversation, and the error speaks of it.
 #[test]
 fn router_mtu_and_a_lost_error() -> Result<()> {

@@ -87,7 +87,7 @@ fn blocked(
         lab.nodes[0].node.address(Family::V4),
         lab.nodes[1].node.address(Family::V4),
     );
-    // A router on the way knows no VTEP: it cannot tell who may write such packets.
+    // A router on the way knows no VTEP: it does not know who may send such packets.
     let is_known = hook != "FORWARD";
     let judged = match is_known {
         true => overlay().fix(format!(
@@ -156,7 +156,7 @@ fn port_blocked_at_the_other_node() -> Result<()> {
     })
 }
 
-/// The other node says so, and the pod hears nothing of it all the same.
+/// The other node sends an error, which still does not reach the pod.
 #[test]
 fn port_rejected_at_the_other_node() -> Result<()> {
     let lab = OverlayLab::build(Underlay::Direct)?;

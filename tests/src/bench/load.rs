@@ -59,7 +59,7 @@ impl Datagrams {
             packet[20..22].copy_from_slice(&(FIRST_PORT + flow).to_be_bytes());
             while let Err(error) = socket.send_to(&packet, &self.target.into()) {
                 match error.raw_os_error() {
-                    // A rule that drops on the way says so to the sender.
+                    // A rule that drops on the way returns an error to the sender.
                     Some(libc::EPERM) => break,
                     Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR) => {}
                     _ => return Err(error).context("cannot send a datagram"),

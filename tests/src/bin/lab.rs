@@ -78,7 +78,7 @@ fn main() -> Result<()> {
     describe(&*topology)?;
     println!("Enter or Ctrl-C takes it down.");
     thread::spawn(move || {
-        // At the end of input no one can press Enter; a signal will do.
+        // At the end of input, Enter cannot be pressed; a signal will do.
         if io::stdin()
             .read_line(&mut String::new())
             .is_ok_and(|read| read > 0)

@@ -86,7 +86,7 @@ impl Report {
         Ok(self)
     }
 
-    /// Nothing is wrong, and whydrop says so: no drop is shown, every attempt was answered, and
+    /// whydrop reports nothing wrong: no drop is shown, every attempt was answered, and
     /// there is no verdict.
     pub fn silent(&self) -> Result<&Self> {
         ensure!(

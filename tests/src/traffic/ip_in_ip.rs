@@ -83,7 +83,7 @@ fn checksum(header: &[u8]) -> u16 {
     !(((folded & 0xffff) + (folded >> 16)) as u16)
 }
 
-/// Two ends that no one has: addresses of a cluster's pods.
+/// Two ends that no host has: addresses of a cluster's pods.
 pub const INNER: [SocketAddrV4; 2] = [
     SocketAddrV4::new(Ipv4Addr::new(10, 244, 1, 7), 40_000),
     SocketAddrV4::new(Ipv4Addr::new(10, 244, 2, 9), 8080),

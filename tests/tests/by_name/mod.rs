@@ -47,13 +47,13 @@ fn service(lab: &NodeLab, endpoint: &Host) -> Vec<Value> {
     })];
     for family in Family::BOTH {
         let name = service_name(family);
-        let (port, target, door) = service_ports(family);
+        let (port, target, node_port) = service_ports(family);
         objects.push(json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"namespace": "shop", "name": name},
             "spec": {
                 "clusterIP": lab.cluster_ip(family), "clusterIPs": [lab.cluster_ip(family)],
-                "ports": [{"name": "http", "port": port, "targetPort": "web", "nodePort": door}],
+                "ports": [{"name": "http", "port": port, "targetPort": "web", "nodePort": node_port}],
             },
         }));
         objects.push(json!({
@@ -205,10 +205,10 @@ fn a_pod_at_a_port() -> Result<()> {
 /// Translates as kube-proxy does: to the endpoint, from the ClusterIP and from the NodePort.
 fn proxy(lab: &NodeLab, family: Family, endpoint: SocketAddr) -> Result<[SocketAddr; 2]> {
     let protocol = family.pick("ip", "ip6");
-    let (port, _, door) = service_ports(family);
+    let (port, _, node_port) = service_ports(family);
     let fronts = [
         SocketAddr::new(lab.cluster_ip(family), port),
-        lab.node.socket(family, door),
+        lab.node.socket(family, node_port),
     ];
     for front in fronts {
         let (address, port) = (front.ip(), front.port());
@@ -224,13 +224,13 @@ fn proxy(lab: &NodeLab, family: Family, endpoint: SocketAddr) -> Result<[SocketA
 fn a_service() -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
-        let (port, target, door) = service_ports(family);
+        let (port, target, node_port) = service_ports(family);
         let endpoint = lab.outside.socket(family, target);
         let fronts = proxy(&lab, family, endpoint)?;
         let name = format!("svc/shop/{}:{port}", service_name(family));
         let mut watch = watch(&lab, &service(&lab, &lab.outside), &[&name])?;
         let shown = filter(&mut watch)?;
-        for place in [fronts[0], lab.node.socket(family, door), endpoint] {
+        for place in [fronts[0], lab.node.socket(family, node_port), endpoint] {
             ensure!(
                 shown.contains(&place.to_string()),
                 "no {place} in {shown:?}"

@@ -251,7 +251,7 @@ fn policy_rule_has_no_part_in_it() -> Result<()> {
     Ok(())
 }
 
-/// Where no one watches, a policy rule refuses the packet.
+/// A policy rule refuses the packet in a namespace that is not watched.
 #[test]
 fn policy_rule_refuses_out_of_sight() -> Result<()> {
     let mut stage = Stage::routed_pods()?;

@@ -1,5 +1,5 @@
-//! A connection arrives, and its answer cannot come back: the kernel makes none, or it is lost where
-//! no one watches. No packet of the connection itself is dropped in sight.
+//! A connection arrives, and its answer cannot come back: the kernel makes none, or it is lost in a
+//! namespace that is not watched. No packet of the connection itself is dropped in sight.
 
 use anyhow::Result;
 use whydrop_tests::{

@@ -1,5 +1,5 @@
 //! Untidy but healthy traffic: clients hang up on data under way, which then finds no socket, or
-//! reset; connections are closed one half at a time; one reader is slow. No one misses anything, so
+//! reset; connections are closed one half at a time; one reader is slow. Nothing is missing, so
 //! nothing may be reported.
 
 use std::{

@@ -1,5 +1,5 @@
 //! A bridge that does not know where a MAC address is floods the frame to all its ports. The other
-//! pods drop their copies, and no one misses anything.
+//! pods drop their copies, and nothing is missing.
 
 use anyhow::Result;
 use whydrop_tests::{
@@ -43,9 +43,9 @@ fn copies_of_what_is_answered_are_noise() -> Result<()> {
     trace(&flooding_bridge()?)?.silent().map(drop)
 }
 
-/// The client has the MAC address of a pod that is gone: the frame goes to all, and to no one.
+/// The client has the MAC address of a pod that is gone: the frame is flooded, and no pod takes it.
 #[test]
-fn copies_of_what_no_one_takes_are_not() -> Result<()> {
+fn copies_that_no_pod_takes_are_not() -> Result<()> {
     let stage = flooding_bridge()?;
     stage.ip(
         "a",

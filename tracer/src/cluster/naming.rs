@@ -34,14 +34,14 @@ pub(crate) enum Name {
     Pod(Arc<Pod>),
     /// No pod: the address was this one's, until then.
     Former(Arc<Pod>, SystemTime),
-    /// A node, and those hostNetwork pods on it that it can be: only a port tells them apart.
+    /// A node, and those hostNetwork pods on it that it can be: only a port distinguishes them.
     Node {
         /// The node's name, where it is known.
         name: Option<String>,
         /// The hostNetwork pods.
         pods: Vec<ObjectName>,
         /// The Service that has this port at every node.
-        door: Option<ObjectName>,
+        node_port_of: Option<ObjectName>,
     },
     /// A Service.
     Service {
@@ -109,7 +109,7 @@ impl Cluster {
             Owner::Node { name, pods } => Name::Node {
                 name: name.map(str::to_owned),
                 pods: on_port(&pods, end).map(|pod| pod.id.clone()).collect(),
-                door: self.behind_node_port(end).map(|service| service.id.clone()),
+                node_port_of: self.behind_node_port(end).map(|service| service.id.clone()),
             },
             Owner::Service(service) => Name::Service {
                 id: service.id.clone(),
@@ -157,7 +157,11 @@ impl Name {
     #[must_use]
     pub(crate) fn service(&self) -> Option<&ObjectName> {
         match self {
-            Self::Service { id, .. } | Self::Node { door: Some(id), .. } => Some(id),
+            Self::Service { id, .. }
+            | Self::Node {
+                node_port_of: Some(id),
+                ..
+            } => Some(id),
             _ => None,
         }
     }
@@ -193,7 +197,7 @@ impl Name {
             }
             Self::Node {
                 name,
-                door: Some(service),
+                node_port_of: Some(service),
                 ..
             } => {
                 let node = name.as_deref().unwrap_or("a node");

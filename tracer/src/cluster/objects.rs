@@ -193,7 +193,7 @@ pub(crate) struct Service {
     pub(crate) external_ips: Vec<IpAddr>,
     /// Its ports.
     pub(crate) ports: Vec<ServicePort>,
-    /// Which pods stand behind it; empty where something else says so.
+    /// Which pods stand behind it; empty where something else decides that.
     pub(crate) selector: Labels,
     /// Whether traffic from outside goes to endpoints of the node it comes to alone
     /// (`externalTrafficPolicy: Local`).

@@ -187,21 +187,21 @@ fn service(
     let mut sockets: BTreeSet<Socket> = own.collect();
     let mut notes = Vec::new();
 
-    let doors: BTreeSet<u16> = asked.iter().filter_map(|one| one.node_port).collect();
+    let node_ports: BTreeSet<u16> = asked.iter().filter_map(|one| one.node_port).collect();
     let nodes: BTreeSet<IpAddr> = node_addresses(view);
-    if !doors.is_empty() && nodes.is_empty() {
+    if !node_ports.is_empty() && nodes.is_empty() {
         notes.push(format!(
             "no source lists nodes, so the NodePorts of svc/{id} do not match"
         ));
     }
-    let at_doors = nodes.iter().flat_map(|ip| {
+    let at_node_ports = nodes.iter().flat_map(|ip| {
         let at = |port: &u16| Socket {
             ip: *ip,
             port: Some(*port),
         };
-        doors.iter().map(at)
+        node_ports.iter().map(at)
     });
-    sockets.extend(at_doors);
+    sockets.extend(at_node_ports);
 
     for (ip, target) in endpoints(view, id, &asked) {
         let any_port = port.is_none() && !nodes.contains(&ip);

@@ -1,8 +1,8 @@
 //! The updates that all sources of cluster knowledge send.
 //!
-//! A source sends whole kinds first ([`Change::All`]), then of single objects as they come and
-//! go. Whatever goes wrong is a [`Change::Note`], sent once: the failure of a source does not
-//! remove what was known before.
+//! A source first sends all objects of a kind ([`Change::All`]), then single objects as they come
+//! and go. An error is sent once, as a [`Change::Note`]: the failure of a source does not remove what
+//! was known before.
 
 use std::{fmt, net::IpAddr};
 

@@ -7,7 +7,7 @@ use super::{
     view::View,
 };
 
-/// The label by which a Deployment tells the pods of its ReplicaSets apart.
+/// The label by which a Deployment distinguishes the pods of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// What made a pod, as the pod names it.

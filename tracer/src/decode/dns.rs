@@ -1,4 +1,4 @@
-//! The part of a DNS message that tells a question from its answer.
+//! The part of a DNS message that distinguishes a question from its answer.
 //!
 //! Only the header and the first question are read (RFC 1035, section 4.1): a capture is cut off
 //! long before the answers, which a whole parser would stumble over.

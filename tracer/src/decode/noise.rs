@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::drop::DropFacts;
 
-/// Why the drop says nothing about a failure; `None` if it may say something.
+/// Why the drop is no sign of a failure; `None` if it may be one.
 pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
     let function = facts.function.as_deref().unwrap_or_default();
     let reason = facts.reason.name();
@@ -51,7 +51,7 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => {
             Some("no packet, but a question about a route")
         }
-        // 6.1 has no such reason: only the function tells.
+        // 6.1 has no such reason: only the function shows it.
         ("QUEUE_PURGE", _)
         | ("NOT_SPECIFIED", "sk_stream_kill_queues" | "skb_queue_purge" | "inet_sock_destruct") => {
             Some("a socket that closes with packets in its queue")

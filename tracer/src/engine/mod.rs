@@ -122,7 +122,7 @@ impl Engine {
             }
             Input::Event(Event::Sighting(sighting)) => {
                 if let Some(quoted) = sighting.too_big_for() {
-                    drops.told(quoted, cx.now);
+                    drops.notified(quoted, cx.now);
                 }
                 attempts.sighted(&sighting, cx);
             }

@@ -8,11 +8,11 @@ use crate::{
     node::{facts::Subject, query::Query},
 };
 
-/// Tells one question from all others of a trace.
+/// Identifies a question among all of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct QueryId(u64);
 
-/// Whom an answer is for.
+/// What an answer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The drops that are alike.

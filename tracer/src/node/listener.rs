@@ -1,7 +1,7 @@
-//! Why a listener may have said nothing to a SYN that reached its namespace.
+//! Why a listener may not have answered a SYN that reached its namespace.
 //!
 //! A SYN that finds the accept queue or the SYN queue full is dropped without a kfree_skb. What can
-//! be read before and after shows it all the same: the counters of the namespace, the listener's
+//! be read before and after still shows it: the counters of the namespace, the listener's
 //! own count of drops, and its queues.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};

@@ -15,7 +15,7 @@ use crate::net::{
 pub(crate) struct Overlay {
     /// The tunnel device.
     pub(crate) device: Link,
-    /// Whom the inner packet is for on the tunnel: a gateway, or its destination itself. `None` if
+    /// The next hop of the inner packet on the tunnel: a gateway, or its destination itself. `None` if
     /// the packet's route does not lead there, as when the tunnel is a bridge's port.
     pub(crate) next_hop: Option<IpAddr>,
     /// The entries for it on the tunnel.

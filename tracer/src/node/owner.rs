@@ -12,8 +12,8 @@ use crate::net::{
     netns::{self, NetnsRef, in_netns},
 };
 
-/// The namespace that has the address; `None` if none has, or several have and cannot be told
-/// apart.
+/// The namespace that has the address; `None` if none has, or several have and cannot be
+/// distinguished.
 ///
 /// `peer` is the index of the interface that the address must be behind, inside the namespace: the
 /// other end of the veth by which the packet went. The limit is for the whole search.

@@ -68,7 +68,7 @@ impl Place {
 }
 
 impl Program {
-    /// Whose it is, where the name says so.
+    /// Its owner, if that follows from the name.
     pub(crate) fn owner(&self) -> Option<Owner> {
         let names = [self.name.as_deref(), self.filter.as_deref()];
         names.into_iter().flatten().find_map(Owner::of)

@@ -1,4 +1,4 @@
-//! A next hop that does not answer ARP or ND: the kernel says so of a packet only seconds later.
+//! A next hop that does not answer ARP or ND: the kernel drops the packet only seconds later.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -17,7 +17,7 @@ const ENOUGH: u32 = 2;
 /// The neighbor that a packet waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SilentHop {
-    /// Whom the kernel asks for: the packet's destination, or a router on the way.
+    /// The address that the kernel asks for: the packet's destination, or a router on the way.
     pub(crate) address: IpAddr,
     /// The interface that it asks at.
     pub(crate) ifname: String,

@@ -1,4 +1,4 @@
-//! Sockets of a network namespace by their local port, and whom they talk to.
+//! Sockets of a network namespace by their local port, and their peers.
 //!
 //! Read from `/proc/thread-self/net`, which needs no kernel module.
 
@@ -18,7 +18,7 @@ use crate::{
 /// Bytes read of one table. A line has 150: these are some 50,000 sockets.
 const MOST: u64 = 8 << 20;
 
-/// A socket, and whom it talks to.
+/// A socket, and its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
     /// Its own address and port.

@@ -35,7 +35,7 @@ pub(crate) fn judge(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Ver
 
 fn refused(view: &View, flow: &Flow<'_>, answer: &Answer) -> Option<Verdict> {
     let refusal = Refusal::of(view, flow, answer)?;
-    // The objects say so; nothing has seen it happen.
+    // It follows from the objects; it was not seen to happen.
     let confidence = match traps::enforces_nothing(view) {
         Some(_) => Confidence::Possible,
         None => Confidence::Likely,

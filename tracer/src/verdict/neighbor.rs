@@ -88,7 +88,7 @@ impl Unanswered<'_> {
             return Some(Explanation {
                 point: Point::Unknown,
                 confidence: Possible,
-                why: format!("{own}, and it was asked for on the link all the same"),
+                why: format!("{own}, and was still asked for on the link"),
                 evidence: Vec::new(),
                 fix: Vec::new(),
             });

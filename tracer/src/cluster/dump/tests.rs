@@ -263,7 +263,7 @@ proptest! {
     }
 }
 
-/// What kubectl writes, or anybody else.
+/// What kubectl writes, or another program.
 #[test]
 fn fuzz_cluster_file() {
     let yaml = [

@@ -76,7 +76,7 @@ fn a_node_is_a_node_though_pods_share_its_address() {
 }
 
 #[test]
-fn a_node_is_a_service_s_door_at_its_node_port() {
+fn a_node_is_named_as_a_service_at_its_node_port() {
     let mut cluster = recorded();
     let node = cluster.view().nodes().next().expect("a node").clone();
     let ip = node.ips[0].to_string();
@@ -96,8 +96,8 @@ fn a_node_is_a_service_s_door_at_its_node_port() {
     let source = Source::Api;
     cluster.apply(Update { source, change }, SystemTime::now());
 
-    let door = format!("node {}, NodePort of Service shop/web", node.name);
-    assert_eq!(words(&cluster, &ip, 30080), door);
+    let expected = format!("node {}, NodePort of Service shop/web", node.name);
+    assert_eq!(words(&cluster, &ip, 30080), expected);
     let plain = format!("node {}", node.name);
     assert_eq!(words(&cluster, &ip, 80), plain, "the Service's own port");
     assert_eq!(words(&cluster, &ip, 30081), plain);

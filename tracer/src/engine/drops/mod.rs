@@ -49,7 +49,7 @@ pub(crate) struct DropOptions {
     pub(crate) noise: bool,
     /// Whether to show the kernel stack.
     pub(crate) stack: bool,
-    /// Whether the filter is a port and no address, so that it cannot tell fragments apart.
+    /// Whether the filter is a port and no address, so that it cannot match fragments.
     pub(crate) by_port_alone: bool,
     /// After how many reports to stop.
     pub(crate) limit: Option<u64>,
@@ -120,8 +120,8 @@ impl Drops {
         if self.options.by_port_alone && self.fragments.is_foreign(&drop.facts, connects) {
             drop.disregard();
         }
-        if let Some(quoted) = untold(&drop.facts) {
-            self.path_mtu.not_told(&quoted);
+        if let Some(quoted) = not_notified(&drop.facts) {
+            self.path_mtu.not_notified(&quoted);
         }
         let pending = PendingDrop {
             // Without a count of its own it is in the total, and of use to its attempt alone.
@@ -142,9 +142,9 @@ impl Drops {
     }
 
     /// Takes an ICMP message that was seen on its way to the sender of the packet that it quotes:
-    /// it tells it to send smaller ones.
-    pub(crate) fn told(&mut self, quoted: Tuple, now: Nanos) {
-        self.path_mtu.told(quoted, now);
+    /// it asks for smaller ones.
+    pub(crate) fn notified(&mut self, quoted: Tuple, now: Nanos) {
+        self.path_mtu.notified(quoted, now);
     }
 
     /// Lets the drops go that have waited for what follows until `now`. `reached` says whether a
@@ -356,9 +356,8 @@ impl Drops {
     }
 }
 
-/// The packet whose sender was to send smaller ones, where the ICMP message that says so was
-/// dropped.
-fn untold(facts: &DropFacts) -> Option<Tuple> {
+/// The packet whose sender was to send smaller ones, if the ICMP message about that was dropped.
+fn not_notified(facts: &DropFacts) -> Option<Tuple> {
     facts
         .quoted_tuple
         .filter(|_| verdict::drop::is_too_big_message(facts))

@@ -1,7 +1,7 @@
-//! Path MTU discovery: a segment that is too large is dropped, its sender is told so by ICMP, and
+//! Path MTU discovery: a segment that is too large is dropped, its sender gets an ICMP message, and
 //! sends smaller ones. Where that works, the drop is no failure.
 //!
-//! So the drop of a segment for its size waits for what follows. The same segment dropped again says
+//! So the drop of a segment for its size waits for what follows. The same segment dropped again shows
 //! that its sender has not learned: then both are reported. If that does not come within a second,
 //! and the ICMP message was seen on its way, the drop is noise.
 
@@ -28,8 +28,8 @@ const CAPACITY: usize = 256;
 pub(crate) struct PathMtu {
     /// Oldest first.
     held: Vec<Held>,
-    /// Flows whose senders were told, by the packet that the message quotes; oldest first.
-    told: VecDeque<(Nanos, Tuple)>,
+    /// Flows whose senders were sent an ICMP message, by the packet that it quotes; oldest first.
+    notified: VecDeque<(Nanos, Tuple)>,
     /// Segments that were dropped for their size, oldest first.
     dropped: VecDeque<(Nanos, Segment)>,
     /// Flows of which packets were dropped for their size, of any protocol, oldest first.
@@ -66,15 +66,15 @@ impl Segment {
 }
 
 impl PathMtu {
-    /// Takes an ICMP message that has told the sender of this packet to send smaller ones.
-    pub(crate) fn told(&mut self, quoted: Tuple, now: Nanos) {
-        forget(&mut self.told, now);
-        self.told.push_back((now, quoted));
+    /// Takes an ICMP message that asks the sender of this packet for smaller ones.
+    pub(crate) fn notified(&mut self, quoted: Tuple, now: Nanos) {
+        forget(&mut self.notified, now);
+        self.notified.push_back((now, quoted));
     }
 
-    /// Takes the drop of such a message: the sender was not told.
-    pub(crate) fn not_told(&mut self, quoted: &Tuple) {
-        self.told.retain(|(_, told)| !is_about(told, quoted));
+    /// Takes the drop of such a message: it did not reach the sender.
+    pub(crate) fn not_notified(&mut self, quoted: &Tuple) {
+        self.notified.retain(|(_, flow)| !is_about(flow, quoted));
     }
 
     /// Takes a packet that was dropped for its size.
@@ -157,7 +157,7 @@ impl PathMtu {
         let mut released = Vec::new();
         for Held { segment, drop, .. } in due {
             let flow = segment.flow;
-            if self.told.iter().any(|(_, told)| is_about(told, &flow)) {
+            if self.notified.iter().any(|(_, sent)| is_about(sent, &flow)) {
                 drop.drop.disregard();
                 forget(&mut self.learned, now);
                 self.learned.push_back((now, flow));

@@ -35,10 +35,10 @@ fn put(cluster: &mut Cluster, name: &str, ips: &[&str]) {
         ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
         ..Pod::default()
     };
-    tell(cluster, Change::Put(Box::new(Object::from(pod))));
+    update(cluster, Change::Put(Box::new(Object::from(pod))));
 }
 
-fn tell(cluster: &mut Cluster, change: Change) {
+fn update(cluster: &mut Cluster, change: Change) {
     let source = Source::Api;
     cluster.apply(Update { source, change }, SystemTime::now());
 }
@@ -146,7 +146,7 @@ fn a_name_that_is_gone_keeps_its_address_until_it_is_another_s() {
     let mut sets = Sets::default();
     put(&mut cluster, "cart", &["10.244.1.5"]);
     sets.change(names.look(&cluster));
-    tell(
+    update(
         &mut cluster,
         Change::Gone(Kind::Pod, ObjectName::new("shop", "cart")),
     );
@@ -195,7 +195,7 @@ fn why_a_trace_cannot_start() {
         some.contains("shop/card; but the container runtime did not"),
         "{some}"
     );
-    tell(&mut cluster, Change::All(Kind::Pod, Vec::new()));
+    update(&mut cluster, Change::All(Kind::Pod, Vec::new()));
     put(&mut cluster, "card", &["10.244.1.5"]);
     names.look(&cluster);
     assert_eq!(
@@ -203,7 +203,7 @@ fn why_a_trace_cannot_start() {
         "there is no pod shop/cart; the nearest names: shop/card"
     );
 
-    // A pod that is still to come: only a live source will tell.
+    // A pod that is still to come: only a live source will report it.
     put(&mut cluster, "cart", &[]);
     names.look(&cluster);
     assert_eq!(refusal(&names, &cluster, &[Source::Api], &[]), "");

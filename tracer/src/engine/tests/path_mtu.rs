@@ -39,23 +39,23 @@ fn rejection() -> Rejection {
 }
 
 impl Rig {
-    /// The router tells the client, by its pod's interface.
-    fn tell(&mut self) {
-        let told = Part::Rejects(None, rejection());
+    /// The router sends an ICMP message to the client, by its pod's interface.
+    fn notify(&mut self) {
+        let message = Part::Rejects(None, rejection());
         let icmp = Tuple {
             proto: protocol::ICMP,
             src: Address::v4([10, 0, 0, 254]),
             dst: flow().src,
             ..Tuple::default()
         };
-        self.see(VETH, Direction::Out, icmp, told);
+        self.see(VETH, Direction::Out, icmp, message);
     }
 }
 
 #[test]
 fn a_sender_that_learns_makes_noise_only() {
     let mut rig = Rig::new();
-    rig.tell();
+    rig.notify();
     rig.drop(too_large(ISN + 1));
     // What was under way is dropped, too.
     for _ in 0..9 {
@@ -72,7 +72,7 @@ fn a_sender_that_learns_makes_noise_only() {
 #[test]
 fn a_segment_that_is_dropped_again_is_reported() {
     let mut rig = Rig::new();
-    rig.tell();
+    rig.notify();
     rig.drop(too_large(ISN + 1));
     rig.pass(200 * MILLISECOND);
     assert_eq!(rig.shown(), [0_u64; 0]);
@@ -86,7 +86,7 @@ fn a_segment_that_is_dropped_again_is_reported() {
 #[test]
 fn a_segment_that_is_dropped_again_much_later_is_reported() {
     let mut rig = Rig::new();
-    rig.tell();
+    rig.notify();
     rig.drop(too_large(ISN + 1));
     rig.pass(2_000 * MILLISECOND);
     rig.drop(too_large(ISN + 1));
@@ -108,7 +108,7 @@ fn without_a_message_it_is_reported_after_a_second() {
 #[test]
 fn a_dropped_message_did_not_reach_the_sender() {
     let mut rig = Rig::new();
-    rig.tell();
+    rig.notify();
     rig.drop(too_large(ISN + 1));
     let mut lost = drop_of(2, "NETFILTER_DROP");
     lost.flow.proto = crate::model::Protocol::Icmp;

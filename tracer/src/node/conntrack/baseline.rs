@@ -1,4 +1,4 @@
-//! What conntrack had counted when the trace began: a counter says something about a drop only by
+//! What conntrack had counted when the trace began: a counter is evidence of a drop only by
 //! how far it has moved.
 
 use std::{

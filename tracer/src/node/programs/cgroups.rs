@@ -1,4 +1,4 @@
-//! Programs of control groups: whatever the group of a process says about its sockets' packets.
+//! Programs of control groups: what decides about the packets of a process's sockets.
 
 use std::{
     collections::BTreeSet,

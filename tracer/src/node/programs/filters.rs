@@ -36,7 +36,7 @@ pub(super) fn read(rtnetlink: &Rtnetlink, ifindex: u32) -> io::Result<Vec<Progra
         .iter()
         .find(|qdisc| qdisc.parent.is_none() && qdisc.handle != 0);
     if let Some(root) = root {
-        // Most kinds cannot have filters, and say so.
+        // Most kinds cannot have filters: the kernel reports an error.
         found.extend(at(root.handle, Place::Root).into_iter().flatten());
     }
     let ids: Vec<_> = found.iter().filter_map(|program| program.id).collect();

@@ -111,7 +111,7 @@ pub(crate) struct Header {
 pub(crate) struct Translation {
     /// Its ends in front of NAT.
     pub(crate) before: Option<Ends>,
-    /// Its ends behind NAT, where the connection's entry says so; otherwise the rules do.
+    /// Its ends behind NAT, if the connection's entry has them; otherwise the rules decide.
     pub(crate) after: Option<Ends>,
     /// Where it was dropped.
     pub(crate) side: Side,

@@ -1,6 +1,6 @@
 //! One reader at a time for the rules of a namespace, shared by all that ask.
 //!
-//! Drops of many flows ask for the same rules. Whoever asks while they are being read waits, and a
+//! Drops of many flows ask for the same rules. A drop that needs them while they are being read waits, and a
 //! reading that began after the drop is as good as one's own. A large ruleset that takes longer than
 //! an answer may is read to its end: those that ask later have it, as long as nothing was changed.
 

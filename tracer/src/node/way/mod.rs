@@ -7,7 +7,7 @@
 //!
 //! - [`Packet`], [`Start`]: what is walked, and from where
 //! - [`Kernel`]: the questions to the kernel
-//! - [`Step`], [`End`], [`Because`]: what comes of it, and in words
+//! - [`Step`], [`End`], [`Because`]: the steps, the end and its cause, and sentences for them
 //! - `walk`: the walk itself; [`Walked`]: one through the node as it is now
 
 mod end;

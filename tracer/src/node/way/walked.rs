@@ -19,7 +19,7 @@ pub(crate) struct Walked {
     /// The ways: several where a rule chooses among several translations. None where there was no
     /// time.
     pub(crate) ways: Vec<Way>,
-    /// The way of the first answer, from where all those ways deliver the packet.
+    /// The way of the first answer, if there is only one way and it delivers the packet.
     pub(crate) way_back: Option<Way>,
 }
 
@@ -48,8 +48,8 @@ impl Walked {
     }
 }
 
-/// The way of the first answer; `None` where the packet is delivered nowhere, or in several places,
-/// or the answer has several ways.
+/// The way of the first answer; `None` if the packet has several ways, or is not delivered, or the
+/// answer has several ways: which of them it takes is not known.
 pub(super) fn way_back(
     world: &World,
     kernel: &dyn Kernel,

@@ -1,9 +1,9 @@
 //! The node as a model: every network namespace that can be entered, with its links and addresses,
-//! and whatever else a question needs.
+//! and what else a question needs.
 //!
 //! [`World::read`] reads, in parallel and within a time limit; the questions are pure methods.
 //! What could not be read is a gap and never a guess: a question that would need it is answered
-//! by `None`, or says so.
+//! by `None`, or names the gap.
 //!
 //! - [`Namespace`]: a network namespace; [`discover`] finds them
 //! - [`link`]: what is in one

@@ -1,7 +1,7 @@
 //! The verdict on a connection attempt.
 //!
 //! In order of how direct the evidence is: a drop of one of its own packets; what came back and who
-//! sent it; a listener that is seen to be full; and last the gap, which says something only where
+//! sent it; a listener that is seen to be full; and last the gap, which means something only where
 //! nothing could have been missed.
 
 mod datagrams;
@@ -80,18 +80,18 @@ pub(crate) struct AttemptContext {
 }
 
 impl AttemptContext {
-    /// Whether the SYN was seen to reach its destination's namespace, or the node port of it: the one that
-    /// enforces something on the way has let it through.
+    /// Whether the SYN was seen to reach its destination's namespace, or to leave by an interface behind
+    /// which that is: nothing on its way to there has refused it.
     #[must_use]
     pub(crate) fn has_arrived(&self, attempt: &Attempt) -> bool {
-        let at_the_door = || {
+        let left_towards_it = || {
             let last_out = attempt
                 .last_hop()
                 .is_some_and(|hop| hop.place.dir == Direction::Out);
             let leads_off = self.last_interface.as_ref().map(|last| last.leads_off);
             last_out && leads_off == Some(false)
         };
-        self.destination_is_local || at_the_door()
+        self.destination_is_local || left_towards_it()
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Rejected).then_some(())?;
     let attempt = case.attempt;
     let Some(Reply::Rejection(rejection)) = &attempt.reply else {
-        let why = "rejected, by whom was not seen";
+        let why = "rejected; the sender of the error was not seen";
         return Some(Finding::new(Point::Unknown, Possible, why));
     };
     let who = sender(attempt, case.around).unwrap_or_else(|| rejection.from.to_string());

@@ -1,4 +1,4 @@
-//! Nothing came back, or it did not come all the way: the gap, which says something only where
+//! Nothing came back, or it did not come all the way: the gap, which means something only where
 //! nothing could have been missed.
 
 use std::net::{IpAddr, SocketAddr};
@@ -211,7 +211,7 @@ pub(super) fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>
     })
 }
 
-/// What somebody would have to let through beyond this node.
+/// What has to be allowed beyond this node.
 fn what_to_open(last: &Step) -> Fix {
     let flow = Flow::from(last.outer.as_ref().unwrap_or(&last.flow));
     let port = flow

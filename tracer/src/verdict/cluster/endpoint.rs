@@ -1,4 +1,4 @@
-//! Services and the pods behind them: is there anybody?
+//! Services and the pods behind them: is there an endpoint?
 
 use super::{Scene, lead, service};
 use crate::{
@@ -19,7 +19,10 @@ pub(super) fn requested_service<'a>(scene: &'a Scene<'_>) -> Option<(&'a Service
     };
     match name {
         Name::Service { id, .. } => Some((scene.view().service(id)?, port)),
-        Name::Node { door: Some(id), .. } => {
+        Name::Node {
+            node_port_of: Some(id),
+            ..
+        } => {
             let service = scene.view().service(id)?;
             let protocol = Protocol::of_flow(scene.flow.proto)?;
             let mut ports = service.ports.iter();
@@ -229,7 +232,7 @@ pub(super) fn stale(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     not_behind(scene, verdict) || !by_rule
 }
 
-/// DNAT led to somebody who is no endpoint of the Service.
+/// DNAT led to an address that is no endpoint of the Service.
 fn not_behind(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     if scene.asked_for.is_none() {
         return false;

@@ -35,11 +35,11 @@ pub(crate) struct Scene<'a> {
     pub(crate) src: Name,
     /// Who was to answer.
     pub(crate) dst: Name,
-    /// Whom the client had asked for, where DNAT led it to somebody else.
+    /// What the client had asked for, if DNAT changed the destination.
     pub(crate) asked_for: Option<(Name, Option<u16>)>,
     /// What became of the attempt; `None` for a single drop.
     pub(crate) outcome: Option<Outcome>,
-    /// Whether the packet was seen to reach the namespace of its destination, or the door to it.
+    /// Whether the packet was seen to reach the namespace of its destination, or to leave towards it.
     pub(crate) arrived: bool,
     /// When it happened.
     pub(crate) at: SystemTime,

@@ -1,4 +1,4 @@
-//! Somebody's rule or program dropped it.
+//! A rule or a program dropped it.
 
 use super::{Concern, Finding, function, place, unruled};
 use crate::{

@@ -24,7 +24,7 @@ fn too_big(facts: &DropFacts) -> Option<&'static str> {
     }
 }
 
-/// Whether it says so, whoever has written it.
+/// Whether it is such an error. It may be forged.
 pub(in crate::verdict) fn says_too_big(facts: &DropFacts) -> bool {
     facts.quoted.is_some() && too_big(facts).is_some()
 }
@@ -135,7 +135,7 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             mtu: peer.mtu,
             overhead: 0,
         };
-        // Both ends alike: then what is too large is told so, instead of dropped in silence.
+        // With the same MTU at both ends, the sender of what is too large gets an error.
         if let Some(advice) = advise(facts.flow.dst, &hop, (&link.name, link.mtu)) {
             let ping = advice.ping.map(|ping| format!("this proves it: {ping}"));
             finding.evidence.extend(ping);

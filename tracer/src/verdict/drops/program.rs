@@ -76,8 +76,8 @@ pub(super) fn left_behind(program: &Program) -> String {
     })
 }
 
-/// How the one program that is left is taken away. One that an agent manages would come back: there
-/// the agent is to be told.
+/// How to remove the one program that is left. One that an agent manages would come back: there, the
+/// agent has to be configured.
 pub(super) fn removal(program: &Program, ifname: &str) -> Option<Fix> {
     if let Some(owner) = program.owner().filter(|_| !program.is_left_behind) {
         let rules = if owner.is_policy_engine {

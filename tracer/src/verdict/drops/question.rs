@@ -1,5 +1,5 @@
-//! The question for a packet's next hop was dropped: then the packet that waited for the answer is
-//! whoever's who dropped the question.
+//! The question for a packet's next hop was dropped: then whatever dropped the question has
+//! cost the packet that waited for the answer, too.
 
 use super::{
     Concern, Finding,

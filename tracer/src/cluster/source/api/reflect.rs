@@ -1,4 +1,4 @@
-//! All objects of one kind: listed, then watched, for as long as anybody listens.
+//! All objects of one kind: listed, then watched, until the receiver is gone.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -108,7 +108,7 @@ impl Walk<'_> {
         })
     }
 
-    /// The kernel's answer about a route does not say so for IPv6.
+    /// The kernel's answer about a route does not show it for IPv6.
     fn forwards_ipv6(&self, input: &Link) -> Result<(), Box<End>> {
         let settings = self.world.namespace(self.netns);
         let settings = settings.and_then(|namespace| namespace.settings);

@@ -1,4 +1,4 @@
-//! A frame that is not for the interface it came in by: whom it is for, and who sent it.
+//! A frame that is not for the interface it came in by: its destination, and its sender.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub(super) struct Frame<'a> {
     /// Where it was dropped.
     pub(super) netns: u32,
     pub(super) ifindex: u32,
-    /// Whom it is for.
+    /// Its destination.
     mac: Mac,
     /// Who sent it, if a link of this node has the source address.
     senders: Vec<&'a Namespace>,
@@ -208,7 +208,7 @@ mod tests {
         let build = pods("10.0.1.3", THIRD);
         let (point, _, why) = judged_for(&build, "192.0.2.1", SENDER, THIRD);
         assert_eq!(point, Unknown, "{why}");
-        // Whoever has sent it.
+        // The same from any sender.
         assert_eq!(judged(&pods("10.0.1.3", THIRD), NOWHERE, THIRD).0, Unknown);
     }
 
