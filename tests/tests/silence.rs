@@ -1,6 +1,6 @@
 //! What must not show: healthy traffic, other connections, other namespaces.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
@@ -133,4 +133,28 @@ fn packets_that_leave_for_good() -> Result<()> {
         })?;
     }
     tracer.stop()?.expect_silence()
+}
+
+/// The filter's address is in a namespace of this machine that the trace does not watch, and nothing
+/// of it passes the one that it does. An address that is watched, or is not here, is not worth a word.
+#[test]
+fn an_address_in_a_namespace_that_is_not_watched() -> Result<()> {
+    let lab = NodeLab::build()?;
+    let said = |address: IpAddr| {
+        let mut arguments = watching(&[&lab.node]);
+        arguments.push(SocketAddr::new(address, PORT).to_string());
+        let trace = Tracer::start(arguments)?.stop()?;
+        Ok::<_, anyhow::Error>(trace.stderr)
+    };
+    let outside = said(lab.outside.address(Family::V4))?;
+    ensure!(
+        outside.contains(&lab.outside.address(Family::V4).to_string())
+            && outside.contains("--netns"),
+        "{outside}"
+    );
+    for address in [lab.node.address(Family::V4), [192, 0, 2, 77].into()] {
+        let nothing = said(address)?;
+        ensure!(!nothing.contains("--netns"), "{nothing}");
+    }
+    Ok(())
 }

@@ -34,6 +34,10 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
     setup::setup()?;
     let path = put(&X86_64, "strip")?;
     if !options.unchecked {
+        eprintln!(
+            "dist: starting it alone on Linux {} in virtual machines; --unchecked leaves that out",
+            KERNELS.join(" and ")
+        );
         setup::require_vm_tools()?;
         for kernel in KERNELS {
             starts_alone(&path, kernel)?;
@@ -44,12 +48,19 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
 
 /// Builds it for an architecture, and puts it where releases are.
 fn put(target: &Target, strip: &str) -> Result<PathBuf> {
+    eprintln!(
+        "dist: building whydrop for {}, optimized: this takes some minutes",
+        target.triple
+    );
     let built = executables::whydrop(target)?;
     let directory = run::workspace().join("target/dist");
     fs::create_dir_all(&directory)?;
     let path = directory.join(format!("whydrop-{}", target.triple));
-    fs::copy(&built, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    run::run(Command::new(strip).arg(&path))?;
+    // Another file takes its place: the one before may be running.
+    let new = path.with_extension("new");
+    fs::copy(&built, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    run::run(Command::new(strip).arg(&new))?;
+    fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
     let size = fs::metadata(&path)?.len();
     println!(
         "dist: {} {}.{} MB",
@@ -63,7 +74,7 @@ fn put(target: &Target, strip: &str) -> Result<PathBuf> {
 /// `whydrop check` where there is no other file. It finds that nothing can be traced without /sys,
 /// says so, and ends with 1 as it should.
 fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
-    let said = alone::start(path, "check", kernel)?;
+    let said = alone::start(path, "check --color never", kernel)?;
     let release = &said.release;
     let text = said.lines.join("\n");
     let expected = [

@@ -113,7 +113,8 @@ pub(crate) struct TraceArgs {
     #[arg(long, conflicts_with_all = ["to", "from"], help_heading = "Filter")]
     pub(crate) all: bool,
 
-    /// Trace only this network namespace and its interfaces (repeatable) [default: all of them]
+    /// Trace this network namespace and its interfaces (repeatable) [default: the interfaces of the
+    /// namespace that whydrop runs in, and drops in all of them]
     #[arg(long, value_name = "NAME|PATH", help_heading = "Filter")]
     pub(crate) netns: Vec<String>,
 

@@ -7,11 +7,13 @@ pub(crate) mod generate;
 mod interfaces;
 mod join;
 mod log;
+mod memory;
 mod node_queries;
 mod panic;
 mod setup;
 mod shell;
 pub(crate) mod trace;
+mod unmatched;
 mod wait;
 mod watchdog;
 

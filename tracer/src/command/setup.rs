@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, net::IpAddr, time::SystemTime};
 use anyhow::{Result, bail};
 use tracer_common::filter::Watched;
 
-use super::{interfaces::InterfaceProbes, shell::Shell};
+use super::{interfaces::InterfaceProbes, memory, shell::Shell};
 use crate::{
     cli::{filter, options::TraceConfig},
     cluster::source::Sources,
@@ -15,7 +15,7 @@ use crate::{
         btf::KernelBtf,
         clock,
         preflight::Preflight,
-        probes::{EventStream, LogStream, Probes, Settings, TcProbes},
+        probes::{EventStream, LogStream, Plan, Probes, Settings, TcProbes},
         reasons::Reasons,
         symbols,
     },
@@ -72,6 +72,10 @@ impl Trace {
         let namespaces = Namespace::of(&config.netns)?;
         baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
+        let plan = Plan::of(&btf)?;
+        // The kernel needs its share of memory now, to verify the programs.
+        drop(btf);
+        memory::give_back();
         let mut probes = Probes::load(
             &Settings {
                 filter,
@@ -80,8 +84,9 @@ impl Trace {
                 stacks: reasons.stacks(config.stack),
                 debug: config.debug,
             },
-            &btf,
+            plan,
         )?;
+        memory::give_back();
         let events = probes.events()?;
         let log = config.debug.then(|| probes.log()).transpose()?;
         // Already in `degraded` where it fails: drops are shown all the same, without function names.
@@ -162,6 +167,12 @@ impl Trace {
             node,
             addresses,
         })
+    }
+
+    /// The namespaces whose interfaces are watched, by inode number.
+    pub(super) fn watched(&self) -> BTreeSet<u32> {
+        let interfaces = self.watch.inventory().iter();
+        interfaces.map(|interface| interface.netns).collect()
     }
 
     /// The addresses by which packets from other nodes come here, as far as they are watched.

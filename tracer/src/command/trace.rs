@@ -9,7 +9,7 @@ use super::{
     ending::{self, Signals},
     log,
     setup::Trace,
-    wait, watchdog,
+    unmatched, wait, watchdog,
 };
 use crate::{
     cli::options::TraceConfig,
@@ -54,6 +54,12 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             ended = watch(&mut trace) => ended?,
             () = signals.any() => {}
             () = ending::after(config.duration) => {}
+        }
+    }
+    if in_force && !trace.shell.engine.has_matched() {
+        let watched = trace.watched();
+        for note in unmatched::elsewhere(config, &watched).await {
+            trace.shell.note(note);
         }
     }
     // What the sources have reported by now belongs to this trace.

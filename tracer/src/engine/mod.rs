@@ -81,6 +81,7 @@ pub(crate) struct Engine {
     drops: Drops,
     attempts: Attempts,
     losses: Losses,
+    has_matched: bool,
 }
 
 impl Engine {
@@ -91,6 +92,7 @@ impl Engine {
             drops: Drops::new(settings.drops),
             attempts: Attempts::new(settings.timeout),
             losses: Losses::default(),
+            has_matched: false,
         }
     }
 
@@ -103,7 +105,9 @@ impl Engine {
             attempts,
             losses,
             names,
+            has_matched,
         } = self;
+        *has_matched |= matches!(input, Input::Event(_));
         let cx = &mut knowledge.context(now, &mut effects);
         match input {
             Input::Event(Event::Drop { facts, count }) => {
@@ -212,6 +216,11 @@ impl Engine {
     /// What this node is called, as far as it is known.
     pub(crate) fn node(&self) -> Option<String> {
         self.knowledge.node()
+    }
+
+    /// Whether a packet was seen that matches the filter: an event of a drop, or of an attempt.
+    pub(crate) fn has_matched(&self) -> bool {
+        self.has_matched
     }
 
     /// The ends of the filter that go by name.

@@ -6,7 +6,7 @@ use super::{Finding, State};
 use crate::{
     kernel::{
         btf::KernelBtf,
-        probes::{Hook, KFREE_SKB, PROGRAMS, Probes, Program, Settings, Skipped},
+        probes::{Hook, KFREE_SKB, PROGRAMS, Plan, Probes, Program, Settings, Skipped},
     },
     words,
 };
@@ -44,7 +44,7 @@ pub(super) fn hooks(btf: &KernelBtf) -> Vec<Finding> {
 
 /// The optional programs that the kernel does not take.
 pub(super) fn trial(btf: &KernelBtf) -> Result<Vec<Skipped>> {
-    let mut probes = Probes::load(&Settings::trial(), btf)?;
+    let mut probes = Probes::load(&Settings::trial(), Plan::of(btf)?)?;
     probes.load_everywhere()?;
     Ok(probes.skipped().to_vec())
 }

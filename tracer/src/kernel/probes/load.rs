@@ -14,7 +14,7 @@ use tracer_common::{
 
 use super::{
     Probes,
-    table::{self, Hook, KFREE_SKB, Program, When},
+    table::{self, Hook, KFREE_SKB, Program, Skipped, When},
 };
 use crate::kernel::btf::KernelBtf;
 
@@ -53,18 +53,46 @@ impl Settings {
     }
 }
 
+/// Which programs fit the running kernel, and where its fields are. Nothing else of its BTF is needed to
+/// load them.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    layout: Layout,
+    fitting: Vec<&'static Program>,
+    skipped: Vec<Skipped>,
+}
+
+impl Plan {
+    /// What the kernel's BTF says.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks a required field or hook.
+    pub(crate) fn of(btf: &KernelBtf) -> Result<Self> {
+        let layout = Layout::resolve(|path| btf.offset(path))
+            .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
+        let (fitting, skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;
+        Ok(Self {
+            layout,
+            fitting,
+            skipped,
+        })
+    }
+}
+
 impl Probes {
     /// Loads the programs for the running kernel. Nothing is attached yet. What is optional and
     /// cannot be loaded is skipped: see [`Probes::skipped`].
     ///
     /// # Errors
     ///
-    /// The kernel lacks a required field or hook, or refuses a map or a required program; then the
-    /// error ends with what the verifier says.
-    pub(crate) fn load(settings: &Settings, btf: &KernelBtf) -> Result<Self> {
-        let layout = Layout::resolve(|path| btf.offset(path))
-            .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
-        let (fitting, mut skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;
+    /// The kernel refuses a map or a required program; then the error ends with what the verifier says.
+    pub(crate) fn load(settings: &Settings, plan: Plan) -> Result<Self> {
+        let Plan {
+            layout,
+            fitting,
+            mut skipped,
+        } = plan;
         let mut ebpf = with_settings(settings, &layout)?;
         let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let (now, everywhere): (Vec<_>, _) = fitting
@@ -100,6 +128,8 @@ fn with_settings(settings: &Settings, layout: &Layout) -> Result<Ebpf> {
     let ends = [settings.filter.to, settings.filter.from];
     let has_sets = ends.iter().any(|side| side.kind == kind::SET);
     EbpfLoader::new()
+        // It would be kept in memory. The programs need no relocation: see `Layout`.
+        .btf(None)
         .override_global("LAYOUT", layout, true)
         .override_global("FILTER", &settings.filter, true)
         .override_global("WATCHED", &settings.watched, true)

@@ -31,7 +31,7 @@ use tracer_common::{
 pub(crate) use self::tc::OUR_FILTER;
 pub(crate) use self::{
     events::EventStream,
-    load::Settings,
+    load::{Plan, Settings},
     log::LogStream,
     table::{Hook, KFREE_SKB, PROGRAMS, Program, Skipped},
     tc::{Attachment, Churn, Follower, TcProbes},

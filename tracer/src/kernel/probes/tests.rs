@@ -26,7 +26,11 @@ fn both_ends_can_be_sets_that_change() {
         stacks: StackPolicy::default(),
         debug: false,
     };
-    let mut probes = Probes::load(&settings, &KernelBtf::of_running_kernel().unwrap()).unwrap();
+    let mut probes = Probes::load(
+        &settings,
+        Plan::of(&KernelBtf::of_running_kernel().unwrap()).unwrap(),
+    )
+    .unwrap();
     let member = |host: u32, side| Member {
         address: IpAddr::from(host.to_be_bytes()).into(),
         port: 0,

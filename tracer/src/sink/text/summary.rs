@@ -129,6 +129,11 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
         (format!("{}: {how}", row.layer.name()), Paint::Warn)
     } else if all > 0 {
         ("no failure seen".to_owned(), Paint::Good)
+    } else if summary.lost == 0 && summary.noise == 0 {
+        let text =
+            "none; no connection attempt and no drop matched the filter where this trace looked"
+                .to_owned();
+        (text, Paint::Warn)
     } else {
         return;
     };

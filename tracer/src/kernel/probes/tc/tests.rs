@@ -91,7 +91,7 @@ fn probes() -> Probes {
         stacks: StackPolicy::default(),
         debug: false,
     };
-    Probes::load(&settings, &btf).unwrap()
+    Probes::load(&settings, crate::kernel::probes::Plan::of(&btf).unwrap()).unwrap()
 }
 
 fn descriptors() -> usize {
