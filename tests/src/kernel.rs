@@ -120,6 +120,14 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         before: (6, 18, 0),
         what: What::Drop {
+            newest: ("TCP_RFC7323_TW_PAWS", "tcp_v4_rcv"),
+            older: ("NOT_SPECIFIED", "tcp_v4_rcv"),
+        },
+        why: "tcp_timewait_state_process gives no reason yet (net/ipv4/tcp_minisocks.c)",
+    },
+    Difference {
+        before: (6, 18, 0),
+        what: What::Drop {
             newest: ("IP_OUTNOROUTES", "vxlan_xmit_one"),
             older: ("NOT_SPECIFIED", "vxlan_xmit_one"),
         },

@@ -136,6 +136,8 @@ impl Watch<'_> {
             match query.answered(LOOK) {
                 Ok(true) => break End::Answered,
                 Ok(false) => {}
+                // The test itself was stopped, and continued.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => break End::Refused,
                 Err(error) => break End::Failed(error.raw_os_error().unwrap_or_default()),
             }

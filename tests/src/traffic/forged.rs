@@ -13,6 +13,7 @@ use crate::lab::{Family, Host, Namespace};
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
+const UDP: u8 = 17;
 /// Flags of a segment with data.
 const PUSH_ACK: u8 = 0x18;
 /// Flag of a SYN.
@@ -24,7 +25,10 @@ pub struct ForgedSegment {
     src: SocketAddrV4,
     dst: SocketAddrV4,
     seq: u32,
+    ack: u32,
     flags: u8,
+    timestamp: Option<u32>,
+    has_checksum: bool,
 }
 
 impl ForgedSegment {
@@ -37,7 +41,10 @@ impl ForgedSegment {
             src,
             dst,
             seq,
+            ack: 1,
             flags: PUSH_ACK,
+            timestamp: None,
+            has_checksum: false,
         })
     }
 
@@ -47,6 +54,26 @@ impl ForgedSegment {
         Self::of(flow, seq).map(|segment| Self { flags, ..segment })
     }
 
+    /// … with this acknowledgment number.
+    pub fn acknowledging(self, ack: u32) -> Self {
+        Self { ack, ..self }
+    }
+
+    /// … with a TCP timestamp (RFC 7323).
+    pub fn at(self, timestamp: u32) -> Self {
+        let timestamp = Some(timestamp);
+        Self { timestamp, ..self }
+    }
+
+    /// … with the right checksum, so that a socket takes it.
+    pub fn with_checksum(self) -> Self {
+        let has_checksum = true;
+        Self {
+            has_checksum,
+            ..self
+        }
+    }
+
     /// Sends it as it is. The namespace needs no such address.
     pub fn send(&self, from: &Namespace) -> Result<()> {
         send(from, &self.bytes(), *self.dst.ip())
@@ -54,14 +81,35 @@ impl ForgedSegment {
 
     /// Sends it inside of VXLAN, from an ordinary socket of the namespace's own.
     pub fn send_in_vxlan(&self, from: &Namespace, to: SocketAddr) -> Result<()> {
+        let socket = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+        socket
+            .send_to(&self.in_vxlan(), to)
+            .context("cannot send VXLAN")?;
+        Ok(())
+    }
+
+    /// Sends it inside of VXLAN with this UDP checksum; 0 says that there is none.
+    pub fn send_in_vxlan_with(
+        &self,
+        from: &Namespace,
+        (src, dst): (SocketAddrV4, SocketAddrV4),
+        sum: u16,
+    ) -> Result<()> {
+        let payload = self.in_vxlan();
+        let length = u16::try_from(8 + payload.len())?;
+        let fields = [src.port(), dst.port(), length, sum];
+        let mut datagram: Vec<u8> = fields.into_iter().flat_map(u16::to_be_bytes).collect();
+        datagram.extend(payload);
+        send(from, &ip(UDP, *src.ip(), *dst.ip(), &datagram), *dst.ip())
+    }
+
+    fn in_vxlan(&self) -> Vec<u8> {
         let mut packet = vec![8, 0, 0, 0, 0, 0, 1, 0];
         packet.extend([2; 6]);
         packet.extend([4; 6]);
         packet.extend([8, 0]);
         packet.extend(self.bytes());
-        let socket = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
-        socket.send_to(&packet, to).context("cannot send VXLAN")?;
-        Ok(())
+        packet
     }
 
     /// Sends "fragmentation needed" about it to its sender.
@@ -82,12 +130,27 @@ impl ForgedSegment {
         tcp[0..2].copy_from_slice(&self.src.port().to_be_bytes());
         tcp[2..4].copy_from_slice(&self.dst.port().to_be_bytes());
         tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
-        tcp[11] = 1;
+        tcp[8..12].copy_from_slice(&self.ack.to_be_bytes());
         tcp[12] = 0x50;
         tcp[13] = self.flags;
         tcp[14] = 0xff;
+        if let Some(timestamp) = self.timestamp {
+            tcp[12] = 0x80;
+            // Twice nothing, then kind and length, and no echo.
+            tcp.extend([1, 1, 8, 10]);
+            tcp.extend(timestamp.to_be_bytes());
+            tcp.extend([0; 4]);
+        }
         if self.flags != SYN {
             tcp.extend([b'x'; 100]);
+        }
+        if self.has_checksum {
+            let mut whole = Vec::from(self.src.ip().octets());
+            whole.extend(self.dst.ip().octets());
+            whole.extend([0, TCP]);
+            whole.extend((tcp.len() as u16).to_be_bytes());
+            whole.extend(&tcp);
+            tcp[16..18].copy_from_slice(&checksum(&whole).to_be_bytes());
         }
         ip(TCP, *self.src.ip(), *self.dst.ip(), &tcp)
     }

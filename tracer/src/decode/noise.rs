@@ -38,6 +38,9 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("TCP_INVALID_SEQUENCE", _) if !handshake => {
             Some("a segment outside of the receiver's window")
         }
+        // A pure ACK with an old sequence number: later ones have overtaken it
+        // (`tcp_disordered_ack_check`).
+        ("TCP_RFC7323_PAWS_ACK", _) => Some("an ACK that others have overtaken"),
         ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")
@@ -134,5 +137,7 @@ mod tests {
         let validates = "tcp_validate_incoming";
         assert!(is_noise("TCP_INVALID_SEQUENCE", validates, Tcp::ACK));
         assert!(!is_noise("TCP_INVALID_SEQUENCE", validates, Tcp::SYN));
+        assert!(is_noise("TCP_RFC7323_PAWS_ACK", validates, Tcp::ACK));
+        assert!(!is_noise("TCP_RFC7323_PAWS", validates, Tcp::ACK));
     }
 }
