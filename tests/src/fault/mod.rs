@@ -17,7 +17,7 @@ pub use classifier::{Direction, drop_in_tc};
 pub use conntrack::fill_conntrack;
 pub use firewall::{Chain, Iptables, counted_packets, nft};
 pub use nfqueue::Refuser;
-pub use program::{CgroupDrop, NetfilterDrop};
+pub use program::{CgroupDrop, NetfilterDrop, NetfilterHook};
 pub use socket_filter::refuse_all;
 pub use tcx::{Position, TcxDrop, tcx_programs};
 pub use xdp::{XdpDrop, XdpMode};

@@ -29,22 +29,31 @@ const AT_CGROUP_INGRESS: u32 = 0;
 const AT_CGROUP_EGRESS: u32 = 1;
 const AT_NETFILTER: u32 = 45;
 
-/// Drops whatever IPv4 packet is forwarded, until this value goes.
+/// A hook of netfilter, by its number (`enum nf_inet_hooks`).
+#[derive(Debug, Clone, Copy)]
+pub enum NetfilterHook {
+    /// `NF_INET_PRE_ROUTING`
+    Prerouting = 0,
+    /// `NF_INET_FORWARD`
+    Forward = 2,
+    /// `NF_INET_POST_ROUTING`
+    Postrouting = 4,
+}
+
+/// Drops whatever IPv4 packet comes to a hook, until this value goes.
 pub struct NetfilterDrop {
     _link: OwnedFd,
 }
 
 impl NetfilterDrop {
-    /// Loads the program and attaches it to a namespace's FORWARD hook.
-    pub fn attach(namespace: &Namespace) -> Result<Self> {
-        /// `NF_INET_FORWARD`
-        const FORWARD: u32 = 2;
+    /// Loads the program and attaches it to a hook of a namespace.
+    pub fn attach(namespace: &Namespace, hook: NetfilterHook) -> Result<Self> {
         /// `NFPROTO_IPV4`
         const IPV4: u32 = 2;
         const PRIORITY: u32 = 10;
         let program = bpf::load_for(NETFILTER, AT_NETFILTER, &RETURN_ZERO)
             .context("cannot load the netfilter program")?;
-        let hook = [IPV4, FORWARD, PRIORITY, 0];
+        let hook = [IPV4, hook as u32, PRIORITY, 0];
         let link = namespace.enter(|| bpf::link_with(&program, 0, AT_NETFILTER, 0, hook));
         Ok(Self {
             _link: link.context("cannot attach the netfilter program")?,

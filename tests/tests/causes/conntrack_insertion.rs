@@ -1,12 +1,17 @@
 //! The source is translated to an address and port that another connection has: the second entry
 //! cannot be inserted, and its packet is dropped behind the last rule.
 
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
+    fault::{NetfilterDrop, NetfilterHook},
     incident::{End, Report, Stage},
+    kernel,
 };
 
 /// Two pods whose traffic to a server leaves with the node's address and one of these ports.
@@ -82,6 +87,39 @@ fn udp_port_is_taken() -> Result<()> {
     report
         .outcome("unanswered")?
         .verdict(&taken().fix("single-request-reopen"))?;
+    Ok(())
+}
+
+/// What could not be inserted before the trace does not explain what a program drops now.
+#[test]
+fn program_drops_it_where_insertions_have_failed_before() -> Result<()> {
+    if kernel::NO_BPF_NETFILTER.applies() {
+        return Ok(());
+    }
+    let server: SocketAddr = "10.20.9.9:8080".parse()?;
+    let stage = masquerading("40000-40000")?;
+    stage.keep(stage.enter("p1", || TcpStream::connect(server))?);
+    let waits = Duration::from_millis(100);
+    let failed = stage.enter("p2", || TcpStream::connect_timeout(&server, waits));
+    ensure!(failed.is_err(), "the port was free");
+    stage.exec(
+        "node",
+        "iptables -t nat -F POSTROUTING; iptables -t nat -A POSTROUTING -o eth0 -p tcp -j \
+         MASQUERADE --to-ports 40001-50000",
+    )?;
+    let dial = |end| {
+        stage.trace(["node", "p1", "p2"], "10.20.9.9:8080", |watch| {
+            watch.dial("p2", "10.20.9.9:8080")?.ends(end)
+        })
+    };
+    dial(End::Answered)?.silent()?;
+    let program = NetfilterDrop::attach(stage.namespace("node"), NetfilterHook::Postrouting)?;
+    dial(End::Silent)?.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("firewall", "possible")
+            .why("a BPF program at the netfilter hooks may have dropped it in POSTROUTING")
+            .never_says(["insert_failed grew", "tuple is taken"]),
+    )?;
+    drop(program);
     Ok(())
 }
 

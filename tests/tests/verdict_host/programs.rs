@@ -7,7 +7,8 @@ use whydrop_tests::{
     DEADLINE,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{
-        CgroupDrop, Direction, NetfilterDrop, Position, TcxDrop, XdpDrop, XdpMode, drop_in_tc,
+        CgroupDrop, Direction, NetfilterDrop, NetfilterHook, Position, TcxDrop, XdpDrop, XdpMode,
+        drop_in_tc,
     },
     kernel,
     lab::{Family, topology::NodeLab},
@@ -237,7 +238,10 @@ fn bpf_program_at_a_netfilter_hook() -> Result<()> {
     let attached = RefCell::new(None);
     Scenario::new(&lab, &lab.outside, &lab.pod_a, Family::V4)
         .fault(|| {
-            attached.replace(Some(NetfilterDrop::attach(&lab.node)?));
+            attached.replace(Some(NetfilterDrop::attach(
+                &lab.node,
+                NetfilterHook::Forward,
+            )?));
             Ok(())
         })
         .drops(

@@ -68,7 +68,11 @@ fn was_full(facts: &DropFacts, node: &NodeFacts, table: &Conntrack) -> Option<Fi
     let refused = *table.moved.as_ref()?.get("drop")?;
     let failed = table.counted("insert_failed").unwrap_or_default();
     // What could not be inserted is counted as dropped, too.
-    let is_sure = facts.tracked == Tracked::Nothing && no_rule_can(node) && refused > failed;
+    // Which packets were counted is not known: a BPF program may have dropped this one.
+    let is_sure = facts.tracked == Tracked::Nothing
+        && no_rule_can(node)
+        && node.netfilter_programs.is_empty()
+        && refused > failed;
     is_sure.then_some(())?;
     let why = format!(
         "conntrack had no room or no memory for a new connection (drop grew by {})",
@@ -101,5 +105,94 @@ fn larger(table: &Conntrack) -> Fix {
         larger
     } else {
         larger.at(Site::Host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        decode::tracked::Tracked,
+        kernel::probes::query::LoadedProgram,
+        model::{Hook, Point},
+        node::{
+            conntrack::{Conntrack, Stats},
+            facts::NodeFacts,
+            ruleset::Suspects,
+        },
+        verdict::{drop::judge, drops::tests},
+    };
+
+    /// A namespace in which no rule drops, with these counts ever, and these since the trace began.
+    fn node(stats: &[(&str, u64)], moved: &[(&str, u64)]) -> NodeFacts {
+        let counted = |of: &[(&str, u64)]| -> Stats {
+            of.iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
+        NodeFacts {
+            suspects: Some(Suspects {
+                rules: Vec::new(),
+                certain: false,
+                complete: true,
+                translates: true,
+            }),
+            conntrack: Some(Conntrack {
+                max: 65_536,
+                stats: counted(stats),
+                moved: Some(counted(moved)),
+                ..Conntrack::default()
+            }),
+            ..NodeFacts::default()
+        }
+    }
+
+    fn point(hook: Hook, tracked: Tracked, node: &NodeFacts) -> Point {
+        let mut facts = tests::facts("NETFILTER_DROP", "nf_hook_slow");
+        facts.hook = Some(hook);
+        facts.tracked = tracked;
+        judge(&facts, node).point
+    }
+
+    fn with_program(node: NodeFacts) -> NodeFacts {
+        let program = LoadedProgram {
+            id: 1,
+            name: "drops".to_owned(),
+            is_ours: false,
+        };
+        NodeFacts {
+            netfilter_programs: vec![program],
+            ..node
+        }
+    }
+
+    #[test]
+    fn only_a_count_that_grew_in_the_trace_is_a_cause() {
+        let at_first = |node: &NodeFacts| point(Hook::Prerouting, Tracked::Nothing, node);
+        let none = [("drop", 0), ("insert_failed", 0)];
+        let one = [("drop", 1), ("insert_failed", 0)];
+        let failed = [("drop", 1), ("insert_failed", 1)];
+        assert_eq!(at_first(&node(&one, &one)), Point::Conntrack);
+        assert_ne!(at_first(&node(&one, &none)), Point::Conntrack);
+        // What could not be inserted is dropped somewhere else.
+        assert_ne!(at_first(&node(&failed, &failed)), Point::Conntrack);
+        let at_last = |node: &NodeFacts| point(Hook::Postrouting, Tracked::New, node);
+        assert_eq!(at_last(&node(&failed, &failed)), Point::Conntrack);
+        assert_ne!(at_last(&node(&failed, &none)), Point::Conntrack);
+    }
+
+    #[test]
+    fn a_count_is_no_cause_where_a_program_can_be() {
+        let one = [("drop", 1), ("insert_failed", 0)];
+        let failed = [("drop", 1), ("insert_failed", 1)];
+        let full = with_program(node(&one, &one));
+        assert_eq!(
+            point(Hook::Prerouting, Tracked::Nothing, &full),
+            Point::Firewall
+        );
+        let uninserted = with_program(node(&failed, &failed));
+        assert_eq!(
+            point(Hook::Postrouting, Tracked::New, &uninserted),
+            Point::Firewall
+        );
     }
 }

@@ -34,7 +34,9 @@ pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     no_rule_can(node).then_some(())?;
     let table = node.conntrack.as_ref()?;
     let failed = table.counted("insert_failed");
-    let is_counted = failed.is_some_and(|failed| failed > 0);
+    // Which packets were counted is not known: a BPF program may have dropped this one.
+    let is_only = table.taken.is_some() || node.netfilter_programs.is_empty();
+    let is_counted = is_only && failed.is_some_and(|failed| failed > 0);
     (is_counted || table.taken.is_some()).then_some(())?;
     let grown = match (table.moved.is_some(), failed) {
         (true, Some(failed)) => format!(" (insert_failed grew by {failed})"),
