@@ -52,8 +52,8 @@ pub enum Apply {
     Advice(String),
     /// A file to save.
     Manifest(Manifest),
-    /// What another trace has recorded.
-    Recorded(String),
+    /// What another trace has recorded, and what takes it back.
+    Recorded(String, Option<String>),
 }
 
 /// A manifest of Kubernetes.
@@ -68,6 +68,9 @@ pub struct Manifest {
     /// The command that applies the file.
     pub command: Command,
 }
+
+/// What stands between a command and the one that takes it back, in a record.
+const UNDO: &str = " (undo: ";
 
 impl Manifest {
     /// The file, with its name in the first line.
@@ -105,9 +108,22 @@ impl Fix {
         }
     }
 
-    /// The text of a fix in a trace that was recorded.
+    /// The text of a fix in a trace that was recorded: `COMMAND (undo: COMMAND)`, or one of both alone.
     pub fn recorded(text: String) -> Self {
-        Self::new(Apply::Recorded(text))
+        let both = text.strip_suffix(')').and_then(|it| it.rsplit_once(UNDO));
+        let both = both.map(|(line, undo)| (line.to_owned(), undo.to_owned()));
+        Self::new(match both {
+            Some((line, undo)) => Apply::Recorded(line, Some(undo)),
+            None => Apply::Recorded(text, None),
+        })
+    }
+
+    /// All of it in one text, as a record has it.
+    pub fn text(&self) -> String {
+        match self.undo_line() {
+            Some(undo) => format!("{}{UNDO}{undo})", self.line()),
+            None => self.line(),
+        }
     }
 
     fn new(apply: Apply) -> Self {
@@ -165,13 +181,16 @@ impl Fix {
                 None => sentence.clone(),
             },
             Apply::Manifest(manifest) => self.there(&manifest.command),
-            Apply::Recorded(text) => text.clone(),
+            Apply::Recorded(line, _) => line.clone(),
         }
     }
 
     /// The line that takes it back.
     pub fn undo_line(&self) -> Option<String> {
-        self.undo.as_ref().map(|undo| self.there(undo))
+        match &self.apply {
+            Apply::Recorded(_, undo) => undo.clone(),
+            _ => self.undo.as_ref().map(|undo| self.there(undo)),
+        }
     }
 
     /// A command, to be pasted where whydrop runs if that can be done from there.
@@ -220,6 +239,17 @@ mod tests {
             fix.undo_line().as_deref(),
             Some("ip netns exec pod sysctl -w net.x=0")
         );
+    }
+
+    #[test]
+    fn a_record_of_both_commands_is_two_commands_again() {
+        let fix = Fix::recorded(change().text());
+        assert_eq!(fix.line(), "sysctl -w net.x=1");
+        assert_eq!(fix.undo_line().as_deref(), Some("sysctl -w net.x=0"));
+        assert_eq!(fix.text(), change().text());
+        let advice = Fix::recorded("let through tcp (or not)".to_owned());
+        assert_eq!(advice.line(), "let through tcp (or not)");
+        assert_eq!(advice.undo_line(), None);
     }
 
     #[test]

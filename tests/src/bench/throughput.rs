@@ -111,8 +111,8 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
         let connections = of("connections", case.connections);
         figures.push(if case.what == ELSEWHERE {
             connections.headline(
-                "TCP connections per second through a watched router, relative to the rate without \
-                 whydrop",
+                "TCP connections per second through a watched router that match another filter, \
+                 relative to the rate without whydrop",
             )
         } else {
             connections

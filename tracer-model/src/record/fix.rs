@@ -4,15 +4,14 @@ use crate::Fix;
 
 /// The texts of one fix.
 fn texts(fix: &Fix) -> Vec<String> {
-    let (line, undo) = (fix.line(), fix.undo_line());
-    match (fix.as_manifest(), undo) {
-        (Some(manifest), undo) => {
-            let undo = undo.map(|undo| format!("{undo}  # undo"));
-            [manifest.text(), line].into_iter().chain(undo).collect()
-        }
-        (_, Some(undo)) => vec![format!("{line} (undo: {undo})")],
-        (_, None) => vec![line],
-    }
+    let Some(manifest) = fix.as_manifest() else {
+        return vec![fix.text()];
+    };
+    let undo = fix.undo_line().map(|undo| format!("{undo}  # undo"));
+    [manifest.text(), fix.line()]
+        .into_iter()
+        .chain(undo)
+        .collect()
 }
 
 pub(super) mod fixes {

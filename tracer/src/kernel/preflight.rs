@@ -48,6 +48,8 @@ pub(crate) enum State {
     Missing,
     /// It is missing, and nothing works without it.
     Required,
+    /// It is not there, and need not be.
+    Unused,
 }
 
 /// Everything that was looked for.

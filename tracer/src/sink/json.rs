@@ -39,6 +39,8 @@ fn render(record: &Report, seq: u64) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{super::fixtures, *};
 
     #[test]
@@ -52,6 +54,44 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    /// Below these keys, the names are the data's.
+    const OF_DATA: [&str; 2] = ["labels", "attempts"];
+
+    fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(object) => {
+                for (key, value) in object {
+                    found.insert(key.clone());
+                    if !OF_DATA.contains(&key.as_str()) {
+                        keys(value, found);
+                    }
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_key() {
+        let documented = [
+            include_str!("../../../docs/json.md"),
+            include_str!("../../../docs/join.md"),
+        ];
+        let mut found = BTreeSet::new();
+        for record in fixtures::all() {
+            let line = render(&record, 1).expect("serialisable");
+            keys(&serde_json::from_str(&line).expect("JSON"), &mut found);
+        }
+        assert!(found.len() > 60, "{found:?}");
+        found.retain(|key| {
+            !documented
+                .iter()
+                .any(|page| page.contains(&format!("`{key}`")))
+        });
+        assert!(found.is_empty(), "not in docs/json.md: {found:?}");
     }
 
     #[test]

@@ -60,13 +60,14 @@ fn text(preflight: &Preflight, style: &Style) -> String {
             State::Present => ("✓", Paint::Good),
             State::Missing => ("!", Paint::Warn),
             State::Required => ("✗", Paint::Bad),
+            State::Unused => ("–", Paint::Dim),
         };
         let before = [
             piece(mark, paint),
             piece(&finding.name, Paint::Plain).after(" ").padded(NAME),
         ];
         canvas.sentence((0, 4), &before, &finding.found, Paint::Plain);
-        if finding.state != State::Present {
+        if matches!(finding.state, State::Missing | State::Required) {
             canvas.labelled(4, "without it:", finding.cost, Paint::Plain);
             canvas.labelled(4, "to fix it: ", finding.fix, Paint::Act);
         }

@@ -48,9 +48,11 @@ pub(super) fn ask(config: &ClusterConfig) -> Result<Finding> {
     if sources.started.is_empty() {
         let found = match config.no_kube {
             true => "not asked (--no-kube)",
-            false => "no kubeconfig, no service account and no CRI socket found",
+            false => {
+                "none: no kubeconfig, no service account and no CRI socket found; pods have no names"
+            }
         };
-        return Ok(finding(State::Present, found.to_owned()));
+        return Ok(finding(State::Unused, found.to_owned()));
     }
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

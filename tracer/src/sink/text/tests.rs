@@ -323,7 +323,7 @@ fn a_path_is_drawn_node_by_node() {
         why: lost between node-2 and node-1: the answer left node-2 and never came
              to node-1
         - the packet on the wire: udp 10.0.0.12:53211 → 10.0.0.11:8472
-        fix: let through udp from 10.0.0.12 to 10.0.0.11 port 8472
+        advice: let through udp from 10.0.0.12 to 10.0.0.11 port 8472
         node-1:
           ✓ in   veth1  4026531840  +0.000 ms  ×2
           ✓ out  eth0   4026531840  +0.031 ms  ×2  inside VXLAN 10.0.0.11:53211 →

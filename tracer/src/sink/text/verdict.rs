@@ -78,8 +78,8 @@ fn draw_fix(page: &mut Page<'_>, fix: &Fix) {
     match &fix.apply {
         Apply::Advice(_) => page
             .canvas
-            .labelled(INDENT, "fix:", &fix.line(), Paint::Act),
-        Apply::Command(_) | Apply::Recorded(_) => {
+            .labelled(INDENT, "advice:", &fix.line(), Paint::Act),
+        Apply::Command(_) | Apply::Recorded(..) => {
             page.canvas
                 .verbatim(INDENT, "fix:", &fix.line(), Paint::Act);
         }
