@@ -167,7 +167,7 @@ mod tests {
         let found = ask(&config).unwrap();
         assert_eq!(
             (found.state, found.found.as_str()),
-            (State::Present, "not asked (--no-kube)")
+            (State::Unused, "not asked (--no-kube)")
         );
     }
 }
