@@ -98,9 +98,34 @@ fn mark_leads_to_a_table_that_refuses() -> Result<()> {
     Ok(())
 }
 
+/// The mark is for a policy rule, which refuses the packet itself.
+fn marked_for_a_rule(mark: &str, end: End) -> Result<Report> {
+    let stage = node("10.20.1.2:8080")?;
+    stage.exec(
+        "node",
+        "iptables -t mangle -A OUTPUT -p tcp --dport 8080 -j MARK --set-mark 0x77",
+    )?;
+    stage.ip("node", &format!("rule add fwmark {mark} prohibit pref 40"))?;
+    dial(&stage, "10.20.1.2:8080", end)
+}
+
+#[test]
+fn mark_is_for_a_rule_that_refuses() -> Result<()> {
+    let report = marked_for_a_rule("0x77", End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("the mark 0x77")
+            .evidence("the policy rule `40: from all fwmark 0x77 prohibit` refuses it")
+            .fix("ip rule del pref 40 from all fwmark 0x77 prohibit")
+            .never_says(["a netfilter rule dropped it"]),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn healthy() -> Result<()> {
     localhost(1)?.silent()?;
+    marked_for_a_rule("0x78", End::Answered)?.silent()?;
     marked("10.20.1.0/24 dev v1 src 10.20.1.1", End::Answered)?
         .silent()
         .map(drop)

@@ -9,7 +9,7 @@ use crate::{
         shell::Command,
     },
     node::{change, facts::NodeFacts, ruleset::Suspects},
-    verdict::stale_entry::end,
+    verdict::{policy_rule, stale_entry::end},
 };
 
 /// Whether the whole ruleset was read, and no rule of it can have dropped the packet.
@@ -43,9 +43,10 @@ pub(super) fn unroutable_translation(facts: &DropFacts, node: &NodeFacts) -> Opt
         (None, 0) => format!("OUTPUT leads it to {dst}"),
         (None, mark) => format!("OUTPUT gives it the mark {mark:#x}"),
     };
+    let world = facts.netns.zip(node.world.as_deref());
     let is_off = || {
-        let namespace = node.world.as_deref()?.namespace(facts.netns?)?;
-        Some(namespace.settings?.route_localnet? == 0)
+        let (netns, world) = world?;
+        Some(world.namespace(netns)?.settings?.route_localnet? == 0)
     };
     let lacks_localnet = from_loopback && is_off() == Some(true);
     let why = if lacks_localnet {
@@ -63,6 +64,9 @@ pub(super) fn unroutable_translation(facts: &DropFacts, node: &NodeFacts) -> Opt
         );
     } else if let Some(route) = lookup.culprit() {
         finding.fact(format!("the route {route} refuses it"));
+    } else if let Some(rule) = world.and_then(|(netns, world)| lookup.refusing_rule(world, netns)) {
+        finding.fact(format!("the policy rule `{rule}` refuses it"));
+        finding.fix.push(policy_rule::removal(rule));
     }
     if facts.mark != 0 {
         let show = Command::new("ip route get")
