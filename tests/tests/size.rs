@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use whydrop_tests::{
-    expected::ExpectedDrop,
+    expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft},
     lab::{Family, topology::RouterLab},
     scenario::{Scenario, Traffic},
@@ -19,7 +19,11 @@ fn router_mtu_and_a_datagram() -> Result<()> {
         Scenario::new(&lab, &lab.client, &lab.server, family)
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.router.run("ip link set dev right mtu 1300").map(drop))
-            .drops(&ExpectedDrop::new("PKT_TOO_BIG", function).at(&lab.router, ifname))
+            .drops(
+                &ExpectedDrop::new("PKT_TOO_BIG", function)
+                    .at(&lab.router, ifname)
+                    .judged(ExpectedVerdict::any_of(["mtu"]).names("1300")),
+            )
     })
 }
 
@@ -41,11 +45,14 @@ fn router_mtu_and_a_lost_error() -> Result<()> {
                 nft(&lab.router, Chain::inet("output"), rule)
             })
             .drops_all(&[
-                ExpectedDrop::new("PKT_TOO_BIG", function).at(&lab.router, ifname),
+                ExpectedDrop::new("PKT_TOO_BIG", function)
+                    .at(&lab.router, ifname)
+                    .judged(ExpectedVerdict::any_of(["mtu"]).names("1300")),
                 ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
                     .hook("OUTPUT")
                     .error(lab.router.address(family), lab.client.address(family))
-                    .at(&lab.router, "left"),
+                    .at(&lab.router, "left")
+                    .judged(ExpectedVerdict::any_of(["mtu"]).names("OUTPUT")),
             ])
     })
 }
@@ -59,7 +66,9 @@ fn veth_peer_mtu() -> Result<()> {
             .traffic(Traffic::Datagram(1400))
             .fault(|| lab.server.run("ip link set dev eth0 mtu 1300").map(drop))
             .drops(
-                &ExpectedDrop::new("NOT_SPECIFIED", "__dev_forward_skb2").at(&lab.router, "right"),
+                &ExpectedDrop::new("NOT_SPECIFIED", "__dev_forward_skb2")
+                    .at(&lab.router, "right")
+                    .judged(ExpectedVerdict::any_of(["mtu"]).names("1300")),
             )
     })
 }
@@ -75,6 +84,10 @@ fn tbf_overlimit() -> Result<()> {
                     .run("tc qdisc add dev right root tbf rate 100kbit burst 2000 limit 4000")
                     .map(drop)
             })
-            .drops(&ExpectedDrop::new("QDISC_DROP", "__dev_queue_xmit").at(&lab.router, "right"))
+            .drops(
+                &ExpectedDrop::new("QDISC_DROP", "__dev_queue_xmit")
+                    .at(&lab.router, "right")
+                    .judged(ExpectedVerdict::any_of(["queue"]).names("tbf")),
+            )
     })
 }
