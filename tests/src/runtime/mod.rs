@@ -6,7 +6,7 @@
 
 mod cri;
 mod image;
-mod remains;
+mod leftovers;
 
 use std::{
     collections::BTreeMap,
@@ -63,9 +63,9 @@ impl Containerd {
     pub fn start(node: &Namespace, subnets: &[String; 2], pods: u8) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-        remains::sweep();
+        leftovers::sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}{}-{number}", remains::PREFIX, process::id());
+        let name = format!("{}{}-{number}", leftovers::PREFIX, process::id());
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir(&directory)?;
         let mut containerd = Self {
@@ -169,7 +169,7 @@ conf_dir = "{directory}/cni"
         self.process = Some(Reaped::new(process));
         let cri = &mut self.cri;
         poll_until("containerd to answer", || cri.version().ok())
-            .with_context(|| remains::log(directory))
+            .with_context(|| leftovers::log(directory))
     }
 
     fn import_image(&mut self) -> Result<()> {
@@ -197,7 +197,7 @@ conf_dir = "{directory}/cni"
             cgroup: format!("/{}", self.name),
         };
         let running = self.cri.run_pod(&config, IMAGE);
-        let running = running.with_context(|| remains::log(&self.directory))?;
+        let running = running.with_context(|| leftovers::log(&self.directory))?;
         // Under a name, so that the lab can do with it what it does with its own.
         let namespace = Namespace::adopt(&running.netns, &format!("{}-{name}", self.lab))?;
         let address = |family: Family| {
@@ -226,7 +226,7 @@ conf_dir = "{directory}/cni"
 impl Drop for Containerd {
     fn drop(&mut self) {
         self.process = None;
-        if let Err(error) = remains::clear(&self.directory, &self.name) {
+        if let Err(error) = leftovers::clear(&self.directory, &self.name) {
             eprintln!("{error:#}");
         }
     }

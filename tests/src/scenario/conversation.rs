@@ -168,7 +168,7 @@ enum Pending {
 
 impl Broken {
     /// Waits for this end. Gives a socket that is to stay open until the trace has ended: what is
-    /// answered all the same, and late, must not find a closed port.
+    /// answered late must still not find a closed port.
     pub(super) fn expect(self, end: End) -> Result<Option<UdpClient>> {
         match (self.pending, end) {
             (Pending::Sent(client), End::Silent) => Ok(Some(client)),
