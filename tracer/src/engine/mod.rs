@@ -130,7 +130,10 @@ impl Engine {
                 }
                 attempts.sighted(&sighting, cx);
             }
-            Input::Event(Event::Retransmit(event)) => attempts.retransmitted(&event, cx),
+            Input::Event(Event::Retransmit(event)) => {
+                drops.resent(&event, cx.now);
+                attempts.retransmitted(&event, cx);
+            }
             Input::Map(MapAnswer::Counts(exact)) => {
                 attempts.counted(&exact, cx);
                 drops.counted(&exact, |facts| attempts.has_reached(facts), cx);

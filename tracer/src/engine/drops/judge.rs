@@ -16,7 +16,7 @@ use crate::{
         knowledge::Context,
         work::Work,
     },
-    model::Verdict,
+    model::{Confidence, Verdict},
     node::facts::{NodeFacts, Wants},
     verdict,
 };
@@ -27,6 +27,8 @@ pub(crate) struct TrackedDrop {
     pub(crate) facts: Arc<DropFacts>,
     /// Whether healthy traffic makes such drops too.
     is_noise: Cell<bool>,
+    /// Whether it was awaited again, and did not come: its connection may have got over it.
+    came_once: Cell<bool>,
     judged: OnceCell<JudgedDrop>,
 }
 
@@ -61,6 +63,11 @@ impl TrackedDrop {
     pub(super) fn disregard(&self) {
         self.is_noise.set(true);
     }
+
+    /// Takes that the same packet was not dropped again when its sender would have sent it again.
+    pub(super) fn came_once(&self) {
+        self.came_once.set(true);
+    }
 }
 
 impl Judge {
@@ -69,6 +76,7 @@ impl Judge {
         self.work.noise_checks += 1;
         TrackedDrop {
             is_noise: Cell::new(noise::explain(&facts).is_some()),
+            came_once: Cell::new(false),
             facts: Arc::new(facts),
             judged: OnceCell::new(),
         }
@@ -109,6 +117,11 @@ impl Judge {
         };
         for fix in &mut verdict.fix {
             cx.netns.place(fix, drop.facts.netns);
+        }
+        if drop.came_once.get() {
+            verdict.confidence = verdict.confidence.min(Confidence::Possible);
+            let once = "the same segment was not dropped again: its sender may have learned to send smaller ones";
+            verdict.evidence.push(once.to_owned());
         }
         let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
         let mut context = DropScene::of(&drop.facts, &mut names);

@@ -17,7 +17,10 @@ mod path_mtu;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
-use tracer_common::{event::DropKey, tuple::Tuple};
+use tracer_common::{
+    event::{DropKey, RetransmitEvent},
+    tuple::Tuple,
+};
 
 pub(super) use self::judge::DropVerdict;
 use self::{
@@ -145,6 +148,11 @@ impl Drops {
     /// it asks for smaller ones.
     pub(crate) fn notified(&mut self, quoted: Tuple, now: Nanos) {
         self.path_mtu.notified(quoted, now);
+    }
+
+    /// Takes a retransmission of a segment that may have been too large.
+    pub(crate) fn resent(&mut self, event: &RetransmitEvent, now: Nanos) {
+        self.path_mtu.resent(event, now);
     }
 
     /// Lets the drops go that have waited for what follows until `now`. `reached` says whether a

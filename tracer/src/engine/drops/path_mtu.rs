@@ -3,11 +3,13 @@
 //!
 //! So the drop of a segment for its size waits for what follows. The same segment dropped again shows
 //! that its sender has not learned: then both are reported. If that does not come within a second,
-//! and the ICMP message was seen on its way, the drop is noise.
+//! and the ICMP message was seen on its way, or the sender was seen to send smaller segments, the drop
+//! is noise. The message may pass no interface that is watched. If neither was seen, the drop is
+//! reported, but it alone does not show a failure.
 
 use std::collections::VecDeque;
 
-use tracer_common::tuple::Tuple;
+use tracer_common::{event::RetransmitEvent, tuple::Tuple};
 
 use super::PendingDrop;
 use crate::{
@@ -42,6 +44,8 @@ pub(crate) struct PathMtu {
 struct Held {
     until: Nanos,
     segment: Segment,
+    /// Its bytes of payload, in one packet.
+    payload: u32,
     drop: PendingDrop,
 }
 
@@ -70,6 +74,16 @@ impl PathMtu {
     pub(crate) fn notified(&mut self, quoted: Tuple, now: Nanos) {
         forget(&mut self.notified, now);
         self.notified.push_back((now, quoted));
+    }
+
+    /// Takes a retransmission. Segments that are smaller than those dropped show that the sender has
+    /// learned.
+    pub(crate) fn resent(&mut self, event: &RetransmitEvent, now: Nanos) {
+        let is_smaller =
+            |held: &Held| is_about(&event.flow, &held.segment.flow) && event.mss < held.payload;
+        if self.held.iter().any(is_smaller) {
+            self.notified(event.flow, now);
+        }
     }
 
     /// Takes the drop of such a message: it did not reach the sender.
@@ -109,6 +123,7 @@ impl PathMtu {
         self.held.push(Held {
             until: now.saturating_add(WAITS),
             segment,
+            payload: payload(&drop.drop.facts),
             drop,
         });
         Vec::new()
@@ -132,6 +147,7 @@ impl PathMtu {
             self.held.push(Held {
                 until,
                 segment,
+                payload: payload(&drop.drop.facts),
                 drop,
             });
             return None;
@@ -161,11 +177,20 @@ impl PathMtu {
                 drop.drop.disregard();
                 forget(&mut self.learned, now);
                 self.learned.push_back((now, flow));
+            } else {
+                drop.drop.came_once();
             }
             released.push(drop);
         }
         released
     }
+}
+
+/// The bytes of payload that one packet carries of a dropped segment.
+fn payload(facts: &DropFacts) -> u32 {
+    let all = facts.tcp.map_or(0, |tcp| tcp.payload);
+    let of_each = facts.packet.and_then(|packet| packet.gso_size);
+    of_each.map_or(all, |each| all.min(each))
 }
 
 /// Whether a message that quotes one packet is about the flow of another. NAT may have changed one

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     decode::sighting::Rejection,
-    model::{Packet, TcpFlags},
+    model::{Confidence, Packet, TcpFlags},
 };
 
 /// A drop of the client's segment with this number: the next hop takes less.
@@ -69,6 +69,32 @@ fn a_sender_that_learns_makes_noise_only() {
     assert!(summary.verdict.is_none());
 }
 
+/// The message may have passed where no probe is, or have been made where the sender is.
+#[test]
+fn a_sender_that_was_seen_to_learn_makes_noise_only() {
+    let mut rig = Rig::new();
+    rig.drop(too_large(ISN + 1));
+    rig.feed(Input::Event(Event::Retransmit(RetransmitEvent {
+        mss: 1_248,
+        ..retransmission(rig.now)
+    })));
+    rig.pass(3_000 * MILLISECOND);
+    assert_eq!(rig.shown(), [0_u64; 0]);
+    let summary = rig.finish();
+    assert_eq!((summary.drops, summary.noise), (0, 1));
+}
+
+#[test]
+fn a_sender_that_sends_the_same_again_has_not_learned() {
+    let mut rig = Rig::new();
+    rig.drop(too_large(ISN + 1));
+    rig.feed(Input::Event(Event::Retransmit(retransmission(rig.now))));
+    rig.drop(too_large(ISN + 1));
+    rig.answer(None);
+    assert_eq!(rig.shown(), [1]);
+    assert_eq!(rig.drops[0].verdict.confidence, Confidence::Confirmed);
+}
+
 #[test]
 fn a_segment_that_is_dropped_again_is_reported() {
     let mut rig = Rig::new();
@@ -103,6 +129,7 @@ fn without_a_message_it_is_reported_after_a_second() {
     rig.pass(2 * TICK);
     rig.answer(None);
     assert_eq!(rig.shown(), [1]);
+    assert_eq!(rig.drops[0].verdict.confidence, Confidence::Possible);
 }
 
 #[test]
