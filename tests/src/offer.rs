@@ -19,16 +19,13 @@ pub fn offered(tracer: &mut Tracer) -> Result<(String, Option<String>)> {
             .is_some_and(|drop| !drop.verdict.fix.is_empty())
     })?;
     let drop = record.as_drop().context("a drop")?;
-    let fix = drop.verdict.fix[0].line();
-    let (apply, undo) = match fix.split_once(" (undo: ") {
-        Some((apply, rest)) => {
-            let undo = rest.strip_suffix(')').context("an undo to its end")?;
-            (apply, Some(undo.to_owned()))
-        }
-        None => (fix.as_str(), None),
-    };
+    let fix = &drop.verdict.fix[0];
+    let (apply, undo) = (fix.line(), fix.undo_line());
     let netns = drop.netns_name.as_deref().unwrap_or_default();
-    for line in [Some(apply), undo.as_deref()].into_iter().flatten() {
+    for line in [Some(apply.as_str()), undo.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         let ways = [
             format!("ip netns exec {netns} "),
             format!("nsenter --net=/run/netns/{netns} "),
@@ -36,7 +33,7 @@ pub fn offered(tracer: &mut Tracer) -> Result<(String, Option<String>)> {
         let enters = ways.iter().any(|way| line.starts_with(way));
         ensure!(enters, "{line}: not in {netns}");
     }
-    Ok((apply.to_owned(), undo))
+    Ok((apply, undo))
 }
 
 /// Runs a command as someone does who pastes it into a shell on the host.

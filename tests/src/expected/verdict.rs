@@ -139,7 +139,7 @@ impl ExpectedVerdict {
         let texts = [&verdict.why].into_iter().chain(&verdict.evidence);
         let all: String = texts
             .cloned()
-            .chain(verdict.fix.iter().map(Fix::line))
+            .chain(verdict.fix.iter().map(Fix::text))
             .map(|text| text.to_ascii_lowercase() + "\n")
             .collect();
         let said = self.never.iter().filter(|words| all.contains(*words));
@@ -156,7 +156,7 @@ impl ExpectedVerdict {
         }
         let why = [verdict.why.clone()];
         let reasons = [&why[..], &verdict.evidence].concat();
-        let fixes: Vec<String> = verdict.fix.iter().map(Fix::line).collect();
+        let fixes: Vec<String> = verdict.fix.iter().map(Fix::text).collect();
         let lacks = |texts: &[String], words: &str, says: fn(&str, &str) -> bool| {
             !texts.iter().any(|text| says(text, words))
         };

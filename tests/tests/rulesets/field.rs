@@ -220,12 +220,11 @@ impl Fallen<'_> {
         let verdicts = self.verdicts();
         let mut undos = Vec::new();
         let fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
-        let lines: BTreeSet<String> = fixes.map(Fix::line).collect();
+        let lines: BTreeSet<_> = fixes.map(|fix| (fix.line(), fix.undo_line())).collect();
         ensure!(!lines.is_empty(), "no fix in\n{}", self.report);
-        for line in &lines {
-            let (apply, undo) = line.split_once(" (undo: ").with_context(|| line.clone())?;
+        for (apply, undo) in &lines {
+            undos.push(undo.as_deref().with_context(|| apply.clone())?);
             paste(apply)?;
-            undos.push(undo.strip_suffix(')').context("an undo to its end")?);
         }
         ensure!((self.passes)()?, "it does not help, in\n{}", self.report);
         for address in closed {
@@ -247,7 +246,7 @@ impl Fallen<'_> {
     pub(super) fn offers_no_command(self) -> Result<()> {
         let verdicts = self.verdicts();
         let fixes = verdicts.iter().flat_map(|verdict| &verdict.fix);
-        let mut fixes = fixes.map(Fix::line);
+        let mut fixes = fixes.map(Fix::text);
         let command = fixes.find(|fix| fix.starts_with("ip netns exec") || fix.contains("(undo:"));
         ensure!(command.is_none(), "{command:?}, in\n{}", self.report);
         Ok(())

@@ -7,7 +7,6 @@ pub(crate) mod generate;
 mod interfaces;
 mod join;
 mod log;
-mod memory;
 mod node_queries;
 mod panic;
 mod setup;

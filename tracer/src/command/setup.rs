@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, net::IpAddr, time::SystemTime};
 use anyhow::{Result, bail};
 use tracer_common::filter::Watched;
 
-use super::{interfaces::InterfaceProbes, memory, shell::Shell};
+use super::{interfaces::InterfaceProbes, shell::Shell};
 use crate::{
     cli::{filter, options::TraceConfig},
     cluster::source::Sources,
@@ -73,9 +73,8 @@ impl Trace {
         baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
         let plan = Plan::of(&btf)?;
-        // The kernel needs its share of memory now, to verify the programs.
+        // The kernel needs memory now, to verify the programs.
         drop(btf);
-        memory::give_back();
         let mut probes = Probes::load(
             &Settings {
                 filter,
@@ -86,7 +85,6 @@ impl Trace {
             },
             plan,
         )?;
-        memory::give_back();
         let events = probes.events()?;
         let log = config.debug.then(|| probes.log()).transpose()?;
         // Already in `degraded` where it fails: drops are shown all the same, without function names.

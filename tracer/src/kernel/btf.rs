@@ -50,6 +50,17 @@ impl KernelBtf {
             .unwrap_or_default()
     }
 
+    /// The id of a tracepoint's type among those of vmlinux; `None` if the kernel does not have the
+    /// tracepoint.
+    pub(crate) fn tracepoint_id(&self, name: &str) -> Option<u32> {
+        let ids = self
+            .vmlinux
+            .resolve_ids_by_name(&format!("btf_trace_{name}"));
+        let is_typedef =
+            |id: &u32| matches!(self.vmlinux.resolve_type_by_id(*id), Ok(Type::Typedef(_)));
+        ids.ok()?.into_iter().find(is_typedef)
+    }
+
     /// How many arguments a tracepoint has; `None` if the kernel does not have the tracepoint.
     pub(crate) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let types = self

@@ -8,6 +8,7 @@
 pub(crate) mod btf;
 pub(crate) mod clock;
 pub(crate) mod hook;
+mod memory;
 pub(crate) mod preflight;
 pub(crate) mod probes;
 pub(crate) mod reasons;

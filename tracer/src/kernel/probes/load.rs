@@ -15,8 +15,9 @@ use tracer_common::{
 use super::{
     Probes,
     table::{self, Hook, KFREE_SKB, Program, Skipped, When},
+    tracepoints::{self, TracepointIds},
 };
-use crate::kernel::btf::KernelBtf;
+use crate::kernel::{btf::KernelBtf, memory};
 
 /// How many kinds of drops (see [`tracer_common::event::DropKey`]) are counted apart; 4 MiB of
 /// kernel memory.
@@ -60,6 +61,7 @@ pub(crate) struct Plan {
     layout: Layout,
     fitting: Vec<&'static Program>,
     skipped: Vec<Skipped>,
+    tracepoints: TracepointIds,
 }
 
 impl Plan {
@@ -72,10 +74,14 @@ impl Plan {
         let layout = Layout::resolve(|path| btf.offset(path))
             .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
         let (fitting, skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;
+        let names = fitting.iter().filter_map(|one| one.hook.tracepoint());
+        let tracepoints = names.filter_map(|name| Some((name, btf.tracepoint_id(name)?)));
+        let tracepoints = tracepoints.collect();
         Ok(Self {
             layout,
             fitting,
             skipped,
+            tracepoints,
         })
     }
 }
@@ -92,9 +98,12 @@ impl Probes {
             layout,
             fitting,
             mut skipped,
+            tracepoints,
         } = plan;
         let mut ebpf = with_settings(settings, &layout)?;
-        let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        // What parsing BTF took, here and for the plan.
+        memory::give_back();
+        let kernel = tracepoints::only(&tracepoints)?;
         let (now, everywhere): (Vec<_>, _) = fitting
             .into_iter()
             .partition(|program| program.when == When::Always);
@@ -102,6 +111,8 @@ impl Probes {
             load(&mut ebpf, program, &kernel)
         })?;
         let for_drops = |program: &&Program| matches!(program.hook, Hook::Tracepoint(KFREE_SKB, _));
+        drop(kernel);
+        memory::give_back();
         let drops = loaded.iter().copied().find(for_drops);
         Ok(Self {
             drops: HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?,
@@ -114,6 +125,7 @@ impl Probes {
             loaded,
             everywhere,
             skipped,
+            tracepoints,
             ebpf,
         })
     }

@@ -17,10 +17,11 @@ mod maps;
 pub(crate) mod query;
 mod table;
 mod tc;
+mod tracepoints;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use tracer_common::{
@@ -39,6 +40,7 @@ pub(crate) use self::{
 use self::{
     load::{load, take_map, tracepoint},
     table::try_each,
+    tracepoints::TracepointIds,
 };
 use crate::net::Interface;
 
@@ -54,6 +56,8 @@ pub(crate) struct Probes {
     /// The tracepoints that are attached to.
     attached: Vec<&'static str>,
     skipped: Vec<Skipped>,
+    /// Where the tracepoints are in the kernel's BTF.
+    tracepoints: TracepointIds,
     drops: HashMap<MapData, DropKey, DropCount>,
     tallies: PerCpuArray<MapData, u64>,
     early: Array<MapData, EarlyHops>,
@@ -129,7 +133,7 @@ impl Probes {
     ///
     /// The kernel's BTF cannot be read.
     pub(crate) fn load_everywhere(&mut self) -> Result<bool> {
-        let kernel = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let kernel = tracepoints::only(&self.tracepoints)?;
         let programs = std::mem::take(&mut self.everywhere);
         self.everywhere = try_each(programs, &mut self.skipped, |program| {
             load(&mut self.ebpf, program, &kernel)

@@ -1,8 +1,8 @@
-//! The memory that a trace holds.
+//! The memory of this process: the kernel needs its share in the same control group.
 
 /// Returns freed memory to the kernel. The C library keeps what was freed in small pieces; the start of
 /// a trace frees ten times what the trace itself needs.
-pub(super) fn give_back() {
+pub(crate) fn give_back() {
     // SAFETY: releases free memory of the heap only.
     #[cfg(target_env = "gnu")]
     unsafe {
