@@ -7,6 +7,7 @@ mod dead_proxy;
 mod low_ttl;
 mod mac_addresses;
 mod neighbors;
+mod next_hops;
 mod old_timestamp;
 mod overlapping_subnet;
 mod queues;

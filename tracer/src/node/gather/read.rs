@@ -26,6 +26,9 @@ use crate::{
 /// An address that no network has (TEST-NET-1, RFC 5737): only the default route matches it.
 const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// As many next hops at one interface are asked about: a route may have hundreds.
+const MANY_HOPS: usize = 16;
+
 pub(super) struct Reader<'a> {
     pub(super) rtnetlink: Rtnetlink,
     inside: Inside,
@@ -228,11 +231,18 @@ impl<'a> Reader<'a> {
         let default = default.flatten();
         let default = default.filter(|route| route.to.prefix_len() == 0 && dst.is_ipv4());
         self.found.default_route = default;
-        let route = self.found.route.as_ref();
-        let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
-        let gateway = route.and_then(|route| route.gateway);
-        let addresses: BTreeSet<_> = gateway.into_iter().chain([dst]).collect();
-        for address in addresses {
+        let at = self.question.ifindex;
+        let lookup = self.found.route.as_ref();
+        let answer = lookup.and_then(|lookup| lookup.answer.as_ref().ok());
+        let answered = answer.filter(|route| at == 0 || route.output.is_none_or(|out| out == at));
+        let matched = answer.and(lookup.and_then(|lookup| lookup.matched.as_ref()));
+        // The answer names one next hop of several, and not always that of this packet.
+        let spread = matched.map_or(&[][..], |route| route.hops.as_slice());
+        let here = spread.iter().filter(|(output, _)| at == 0 || *output == at);
+        let gateways = here.filter_map(|(_, gateway)| *gateway);
+        let gateways = gateways.chain(answered.and_then(|route| route.gateway));
+        let addresses: BTreeSet<_> = gateways.chain([dst]).collect();
+        for address in addresses.into_iter().take(MANY_HOPS) {
             let found = self.step("the neighbor entries", |reader| {
                 Ok(reader.rtnetlink.neighbors_of(address, None)?)
             });

@@ -1,6 +1,10 @@
 //! Routes, neighbors and source checks: where the packet should have gone.
 
-use super::{Concern, Finding, function, overlay, place, routes};
+use super::{
+    Concern, Finding, function,
+    next_hop::{self, NextHop},
+    overlay, place, routes,
+};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -95,14 +99,22 @@ pub(super) fn lacks_neighbor(facts: &DropFacts) -> Concern {
 }
 
 pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let route = node.around.route.as_ref();
-    let route = route.and_then(|lookup| lookup.answer.as_ref().ok());
-    let link = facts.netns.zip(route.and_then(|route| route.output));
-    let name = route.and_then(|route| route.ifname.as_deref());
-    let gateway = route.and_then(|route| route.gateway);
+    let (address, route) = match next_hop::of(facts, node) {
+        NextHop::Known(address, route) => (address, route),
+        NextHop::Unproven(finding) => return Some(with_entries(*finding, node)),
+    };
+    let answer = node.around.route.as_ref();
+    let answer = answer.and_then(|lookup| lookup.answer.as_ref().ok());
+    let at = facts.key.ifindex;
+    let ifindex = Some(at).filter(|at| *at != 0);
+    let ifindex = ifindex.or(answer.and_then(|route| route.output));
+    let name = answer.filter(|route| route.output == ifindex);
+    let name = name.and_then(|route| route.ifname.as_deref());
     let waiting = Unanswered {
-        address: gateway.unwrap_or(facts.flow.dst),
-        from: link
+        address,
+        from: facts
+            .netns
+            .zip(ifindex.filter(|_| answer.is_some()))
             .map(|(netns, ifindex)| LinkId { netns, ifindex })
             .zip(name.or(facts.ifname.as_deref())),
         dst: facts.flow.dst,
@@ -125,13 +137,19 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         evidence.push("the queue of packets that wait for its answer is full".to_owned());
     }
     evidence.extend(route.map(|route| format!("the route: {route}")));
-    let entries = node.around.neighbors.iter();
-    evidence.extend(entries.map(|entry| format!("the neighbor entry: {entry}")));
-    Some(Finding {
+    let finding = Finding {
         evidence,
         fix,
         ..Finding::new(point, confidence, why).about(&[&waiting.address, &place(facts)])
-    })
+    };
+    Some(with_entries(finding, node))
+}
+
+fn with_entries(mut finding: Finding, node: &NodeFacts) -> Finding {
+    let entries = node.around.neighbors.iter();
+    let entries = entries.map(|entry| format!("the neighbor entry: {entry}"));
+    finding.evidence.extend(entries);
+    finding
 }
 
 pub(super) fn lacks_entry(facts: &DropFacts) -> Concern {
