@@ -2,6 +2,7 @@
 //! silent.
 
 mod bridge_ports;
+mod bridge_rules;
 mod conntrack_insertion;
 mod dead_proxy;
 mod low_ttl;

@@ -76,6 +76,19 @@ impl HookPacket {
     }
 }
 
+/// Whether a bridge has handed the packet to the hook of IP that dropped it (br_netfilter). The hooks
+/// of bridges and devices run inside the same functions, but see the frame as it is there; and what a
+/// bridge delivers to its host goes through the hooks of IP once more, by its route.
+fn is_bridged(facts: &DropFacts) -> bool {
+    let is_of_ip = facts
+        .hook
+        .is_some_and(|hook| !hook.is_bridge() && !hook.is_device());
+    let mut callers = facts.stack.iter();
+    let caller =
+        callers.find(|frame| frame.starts_with("br_nf_") || frame.contains("netif_receive_skb"));
+    is_of_ip && caller.is_some_and(|frame| frame.starts_with("br_nf_"))
+}
+
 /// Where the packet was going.
 struct Devices {
     input: Device,
@@ -93,8 +106,7 @@ impl Devices {
         let route = facts.wire.as_ref().and_then(|wire| wire.oif);
         let routed = Device::from(route.and_then(names));
         // With br_netfilter, rules see the bridge where the drop shows its port.
-        let is_bridged = facts.stack.iter().any(|frame| frame.starts_with("br_nf_"));
-        if is_bridged {
+        if is_bridged(facts) {
             let is_forwarded = matches!(facts.hook, Some(Hook::Forward | Hook::Postrouting));
             let output = match is_forwarded {
                 true => shown.clone(),
@@ -114,11 +126,14 @@ impl Devices {
                 ports: Ports::Bridged { input, output },
             };
         }
-        let is_bridge = facts.hook.is_none_or(Hook::is_bridge);
         let (input, output) = match facts.hook {
-            // A bridge hook's devices are ports, and the drop shows one of them.
+            // A bridge hook's devices are ports, also with br_netfilter. The drop shows the one that
+            // the frame is to leave by, once that is known.
+            Some(Hook::BridgePrerouting) => (came_by, Device::None),
             Some(Hook::BridgeForward) => (came_by, shown),
-            _ if is_bridge => (Device::Unknown, Device::Unknown),
+            None | Some(Hook::BridgeInput | Hook::BridgeOutput | Hook::BridgePostrouting) => {
+                (Device::Unknown, Device::Unknown)
+            }
             Some(Hook::Output) => (Device::None, or(routed, shown)),
             Some(Hook::Postrouting) if facts.iif == 0 => (Device::None, shown),
             Some(Hook::Postrouting) => (came_by, shown),

@@ -13,6 +13,10 @@ pub(crate) struct Host {
     pub(crate) has_all_addresses: bool,
     /// Whether the source is routed back by the interface that the packet came in by.
     pub(crate) reverse_path: Option<bool>,
+    /// Bridges hand frames of the packet's version to iptables (br_netfilter).
+    pub(crate) bridge_calls_iptables: bool,
+    /// The kernel has ebtables' own tables loaded, which are not read.
+    pub(crate) has_ebtables: bool,
 }
 
 /// What an address is, or all addresses of a network.

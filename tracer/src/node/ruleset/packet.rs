@@ -194,6 +194,11 @@ impl HookPacket {
         self.tracked == Tracked::Nothing && !begins
     }
 
+    /// Whether a bridge only forwards it: no route of the host leads it on.
+    pub(super) fn is_bridged(&self) -> bool {
+        self.hook.is_some_and(Hook::is_bridge) || matches!(self.ports, Ports::Bridged { .. })
+    }
+
     pub(super) fn is_hook(&self, hooks: &[Hook]) -> bool {
         self.hook.is_some_and(|own| hooks.contains(&own))
     }

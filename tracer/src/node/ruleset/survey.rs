@@ -4,9 +4,13 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs,
     net::IpAddr,
+    path::Path,
 };
 
-use super::host::{Host, Kind, Local};
+use super::{
+    fix::bridge_setting,
+    host::{Host, Kind, Local},
+};
 use crate::{
     decode::drop::DropFacts,
     model::Flow,
@@ -46,6 +50,8 @@ impl Survey {
             survey.host.addresses.extend(local(&rtnetlink, address));
         }
         survey.host.reverse_path = reverse_path(&rtnetlink, facts);
+        survey.host.bridge_calls_iptables = bridge_calls_iptables(facts);
+        survey.host.has_ebtables = Path::new("/sys/module/ebtables").exists();
         survey
     }
 
@@ -77,6 +83,13 @@ fn devices() -> Option<Vec<String>> {
     let lines = text.lines().skip(2);
     let names = lines.filter_map(|line| line.split_once(':'));
     Some(names.map(|(name, _)| name.trim().to_owned()).collect())
+}
+
+/// Whether bridges hand their frames of the packet's version to iptables.
+fn bridge_calls_iptables(facts: &DropFacts) -> bool {
+    let name = bridge_setting(facts.flow.src.is_ipv4());
+    let value = fs::read_to_string(format!("/proc/sys/net/bridge/{name}"));
+    value.is_ok_and(|value| value.trim() == "1")
 }
 
 /// The packet's addresses, before and behind NAT.
@@ -115,6 +128,15 @@ fn reverse_path(rtnetlink: &Rtnetlink, facts: &DropFacts) -> Option<bool> {
     if facts.iif == 0 || facts.outer.is_some() {
         return None;
     }
+    let port = rtnetlink.link(facts.iif).ok().flatten();
+    let master = port.and_then(|port| port.master);
+    // What a bridge forwards needs no route back. The hooks of IP ask the routes all the same.
+    let is_of_ip = facts
+        .hook
+        .is_none_or(|hook| !hook.is_bridge() && !hook.is_device());
+    if master.is_some() && !is_of_ip {
+        return None;
+    }
     let back = Lookup::read(rtnetlink, RouteKey::to(facts.flow.src)).ok()?;
     let Ok(route) = &back.answer else {
         return Some(false);
@@ -124,9 +146,7 @@ fn reverse_path(rtnetlink: &Rtnetlink, facts: &DropFacts) -> Option<bool> {
             let hops = back.matched.iter().flat_map(|matched| &matched.hops);
             let mut outputs = hops.map(|(output, _)| *output).chain(route.output);
             // A frame that a bridge forwards came in by one of its ports; routes know the bridge.
-            let port = rtnetlink.link(facts.iif).ok().flatten();
-            let bridge = port.and_then(|port| port.master);
-            Some(outputs.any(|output| output == facts.iif || Some(output) == bridge))
+            Some(outputs.any(|output| output == facts.iif || Some(output) == master))
         }
         // What comes from the host itself is routed back by the loopback device.
         RouteKind::Local => None,

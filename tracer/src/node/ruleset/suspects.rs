@@ -10,6 +10,7 @@ use super::{
     truth::Truth,
     walk::{Candidate, Question, Walk},
 };
+use crate::model::Hook;
 
 /// What is known of the dropper, by the kernel's function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,8 @@ impl Ruleset {
             Hint::Legacy => self.legacy_read,
             Hint::Queue | Hint::Any => self.nft_read && self.legacy_read,
         };
+        let is_bridges = packet.hook.is_some_and(Hook::is_bridge);
+        let may_be_ebtables = is_bridges && hint != Hint::Nft && packet.host.has_ebtables;
         let candidates = walk.candidates.iter();
         let droppers = candidates.filter(|candidate| hint.is_dropper(&candidate.verdict));
         let mut suspects = Suspects {
@@ -142,7 +145,7 @@ impl Ruleset {
                 .map(|candidate| self.suspect(candidate, packet))
                 .collect(),
             certain: false,
-            complete: walk.is_complete && is_read,
+            complete: walk.is_complete && is_read && !may_be_ebtables,
             translates: self.translates,
         };
         // Those first that surely met it, then those of which most is known.

@@ -187,6 +187,8 @@ fn host(world: &World, kernel: &dyn Kernel, at: &AtHook, packet: &Packet) -> Hos
             .filter_map(|address| local(kernel, at.netns, address))
             .collect(),
         has_all_addresses: false,
+        bridge_calls_iptables: false,
+        has_ebtables: false,
         reverse_path: input.and_then(|link| {
             let back = kernel.route(at.netns, RouteKey::to(packet.flow.src)).ok()?;
             match &back.answer {

@@ -237,8 +237,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         ],
         needs: &[Fact::Ruleset, Fact::Conntrack],
         evidence: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
-        refuted_by: "a counter of the rule that does not move while such packets are dropped",
-        cannot_tell: "several rules that could each have dropped it; where none can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
+        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in by, where the rule asks for another interface",
+        cannot_tell: "several rules that could each have dropped it; at a hook of the bridge family, a rule of ebtables' own tables, which are not read: `likely` at most where the kernel has them loaded; where no rule can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
         applies: OnDrop::new(
             |facts| Concern::surely(is_netfilter(facts)),
             firewall::netfilter,

@@ -7,13 +7,20 @@
 
 mod admission;
 mod advice;
+mod bridged;
 mod flow;
 mod name;
 mod plan;
 mod refusal;
 
-pub(super) use self::flow::answer_to;
-use super::{Ruleset, meaning::Meaning, model::Verdict, packet::HookPacket, suspects::Suspects};
+pub(super) use self::{bridged::setting as bridge_setting, flow::answer_to};
+use super::{
+    Ruleset,
+    meaning::Meaning,
+    model::{Statement, Verdict},
+    packet::HookPacket,
+    suspects::{Suspect, Suspects},
+};
 use crate::model::Fix;
 
 /// What to do about a rule.
@@ -43,6 +50,20 @@ impl Ruleset {
         if let Some(refusal) = refusal::of(self, suspect, packet) {
             return refusal;
         }
+        if packet.is_bridged()
+            && is_for_everything(self, suspect)
+            && let Some(mending) = bridged::past_iptables(self, packet)
+        {
+            return mending;
+        }
         plan::admit(self.clone(), suspect, packet)
     }
+}
+
+/// A policy, or a rule without conditions: whoever set it thought of no bridge.
+fn is_for_everything(ruleset: &Ruleset, suspect: &Suspect) -> bool {
+    let chain = &ruleset.tables[suspect.at.table].chains[suspect.at.chain];
+    let rule = suspect.at.rule.map(|rule| &chain.rules[rule]);
+    let mut statements = rule.iter().flat_map(|rule| &rule.statements);
+    !statements.any(|statement| matches!(statement, Statement::Match(_)))
 }

@@ -1,6 +1,6 @@
 //! Packets for which no rule is proposed that lets them pass.
 
-use super::Mending;
+use super::{Mending, bridged};
 use crate::{
     model::Fix,
     node::ruleset::{
@@ -30,8 +30,16 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
     let rule = suspect.at.rule.map(|rule| &chain.rules[rule]);
     let statements = rule.map_or(&[][..], |rule| &rule.statements);
     let asks_for_way_back = statements.iter().any(asks_for_way_back);
-    if packet.host.reverse_path == Some(false) || asks_for_way_back {
-        return Some(way_back(packet));
+    match packet.is_bridged() {
+        // A bridge needs no route back.
+        true if asks_for_way_back => {
+            return Some(bridged::past_iptables(ruleset, packet).unwrap_or_default());
+        }
+        true => {}
+        false if packet.host.reverse_path == Some(false) || asks_for_way_back => {
+            return Some(way_back(packet));
+        }
+        false => {}
     }
     let is_named = [
         rule.and_then(|rule| rule.comment.as_deref()),

@@ -32,6 +32,7 @@ fn node() -> Arc<Host> {
         addresses: vec![local("10.30.1.1"), local("10.30.2.1")],
         has_all_addresses: true,
         reverse_path: Some(true),
+        ..Host::default()
     })
 }
 

@@ -1,0 +1,36 @@
+//! Frames that a bridge only forwards, and that pass the rules of iptables all the same (br_netfilter).
+
+use super::Mending;
+use crate::{
+    model::Hook,
+    node::{
+        change,
+        ruleset::{Ruleset, packet::HookPacket},
+    },
+};
+
+/// Keeps the bridge from handing its frames to iptables. `None` where the bridge's own rules have
+/// dropped it, where that setting is not what does it, or where addresses are translated: then answers
+/// across the bridge need it.
+pub(super) fn past_iptables(ruleset: &Ruleset, packet: &HookPacket) -> Option<Mending> {
+    let is_of_bridge = packet.hook.is_none_or(Hook::is_bridge);
+    if is_of_bridge || ruleset.translates || !packet.host.bridge_calls_iptables {
+        return None;
+    }
+    let name = setting(packet.ends.src.is_ipv4());
+    Some(Mending {
+        fixes: vec![change::sysctl(&format!("net/bridge/{name}"), 1, 0)],
+        remarks: vec![format!(
+            "a bridge only forwards it; {name} is 1, so it has to pass the rules for routed packets, \
+             as have all frames of the bridges here"
+        )],
+    })
+}
+
+/// The setting that has bridges hand frames of this version to iptables.
+pub(in crate::node::ruleset) fn setting(is_ipv4: bool) -> &'static str {
+    match is_ipv4 {
+        true => "bridge-nf-call-iptables",
+        false => "bridge-nf-call-ip6tables",
+    }
+}
