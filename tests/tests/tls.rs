@@ -1,6 +1,6 @@
 //! What becomes of a ClientHello behind a handshake that is done.
 
-use std::{io::Read, io::Write, net::TcpStream};
+use std::{io::Read, io::Write, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use whydrop_tests::{
@@ -116,6 +116,37 @@ fn all_answered() -> Result<()> {
         LayerResult::Ok,
         "1 ClientHello, 1 answered",
     )
+}
+
+/// For how long a client waits in vain: longer than an attempt may go unanswered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Reads until the client has gone, and says nothing.
+fn say_nothing(mut connection: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(1..) = connection.read(&mut buffer) {}
+}
+
+/// The server's kernel acknowledges the ClientHello, and its process hangs.
+#[test]
+fn acknowledged_and_not_answered() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let (good_server, bad_server) = (
+        lab.server.socket(Family::V4, GOOD),
+        lab.server.socket(Family::V4, BAD),
+    );
+    let _good = TcpServer::serve(&lab.server, good_server, tls::answer)?;
+    let _bad = TcpServer::serve(&lab.server, bad_server, say_nothing)?;
+    let mut watch = AttemptTrace::start(&[&lab.router], [lab.server.address(Family::V4)])?;
+    let answered = through_router(&lab, ExpectedAttempt::answered());
+    good(&mut watch, &lab, Family::V4, &answered)?;
+    let of = (Family::V4, BAD);
+    let (_, mut connection) = say_hello(&mut watch, &lab, of, 517, &answered)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    ensure!(connection.read(&mut [0]).is_err(), "an answer");
+    let summary = watch.finish()?.summary;
+    let sum = "2 ClientHellos: 1 acknowledged, but not answered, 1 answered";
+    row(&summary, Layer::Tls, LayerResult::Failed, sum)
 }
 
 /// A ClientHello that is not acknowledged, after one that is answered.

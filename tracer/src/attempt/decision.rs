@@ -113,9 +113,10 @@ impl Attempt {
 
     /// Whether this node has refused it, and the drop that would say why may still come: a rule that
     /// rejects sends its answer first and frees the packet then.
-    pub(crate) fn awaits_drop(&self, outcome: Outcome) -> bool {
+    /// `is_near` says whether the answer came from another namespace of this node.
+    pub(crate) fn awaits_drop(&self, outcome: Outcome, is_near: bool) -> bool {
         matches!(outcome, Outcome::Refused | Outcome::Rejected)
-            && self.reply_is_local()
+            && (self.reply_is_local() || is_near)
             && self.reported_outcome() != Some(outcome)
             && self.deciding_drop(outcome).is_none()
     }

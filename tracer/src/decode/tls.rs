@@ -86,4 +86,7 @@ pub(crate) struct TlsCounts {
     pub(crate) hellos: u64,
     /// Those that the server has answered with data.
     pub(crate) answered: u64,
+    /// Those that the server's kernel has acknowledged, and its process has left unanswered for longer
+    /// than the timeout.
+    pub(crate) silent: u64,
 }

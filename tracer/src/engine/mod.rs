@@ -197,7 +197,7 @@ impl Engine {
                     lost: cx.visibility.lost,
                     malformed: kernel.malformed,
                     untracked: attempts.untracked(),
-                    tls: attempts.tls(),
+                    tls: attempts.tls(cx.now),
                 });
                 cx.report(Report::Summary(Box::new(summary)));
             }

@@ -47,7 +47,7 @@ use crate::{
         sighting::{AttemptKey, Sighting},
         tls::TlsCounts,
     },
-    model::Outcome,
+    model::{Direction, Outcome},
     node::query::{Answer, SilenceFacts},
 };
 
@@ -257,8 +257,8 @@ impl Attempts {
     }
 
     /// What was seen of TLS.
-    pub(crate) fn tls(&self) -> TlsCounts {
-        self.table.tls
+    pub(crate) fn tls(&self, now: Nanos) -> TlsCounts {
+        self.table.tls(now)
     }
 
     /// Whether nothing was reported of an attempt yet.
@@ -280,7 +280,12 @@ impl Attempts {
             }
             return;
         };
-        if !attempt.awaits_drop(outcome) {
+        let is_near = attempt.reply_hops.first().is_some_and(|hop| {
+            let interface = cx.interfaces.get(hop.place.netns, hop.place.ifindex);
+            let is_uplink = interface.is_none_or(|interface| interface.is_uplink);
+            hop.place.dir == Direction::In && !is_uplink
+        });
+        if !attempt.awaits_drop(outcome, is_near) {
             self.report(&key, outcome, SilenceFacts::default(), cx);
         } else if !self.refused_here.contains(&key) {
             let until = cx.now.saturating_add(DROP_FOLLOWS);

@@ -59,7 +59,7 @@ pub(super) struct Table {
     /// Who has taken how much of it.
     shares: Shares,
     /// What was seen of TLS.
-    pub(super) tls: TlsCounts,
+    tls: TlsCounts,
     /// The last of them.
     recently_untracked: VecDeque<AttemptKey>,
 }
@@ -176,6 +176,19 @@ impl Table {
         tls.server_sent(segment);
         self.tls.answered += u64::from(before != tls.stage && tls.stage == TlsStage::Answered);
         Some(key)
+    }
+
+    /// What was seen of TLS until now.
+    pub(super) fn tls(&self, now: Nanos) -> TlsCounts {
+        let is_silent = |tls: &&Tls| {
+            let waited = now.saturating_sub(tls.span.1);
+            tls.stage == TlsStage::Acknowledged && waited >= self.timeout
+        };
+        let begun = self.attempts.values().filter_map(|one| one.tls.as_ref());
+        TlsCounts {
+            silent: begun.filter(is_silent).count() as u64,
+            ..self.tls
+        }
     }
 
     fn opened(&mut self, key: &AttemptKey, sighting: &Sighting, lost: u64) -> Option<AttemptKey> {

@@ -205,6 +205,7 @@ impl Layers {
         }
         let lost = [
             (unacknowledged, "never acknowledged"),
+            (counts.silent, "acknowledged, but not answered"),
             (reset, "answered with a RST"),
         ];
         let lost = lost.iter().filter(|(count, _)| *count > 0);
@@ -220,7 +221,10 @@ impl Layers {
                     lost.join(", "),
                     counts.answered
                 )),
-                verdict: self.main_blame(|blamed| blamed.tcp),
+                verdict: self.main_blame(|blamed| blamed.tcp).or_else(|| {
+                    let silent = "the server acknowledged it, and its process did not answer";
+                    (counts.silent > 0).then(|| silent.to_owned())
+                }),
                 ..row
             };
         }

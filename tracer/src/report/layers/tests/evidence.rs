@@ -72,7 +72,11 @@ fn memory_is_bounded() {
 /// What was seen of TLS makes a row of its own, and a RST behind the handshake is no failure of TCP.
 #[test]
 fn tls_by_its_client_hellos() {
-    let counts = |hellos, answered| TlsCounts { hellos, answered };
+    let counts = |hellos, answered| TlsCounts {
+        hellos,
+        answered,
+        silent: 0,
+    };
     let row = |layers: &Layers| {
         let rows = layers.rows(true);
         let row = rows.iter().find(|row| row.layer == Layer::Tls).unwrap();
@@ -87,6 +91,18 @@ fn tls_by_its_client_hellos() {
     );
     layers.began_tls(counts(2, 1));
     assert_eq!(row(&layers).0, LayerResult::NotObserved);
+    layers.began_tls(TlsCounts {
+        silent: 1,
+        ..counts(2, 1)
+    });
+    assert_eq!(
+        row(&layers),
+        (
+            LayerResult::Failed,
+            "2 ClientHellos: 1 acknowledged, but not answered, 1 answered".to_owned()
+        )
+    );
+    layers.began_tls(counts(2, 1));
     layers.attempted(&AttemptReport {
         corrects: Some(Outcome::Answered),
         tls: Some(TlsStage::Reset),
