@@ -302,8 +302,9 @@ fn stale_neighbor_entry() -> Result<()> {
                     .judged(
                         ExpectedVerdict::new("endpoint", "likely")
                             .why("a stale neighbor entry")
-                            .fix("ip neighbor flush to ")
-                            .fix("  # at the sender"),
+                            .fix("ip netns exec ")
+                            .fix("ip neighbor del ")
+                            .fix(" dev right"),
                     ),
             )
     })

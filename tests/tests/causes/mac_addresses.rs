@@ -88,7 +88,7 @@ fn entry_of_the_gateway_is_wrong() -> Result<()> {
         &ExpectedVerdict::new("endpoint", "likely")
             .why("02:00:00:00:99:99")
             .why("for 10.20.1.1 has it")
-            .fix("ip neighbor flush to 10.20.1.1"),
+            .fix("ip neighbor del 10.20.1.1 dev eth0"),
     )?;
     Ok(())
 }

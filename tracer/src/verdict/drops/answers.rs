@@ -9,7 +9,7 @@ use crate::{
         Fix, Point, Protocol, Site, SocketAddress,
         shell::Command,
     },
-    node::{facts::NodeFacts, sockets::Socket, world::World},
+    node::{change, facts::NodeFacts, sockets::Socket, world::World},
 };
 
 pub(super) fn may_be_misaddressed(facts: &DropFacts) -> Concern {
@@ -83,27 +83,38 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
         is_off.then(|| {
             (
                 link.name.clone(),
+                of_namespace,
                 world.map(|world| world.site(link.id.netns)),
             )
         })
     });
-    if let Some((bridge, site)) = bridge.filter(|_| is_first) {
+    if let Some((bridge, setting, site)) = bridge.filter(|_| is_first) {
         let name = match facts.flow.src.is_ipv4() {
             true => "bridge-nf-call-iptables",
             false => "bridge-nf-call-ip6tables",
         };
-        let enable = Command::new("modprobe br_netfilter")
-            .and(Command::new("sysctl -w").arg(format!("net.bridge.{name}=1")));
+        let fix = match (setting, site) {
+            (Some(before), site) => {
+                let fix = change::sysctl(&format!("net/bridge/{name}"), before, 1);
+                match site {
+                    Some(site) => fix.at(site),
+                    None => fix,
+                }
+            }
+            // Without the module there is no such setting. Once it is loaded, it is 1 by default.
+            (None, _) => Fix::change(
+                Command::new("modprobe br_netfilter"),
+                Command::new("modprobe -r br_netfilter"),
+            )
+            .at(Site::Host),
+        };
         return (
             vec![format!(
                 "{} is behind the bridge {bridge}, and {name} is 0: what it forwards passes \
                  conntrack by",
                 facts.flow.src
             )],
-            match site {
-                Some(site) => Fix::command(enable).at(site),
-                None => Fix::command(enable),
-            },
+            fix,
         );
     }
     let liberal = Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1");

@@ -2,7 +2,7 @@
 
 mod frame;
 
-use std::fmt::Display;
+use std::{fmt::Display, net::IpAddr};
 
 use self::frame::Frame;
 use super::{Concern, Finding, place};
@@ -13,8 +13,11 @@ use crate::{
         Fix, Point, Site,
         shell::Command,
     },
-    net::Mac,
-    node::{facts::NodeFacts, world::Holder},
+    net::{Mac, Neighbor, NeighborState},
+    node::{
+        facts::NodeFacts,
+        world::{Holder, LinkId, Namespace, World},
+    },
 };
 
 pub(super) fn is_for_another(facts: &DropFacts) -> Concern {
@@ -75,16 +78,17 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
             has_mac(&own)
         );
         let finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
-        return Some(with_flush(finding, facts));
+        return Some(with_repair(finding, &frame, dst));
     }
     let whose = frame.whose();
-    let Some((sender, hop)) = frame.stale_entry(dst) else {
+    let Some((sender, entry)) = frame.stale_entry(dst) else {
         let why = format!(
             "{frames}, {whose}: a bridge or a switch has flooded it, or the sender's neighbor entry \
              is stale"
         );
         return Some(Finding::new(Point::Unknown, Possible, why).about(&subject));
     };
+    let hop = entry.address;
     let why = format!(
         "{frames}, {whose}: the neighbor entry of network namespace {} for {hop} has it",
         sender.name
@@ -93,14 +97,37 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
     if hop != dst {
         finding.fact(format!("{dst} is behind {hop}"));
     }
-    let flush = Command::new("ip neighbor flush to")
-        .arg(hop)
-        .words("nud all");
-    let fix = Fix::command(flush).at(frame.world.site(sender.inode));
-    finding
-        .fix
-        .push(fix.noting("it asks for the address again"));
+    finding.fix.push(repair(frame.world, sender, entry));
     Some(finding)
+}
+
+/// Makes the sender ask for the address again. `flush` leaves a permanent entry alone.
+fn repair(world: &World, sender: &Namespace, entry: &Neighbor) -> Fix {
+    let link = world.link(LinkId {
+        netns: sender.inode,
+        ifindex: entry.ifindex,
+    });
+    let fix = match (entry.state, link, &entry.lladdr) {
+        (NeighborState::Permanent, Some(link), Some(mac)) => {
+            let at = |verb: &'static str| Command::new("ip neighbor").arg(verb).arg(entry.address);
+            Fix::change(
+                at("del").words("dev").arg(&link.name),
+                at("add")
+                    .words("lladdr")
+                    .arg(mac)
+                    .words("dev")
+                    .arg(&link.name)
+                    .words("nud permanent"),
+            )
+        }
+        _ => Fix::command(
+            Command::new("ip neighbor flush to")
+                .arg(entry.address)
+                .words("nud all"),
+        ),
+    };
+    fix.at(world.site(sender.inode))
+        .noting("it asks for the address again")
 }
 
 fn has_mac(own: &Holder) -> String {
@@ -110,8 +137,16 @@ fn has_mac(own: &Holder) -> String {
     }
 }
 
-fn with_flush(mut finding: Finding, facts: &DropFacts) -> Finding {
-    let flush = Command::new("ip neighbor flush to").arg(facts.flow.dst);
+fn with_repair(mut finding: Finding, frame: &Frame<'_>, dst: IpAddr) -> Finding {
+    if let Some((sender, entry)) = frame.entry_of(dst) {
+        finding.fact(format!(
+            "network namespace {} has the entry {entry}",
+            sender.name
+        ));
+        finding.fix.push(repair(frame.world, sender, entry));
+        return finding;
+    }
+    let flush = Command::new("ip neighbor flush to").arg(dst);
     finding.fix.push(
         Fix::command(flush)
             .at(Site::Sender)

@@ -75,9 +75,12 @@ pub(in crate::verdict) fn by_a_rule(
     Finding {
         evidence: waits(world, unanswered),
         fix: vec![
-            Fix::advice(
-                "accept ICMPv6 types 135 and 136 (neighbor discovery) in front of that rule",
-            )
+            Fix::advice(match refused.rule.contains("drop policy of ") {
+                true => "accept ICMPv6 types 135 and 136 (neighbor discovery) in that chain",
+                false => {
+                    "accept ICMPv6 types 135 and 136 (neighbor discovery) in front of that rule"
+                }
+            })
             .at(world.site(refused.netns)),
         ],
         ..Finding::new(Point::Firewall, Likely, why).about(&[&hop, &refused.rule])

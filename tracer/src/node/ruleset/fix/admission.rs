@@ -96,6 +96,9 @@ impl Admission {
                 command = command.words(field).arg(NftName::new(device)?);
             }
         }
+        if flow.is_neighbor_discovery() {
+            return Some(command.words("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"));
+        }
         let version = match flow.ends.src.is_ipv4() {
             true => "ip",
             false => "ip6",
@@ -147,6 +150,16 @@ impl Admission {
             last if last == chain.rules.len() => at("-A"),
             position => at("-I").arg(position + 1),
         };
+        if self.flow.is_neighbor_discovery() {
+            let each = |command: Command, kind: u8| {
+                command
+                    .words("-p ipv6-icmp --icmpv6-type")
+                    .arg(kind)
+                    .words("-j ACCEPT")
+            };
+            let both = |command: Command| each(command.clone(), 135).and(each(command, 136));
+            return Some(Fix::change(both(place), both(at("-D"))));
+        }
         Some(Fix::change(
             self.iptables_matches(place).words("-j ACCEPT"),
             self.iptables_matches(at("-D")).words("-j ACCEPT"),

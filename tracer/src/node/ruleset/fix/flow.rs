@@ -95,6 +95,12 @@ impl Flow {
         Some(flow)
     }
 
+    /// A solicitation or an advertisement: which hosts ask, and for what, changes all the time, so
+    /// that one of them is no use alone.
+    pub(super) fn is_neighbor_discovery(&self) -> bool {
+        self.proto == 58 && matches!(self.icmp_type, Some(135 | 136))
+    }
+
     /// The conditions of the rule, for the model.
     pub(super) fn conditions(&self) -> Vec<Statement> {
         let version = match self.ends.src.is_ipv4() {

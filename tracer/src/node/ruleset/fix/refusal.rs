@@ -22,8 +22,7 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
     };
     if packet.is_invalid() {
         return said(
-            "no rule is proposed: the packet fits no connection, and the connection is what to \
-             look at",
+            "no rule is proposed: conntrack has no entry for the packet, so find out why first",
         );
     }
     let chain = &ruleset.tables[suspect.at.table].chains[suspect.at.chain];

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::destination_mac;
 use crate::{
     decode::drop::DropFacts,
-    net::Mac,
+    net::{Mac, Neighbor},
     node::{
         facts::NodeFacts,
         world::{Holder, Link, LinkId, Namespace, World},
@@ -62,17 +62,15 @@ impl<'a> Frame<'a> {
 
     /// The next hops that the senders' entries give this MAC address: the destination itself, if it
     /// is among them.
-    fn hops(&self, dst: IpAddr) -> Vec<(&'a Namespace, IpAddr)> {
+    fn hops(&self, dst: IpAddr) -> Vec<(&'a Namespace, &'a Neighbor)> {
         let entries = self.senders.iter().flat_map(|sender| {
             let entries = sender.neighbors.iter().flatten();
             entries.map(|entry| (*sender, entry))
         });
         let hops = entries.filter(|(_, entry)| entry.lladdr.as_ref() == Some(&self.mac));
-        let mut hops: Vec<_> = hops
-            .map(|(sender, entry)| (sender, entry.address))
-            .collect();
-        if hops.iter().any(|(_, hop)| *hop == dst) {
-            hops.retain(|(_, hop)| *hop == dst);
+        let mut hops: Vec<_> = hops.collect();
+        if hops.iter().any(|(_, hop)| hop.address == dst) {
+            hops.retain(|(_, hop)| hop.address == dst);
         }
         hops
     }
@@ -80,7 +78,11 @@ impl<'a> Frame<'a> {
     /// The link that the frame is rightly for, and the address that it has: nothing is wrong with
     /// the sender's entry.
     pub(super) fn rightful(&self, dst: IpAddr) -> Option<(&'a Link, IpAddr)> {
-        let hops: Vec<_> = self.hops(dst).into_iter().map(|(_, hop)| hop).collect();
+        let hops: Vec<_> = self
+            .hops(dst)
+            .into_iter()
+            .map(|(_, hop)| hop.address)
+            .collect();
         self.takers().find_map(|taker| {
             let mut hops = [dst].into_iter().chain(hops.iter().copied());
             let hop = hops.find(|hop| self.world.is_local(taker.id.netns, *hop) == Some(true))?;
@@ -88,9 +90,15 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// The sender's entry that gives this MAC address to the destination itself.
+    pub(super) fn entry_of(&self, dst: IpAddr) -> Option<(&'a Namespace, &'a Neighbor)> {
+        let mut hops = self.hops(dst).into_iter();
+        hops.find(|(_, hop)| hop.address == dst)
+    }
+
     /// The sender's entry that is surely wrong: another link of this node has the next hop, or none
     /// that the frame can come to has the MAC address.
-    pub(super) fn stale_entry(&self, dst: IpAddr) -> Option<(&'a Namespace, IpAddr)> {
+    pub(super) fn stale_entry(&self, dst: IpAddr) -> Option<(&'a Namespace, &'a Neighbor)> {
         let here = LinkId {
             netns: self.netns,
             ifindex: self.ifindex,
@@ -109,7 +117,11 @@ impl<'a> Frame<'a> {
         let is_nowhere = self.takers().next().is_none() && !leaves();
         let mut hops = self.hops(dst).into_iter();
         hops.find(|(sender, hop)| {
-            is_nowhere || !self.world.holders_near(sender.inode, *hop).is_empty()
+            is_nowhere
+                || !self
+                    .world
+                    .holders_near(sender.inode, hop.address)
+                    .is_empty()
         })
     }
 
@@ -133,7 +145,7 @@ mod tests {
     use crate::{
         decode::drop::Wire,
         model::{Confidence, Confidence::*, Point, Point::*},
-        net::{Kind, Neighbor, NeighborState},
+        net::{Kind, NeighborState},
         node::world::build::{Build, id},
         verdict::{drop::judge, drops::tests},
     };
