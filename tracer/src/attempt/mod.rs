@@ -305,8 +305,16 @@ impl Attempt {
         self.reported.as_ref().map(|reported| reported.outcome)
     }
 
-    /// How many SYNs or queries were seen: as often as at the place that saw the most.
+    /// How many SYNs or queries were seen: as often as at the place that saw the most. One that loops
+    /// leaves by an interface, and comes back in by it again and again: then the first place counts.
     pub(crate) fn openings(&self) -> u64 {
+        let comes_back = |hop: &Step| {
+            let mut others = self.hops.iter();
+            hop.times > 1 && others.any(|other| other.place.is_reverse_of(&hop.place))
+        };
+        if self.hops.iter().any(comes_back) {
+            return self.hops.first().map_or(0, |hop| hop.times);
+        }
         self.hops.iter().map(|hop| hop.times).max().unwrap_or(0)
     }
 

@@ -9,7 +9,7 @@ use super::{
     units::{INDENT, grouped, time},
     verdict::{alarm, blame, draw_remedy},
 };
-use crate::model::{LayerResult, Outcome, Summary, VerdictCount};
+use crate::model::{LayerResult, Outcome, Point, Summary, VerdictCount};
 
 /// Draws the summary.
 pub(super) fn draw(page: &mut Page<'_>, summary: &Summary) {
@@ -35,6 +35,7 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
         malformed,
         attempts,
         untracked,
+        verdicts,
         ..
     } = summary;
     let (canvas, style) = (&mut page.canvas, page.style);
@@ -49,7 +50,10 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
     title.push(piece("summary", Paint::Bold));
     canvas.line(0, 0, &title);
 
-    let meaning = if *drops == 0 {
+    let of_listener = |verdict: &VerdictCount| verdict.point == Point::Listener;
+    let meaning = if *drops == 0 && verdicts.iter().any(of_listener) {
+        "no drop event matched; a listener whose queue is full drops SYNs without one".to_owned()
+    } else if *drops == 0 {
         "no matching packet was dropped where this trace looked".to_owned()
     } else {
         format!("counted exactly; {} of them shown", grouped(*shown))

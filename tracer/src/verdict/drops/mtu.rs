@@ -104,16 +104,30 @@ pub(in crate::verdict) fn is_too_large(facts: &DropFacts) -> Concern {
 
 pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let packet = facts.packet.as_ref()?;
-    let (len, mtu) = (packet.len, facts.mtu?);
+    // Of a GSO packet, each segment is what has to pass.
+    let payload = facts.tcp.map_or(0, |tcp| tcp.payload);
+    let segment = packet.gso_size;
+    let len = match segment.filter(|segment| *segment < payload) {
+        Some(segment) => packet.len.saturating_sub(payload) + segment,
+        None => packet.len,
+    };
+    let mtu = facts.mtu?;
+    let narrow = advice(facts, node).map(|(hop, _)| hop);
     let peer = narrow_peer(facts, node);
     let is_seen = is_said(facts) || len > mtu || peer.is_some();
     let mut finding = Finding::new(
         Point::Mtu,
         if is_seen { Confirmed } else { Likely },
-        format!(
-            "a packet of {len} bytes is larger than the next hop takes{}",
-            place(facts)
-        ),
+        match narrow {
+            Some(hop) => format!(
+                "a packet of {len} bytes does not fit into {}, whose MTU is {}",
+                hop.ifname, hop.mtu
+            ),
+            None => format!(
+                "a packet of {len} bytes is larger than the next hop takes{}",
+                place(facts)
+            ),
+        },
     )
     .about(&[&place(facts)]);
     finding.evidence.push(format!(
@@ -158,7 +172,7 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         if let Some(ping) = advice.ping {
             finding.evidence.push(format!("this proves it: {ping}"));
         }
-        let change = advice.change.or_else(|| widen(hop, node, packet.len));
+        let change = advice.change.or_else(|| widen(hop, node, len));
         finding.fix.extend(change);
     }
     Some(finding)
