@@ -153,6 +153,8 @@ impl Unanswered<'_> {
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
         let mut fix = self.repair(world, from, between);
         let (confidence, why) = match world.between_in_words(from, between) {
+            // What is in between is down for that.
+            _ if !holder.is_up => (Likely, held.clone()),
             Some(between) => (Likely, format!("{held}, but {between}")),
             None if !is_ready => (Likely, held.clone()),
             None if let Some(silence) = self.silence(world, from, holder.link) => {

@@ -32,7 +32,7 @@ impl fmt::Display for Refusal {
             Self::Unreachable => "unreachable",
             Self::Prohibit => "prohibited",
             Self::NotForwarding => "not forwarded",
-            Self::Source => "refused for its source",
+            Self::Source => "refused because of its source address",
             Self::Other(errno) => {
                 return write!(f, "{}", io::Error::from_raw_os_error(*errno));
             }

@@ -294,7 +294,7 @@ impl Suspect {
             (false, _) => format!("chain {chain} in table {family} {table}"),
         };
         match (self.number, self.handle) {
-            (None, _) => format!("drop policy of {place}"),
+            (None, _) => format!("the drop policy of {place}"),
             (Some(_), Some(handle)) if !self.is_iptables => {
                 format!("rule handle {handle} of {place}: `{text}`")
             }

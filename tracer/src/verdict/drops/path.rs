@@ -37,7 +37,8 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     }
     let src = facts.flow.src;
     let why = format!(
-        "the reverse-path filter: {src} is not reached by the interface it came in by{}",
+        "the reverse-path filter{}: the route back to {src} does not lead out by the interface \
+         that the packet came in by",
         place(facts)
     );
     let mut finding = Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &place(facts)]);

@@ -231,7 +231,7 @@ fn nft_policy() {
     let rule = lab.convict(&packet, Hint::Nft);
     assert_eq!(
         rule.describe(),
-        "drop policy of chain forward in table ip fw"
+        "the drop policy of chain forward in table ip fw"
     );
     lab.prove_fix(&packet, Hint::Nft);
 }
@@ -302,7 +302,10 @@ fn iptables(tool: &str, hint: Hint) {
         ..lab.packet(Hook::Forward, 83)
     };
     let rule = lab.convict(&packet, hint);
-    assert!(rule.describe().starts_with("drop policy of chain FORWARD"));
+    assert!(
+        rule.describe()
+            .starts_with("the drop policy of chain FORWARD")
+    );
 }
 
 #[test]

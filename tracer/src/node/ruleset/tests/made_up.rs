@@ -57,7 +57,7 @@ fn one_rule_or_the_policy() {
     let suspects = ruleset.suspects(&elsewhere, Hint::Legacy);
     assert_eq!(
         suspects.rules[0].describe(),
-        "drop policy of chain FORWARD in table filter (iptables-legacy)"
+        "the drop policy of chain FORWARD in table filter (iptables-legacy)"
     );
     let (_, undo) = fixes(&ruleset, &elsewhere).remove(0);
     assert_eq!(
