@@ -5,6 +5,7 @@ mod bridge_ports;
 mod bridge_rules;
 mod conntrack_insertion;
 mod dead_proxy;
+mod exempted_from_nat;
 mod low_ttl;
 mod mac_addresses;
 mod neighbors;

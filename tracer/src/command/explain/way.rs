@@ -130,7 +130,7 @@ fn report(world: &World, way: &Way) -> WayReport {
             Act::CameIn(_) => "in",
             Act::Bridged { .. } => "bridge",
             Act::Passed(_) => "hook",
-            Act::Translated(..) | Act::KeptByEntry(..) => "nat",
+            Act::Translated(..) | Act::KeptByEntry(..) | Act::Exempted(..) => "nat",
             Act::Routed(_) => "route",
             Act::Resolved { .. } => "neighbor",
             Act::WentOut(_) => "out",

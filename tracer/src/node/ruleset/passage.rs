@@ -3,12 +3,12 @@
 use super::{
     Ruleset,
     condition::state,
-    model::{Proxy, Verdict},
+    model::{Proxy, Statement, Verdict},
     packet::{HookPacket, Translation},
     state::{End, State},
     suspects::Suspect,
     truth::Truth,
-    walk::{Question, Walk},
+    walk::{Candidate, Question, Walk},
 };
 use crate::decode::tracked::Tracked;
 
@@ -38,6 +38,8 @@ pub(crate) struct Way {
     pub(crate) packet: HookPacket,
     /// What of the packet's ends is not known.
     pub(crate) unknown: Unknown,
+    /// The rule that exempts it from tracking, so that NAT leaves it alone.
+    pub(crate) exempted_by: Option<String>,
 }
 
 /// Parts of a packet's ends that NAT has made something unknown of.
@@ -59,7 +61,13 @@ impl Ruleset {
     pub(crate) fn pass(&self, packet: &HookPacket) -> Passage {
         let walk = Walk::new(self, packet, Question::WhatBecomes, |_| true);
         let is_complete = walk.is_complete && self.nft_read && self.legacy_read;
-        let ways = ways(packet, &walk);
+        let mut ways = ways(packet, &walk);
+        let exempted = |way: &&mut Way| way.packet.tracked == Tracked::Untracked;
+        if let Some(rule) = self.exempting(packet, &walk) {
+            for way in ways.iter_mut().filter(exempted) {
+                way.exempted_by = Some(rule.clone());
+            }
+        }
         let mut rules: Vec<_> = walk
             .candidates
             .iter()
@@ -80,6 +88,34 @@ impl Ruleset {
                 incomplete: !is_complete,
             },
         }
+    }
+
+    /// The rule that exempts the packet from tracking, if it meets one.
+    fn exempting(&self, packet: &HookPacket, walk: &Walk<'_>) -> Option<String> {
+        let [table, chain, rule, base] = walk.exempting?;
+        let candidate = Candidate {
+            table,
+            chain,
+            rule: Some(rule),
+            base,
+            verdict: Verdict::Accept,
+            reached: Truth::Yes,
+            open: 0,
+            as_invalid: false,
+            map: None,
+        };
+        Some(self.suspect(&candidate, packet).describe())
+    }
+
+    /// The same rules, with none that exempts from tracking.
+    pub(crate) fn tracking_all(&self) -> Self {
+        let mut all = self.clone();
+        let chains = all.tables.iter_mut().flat_map(|table| &mut table.chains);
+        for rule in chains.flat_map(|chain| &mut chain.rules) {
+            rule.statements
+                .retain(|statement| !matches!(statement, Statement::Untrack));
+        }
+        all
     }
 
     /// Where a rule that the packet meets sends it by `TPROXY`; empty where none does.
@@ -138,5 +174,6 @@ fn way(packet: &HookPacket, state: &State) -> Way {
             sport: !state.known(End::SourcePort),
             dport: !state.known(End::DestinationPort),
         },
+        exempted_by: None,
     }
 }

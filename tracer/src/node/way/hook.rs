@@ -30,7 +30,9 @@ pub(super) fn judge(
 ) -> Judgment {
     let shown = shown(world, kernel, at, packet);
     let Some(entry) = entry else {
-        return passed(world, (at, packet), ruleset.pass(&shown));
+        let passage = ruleset.pass(&shown);
+        let exempted = untracked(world, ruleset, &shown, (at, packet), &passage);
+        return exempted.unwrap_or_else(|| passed(world, (at, packet), passage));
     };
     let by_entry = ruleset.pass(&HookPacket {
         nat: Translation {
@@ -65,6 +67,30 @@ pub(super) fn judge(
         }
         _ => kept,
     }
+}
+
+/// The packet, if a rule exempts it from tracking and other rules would have sent it elsewhere.
+fn untracked(
+    world: &World,
+    ruleset: &Ruleset,
+    shown: &HookPacket,
+    (at, packet): (&AtHook, &Packet),
+    passage: &Passage,
+) -> Option<Judgment> {
+    let Passage::Passed(ways) = passage else {
+        return None;
+    };
+    let [only] = ways.as_slice() else { return None };
+    let rule = only.exempted_by.clone()?;
+    let otherwise = ruleset.tracking_all().pass(shown);
+    let Judgment::Passes(otherwise) = passed(world, (at, packet), otherwise) else {
+        return None;
+    };
+    let elsewhere = otherwise
+        .into_iter()
+        .find(|other| other.flow.destination() != packet.flow.destination())?;
+    let here = behind(world, at, packet, only).ok()?;
+    Some(Judgment::PassesUntracked(here, rule, elsewhere.flow))
 }
 
 fn is_for_destinations(hook: Hook) -> bool {

@@ -51,6 +51,9 @@ pub(crate) enum Judgment {
     /// It passes as the connection's entry in conntrack says. For a new connection, the rules say
     /// something else: the other flow.
     PassesByEntry(Packet, Flow),
+    /// It passes untranslated, as this rule exempts it from tracking; without that rule, other rules
+    /// would send it to the flow's destination.
+    PassesUntracked(Packet, String, Flow),
     /// This rule drops it.
     Drops(String),
     /// It cannot be decided, for want of this.

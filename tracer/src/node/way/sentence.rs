@@ -40,6 +40,11 @@ impl Step {
                 end_of(entry.destination()),
                 end_of(rules.destination())
             ),
+            Act::Exempted(hook, rule, flow) => format!(
+                "{}: {rule} exempts it from tracking, so that it is not translated to {}",
+                hook.name(),
+                end_of(flow.destination())
+            ),
             Act::Routed(route) => route.clone(),
             Act::Resolved { hop, mac, by } => format!("{hop} is at {mac} ({by})"),
             Act::WentOut(link) => format!("out by {}", name(link)),

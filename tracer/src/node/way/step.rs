@@ -38,6 +38,9 @@ pub(crate) enum Act {
     /// The connection's entry in conntrack translates it to the first flow, or leaves it alone; the
     /// rules of now would make it the second one.
     KeptByEntry(Hook, Flow, Flow),
+    /// This rule at a hook exempts it from tracking, so that NAT leaves it alone; without that rule, it
+    /// would be translated to the flow.
+    Exempted(Hook, String, Flow),
     /// The kernel has a route for it.
     Routed(String),
     /// The MAC address that it is sent to.

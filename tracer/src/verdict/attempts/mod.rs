@@ -247,6 +247,15 @@ pub(super) const RULES: &[Rule<OnAttempt>] = &[
         applies: OnAttempt::new(departure::unread_tun).or_refuted(departure::tun_is_read),
     },
     Rule {
+        name: "exempted-from-nat",
+        points: &[Point::Conntrack],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "a notrack rule that the packet meets, rules behind it that would translate it, and a hop behind both with the client's own destination",
+        refuted_by: "a hop that is translated, an entry of the connection in conntrack, or an answer",
+        cannot_tell: "the rules as they were from the rules as they are a moment later: `likely` at most",
+        applies: OnAttempt::new(way::exempted),
+    },
+    Rule {
         name: "way",
         points: &[
             Point::Firewall,

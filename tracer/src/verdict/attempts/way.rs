@@ -3,14 +3,14 @@
 //! Where both agree on where it ends, the model explains the silence. Where they disagree, one of
 //! them is wrong: both are said, and nothing is claimed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{AttemptContext, Case};
 use crate::{
     attempt::Step,
     model::{
         Confidence::{Likely, Possible},
-        Direction, Fix, Outcome, Point,
+        Direction, Fix, Flow, Outcome, Point, SocketAddress,
     },
     node::{
         way::{self, Act, Because, End, Way},
@@ -175,6 +175,51 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
     finding.fact("the packet was last seen in front of that, and no answer came");
     finding.fix.extend(fix(model.world, *netns, because));
     Some(finding)
+}
+
+/// A rule exempts the packet from tracking, so that the rules which would translate it do not.
+pub(super) fn exempted(case: &Case<'_>) -> Option<Finding> {
+    let model = unanswered(case)?;
+    let last = case.attempt.last_hop()?;
+    let seen = seen_until(model.steps, last)?;
+    let mut steps = model.steps[..seen].iter();
+    let (netns, hook, rule, elsewhere) = steps.find_map(|step| match &step.act {
+        Act::Exempted(hook, rule, flow) => Some((step.netns, hook, rule, flow)),
+        _ => None,
+    })?;
+    // It was seen behind that place, as it was.
+    let seen_as = Flow::from(&last.flow).destination();
+    (seen_as == Flow::from(&case.attempt.flow).destination()).then_some(())?;
+    let to = elsewhere.destination();
+    let why = format!(
+        "{rule} exempts it from connection tracking, so that NAT does not send it to {}: it goes on \
+         with the address that the client asked for",
+        address(to)
+    );
+    let place = name_of(model.world, netns);
+    let mut finding = Finding::new(Point::Conntrack, Likely, why).about(&[&place, rule]);
+    finding.fact(format!(
+        "at {} of network namespace {place}, other rules would translate it to {}",
+        hook.name(),
+        address(to)
+    ));
+    finding.fact(format!(
+        "it was seen at {}, still for {}",
+        last.place.ifname,
+        address(seen_as)
+    ));
+    finding.fix.push(Fix::advice(
+        "remove that rule, unless what it was written for (NodeLocal DNSCache, for instance) answers at \
+         that address again",
+    ));
+    Some(finding)
+}
+
+fn address((ip, port): SocketAddress) -> String {
+    match port {
+        Some(port) => SocketAddr::new(ip, port).to_string(),
+        None => ip.to_string(),
+    }
 }
 
 /// The packet left this node, but not by the model.

@@ -62,10 +62,13 @@ impl<'a> Walk<'a> {
                     holds
                 }
                 Statement::Mark(change) => Some(state.changed(*change)),
-                Statement::Untrack => Some(State {
-                    states: state::UNTRACKED,
-                    ..state
-                }),
+                Statement::Untrack => {
+                    self.exempting = Some([self.table, chain, rule, self.base]);
+                    Some(State {
+                        states: state::UNTRACKED,
+                        ..state
+                    })
+                }
                 Statement::Rewrite(_) => Some(state),
                 Statement::Nat(nat) => {
                     self.ends += 1;

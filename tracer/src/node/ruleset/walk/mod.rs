@@ -65,6 +65,8 @@ pub(super) struct Walk<'a> {
     pub(super) translated: Vec<State>,
     /// The packet behind NAT, where it may get there untranslated.
     pub(super) untranslated: Option<State>,
+    /// The last rule that exempted it from tracking: table, chain, rule, and the base chain.
+    pub(super) exempting: Option<[usize; 4]>,
     /// Where the walk is, seen from the hook's NAT.
     side: Side,
     /// The walk is in front of conntrack.
@@ -98,6 +100,7 @@ impl<'a> Walk<'a> {
             left: None,
             translated: Vec::new(),
             untranslated: None,
+            exempting: None,
             side: Side::Either,
             is_untracked: false,
             came_untracked: false,
@@ -303,6 +306,13 @@ impl<'a> Walk<'a> {
                 ..state
             });
         }
+        // What conntrack has no entry for passes NAT as it is (`nf_nat_inet_fn`, nf_nat_core.c).
+        let outside = state.states & (state::UNTRACKED | state::INVALID);
+        let untouched = (outside != 0).then_some(State {
+            states: outside,
+            sure: state.sure && outside == state.states,
+            ..state
+        });
         let first = state.states & (state::NEW | state::RELATED);
         let mut here = (first != 0).then_some(State {
             states: first,
@@ -313,7 +323,7 @@ impl<'a> Walk<'a> {
             let Some(state) = here else { break };
             here = self.base_chain(*table, *chain, state);
         }
-        let later = state.states & !first;
+        let later = state.states & !first & !outside;
         let later = (later != 0).then(|| {
             let (address, port) = match nat {
                 Nat::Destination => (End::Destination, End::DestinationPort),
@@ -325,7 +335,7 @@ impl<'a> Walk<'a> {
                 ..state.unsure()
             }
         });
-        self.untranslated = either(here, later);
+        self.untranslated = either(either(here, later), untouched);
         let translated = self.translated.iter().copied().map(Some);
         translated.fold(self.untranslated, either)
     }

@@ -280,6 +280,11 @@ impl<'a> Walk<'a> {
                 self.packet = packet;
                 Ok(())
             }
+            Judgment::PassesUntracked(packet, rule, flow) => {
+                self.did(Act::Exempted(at.hook, rule, flow));
+                self.packet = packet;
+                Ok(())
+            }
             Judgment::Drops(rule) => Err(self.dropped(None, Because::Rule(at.hook, rule))),
             Judgment::Undecided(want) => Err(self.undecided(want)),
         }

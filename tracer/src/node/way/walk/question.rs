@@ -57,7 +57,9 @@ impl Walk<'_> {
         let back = way.into_iter().map(|at| (at, &back));
         for (at, message) in there.chain(back) {
             match self.kernel.pass(&at, message) {
-                Judgment::Passes(_) | Judgment::PassesByEntry(..) => {}
+                Judgment::Passes(_)
+                | Judgment::PassesByEntry(..)
+                | Judgment::PassesUntracked(..) => {}
                 Judgment::Drops(rule) => {
                     return Ok(Some(Refused {
                         netns: at.netns,
