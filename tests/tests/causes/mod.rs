@@ -3,6 +3,7 @@
 
 mod bridge_ports;
 mod bridge_rules;
+mod bridge_targets;
 mod conntrack_insertion;
 mod dead_proxy;
 mod exempted_from_nat;

@@ -6,6 +6,7 @@
 
 pub(super) mod answers;
 mod bridge;
+mod bridge_port;
 mod closed_port;
 mod conntrack;
 mod firewall;
@@ -145,7 +146,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         points: &[Point::Overlay],
         needs: &[Fact::Overlay],
         evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
-        refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing",
+        refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing; for `NO_TX_TARGET`, a function of the bridge, which has ports and no VTEP",
         cannot_tell: "a wrong VNI here from one at the sender",
         applies: OnDrop::new(overlay::is_overlays, overlay::overlay),
     },
@@ -408,6 +409,24 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "a port in forwarding state",
         cannot_tell: "a port that is about to forward from one that is blocked to break a loop, where the state has changed since",
         applies: OnDrop::new(bridge::is_not_forwarding, bridge::port_state),
+    },
+    Rule {
+        name: "bridge-no-target",
+        points: &[Point::Route],
+        needs: &[Fact::World],
+        evidence: "the reason `NO_TX_TARGET` in a function of the bridge; its ports, their settings and its FDB entries",
+        refuted_by: "an FDB entry for the frame's MAC address, or another port that floods it",
+        cannot_tell: "ports and entries of then from those of now: `likely` at most",
+        applies: OnDrop::new(bridge_port::lacks_target, bridge_port::no_target),
+    },
+    Rule {
+        name: "locked-bridge-port",
+        points: &[Point::Route],
+        needs: &[Fact::World],
+        evidence: "no reason, in `br_handle_frame_finish`; a bridge port that is locked, and no FDB entry there for the sender's MAC address",
+        refuted_by: "a port that is not locked, or an FDB entry for the sender at that port",
+        cannot_tell: "an entry that was missing from one that has gone since: `likely` at most",
+        applies: OnDrop::new(bridge::may_be_hairpin, bridge_port::locked),
     },
     Rule {
         name: "hairpin",

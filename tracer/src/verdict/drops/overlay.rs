@@ -2,7 +2,10 @@
 
 use tracer_common::tunnel::Tunnel;
 
-use super::{Concern, Finding, function, is_netfilter, is_tunnelled, other_host, place};
+use super::{
+    Concern, Finding, bridge_port::is_of_bridge, function, is_netfilter, is_tunnelled, other_host,
+    place,
+};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -62,7 +65,9 @@ fn is_in_tunnel_code(facts: &DropFacts) -> bool {
 
 pub(super) fn is_overlays(facts: &DropFacts) -> Concern {
     let by_itself = match facts.reason.name() {
-        "VXLAN_VNI_NOT_FOUND" | "NO_TX_TARGET" | "VXLAN_NO_REMOTE" => true,
+        "VXLAN_VNI_NOT_FOUND" | "VXLAN_NO_REMOTE" => true,
+        // A bridge gives this reason, too: it is not about a VTEP then.
+        "NO_TX_TARGET" => !is_of_bridge(facts),
         "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
         | "NO_SOCKET" | "IP_OUTNOROUTES" | "IP_INNOROUTES" => is_tunnelled(facts),
         _ => lacks_neighbor(facts) && is_tunnelled(facts),
