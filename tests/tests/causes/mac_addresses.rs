@@ -73,6 +73,24 @@ fn another_host_has_the_same_mac_address() -> Result<()> {
     Ok(())
 }
 
+/// As before, seen where the frames come to.
+#[test]
+fn the_other_host_is_in_sight() -> Result<()> {
+    let stage = bridged()?;
+    let mac = mac(&stage, "b")?;
+    stage.ip("other", &format!("link set eth0 address {mac}"))?;
+    stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
+    let report = dial(&stage, ["node", "a", "other"], End::Silent)?;
+    report.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("have one MAC address")
+            .why("10.20.2.3")
+            .fix("a MAC address of its own")
+            .never_says(["is gone", "is stale"]),
+    )?;
+    Ok(())
+}
+
 /// The entry of the gateway is wrong, and not one of the destination.
 #[test]
 fn entry_of_the_gateway_is_wrong() -> Result<()> {

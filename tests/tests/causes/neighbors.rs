@@ -94,6 +94,62 @@ fn ports_are_isolated_from_each_other() -> Result<()> {
     Ok(())
 }
 
+/// Rules that whydrop does not read are named, and not blamed.
+#[test]
+fn rules_against_arp_are_not_examined() -> Result<()> {
+    let stage = bridged()?;
+    stage.ip("node", "link set va nomaster; addr flush dev va")?;
+    stage.ip("node", "link set va master cni0")?;
+    stage.ip("a", "addr flush dev eth0; addr add 10.20.1.2/24 dev eth0")?;
+    stage.exec(
+        "node",
+        "nft 'add table bridge guard; add chain bridge guard forward { type filter hook forward \
+         priority 0; }; add rule bridge guard forward arp daddr ip 10.20.1.3 drop'",
+    )?;
+    dial(&stage, false)?.verdict(
+        &ExpectedVerdict::any_of(["unknown"])
+            .why("10.20.1.3 is an address of")
+            .evidence("tables of the family arp or bridge, which were not examined")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
+/// The holder refuses the question for its source, which it reaches by another link.
+#[test]
+fn reverse_path_of_the_question() -> Result<()> {
+    let stage = Stage::new(["a", "b", "other"])?;
+    stage.veth(("a", "eth0"), ("b", "eth0"))?;
+    stage.veth(("other", "eth0"), ("b", "eth1"))?;
+    stage.ip(
+        "a",
+        "addr add 10.20.9.9/32 dev eth0; route add 10.20.1.0/24 dev eth0 src 10.20.9.9",
+    )?;
+    stage.ip(
+        "b",
+        "addr add 10.20.1.3/24 dev eth0; addr add 10.20.2.1/24 dev eth1; route add 10.20.9.0/24 via \
+         10.20.2.2",
+    )?;
+    stage.ip("other", "addr add 10.20.2.2/24 dev eth0")?;
+    stage.sysctl(
+        "b",
+        "net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1",
+    )?;
+    stage.serve("b", "10.20.1.3:8080")?;
+    let report = stage.trace(["a"], "10.20.1.3:8080", |watch| {
+        watch.dial("a", "10.20.1.3:8080")?;
+        watch.until_drop()
+    })?;
+    report.verdict(
+        &ExpectedVerdict::any_of(["unknown"])
+            .why("10.20.1.3 is an address of")
+            .evidence("rp_filter is 1 at eth0")
+            .evidence("10.20.9.9 is in no subnet of it")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
 /// The rule that looks up the table of own addresses is gone: what is for the node is routed out.
 #[test]
 fn own_address_is_asked_for() -> Result<()> {

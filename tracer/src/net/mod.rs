@@ -47,7 +47,7 @@ pub(crate) use self::{
     link::{Bridge, Kind, Link, MacvlanMode, OtherLink, PortState, XdpMode},
     neighbor::{Mac, Neighbor, NeighborState},
     netlink::Rtnetlink,
-    nft_rules::{NftExpression, NftRule, nft_generation, nft_rules},
+    nft_rules::{NftExpression, NftRule, nft_generation, nft_link_tables, nft_rules},
     qdisc::{Limits, Qdisc},
     route::{Route, RouteKey, RouteKind},
     rule::{LOCAL_TABLE, Rule, RuleAction},

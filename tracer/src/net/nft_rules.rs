@@ -13,6 +13,8 @@ use super::{
 const FIXED: usize = 4;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE`
 const GET_RULE: u16 = 10 << 8 | 7;
+/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE`
+const GET_TABLE: u16 = 10 << 8 | 1;
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN`
 const GET_GENERATION: u16 = 10 << 8 | 16;
@@ -164,6 +166,20 @@ pub(crate) fn nft_generation() -> io::Result<Option<u32>> {
     let read = |message: &Message<'_>| message.attributes(FIXED).u32(nfta::GEN_ID);
     let answer = Netlink::netfilter()?.ask(&request, read)?;
     Ok(answer.ok().flatten().map(u32::from_be))
+}
+
+/// How many tables the namespace has of the families arp and bridge. To be asked only where there is
+/// nf_tables, as above.
+///
+/// # Errors
+///
+/// The kernel cannot be asked.
+pub(crate) fn nft_link_tables() -> io::Result<usize> {
+    let request = Request::new(GET_TABLE, &[libc::AF_UNSPEC as u8, 0, 0, 0]);
+    let families = Netlink::netfilter()?.dump(&request, |message| message.u8_at(0))?;
+    let of_link = [libc::NFPROTO_ARP, libc::NFPROTO_BRIDGE];
+    let is_of_link = |family: &&u8| of_link.contains(&i32::from(**family));
+    Ok(families.iter().filter(is_of_link).count())
 }
 
 fn question(family: u8, table: &str) -> Request {

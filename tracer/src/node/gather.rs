@@ -1,5 +1,6 @@
 //! The facts of the node around one dropped packet, in one visit to its network namespace.
 
+mod down_tunnel;
 mod read;
 mod tunnel;
 
@@ -8,6 +9,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use anyhow::Result;
 use tracer_common::tunnel::Tunnel;
 
+pub(crate) use self::down_tunnel::DownTunnel;
 use self::read::Reader;
 use super::{
     fragments::Fragments,
@@ -176,6 +178,8 @@ pub(crate) struct DropContext {
     pub(crate) tunnel: Option<Link>,
     /// All VXLAN devices of the namespace.
     pub(crate) tunnels: Vec<Link>,
+    /// Those of them that are down, where the packet has no route.
+    pub(crate) down: Vec<DownTunnel>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each
     /// kind, those at ingress first.
     pub(crate) programs: Vec<Program>,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{route::Lookup, sysctl};
 use crate::net::{
-    Neighbor, NeighborState, RouteKey, RouteKind, Rtnetlink,
+    Neighbor, NeighborState, Route, RouteKey, RouteKind, Rtnetlink,
     netns::{NetnsRef, in_netns_async},
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct SilentHop {
     pub(crate) state: NeighborState,
     /// How often it was asked in vain, while that goes on.
     pub(crate) asked: u32,
+    /// The route that decides.
+    pub(crate) by: Option<Route>,
 }
 
 impl SilentHop {
@@ -46,7 +48,8 @@ impl SilentHop {
 
     fn read(packet: RouteKey) -> Result<Option<Self>> {
         let rtnetlink = Rtnetlink::open()?;
-        let Ok(route) = Lookup::read(&rtnetlink, packet)?.answer else {
+        let lookup = Lookup::read(&rtnetlink, packet)?;
+        let Ok(route) = lookup.answer else {
             return Ok(None);
         };
         let (RouteKind::Unicast, Some(output)) = (route.kind, route.output) else {
@@ -70,6 +73,7 @@ impl SilentHop {
             ifname: link.name,
             state: entry.state,
             asked,
+            by: lookup.matched,
         }))
     }
 }

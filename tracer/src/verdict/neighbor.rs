@@ -15,7 +15,9 @@ use crate::{
         Fix, Point, Site,
         shell::Command,
     },
+    net::{NeighborState, Route},
     node::world::{Between, Holder, LinkId, Obstacle, World},
+    verdict::drops::not_here::{own_mac, same_mac, share_mac},
 };
 
 /// The question that was not answered.
@@ -29,6 +31,8 @@ pub(super) struct Unanswered<'a> {
     pub(super) dst: IpAddr,
     /// The source of that packet, which the question carries too.
     pub(super) src: IpAddr,
+    /// The route that decided.
+    pub(super) by: Option<&'a Route>,
 }
 
 /// What explains the silence.
@@ -41,7 +45,7 @@ pub(super) struct Explanation {
     pub(super) fix: Vec<Fix>,
 }
 
-impl Unanswered<'_> {
+impl<'a> Unanswered<'a> {
     /// Explains it; `world` is the node as a model, where it was read.
     pub(super) fn explain(self, world: Option<&World>) -> Explanation {
         if self.src.is_loopback() && !self.dst.is_loopback() {
@@ -150,6 +154,18 @@ impl Unanswered<'_> {
         if let Some(explanation) = self.lacks_local_table(world, holder, &held) {
             return explanation;
         }
+        if let Some(twins) = share_mac(world, from, holder)
+            .then(|| same_mac(world, from, holder))
+            .flatten()
+        {
+            return Explanation {
+                point: Point::Endpoint,
+                confidence: Likely,
+                why: format!("{held}, and {twins}"),
+                evidence: Vec::new(),
+                fix: vec![own_mac()],
+            };
+        }
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
         let mut fix = self.repair(world, from, between);
         let (confidence, why) = match world.between_in_words(from, between) {
@@ -168,11 +184,15 @@ impl Unanswered<'_> {
             Possible => Point::Unknown,
             _ => Point::Endpoint,
         };
+        let evidence = match point {
+            Point::Unknown => self.unexamined(world, from, holder.link),
+            _ => Vec::new(),
+        };
         Explanation {
             point,
             confidence,
             why,
-            evidence: Vec::new(),
+            evidence,
             fix,
         }
     }
@@ -257,6 +277,25 @@ impl Unanswered<'_> {
                 self.address
             ));
         }
+        if let Some(route) = self.onto_the_link(world).filter(|_| proxy.is_none()) {
+            evidence.push(format!(
+                "the route {route} has no gateway: it takes any address for a neighbor"
+            ));
+            return Explanation {
+                point: Point::Route,
+                confidence: Likely,
+                why: format!(
+                    "the default route leads onto the link{at} without a gateway, and no host there \
+                     answers for {} (ARP or ND)",
+                    self.address
+                ),
+                evidence,
+                fix: vec![Fix::advice(
+                    "give that default route a gateway, or remove it where another default route \
+                     should apply",
+                )],
+            };
+        }
         let why = if is_gateway {
             format!(
                 "the gateway {} does not answer (ARP or ND){at}; {} is behind it",
@@ -280,6 +319,32 @@ impl Unanswered<'_> {
             evidence,
             fix: fix.into_iter().collect(),
         }
+    }
+
+    /// The default route that takes the address for a neighbor; `None` where a host of the link has
+    /// answered for others, as a router with proxy ARP does.
+    fn onto_the_link(self, world: Option<&World>) -> Option<&'a Route> {
+        let route = self.by.filter(|route| {
+            route.to.prefix_len() == 0 && route.gateway.is_none() && route.hops.is_empty()
+        })?;
+        let ((from, _), world) = self.from.zip(world)?;
+        let namespace = world.namespace(from.netns)?;
+        let is_in_subnet = |address: &IpAddr| {
+            let mut held = namespace.addresses.iter();
+            held.any(|held| {
+                let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
+                held.ifindex == from.ifindex && subnet.is_ok_and(|subnet| subnet.contains(address))
+            })
+        };
+        let mut entries = namespace.neighbors.as_ref()?.iter();
+        let is_proxied = entries.any(|entry| {
+            let is_same_version = entry.address.is_ipv4() == self.address.is_ipv4();
+            entry.ifindex == from.ifindex
+                && is_same_version
+                && entry.state == NeighborState::Reachable
+                && !is_in_subnet(&entry.address)
+        });
+        (self.address == self.dst && !is_proxied).then_some(route)
     }
 
     /// The other end of the link, where it is one that answers for others, and its namespace.

@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr};
 
+use ipnet::IpNet;
+
 use super::{Route, RouteKind, read, read::FIXED};
 use crate::net::{
     message::{Request, family},
@@ -119,6 +121,21 @@ impl Rtnetlink {
     pub(crate) fn matching_route(&self, key: RouteKey) -> io::Result<io::Result<Option<Route>>> {
         self.0
             .ask(&key.question(libc::RTM_F_FIB_MATCH), read::route)
+    }
+
+    /// The routes of the table main that lead into a part of a network by way of a router.
+    pub(crate) fn routes_by_gateway(&self, network: IpNet) -> io::Result<Vec<Route>> {
+        let mut fixed = [0; FIXED];
+        fixed[0] = family(network.addr());
+        let question = Request::new(libc::RTM_GETROUTE, &fixed);
+        self.0.dump(&question, |message| {
+            read::route(message).filter(|route| {
+                route.kind == RouteKind::Unicast
+                    && route.table == u32::from(libc::RT_TABLE_MAIN)
+                    && network.contains(&route.to)
+                    && (route.gateway.is_some() || !route.hops.is_empty())
+            })
+        })
     }
 
     /// The routes that refuse packets to an address, in all tables.

@@ -19,6 +19,7 @@ impl Reader<'_> {
             Ok(reader.rtnetlink.tunnel_links(Tunnel::Vxlan)?)
         });
         self.found.tunnels = found.unwrap_or_default();
+        self.down_tunnels();
         let output = self.answer().and_then(|route| route.output);
         let at = [self.question.ifindex, output.unwrap_or(0)];
         let device = self.found.tunnels.iter();

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) tcp_be_liberal: Option<u64>,
     /// `ipv4.tcp_fwmark_accept`, for IPv6 too
     pub(crate) tcp_fwmark_accept: Option<u64>,
+    /// Tables of the families arp and bridge, whose rules are not read.
+    pub(crate) link_tables: Option<u64>,
     /// `ipv4.ipfrag_high_thresh`
     pub(crate) ipfrag_high_thresh: Option<u64>,
     /// `ipv6.ip6frag_high_thresh`

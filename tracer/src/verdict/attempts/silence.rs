@@ -96,6 +96,7 @@ pub(super) fn silent_hop(case: &Case<'_>) -> Option<Finding> {
         from: from.map(|link| (link.id, hop.ifname.as_str())),
         dst,
         src: last.flow.src.into(),
+        by: hop.by.as_ref(),
     };
     let Explanation {
         point,

@@ -16,6 +16,7 @@ pub(super) mod listener;
 pub(super) mod mtu;
 mod next_hop;
 mod nfqueue;
+pub(super) mod not_here;
 pub(super) mod other_host;
 mod overlay;
 pub(super) mod path;
@@ -154,8 +155,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "tunnel-down",
         points: &[Point::Overlay],
         needs: &[Fact::Overlay, Fact::Route],
-        evidence: "the reason `IP_INNOROUTES`, in a namespace with a tunnel device that is down",
-        refuted_by: "tunnel devices that are all up",
+        evidence: "the reason `IP_INNOROUTES`, in a namespace with a VXLAN device that is down, has a remote VTEP, and has an address of the destination's network (the first 16 bits of IPv4)",
+        refuted_by: "tunnel devices that are all up; one without a remote VTEP; a destination of another network; a route by another device to others of that network",
         cannot_tell: "whether the route that is missing was one by that device: `likely` at most",
         applies: OnDrop::new(overlay::lacks_route, overlay::tunnel_down)
             .or_refuted(overlay::tunnels_are_up),
@@ -315,7 +316,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         points: &[Point::Endpoint, Point::Route, Point::Unknown],
         needs: &[Fact::Route, Fact::Neighbor, Fact::World],
         evidence: "a `NEIGH_` reason, or the function `neigh_invalidate`; the route, its next hop by the interface that the packet waited at, and all network namespaces that have the address",
-        refuted_by: "an ARP or ND reply from that address at this interface, or a neighbor entry that is usable; no next hop of the packet's route by the interface that it waited at; a namespace of this node that has the address changes what it says",
+        refuted_by: "an ARP or ND reply from that address at this interface, or a neighbor entry that is usable; no next hop of the packet's route by the interface that it waited at; a namespace of this node that has the address changes what it says; of a default route without a gateway: hosts of the link that answer for others (proxy ARP)",
         cannot_tell: "an endpoint that is gone from one that is down, where no namespace of this node has the address",
         applies: OnDrop::new(path::lacks_neighbor, path::neighbor),
     },
@@ -340,11 +341,12 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "not-here",
         points: &[Point::Endpoint],
-        needs: &[Fact::Route],
-        evidence: "the reason `IP_INADDRERRORS`, in a namespace whose own way to the destination is back where the packet came from",
-        refuted_by: "a route from that namespace that leads on to the destination",
-        cannot_tell: "an endpoint that is gone from one whose neighbor entry leads to another",
-        applies: OnDrop::new(path::may_be_elsewhere, path::not_here).or_refuted(path::leads_on),
+        needs: &[Fact::Route, Fact::World],
+        evidence: "the reason `IP_INADDRERRORS`, in a namespace whose own way to the destination is back where the packet came from; the namespaces of this node that have the destination, their MAC addresses, and the sender's neighbor entry",
+        refuted_by: "a route from that namespace that leads on to the destination; a sender that takes the namespace for a router; a namespace of this node that has the destination changes what it says",
+        cannot_tell: "where no namespace in sight has the destination: an endpoint that is gone from one that has moved",
+        applies: OnDrop::new(not_here::may_be_elsewhere, not_here::not_here)
+            .or_refuted(not_here::leads_on),
     },
     Rule {
         name: "time-to-live",

@@ -16,7 +16,7 @@ use crate::{
 
 /// What the routes say of it.
 pub(super) enum NextHop<'a> {
-    /// Its address.
+    /// Its address, and the route that has several of them.
     Known(IpAddr, Option<&'a Route>),
     /// The routes do not say, or it answers: a finding that accuses no host.
     Unproven(Box<Finding>),
@@ -62,7 +62,7 @@ pub(super) fn of<'a>(facts: &DropFacts, node: &'a NodeFacts) -> NextHop<'a> {
             "{hop} did not answer in time (ARP or ND){}; its neighbor entry is {state} now",
             place(facts)
         ),
-        ([hop], _) | (_, [hop]) => return NextHop::Known(*hop, spread.or(Some(answer))),
+        ([hop], _) | (_, [hop]) => return NextHop::Known(*hop, spread),
         (several, _) => {
             let all: Vec<_> = several.iter().map(ToString::to_string).collect();
             format!(

@@ -1,6 +1,6 @@
 //! Frames for another MAC address than that of the interface which they came in by.
 
-mod frame;
+pub(super) mod frame;
 
 use std::{fmt::Display, net::IpAddr};
 
@@ -102,7 +102,7 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
 }
 
 /// Makes the sender ask for the address again. `flush` leaves a permanent entry alone.
-fn repair(world: &World, sender: &Namespace, entry: &Neighbor) -> Fix {
+pub(super) fn repair(world: &World, sender: &Namespace, entry: &Neighbor) -> Fix {
     let link = world.link(LinkId {
         netns: sender.inode,
         ifindex: entry.ifindex,

@@ -198,10 +198,11 @@ pub(super) fn lacks_route(facts: &DropFacts) -> Concern {
     Concern::maybe(facts.reason.is("IP_INNOROUTES"))
 }
 
-/// The tunnel device is down, and the routes by it went with it.
+/// The tunnel device is down, and the routes by it went with it: if the destination can have been
+/// behind it.
 pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let mut tunnels = node.around.tunnels.iter();
-    let device = tunnels.find(|tunnel| !tunnel.up)?;
+    let mut tunnels = node.around.down.iter();
+    let device = tunnels.find(|tunnel| tunnel.refuted.is_none())?;
     let dst = facts.flow.dst;
     let why = format!(
         "no route to {dst}, and the tunnel device {} is down: its routes went with it",
@@ -219,7 +220,22 @@ pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     Some(finding)
 }
 
-pub(super) fn tunnels_are_up(_: &DropFacts, node: &NodeFacts) -> Option<String> {
+/// Tunnel devices that are down and that the destination is not behind, a sentence each.
+pub(super) fn idle_tunnels(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
+    let idle = node.around.down.iter().filter_map(|tunnel| {
+        let because = tunnel.refuted.as_ref()?;
+        Some(format!(
+            "the tunnel device {} is down, but nothing shows {} to be behind it: {because}",
+            tunnel.name, facts.flow.dst
+        ))
+    });
+    idle.collect()
+}
+
+pub(super) fn tunnels_are_up(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    if let Some(idle) = idle_tunnels(facts, node).into_iter().next() {
+        return Some(idle);
+    }
     let names: Vec<_> = node
         .around
         .tunnels

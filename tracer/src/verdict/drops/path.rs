@@ -100,12 +100,12 @@ pub(super) fn lacks_neighbor(facts: &DropFacts) -> Concern {
 }
 
 pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let (address, route) = match next_hop::of(facts, node) {
-        NextHop::Known(address, route) => (address, route),
+    let (address, spread) = match next_hop::of(facts, node) {
+        NextHop::Known(address, spread) => (address, spread),
         NextHop::Unproven(finding) => return Some(with_entries(*finding, node)),
     };
-    let answer = node.around.route.as_ref();
-    let answer = answer.and_then(|lookup| lookup.answer.as_ref().ok());
+    let lookup = node.around.route.as_ref();
+    let answer = lookup.and_then(|lookup| lookup.answer.as_ref().ok());
     let at = facts.key.ifindex;
     let ifindex = Some(at).filter(|at| *at != 0);
     let ifindex = ifindex.or(answer.and_then(|route| route.output));
@@ -120,6 +120,7 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             .zip(name.or(facts.ifname.as_deref())),
         dst: facts.flow.dst,
         src: facts.flow.src,
+        by: lookup.and_then(|lookup| lookup.matched.as_ref()),
     };
     let Explanation {
         point,
@@ -137,7 +138,10 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     if facts.reason.is("NEIGH_QUEUEFULL") {
         evidence.push("the queue of packets that wait for its answer is full".to_owned());
     }
-    evidence.extend(route.map(|route| format!("the route: {route}")));
+    evidence.extend(match (spread, lookup.filter(|_| answer.is_some())) {
+        (Some(route), _) => Some(format!("the route: {route}")),
+        (None, lookup) => lookup.map(|lookup| format!("the route: {lookup}")),
+    });
     let finding = Finding {
         evidence,
         fix,
@@ -176,40 +180,6 @@ pub(super) fn neighbor_table(facts: &DropFacts, node: &NodeFacts) -> Option<Find
         Fix::advice("raise net.ipv4.neigh.default.gc_thresh3 (net.ipv6 for IPv6)").at(Site::Host),
     );
     Some(finding)
-}
-
-pub(super) fn may_be_elsewhere(facts: &DropFacts) -> Concern {
-    Concern::maybe(facts.reason.is("IP_INADDRERRORS"))
-}
-
-/// A packet for an address that its namespace does not have, and that is no router on the way to it:
-/// forwarded, it would only go back where it came from.
-pub(super) fn not_here(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let lookup = node.around.route.as_ref()?;
-    node.around.incoming.as_ref()?;
-    if leads_on(facts, node).is_some() {
-        return None;
-    }
-    let dst = facts.flow.dst;
-    let why = format!(
-        "{dst} is not an address of the namespace that it was sent to{}: the endpoint is gone, or \
-         has another address now",
-        place(facts)
-    );
-    let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&[&dst, &place(facts)]);
-    finding.fact(match &lookup.matched {
-        Some(route) => format!("from there it would go back where it came from: {route}"),
-        None => format!("from there no route leads to {dst}"),
-    });
-    Some(finding)
-}
-
-/// The namespace is a router on the way.
-pub(super) fn leads_on(_: &DropFacts, node: &NodeFacts) -> Option<String> {
-    let came_in = node.around.incoming.as_ref()?;
-    let route = node.around.route.as_ref()?.matched.as_ref()?;
-    let leads_on = route.output.is_some_and(|output| output != came_in.ifindex);
-    leads_on.then(|| format!("the route {route} leads on from there"))
 }
 
 pub(super) fn is_expired(facts: &DropFacts) -> Concern {
@@ -296,6 +266,7 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         }
     }
     if matches!(kind, Unrouted::NoRoute) {
+        finding.evidence.extend(overlay::idle_tunnels(facts, node));
         routes::add_lost_advertisements(&mut finding, facts, node);
     }
     if matches!(kind, Unrouted::NoIpv6)

@@ -2,7 +2,7 @@
 
 use tracer_common::event::ct;
 
-use super::{Concern, Finding, closed_port, other_host, path};
+use super::{Concern, Finding, closed_port, not_here, other_host, path};
 use crate::{
     decode::drop::{DropFacts, Wire},
     node::{bypass::Destination, facts::NodeFacts},
@@ -13,7 +13,7 @@ pub(super) fn may_be_stale(facts: &DropFacts) -> Concern {
     let reasons = [
         path::lacks_neighbor,
         other_host::is_for_another,
-        path::may_be_elsewhere,
+        not_here::may_be_elsewhere,
         path::is_unrouted,
         closed_port::is_first,
     ];

@@ -62,9 +62,33 @@ impl Unanswered<'_> {
         }
     }
 
+    /// The subnet that makes the address a neighbor is wider than the holder's own.
+    fn wide_netmask(self, world: &World, holder: &Holder) -> Option<String> {
+        let wide = self.by.filter(|route| route.to.prefix_len() > 0)?.to;
+        let mut held = world.namespace(holder.netns)?.addresses.iter();
+        let held =
+            held.find(|held| held.address == self.address && held.ifindex == holder.link.ifindex)?;
+        let narrow = ipnet::IpNet::new(held.address, held.prefix_len)
+            .ok()?
+            .trunc();
+        let is_wider = wide.prefix_len() < narrow.prefix_len();
+        let is_subnet = narrow.prefix_len() < narrow.max_prefix_len();
+        (is_wider && is_subnet).then(|| {
+            format!(
+                "its own subnet there is {narrow}, and {wide} here: the netmask here may be too wide"
+            )
+        })
+    }
+
     /// The question does not reach the namespace at all: it is asked on the wrong link.
     fn on_another_link(self, world: &World, from: LinkId, holder: &Holder) -> Explanation {
         let at = world.link_name(from, from.netns);
+        let mut taken = format!("the route takes {} for a neighbor at {at}", self.address);
+        if let Some(route) = self.by {
+            taken += &format!(": {route}");
+        }
+        let mut evidence = vec![taken];
+        evidence.extend(self.wide_netmask(world, holder));
         Explanation {
             point: Point::Route,
             confidence: Likely,
@@ -74,10 +98,7 @@ impl Unanswered<'_> {
                 self.address,
                 world.holder_in_words(holder, from.netns)
             ),
-            evidence: vec![format!(
-                "the route takes {} for a neighbor at {at}",
-                self.address
-            )],
+            evidence,
             fix: vec![Fix::advice(format!(
                 "give {} a route by the interface or the gateway that leads there",
                 self.dst

@@ -1,6 +1,6 @@
 //! A link that gets the question, and answers none like it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::Unanswered;
 use crate::{
@@ -47,6 +47,50 @@ impl Unanswered<'_> {
         Some(Silence {
             why: format!("arp_ignore is {ignores} there, so it answers {answers}"),
             fix: reset(world, link),
+        })
+    }
+
+    /// What can refuse the question, and was not asked.
+    pub(super) fn unexamined(self, world: &World, from: LinkId, at: LinkId) -> Vec<String> {
+        let ends = [from, at].into_iter();
+        let other_ends = [from, at]
+            .into_iter()
+            .filter_map(|end| world.link(end)?.other_end());
+        let places: BTreeSet<_> = ends.chain(other_ends).map(|link| link.netns).collect();
+        let mut evidence: Vec<_> = places
+            .into_iter()
+            .filter_map(|netns| world.namespace(netns))
+            .filter(|one| one.settings.is_some_and(|all| all.link_tables > Some(0)))
+            .map(|one| {
+                format!(
+                    "network namespace {} has netfilter tables of the family arp or bridge, which \
+                     were not examined",
+                    one.name
+                )
+            })
+            .collect();
+        evidence.extend(self.strict_source(world, from, at));
+        evidence
+    }
+
+    /// A strict reverse-path filter refuses ARP requests, too: `arp_process()` routes their source.
+    fn strict_source(self, world: &World, from: LinkId, at: LinkId) -> Option<String> {
+        let (link, namespace) = world.link(at).zip(world.namespace(at.netns))?;
+        let all = namespace.settings?.rp_filter.unwrap_or(0);
+        let strictest = all.max(link.ipv4?.rp_filter.into());
+        let mut subnets = namespace
+            .addresses
+            .iter()
+            .filter(|held| held.ifindex == at.ifindex)
+            .filter_map(|held| ipnet::IpNet::new(held.address, held.prefix_len).ok());
+        let source = self.sources(world, from).next()?;
+        let is_near = subnets.any(|subnet| subnet.contains(&source));
+        (strictest == 1 && !is_near && self.address.is_ipv4()).then(|| {
+            format!(
+                "rp_filter is 1 at {}, and {source} is in no subnet of it: ARP requests from there \
+                 are refused, unless a route leads back by it",
+                world.link_name(at, from.netns)
+            )
         })
     }
 

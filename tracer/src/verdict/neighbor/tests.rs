@@ -31,6 +31,7 @@ fn question(address: &str, dst: &str) -> Unanswered<'static> {
         from: Some((id(2, 2), "eth0")),
         dst: dst.parse().unwrap(),
         src: "10.0.1.2".parse().unwrap(),
+        by: None,
     }
 }
 
@@ -274,6 +275,19 @@ fn the_route_may_lead_to_the_wrong_link() {
         "{}",
         found.why
     );
+}
+
+#[test]
+fn two_hosts_have_one_mac_address() {
+    let mut build = pods();
+    let mac = build.at(id(2, 2)).reported.mac.clone();
+    build.at(id(3, 2)).reported.mac = mac;
+    let found = explained(&build, HELD);
+    assert_eq!((found.point, found.confidence), (Point::Endpoint, Likely));
+    assert!(found.why.contains("have one MAC address"), "{}", found.why);
+    // By its kind, an ipvlan interface has the address of what it is on.
+    build.at(id(3, 2)).reported.kind = Kind::Ipvlan;
+    assert_eq!(explained(&build, HELD).confidence, Possible);
 }
 
 #[test]

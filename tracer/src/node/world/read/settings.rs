@@ -1,8 +1,13 @@
 //! Reads the settings that hold for a namespace as a whole (`/proc/sys/net`).
 
+use std::fs;
+
 use anyhow::Result;
 
-use crate::node::{sysctl, world::settings::Settings};
+use crate::{
+    net::{Subsystem, nft_link_tables},
+    node::{sysctl, world::settings::Settings},
+};
 
 /// Of the namespace that this thread is in.
 pub(super) fn read() -> Result<Settings> {
@@ -27,7 +32,20 @@ pub(super) fn read() -> Result<Settings> {
         bridge_nf_call_arptables: bridge("arptables")?,
         tcp_be_liberal: netfilter("nf_conntrack_tcp_be_liberal")?,
         tcp_fwmark_accept: ipv4("tcp_fwmark_accept")?,
+        link_tables: Some(link_tables()?),
         ipfrag_high_thresh: ipv4("ipfrag_high_thresh")?,
         ip6frag_high_thresh: sysctl::number("/proc/sys/net/ipv6/ip6frag_high_thresh")?,
     })
+}
+
+/// The tables of nftables, and those of the older arptables; the older ebtables lists its own nowhere.
+fn link_tables() -> Result<u64> {
+    let nft = match Subsystem::NfTables.is_in_kernel() {
+        true => nft_link_tables()?,
+        false => 0,
+    };
+    // It is there only where the module is, and names what was used in this namespace.
+    let older = fs::read_to_string("/proc/thread-self/net/arp_tables_names");
+    let older = older.map_or(0, |names| names.lines().count());
+    Ok((nft + older) as u64)
 }

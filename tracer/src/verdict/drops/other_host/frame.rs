@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-pub(super) struct Frame<'a> {
-    pub(super) world: &'a World,
+pub(in crate::verdict::drops) struct Frame<'a> {
+    pub(in crate::verdict::drops) world: &'a World,
     /// Where it was dropped.
-    pub(super) netns: u32,
-    pub(super) ifindex: u32,
+    pub(in crate::verdict::drops) netns: u32,
+    pub(in crate::verdict::drops) ifindex: u32,
     /// Its destination.
     mac: Mac,
     /// Who sent it, if a link of this node has the source address.
@@ -25,7 +25,7 @@ pub(super) struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// `None` if its MAC address is not known, or nothing of the node.
-    pub(super) fn of(facts: &DropFacts, node: &'a NodeFacts) -> Option<Self> {
+    pub(in crate::verdict::drops) fn of(facts: &DropFacts, node: &'a NodeFacts) -> Option<Self> {
         let (netns, world) = facts.netns.zip(node.world.as_deref())?;
         let from = facts.wire.as_deref()?.src_mac.map(|mac| Mac(mac.to_vec()));
         let is_sender = |namespace: &&Namespace| {
@@ -47,12 +47,12 @@ impl<'a> Frame<'a> {
     }
 
     /// Whether another interface of this very namespace has the MAC address.
-    pub(super) fn is_own_mac(&self) -> bool {
+    pub(in crate::verdict::drops) fn is_own_mac(&self) -> bool {
         self.takers().any(|taker| taker.id.netns == self.netns)
     }
 
     /// The interface of this namespace that has an address.
-    pub(super) fn own(&self, address: IpAddr) -> Option<Holder> {
+    pub(in crate::verdict::drops) fn own(&self, address: IpAddr) -> Option<Holder> {
         let holders = self.world.holders(address);
         let mut own = holders
             .into_iter()
@@ -77,7 +77,7 @@ impl<'a> Frame<'a> {
 
     /// The link that the frame is rightly for, and the address that it has: nothing is wrong with
     /// the sender's entry.
-    pub(super) fn rightful(&self, dst: IpAddr) -> Option<(&'a Link, IpAddr)> {
+    pub(in crate::verdict::drops) fn rightful(&self, dst: IpAddr) -> Option<(&'a Link, IpAddr)> {
         let hops: Vec<_> = self
             .hops(dst)
             .into_iter()
@@ -91,14 +91,20 @@ impl<'a> Frame<'a> {
     }
 
     /// The sender's entry that gives this MAC address to the destination itself.
-    pub(super) fn entry_of(&self, dst: IpAddr) -> Option<(&'a Namespace, &'a Neighbor)> {
+    pub(in crate::verdict::drops) fn entry_of(
+        &self,
+        dst: IpAddr,
+    ) -> Option<(&'a Namespace, &'a Neighbor)> {
         let mut hops = self.hops(dst).into_iter();
         hops.find(|(_, hop)| hop.address == dst)
     }
 
     /// The sender's entry that is surely wrong: another link of this node has the next hop, or none
     /// that the frame can come to has the MAC address.
-    pub(super) fn stale_entry(&self, dst: IpAddr) -> Option<(&'a Namespace, &'a Neighbor)> {
+    pub(in crate::verdict::drops) fn stale_entry(
+        &self,
+        dst: IpAddr,
+    ) -> Option<(&'a Namespace, &'a Neighbor)> {
         let here = LinkId {
             netns: self.netns,
             ifindex: self.ifindex,
@@ -125,8 +131,34 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// The address that it is for.
+    pub(in crate::verdict::drops) fn mac(&self) -> &Mac {
+        &self.mac
+    }
+
+    /// The sender's next hop that the namespace where it was dropped does have: a router, for the
+    /// sender.
+    pub(in crate::verdict::drops) fn gateway(&self, dst: IpAddr) -> Option<IpAddr> {
+        let hops = self.hops(dst);
+        let mut hops = hops.iter().map(|(_, hop)| hop.address);
+        // Another entry of the same host says nothing of how this destination is reached.
+        if self.entry_of(dst).is_some() || self.is_on_link(dst) {
+            return None;
+        }
+        hops.find(|hop| self.world.is_local(self.netns, *hop) == Some(true))
+    }
+
+    /// Whether a sender has the destination in the subnet of one of its addresses.
+    fn is_on_link(&self, dst: IpAddr) -> bool {
+        let mut held = self.senders.iter().flat_map(|sender| &sender.addresses);
+        held.any(|held| {
+            let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
+            subnet.is_ok_and(|subnet| subnet.contains(&dst))
+        })
+    }
+
     /// Whose MAC address it is, as a clause.
-    pub(super) fn whose(&self) -> String {
+    pub(in crate::verdict::drops) fn whose(&self) -> String {
         match self.takers().next() {
             Some(link) => {
                 let name = self.world.link_name(link.id, self.netns);
