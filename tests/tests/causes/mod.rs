@@ -4,6 +4,7 @@
 mod bridge_ports;
 mod bridge_rules;
 mod bridge_targets;
+mod closed_ports;
 mod conntrack_insertion;
 mod dead_proxy;
 mod exempted_from_nat;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Concern, Finding, place};
+use super::{Concern, Finding, place, service_address};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -53,6 +53,7 @@ pub(super) fn closed(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         finding.why += &format!("; {} is an address of {other}, too", facts.flow.dst);
         finding.fact("of two hosts with one address, the one that answers ARP or ND first gets it");
     }
+    service_address::explain(facts, node, &mut finding);
     Some(finding)
 }
 

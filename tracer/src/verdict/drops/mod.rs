@@ -24,6 +24,7 @@ mod program;
 pub(super) mod question;
 pub(super) mod redirect;
 mod routes;
+mod service_address;
 mod socket;
 mod stale_entry;
 mod unruled;
@@ -488,9 +489,9 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "closed-port",
         points: &[Point::Socket],
         needs: &[Fact::Sockets, Fact::World],
-        evidence: "the reason `NO_SOCKET` for a SYN or a datagram",
-        refuted_by: "a socket on that address, port and interface (`ss -lntu`)",
-        cannot_tell: "a process that is not started yet from one that is gone; of a socket that takes such a packet by now, whether it was there: `likely` at most",
+        evidence: "the reason `NO_SOCKET` for a SYN or a datagram; the connection's entry in conntrack for where it was sent before NAT, and the device that has the address",
+        refuted_by: "a socket on that address, port and interface (`ss -lntu`); that an address is left over, an entry that translates it",
+        cannot_tell: "a device that kube-proxy's IPVS mode has left behind from a port that the Service does not have; a process that is not started yet from one that is gone; of a socket that takes such a packet by now, whether it was there: `likely` at most",
         applies: OnDrop::new(closed_port::is_first, closed_port::closed),
     },
     Rule {
