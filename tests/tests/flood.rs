@@ -135,8 +135,8 @@ fn clients_in_a_flood(flooded: bool) -> Result<()> {
     let _alone = machine::alone();
     let mut target = Target::trace(&[], false)?;
     let mut clients = Vec::new();
-    let start = Instant::now();
     for burst in 0.. {
+        let start = Instant::now();
         if flooded {
             let numbers = burst * BURST..(burst + 1) * BURST;
             spoofed_syns_of_one_network(&target.lab.outside, target.v4()?, numbers)?;
@@ -148,8 +148,8 @@ fn clients_in_a_flood(flooded: bool) -> Result<()> {
             // Without its socket, the kernel sends no other SYN, which might come after the flood.
             clients.push(target.client()?.flow());
         }
-        let due = Duration::from_millis(50) * (burst + 1);
-        thread::sleep(due.saturating_sub(start.elapsed()));
+        // A burst that is late must not bring the next client forward.
+        thread::sleep(Duration::from_millis(50).saturating_sub(start.elapsed()));
     }
     for flow in clients {
         let attempt = target.tracer.outcome_of(flow)?;
