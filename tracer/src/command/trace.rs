@@ -56,7 +56,8 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             () = ending::after(config.duration) => {}
         }
     }
-    if in_force && !trace.shell.engine.has_matched() {
+    // A reader that is gone wants no explanation.
+    if in_force && !trace.shell.ended && !trace.shell.engine.has_matched() {
         let watched = trace.watched();
         for note in unmatched::elsewhere(config, &watched).await {
             trace.shell.note(note);
