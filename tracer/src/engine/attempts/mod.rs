@@ -261,10 +261,10 @@ impl Attempts {
         self.table.tls(now)
     }
 
-    /// Whether nothing was reported of an attempt yet.
+    /// Whether nothing has decided an attempt yet. A refusal that waits for its drop has.
     fn is_open(&self, key: &AttemptKey) -> bool {
         let attempt = self.table.get(key);
-        attempt.is_some_and(|attempt| attempt.reported.is_none())
+        attempt.is_some_and(|attempt| attempt.reported.is_none() && attempt.outcome().is_none())
     }
 
     /// Reports the outcome of an attempt that the last input may have decided.

@@ -78,3 +78,19 @@ fn what_waits_for_the_node_at_the_end_is_reported() {
     rig.finish();
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
 }
+
+/// It waits for the drop behind it, while the node is still being asked about the silence before.
+#[test]
+fn a_refusal_that_waits_for_its_drop_is_no_silence() {
+    let mut rig = Rig::new();
+    syn_to_pod(&mut rig);
+    rig.pass(TIMEOUT / 4 + TICK);
+    rig.answer(None);
+    rig.pass(TIMEOUT);
+    assert_eq!(rig.asked.len(), 1);
+    let refuses = Part::Refuses(AttemptKey::Tcp(ISN), 0);
+    rig.see(VETH, Direction::In, flow().reversed(), refuses);
+    rig.answer(Some(Answer::Silence(Box::default())));
+    rig.pass(2 * TIMEOUT);
+    assert_eq!(rig.outcomes(), [Outcome::Refused]);
+}
