@@ -88,7 +88,7 @@ impl ForgedSegment {
         Ok(())
     }
 
-    /// Sends it inside of VXLAN with this UDP checksum; 0 says that there is none.
+    /// Sends it inside VXLAN with this UDP checksum; 0 means no checksum.
     pub fn send_in_vxlan_with(
         &self,
         from: &Namespace,

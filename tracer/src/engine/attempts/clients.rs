@@ -12,7 +12,7 @@ use crate::{
     decode::sighting::{AttemptKey, Part, Sighting},
 };
 
-/// How many clients are told apart that ask the same question by the same id.
+/// How many clients that ask the same question by the same id are followed separately.
 const CLIENTS: u8 = 8;
 
 impl Table {

@@ -377,7 +377,7 @@ impl Table {
     }
 
     /// Makes room for an attempt with this flow: evicts the oldest attempt that was reported, or one of
-    /// a network that holds far more attempts than the new one's. `false` if there is none.
+    /// a network that holds far more attempts than the new one's. Returns whether it made room.
     fn make_room(&mut self, flow: &Tuple, now: Nanos) -> bool {
         if self.attempts.len() < CAPACITY {
             return true;

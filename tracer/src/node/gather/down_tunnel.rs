@@ -28,6 +28,8 @@ pub(crate) enum NotBehind {
     NoPeer,
     /// None of the tunnel's addresses is of the destination's network.
     OtherNetwork,
+    /// The destination is an IPv6 address: with its device, a tunnel loses its own.
+    NoAddressLeft,
     /// Other nodes of that network are reached by this route.
     OtherWay(Box<Route>),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for NotBehind {
         match self {
             Self::NoPeer => f.write_str("it has no remote VTEP"),
             Self::OtherNetwork => f.write_str("none of its addresses is of that network"),
+            Self::NoAddressLeft => f.write_str("it has kept no IPv6 address to compare"),
             Self::OtherWay(route) => {
                 write!(
                     f,
@@ -83,7 +86,7 @@ impl Reader<'_> {
             return Ok(Some(NotBehind::NoPeer));
         }
         let Some(network) = network(dst) else {
-            return Ok(Some(NotBehind::OtherNetwork));
+            return Ok(Some(NotBehind::NoAddressLeft));
         };
         let addresses = self.rtnetlink.addresses()?;
         let is_of_it = addresses

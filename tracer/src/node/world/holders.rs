@@ -156,8 +156,8 @@ impl World {
         }))
     }
 
-    /// Whether a namespace has no use for what it takes in for an address: the address is none of
-    /// its own, and it forwards nothing. `None` if that was not read.
+    /// Whether a namespace ignores packets for an address: it does not hold the address, and it
+    /// forwards nothing. `None` if that was not read.
     pub(crate) fn is_bystander(&self, netns: u32, address: IpAddr) -> Option<bool> {
         let settings = self.namespace(netns)?.settings?;
         let forwards = match address.is_ipv4() {

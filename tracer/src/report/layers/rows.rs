@@ -222,7 +222,7 @@ impl Layers {
                     counts.answered
                 )),
                 verdict: self.main_blame(|blamed| blamed.tcp).or_else(|| {
-                    let silent = "the server acknowledged it, and its process did not answer";
+                    let silent = "the server acknowledged it, and no answer was seen";
                     (counts.silent > 0).then(|| silent.to_owned())
                 }),
                 ..row

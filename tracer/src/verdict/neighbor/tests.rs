@@ -183,7 +183,7 @@ fn a_setting_keeps_a_link_silent() {
         assert_eq!((found.point, found.confidence), (Point::Endpoint, Likely));
         assert!(found.why.contains(sentence), "{}", found.why);
     }
-    // The address is none of scope host, and from 4 on, the kernel knows only 8.
+    // The address does not have scope host; from 4 on, the kernel knows only 8.
     for own in [0, 3, 4] {
         let found = silent(own, 0);
         assert_eq!((found.point, found.confidence), (Point::Unknown, Possible));

@@ -1,4 +1,4 @@
-//! Frames that a bridge only forwards, and that pass the rules of iptables all the same (br_netfilter).
+//! Frames that a bridge only forwards, and that still pass the rules of iptables (br_netfilter).
 
 use super::Mending;
 use crate::{

@@ -60,7 +60,7 @@ impl Ruleset {
     }
 }
 
-/// A policy, or a rule without conditions: whoever set it thought of no bridge.
+/// A policy, or a rule without conditions: it was not meant for bridged frames.
 fn is_for_everything(ruleset: &Ruleset, suspect: &Suspect) -> bool {
     let chain = &ruleset.tables[suspect.at.table].chains[suspect.at.chain];
     let rule = suspect.at.rule.map(|rule| &chain.rules[rule]);
