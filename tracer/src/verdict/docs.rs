@@ -69,7 +69,7 @@ pub(crate) fn markdown() -> String {
         &mut text,
         "Rules on dropped packets",
         FIRST,
-        drops::RULES.iter().map(Row::of),
+        drops::rules().map(Row::of),
     );
     section(
         &mut text,
@@ -123,7 +123,7 @@ impl Row {
 }
 
 fn rows() -> impl Iterator<Item = Row> {
-    let of_drops = drops::RULES.iter().map(Row::of);
+    let of_drops = drops::rules().map(Row::of);
     let of_attempts = attempts::RULES.iter().map(Row::of);
     let of_objects = cluster::RULES.iter().map(Row::of);
     of_drops

@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, RULES, answers, function, mtu, other_host, redirect},
+    drops::{Concern, answers, function, mtu, other_host, redirect, rules},
     rule::Finding,
 };
 use crate::{
@@ -14,10 +14,8 @@ use crate::{
 /// was asked.
 pub(crate) fn judge(facts: &DropFacts, node: &NodeFacts) -> Verdict {
     let mut refuted = Vec::new();
-    let in_question = RULES
-        .iter()
-        .filter(|rule| (rule.applies.concerns)(facts) != Concern::No);
-    let found = in_question.into_iter().find_map(|rule| {
+    let mut in_question = rules().filter(|rule| (rule.applies.concerns)(facts) != Concern::No);
+    let found = in_question.find_map(|rule| {
         let finding = (rule.applies.finds)(facts, node);
         if finding.is_none() {
             let because = rule.applies.refutes.and_then(|by| by(facts, node));
@@ -60,7 +58,7 @@ pub(crate) fn is_too_big_message(facts: &DropFacts) -> bool {
 /// whatever the node says.
 pub(crate) fn wants(facts: &DropFacts) -> Wants {
     let mut wants = Wants::default();
-    for rule in RULES {
+    for rule in rules() {
         let concern = (rule.applies.concerns)(facts);
         if concern != Concern::No {
             wants.0.extend(rule.needs);

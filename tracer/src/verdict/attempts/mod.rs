@@ -8,6 +8,7 @@ mod datagrams;
 mod departure;
 mod listener;
 mod replies;
+mod rules;
 mod silence;
 mod stall;
 mod tls;
@@ -17,18 +18,18 @@ mod way_back;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+pub(super) use self::rules::RULES;
 pub(crate) use self::{
     replies::sender,
     tunnel_stats::{LATELY, Losses, OtherAttempts},
 };
-use super::rule::{Finding, Rule};
+use super::rule::Finding;
 use crate::{
     attempt::{Attempt, OwnDrop},
     model::{Direction, Outcome, Point, Verdict},
     node::{
         bypass::Destination,
         datagrams::DatagramSocket,
-        gather::Fact,
         listener::ListenerFacts,
         silent_hop::SilentHop,
         tun::TunDevice,
@@ -136,202 +137,6 @@ impl OnAttempt {
         }
     }
 }
-
-/// All rules, in the order in which they are tried. Before them all comes a drop of one of the
-/// attempt's own packets, whose verdict is the attempt's.
-pub(super) const RULES: &[Rule<OnAttempt>] = &[
-    Rule {
-        name: "tls-reset",
-        points: &[Point::Socket],
-        needs: &[],
-        evidence: "a ClientHello behind a finished handshake, and a RST with the server's first sequence number: it has sent no data",
-        refuted_by: "data of the server before the RST",
-        cannot_tell: "the server itself from a device on the way that looks into TLS",
-        applies: OnAttempt::new(tls::reset),
-    },
-    Rule {
-        name: "refused",
-        points: &[Point::Socket],
-        needs: &[],
-        evidence: "a RST that answers the SYN, and whether it came in or was made here",
-        refuted_by: "a SYN-ACK for the same SYN",
-        cannot_tell: "a closed port from a rule elsewhere that rejects with tcp reset",
-        applies: OnAttempt::new(replies::refused),
-    },
-    Rule {
-        name: "rejected",
-        points: &[
-            Point::Firewall,
-            Point::Endpoint,
-            Point::Route,
-            Point::Socket,
-            Point::Unknown,
-        ],
-        needs: &[],
-        evidence: "an ICMP error that quotes the SYN or the query: its type, its code and its sender",
-        refuted_by: "an answer to the same SYN or query",
-        cannot_tell: "for TCP, \"port unreachable\" of a firewall from that of a Service without endpoints",
-        applies: OnAttempt::new(replies::rejected),
-    },
-    Rule {
-        name: "stalled",
-        points: &[Point::Mtu, Point::Unknown],
-        needs: &[],
-        evidence: "a finished handshake, and a segment that is sent again and again over half a second; `mtu` for full segments and for a ClientHello that fills more than 1280 bytes",
-        refuted_by: "an acknowledgement of the segment that is sent again",
-        cannot_tell: "without a drop, a narrow hop from any other loss of large packets: `possible` at most",
-        applies: OnAttempt::new(stall::stalled),
-    },
-    Rule {
-        name: "misaddressed-answer",
-        points: &[Point::Conntrack, Point::Unknown],
-        needs: &[],
-        evidence: "an answer that came back to where the first packet was first seen, from another address or port than was asked",
-        refuted_by: "an answer from the address that was asked",
-        cannot_tell: "where the question was not seen to be translated: an answer that NAT did not translate back from a server that answers from another address",
-        applies: OnAttempt::new(silence::misaddressed_answer),
-    },
-    Rule {
-        name: "tunnel-rejected",
-        points: &[Point::Overlay],
-        needs: &[],
-        evidence: "an ICMP error that quotes a tunnel's packet, and the SYN or the query inside: its type, its code and its sender",
-        refuted_by: "an answer through the same tunnel",
-        cannot_tell: "a tunnel device that is gone from a rule there that rejects: `likely` at most",
-        applies: OnAttempt::new(replies::tunnel_rejected),
-    },
-    Rule {
-        name: "reply-lost",
-        points: &[Point::OffNode, Point::Unknown],
-        needs: &[],
-        evidence: "an answer that was seen on its way back, and not where the first packet was first seen",
-        refuted_by: "the answer, seen where the first packet was first seen",
-        cannot_tell: "without a drop, who lost it on this node",
-        applies: OnAttempt::new(silence::reply_lost),
-    },
-    Rule {
-        name: "listener-silence",
-        points: &[Point::Listener],
-        needs: &[Fact::Listener],
-        evidence: "a SYN that reached the listener's namespace; sock_diag's Recv-Q above Send-Q, or a full SYN queue; `confirmed` only if the namespace's and the listener's own drop counters moved meanwhile",
-        refuted_by: "room in both queues",
-        cannot_tell: "several listeners that share the port",
-        applies: OnAttempt::new(listener::silence).or_refuted(listener::has_room),
-    },
-    Rule {
-        name: "unread-socket",
-        points: &[Point::Socket],
-        needs: &[Fact::Listener],
-        evidence: "a datagram that reached its destination's namespace, and one socket there for its port, with data that waits to be read (Recv-Q of `ss -u`) and no less of it a quarter of a second later, while no datagram was read in the namespace (`UdpInDatagrams`, `Udp6InDatagrams`)",
-        refuted_by: "a Recv-Q that is empty or gets shorter; datagrams that are read meanwhile in that namespace; an answer",
-        cannot_tell: "a process that hangs from one that is too slow, and this datagram from those that wait with it: `likely` at most",
-        applies: OnAttempt::new(datagrams::unread).or_refuted(datagrams::are_read),
-    },
-    Rule {
-        name: "stale-entry-silence",
-        points: &[Point::Conntrack],
-        needs: &[Fact::Destination],
-        evidence: "silence, and an entry of conntrack in one of the namespaces on the way that keeps another destination than the rules would give a new connection",
-        refuted_by: "an entry that follows the rules, or none; an answer",
-        cannot_tell: "whether the destination that the entry keeps would answer later: `likely` at most",
-        applies: OnAttempt::new(departure::stale_entry)
-            .or_refuted(departure::entry_follows_the_rules),
-    },
-    Rule {
-        name: "unread-tun",
-        points: &[Point::Queue],
-        needs: &[Fact::Tun],
-        evidence: "a last hop out by a tun device, and packets that were sent by it, and neither read nor dropped a second later (`ip -s link`, `tc -s qdisc`), while the process reads none for a quarter of a second; the process that has it open",
-        refuted_by: "an empty ring; packets that are read meanwhile",
-        cannot_tell: "a process that hangs from one that is too slow: `likely` at most",
-        applies: OnAttempt::new(departure::unread_tun).or_refuted(departure::tun_is_read),
-    },
-    Rule {
-        name: "exempted-from-nat",
-        points: &[Point::Conntrack],
-        needs: &[Fact::World, Fact::Way],
-        evidence: "a notrack rule that the packet meets, rules behind it that would translate it, and a hop behind both with the client's own destination",
-        refuted_by: "a hop that is translated, an entry of the connection in conntrack, or an answer",
-        cannot_tell: "the rules as they were from the rules as they are a moment later: `likely` at most",
-        applies: OnAttempt::new(way::exempted),
-    },
-    Rule {
-        name: "way",
-        points: &[
-            Point::Firewall,
-            Point::Policy,
-            Point::Route,
-            Point::Rpfilter,
-            Point::Endpoint,
-            Point::Mtu,
-        ],
-        needs: &[Fact::World, Fact::Way],
-        evidence: "the routes, rules and neighbors of all namespaces, by which the packet ends where it was last seen",
-        refuted_by: "a place where it was seen behind that, or a namespace that is watched and showed no drop",
-        cannot_tell: "the node as it was from the node as it is a moment later: `likely` at most",
-        applies: OnAttempt::new(way::explained),
-    },
-    Rule {
-        name: "silent-hop",
-        points: &[Point::Endpoint, Point::Overlay, Point::Unknown],
-        needs: &[Fact::Neighbor],
-        evidence: "a SYN that came in and was not seen to leave, and a neighbor entry for its next hop that is `FAILED`, or `INCOMPLETE` after two questions",
-        refuted_by: "a neighbor entry with a MAC address",
-        cannot_tell: "an endpoint that is gone from one that takes seconds to answer ARP or ND",
-        applies: OnAttempt::new(silence::silent_hop),
-    },
-    Rule {
-        name: "way-contradicted",
-        points: &[Point::Unknown],
-        needs: &[Fact::World, Fact::Way],
-        evidence: "a packet that left this node, and routes and rules by which it ends on this node",
-        refuted_by: "routes and rules by which it leaves this node",
-        cannot_tell: "a fault of the model from routes or rules that have changed since",
-        applies: OnAttempt::new(way::contradicted),
-    },
-    Rule {
-        name: "shared-source",
-        points: &[Point::OffNode],
-        needs: &[],
-        evidence: "a last hop out with a source that was translated to one of several addresses of its interface, and no answer",
-        refuted_by: "an answer; an address that only this node has (`arping -D`)",
-        cannot_tell: "an answer that went to another host from none at all: `likely` at most",
-        applies: OnAttempt::new(departure::shared_source),
-    },
-    Rule {
-        name: "way-back",
-        points: &[
-            Point::Firewall,
-            Point::Route,
-            Point::Rpfilter,
-            Point::Endpoint,
-            Point::Conntrack,
-        ],
-        needs: &[Fact::World, Fact::Way],
-        evidence: "the routes, rules and neighbors of all namespaces, by which the packet is delivered in one of them, and by which no answer comes back from there, or none by the namespace that translated the packet",
-        refuted_by: "an answer that was seen, or a namespace that is watched and showed no drop of one",
-        cannot_tell: "an answer that is lost from a packet that is lost in front of its destination: `likely` at most",
-        applies: OnAttempt::new(way_back::explained),
-    },
-    Rule {
-        name: "off-node",
-        points: &[Point::OffNode],
-        needs: &[],
-        evidence: "a last hop out by an interface that leads off this node, probes on all interfaces, no event lost, and no drop of it here",
-        refuted_by: "an answer, or a drop of it on this node",
-        cannot_tell: "a security group from a dead host or a lost answer; never `confirmed`",
-        applies: OnAttempt::new(silence::off_node),
-    },
-    Rule {
-        name: "gap",
-        points: &[Point::Unknown],
-        needs: &[Fact::Listener],
-        evidence: "the last place where it was seen",
-        refuted_by: "a later hop of the same packet",
-        cannot_tell: "what happened behind it: it says what would have to be known",
-        applies: OnAttempt::new(silence::gap),
-    },
-];
 
 /// Judges an attempt whose outcome is known, and says whether the verdict is that of a drop; `None`
 /// where there is nothing to judge.

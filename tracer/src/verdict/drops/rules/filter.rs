@@ -1,0 +1,129 @@
+//! What filters packets: netfilter with NAT and conntrack, IPsec, BPF programs.
+
+use crate::{
+    model::Point,
+    node::gather::Fact,
+    verdict::{
+        drops::{
+            Concern, OnDrop, conntrack, firewall, insertion, is_netfilter, nfqueue, program,
+            unruled,
+        },
+        rule::Rule,
+    },
+};
+
+pub(super) const RULES: &[Rule<OnDrop>] = &[
+    Rule {
+        name: "queue-without-program",
+        points: &[Point::Firewall],
+        needs: &[Fact::Ruleset],
+        evidence: "`nf_queue` as the function that freed the packet: no program was there to decide",
+        refuted_by: "a program bound to that queue (`/proc/net/netfilter/nfnetlink_queue`)",
+        cannot_tell: "a program that has ended from one whose queue is full",
+        applies: OnDrop::new(nfqueue::is_unserved, nfqueue::unserved),
+    },
+    Rule {
+        name: "nfqueue",
+        points: &[Point::Policy, Point::Firewall],
+        needs: &[Fact::Ruleset, Fact::QueueProgram],
+        evidence: "`nfqnl_reinject` (`nf_reinject` on older kernels) at the top of the stack; the thread's name, its executable and the owner of the queue rule say which program decided",
+        refuted_by: "a ruleset without a rule that queues to userspace",
+        cannot_tell: "which policy it was",
+        applies: OnDrop::new(nfqueue::was_refused, nfqueue::refused),
+    },
+    Rule {
+        name: "conntrack-full",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Ruleset, Fact::Conntrack],
+        evidence: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum, or its `drop` that has grown since the trace began where no rule can have dropped the packet",
+        refuted_by: "a count below the maximum",
+        cannot_tell: "a full table from a rule at the same hook that could have dropped the packet, too: then `likely`",
+        applies: OnDrop::new(conntrack::may_be_full, conntrack::table_full)
+            .or_refuted(conntrack::has_room),
+    },
+    Rule {
+        name: "conntrack-insertion",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Ruleset, Fact::Conntrack],
+        evidence: "a netfilter drop in `POSTROUTING` or `INPUT` of a packet whose entry is not in the table yet, no rule there that can have made it; an entry with the same tuple, or `insert_failed` of conntrack's statistics since the trace began",
+        refuted_by: "an `insert_failed` of 0 and a tuple that is free; a rule that can have dropped the packet",
+        cannot_tell: "without the entry that has the tuple, which of two packets came first: `likely` at most",
+        applies: OnDrop::new(insertion::may_be_uninsertable, insertion::tuple_taken)
+            .or_refuted(insertion::every_insertion_succeeded),
+    },
+    Rule {
+        name: "unroutable-translation",
+        points: &[Point::Route],
+        needs: &[Fact::Ruleset, Fact::Route, Fact::World],
+        evidence: "a netfilter drop in `OUTPUT` of a packet that NAT or a mark has changed there, no rule that can have made it, and no route for what the packet is now",
+        refuted_by: "a route from its source to its new destination (`ip route get DST from SRC`); a rule that can have dropped it",
+        cannot_tell: "a route that was missing from one that has gone since: `likely` at most",
+        applies: OnDrop::new(unruled::may_be_rerouted, unruled::unroutable_translation)
+            .or_refuted(unruled::is_routable),
+    },
+    Rule {
+        name: "dead-proxy",
+        points: &[Point::Firewall],
+        needs: &[Fact::Ruleset],
+        evidence: "a netfilter drop in `PREROUTING`, no rule that can have made it, and a `TPROXY` rule of iptables that sends the packet to a port where no transparent socket is",
+        refuted_by: "a transparent socket at the proxy's address and port (`ss -lnt`); a rule that can have dropped the packet",
+        cannot_tell: "a proxy that has gone from one that is not started yet: `likely` at most",
+        applies: OnDrop::new(unruled::may_be_proxied, unruled::dead_proxy)
+            .or_refuted(unruled::proxies_are_alive),
+    },
+    Rule {
+        name: "netfilter",
+        points: &[
+            Point::Firewall,
+            Point::Policy,
+            Point::Endpoint,
+            Point::Conntrack,
+            Point::Unknown,
+        ],
+        needs: &[Fact::Ruleset, Fact::Conntrack],
+        evidence: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
+        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in by, where the rule asks for another interface",
+        cannot_tell: "several rules that could each have dropped it; at a hook of the bridge family, a rule of ebtables' own tables, which are not read: `likely` at most where the kernel has them loaded; where no rule can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
+        applies: OnDrop::new(
+            |facts| Concern::surely(is_netfilter(facts)),
+            firewall::netfilter,
+        ),
+    },
+    Rule {
+        name: "ipsec",
+        points: &[Point::Firewall],
+        needs: &[],
+        evidence: "the reason `XFRM_POLICY`",
+        refuted_by: "a namespace without IPsec policies (`ip xfrm policy`)",
+        cannot_tell: "a policy that blocks from one that wants the packet encrypted",
+        applies: OnDrop::new(firewall::is_ipsec, firewall::ipsec),
+    },
+    Rule {
+        name: "isolated-port",
+        points: &[Point::Firewall],
+        needs: &[Fact::Link],
+        evidence: "no reason, in `br_handle_frame_finish`, at a bridge port that is isolated",
+        refuted_by: "a bridge port that is not isolated",
+        cannot_tell: "isolation from a VLAN or a port state that refuses the packet: `likely` at most",
+        applies: OnDrop::new(firewall::may_be_isolated, firewall::isolated_port)
+            .or_refuted(firewall::port_is_not_isolated),
+    },
+    Rule {
+        name: "bpf-program",
+        points: &[Point::Firewall, Point::Policy],
+        needs: &[Fact::Programs],
+        evidence: "a tc or XDP reason, or a function that runs XDP programs",
+        refuted_by: "such drops that go on with the program detached",
+        cannot_tell: "which of several programs at the same place it was",
+        applies: OnDrop::new(program::is_of_interface, program::bpf_program),
+    },
+    Rule {
+        name: "cgroup-program",
+        points: &[Point::Firewall, Point::Policy],
+        needs: &[Fact::CgroupPrograms],
+        evidence: "a cgroup or socket-filter reason",
+        refuted_by: "such drops that go on with the program detached",
+        cannot_tell: "which of several programs at the same place it was; a socket filter from a cgroup program at ingress",
+        applies: OnDrop::new(program::is_of_process, program::bpf_program),
+    },
+];

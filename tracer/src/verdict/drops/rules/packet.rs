@@ -1,0 +1,95 @@
+//! What the packet shows by itself, and the tunnel that carries it.
+
+use crate::{
+    model::Point,
+    node::gather::Fact,
+    verdict::{
+        drops::{OnDrop, host, listener, mtu, overlay},
+        rule::Rule,
+    },
+};
+
+pub(super) const RULES: &[Rule<OnDrop>] = &[
+    Rule {
+        name: "tunnel-checksum",
+        points: &[Point::Checksum],
+        needs: &[Fact::Overlay],
+        evidence: "the reason `UDP_CSUM` for a packet that still carries another one, in VXLAN or Geneve",
+        refuted_by: "a capture of the outer packet at this interface with a correct UDP checksum",
+        cannot_tell: "the sender's checksum offload from a device on the way that spoils it",
+        applies: OnDrop::new(host::is_corrupt_tunnel, host::tunnel_checksum),
+    },
+    Rule {
+        name: "checksum",
+        points: &[Point::Checksum],
+        needs: &[],
+        evidence: "a drop reason that ends in `_CSUM`",
+        refuted_by: "a capture of the packet at this interface with a correct checksum",
+        cannot_tell: "who corrupted the packet; checksum offload that is switched off half way looks the same",
+        applies: OnDrop::new(host::is_corrupt, host::checksum),
+    },
+    Rule {
+        name: "too-big-message-lost",
+        points: &[Point::Mtu],
+        needs: &[Fact::Ruleset],
+        evidence: "a dropped ICMP \"fragmentation needed\" (3/4) or ICMPv6 \"packet too big\" (2) that quotes a packet which an attempt can have sent, by its sequence number; the namespace's ruleset for the rule that dropped it",
+        refuted_by: "a smaller path MTU in the sender's route cache afterwards (`ip route get`): another copy got through",
+        cannot_tell: "whether another copy of the message got through; a message that a hop on the way has sent from one that someone made up there: `likely` at most, where this namespace has not sent it",
+        applies: OnDrop::new(mtu::is_too_big_message, mtu::too_big_message_lost),
+    },
+    Rule {
+        name: "mtu",
+        points: &[Point::Mtu],
+        needs: &[Fact::Mtu],
+        evidence: "the reason `PKT_TOO_BIG`; or no reason, in a function that drops for size only, with the packet's length and the interface's MTU",
+        refuted_by: "a packet of the same size that passes the same hop",
+        cannot_tell: "a single drop from a black hole: if the ICMP message arrives, TCP recovers at once",
+        applies: OnDrop::new(mtu::is_too_large, mtu::mtu),
+    },
+    Rule {
+        name: "fragments-lost",
+        points: &[Point::Mtu],
+        needs: &[],
+        evidence: "the reason `FRAG_REASM_TIMEOUT`, or none in `ip_expire` or `ip6frag_expire_frag_queue`",
+        refuted_by: "a capture of all fragments at the interface that they come in by",
+        cannot_tell: "who lost the other fragments; a firewall that passes no fragments is as likely as a lossy link",
+        applies: OnDrop::new(mtu::is_incomplete, mtu::fragments_lost),
+    },
+    Rule {
+        name: "overlay-filtered",
+        points: &[Point::Overlay],
+        needs: &[Fact::Ruleset, Fact::Overlay],
+        evidence: "a netfilter drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE",
+        refuted_by: "a drop of the same packet with all candidate rules removed",
+        cannot_tell: "several rules that could each have dropped it",
+        applies: OnDrop::new(overlay::is_filtered, overlay::filtered),
+    },
+    Rule {
+        name: "overlay",
+        points: &[Point::Overlay],
+        needs: &[Fact::Overlay],
+        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
+        refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing; for `NO_TX_TARGET`, a function of the bridge, which has ports and no VTEP",
+        cannot_tell: "a wrong VNI here from one at the sender",
+        applies: OnDrop::new(overlay::is_overlays, overlay::overlay),
+    },
+    Rule {
+        name: "tunnel-down",
+        points: &[Point::Overlay],
+        needs: &[Fact::Overlay, Fact::Route],
+        evidence: "the reason `IP_INNOROUTES`, in a namespace with a VXLAN device that is down, has a remote VTEP, and has an address of the destination's network (the first 16 bits of IPv4)",
+        refuted_by: "tunnel devices that are all up; one without a remote VTEP; a destination of another network; a route by another device to others of that network",
+        cannot_tell: "whether the route that is missing was one by that device: `likely` at most",
+        applies: OnDrop::new(overlay::lacks_route, overlay::tunnel_down)
+            .or_refuted(overlay::tunnels_are_up),
+    },
+    Rule {
+        name: "listener-queue",
+        points: &[Point::Listener],
+        needs: &[Fact::Listener],
+        evidence: "the reason `TCP_LISTEN_OVERFLOW`, or `NO_SOCKET` in `cookie_v4_check` or `cookie_v6_check`; the queue's length and the backlog for the figures",
+        refuted_by: "a Recv-Q that stays below Send-Q while such drops go on",
+        cannot_tell: "a slow application from a burst of connections",
+        applies: OnDrop::new(listener::is_overflow, listener::listener_queue),
+    },
+];
