@@ -2,18 +2,21 @@
 //!
 //! After this step no option contradicts another.
 
+mod explain;
+mod usage;
+
 use std::{path::PathBuf, time::Duration};
 
-use clap::{CommandFactory, error::ErrorKind};
+use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-pub(crate) use crate::cli::{PolicyProto, Proto};
+pub(crate) use self::explain::ExplainConfig;
+use self::usage::{refuse_impossible_ends, usage};
+pub(crate) use crate::cli::Proto;
 use crate::{
     cli::{
-        CheckArgs, Cli, ClusterArgs, Command, ExplainArgs, JoinArgs, OutputArgs, TraceArgs,
-        endpoint::Endpoint,
+        CheckArgs, Cli, ClusterArgs, Command, JoinArgs, OutputArgs, TraceArgs, endpoint::Endpoint,
     },
-    cluster::source::api::access,
     model::Scope,
     sink::{Detail, Format, Formats, PathFormat, Style, Terminal, TraceFormat},
 };
@@ -88,27 +91,6 @@ pub(crate) struct JoinConfig {
     pub(crate) detail: Detail,
     /// How to print.
     pub(crate) output: OutputConfig<PathFormat>,
-}
-
-/// The flow that the policies are to judge.
-#[derive(Debug, Clone)]
-pub(crate) struct ExplainConfig {
-    /// The source: an address, a pod or a workload.
-    pub(crate) from: Endpoint,
-    /// The destination: an address, a pod, a Service or a workload.
-    pub(crate) to: Endpoint,
-    /// The protocol.
-    pub(crate) proto: PolicyProto,
-    /// Show the packet's way through this node instead.
-    pub(crate) way: bool,
-    /// The network namespace that sends the packet; found by its source address when absent.
-    pub(crate) netns: Option<String>,
-    /// Files with cluster objects; without any, the API server is asked.
-    pub(crate) cluster: Vec<PathBuf>,
-    /// How to reach the API server; auto-detected when absent.
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// How to print.
-    pub(crate) output: OutputConfig,
 }
 
 /// Where the cluster's objects come from.
@@ -313,124 +295,12 @@ impl JoinConfig {
     }
 }
 
-impl ExplainConfig {
-    fn new(args: ExplainArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
-        let ExplainArgs {
-            from,
-            to,
-            proto,
-            way,
-            netns,
-            cluster,
-            kubeconfig,
-            output,
-        } = args;
-        for (option, endpoint) in [("--from", &from), ("--to", &to)] {
-            let single = match endpoint {
-                Endpoint::Net { net, .. } => net.prefix_len() == net.max_prefix_len(),
-                Endpoint::Pod { .. } | Endpoint::Workload { .. } => true,
-                // Nothing opens a connection from a Service.
-                Endpoint::Service { .. } => option == "--to",
-                Endpoint::Port(_) => false,
-            };
-            if !single {
-                return Err(usage(
-                    Some("explain"),
-                    ErrorKind::InvalidValue,
-                    &format!(
-                        "{option} {endpoint}: expected one address, pod or workload, such as \
-                         10.244.3.17:443, shop/cart:8080 or deploy/shop/cart:8080"
-                    ),
-                ));
-            }
-        }
-        let has_ports = proto.has_ports();
-        refuse_impossible_ends(Some("explain"), Some(&to), Some(&from), has_ports)?;
-        if to.port().is_none() && has_ports && proto != PolicyProto::Any {
-            return Err(usage(
-                Some("explain"),
-                ErrorKind::MissingRequiredArgument,
-                &format!(
-                    "--to needs a port for {}, such as --to {to}:443",
-                    proto.name()
-                ),
-            ));
-        }
-        let asked = ClusterConfig {
-            kubeconfig: kubeconfig.clone(),
-            ..ClusterConfig::default()
-        };
-        if !way && cluster.is_empty() && access::places(&asked).is_empty() {
-            return Err(usage(
-                Some("explain"),
-                ErrorKind::MissingRequiredArgument,
-                "no kubeconfig was found: specify one with --kubeconfig, or specify a file with the \
-                 cluster's objects with --cluster, written by\n\n  \
-                 kubectl get pods,services,endpointslices,networkpolicies,namespaces,nodes -A \
-                 -o json > cluster.json",
-            ));
-        }
-        Ok(Self {
-            from,
-            to,
-            proto,
-            way,
-            netns,
-            cluster,
-            kubeconfig,
-            output: OutputConfig::new(&output, terminal),
-        })
-    }
-}
-
 impl<F: Formats> OutputConfig<F> {
     fn new(args: &OutputArgs<F>, terminal: &Terminal) -> Self {
         Self {
             format: args.format,
             style: Style::new(args.color, terminal),
         }
-    }
-}
-
-/// A filter that no packet can match is a mistake, and a long wait for nothing.
-fn refuse_impossible_ends(
-    subcommand: Option<&str>,
-    to: Option<&Endpoint>,
-    from: Option<&Endpoint>,
-    has_ports: bool,
-) -> Result<(), clap::Error> {
-    let ports = [to, from]
-        .into_iter()
-        .flatten()
-        .filter_map(|end| Some((end, end.port()?)));
-    if !has_ports && let Some((end, port)) = ports.clone().next() {
-        return Err(usage(
-            subcommand,
-            ErrorKind::ArgumentConflict,
-            &format!("icmp has no ports, but {end} has one: omit :{port} or --proto icmp"),
-        ));
-    }
-    if let (Some(to), Some(from)) = (to, from)
-        && let (Some(to_net), Some(from_net)) = (to.net(), from.net())
-        && to_net.addr().is_ipv4() != from_net.addr().is_ipv4()
-    {
-        return Err(usage(
-            subcommand,
-            ErrorKind::ArgumentConflict,
-            &format!(
-                "{from} and {to} cannot be the ends of one connection: one is IPv4, the other IPv6"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-fn usage(subcommand: Option<&str>, kind: ErrorKind, message: &str) -> clap::Error {
-    let mut command = Cli::command();
-    command.build();
-    match subcommand.and_then(|name| command.find_subcommand_mut(name)) {
-        Some(subcommand) => subcommand.error(kind, message),
-        None => command.error(kind, message),
     }
 }
 

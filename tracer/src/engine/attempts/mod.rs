@@ -253,7 +253,7 @@ impl Attempts {
 
     /// SYNs that found the table full.
     pub(crate) fn untracked(&self) -> u64 {
-        self.table.untracked
+        self.table.untracked()
     }
 
     /// What was seen of TLS.

@@ -1,5 +1,7 @@
 //! All attempts, bounded, with their deadlines.
 
+mod room;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
@@ -8,10 +10,11 @@ use std::{
 use tracer_common::{
     event::{DropKey, EarlyHop, RetransmitEvent},
     packet::protocol,
-    share::Share,
-    tuple::Tuple,
 };
 
+#[cfg(test)]
+pub(crate) use self::room::CAPACITY;
+use self::room::LeftOut;
 use super::{
     deadlines::Deadlines,
     join::{Flows, begins},
@@ -24,20 +27,10 @@ use crate::{
         sighting::{AttemptKey, Part, Segment, Sighting},
         tls::{Tls, TlsCounts},
     },
-    engine::{Nanos, SECOND, interfaces::Interfaces},
+    engine::{Nanos, interfaces::Interfaces},
     model::{Outcome, TlsStage},
 };
 
-/// How many attempts are followed at once. One takes about two kilobytes.
-pub(crate) const CAPACITY: usize = 1 << 14;
-/// How long an outcome may still be corrected, as long as Linux retries a SYN by
-/// default, and a little more.
-const CORRECTABLE: Nanos = 150 * SECOND;
-/// How many of the oldest attempts are looked at for one to evict: a flood must not make each SYN search
-/// them all.
-const OLDEST: usize = 64;
-/// SYNs without a place that are remembered, so that each counts once however many hops it has.
-const RECENT: usize = 16;
 /// States of a socket that may have data to send, of the kernel's UAPI (include/net/tcp_states.h):
 /// `TCP_ESTABLISHED`, `TCP_FIN_WAIT1`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK` and `TCP_CLOSING`.
 const SENDING: [u32; 5] = [1, 4, 8, 9, 11];
@@ -55,13 +48,11 @@ pub(super) struct Table {
     deadlines: Deadlines,
     timeout: Nanos,
     /// SYNs that found the table full.
-    pub(super) untracked: u64,
+    left_out: LeftOut,
     /// Who has taken how much of it.
     shares: Shares,
     /// What was seen of TLS.
     tls: TlsCounts,
-    /// The last of them.
-    recently_untracked: VecDeque<AttemptKey>,
 }
 
 impl Table {
@@ -74,11 +65,15 @@ impl Table {
             early_deadlines: Deadlines::default(),
             deadlines: Deadlines::default(),
             timeout,
-            untracked: 0,
+            left_out: LeftOut::default(),
             shares: Shares::default(),
             tls: TlsCounts::default(),
-            recently_untracked: VecDeque::new(),
         }
+    }
+
+    /// How many SYNs found the table full.
+    pub(super) fn untracked(&self) -> u64 {
+        self.left_out.count
     }
 
     /// An attempt by its key.
@@ -201,11 +196,11 @@ impl Table {
             self.remove(key);
         }
         if !self.make_room(&sighting.flow, sighting.at) {
-            self.leave_out(key);
+            self.left_out.add(key);
             return None;
         }
         let attempt = Attempt::new(sighting, lost);
-        self.let_in(key);
+        self.left_out.take_back(key);
         self.insert(key.clone(), attempt);
         Some(key.clone())
     }
@@ -230,30 +225,6 @@ impl Table {
             for flow in flows {
                 self.flows.learn(flow, key);
             }
-        }
-    }
-
-    /// Counts a SYN that is not followed, unless an earlier hop of it was counted.
-    fn leave_out(&mut self, key: &AttemptKey) {
-        if self.recently_untracked.contains(key) {
-            return;
-        }
-        self.untracked += 1;
-        if self.recently_untracked.len() >= RECENT {
-            self.recently_untracked.pop_front();
-        }
-        self.recently_untracked.push_back(key.clone());
-    }
-
-    /// Takes back that an attempt is not followed: another packet of it has found room.
-    fn let_in(&mut self, key: &AttemptKey) {
-        let known = self
-            .recently_untracked
-            .iter()
-            .position(|known| known == key);
-        if let Some(at) = known {
-            self.recently_untracked.remove(at);
-            self.untracked -= 1;
         }
     }
 
@@ -285,11 +256,11 @@ impl Table {
     ) -> Option<(AttemptKey, Lost)> {
         let key = begins(facts)?;
         if !self.make_room(&facts.key.flow, now) {
-            self.leave_out(&key);
+            self.left_out.add(&key);
             return None;
         }
         self.remove(&key);
-        self.let_in(&key);
+        self.left_out.take_back(&key);
         let mut attempt = Attempt::unseen(facts.key.flow, now, lost);
         attempt
             .client_sent
@@ -362,55 +333,6 @@ impl Table {
         }
     }
 
-    /// Removes what cannot be corrected any more.
-    fn forget_old(&mut self, now: Nanos) {
-        while let Some(key) = self.order.front() {
-            match self.attempts.get(key) {
-                Some(attempt) if attempt.first_at.saturating_add(CORRECTABLE) > now => break,
-                _ => {
-                    let key = key.clone();
-                    self.order.pop_front();
-                    self.remove(&key);
-                }
-            }
-        }
-    }
-
-    /// Makes room for an attempt with this flow: evicts the oldest attempt that was reported, or one of
-    /// a network that holds far more attempts than the new one's. Returns whether it made room.
-    fn make_room(&mut self, flow: &Tuple, now: Nanos) -> bool {
-        if self.attempts.len() < CAPACITY {
-            return true;
-        }
-        self.forget_old(now);
-        let reported = self.order.iter().take(OLDEST).position(|key| {
-            self.attempts
-                .get(key)
-                .is_none_or(|attempt| attempt.reported.is_some())
-        });
-        if let Some(at) = reported
-            && let Some(key) = self.order.remove(at)
-        {
-            self.remove(&key);
-        }
-        if self.attempts.len() >= CAPACITY {
-            self.evict_for(Share::of(flow));
-        }
-        self.attempts.len() < CAPACITY
-    }
-
-    /// Evicts an attempt whose share has taken far more than that of a newcomer.
-    fn evict_for(&mut self, share: u32) {
-        let oldest = self.order.iter().take(OLDEST);
-        let held = oldest.map(|key| self.attempts.get(key).map_or(share, |held| held.share));
-        if let Some(at) = self.shares.largest(held, share)
-            && let Some(key) = self.order.remove(at)
-        {
-            self.leave_out(&key);
-            self.remove(&key);
-        }
-    }
-
     /// Whether an attempt is between two addresses, at any of its hops.
     pub(super) fn connects(&self, one: IpAddr, other: IpAddr) -> bool {
         self.attempts.values().any(|attempt| {
@@ -425,83 +347,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::model::{Direction, Place};
-
-    fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
-        Sighting {
-            at,
-            place: Place {
-                netns: 1,
-                ifindex,
-                ifname: "eth0".to_owned(),
-                mtu: 1500,
-                dir: Direction::In,
-            },
-            flow: Tuple {
-                proto: protocol::TCP,
-                ..Tuple::default()
-            },
-            outer: None,
-            original: None,
-            seq: Some(isn),
-            part: Part::Opens(AttemptKey::Tcp(isn), None),
-        }
-    }
-
-    #[test]
-    fn a_syn_without_a_place_counts_once_however_many_hops_it_has() {
-        const LEFT_OUT: u32 = 100;
-        let mut table = Table::new(1_000_000_000);
-        let all = u32::try_from(CAPACITY).unwrap() + LEFT_OUT;
-        for isn in 0..all {
-            for hop in 1..=3 {
-                table.sighted(&syn(isn, isn.into(), hop), 0);
-            }
-        }
-        assert_eq!(table.attempts.len(), CAPACITY);
-        assert_eq!(table.untracked, u64::from(LEFT_OUT));
-    }
-
-    #[test]
-    fn a_flood_from_one_network_makes_room_for_others() {
-        let mut table = Table::new(1_000_000_000);
-        let from = |isn: u32, address: [u8; 4]| {
-            let mut syn = syn(isn, isn.into(), 1);
-            syn.flow.src = IpAddr::from(Ipv4Addr::from(address)).into();
-            syn
-        };
-        let capacity = u32::try_from(CAPACITY).unwrap();
-        for isn in 0..capacity {
-            table.sighted(&from(isn, [198, 18, 0, isn.to_be_bytes()[3]]), 0);
-        }
-        let own = table.sighted(&from(capacity, [10, 50, 1, 2]), 0);
-        assert_eq!(own, Some(AttemptKey::Tcp(capacity)));
-        assert_eq!((table.attempts.len(), table.untracked), (CAPACITY, 1));
-        // More of the flood finds no room, and does not push that one out.
-        for isn in 0..100 {
-            assert_eq!(
-                table.sighted(&from(capacity + 1 + isn, [198, 18, 0, 7]), 0),
-                None
-            );
-        }
-        assert!(table.get(&AttemptKey::Tcp(capacity)).is_some());
-        assert_eq!(table.untracked, 101);
-    }
-
-    #[test]
-    fn what_finds_room_later_is_not_counted_as_left_out() {
-        let mut table = Table::new(1_000_000_000);
-        let capacity = u32::try_from(CAPACITY).unwrap();
-        for isn in 0..=capacity {
-            table.sighted(&syn(isn, isn.into(), 1), 0);
-        }
-        assert_eq!(table.untracked, 1);
-        table.remove(&AttemptKey::Tcp(7));
-        table.sighted(&syn(capacity, u64::from(capacity) + 1, 1), 0);
-        assert_eq!((table.attempts.len(), table.untracked), (CAPACITY, 0));
-    }
-}
+mod tests;

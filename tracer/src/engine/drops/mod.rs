@@ -7,6 +7,7 @@
 //! - `judge`: the verdict; `node_facts`: what the node says of alike drops
 //! - `copies`: what a bridge floods, until its packet is answered or not
 //! - `path_mtu`: segments that are too large, until their senders have learned or not
+//! - `report`: what is reported of a judged drop
 
 mod copies;
 mod fold;
@@ -14,6 +15,7 @@ mod fragments;
 mod judge;
 mod node_facts;
 mod path_mtu;
+mod report;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
@@ -27,9 +29,10 @@ use self::{
     copies::Copies,
     fold::{Folded, Folds},
     fragments::Fragments,
-    judge::{Judge, JudgedDrop, TrackedDrop},
+    judge::{Judge, TrackedDrop},
     node_facts::{FactsCache, Informed},
     path_mtu::PathMtu,
+    report::report,
 };
 use super::{
     Nanos,
@@ -39,7 +42,6 @@ use super::{
 };
 use crate::{
     decode::drop::{DropFacts, DropKind},
-    model::DropReport,
     node::facts::{NodeFacts, Subject, Wants},
     report::accounts::DropTotals,
     verdict,
@@ -369,35 +371,4 @@ fn not_notified(facts: &DropFacts) -> Option<Tuple> {
     facts
         .quoted_tuple
         .filter(|_| verdict::drop::is_too_big_message(facts))
-}
-
-fn report(
-    facts: &DropFacts,
-    judged: &JudgedDrop,
-    count: u64,
-    stack: bool,
-    cx: &Context<'_>,
-) -> DropReport {
-    let JudgedDrop { verdict, src, dst } = judged;
-    DropReport {
-        ts: facts.at,
-        flow: facts.flow,
-        original_dst: facts.original_dst,
-        outer: facts.outer,
-        quoted: facts.quoted,
-        packet: facts.packet,
-        reason: facts.reason.clone(),
-        function: facts.function.clone(),
-        hook: facts.hook,
-        ifname: facts.ifname.clone(),
-        netns: facts.netns,
-        netns_name: facts.netns.and_then(|inode| cx.netns.text(inode)),
-        count,
-        src_pod: src.pod(),
-        dst_pod: dst.pod(),
-        src_owner: src.words(),
-        dst_owner: dst.words(),
-        stack: stack.then(|| facts.stack.clone()),
-        verdict: verdict.clone(),
-    }
 }
