@@ -219,6 +219,7 @@ fn clocks_that_differ_are_compared() -> Result<()> {
             Record::Summary(summary) => {
                 summary.ts = summary.ts.map(|ts| ts + later);
             }
+            Record::Tick(tick) => tick.ts += later,
             Record::Path(_) => {}
         }
     }

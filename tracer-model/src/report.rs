@@ -18,6 +18,8 @@ pub enum Report {
     Attempt(Box<AttemptReport>),
     /// Events that could not be shown.
     Lost(Lost),
+    /// Nothing was reported for a while; with `--ticks` only.
+    Tick(Tick),
     /// One connection attempt in the traces of several nodes.
     Path(Box<PathReport>),
     /// The last entry of a trace.
@@ -78,6 +80,10 @@ pub struct Scope {
     pub from: Option<String>,
     /// The network namespaces of `--netns`; empty for the one that whydrop ran in.
     pub netns: Vec<String>,
+    /// The addresses and ports that `to` stands for, if they were given (`--to-is`).
+    pub to_is: Vec<String>,
+    /// The same for `from`.
+    pub from_is: Vec<String>,
 }
 
 /// Events that could not be shown, since the last such report.
@@ -89,6 +95,15 @@ pub struct Lost {
     pub events: u64,
     /// Where they were lost.
     pub place: String,
+}
+
+/// A trace that goes on, with nothing to report.
+#[derive(Debug, Clone)]
+pub struct Tick {
+    /// Up to when nothing was missed, but for what `lost` says.
+    pub ts: SystemTime,
+    /// Events lost so far.
+    pub lost: u64,
 }
 
 /// One dropped packet, or `count` alike ones.

@@ -21,23 +21,35 @@
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
 //! - [`command`]: the commands, which put it together
 
+// The laptop's half uses a part of the modules that both halves share.
+#![cfg_attr(
+    not(feature = "trace"),
+    allow(dead_code, unused_imports, reason = "used by the node's half")
+)]
+
+#[cfg(feature = "trace")]
 mod attempt;
 mod cli;
 mod cluster;
 mod command;
 #[cfg(test)]
 mod damage;
+#[cfg(feature = "trace")]
 mod decode;
 #[cfg(test)]
 mod dependencies;
+#[cfg(feature = "trace")]
 mod engine;
 #[cfg(test)]
 mod fuzz;
 mod join;
+#[cfg(feature = "trace")]
 mod kernel;
 #[cfg(test)]
 mod limits_table;
+#[cfg(feature = "trace")]
 mod net;
+#[cfg(feature = "trace")]
 mod node;
 mod policy;
 mod report;

@@ -11,8 +11,23 @@ use crate::{run, setup};
 
 const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
+/// What `kubectl whydrop` is built of where there is no node.
+const LAPTOP: [&str; 3] = ["--package", "whydrop", "--no-default-features"];
+
 /// What the host can compile.
 const WORKSPACE: [&str; 4] = ["--keep-going", "--workspace", "--exclude", "tracer-ebpf"];
+
+/// What the laptop's half must do without: it is to build where nodes are not.
+const OF_NODES: [&str; 8] = [
+    "aya",
+    "aya-log",
+    "btf-rs",
+    "cri-messages",
+    "netlink-sys",
+    "prost",
+    "tonic",
+    "tracer-ebpf",
+];
 
 /// Runs all checks, even after one has failed: one run shows everything there is to fix.
 pub(crate) fn lint() -> Result<()> {
@@ -30,6 +45,10 @@ pub(crate) fn lint() -> Result<()> {
             cargo("clippy", &kernel_programs),
         ),
         ("rustdoc", cargo("doc", &documentation)),
+        (
+            "clippy, the laptop's half",
+            cargo("clippy", &[&LAPTOP[..], &NO_WARNINGS].concat()),
+        ),
     ];
     if run::find("cargo-deny").is_some() {
         // Advisories change without a commit: releases and the public CI check them.
@@ -49,10 +68,50 @@ pub(crate) fn lint() -> Result<()> {
             failed.push(name);
         }
     }
+    eprintln!("lint: dependencies of the laptop's half");
+    if let Err(error) = laptop() {
+        eprintln!("lint: dependencies of the laptop's half: {error:#}");
+        failed.push("dependencies of the laptop's half");
+    }
     if !failed.is_empty() {
         bail!("lint failed: {}", failed.join("; "));
     }
     eprintln!("lint: clean");
+    Ok(())
+}
+
+/// Holds the dependencies of the laptop's half, on any machine, against [`OF_NODES`].
+fn laptop() -> Result<()> {
+    let mut tree = run::cargo();
+    let tree = tree.arg("tree").args(LAPTOP).args([
+        "--locked",
+        "--target",
+        "all",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    let output = tree.output()?;
+    if !output.status.success() {
+        bail!(
+            "{tree:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    let mut found: Vec<&str> = names.filter(|name| OF_NODES.contains(name)).collect();
+    found.sort_unstable();
+    found.dedup();
+    if !found.is_empty() {
+        bail!(
+            "it depends on {}: put that behind the feature `trace`",
+            found.join(", ")
+        );
+    }
     Ok(())
 }
 

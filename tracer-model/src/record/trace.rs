@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
-use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Scope, Started, Summary};
+use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Scope, Started, Summary, Tick};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
@@ -14,6 +14,7 @@ enum ReportShape {
     Drop(Box<DropReport>),
     Attempt(Box<AttemptReport>),
     Lost(Lost),
+    Tick(Tick),
     Path(Box<PathReport>),
     Summary(Box<Summary>),
 }
@@ -45,6 +46,10 @@ struct ScopeShape {
     from: Option<String>,
     #[serde(default)]
     netns: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    to_is: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    from_is: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,9 +62,18 @@ struct LostShape {
     place: String,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Tick")]
+struct TickShape {
+    #[serde(with = "rfc3339")]
+    ts: SystemTime,
+    lost: u64,
+}
+
 shaped!(
     Report as ReportShape,
     Started as StartedShape,
     Scope as ScopeShape,
-    Lost as LostShape
+    Lost as LostShape,
+    Tick as TickShape
 );

@@ -2,6 +2,7 @@
 
 pub(crate) mod arrange;
 pub(crate) mod endpoint;
+#[cfg(feature = "trace")]
 pub(crate) mod filter;
 pub(crate) mod options;
 mod values;
@@ -13,9 +14,12 @@ use clap_complete::Shell;
 
 use self::{
     endpoint::Endpoint,
-    values::{at_least_one, duration, ring_size, to},
+    values::{at_least_one, duration, ring_size, socket, to},
 };
-use crate::sink::{ColorChoice, Format, Formats, PathFormat, TraceFormat};
+use crate::{
+    cluster::resolve::Socket,
+    sink::{ColorChoice, Format, Formats, PathFormat, TraceFormat},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +102,14 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "ENDPOINT", help_heading = "Filter")]
     pub(crate) from: Option<Endpoint>,
 
+    /// What TO stands for, instead of looking it up (repeatable)
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = socket, requires = "to", help_heading = "Filter")]
+    pub(crate) to_is: Vec<Socket>,
+
+    /// What --from stands for, instead of looking it up (repeatable)
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = socket, requires = "from", help_heading = "Filter")]
+    pub(crate) from_is: Vec<Socket>,
+
     /// Protocol
     #[arg(
         long,
@@ -134,9 +146,26 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Time")]
     pub(crate) count: Option<u64>,
 
+    /// Stop when a line `end` comes by stdin, when stdin is closed, or when nothing came by it for
+    /// this time
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
+    pub(crate) heartbeat: Option<Duration>,
+
     /// How to print.
     #[command(flatten)]
     pub(crate) output: OutputArgs<TraceFormat>,
+
+    /// In JSON, report `tick` when there was nothing else to report for this time [default: 15s]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "15s",
+        help_heading = "Output"
+    )]
+    pub(crate) ticks: Option<Duration>,
 
     /// Show the kernel stack of each drop
     #[arg(long, help_heading = "Output")]

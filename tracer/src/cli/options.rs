@@ -17,6 +17,7 @@ use crate::{
     cli::{
         CheckArgs, Cli, ClusterArgs, Command, JoinArgs, OutputArgs, TraceArgs, endpoint::Endpoint,
     },
+    cluster::resolve::Socket,
     model::Scope,
     sink::{Detail, Format, Formats, PathFormat, Style, Terminal, TraceFormat},
 };
@@ -52,6 +53,10 @@ pub(crate) struct TraceConfig {
     pub(crate) to: Option<Endpoint>,
     /// The other end.
     pub(crate) from: Option<Endpoint>,
+    /// What `to` stands for, if it is not to be looked up.
+    pub(crate) to_is: Vec<Socket>,
+    /// What `from` stands for, if it is not to be looked up.
+    pub(crate) from_is: Vec<Socket>,
     /// The protocol.
     pub(crate) proto: Proto,
     /// Whether there is no filter, by the user's will.
@@ -74,6 +79,10 @@ pub(crate) struct TraceConfig {
     pub(crate) duration: Option<Duration>,
     /// After how many drop records to stop; at least 1.
     pub(crate) count: Option<u64>,
+    /// How long stdin may be silent before the trace ends.
+    pub(crate) heartbeat: Option<Duration>,
+    /// How long nothing may be reported before a tick is.
+    pub(crate) ticks: Option<Duration>,
     /// Bytes of the ring buffer: a power of two.
     pub(crate) ring_bytes: u32,
     /// Where the cluster's objects come from.
@@ -158,6 +167,8 @@ impl TraceConfig {
         let TraceArgs {
             to,
             from,
+            to_is,
+            from_is,
             proto,
             all,
             netns,
@@ -167,6 +178,8 @@ impl TraceConfig {
             answered,
             debug,
             node_name,
+            heartbeat,
+            ticks,
             ..
         } = args;
         if to.is_none() && from.is_none() && !all {
@@ -179,6 +192,17 @@ impl TraceConfig {
         }
         let has_ports = proto != Proto::Icmp;
         refuse_impossible_ends(None, to.as_ref(), from.as_ref(), has_ports)?;
+        for (option, end, is) in [("--to-is", &to, &to_is), ("--from-is", &from, &from_is)] {
+            if let Some(Endpoint::Net { .. } | Endpoint::Port(_)) = end
+                && !is.is_empty()
+            {
+                return Err(usage(
+                    None,
+                    ErrorKind::ArgumentConflict,
+                    &format!("{option} is for a name, such as shop/cart:8080"),
+                ));
+            }
+        }
         if netns.iter().any(String::is_empty) {
             return Err(usage(
                 None,
@@ -195,6 +219,8 @@ impl TraceConfig {
         Ok(Self {
             to,
             from,
+            to_is,
+            from_is,
             proto,
             all,
             netns,
@@ -206,6 +232,8 @@ impl TraceConfig {
             timeout: args.timeout.unwrap_or(DEFAULT_TIMEOUT),
             duration: args.duration,
             count: args.count,
+            heartbeat,
+            ticks,
             ring_bytes: args.ring_size.unwrap_or(DEFAULT_RING_BYTES),
             cluster: args.cluster.into(),
             output: OutputConfig::new(&args.output, terminal),
@@ -220,6 +248,8 @@ impl TraceConfig {
             to: end(&self.to),
             from: end(&self.from),
             netns: self.netns.clone(),
+            to_is: self.to_is.iter().map(ToString::to_string).collect(),
+            from_is: self.from_is.iter().map(ToString::to_string).collect(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::endpoint::{Endpoint, EndpointError};
+use crate::cluster::resolve::Socket;
 
 /// Bytes of the smallest and the largest ring buffer.
 const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
@@ -18,6 +19,18 @@ pub(super) fn to(text: &str) -> Result<Endpoint, String> {
         }
         _ => error.to_string(),
     })
+}
+
+/// One address, perhaps with a port.
+pub(super) fn socket(text: &str) -> Result<Socket, String> {
+    match text.parse() {
+        Ok(Endpoint::Net { net, port }) if net.prefix_len() == net.max_prefix_len() => Ok(Socket {
+            ip: net.addr(),
+            port,
+        }),
+        Ok(_) => Err("expected one address, such as 10.244.3.17:443".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<u64, &'static str> {

@@ -1,19 +1,31 @@
 //! The commands, which put it all together.
 
+#[cfg(feature = "trace")]
 pub(crate) mod check;
 mod ending;
 pub(crate) mod explain;
 pub(crate) mod generate;
+#[cfg(feature = "trace")]
+mod heartbeat;
+#[cfg(feature = "trace")]
 mod interfaces;
 mod join;
+#[cfg(feature = "trace")]
 mod log;
+#[cfg(feature = "trace")]
 mod node_queries;
 mod panic;
+#[cfg(feature = "trace")]
 mod setup;
+#[cfg(feature = "trace")]
 mod shell;
+#[cfg(feature = "trace")]
 pub(crate) mod trace;
+#[cfg(feature = "trace")]
 mod unmatched;
+#[cfg(feature = "trace")]
 mod wait;
+#[cfg(feature = "trace")]
 mod watchdog;
 
 use std::{env, io, process::ExitCode};
@@ -34,6 +46,7 @@ use crate::{
 pub fn main() -> ExitCode {
     panic::install();
     // A dump would hold the cluster's credentials. Older kernels refuse nothing here.
+    #[cfg(target_os = "linux")]
     nix::sys::prctl::set_dumpable(false).ok();
     let config = match Config::new(
         Cli::parse_from(arranged(env::args_os())),
@@ -48,9 +61,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What cannot be done without the node's half.
+#[cfg(not(feature = "trace"))]
+const NOT_A_NODE: &str = "this build has no probes: trace nodes of a cluster with `kubectl whydrop`, or run \
+     the Linux build on the node";
+
 fn run(config: Config) -> Result<ExitCode> {
     match config.mode {
+        #[cfg(feature = "trace")]
         Mode::Trace(config) => trace::run(&config).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "trace")]
         Mode::Check(output, cluster) => {
             let out = &mut io::stdout().lock();
             let able = check::run(out, output.format, &output.style, &cluster)?;
@@ -60,6 +80,8 @@ fn run(config: Config) -> Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
+        #[cfg(not(feature = "trace"))]
+        Mode::Trace(_) | Mode::Check(..) => anyhow::bail!(NOT_A_NODE),
         Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
             .map(|()| ExitCode::SUCCESS),
         Mode::Join(config) => join::run(&config).map(|()| ExitCode::SUCCESS),

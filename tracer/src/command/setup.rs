@@ -109,7 +109,8 @@ impl Trace {
                 capacity: probes.room_for_kinds(),
             },
             timeout: config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2),
-            names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto),
+            names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto)
+                .standing_for(&config.to_is, &config.from_is),
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
             node: config.node_name.clone(),
@@ -120,7 +121,7 @@ impl Trace {
             config.output.style.clone(),
             config.detail,
         );
-        let mut shell = Shell::new(engine, probes, decoder, printer);
+        let mut shell = Shell::new(engine, probes, decoder, printer, config.ticks);
         let present = watch.inventory().iter().cloned();
         shell.feed(Input::Interfaces(present.map(Change::Appeared).collect()))?;
         shell.feed(Input::Unwatched(tc.degraded()))?;

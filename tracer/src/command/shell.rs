@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Stdout},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
@@ -16,7 +16,7 @@ use crate::{
         clock::monotonic_nanos,
         probes::{EventStream, Probes},
     },
-    model::{Report, Started},
+    model::{Report, Started, Tick},
     net::netns::NetnsNames,
     sink::{self, Delivery, Printer, Terminal},
 };
@@ -31,6 +31,10 @@ pub(super) struct Shell {
     printer: Printer<Stdout>,
     /// What is to come with the start of the trace; `None` after it.
     notes: Option<Vec<String>>,
+    /// How long nothing may be reported before a tick is.
+    ticks: Option<Duration>,
+    /// When something was reported last.
+    reported: Instant,
     /// Whether the trace is to end: `--count` is reached, or the output has no reader any more.
     pub(super) ended: bool,
 }
@@ -41,6 +45,7 @@ impl Shell {
         probes: Probes,
         decoder: Decoder,
         printer: Printer<Stdout>,
+        ticks: Option<Duration>,
     ) -> Self {
         Self {
             engine,
@@ -50,6 +55,8 @@ impl Shell {
             queries: NodeQueries::default(),
             printer,
             notes: Some(Vec::new()),
+            ticks,
+            reported: Instant::now(),
             ended: false,
         }
     }
@@ -136,7 +143,15 @@ impl Shell {
         self.printer.resize(Terminal::stdout_width());
         self.write(|printer| printer.tick(SystemTime::now()))?;
         self.ended |= Terminal::stdout_has_no_reader();
-        self.feed(Input::Tick(self.probes.tallies()))
+        self.feed(Input::Tick(self.probes.tallies()))?;
+        let silent = self.reported.elapsed();
+        if self.notes.is_none() && self.ticks.is_some_and(|most| silent >= most) {
+            self.print(&Report::Tick(Tick {
+                ts: SystemTime::now(),
+                lost: self.engine.lost(),
+            }))?;
+        }
+        Ok(())
     }
 
     fn feed_names(&mut self) -> Result<()> {
@@ -171,6 +186,7 @@ impl Shell {
     }
 
     fn print(&mut self, report: &Report) -> Result<()> {
+        self.reported = Instant::now();
         self.write(|printer| printer.print(report))
     }
 

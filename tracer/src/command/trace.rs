@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     ending::{self, Signals},
+    heartbeat::Heart,
     log,
     setup::Trace,
     unmatched, wait, watchdog,
@@ -40,6 +41,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     // Signals first: from here on, Ctrl-C ends the trace in order.
     let mut signals = Signals::new()?;
     watchdog::watch()?;
+    let mut heart = Heart::watch(config.heartbeat)?;
     let mut trace = Trace::attach(config)?;
     let in_force = tokio::select! {
         known = wait::for_names(&mut trace.shell, &mut trace.sources) => {
@@ -54,6 +56,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             ended = watch(&mut trace) => ended?,
             () = signals.any() => {}
             () = ending::after(config.duration) => {}
+            () = heart.stopped() => {}
         }
     }
     // A reader that is gone wants no explanation.

@@ -11,7 +11,7 @@ use crate::{
         live::Cluster,
         objects::{ObjectName, Pod},
         policy::Protocol,
-        resolve::{Resolved, Socket, no_such, no_such_workload, not_taken, resolve},
+        resolve::{Members, Resolved, Socket, no_such, no_such_workload, not_taken, resolve},
         update::Source,
         view::{Kind, View},
     },
@@ -35,6 +35,8 @@ struct End {
     id: ObjectName,
     kind: Kind,
     side: u16,
+    /// What it stands for, if the user has said so.
+    given: BTreeSet<Socket>,
     resolved: Resolved,
     sockets: BTreeSet<Socket>,
     entries: HashMap<Member, u32>,
@@ -67,6 +69,15 @@ impl FilterNames {
             },
             started: false,
         }
+    }
+
+    /// Takes what the ends stand for as given, where it is given, instead of looking it up.
+    pub(crate) fn standing_for(mut self, to: &[Socket], from: &[Socket]) -> Self {
+        for end in &mut self.ends {
+            let given = if end.side == Member::TO { to } else { from };
+            end.given = given.iter().copied().collect();
+        }
+        self
     }
 
     /// Looks all names up, and has the kernel's sets follow.
@@ -151,6 +162,7 @@ impl End {
             id,
             kind,
             side,
+            given: BTreeSet::new(),
             resolved: Resolved::Unknown,
             sockets: BTreeSet::new(),
             entries: HashMap::new(),
@@ -158,7 +170,14 @@ impl End {
     }
 
     fn look(&mut self, cluster: &Cluster, protocol: Option<Protocol>, changes: &mut Changes) {
-        let resolved = resolve(cluster.view(), &self.name, protocol);
+        let resolved = match self.given.is_empty() {
+            true => resolve(cluster.view(), &self.name, protocol),
+            false => Resolved::Members(Members {
+                sockets: self.given.clone(),
+                notes: Vec::new(),
+                complete: true,
+            }),
+        };
         let sockets = match &resolved {
             Resolved::Members(members) => members.sockets.clone(),
             // Packets to a pod that is gone are what such a trace is for.

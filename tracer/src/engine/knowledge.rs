@@ -104,6 +104,11 @@ impl Knowledge {
         }
     }
 
+    /// Events lost so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.visibility.lost
+    }
+
     /// Takes what has changed about the interfaces.
     pub(super) fn see(&mut self, changes: Vec<net::Change>) {
         self.interfaces.apply(changes);

@@ -226,6 +226,11 @@ impl Engine {
         self.has_matched
     }
 
+    /// Events lost so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.knowledge.lost()
+    }
+
     /// The ends of the filter that go by name.
     pub(crate) fn names(&self) -> &FilterNames {
         &self.names

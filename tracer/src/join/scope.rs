@@ -17,8 +17,8 @@ use crate::{
 pub(super) struct Filter {
     /// `None` for any.
     proto: Option<Protocol>,
-    to: Option<Endpoint>,
-    from: Option<Endpoint>,
+    to: Ends,
+    from: Ends,
     /// Whether only the named network namespaces were watched.
     pub(super) is_of_namespaces: bool,
 }
@@ -26,15 +26,19 @@ pub(super) struct Filter {
 impl Filter {
     /// The filter as it was typed. `None` if it cannot be read.
     pub(super) fn of(scope: &Scope) -> Option<Self> {
-        let end = |text: &Option<String>| text.as_ref().map(|text| text.parse()).transpose().ok();
+        let end = |text: &Option<String>, is: &[String]| {
+            let texts = if is.is_empty() { text.as_slice() } else { is };
+            let ends: Result<Vec<Endpoint>, _> = texts.iter().map(|text| text.parse()).collect();
+            ends.ok().map(Ends)
+        };
         let proto = match scope.proto.as_str() {
             any if any == Proto::Any.name() => None,
             proto => Some(proto.parse().ok()?),
         };
         Some(Self {
             proto,
-            to: end(&scope.to)?,
-            from: end(&scope.from)?,
+            to: end(&scope.to, &scope.to_is)?,
+            from: end(&scope.from, &scope.from_is)?,
             is_of_namespaces: !scope.netns.is_empty(),
         })
     }
@@ -46,8 +50,8 @@ impl Filter {
         }
         let ways = [*flow, flow.reversed()].map(|flow| {
             both(
-                is_end(self.to.as_ref(), flow.destination()),
-                is_end(self.from.as_ref(), flow.source()),
+                self.to.have(flow.destination()),
+                self.from.have(flow.source()),
             )
         });
         match ways {
@@ -88,10 +92,26 @@ fn ends(flow: &Flow) -> (Protocol, IpAddr, SocketAddress) {
     (flow.proto, flow.src, flow.destination())
 }
 
-fn is_end(wanted: Option<&Endpoint>, (ip, port): SocketAddress) -> Option<bool> {
-    let Some(wanted) = wanted else {
-        return Some(true);
-    };
+/// One end of a filter: any of these, or any at all if there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ends(Vec<Endpoint>);
+
+impl Ends {
+    /// Whether this is such an end. `None` where that cannot be known.
+    fn have(&self, end: SocketAddress) -> Option<bool> {
+        let mut is_known = true;
+        for wanted in &self.0 {
+            match is_end(wanted, end) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => is_known = false,
+            }
+        }
+        is_known.then_some(self.0.is_empty())
+    }
+}
+
+fn is_end(wanted: &Endpoint, (ip, port): SocketAddress) -> Option<bool> {
     let other_port = wanted.port().is_some_and(|wanted| Some(wanted) != port);
     match wanted {
         // A Service's port is not that of its endpoints.

@@ -115,6 +115,10 @@ impl Trace {
                     self.reach(end);
                 }
             }
+            Report::Tick(tick) => {
+                self.reach(tick.ts);
+                self.lost = self.lost.max(tick.lost);
+            }
             Report::Path(_) => {}
         }
     }

@@ -39,7 +39,8 @@ fn strip_nulls(json: &mut Value) {
 }
 
 /// The keys of the contract, each kind's. Scripts read them: keys may be added, and none may go.
-const PROMISED: [(&str, &[&str]); 6] = [
+const PROMISED: [(&str, &[&str]); 7] = [
+    ("tick", &["kind", "ts", "lost"]),
     (
         "started",
         &[

@@ -14,7 +14,7 @@ use std::{
 
 use crate::model::{
     Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet,
-    Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Verdict,
+    Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick, Verdict,
     VerdictCount, shell::Command,
 };
 
@@ -309,6 +309,11 @@ pub(super) fn lost() -> Report {
     })
 }
 
+/// A trace with nothing to report.
+pub(super) fn tick() -> Report {
+    Report::Tick(Tick { ts: ts(), lost: 0 })
+}
+
 /// One of each.
 pub(crate) fn all() -> Vec<Report> {
     let mut all = vec![
@@ -322,6 +327,7 @@ pub(crate) fn all() -> Vec<Report> {
         icmp(),
         ipv6(),
         lost(),
+        tick(),
         summary(),
         flooded(),
         reported(),

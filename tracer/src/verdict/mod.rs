@@ -9,14 +9,20 @@
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
 //! silence alone. What no rule explains stays `unknown`, with what is known as evidence.
 
+#[cfg(feature = "trace")]
 pub(crate) mod attempts;
 pub(crate) mod cluster;
 #[cfg(test)]
 mod docs;
+#[cfg(feature = "trace")]
 pub(crate) mod drop;
+#[cfg(feature = "trace")]
 mod drops;
 pub(crate) mod explain;
+#[cfg(feature = "trace")]
 mod neighbor;
+#[cfg(feature = "trace")]
 mod policy_rule;
 mod rule;
+#[cfg(feature = "trace")]
 mod stale_entry;

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 
-use crate::{
-    model::{Confidence, Fix, Point, PolicyVerdict, Refuted, Verdict},
-    node::gather::Fact,
-};
+use crate::model::{Confidence, Fix, Point, PolicyVerdict, Refuted, Verdict};
+#[cfg(feature = "trace")]
+use crate::node::gather::Fact;
+
+/// Without the node's half, there is no node to ask.
+#[cfg(not(feature = "trace"))]
+pub(super) enum Fact {}
 
 /// One rule; `Test` is how it is asked.
 pub(super) struct Rule<Test> {

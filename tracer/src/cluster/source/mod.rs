@@ -4,6 +4,7 @@
 //! milliseconds, which the events of a trace do not have: hence the thread.
 
 pub(crate) mod api;
+#[cfg(feature = "trace")]
 mod cri;
 mod file;
 pub(crate) mod limits;
@@ -17,10 +18,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{
-    api::access::{self, AccessError, Place},
-    cri::Sockets,
-};
+use self::api::access::{self, AccessError, Place};
+#[cfg(feature = "trace")]
+use self::cri::Sockets;
 use self::{limits::UPDATES, sink::Sink};
 use super::update::{Source, Update};
 use crate::cli::options::ClusterConfig;
@@ -54,6 +54,7 @@ pub(crate) enum StartError {
 /// Where to look.
 struct Places {
     config: ClusterConfig,
+    #[cfg(feature = "trace")]
     cri: Option<Sockets>,
     api: Vec<Place>,
 }
@@ -68,6 +69,7 @@ impl Sources {
         let (sender, updates) = channel(UPDATES);
         let places = Places {
             config: config.clone(),
+            #[cfg(feature = "trace")]
             cri: match config.no_kube {
                 true => None,
                 false => Sockets::find(config.cri_socket.as_deref())?,
@@ -80,6 +82,7 @@ impl Sources {
         }
         let started: Vec<Source> = [
             (Source::File, !config.files.is_empty()),
+            #[cfg(feature = "trace")]
             (Source::Cri, places.cri.is_some()),
             (Source::Api, !places.api.is_empty()),
         ]
@@ -116,16 +119,20 @@ impl Sources {
 /// may give nothing for long.
 async fn run(places: Places, updates: &Sender<Update>) {
     let sink = |source| Sink::new(source, updates.clone());
-    let Places { config, cri, api } = places;
     let mut sources = JoinSet::new();
-    if !config.files.is_empty() {
-        sources.spawn(file::run(config.files, sink(Source::File)));
+    if !places.config.files.is_empty() {
+        sources.spawn(file::run(places.config.files, sink(Source::File)));
     }
-    if let Some(sockets) = cri {
+    #[cfg(feature = "trace")]
+    if let Some(sockets) = places.cri {
         sources.spawn(cri::run(sockets, sink(Source::Cri)));
     }
-    if !api.is_empty() {
-        sources.spawn(api::find_and_follow(api, sink(Source::Api), api::PATIENCE));
+    if !places.api.is_empty() {
+        sources.spawn(api::find_and_follow(
+            places.api,
+            sink(Source::Api),
+            api::PATIENCE,
+        ));
     }
     while let Some(ended) = sources.join_next().await {
         if ended.is_err() {

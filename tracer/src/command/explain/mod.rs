@@ -6,6 +6,7 @@ mod ends;
 mod report;
 mod service;
 mod text;
+#[cfg(feature = "trace")]
 mod way;
 
 use std::io::{self, Write};
@@ -32,8 +33,13 @@ pub(crate) fn run(
     notes: &mut impl Write,
     config: &ExplainConfig,
 ) -> Result<()> {
+    #[cfg(feature = "trace")]
     if config.way {
         return print(out, &way(config)?);
+    }
+    #[cfg(not(feature = "trace"))]
+    if config.way {
+        bail!(super::NOT_A_NODE);
     }
     let report = if config.cluster.is_empty() {
         let cluster = ask::ask(config.kubeconfig.as_deref(), notes)?;
@@ -53,6 +59,7 @@ pub(crate) fn run(
 }
 
 /// The way of the flow's first packet, as it is to be printed.
+#[cfg(feature = "trace")]
 fn way(config: &ExplainConfig) -> Result<String> {
     let view = match config.cluster.is_empty() {
         true => None,

@@ -131,7 +131,9 @@ impl Rig {
                 Effect::Report(Report::Attempt(attempt)) => self.attempts.push(*attempt),
                 Effect::Report(Report::Lost(lost)) => self.lost.push(lost),
                 Effect::Report(Report::Summary(summary)) => self.summary = Some(*summary),
-                Effect::Report(Report::Started(_) | Report::Path(_)) => unreachable!("the shell's"),
+                Effect::Report(Report::Started(_) | Report::Path(_) | Report::Tick(_)) => {
+                    unreachable!("the shell's")
+                }
                 Effect::Stop => self.stopped = true,
                 Effect::Members { .. } | Effect::Note(_) => {}
             }

@@ -125,6 +125,8 @@ fn filter(to: Option<&str>) -> Scope {
         to: to.map(str::to_owned),
         from: None,
         netns: Vec::new(),
+        to_is: Vec::new(),
+        from_is: Vec::new(),
     }
 }
 

@@ -103,6 +103,8 @@ impl Text {
                 self.story.interrupted();
                 draw_lost(&mut page, lost);
             }
+            // For programs.
+            Report::Tick(_) => {}
             Report::Path(path) => {
                 if path.outcome != Outcome::Answered || self.detail.answered {
                     path::draw(&mut page, path);

@@ -102,6 +102,8 @@ fn command(exec: &ExecConfig, program: &str) -> Command {
         // Whatever it starts is of its group, and is killed with it.
         .process_group(0)
         .kill_on_drop(true);
+    // Elsewhere, the group is killed when this process ends in order.
+    #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe, and touches nothing of this process.
     unsafe {
         command.pre_exec(|| {
