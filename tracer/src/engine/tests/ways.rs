@@ -7,7 +7,7 @@ use crate::{
     model::{Confidence, Hook, Point, Verdict},
     node::{
         query::SilenceFacts,
-        way::{Act, Because, End, Refused, Start, Step, Unanswered, Walked, Way},
+        way::{Act, Because, DroppedBy, End, Refused, Start, Step, Unanswered, Walked, Way},
         world::LinkId,
     },
 };
@@ -141,7 +141,10 @@ fn a_packet_that_waits_for_a_refused_question_is_the_rule_s() {
         refused: Some(Refused {
             netns: HOST,
             hook: Hook::Forward,
-            rule: "rule 2 of chain FORWARD".to_owned(),
+            by: DroppedBy {
+                text: "rule 2 of chain FORWARD".to_owned(),
+                by_policy: false,
+            },
             is_answer: false,
         }),
         program: None,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::DroppedBy;
 use crate::{
     model::Hook,
     net::{Mac, NeighborState, Rule},
@@ -140,8 +141,8 @@ pub(crate) struct Refused {
     pub(crate) netns: u32,
     /// The hook.
     pub(crate) hook: Hook,
-    /// The rule.
-    pub(crate) rule: String,
+    /// What drops it there.
+    pub(crate) by: DroppedBy,
     /// It is the answer that is dropped.
     pub(crate) is_answer: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{AtHook, Judgment, Kernel, Packet};
+use super::{AtHook, DroppedBy, Judgment, Kernel, Packet};
 use crate::{
     decode::tracked::Tracked,
     model::{Flow, Hook},
@@ -128,17 +128,17 @@ fn passed(world: &World, (at, packet): (&AtHook, &Packet), passage: Passage) -> 
                 Err(want) => Judgment::Undecided(want),
             }
         }
-        Passage::Dropped(rule) => Judgment::Drops(rule.describe()),
+        Passage::Dropped(rule) => Judgment::Drops(dropped_by(&[*rule])),
         Passage::Undecided {
             rules,
             ways,
             incomplete,
         } => {
-            let named: Vec<_> = rules.iter().map(Suspect::describe).collect();
             let drops = |rule: &Suspect| matches!(rule.verdict, Verdict::Drop | Verdict::Reject(_));
             if !incomplete && ways.is_empty() && !rules.is_empty() && rules.iter().all(drops) {
-                return Judgment::Drops(named.join(", or "));
+                return Judgment::Drops(dropped_by(&rules));
             }
+            let named: Vec<_> = rules.iter().map(Suspect::describe).collect();
             Judgment::Undecided(match named.as_slice() {
                 [] => format!(
                     "the rules at {} could not all be read or followed",
@@ -151,6 +151,14 @@ fn passed(world: &World, (at, packet): (&AtHook, &Packet), passage: Passage) -> 
                 }
             })
         }
+    }
+}
+
+fn dropped_by(rules: &[Suspect]) -> DroppedBy {
+    let named: Vec<_> = rules.iter().map(Suspect::describe).collect();
+    DroppedBy {
+        text: named.join(", or "),
+        by_policy: rules.iter().any(|rule| rule.number.is_none()),
     }
 }
 

@@ -43,6 +43,15 @@ pub(crate) struct AtHook {
     pub(crate) ports: Option<(Option<String>, Option<String>)>,
 }
 
+/// What drops a packet at a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DroppedBy {
+    /// The rule or the policy, in words; or several, of which the first that is reached drops it.
+    pub(crate) text: String,
+    /// A chain's policy is among them.
+    pub(crate) by_policy: bool,
+}
+
 /// What the rules at a hook make of a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Judgment {
@@ -54,8 +63,8 @@ pub(crate) enum Judgment {
     /// It passes untranslated, as this rule exempts it from tracking; without that rule, other rules
     /// would send it to the flow's destination.
     PassesUntracked(Packet, String, Flow),
-    /// This rule drops it.
-    Drops(String),
+    /// This drops it.
+    Drops(DroppedBy),
     /// It cannot be decided, for want of this.
     Undecided(String),
 }

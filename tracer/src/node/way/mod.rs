@@ -28,7 +28,7 @@ use crate::model::Flow;
 
 pub(crate) use self::{
     end::{Because, End, Refused, Unanswered},
-    kernel::{AtHook, Judgment, Kernel},
+    kernel::{AtHook, DroppedBy, Judgment, Kernel},
     live::Live,
     packet::Packet,
     step::{Act, Step},

@@ -189,7 +189,7 @@ impl Unanswered {
             text += &format!(
                 "; {}{netns} drops {what}: {}",
                 refused.hook.name(),
-                refused.rule
+                refused.by.text
             );
         }
         if let Some((link, program)) = &self.program {

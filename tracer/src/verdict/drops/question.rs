@@ -70,12 +70,12 @@ pub(in crate::verdict) fn by_a_rule(
     let why = format!(
         "{what} is dropped in {}{netns} by {}",
         refused.hook.name(),
-        refused.rule
+        refused.by.text
     );
     Finding {
         evidence: waits(world, unanswered),
         fix: vec![
-            Fix::advice(match refused.rule.contains("drop policy of ") {
+            Fix::advice(match refused.by.by_policy {
                 true => "accept ICMPv6 types 135 and 136 (neighbor discovery) in that chain",
                 false => {
                     "accept ICMPv6 types 135 and 136 (neighbor discovery) in front of that rule"
@@ -83,7 +83,7 @@ pub(in crate::verdict) fn by_a_rule(
             })
             .at(world.site(refused.netns)),
         ],
-        ..Finding::new(Point::Firewall, Likely, why).about(&[&hop, &refused.rule])
+        ..Finding::new(Point::Firewall, Likely, why).about(&[&hop, &refused.by.text])
     }
 }
 

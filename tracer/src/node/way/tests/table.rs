@@ -11,7 +11,7 @@ use crate::{
     node::{
         programs::{Place, Program},
         route::{Lookup, Refusal},
-        way::{AtHook, Judgment, Kernel, Packet, Start, Way},
+        way::{AtHook, DroppedBy, Judgment, Kernel, Packet, Start, Way},
         world::{
             Link, LinkId, Part, World,
             build::{Build, id},
@@ -66,7 +66,10 @@ impl Node {
     }
 
     pub(super) fn drops(&mut self, netns: u32, hook: Hook) {
-        let rule = Judgment::Drops("a rule".to_owned());
+        let rule = Judgment::Drops(DroppedBy {
+            text: "a rule".to_owned(),
+            by_policy: false,
+        });
         self.rules.insert((netns, hook), rule);
     }
 

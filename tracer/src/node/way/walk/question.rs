@@ -60,11 +60,11 @@ impl Walk<'_> {
                 Judgment::Passes(_)
                 | Judgment::PassesByEntry(..)
                 | Judgment::PassesUntracked(..) => {}
-                Judgment::Drops(rule) => {
+                Judgment::Drops(by) => {
                     return Ok(Some(Refused {
                         netns: at.netns,
                         hook: at.hook,
-                        rule,
+                        by,
                         is_answer: message.icmp == Some((ADVERTISEMENT, 0)),
                     }));
                 }
