@@ -179,10 +179,7 @@ impl Attempt {
         if self.dns.is_none() {
             return self.may_be(&sighting.flow);
         }
-        let mut clients = [Some(sighting.flow), sighting.original]
-            .into_iter()
-            .flatten();
-        clients.any(|client| self.is_from_client(&client))
+        self.is_from_any([Some(sighting.flow), sighting.original])
     }
 
     /// Takes a sighting of the opening packet.
@@ -291,8 +288,14 @@ impl Attempt {
         })
     }
 
+    /// Whether one of these flows comes from this attempt's client.
+    pub(crate) fn is_from_any(&self, flows: [Option<Tuple>; 2]) -> bool {
+        let mut flows = flows.iter().flatten();
+        flows.any(|flow| self.is_from_client(flow))
+    }
+
     /// Whether a flow comes from this attempt's client, by address and port at any hop.
-    pub(crate) fn is_from_client(&self, flow: &Tuple) -> bool {
+    fn is_from_client(&self, flow: &Tuple) -> bool {
         let seen = self.hops.iter().map(|hop| &hop.flow);
         let mut seen = seen.chain([&self.flow]).chain(&self.original);
         seen.any(|known| {

@@ -7,10 +7,7 @@
 use tracer_common::tuple::Tuple;
 
 use super::table::Table;
-use crate::{
-    attempt::Attempt,
-    decode::sighting::{AttemptKey, Part, Sighting},
-};
+use crate::decode::sighting::{AttemptKey, Part, Sighting};
 
 /// How many clients that ask the same question by the same id are followed separately.
 const CLIENTS: u8 = 8;
@@ -27,11 +24,11 @@ impl Table {
             }
             Part::Answers(key, _) => {
                 let clients = [Some(sighting.flow.reversed()), original];
-                Some(self.of_client_or_only_one(key, clients))
+                self.of_client_or_only_one(key, clients)
             }
             Part::Rejects(key, rejection) => {
                 let clients = [Some(rejection.quoted), original];
-                Some(self.of_client_or_only_one(key.as_ref()?, clients))
+                self.of_client_or_only_one(key.as_ref()?, clients)
             }
             Part::Refuses(key, _) | Part::Settles(key, _) => Some(key.clone()),
         }
@@ -48,22 +45,22 @@ impl Table {
         };
         let is_its = |key: &AttemptKey| {
             let attempt = self.get(key);
-            attempt.is_some_and(|attempt| is_from(attempt, clients))
+            attempt.is_some_and(|attempt| attempt.is_from_any(clients))
         };
         all_clients(key).find(is_its)
     }
 
-    /// The same, or the only attempt of that number: NAT may hide the client from its answer.
-    fn of_client_or_only_one(&self, key: &AttemptKey, clients: [Option<Tuple>; 2]) -> AttemptKey {
-        let known = self.of_client(key, clients);
-        known.unwrap_or_else(|| {
+    /// The same, or the only attempt of that number: NAT may hide the client from its answer. Of
+    /// several, it cannot be known which one it is for.
+    fn of_client_or_only_one(
+        &self,
+        key: &AttemptKey,
+        clients: [Option<Tuple>; 2],
+    ) -> Option<AttemptKey> {
+        self.of_client(key, clients).or_else(|| {
             let mut followed = all_clients(key).filter(|key| self.get(key).is_some());
-            let first = followed.next().unwrap_or_else(|| key.clone());
-            match followed.next() {
-                None => first,
-                // Whose answer it is cannot be known.
-                Some(_) => key.with_client(CLIENTS),
-            }
+            let first = followed.next()?;
+            followed.next().is_none().then_some(first)
         })
     }
 
@@ -72,11 +69,6 @@ impl Table {
         let mut free = all_clients(key).filter(|key| self.get(key).is_none());
         free.next().unwrap_or_else(|| key.with_client(CLIENTS - 1))
     }
-}
-
-fn is_from(attempt: &Attempt, clients: [Option<Tuple>; 2]) -> bool {
-    let mut clients = clients.into_iter().flatten();
-    clients.any(|client| attempt.is_from_client(&client))
 }
 
 fn all_clients(key: &AttemptKey) -> impl Iterator<Item = AttemptKey> + '_ {
