@@ -51,7 +51,7 @@ pub(super) struct Table {
     left_out: LeftOut,
     /// Who has taken how much of it.
     shares: Shares,
-    /// What was seen of TLS.
+    /// What was seen of TLS; silent are those that are not kept any more.
     tls: TlsCounts,
 }
 
@@ -175,15 +175,20 @@ impl Table {
 
     /// What was seen of TLS until now.
     pub(super) fn tls(&self, now: Nanos) -> TlsCounts {
-        let is_silent = |tls: &&Tls| {
-            let waited = now.saturating_sub(tls.span.1);
-            tls.stage == TlsStage::Acknowledged && waited >= self.timeout
-        };
-        let begun = self.attempts.values().filter_map(|one| one.tls.as_ref());
+        let kept = self.attempts.values();
+        let silent = kept.filter(|attempt| self.has_silent_tls(attempt, now));
         TlsCounts {
-            silent: begun.filter(is_silent).count() as u64,
+            silent: self.tls.silent + silent.count() as u64,
             ..self.tls
         }
+    }
+
+    /// Whether the server has acknowledged a ClientHello, and sent nothing since.
+    fn has_silent_tls(&self, attempt: &Attempt, now: Nanos) -> bool {
+        attempt.tls.as_ref().is_some_and(|tls| {
+            let waited = now.saturating_sub(tls.span.1);
+            tls.stage == TlsStage::Acknowledged && waited >= self.timeout
+        })
     }
 
     fn opened(&mut self, key: &AttemptKey, sighting: &Sighting, lost: u64) -> Option<AttemptKey> {
@@ -193,7 +198,7 @@ impl Table {
                 return Some(key.clone());
             }
             // Another attempt with the same number, by chance.
-            self.remove(key);
+            self.remove(key, sighting.at);
         }
         if !self.make_room(&sighting.flow, sighting.at) {
             self.left_out.add(key);
@@ -259,7 +264,7 @@ impl Table {
             self.left_out.add(&key);
             return None;
         }
-        self.remove(&key);
+        self.remove(&key, now);
         self.left_out.take_back(&key);
         let mut attempt = Attempt::unseen(facts.key.flow, now, lost);
         attempt
@@ -326,8 +331,9 @@ impl Table {
         self.attempts.insert(key, attempt);
     }
 
-    fn remove(&mut self, key: &AttemptKey) {
+    fn remove(&mut self, key: &AttemptKey, now: Nanos) {
         if let Some(attempt) = self.attempts.remove(key) {
+            self.tls.silent += u64::from(self.has_silent_tls(&attempt, now));
             self.flows.forget(key, &attempt);
             self.shares.returned(attempt.share);
         }

@@ -62,7 +62,7 @@ impl Table {
                 _ => {
                     let key = key.clone();
                     self.order.pop_front();
-                    self.remove(&key);
+                    self.remove(&key, now);
                 }
             }
         }
@@ -83,23 +83,23 @@ impl Table {
         if let Some(at) = reported
             && let Some(key) = self.order.remove(at)
         {
-            self.remove(&key);
+            self.remove(&key, now);
         }
         if self.attempts.len() >= CAPACITY {
-            self.evict_for(Share::of(flow));
+            self.evict_for(Share::of(flow), now);
         }
         self.attempts.len() < CAPACITY
     }
 
     /// Evicts an attempt whose share has taken far more than that of a newcomer.
-    fn evict_for(&mut self, share: u32) {
+    fn evict_for(&mut self, share: u32, now: Nanos) {
         let oldest = self.order.iter().take(OLDEST);
         let held = oldest.map(|key| self.attempts.get(key).map_or(share, |held| held.share));
         if let Some(at) = self.shares.largest(held, share)
             && let Some(key) = self.order.remove(at)
         {
             self.left_out.add(&key);
-            self.remove(&key);
+            self.remove(&key, now);
         }
     }
 }

@@ -5,7 +5,11 @@ use std::net::Ipv4Addr;
 use tracer_common::tuple::Tuple;
 
 use super::*;
-use crate::model::{Direction, Place};
+use crate::{
+    decode::tls::RecordStart,
+    engine::SECOND,
+    model::{Direction, Place},
+};
 
 fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
     Sighting {
@@ -76,7 +80,29 @@ fn what_finds_room_later_is_not_counted_as_left_out() {
         table.sighted(&syn(isn, isn.into(), 1), 0);
     }
     assert_eq!(table.untracked(), 1);
-    table.remove(&AttemptKey::Tcp(7));
+    table.remove(&AttemptKey::Tcp(7), 0);
     table.sighted(&syn(capacity, u64::from(capacity) + 1, 1), 0);
     assert_eq!((table.attempts.len(), table.untracked()), (CAPACITY, 0));
+}
+
+#[test]
+fn a_server_that_stayed_silent_counts_after_its_attempt_was_evicted() {
+    let mut table = Table::new(SECOND);
+    let mut hello = syn(1, 0, 1);
+    table.sighted(&hello, 0);
+    let segment = Segment {
+        seq: 2,
+        ack: 1,
+        payload: 517,
+        start: RecordStart([0x16, 3, 1, 2, 0, 1]),
+    };
+    hello.part = Part::Settles(AttemptKey::Tcp(1), segment);
+    table.sighted(&hello, 0);
+    let attempt = table.get_mut(&AttemptKey::Tcp(1)).unwrap();
+    attempt.tls.as_mut().unwrap().stage = TlsStage::Acknowledged;
+    assert_eq!(table.tls(SECOND / 2).silent, 0);
+    assert_eq!(table.tls(SECOND).silent, 1);
+    table.expired(200 * SECOND);
+    assert!(table.attempts.is_empty());
+    assert_eq!(table.tls(200 * SECOND).silent, 1);
 }
