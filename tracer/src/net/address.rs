@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr};
 
+use ipnet::IpNet;
+
 use super::{
     message::{Message, Request},
     netlink::{Listing, Rtnetlink},
@@ -57,16 +59,23 @@ impl AddressFlags {
 }
 
 impl Address {
+    /// Its subnet; `None` where the kernel's answer is malformed.
+    pub(crate) fn subnet(&self) -> Option<IpNet> {
+        IpNet::new(self.address, self.prefix_len).ok()
+    }
+
+    /// Whether an address is in its subnet.
+    pub(crate) fn is_in_subnet_with(&self, other: IpAddr) -> bool {
+        self.subnet().is_some_and(|subnet| subnet.contains(&other))
+    }
+
     /// Whether packets to this address are for the address's namespace: it is the address itself,
     /// or a neighbor in the subnet of an address on `lo`, which is local as a whole.
     pub(crate) fn covers(&self, wanted: IpAddr, is_loopback: bool) -> bool {
         if self.address == wanted {
             return true;
         }
-        is_loopback
-            && self.address.is_ipv4()
-            && ipnet::IpNet::new(self.address, self.prefix_len)
-                .is_ok_and(|subnet| subnet.contains(&wanted))
+        is_loopback && self.address.is_ipv4() && self.is_in_subnet_with(wanted)
     }
 }
 

@@ -329,12 +329,9 @@ impl<'a> Unanswered<'a> {
         })?;
         let ((from, _), world) = self.from.zip(world)?;
         let namespace = world.namespace(from.netns)?;
-        let is_in_subnet = |address: &IpAddr| {
+        let is_in_subnet = |address: IpAddr| {
             let mut held = namespace.addresses.iter();
-            held.any(|held| {
-                let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
-                held.ifindex == from.ifindex && subnet.is_ok_and(|subnet| subnet.contains(address))
-            })
+            held.any(|held| held.ifindex == from.ifindex && held.is_in_subnet_with(address))
         };
         let mut entries = namespace.neighbors.as_ref()?.iter();
         let is_proxied = entries.any(|entry| {
@@ -342,7 +339,7 @@ impl<'a> Unanswered<'a> {
             entry.ifindex == from.ifindex
                 && is_same_version
                 && entry.state == NeighborState::Reachable
-                && !is_in_subnet(&entry.address)
+                && !is_in_subnet(entry.address)
         });
         (self.address == self.dst && !is_proxied).then_some(route)
     }

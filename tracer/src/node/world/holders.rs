@@ -197,14 +197,10 @@ impl World {
                     .iter()
                     .filter(|held| held.ifindex == of.id.ifindex)
             };
-            let in_subnet = |held: &Address, of| {
-                let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
-                subnet.is_ok_and(|subnet| subnet.contains(&of))
-            };
             held().any(|held| held.address == address)
                 && held().any(|held| {
-                    in_subnet(held, address)
-                        && asks_as.is_none_or(|asks_as| in_subnet(held, asks_as))
+                    held.is_in_subnet_with(address)
+                        && asks_as.is_none_or(|asks_as| held.is_in_subnet_with(asks_as))
                 })
         };
         match self.arp_ignore(link) {

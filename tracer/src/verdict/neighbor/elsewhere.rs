@@ -68,9 +68,7 @@ impl Unanswered<'_> {
         let mut held = world.namespace(holder.netns)?.addresses.iter();
         let held =
             held.find(|held| held.address == self.address && held.ifindex == holder.link.ifindex)?;
-        let narrow = ipnet::IpNet::new(held.address, held.prefix_len)
-            .ok()?
-            .trunc();
+        let narrow = held.subnet()?.trunc();
         let is_wider = wide.prefix_len() < narrow.prefix_len();
         let is_subnet = narrow.prefix_len() < narrow.max_prefix_len();
         (is_wider && is_subnet).then(|| {

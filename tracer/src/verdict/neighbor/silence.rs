@@ -78,13 +78,10 @@ impl Unanswered<'_> {
         let (link, namespace) = world.link(at).zip(world.namespace(at.netns))?;
         let all = namespace.settings?.rp_filter.unwrap_or(0);
         let strictest = all.max(link.ipv4?.rp_filter.into());
-        let mut subnets = namespace
-            .addresses
-            .iter()
-            .filter(|held| held.ifindex == at.ifindex)
-            .filter_map(|held| ipnet::IpNet::new(held.address, held.prefix_len).ok());
         let source = self.sources(world, from).next()?;
-        let is_near = subnets.any(|subnet| subnet.contains(&source));
+        let mut addresses = namespace.addresses.iter();
+        let is_near =
+            addresses.any(|held| held.ifindex == at.ifindex && held.is_in_subnet_with(source));
         (strictest == 1 && !is_near && self.address.is_ipv4()).then(|| {
             format!(
                 "rp_filter is 1 at {}, and {source} is in no subnet of it: ARP requests from there \

@@ -147,10 +147,7 @@ impl Walk<'_> {
         let mut of_link = candidates
             .clone()
             .filter(|one| one.ifindex == out.id.ifindex);
-        let in_subnet = of_link.clone().find(|one| {
-            let subnet = ipnet::IpNet::new(one.address, one.prefix_len);
-            subnet.is_ok_and(|subnet| subnet.contains(&hop))
-        });
+        let in_subnet = of_link.clone().find(|one| one.is_in_subnet_with(hop));
         let mut of_any = candidates.filter(|one| one.scope < libc::RT_SCOPE_LINK);
         let found = in_subnet
             .or_else(|| of_link.next())

@@ -151,10 +151,7 @@ impl<'a> Frame<'a> {
     /// Whether a sender has the destination in the subnet of one of its addresses.
     fn is_on_link(&self, dst: IpAddr) -> bool {
         let mut held = self.senders.iter().flat_map(|sender| &sender.addresses);
-        held.any(|held| {
-            let subnet = ipnet::IpNet::new(held.address, held.prefix_len);
-            subnet.is_ok_and(|subnet| subnet.contains(&dst))
-        })
+        held.any(|held| held.is_in_subnet_with(dst))
     }
 
     /// Whose MAC address it is, as a clause.
