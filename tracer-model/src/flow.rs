@@ -12,6 +12,15 @@ use super::Protocol;
 /// An address, and a port where there is one.
 pub type SocketAddress = (IpAddr, Option<u16>);
 
+/// An address, with its port where it has one; IPv6 is in brackets then.
+#[must_use]
+pub fn address((ip, port): SocketAddress) -> String {
+    match port {
+        Some(port) => SocketAddr::new(ip, port).to_string(),
+        None => ip.to_string(),
+    }
+}
+
 /// A flow as one packet of it shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -54,11 +63,7 @@ impl Flow {
 /// The protocol and both ends; an IPv6 address with a port is in brackets.
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = |(ip, port): SocketAddress| match port {
-            Some(port) => SocketAddr::new(ip, port).to_string(),
-            None => ip.to_string(),
-        };
-        let (from, to) = (end(self.source()), end(self.destination()));
+        let (from, to) = (address(self.source()), address(self.destination()));
         write!(f, "{} {from} → {to}", self.proto)
     }
 }
@@ -73,5 +78,17 @@ impl From<&Tuple> for Flow {
             dst: tuple.dst.into(),
             dport: port(tuple.dport),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_with_a_port_has_brackets() {
+        let ip = "fd00::7".parse().expect("an address");
+        assert_eq!(address((ip, Some(443))), "[fd00::7]:443");
+        assert_eq!(address((ip, None)), "fd00::7");
     }
 }

@@ -36,7 +36,7 @@ mod verdict;
 pub use self::{
     clock::Clock,
     fix::{Apply, Fix, Manifest, Netns, Site},
-    flow::{Flow, SocketAddress},
+    flow::{Flow, SocketAddress, address},
     hook::Hook,
     netns::NetnsName,
     outcome::{Outcome, TlsStage},

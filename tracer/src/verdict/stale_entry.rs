@@ -2,7 +2,7 @@
 
 use super::rule::Finding;
 use crate::{
-    model::{Confidence::Likely, Fix, Flow, Netns, Point, Protocol, Site, shell::Command},
+    model::{Confidence::Likely, Fix, Flow, Netns, Point, Protocol, Site, address, shell::Command},
     node::bypass::Bypass,
 };
 
@@ -63,17 +63,9 @@ fn removal(original: &Flow) -> Option<Fix> {
 }
 
 fn to(flow: &Flow) -> String {
-    end(flow.dst, flow.dport)
+    address(flow.destination())
 }
 
 fn from(flow: &Flow) -> String {
-    end(flow.src, flow.sport)
-}
-
-/// An address with its port.
-pub(super) fn end(ip: std::net::IpAddr, port: Option<u16>) -> String {
-    port.map_or_else(
-        || ip.to_string(),
-        |port| std::net::SocketAddr::new(ip, port).to_string(),
-    )
+    address(flow.source())
 }

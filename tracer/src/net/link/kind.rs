@@ -182,6 +182,16 @@ pub(crate) struct Bridge {
     pub(crate) nf_call_arptables: bool,
 }
 
+impl Bridge {
+    /// Whether packets of this IP version that it forwards meet iptables, by a setting of its own.
+    pub(crate) fn calls_iptables(self, is_ipv4: bool) -> bool {
+        match is_ipv4 {
+            true => self.nf_call_iptables,
+            false => self.nf_call_ip6tables,
+        }
+    }
+}
+
 /// How macvlan links of the same parent treat each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MacvlanMode {

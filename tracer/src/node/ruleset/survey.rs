@@ -7,15 +7,12 @@ use std::{
     path::Path,
 };
 
-use super::{
-    fix::bridge_setting,
-    host::{Host, Kind, Local},
-};
+use super::host::{Host, Kind, Local};
 use crate::{
     decode::drop::DropFacts,
     model::Flow,
     net::{RouteKey, RouteKind, Rtnetlink},
-    node::route::Lookup,
+    node::{route::Lookup, sysctl, world::bridge_setting},
 };
 
 /// What is known of the packet's network namespace.
@@ -88,8 +85,8 @@ fn devices() -> Option<Vec<String>> {
 /// Whether bridges hand their frames of the packet's version to iptables.
 fn bridge_calls_iptables(facts: &DropFacts) -> bool {
     let name = bridge_setting(facts.flow.src.is_ipv4());
-    let value = fs::read_to_string(format!("/proc/sys/net/bridge/{name}"));
-    value.is_ok_and(|value| value.trim() == "1")
+    let value = sysctl::number(&format!("/proc/sys/net/bridge/{name}"));
+    value.is_ok_and(|value| value == Some(1))
 }
 
 /// The packet's addresses, before and behind NAT.

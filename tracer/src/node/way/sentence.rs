@@ -6,7 +6,10 @@ use super::{
     Act, Because, End, Step,
     end::{SourceFault, Unanswered},
 };
-use crate::node::world::{Between, LinkId, World};
+use crate::{
+    model::address,
+    node::world::{Between, LinkId, World},
+};
 
 impl Step {
     /// What happens, as a sentence without its end.
@@ -30,32 +33,25 @@ impl Step {
             Act::Translated(hook, flow) => format!(
                 "{} translates it: from {} to {}",
                 hook.name(),
-                end_of(flow.source()),
-                end_of(flow.destination())
+                address(flow.source()),
+                address(flow.destination())
             ),
             Act::KeptByEntry(hook, entry, rules) => format!(
                 "{}: the conntrack entry of an earlier packet sends it to {}; the rules would send \
                  it to {}",
                 hook.name(),
-                end_of(entry.destination()),
-                end_of(rules.destination())
+                address(entry.destination()),
+                address(rules.destination())
             ),
             Act::Exempted(hook, rule, flow) => format!(
                 "{}: {rule} exempts it from tracking, so that it is not translated to {}",
                 hook.name(),
-                end_of(flow.destination())
+                address(flow.destination())
             ),
             Act::Routed(route) => route.clone(),
             Act::Resolved { hop, mac, by } => format!("{hop} is at {mac} ({by})"),
             Act::WentOut(link) => format!("out by {}", name(link)),
         }
-    }
-}
-
-fn end_of((address, port): crate::model::SocketAddress) -> String {
-    match port {
-        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
-        None => address.to_string(),
     }
 }
 

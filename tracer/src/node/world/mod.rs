@@ -31,7 +31,7 @@ pub(crate) use self::{
     link::{Kind, Link, LinkId},
     read::{Part, Parts},
     segment::Obstacle,
-    settings::Settings,
+    settings::{Settings, bridge_setting},
 };
 use crate::model::{Netns, NetnsName, Site};
 pub(crate) use crate::net::{

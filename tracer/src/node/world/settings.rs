@@ -40,3 +40,21 @@ pub(crate) struct Settings {
     /// `ipv6.ip6frag_high_thresh`
     pub(crate) ip6frag_high_thresh: Option<u64>,
 }
+
+impl Settings {
+    /// Whether bridges hand their frames of this IP version to iptables and nftables.
+    pub(crate) fn bridges_call_iptables(&self, is_ipv4: bool) -> Option<u64> {
+        match is_ipv4 {
+            true => self.bridge_nf_call_iptables,
+            false => self.bridge_nf_call_ip6tables,
+        }
+    }
+}
+
+/// The setting that has bridges hand their frames of this IP version to iptables, below `net/bridge`.
+pub(crate) fn bridge_setting(is_ipv4: bool) -> &'static str {
+    match is_ipv4 {
+        true => "bridge-nf-call-iptables",
+        false => "bridge-nf-call-ip6tables",
+    }
+}

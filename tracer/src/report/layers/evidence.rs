@@ -1,10 +1,10 @@
 //! What the rows rest on, in words: counts, and an example.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::Tally;
 use crate::{
-    model::{AttemptReport, Outcome, Pod},
+    model::{AttemptReport, Outcome, Pod, address},
     words,
 };
 
@@ -72,7 +72,6 @@ fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
     match (pod, port) {
         (Some(pod), Some(port)) => format!("{}/{}:{port}", pod.namespace, pod.name),
         (Some(pod), None) => format!("{}/{}", pod.namespace, pod.name),
-        (None, Some(port)) => SocketAddr::new(ip, port).to_string(),
-        (None, None) => ip.to_string(),
+        (None, port) => address((ip, port)),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     units::INDENT,
     verdict::{draw_verdict, point},
 };
-use crate::model::{AttemptReport, Outcome, Point};
+use crate::model::{AttemptReport, Outcome, Point, address};
 
 /// Draws an attempt as an entry of its own.
 pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
@@ -30,7 +30,7 @@ pub(super) fn draw_head(page: &mut Page<'_>, attempt: &AttemptReport) {
     if let (Outcome::Answered, None, Some(flow)) =
         (attempt.outcome, &attempt.service, packet::backend(attempt))
     {
-        let text = format!("at {}", packet::address(flow.dst, flow.dport));
+        let text = format!("at {}", address(flow.destination()));
         pieces.push(piece(text, Paint::Dim));
     }
     page.canvas.line(0, INDENT, &pieces);
@@ -110,8 +110,8 @@ fn ends(attempt: &AttemptReport) -> Vec<Piece> {
     let asked_for = attempt
         .original_dst
         .filter(|asked_for| *asked_for != (flow.dst, flow.dport));
-    if let Some((ip, port)) = asked_for {
-        let text = format!("(for {})", packet::address(ip, port));
+    if let Some(asked_for) = asked_for {
+        let text = format!("(for {})", address(asked_for));
         pieces.push(piece(text, Paint::Dim).after(" "));
     }
     pieces

@@ -7,7 +7,7 @@ use super::{
     units::{INDENT, grouped},
     verdict::{draw_verdict, point},
 };
-use crate::model::{DropReport, Point};
+use crate::model::{DropReport, Point, address};
 
 pub(super) fn draw(page: &mut Page<'_>, drop: &DropReport) {
     headline(page, drop);
@@ -59,8 +59,8 @@ fn headline(page: &mut Page<'_>, drop: &DropReport) {
 
 /// What the packet was before NAT, inside which tunnel, and about which connection.
 fn draw_way(page: &mut Page<'_>, drop: &DropReport) {
-    if let Some((ip, port)) = drop.original_dst {
-        let text = format!("{}, before DNAT", packet::address(ip, port));
+    if let Some(original) = drop.original_dst {
+        let text = format!("{}, before DNAT", address(original));
         page.canvas.labelled(INDENT, "sent to", &text, Paint::Dim);
     }
     if let Some(outer) = &drop.outer {

@@ -8,7 +8,7 @@ use super::{
     packet,
     units::INDENT,
 };
-use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome};
+use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome, address};
 
 /// A row that breaks goes on below its interface, behind the mark and the direction.
 pub(super) const HANG: usize = INDENT + 7;
@@ -95,8 +95,8 @@ impl Table {
 
 /// The ends of a flow, to be broken where they do not fit.
 fn ends(label: &str, flow: &Flow) -> [Piece; 3] {
-    let src = format!("{} →", packet::address(flow.src, flow.sport));
-    let dst = packet::address(flow.dst, flow.dport);
+    let src = format!("{} →", address(flow.source()));
+    let dst = address(flow.destination());
     [
         piece(label, Paint::Dim),
         piece(src, Paint::Dim).after(" "),

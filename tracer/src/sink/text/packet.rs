@@ -8,21 +8,12 @@ use super::{
     canvas::{Canvas, Paint},
     units::INDENT,
 };
-use crate::model::{AttemptReport, Flow, Packet, Pod, Protocol, TcpFlags};
-
-/// An address, with its port where it has one. IPv6 gets brackets then.
-pub(super) fn address(ip: IpAddr, port: Option<u16>) -> String {
-    match (ip, port) {
-        (_, None) => ip.to_string(),
-        (IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
-        (IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
-    }
-}
+use crate::model::{AttemptReport, Flow, Packet, Pod, Protocol, TcpFlags, address};
 
 /// One end of a flow: the pod's name where it is known, the address otherwise.
 pub(super) fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
     match (pod, port) {
-        (None, _) => address(ip, port),
+        (None, _) => address((ip, port)),
         (Some(pod), None) => format!("{}/{}", pod.namespace, pod.name),
         (Some(pod), Some(port)) => format!("{}/{}:{port}", pod.namespace, pod.name),
     }
@@ -62,8 +53,8 @@ pub(super) fn backend(attempt: &AttemptReport) -> Option<&Flow> {
 pub(super) fn ends(flow: &Flow) -> String {
     format!(
         "{} → {}",
-        address(flow.src, flow.sport),
-        address(flow.dst, flow.dport)
+        address(flow.source()),
+        address(flow.destination())
     )
 }
 
@@ -178,12 +169,5 @@ mod tests {
         assert_eq!(icmp(false, 3, 4), "fragmentation needed");
         assert_eq!(icmp(true, 2, 0), "packet too big");
         assert_eq!(icmp(true, 3, 4), "type 3 code 4");
-    }
-
-    #[test]
-    fn ipv6_with_a_port_has_brackets() {
-        let ip = "fd00::7".parse().expect("an address");
-        assert_eq!(address(ip, Some(443)), "[fd00::7]:443");
-        assert_eq!(address(ip, None), "fd00::7");
     }
 }

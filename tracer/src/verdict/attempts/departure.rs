@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Case, silence::left_this_node};
 use crate::{
     attempt::Step,
-    model::{Confidence::Likely, Direction, Fix, Flow, Outcome, Point, Site},
+    model::{Confidence::Likely, Direction, Fix, Flow, Outcome, Point, Site, address},
     node::bypass::Destination,
     verdict::{rule::Finding, stale_entry},
     words,
@@ -116,7 +116,7 @@ pub(super) fn in_words(case: &Case<'_>, last: &Step) -> Vec<String> {
         let flow = Flow::from(&last.flow);
         words.push(format!(
             "no rule translates {}",
-            stale_entry::end(flow.dst, flow.dport)
+            address(flow.destination())
         ));
     }
     if let Some(tun) = &case.around.tun {

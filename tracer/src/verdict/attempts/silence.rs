@@ -1,14 +1,14 @@
 //! Nothing came back, or it did not come all the way: the gap, which means something only where
 //! nothing could have been missed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::{Case, departure, doubts, way};
 use crate::{
     attempt::{Reply, Step},
     model::{
         Confidence::{Likely, Possible},
-        Direction, Fix, Flow, Outcome, Point, Site,
+        Direction, Fix, Flow, Outcome, Point, Site, address,
     },
     verdict::{
         drops::listener,
@@ -55,14 +55,7 @@ pub(super) fn misaddressed_answer(case: &Case<'_>) -> Option<Finding> {
     let attempt = case.attempt;
     let reply = Flow::from(&attempt.misaddressed_reply()?.flow);
     let requested = Flow::from(&attempt.flow);
-    let end = |ip, port: Option<u16>| match port {
-        Some(port) => SocketAddr::new(ip, port).to_string(),
-        None => ip.to_string(),
-    };
-    let (from, asked) = (
-        end(reply.src, reply.sport),
-        end(requested.dst, requested.dport),
-    );
+    let (from, asked) = (address(reply.source()), address(requested.destination()));
     let translated = attempt.last_hop().map(|hop| Flow::from(&hop.flow));
     let translated = translated.filter(|last| last.dst != requested.dst);
     if translated.is_some_and(|last| (last.dst, last.dport) == (reply.src, reply.sport)) {

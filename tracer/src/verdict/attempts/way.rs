@@ -3,14 +3,14 @@
 //! Where both agree on where it ends, the model explains the silence. Where they disagree, one of
 //! them is wrong: both are said, and nothing is claimed.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::collections::BTreeSet;
 
 use super::{AttemptContext, Case};
 use crate::{
     attempt::Step,
     model::{
         Confidence::{Likely, Possible},
-        Direction, Fix, Flow, Outcome, Point, SocketAddress,
+        Direction, Fix, Flow, Outcome, Point, address,
     },
     node::{
         way::{self, Act, Because, End, Way},
@@ -213,13 +213,6 @@ pub(super) fn exempted(case: &Case<'_>) -> Option<Finding> {
          that address again",
     ));
     Some(finding)
-}
-
-fn address((ip, port): SocketAddress) -> String {
-    match port {
-        Some(port) => SocketAddr::new(ip, port).to_string(),
-        None => ip.to_string(),
-    }
 }
 
 /// The packet left this node, but not by the model.

@@ -6,10 +6,15 @@ use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{
         Confidence::{Likely, Possible},
-        Fix, Point, Protocol, Site, SocketAddress,
+        Fix, Point, Protocol, Site, address,
         shell::Command,
     },
-    node::{change, facts::NodeFacts, sockets::Socket, world::World},
+    node::{
+        change,
+        facts::NodeFacts,
+        sockets::Socket,
+        world::{World, bridge_setting},
+    },
 };
 
 pub(super) fn may_be_misaddressed(facts: &DropFacts) -> Concern {
@@ -23,10 +28,7 @@ pub(super) fn other_address(facts: &DropFacts, node: &NodeFacts) -> Option<Findi
     let socket = waiting_for_another(facts, node)?;
     let flow = facts.flow;
     let asked = socket.remote;
-    let answered = match flow.sport {
-        Some(port) => std::net::SocketAddr::new(flow.src, port).to_string(),
-        None => flow.src.to_string(),
-    };
+    let answered = address(flow.source());
     let evidence = vec![format!("the socket {} talks to {asked} only", socket.local)];
     let world = node.world.as_deref();
     if is_one_host(world, asked.ip(), flow.src) && Some(asked.port()) == flow.sport {
@@ -57,6 +59,7 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
     let is_first = facts
         .tcp_flags()
         .is_none_or(|flags| flags.syn() && flags.ack());
+    let is_ipv4 = facts.flow.src.is_ipv4();
     let around = world.into_iter().flat_map(|world| {
         let holders = world.holders(facts.flow.src);
         let links = holders.into_iter().filter_map(|holder| {
@@ -68,18 +71,10 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
     });
     let bridge = around.into_iter().find_map(|link| {
         let bridge = link.bridge()?;
-        let calls = match facts.flow.src.is_ipv4() {
-            true => bridge.nf_call_iptables,
-            false => bridge.nf_call_ip6tables,
-        };
         let namespace = world?.namespace(link.id.netns)?;
-        let of_namespace = namespace
-            .settings
-            .and_then(|settings| match facts.flow.src.is_ipv4() {
-                true => settings.bridge_nf_call_iptables,
-                false => settings.bridge_nf_call_ip6tables,
-            });
-        let is_off = !calls && of_namespace.unwrap_or(0) == 0;
+        let settings = namespace.settings;
+        let of_namespace = settings.and_then(|all| all.bridges_call_iptables(is_ipv4));
+        let is_off = !bridge.calls_iptables(is_ipv4) && of_namespace.unwrap_or(0) == 0;
         is_off.then(|| {
             (
                 link.name.clone(),
@@ -89,10 +84,7 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
         })
     });
     if let Some((bridge, setting, site)) = bridge.filter(|_| is_first) {
-        let name = match facts.flow.src.is_ipv4() {
-            true => "bridge-nf-call-iptables",
-            false => "bridge-nf-call-ip6tables",
-        };
+        let name = bridge_setting(is_ipv4);
         let fix = match (setting, site) {
             (Some(before), site) => {
                 let fix = change::sysctl(&format!("net/bridge/{name}"), before, 1);
@@ -179,13 +171,6 @@ pub(super) fn untracked(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         _ => "let both directions of the connection be tracked alike (zones, liberal windows)",
     }));
     Some(finding)
-}
-
-fn address((ip, port): SocketAddress) -> String {
-    match port {
-        Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
-        None => ip.to_string(),
-    }
 }
 
 pub(super) fn is_stray(facts: &DropFacts) -> Concern {

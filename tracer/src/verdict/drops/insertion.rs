@@ -7,11 +7,10 @@ use crate::{
     decode::{drop::DropFacts, tracked::Tracked},
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Flow, Hook, Point, Protocol, Site,
+        Fix, Flow, Hook, Point, Protocol, Site, address,
     },
     net::ConntrackEntry,
     node::facts::NodeFacts,
-    verdict::stale_entry::end,
 };
 
 const DNS: u16 = 53;
@@ -88,8 +87,8 @@ fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
     let ends = |flow: &Flow| {
         format!(
             "{} to {}",
-            end(flow.src, flow.sport),
-            end(flow.dst, flow.dport)
+            address(flow.source()),
+            address(flow.destination())
         )
     };
     let own = facts.wire.as_ref().and_then(|wire| wire.entry);
@@ -99,12 +98,12 @@ fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
             "another packet from {} had made the entry in between, with another translation: its \
              answers come from {}",
             ends(&entry.original),
-            end(entry.reply.src, entry.reply.sport)
+            address(entry.reply.source())
         ),
         false => format!(
             "the answers of the connection from {} go to {}, too",
             ends(&entry.original),
-            end(entry.reply.dst, entry.reply.dport)
+            address(entry.reply.destination())
         ),
     }
 }

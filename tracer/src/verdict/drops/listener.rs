@@ -1,11 +1,9 @@
 //! Listeners, and their queues in words.
 
-use std::net::SocketAddr;
-
 use super::{Concern, Finding, function};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Confirmed, Fix, Point},
+    model::{Confidence::Confirmed, Fix, Point, address},
     node::{
         change,
         counters::name as counters,
@@ -24,10 +22,7 @@ pub(super) fn is_overflow(facts: &DropFacts) -> Concern {
 
 /// The last packet of a handshake finds the accept queue full.
 pub(super) fn listener_queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let listener = match facts.flow.dport {
-        Some(port) => SocketAddr::new(facts.flow.dst, port).to_string(),
-        None => facts.flow.dst.to_string(),
-    };
+    let listener = address(facts.flow.destination());
     let mut finding = Finding::new(
         Point::Listener,
         Confirmed,

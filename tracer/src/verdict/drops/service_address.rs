@@ -4,7 +4,7 @@
 use super::Finding;
 use crate::{
     decode::drop::DropFacts,
-    model::Fix,
+    model::{Fix, address},
     node::{facts::NodeFacts, world::Kind},
 };
 
@@ -16,13 +16,13 @@ pub(super) fn explain(facts: &DropFacts, node: &NodeFacts, finding: &mut Finding
     let entry = facts.wire.as_deref().and_then(|wire| wire.entry);
     let (dst, port) = (facts.flow.dst, facts.flow.dport);
     if let Some((original, reply)) = entry {
-        let (asked, asked_port) = (original.dst.into(), original.dport);
+        let asked = (original.dst.into(), Some(original.dport));
         // The entry's answers come from here: it is not an answer itself.
         let is_first = reply.src == facts.key.flow.dst;
-        if is_first && (asked, Some(asked_port)) != (dst, port) {
+        if is_first && asked != (dst, port) {
             finding.fact(format!(
                 "it was for {}: a rule of this namespace (REDIRECT or DNAT) has sent it to this port",
-                std::net::SocketAddr::new(asked, asked_port)
+                address(asked)
             ));
             return;
         }

@@ -5,11 +5,11 @@ use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Likely, Possible},
-        Fix, Flow, Hook, Point,
+        Fix, Flow, Hook, Point, address,
         shell::Command,
     },
     node::{change, facts::NodeFacts, ruleset::Suspects},
-    verdict::{policy_rule, stale_entry::end},
+    verdict::policy_rule,
 };
 
 /// Whether the whole ruleset was read, and no rule of it can have dropped the packet.
@@ -37,8 +37,8 @@ pub(super) fn unroutable_translation(facts: &DropFacts, node: &NodeFacts) -> Opt
     let is_translated = facts.original_dst.is_some();
     (is_translated || facts.mark != 0 || from_loopback).then_some(())?;
     let changed = match (&facts.original_dst, facts.mark) {
-        (Some((original, port)), _) => {
-            format!("NAT in OUTPUT leads {} to {dst}", end(*original, *port))
+        (Some(original), _) => {
+            format!("NAT in OUTPUT leads {} to {dst}", address(*original))
         }
         (None, 0) => format!("OUTPUT leads it to {dst}"),
         (None, mark) => format!("OUTPUT gives it the mark {mark:#x}"),
@@ -92,7 +92,7 @@ pub(super) fn may_be_proxied(facts: &DropFacts) -> Concern {
 pub(super) fn dead_proxy(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     no_rule_can(node).then_some(())?;
     let proxy = node.proxies.first()?;
-    let address = end(proxy.address.unwrap_or(facts.flow.dst), Some(proxy.port));
+    let proxy_at = address((proxy.address.unwrap_or(facts.flow.dst), Some(proxy.port)));
     let rule = proxy.rule.describe();
     let (what, fix) = match proxy.is_opaque {
         true => (
@@ -101,7 +101,7 @@ pub(super) fn dead_proxy(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         ),
         false => ("where no socket listens", "start the proxy"),
     };
-    let why = format!("a rule sends it to the proxy at {address} (TPROXY), {what}: {rule}");
+    let why = format!("a rule sends it to the proxy at {proxy_at} (TPROXY), {what}: {rule}");
     let mut finding = Finding::new(Point::Firewall, Likely, why).about(&[&rule]);
     finding.fact("no rule that drops can have met it");
     finding

@@ -6,6 +6,7 @@ use crate::{
     node::{
         change,
         ruleset::{Ruleset, packet::HookPacket},
+        world::bridge_setting,
     },
 };
 
@@ -17,7 +18,7 @@ pub(super) fn past_iptables(ruleset: &Ruleset, packet: &HookPacket) -> Option<Me
     if is_of_bridge || ruleset.translates || !packet.host.bridge_calls_iptables {
         return None;
     }
-    let name = setting(packet.ends.src.is_ipv4());
+    let name = bridge_setting(packet.ends.src.is_ipv4());
     Some(Mending {
         fixes: vec![change::sysctl(&format!("net/bridge/{name}"), 1, 0)],
         remarks: vec![format!(
@@ -25,12 +26,4 @@ pub(super) fn past_iptables(ruleset: &Ruleset, packet: &HookPacket) -> Option<Me
              as have all frames of the bridges here"
         )],
     })
-}
-
-/// The setting that has bridges hand frames of this version to iptables.
-pub(in crate::node::ruleset) fn setting(is_ipv4: bool) -> &'static str {
-    match is_ipv4 {
-        true => "bridge-nf-call-iptables",
-        false => "bridge-nf-call-ip6tables",
-    }
 }

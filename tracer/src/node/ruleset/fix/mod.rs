@@ -13,7 +13,7 @@ mod name;
 mod plan;
 mod refusal;
 
-pub(super) use self::{bridged::setting as bridge_setting, flow::answer_to};
+pub(super) use self::flow::answer_to;
 use super::{
     Ruleset,
     meaning::Meaning,

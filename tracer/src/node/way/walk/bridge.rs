@@ -21,10 +21,9 @@ impl Walk<'_> {
             return Err(self.undecided(want.to_owned()));
         };
         let bridge = link.bridge().copied().unwrap_or_default();
-        let (all, own) = match self.packet.flow.dst.is_ipv4() {
-            true => (settings.bridge_nf_call_iptables, bridge.nf_call_iptables),
-            false => (settings.bridge_nf_call_ip6tables, bridge.nf_call_ip6tables),
-        };
+        let is_ipv4 = self.packet.flow.dst.is_ipv4();
+        let all = settings.bridges_call_iptables(is_ipv4);
+        let own = bridge.calls_iptables(is_ipv4);
         // Without the setting, the module is not loaded.
         Ok(all.is_some_and(|all| all != 0 || own))
     }
