@@ -69,26 +69,29 @@ fn read(file: &Path) -> Result<Trace> {
             break;
         }
         let text = String::from_utf8_lossy(&line);
+        let seq = record::number(&text);
         match (record::read(&text), &mut trace) {
             (Ok(Report::Started(started)), None) => {
-                let trace = trace.insert(Trace::new(*started, &stem));
-                trace.number(record::number(&text));
+                trace.insert(Trace::new(*started, &stem)).number(seq);
             }
             (Ok(report), Some(trace)) => {
                 trace.take(report);
-                trace.number(record::number(&text));
+                trace.number(seq);
             }
             (Ok(_), None) => {
                 bail!("its first record is not `started`: this is not the beginning of a trace")
             }
             (Err(_), _) if text.trim().is_empty() => {}
-            (Err(error), _) => {
+            (Err(error), trace) => {
+                if let Some(trace) = trace {
+                    trace.skip(seq);
+                }
                 left_out += 1;
                 first_of_them.get_or_insert((number, error));
             }
         }
     }
-    let mut trace =
+    let trace =
         trace.context("it has no record `started`; expected what `whydrop … -o json` writes")?;
     if let Some((first, error)) = first_of_them {
         sink::note(&format!(
@@ -97,8 +100,6 @@ fn read(file: &Path) -> Result<Trace> {
             words::count(left_out, "line"),
         ));
     }
-    // What stood there may have been the packet that is missing.
-    trace.miss(left_out);
     Ok(trace)
 }
 

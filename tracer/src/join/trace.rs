@@ -76,8 +76,17 @@ impl Trace {
         self.number = number.or(self.number);
     }
 
+    /// Takes the number of a line that is no known record. It may be that of the missing packet.
+    pub(crate) fn skip(&mut self, number: Option<u64>) {
+        // In a numbered trace, one whose number cannot be read leaves a gap, which counts it.
+        if number.is_some() || self.number.is_none() {
+            self.miss(1);
+        }
+        self.number(number);
+    }
+
     /// Counts what is missing in it.
-    pub(crate) fn miss(&mut self, records: u64) {
+    fn miss(&mut self, records: u64) {
         self.lost = self.lost.saturating_add(records);
     }
 

@@ -95,6 +95,27 @@ fn a_record_that_was_left_out_may_be_the_missing_one() {
     assert_eq!(numbered([1, 4]), LIKELY);
 }
 
+#[test]
+fn a_line_that_is_no_known_record_is_missing_once() {
+    let lost = |numbers: &[(u64, bool)], skipped: Option<u64>| {
+        let mut trace = trace("b", [10, 0, 0, 2], Vec::new());
+        for (number, is_record) in numbers {
+            match is_record {
+                true => trace.number(Some(*number)),
+                false => trace.skip(skipped),
+            }
+        }
+        trace.lost
+    };
+    // A record of a later version, and a damaged line.
+    assert_eq!(lost(&[(1, true), (2, false), (3, true)], Some(2)), 1);
+    assert_eq!(lost(&[(1, true), (2, false), (3, true)], None), 1);
+    // Nothing is missing where another program has written a line in between.
+    assert_eq!(lost(&[(1, true), (0, false), (2, true)], None), 0);
+    // A recording without numbers.
+    assert_eq!(lost(&[(0, false)], None), 1);
+}
+
 /// `whydrop … >> node.jsonl`, twice.
 #[test]
 fn between_two_traces_in_one_file_nothing_was_watched() {
