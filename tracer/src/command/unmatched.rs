@@ -29,14 +29,11 @@ fn address(end: &Endpoint) -> Option<IpAddr> {
 }
 
 fn sentences(world: &World, addresses: &BTreeSet<IpAddr>, watched: &BTreeSet<u32>) -> Vec<String> {
-    let here = |address: &&IpAddr| {
-        let holders = world.holders(**address);
-        holders
-            .iter()
-            .all(|holder| !watched.contains(&holder.netns))
-    };
     let sentence = |address: &IpAddr| {
         let holders = world.holders(*address);
+        if holders.iter().any(|holder| watched.contains(&holder.netns)) {
+            return None;
+        }
         let names: BTreeSet<_> = holders
             .iter()
             .filter_map(|holder| Some(world.namespace(holder.netns)?.name.to_string()))
@@ -50,7 +47,7 @@ fn sentences(world: &World, addresses: &BTreeSet<IpAddr>, watched: &BTreeSet<u32
             )
         })
     };
-    addresses.iter().filter(here).filter_map(sentence).collect()
+    addresses.iter().filter_map(sentence).collect()
 }
 
 #[cfg(test)]

@@ -116,13 +116,16 @@ impl Knowledge {
 
     /// What this node is called: as the user says, or else as the cluster does.
     pub(super) fn node(&self) -> Option<String> {
-        let in_cluster = || node_here(&self.cluster, &self.interfaces);
-        self.node.clone().or_else(in_cluster)
+        this_node(self.node.as_deref(), &self.cluster, &self.interfaces)
     }
 }
 
-/// The name of the cluster's node that has an address of a watched interface.
-fn node_here(cluster: &Cluster, interfaces: &Interfaces) -> Option<String> {
+/// What this node is called: as the user says, or else as the cluster calls the node that has an
+/// address of a watched interface.
+fn this_node(named: Option<&str>, cluster: &Cluster, interfaces: &Interfaces) -> Option<String> {
+    if let Some(named) = named {
+        return Some(named.to_owned());
+    }
     let is_here = |ip: &IpAddr| interfaces.holder(*ip).is_some();
     let mut nodes = cluster.view().nodes();
     let here = nodes.find(|node| node.ips.iter().any(is_here))?;
@@ -188,8 +191,7 @@ impl Context<'_> {
 
     /// What this node is called: as the user says, or else as the cluster does.
     pub(super) fn node(&self) -> Option<String> {
-        let in_cluster = || node_here(self.cluster, self.interfaces);
-        self.node.map(str::to_owned).or_else(in_cluster)
+        this_node(self.node, self.cluster, self.interfaces)
     }
 
     pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {

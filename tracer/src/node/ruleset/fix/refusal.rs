@@ -29,16 +29,13 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
     let rule = suspect.at.rule.map(|rule| &chain.rules[rule]);
     let statements = rule.map_or(&[][..], |rule| &rule.statements);
     let asks_for_way_back = statements.iter().any(asks_for_way_back);
-    match packet.is_bridged() {
+    if packet.is_bridged() {
         // A bridge needs no route back.
-        true if asks_for_way_back => {
+        if asks_for_way_back {
             return Some(bridged::past_iptables(ruleset, packet).unwrap_or_default());
         }
-        true => {}
-        false if packet.host.reverse_path == Some(false) || asks_for_way_back => {
-            return Some(way_back(packet));
-        }
-        false => {}
+    } else if asks_for_way_back || packet.host.reverse_path == Some(false) {
+        return Some(way_back(packet));
     }
     let is_named = [
         rule.and_then(|rule| rule.comment.as_deref()),
