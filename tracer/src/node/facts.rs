@@ -115,6 +115,7 @@ impl NodeFacts {
             }
         });
         if let Some(Walked { world, ways, .. }) = walked {
+            found.gaps.extend(world.gap());
             found.world = Some(world);
             found.ways = ways;
         }

@@ -271,7 +271,12 @@ impl<'a> Unanswered<'a> {
             ));
         }
         let is_held = |world: &World| !world.holders(self.address).is_empty();
-        if world.is_some_and(|world| world.gaps.is_empty() && !is_held(world)) {
+        // In a namespace that was not read, the address may be held after all.
+        let (is_whole, confidence) = match world {
+            Some(world) if world.is_whole() => (true, Likely),
+            _ => (false, Possible),
+        };
+        if is_whole && world.is_some_and(|world| !is_held(world)) {
             evidence.push(format!(
                 "no network namespace of this node has {}",
                 self.address
@@ -283,7 +288,7 @@ impl<'a> Unanswered<'a> {
             ));
             return Explanation {
                 point: Point::Route,
-                confidence: Likely,
+                confidence,
                 why: format!(
                     "the default route leads onto the link{at} without a gateway, and no host there \
                      answers for {} (ARP or ND)",
@@ -314,7 +319,7 @@ impl<'a> Unanswered<'a> {
         });
         Explanation {
             point: Point::Endpoint,
-            confidence: Likely,
+            confidence,
             why,
             evidence,
             fix: fix.into_iter().collect(),

@@ -87,9 +87,12 @@ fn add(
     );
 }
 
+/// `None` if it is no namespace: while one is deleted, its name in `/run/netns` is an empty file.
 fn inode(path: &Path) -> Option<u32> {
     let metadata = fs::metadata(path).ok()?;
-    u32::try_from(metadata.ino()).ok()
+    let of_namespaces = fs::metadata(OWN).ok().map(|own| own.dev());
+    let is_namespace = of_namespaces.is_none_or(|device| device == metadata.dev());
+    u32::try_from(metadata.ino()).ok().filter(|_| is_namespace)
 }
 
 fn entries(directory: &str) -> impl Iterator<Item = PathBuf> + use<> {
@@ -124,6 +127,11 @@ mod tests {
         assert_eq!(found[0].inode, own);
         assert_eq!(found[0].reference, NetnsRef::Own);
         assert!(found[1..].iter().all(|found| found.inode != own));
+    }
+
+    #[test]
+    fn a_plain_file_is_no_namespace() {
+        assert_eq!(inode(Path::new("/proc/self/exe")), None);
     }
 
     #[test]

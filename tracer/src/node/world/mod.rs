@@ -94,6 +94,21 @@ impl Namespace {
 }
 
 impl World {
+    /// Whether every namespace was read: only then does what is absent from the model show that the
+    /// node does not have it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// What could not be read, in one sentence without its end; `None` if all was.
+    pub(crate) fn gap(&self) -> Option<String> {
+        let first = self.gaps.first()?;
+        Some(match self.gaps.len() {
+            1 => first.clone(),
+            all => format!("{first}, and {} more like it", all - 1),
+        })
+    }
+
     /// The namespace with this inode number.
     pub(crate) fn namespace(&self, netns: u32) -> Option<&Namespace> {
         self.namespaces.get(&netns)

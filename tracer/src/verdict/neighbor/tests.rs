@@ -305,7 +305,9 @@ fn silence_of_what_is_nowhere_says_that() {
     // With a gap, that is not known.
     let mut build = pods();
     build.world.gaps.push("one was not read".to_owned());
-    assert!(explained(&build, "10.0.1.77").evidence.is_empty());
+    let in_part = explained(&build, "10.0.1.77");
+    assert!(in_part.evidence.is_empty());
+    assert_eq!(in_part.confidence, Possible);
     let behind = question("10.0.1.77", "192.0.2.1").explain(Some(&pods().world));
     assert!(
         behind.why.starts_with("the gateway 10.0.1.77 does not"),
@@ -313,7 +315,7 @@ fn silence_of_what_is_nowhere_says_that() {
         behind.why
     );
     let unread = question("10.0.1.77", "10.0.1.77").explain(None);
-    assert_eq!(unread.why, found.why);
+    assert_eq!((unread.why, unread.confidence), (found.why, Possible));
     assert!(unread.evidence.is_empty());
 }
 

@@ -81,7 +81,7 @@ impl World {
             }
         }
         drop(sender);
-        let mut visits = Vec::new();
+        let (mut visits, mut failed) = (Vec::new(), Vec::new());
         let mut missing: BTreeSet<_> = (0..job.found.len()).collect();
         while !missing.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -92,12 +92,18 @@ impl World {
             missing.remove(&place);
             match visit {
                 Ok(visit) => visits.push(visit),
-                Err(error) => world.gaps.push(format!(
-                    "the network namespace {} cannot be read: {error:#}",
-                    job.found[place].name
-                )),
+                Err(error) => failed.push((place, error)),
             }
         }
+        if !failed.is_empty() {
+            // One that has gone meanwhile has no addresses, and nothing about it is unknown.
+            let left: BTreeSet<_> = discover::all().iter().map(|found| found.inode).collect();
+            failed.retain(|(place, _)| left.contains(&job.found[*place].inode));
+        }
+        world.gaps.extend(failed.iter().map(|(place, error)| {
+            let name = &job.found[*place].name;
+            format!("the network namespace {name} cannot be read: {error:#}")
+        }));
         world.gaps.extend(missing.into_iter().map(|place| {
             let name = &job.found[place].name;
             format!(

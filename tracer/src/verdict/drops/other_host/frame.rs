@@ -120,7 +120,7 @@ impl<'a> Frame<'a> {
                 .values()
                 .any(|trail| trail.obstacles.is_empty())
         };
-        let is_nowhere = self.takers().next().is_none() && !leaves();
+        let is_nowhere = self.takers().next().is_none() && self.world.is_whole() && !leaves();
         let mut hops = self.hops(dst).into_iter();
         hops.find(|(sender, hop)| {
             is_nowhere
@@ -161,7 +161,8 @@ impl<'a> Frame<'a> {
                 let name = self.world.link_name(link.id, self.netns);
                 format!("the address of {name}")
             }
-            None => "which no interface in sight has".to_owned(),
+            None if self.world.is_whole() => "which no interface in sight has".to_owned(),
+            None => "which no interface that could be read has".to_owned(),
         }
     }
 }
