@@ -42,6 +42,7 @@ pub mod kube;
 pub mod lab;
 pub mod machine;
 pub mod offer;
+pub mod plugin;
 pub mod record;
 pub mod recording;
 pub mod resource_usage;

@@ -31,6 +31,7 @@ mod hostile;
 mod incidents;
 mod interfaces;
 mod join;
+mod kubectl;
 mod lab;
 mod lifecycle;
 mod listener;

@@ -1,4 +1,13 @@
-//! `cargo xtask dist`: whydrop as one file that runs on any distribution.
+//! `cargo xtask dist`: whydrop as one file that runs on any distribution, and all that it is released
+//! in: archives, packages, images, with their checksums, licenses and bill of materials.
+
+mod archive;
+mod artifacts;
+mod dependencies;
+mod image;
+mod krew;
+mod package;
+mod release;
 
 use std::{
     fs,
@@ -8,6 +17,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+
+use self::{artifacts::Built, package::Architecture};
 
 use crate::{
     executables::{self, AARCH64, Target, X86_64},
@@ -43,7 +54,27 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
             starts_alone(&path, kernel)?;
         }
     }
-    aarch64(&path)
+    let mut built = vec![Built {
+        triple: X86_64.triple,
+        architecture: "amd64",
+        package: Architecture {
+            deb: "amd64",
+            rpm: "x86_64",
+        },
+        path: path.clone(),
+    }];
+    if let Some(there) = aarch64(&path)? {
+        built.push(Built {
+            triple: AARCH64.triple,
+            architecture: "arm64",
+            package: Architecture {
+                deb: "arm64",
+                rpm: "aarch64",
+            },
+            path: there,
+        });
+    }
+    artifacts::make(&run::workspace().join("target/dist"), &path, &built)
 }
 
 /// Builds it for an architecture, and puts it where releases are.
@@ -98,11 +129,11 @@ fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
 
 /// The same for the other architecture, as far as this machine can: what that takes is not to be had
 /// everywhere, which is no failure of whydrop's. The kernel programs are the same bytes for both.
-fn aarch64(here: &Path) -> Result<()> {
+fn aarch64(here: &Path) -> Result<Option<PathBuf>> {
     let triple = AARCH64.triple;
     if let Some(why) = lacking()? {
         println!("dist: not built for {triple}: {why}");
-        return Ok(());
+        return Ok(None);
     }
     let there = put(&AARCH64, "aarch64-linux-gnu-strip")?;
     let alike = answer(&mut Command::new(here))? == answer(Command::new(EMULATOR).arg(&there))?;
@@ -113,7 +144,7 @@ fn aarch64(here: &Path) -> Result<()> {
         here.display()
     );
     println!("dist: whydrop for {triple}, emulated, explains a flow of a real cluster as here");
-    Ok(())
+    Ok(Some(there))
 }
 
 /// What `whydrop explain` answers: all of userspace but the probes.

@@ -15,16 +15,19 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Asked, TOKEN,
+    kubelet::Kubelets,
     store::{Manner, Store, WatchMessage, Watcher, line},
+    workloads,
 };
 
-type Body = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
+pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
 
 /// Answers one request.
 pub(super) async fn answer(
     request: Request<Incoming>,
     store: &Mutex<Store>,
     asking: &UnboundedSender<Asked>,
+    kubelets: &Kubelets,
 ) -> Result<Response<Body>, Infallible> {
     let asked = Asked {
         path: request.uri().path().to_owned(),
@@ -33,6 +36,15 @@ pub(super) async fn answer(
     asking.send(asked.clone()).ok();
     let token = request.headers().get(header::AUTHORIZATION);
     let known = token.is_some_and(|token| *token == format!("Bearer {TOKEN}"));
+    let request = if known {
+        match workloads::answer(request, &asked, kubelets).await {
+            Ok(response) => return Ok(response),
+            Err(request) => request,
+        }
+    } else {
+        request
+    };
+    drop(request);
     let plural = asked.path.rsplit('/').next().unwrap_or_default();
     Ok(match manner(plural, store).await {
         Manner::Unauthorized => status(401, "Unauthorized", "Unauthorized"),
@@ -75,6 +87,12 @@ async fn manner(plural: &str, store: &Mutex<Store>) -> Manner {
 
 fn served(asked: &Asked, plural: &str, store: &Mutex<Store>) -> Response<Body> {
     let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(node) = asked.path.strip_prefix("/api/v1/nodes/") {
+        return match store.object("nodes", "", node) {
+            Ok(node) => whole(StatusCode::OK, &node),
+            Err(_) => status(404, "NotFound", "no such node"),
+        };
+    }
     let number = |name| asked.parameter(name).and_then(|value| value.parse().ok());
     if let Some(page) = store.page(&asked.path) {
         return whole(StatusCode::OK, page);
@@ -150,7 +168,7 @@ fn redirected() -> Response<Body> {
     response
 }
 
-fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
+pub(super) fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,
@@ -158,11 +176,11 @@ fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
     whole(StatusCode::from_u16(code).unwrap_or_default(), &status)
 }
 
-fn whole(status: StatusCode, body: &Value) -> Response<Body> {
+pub(super) fn whole(status: StatusCode, body: &Value) -> Response<Body> {
     json_response(status, Either::Left(Full::from(body.to_string())))
 }
 
-fn json_response(status: StatusCode, body: Body) -> Response<Body> {
+pub(super) fn json_response(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");

@@ -2,12 +2,15 @@
 //! fail. Needs no root.
 //!
 //! - `store`: the objects, the recorded events that change them, and who watches
-//! - `answers`: what a request is answered
+//! - `answers`: what a request is answered; `workloads`: what one about Jobs and their pods is
+//! - [`kubelet`]: the nodes, which run the pods of Jobs as processes
 //!
 //! It speaks TLS with a certificate of its own and asks for a token, as real ones do.
 
 mod answers;
+mod kubelet;
 mod store;
+mod workloads;
 
 use std::{
     fs,
@@ -33,8 +36,8 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
 };
 
-pub use self::store::Manner;
 use self::store::Store;
+pub use self::{kubelet::Kubelets, store::Manner};
 
 const TOKEN: &str = "a-token-of-the-lab";
 
@@ -69,6 +72,7 @@ pub struct ApiServer {
     certificate: CertifiedKey<KeyPair>,
     socket: Option<Socket>,
     store: Arc<Mutex<Store>>,
+    kubelets: Kubelets,
     asked: UnboundedReceiver<Asked>,
     asking: UnboundedSender<Asked>,
 }
@@ -86,6 +90,7 @@ impl ApiServer {
             certificate: generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()])?,
             socket: Some(socket),
             store: Arc::new(Mutex::new(Store::recorded()?)),
+            kubelets: Kubelets::default(),
             asked,
             asking,
         })
@@ -115,9 +120,10 @@ impl ApiServer {
             .enable_all()
             .build()?;
         let (store, asking) = (Arc::clone(&self.store), self.asking.clone());
+        let kubelets = self.kubelets.clone();
         thread::Builder::new()
             .name("apiserver".to_owned())
-            .spawn(move || runtime.block_on(serve(socket, tls, store, asking)))?;
+            .spawn(move || runtime.block_on(serve(socket, tls, store, asking, kubelets)))?;
         Ok(())
     }
 
@@ -147,6 +153,11 @@ impl ApiServer {
         );
         fs::write(&config, text)?;
         Ok(config)
+    }
+
+    /// The nodes that run Jobs.
+    pub fn kubelets(&self) -> &Kubelets {
+        &self.kubelets
     }
 
     /// The next request that it gets.
@@ -235,16 +246,20 @@ async fn serve(
     tls: TlsAcceptor,
     store: Arc<Mutex<Store>>,
     asking: UnboundedSender<Asked>,
+    kubelets: Kubelets,
 ) -> Result<()> {
     let listener = TcpListener::from_std(socket.into())?;
     loop {
         let (connection, _) = listener.accept().await?;
         let (tls, store, asking) = (tls.clone(), Arc::clone(&store), asking.clone());
+        let kubelets = kubelets.clone();
         tokio::spawn(async move {
             let connection = TokioIo::new(tls.accept(connection).await?);
-            let service = service_fn(|request| answers::answer(request, &store, &asking));
+            let service =
+                service_fn(|request| answers::answer(request, &store, &asking, &kubelets));
             http1::Builder::new()
                 .serve_connection(connection, service)
+                .with_upgrades()
                 .await?;
             anyhow::Ok(())
         });

@@ -4,6 +4,7 @@ pub(crate) mod arrange;
 pub(crate) mod endpoint;
 #[cfg(feature = "trace")]
 pub(crate) mod filter;
+pub(crate) mod kubectl;
 pub(crate) mod options;
 mod values;
 

@@ -104,7 +104,7 @@ fn read(file: &Path) -> Result<Trace> {
 }
 
 /// Gives traces of one node names apart.
-fn name_apart(traces: &mut [Trace]) {
+pub(super) fn name_apart(traces: &mut [Trace]) {
     let mut times: BTreeMap<String, u32> = BTreeMap::new();
     for trace in traces {
         let seen = times.entry(trace.node.clone()).or_default();
@@ -116,7 +116,7 @@ fn name_apart(traces: &mut [Trace]) {
 }
 
 /// The nodes, and how many attempts there are.
-fn heading(traces: &[Trace], paths: &[PathReport]) -> String {
+pub(super) fn heading(traces: &[Trace], paths: &[PathReport]) -> String {
     let nodes: Vec<_> = traces.iter().map(|trace| trace.node.as_str()).collect();
     let answered = paths
         .iter()

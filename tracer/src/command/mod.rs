@@ -10,6 +10,7 @@ mod heartbeat;
 #[cfg(feature = "trace")]
 mod interfaces;
 mod join;
+mod kubectl;
 #[cfg(feature = "trace")]
 mod log;
 #[cfg(feature = "trace")]
@@ -48,6 +49,9 @@ pub fn main() -> ExitCode {
     // A dump would hold the cluster's credentials. Older kernels refuse nothing here.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_dumpable(false).ok();
+    if kubectl::is_asked_for(env::args_os().next().as_deref()) {
+        return kubectl::main();
+    }
     let config = match Config::new(
         Cli::parse_from(arranged(env::args_os())),
         &Terminal::stdout(),

@@ -46,6 +46,12 @@ impl View {
         at(&self.service_ips, ip).filter_map(|id| self.services.get(id))
     }
 
+    /// Whether there is a namespace of this name.
+    #[must_use]
+    pub(crate) fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains_key(name)
+    }
+
     /// What is known of a namespace's labels.
     #[must_use]
     pub(crate) fn namespace<'a>(&'a self, name: &'a str) -> Known<'a> {

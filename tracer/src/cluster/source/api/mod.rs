@@ -3,12 +3,14 @@
 //!
 //! - [`access`]: how to reach it; `server`: asking it, with limits
 //! - `reflect`: one kind of objects; `resource`: where the server has them
+//! - [`client`]: requests that change something, for `kubectl whydrop` alone
 //! - `failure`: what goes wrong; `health`: what is said of that
 //! - `foreign`: policies that whydrop does not judge
 //!
-//! A user who may list and watch these six kinds is enough. Nothing is ever written.
+//! A user who may list and watch these six kinds is enough. A trace writes nothing.
 
 pub(crate) mod access;
+pub(crate) mod client;
 mod failure;
 mod foreign;
 mod health;

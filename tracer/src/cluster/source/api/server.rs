@@ -68,6 +68,12 @@ pub(super) async fn open(access: &Access) -> Result<Opened, String> {
 }
 
 impl Opened {
+    /// The client, what must not be shown, and until when the credentials are good.
+    pub(super) fn into_parts(self) -> (Client, Secrets, Option<SystemTime>) {
+        let Session { client, secrets } = self.session;
+        (client, secrets, self.expires)
+    }
+
     /// The server, and what keeps its credentials good.
     pub(super) fn keep(self) -> (Server, Keeper) {
         let (sender, receiver) = watch::channel(self.session);

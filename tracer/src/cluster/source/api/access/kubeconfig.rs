@@ -18,7 +18,7 @@ use super::Unusable;
 use crate::cluster::{item::printable, source::limits::KUBECONFIG};
 
 /// What the files say together, the first that says something being right.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Config, Unusable> {
+pub(super) fn read(paths: &[PathBuf], context: Option<&str>) -> Result<Config, Unusable> {
     let mut merged = Kubeconfig::default();
     for path in paths {
         let one = one(path)?;
@@ -26,10 +26,19 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Config, Unusable> {
     }
     check_files(&merged)?;
     // A future that only reads files: it is done at once.
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    Config::from_custom_kubeconfig(merged, &options)
         .now_or_never()
         .ok_or_else(|| Unusable::Wrong("reading it takes too long".to_owned()))?
-        .map_err(reason)
+        .map_err(|error| match (error, context) {
+            (KubeconfigError::LoadContext(name), Some(_)) => {
+                Unusable::Wrong(format!("it has no context \"{}\"", printable(&name)))
+            }
+            (error, _) => reason(error),
+        })
 }
 
 fn one(path: &Path) -> Result<Kubeconfig, Unusable> {

@@ -19,7 +19,7 @@ use std::{
 use kube::Config;
 
 use self::credentials::Credentials;
-pub(in crate::cluster::source) use self::plugin::kill_all as kill_plugins;
+pub(crate) use self::plugin::kill_all as kill_plugins;
 pub(super) use self::secrets::Secrets;
 use crate::{cli::options::ClusterConfig, cluster::item::printable};
 
@@ -126,14 +126,23 @@ impl Place {
     ///
     /// It cannot be read or trusted, or does not say how to reach an API server.
     pub(crate) fn access(self) -> Result<Access, AccessError> {
+        self.access_as(None)
+    }
+
+    /// Reads it, with another context than its current one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Place::access`]; or it has no such context.
+    pub(crate) fn access_as(self, context: Option<&str>) -> Result<Access, AccessError> {
         let config = match &self {
             Self::Option(path) | Self::Home(path) | Self::Node(path) => {
-                kubeconfig::read(std::slice::from_ref(path))
+                kubeconfig::read(std::slice::from_ref(path), context)
             }
             // kubectl, too, passes over the files of the list that are not there.
             Self::Environment(paths) => {
                 let there: Vec<_> = paths.iter().filter(|path| path.exists()).cloned().collect();
-                kubeconfig::read(&there)
+                kubeconfig::read(&there, context)
             }
             Self::InCluster => {
                 Config::incluster().map_err(|error| Unusable::Wrong(error.to_string()))
@@ -166,6 +175,12 @@ impl Access {
     #[must_use]
     pub(crate) fn name(&self) -> String {
         format!("{} ({})", self.server, self.place)
+    }
+
+    /// The namespace of its context.
+    #[must_use]
+    pub(crate) fn namespace(&self) -> &str {
+        &self.config.default_namespace
     }
 
     /// Whether a program issues the credentials, and can be asked for others.

@@ -182,7 +182,7 @@ impl Drop for Group {
 }
 
 /// Kills all that run.
-pub(in crate::cluster::source) fn kill_all() {
+pub(crate) fn kill_all() {
     let groups = RUNNING
         .lock()
         .map(|mut running| std::mem::take(&mut *running));

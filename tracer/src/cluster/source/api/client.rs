@@ -1,0 +1,299 @@
+//! Requests that are neither lists nor watches: `kubectl whydrop` creates and deletes with them.
+//!
+//! The limits are the same: the server may be anyone's.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client as Kube,
+    api::{AttachParams, AttachedProcess},
+    client::Body,
+    core::Status,
+};
+use serde_json::Value;
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{
+    access::{Access, Secrets},
+    failure,
+    server::open,
+};
+use crate::cluster::source::limits::{ERROR, PAGE};
+
+/// How long an answer may take, streams apart.
+const ANSWER: Duration = Duration::from_secs(15);
+/// How long before they expire credentials are got anew.
+const EARLY: Duration = Duration::from_secs(60);
+/// Characters of a message: those of admission are long, and worth reading.
+const MESSAGE: usize = 4000;
+
+/// Why a request has failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The API server refuses it, in its words.
+    #[error("{message} ({code})")]
+    Refused { code: u16, message: String },
+    /// It was not reached, or its answer makes no sense.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RequestError {
+    /// Whether there is no such thing (any more).
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// Whether the user may not do that, or admission does not let it in.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { code: 403, .. })
+    }
+}
+
+/// The API server, for requests that change something.
+pub(crate) struct Client {
+    access: Access,
+    session: Mutex<Session>,
+}
+
+#[derive(Clone)]
+struct Session {
+    kube: Kube,
+    secrets: Secrets,
+    expires: Option<SystemTime>,
+}
+
+impl Client {
+    /// Gets the credentials.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be had. In words.
+    pub(crate) async fn open(access: Access) -> Result<Self, String> {
+        let session = Session::open(&access).await?;
+        Ok(Self {
+            access,
+            session: Mutex::new(session),
+        })
+    }
+
+    /// What is at a path.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, RequestError> {
+        self.json(Method::GET, path, None).await
+    }
+
+    /// Creates something.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, RequestError> {
+        self.json(Method::POST, path, Some(body)).await
+    }
+
+    /// Deletes something.
+    pub(crate) async fn delete(&self, path: &str, options: &Value) -> Result<(), RequestError> {
+        let deleted = self.json(Method::DELETE, path, Some(options)).await;
+        deleted.map(drop)
+    }
+
+    /// The bytes of what is at a path, as they come.
+    pub(crate) async fn stream(&self, path: &str) -> Result<Bytestream, RequestError> {
+        let session = self.session().await?;
+        let sent = timeout(ANSWER, session.send(Method::GET, path, None)).await;
+        let response = sent.map_err(|_| silent())??;
+        Ok(Bytestream {
+            session,
+            body: response.into_body(),
+        })
+    }
+
+    /// The standard input of a pod's container.
+    pub(crate) async fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<AttachedProcess, RequestError> {
+        let session = self.session().await?;
+        let pods: Api<Pod> = Api::namespaced(session.kube.clone(), namespace);
+        let params = AttachParams::default()
+            .container(container)
+            .stdin(true)
+            .stdout(false)
+            .stderr(false);
+        let attached = timeout(ANSWER, pods.attach(pod, &params)).await;
+        attached
+            .map_err(|_| silent())?
+            .map_err(|error| session.failed(&error))
+    }
+
+    async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, RequestError> {
+        let session = self.session().await?;
+        let answer = timeout(ANSWER, async {
+            let response = session.send(method, path, body).await?;
+            session.read(response, PAGE).await
+        });
+        let bytes = answer.await.map_err(|_| silent())??;
+        serde_json::from_slice(&bytes)
+            .map_err(|_| RequestError::Failed("its answer is not JSON".to_owned()))
+    }
+
+    /// The session, with credentials that are still good.
+    async fn session(&self) -> Result<Session, RequestError> {
+        let mut session = self.session.lock().await;
+        let left = |expires: SystemTime| expires.duration_since(SystemTime::now());
+        let is_good = session
+            .expires
+            .is_none_or(|expires| left(expires).is_ok_and(|left| left > EARLY));
+        if !is_good {
+            *session = Session::open(&self.access)
+                .await
+                .map_err(RequestError::Failed)?;
+        }
+        Ok(session.clone())
+    }
+}
+
+impl Session {
+    async fn open(access: &Access) -> Result<Self, String> {
+        let opened = open(access).await?;
+        let (kube, secrets, expires) = opened.into_parts();
+        Ok(Self {
+            kube,
+            secrets,
+            expires,
+        })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Body>, RequestError> {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.into_bytes()))
+            .map_err(|_| RequestError::Failed("a name is not fit for a URL".to_owned()))?;
+        let sent = self.kube.send(request).await;
+        let response = sent.map_err(|error| self.failed(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status.is_redirection() {
+            return Err(RequestError::Failed("it redirects elsewhere".to_owned()));
+        }
+        let body = self.read(response, ERROR).await.unwrap_or_default();
+        Err(self.refused(status, &body))
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> RequestError {
+        let said: Status = serde_json::from_slice(body).unwrap_or_default();
+        let message = match said.message.as_str() {
+            "" => status.canonical_reason().unwrap_or("no reason"),
+            message => message,
+        };
+        RequestError::Refused {
+            code: status.as_u16(),
+            message: plain(&self.secrets.redact(message)),
+        }
+    }
+
+    async fn read(&self, response: Response<Body>, limit: usize) -> Result<Vec<u8>, RequestError> {
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.failed(&error))?;
+            if let Ok(data) = frame.into_data() {
+                if bytes.len() + data.len() > limit {
+                    let why = failure::Failure::too_large(limit);
+                    return Err(RequestError::Failed(why));
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn failed(&self, error: &kube::Error) -> RequestError {
+        if let kube::Error::Api(status) = error {
+            return RequestError::Refused {
+                code: status.code,
+                message: plain(&self.secrets.redact(&status.message)),
+            };
+        }
+        let why = failure::root(error);
+        // rustls explains at length what is no more than that.
+        if why.contains("close_notify") {
+            return RequestError::Failed("the connection was cut".to_owned());
+        }
+        RequestError::Failed(plain(&self.secrets.redact(&why)))
+    }
+}
+
+/// The bytes of an answer, as they come.
+pub(crate) struct Bytestream {
+    session: Session,
+    body: Body,
+}
+
+impl Bytestream {
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, RequestError>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Some(Ok(data)),
+                    _ => {}
+                },
+                Err(error) => return Some(Err(self.session.failed(&error))),
+            }
+        }
+    }
+}
+
+fn silent() -> RequestError {
+    RequestError::Failed(format!("no answer within {} s", ANSWER.as_secs()))
+}
+
+/// Text of the cluster's, fit for a terminal: in one line, and not without an end.
+pub(crate) fn plain(text: &str) -> String {
+    let mut chars = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c });
+    let shown: String = chars
+        .by_ref()
+        .take(MESSAGE)
+        .flat_map(|c| Plain(c).to_string().chars().collect::<Vec<_>>())
+        .collect();
+    match chars.next() {
+        Some(_) => shown + " …",
+        None => shown,
+    }
+}
+
+/// A character as a terminal may get it.
+struct Plain(char);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            c @ ' '..='~' => write!(f, "{c}"),
+            c if c.is_alphanumeric() || "…→–’“”".contains(c) => write!(f, "{c}"),
+            c => write!(f, "{}", c.escape_unicode()),
+        }
+    }
+}

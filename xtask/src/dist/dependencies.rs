@@ -1,0 +1,171 @@
+//! What whydrop is made of: an SBOM, and the licenses of all of it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::release::{Release, said};
+use crate::run;
+
+/// A crate that is linked into the program.
+struct Dependency {
+    name: String,
+    version: String,
+    license: String,
+    /// Where it is from; `None` for a part of whydrop.
+    source: Option<String>,
+    manifest: String,
+}
+
+/// The SBOM (CycloneDX 1.6), and the licenses' texts.
+pub(super) fn collect(release: &Release, triple: &str) -> Result<(String, String)> {
+    let dependencies = linked(triple)?;
+    Ok((
+        sbom(release, &dependencies)?,
+        licenses(release, &dependencies)?,
+    ))
+}
+
+/// All crates that are linked: neither those of tests nor those that only run at build time.
+fn linked(triple: &str) -> Result<Vec<Dependency>> {
+    let mut tree = run::cargo();
+    tree.args([
+        "tree",
+        "--locked",
+        "--package",
+        "whydrop",
+        "--target",
+        triple,
+    ])
+    .args([
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    let tree = said(&mut tree)?;
+    let wanted: BTreeSet<(&str, &str)> = tree
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?.strip_prefix('v')?))
+        })
+        .collect();
+    let mut metadata = run::cargo();
+    metadata.args([
+        "metadata",
+        "--locked",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        triple,
+    ]);
+    let metadata: Value = serde_json::from_str(&said(&mut metadata)?)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut dependencies: Vec<Dependency> = packages
+        .map(|package| Dependency {
+            name: text(&package["name"]),
+            version: text(&package["version"]),
+            license: text(&package["license"]),
+            source: package["source"].as_str().map(str::to_owned),
+            manifest: text(&package["manifest_path"]),
+        })
+        .filter(|one| wanted.contains(&(one.name.as_str(), one.version.as_str())))
+        .collect();
+    dependencies.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    Ok(dependencies)
+}
+
+fn sbom(release: &Release, dependencies: &[Dependency]) -> Result<String> {
+    let components = dependencies.iter().filter(|one| one.name != "whydrop");
+    let components: Vec<Value> = components
+        .map(|one| {
+            let purl = format!("pkg:cargo/{}@{}", one.name, one.version);
+            let mut component = json!({
+                "type": "library",
+                "bom-ref": purl,
+                "name": one.name,
+                "version": one.version,
+                "licenses": [{"expression": one.license.replace('/', " OR ")}],
+            });
+            if one.source.is_some() {
+                component["purl"] = purl.into();
+            }
+            component
+        })
+        .collect();
+    let document = json!({
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "timestamp": release.rfc3339(),
+            "component": {
+                "type": "application",
+                "bom-ref": "whydrop",
+                "name": "whydrop",
+                "version": release.version,
+                "licenses": [{"expression": super::release::LICENSES}],
+            },
+        },
+        "components": components,
+    });
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// The texts, each once, with all crates that it is of.
+fn licenses(release: &Release, dependencies: &[Dependency]) -> Result<String> {
+    let mut text = format!(
+        "whydrop {} is linked with the crates below. These are their licenses.\n",
+        release.version
+    );
+    let mut texts: Vec<(String, Vec<String>)> = Vec::new();
+    for one in dependencies.iter().filter(|one| one.source.is_some()) {
+        let name = format!("{} {}", one.name, one.version);
+        text += &format!("{name}: {}\n", one.license);
+        let directory = Path::new(&one.manifest).parent().context("a directory")?;
+        for found in license_files(directory)? {
+            match texts.iter_mut().find(|(known, _)| *known == found) {
+                Some((_, names)) => names.push(name.clone()),
+                None => texts.push((found, vec![name.clone()])),
+            }
+        }
+    }
+    for (license, names) in texts {
+        text += &format!("\n==== {}\n\n{}\n", names.join(", "), license.trim());
+    }
+    Ok(text)
+}
+
+fn license_files(directory: &Path) -> Result<Vec<String>> {
+    const NAMES: [&str; 6] = [
+        "license",
+        "licence",
+        "copying",
+        "copyright",
+        "notice",
+        "unlicense",
+    ];
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        if path.is_file() && NAMES.iter().any(|start| name.starts_with(start)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let texts = paths.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(texts
+        .iter()
+        .map(|bytes| String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
+        .collect())
+}

@@ -1,0 +1,74 @@
+//! The manifest by which `kubectl krew install whydrop` finds the plugin.
+
+use super::{
+    archive::sha256,
+    release::{HOMEPAGE, Release, SUMMARY},
+};
+
+/// An archive with the plugin, for one platform.
+pub(super) struct Platform<'a> {
+    pub(super) os: &'static str,
+    pub(super) architecture: &'static str,
+    /// The archive's file name.
+    pub(super) name: String,
+    pub(super) archive: &'a [u8],
+}
+
+/// The manifest.
+pub(super) fn manifest(release: &Release, platforms: &[Platform<'_>]) -> String {
+    let tag = release.tag();
+    let mut text = format!(
+        "apiVersion: krew.googlecontainertools.github.com/v1alpha2\n\
+         kind: Plugin\n\
+         metadata:\n  name: whydrop\n\
+         spec:\n  version: {tag}\n  homepage: {HOMEPAGE}\n  shortDescription: {SUMMARY}\n  \
+         description: |\n    Traces one connection on the nodes of both of its ends, joins what they saw, and names\n    \
+         what dropped it: the NetworkPolicy, the firewall rule, the route, the tunnel, the MTU, the\n    \
+         full queue, or the network between the nodes.\n  \
+         caveats: |\n    Each run creates one Job per node, and deletes it at the end. Its pod is not privileged, but\n    \
+         sees its node: the namespace must allow that (PodSecurity level privileged), and the\n    \
+         node's kernel must have BTF (Linux 5.8 or later).\n  platforms:\n"
+    );
+    for platform in platforms {
+        let Platform {
+            os,
+            architecture,
+            name,
+            archive,
+        } = platform;
+        text += &format!(
+            "  - selector:\n      matchLabels:\n        os: {os}\n        arch: {architecture}\n    \
+             uri: {HOMEPAGE}/releases/download/{tag}/{name}\n    sha256: {}\n    bin: kubectl-whydrop\n    \
+             files:\n    - from: \"*/whydrop\"\n      to: kubectl-whydrop\n    - from: \"*/LICENSE\"\n      \
+             to: .\n",
+            sha256(archive)
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn krew_takes_short_descriptions_only() {
+        assert!(SUMMARY.len() < 50, "{}", SUMMARY.len());
+        let release = Release {
+            version: "1.2.3".to_owned(),
+            revision: String::new(),
+            time: 0,
+        };
+        let platform = Platform {
+            os: "linux",
+            architecture: "amd64",
+            name: "whydrop.tar.gz".to_owned(),
+            archive: b"",
+        };
+        let text = manifest(&release, &[platform]);
+        assert!(
+            text.contains("version: v1.2.3") && text.contains("arch: amd64"),
+            "{text}"
+        );
+    }
+}
