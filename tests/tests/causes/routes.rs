@@ -91,6 +91,38 @@ fn blackhole_of_a_person() -> Result<()> {
     Ok(())
 }
 
+/// A `throw` ends the search in its table: the wider route there is not used.
+fn thrown(end: End) -> Result<Report> {
+    let stage = Stage::routed_pods()?;
+    stage.ip(
+        "node",
+        "addr del 10.20.2.1/24 dev vb; addr add 10.20.2.1/32 dev vb; route add 10.20.0.0/16 dev vb",
+    )?;
+    stage.serve("b", "10.20.2.3:8080")?;
+    if end != End::Answered {
+        stage.ip("node", "route add throw 10.20.2.0/24")?;
+    }
+    stage.trace(["node", "a"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")?.ends(end)
+    })
+}
+
+#[test]
+fn search_is_ended_by_a_throw() -> Result<()> {
+    let report = thrown(End::Failed(libc::ENETUNREACH))?;
+    report.outcome("rejected")?.verdict(
+        &ExpectedVerdict::new("route", "confirmed")
+            .why("the route throw 10.20.2.0/24 ends the search in table main")
+            .fix("ip route del throw 10.20.2.0/24"),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn wider_route_is_used_without_a_throw() -> Result<()> {
+    thrown(End::Answered)?.silent().map(drop)
+}
+
 /// Router advertisements are ignored once the node forwards (k3s-io/k3s#5019).
 fn advertised(has_route: bool) -> Result<Report> {
     let stage = Stage::with_ipv6(["p", "node", "rt"])?;

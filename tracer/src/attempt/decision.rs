@@ -65,10 +65,20 @@ impl Attempt {
         let answered_again = self.reply_hops.iter().any(|hop| hop.times > 2);
         let last_ack_lost = self.drops.iter().any(|drop| drop.lost == Lost::Later);
         answered
-            && (self.retransmissions.is_stall()
+            && (self.has_lost_translation()
+                || self.retransmissions.is_stall()
                 || self.redrops.is_stall()
                 || self.unanswered_hello().is_some_and(is_stalled_hello)
                 || (answered_again && last_ack_lost))
+    }
+
+    /// Whether data of it was dropped for want of the translation that the connection began with.
+    pub(super) fn has_lost_translation(&self) -> bool {
+        self.drops.iter().any(|drop| {
+            let has_data = drop.facts.tcp.is_some_and(|tcp| tcp.payload > 0);
+            let lacks_one = has_data && drop.facts.untranslated.is_some();
+            drop.lost == Lost::Later && lacks_one && drop.verdict.point == Point::Conntrack
+        })
     }
 
     /// The drop that explains why nothing arrived: of the opening packet, or else of the reply, or

@@ -2,7 +2,7 @@
 //!
 //! - [`Attempt`]: takes what is seen of its packets
 //! - `ladder`: where they were seen; `resent`: segments that are sent again and again; `sent`: the
-//!   numbers that its segments can have
+//!   numbers that its segments can have; `translation`: what NAT made of it
 //! - `decision`: what it comes to
 //!
 //! Plain data, for the engine that fills it and for the rules that judge it.
@@ -11,6 +11,7 @@ mod decision;
 mod ladder;
 mod resent;
 mod sent;
+mod translation;
 
 use std::{net::IpAddr, sync::Arc};
 

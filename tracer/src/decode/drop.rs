@@ -8,7 +8,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use super::tracked::Tracked;
+use super::{tracked::Tracked, untranslated::Untranslated};
 use crate::{
     decode::sighting::AttemptKey,
     kernel::{hook, reasons::Reasons, symbols::Symbols},
@@ -69,6 +69,8 @@ pub(crate) struct DropFacts {
     /// Whether that is a packet that was sent: one that an attempt can have sent, on whose way this
     /// was dropped, or one of a flow of which packets were seen to be too large.
     pub(crate) quotes_seen: bool,
+    /// The translation that its connection has, and it lacks; if an attempt shows that.
+    pub(crate) untranslated: Option<Untranslated>,
     /// Whether a node of the cluster has the source address of the encapsulating packet.
     pub(crate) is_from_node: bool,
     /// What only rules look at; `None` where only the packet's count is known.
@@ -139,6 +141,7 @@ impl DropKind {
             quoted_tuple: None,
             quoted_seq: None,
             quotes_seen: false,
+            untranslated: None,
             is_from_node: false,
             wire: None,
         }

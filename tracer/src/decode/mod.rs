@@ -7,3 +7,4 @@ pub(crate) mod noise;
 pub(crate) mod sighting;
 pub(crate) mod tls;
 pub(crate) mod tracked;
+pub(crate) mod untranslated;

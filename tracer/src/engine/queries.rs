@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Baseline(AttemptKey),
     /// An attempt whose time is up.
     Silence(AttemptKey),
+    /// An attempt that has stalled.
+    Stall(AttemptKey),
 }
 
 /// The open questions of a trace.
@@ -56,7 +58,15 @@ impl Queries {
     pub(crate) fn silent_attempts(&self) -> impl Iterator<Item = AttemptKey> + '_ {
         self.open.values().filter_map(|purpose| match purpose {
             Purpose::Silence(key) => Some(key.clone()),
-            Purpose::Drops(_) | Purpose::Baseline(_) => None,
+            Purpose::Drops(_) | Purpose::Baseline(_) | Purpose::Stall(_) => None,
+        })
+    }
+
+    /// The attempts that have stalled, and wait for what the node says of that.
+    pub(crate) fn stalled_attempts(&self) -> impl Iterator<Item = AttemptKey> + '_ {
+        self.open.values().filter_map(|purpose| match purpose {
+            Purpose::Stall(key) => Some(key.clone()),
+            Purpose::Drops(_) | Purpose::Baseline(_) | Purpose::Silence(_) => None,
         })
     }
 

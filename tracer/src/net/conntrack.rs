@@ -21,6 +21,7 @@ mod cta {
     pub(super) const TUPLE_ORIG: u16 = 1;
     pub(super) const TUPLE_REPLY: u16 = 2;
     pub(super) const STATUS: u16 = 3;
+    pub(super) const ZONE: u16 = 18;
     pub(super) const TUPLE_IP: u16 = 1;
     pub(super) const TUPLE_PROTO: u16 = 2;
     pub(super) const IP_V4_SRC: u16 = 1;
@@ -59,28 +60,32 @@ impl ConntrackEntry {
     }
 }
 
-/// The entry that a packet belongs to, as it comes into the namespace that this thread is in. `None`
-/// if there is none. Only entries outside of zones are found.
+/// The entry that a packet belongs to, as it comes into the namespace that this thread is in, in a
+/// zone; 0 is the one outside of all zones. `None` if there is none.
 ///
 /// # Errors
 ///
 /// The kernel cannot be asked without loading a module.
-pub(crate) fn conntrack_entry(packet: &Flow) -> io::Result<Option<ConntrackEntry>> {
+pub(crate) fn conntrack_entry(packet: &Flow, zone: u16) -> io::Result<Option<ConntrackEntry>> {
     Subsystem::Conntrack.require()?;
-    match Netlink::netfilter()?.ask(&question(packet), read)? {
+    match Netlink::netfilter()?.ask(&question(packet, zone), read)? {
         Ok(found) => Ok(found),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn question(packet: &Flow) -> Request {
+fn question(packet: &Flow, zone: u16) -> Request {
     let fixed = [family(packet.dst), 0, 0, 0];
     let (src, dst) = match packet.dst.is_ipv4() {
         true => (cta::IP_V4_SRC, cta::IP_V4_DST),
         false => (cta::IP_V6_SRC, cta::IP_V6_DST),
     };
-    Request::new(GET, &fixed).nested(cta::TUPLE_ORIG, |tuple| {
+    let request = match zone {
+        0 => Request::new(GET, &fixed),
+        zone => Request::new(GET, &fixed).with(cta::ZONE, &zone.to_be_bytes()),
+    };
+    request.nested(cta::TUPLE_ORIG, |tuple| {
         let tuple = tuple.nested(cta::TUPLE_IP, |ip| {
             ip.with_address(src, packet.src)
                 .with_address(dst, packet.dst)
@@ -140,9 +145,10 @@ mod tests {
     fn a_question_is_a_tuple() {
         for (src, dst) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
             let packet = flow(src, dst);
-            let question = question(&packet);
+            let question = question(&packet, 1);
             let all = question.message().attributes(FIXED);
             assert_eq!(tuple(all.inside(cta::TUPLE_ORIG)), Some(packet));
+            assert_eq!(all.port(cta::ZONE), Some(1));
         }
     }
 

@@ -50,6 +50,33 @@ pub(crate) struct Bypass {
     pub(crate) kept: Flow,
     /// With the one that the rules give to a new connection; one of several, where they choose.
     pub(crate) now: Flow,
+    /// The zone that the entry is in; 0 is none.
+    pub(crate) zone: u16,
+}
+
+impl Arrival {
+    /// As rules see it, if it is the first packet of its connection.
+    fn packet(&self) -> HookPacket {
+        let flow = self.flow;
+        let ends = Ends {
+            src: flow.src,
+            dst: flow.dst,
+            sport: flow.sport,
+            dport: flow.dport,
+        };
+        HookPacket {
+            hook: Some(self.hook),
+            input: match (self.hook, &self.ifname) {
+                (Hook::Output, _) => Device::None,
+                (_, Some(name)) => Device::Named(name.clone()),
+                (_, None) => Device::Unknown,
+            },
+            tcp_flags: (flow.proto == Protocol::Tcp).then_some(SYN),
+            tracked: Tracked::New,
+            host: Arc::new(Survey::of_flow(&flow).host),
+            ..HookPacket::new(ends, flow.proto.number())
+        }
+    }
 }
 
 impl Bypass {
@@ -68,10 +95,14 @@ impl Destination {
     /// Conntrack cannot be asked.
     pub(super) fn read(inside: &Inside, arrival: &Arrival) -> Result<Option<Self>> {
         let original = arrival.flow;
-        let entry = conntrack_entry(&original)?;
+        let (ruleset, packet) = (recent(inside), arrival.packet());
+        let Some(zone) = ruleset.zone(&packet) else {
+            return Ok(None);
+        };
+        let entry = conntrack_entry(&original, zone)?;
         let entry = entry.filter(|entry| !entry.is_reply(&original));
         let kept = entry.map_or(original, |entry| entry.behind(&original));
-        let Some(now) = by_rules(&recent(inside), arrival) else {
+        let Some(now) = by_rules(&ruleset, &packet, original) else {
             return Ok(None);
         };
         let is = |flow: &Flow, other: &Flow| flow.destination() == other.destination();
@@ -85,6 +116,7 @@ impl Destination {
                 original,
                 kept,
                 now: *first,
+                zone,
             }))));
         }
         let untranslated = is(&kept, &original) && now.iter().all(|flow| is(flow, &original));
@@ -102,6 +134,12 @@ struct Reading {
 }
 
 static LAST: Mutex<Option<Reading>> = Mutex::new(None);
+
+/// Whether rules of the namespace that this thread is in have packets tracked in zones: then an entry
+/// outside of them says nothing about a packet whose zone is not known.
+pub(super) fn has_zones(inside: &Inside) -> bool {
+    recent(inside).has_zones
+}
 
 /// The ruleset of the namespace that this thread is in, as of a moment ago at most.
 fn recent(inside: &Inside) -> Arc<Ruleset> {
@@ -125,27 +163,8 @@ fn recent(inside: &Inside) -> Arc<Ruleset> {
 
 /// What the rules make of the destination of a new connection's packet; `None` where that is not
 /// known.
-fn by_rules(ruleset: &Ruleset, arrival: &Arrival) -> Option<Vec<Flow>> {
-    let flow = arrival.flow;
-    let ends = Ends {
-        src: flow.src,
-        dst: flow.dst,
-        sport: flow.sport,
-        dport: flow.dport,
-    };
-    let packet = HookPacket {
-        hook: Some(arrival.hook),
-        input: match (arrival.hook, &arrival.ifname) {
-            (Hook::Output, _) => Device::None,
-            (_, Some(name)) => Device::Named(name.clone()),
-            (_, None) => Device::Unknown,
-        },
-        tcp_flags: (flow.proto == Protocol::Tcp).then_some(SYN),
-        tracked: Tracked::New,
-        host: Arc::new(Survey::of_flow(&flow).host),
-        ..HookPacket::new(ends, flow.proto.number())
-    };
-    let ways = match ruleset.pass(&packet) {
+fn by_rules(ruleset: &Ruleset, packet: &HookPacket, flow: Flow) -> Option<Vec<Flow>> {
+    let ways = match ruleset.pass(packet) {
         Passage::Passed(ways) => ways,
         Passage::Undecided {
             ways,

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fs};
 use anyhow::Result;
 use tracer_common::event::ct;
 
-use super::sysctl::{self, read_if_there};
+use super::{
+    bypass::has_zones,
+    sysctl::{self, read_if_there},
+};
 use crate::{
     decode::drop::Wire,
     model::Flow,
@@ -61,7 +64,7 @@ impl Conntrack {
             is_settable: !mode.readonly(),
             moved: baseline::moved(inside, &stats),
             stats,
-            taken: packet.and_then(taken),
+            taken: packet.and_then(taken).filter(|_| !has_zones(inside)),
         }))
     }
 
@@ -94,7 +97,7 @@ fn taken(packet: &Wire) -> Option<ConntrackEntry> {
     (!is_in_table(packet)).then_some(())?;
     let (original, reply) = (Flow::from(original), Flow::from(reply));
     [reply, original].into_iter().find_map(|tuple| {
-        let found = conntrack_entry(&tuple).ok()??;
+        let found = conntrack_entry(&tuple, 0).ok()??;
         ((found.original, found.reply) != (original, reply)).then_some(found)
     })
 }

@@ -174,6 +174,7 @@ mod tests {
             local: local.parse().unwrap(),
             remote: "0.0.0.0:0".parse().unwrap(),
             is_listening: false,
+            is_established: false,
             waiting,
             inode,
             dropped: Some(0),

@@ -5,17 +5,18 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use tracer_common::tunnel::Tunnel;
 
 use super::{
-    bypass::{Arrival, Destination},
+    bypass::{self, Arrival, Destination},
     conntrack::Conntrack,
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
     ruleset::{Hint, HookPacket, Mending, Ruleset, Shared, Survey, Suspects},
+    translation::LostTranslation,
     way::{Packet, Start, Walked, Way},
     world::{LinkId, Part, World},
 };
 use crate::{
-    decode::{drop::DropFacts, tracked::Tracked},
+    decode::{drop::DropFacts, tracked::Tracked, untranslated::Untranslated},
     kernel::probes::query::{self, LoadedProgram},
     model::{Flow, Hook, Protocol, Reason},
     net::{
@@ -44,6 +45,7 @@ pub(crate) struct Subject {
     dport: Option<u16>,
     proto: Protocol,
     tracked: Tracked,
+    untranslated: Option<Box<Untranslated>>,
 }
 
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
@@ -65,6 +67,8 @@ pub(crate) struct NodeFacts {
     pub(crate) conntrack: Option<Conntrack>,
     /// The connection that a packet without an entry, which no socket takes, answers.
     pub(crate) answered: Option<ConntrackEntry>,
+    /// What has become of its connection's translation, if that is gone.
+    pub(crate) lost_translation: Option<LostTranslation>,
     /// The program that decided about it behind an NFQUEUE.
     pub(crate) queue_program: Option<QueueProgram>,
     /// The whole node: all namespaces that can be entered.
@@ -95,6 +99,7 @@ impl Subject {
             dport: facts.flow.dport,
             proto: facts.flow.proto,
             tracked: facts.tracked,
+            untranslated: facts.untranslated.map(Box::new),
         })
     }
 }
@@ -104,7 +109,12 @@ impl NodeFacts {
     pub(crate) async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
         let wants_world = wants.0.contains(&Fact::World);
         let walk = way(&facts).filter(|_| wants.0.contains(&Fact::Way));
-        let (mut found, walked) = tokio::join!(Self::gather_inside(facts, wants), async {
+        let translation = facts.untranslated;
+        let lost_translation = async {
+            let read = LostTranslation::read(translation?, LIMIT).await;
+            read.ok().flatten()
+        };
+        let walked = async {
             match walk {
                 Some((start, packet)) => Some(Walked::of(start, packet, LIMIT).await),
                 None if wants_world => Some(Walked {
@@ -113,7 +123,10 @@ impl NodeFacts {
                 }),
                 None => None,
             }
-        });
+        };
+        let inside = Self::gather_inside(facts, wants);
+        let (mut found, walked, lost) = tokio::join!(inside, walked, lost_translation);
+        found.lost_translation = lost;
         if let Some(Walked { world, ways, .. }) = walked {
             found.gaps.extend(world.gap());
             found.world = Some(world);
@@ -182,8 +195,9 @@ impl NodeFacts {
     fn read_conntrack(&mut self, inside: &Inside, facts: &DropFacts) {
         let lacks_entry = matches!(facts.tracked, Tracked::Untracked | Tracked::Nothing);
         if lacks_entry && facts.reason.is("NO_SOCKET") {
-            let entry = conntrack_entry(&facts.flow).ok().flatten();
-            self.answered = entry.filter(|entry| entry.is_reply(&facts.flow));
+            let entry = conntrack_entry(&facts.flow, 0).ok().flatten();
+            let entry = entry.filter(|entry| entry.is_reply(&facts.flow));
+            self.answered = entry.filter(|_| !bypass::has_zones(inside));
         }
         match Conntrack::read(inside, facts.wire.as_deref()) {
             Ok(conntrack) => self.conntrack = conntrack,

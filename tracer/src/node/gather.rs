@@ -63,6 +63,8 @@ pub(crate) enum Fact {
     World,
     /// The program that decided about it behind an NFQUEUE.
     QueueProgram,
+    /// What has become of the translation that the packet's connection began with.
+    Translation,
     /// What the routes and rules of all of them make of the packet: see [`super::way`].
     Way,
 }
@@ -90,6 +92,7 @@ impl Fact {
             Self::Tun => "reader of the tun device",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
+            Self::Translation => "conntrack entry of the connection",
             Self::Way => "way through the node",
         }
     }
@@ -103,6 +106,7 @@ impl Fact {
                 | Self::Destination
                 | Self::World
                 | Self::QueueProgram
+                | Self::Translation
                 | Self::Way
         )
     }

@@ -11,6 +11,7 @@
 //! - [`queue_program`]: the program that has refused a packet through NFQUEUE
 //! - [`conntrack`]: how full the table is, and what it has counted
 //! - [`bypass`]: entries of conntrack that the rules have moved on from
+//! - [`translation`]: open connections whose entry is gone
 //! - [`fragments`]: the memory for reassembly
 //! - [`tun`]: who reads a tun device
 //! - [`proxy`]: rules that send packets to a proxy which is not there
@@ -45,6 +46,7 @@ pub(crate) mod silent_hop;
 pub(crate) mod sockets;
 pub(crate) mod syn_queue;
 mod sysctl;
+pub(crate) mod translation;
 pub(crate) mod tun;
 pub(crate) mod way;
 pub(crate) mod world;

@@ -16,11 +16,12 @@ use super::{
     listener::{ListenerFacts, Reading},
     owner,
     silent_hop::SilentHop,
+    translation::LostTranslation,
     tun::TunDevice,
     way::{Packet, Start, Walked},
 };
 use crate::{
-    decode::drop::DropFacts,
+    decode::{drop::DropFacts, untranslated::Untranslated},
     net::{
         RouteKey,
         netns::{Inside, NetnsRef, in_netns_async},
@@ -42,6 +43,8 @@ pub(crate) enum Query {
     ListenerBaseline(ListenerLocation),
     /// Why an attempt may have got no answer.
     Silence(Box<SilenceQuery>),
+    /// Whether the translation of an open connection is gone.
+    Translation(Untranslated),
 }
 
 /// What may explain why an attempt got no answer.
@@ -73,6 +76,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) tun: Option<TunDevice>,
     /// The datagram socket that it is for.
     pub(crate) datagrams: Option<DatagramSocket>,
+    /// What has become of the translation that the connection began with, if that is gone.
+    pub(crate) lost_translation: Option<LostTranslation>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -81,6 +86,7 @@ pub(crate) enum Answer {
     Drop(Box<NodeFacts>),
     ListenerBaseline(Option<ListenerBaseline>),
     Silence(Box<SilenceFacts>),
+    Translation(Option<LostTranslation>),
 }
 
 /// Where a listener is.
@@ -117,6 +123,10 @@ impl Query {
                 Answer::ListenerBaseline(ListenerBaseline::read(&location).await)
             }
             Self::Silence(query) => Answer::Silence(Box::new(query.answer().await)),
+            Self::Translation(of) => {
+                let read = LostTranslation::read(of, LIMIT).await;
+                Answer::Translation(read.ok().flatten())
+            }
         }
     }
 }
@@ -180,6 +190,7 @@ impl SilenceQuery {
             destination,
             tun,
             datagrams,
+            lost_translation: None,
         }
     }
 }
@@ -204,7 +215,7 @@ impl Answer {
     pub(crate) fn about_drop(self) -> Option<Box<NodeFacts>> {
         match self {
             Self::Drop(facts) => Some(facts),
-            Self::ListenerBaseline(_) | Self::Silence(_) => None,
+            Self::ListenerBaseline(_) | Self::Silence(_) | Self::Translation(_) => None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Socket {
     pub(crate) remote: SocketAddr,
     /// Whether it is a TCP socket that listens.
     pub(crate) is_listening: bool,
+    /// Whether its connection is open; for UDP, whether it is connected.
+    pub(crate) is_established: bool,
     /// What waits to be read, as memory in bytes (Recv-Q of `ss`).
     pub(crate) waiting: u64,
     /// Inode number, as in `/proc/PID/fd`.
@@ -120,7 +122,9 @@ pub(super) fn add_options(sockets: &mut [Socket], protocol: Protocol, port: u16)
 /// state and the lengths of both queues. The inode number is five fields later, and behind it, of a
 /// datagram socket, comes the number of drops.
 fn parse(line: &str) -> Option<Socket> {
-    /// `TCP_LISTEN` and `TCP_TIME_WAIT` of include/net/tcp_states.h. A UDP socket never has them.
+    /// `TCP_ESTABLISHED`, `TCP_LISTEN` and `TCP_TIME_WAIT` of include/net/tcp_states.h. A UDP socket
+    /// has the first one where it is connected, and never the others.
+    const ESTABLISHED: &str = "01";
     const LISTEN: &str = "0A";
     const TIME_WAIT: &str = "06";
     let mut fields = line.split_ascii_whitespace().skip(1);
@@ -134,6 +138,7 @@ fn parse(line: &str) -> Option<Socket> {
         local,
         remote,
         is_listening: state == LISTEN,
+        is_established: state == ESTABLISHED,
         waiting: u64::from_str_radix(waiting, 16).ok()?,
         inode,
         dropped: fields.nth(2).and_then(|drops| drops.parse().ok()),
@@ -207,6 +212,7 @@ mod tests {
             local: local.parse().unwrap(),
             remote: "0.0.0.0:0".parse().unwrap(),
             is_listening: false,
+            is_established: false,
             waiting: 0,
             inode: 1,
             dropped: Some(0),

@@ -26,3 +26,4 @@ mod policy_rule;
 mod rule;
 #[cfg(feature = "trace")]
 mod stale_entry;
+mod translation;

@@ -13,6 +13,7 @@ pub(super) fn finding(bypass: &Bypass) -> Finding {
         original,
         kept,
         now,
+        zone,
     } = bypass;
     let (requested, kept_to, now_to) = (to(original), to(kept), to(now));
     let client = from(original);
@@ -38,13 +39,16 @@ pub(super) fn finding(bypass: &Bypass) -> Finding {
          the entry of {client} to {requested}"
     ));
     let there = Site::Namespace(Netns::Nameless(*netns));
-    let removal = removal(original).map(|fix| fix.at(there));
+    if *zone != 0 {
+        finding.fact(format!("that entry is in zone {zone} of conntrack"));
+    }
+    let removal = removal(original, *zone).map(|fix| fix.at(there));
     finding.fix.extend(removal);
     finding
 }
 
 /// Removes the entries of this destination; each connection gets a new one by the rules of now.
-fn removal(original: &Flow) -> Option<Fix> {
+fn removal(original: &Flow, zone: u16) -> Option<Fix> {
     let name = match original.proto {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
@@ -58,6 +62,10 @@ fn removal(original: &Flow) -> Option<Fix> {
     let command = match original.dport {
         Some(port) => command.words("--orig-port-dst").arg(port),
         None => command,
+    };
+    let command = match zone {
+        0 => command,
+        zone => command.words("-w").arg(zone),
     };
     Some(Fix::command(command).noting("what passes by them is translated anew"))
 }

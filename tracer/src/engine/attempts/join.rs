@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{packet::Tcp, tuple::Tuple};
+use tracer_common::{address::Address, packet::Tcp, tuple::Tuple};
 
 use super::{
     near::{is_in_its_tunnel, is_on_way},
@@ -17,32 +17,53 @@ use crate::{
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
+        untranslated::Untranslated,
     },
     engine::interfaces::Interfaces,
 };
 
 /// The flows of attempts.
 #[derive(Debug, Default)]
-pub(super) struct Flows(HashMap<Tuple, AttemptKey>);
+pub(super) struct Flows {
+    /// Those of the hops that were seen first.
+    first: HashMap<Tuple, AttemptKey>,
+    /// The client's end of all hops.
+    clients: HashMap<End, AttemptKey>,
+}
+
+/// An address and a port.
+type End = (Address, u16);
 
 impl Flows {
     pub(super) fn learn(&mut self, flow: Tuple, key: &AttemptKey) {
-        self.0.insert(flow, key.clone());
+        self.first.insert(flow, key.clone());
+        self.learn_client(&flow, key);
+    }
+
+    /// Learns what NAT has made of the client's end.
+    pub(super) fn learn_client(&mut self, flow: &Tuple, key: &AttemptKey) {
+        self.clients.insert((flow.src, flow.sport), key.clone());
     }
 
     /// Forgets the flows of an attempt, unless another one has them by now.
     pub(super) fn forget(&mut self, key: &AttemptKey, attempt: &Attempt) {
-        for hop in &attempt.hops {
-            if self.0.get(&hop.flow) == Some(key) {
-                self.0.remove(&hop.flow);
+        let hops = attempt.hops.iter().map(|hop| hop.flow);
+        for flow in hops.chain([attempt.flow]) {
+            if self.first.get(&flow) == Some(key) {
+                self.first.remove(&flow);
+            }
+            let client = (flow.src, flow.sport);
+            if self.clients.get(&client) == Some(key) {
+                self.clients.remove(&client);
             }
         }
     }
 
     /// The attempt of a flow seen from either end, and whether it is the client's end.
     pub(super) fn find(&self, flow: &Tuple) -> Option<(AttemptKey, bool)> {
-        let of_client = self.0.get(flow).map(|key| (key.clone(), true));
-        of_client.or_else(|| self.0.get(&flow.reversed()).map(|key| (key.clone(), false)))
+        let of_client = self.first.get(flow).map(|key| (key.clone(), true));
+        let reversed = || self.first.get(&flow.reversed());
+        of_client.or_else(|| reversed().map(|key| (key.clone(), false)))
     }
 }
 
@@ -63,14 +84,30 @@ impl Table {
         facts: &DropFacts,
         interfaces: &Interfaces,
     ) -> Option<(AttemptKey, Lost)> {
-        let (key, lost, claim) = self.claimed_owner_of(facts)?;
-        let attempt = self.attempts.get(&key)?;
-        let is_ours = claim.is_none_or(|claim| {
-            is_on_way(attempt, facts, interfaces)
-                && is_in_its_tunnel(attempt, facts, interfaces)
-                && attempt.can_have_sent(claim.seq, claim.ack, claim.by_client)
+        let claimed = self.claimed_owner_of(facts).and_then(|(key, lost, claim)| {
+            let attempt = self.attempts.get(&key)?;
+            let is_ours = claim.is_none_or(|claim| {
+                is_on_way(attempt, facts, interfaces)
+                    && is_in_its_tunnel(attempt, facts, interfaces)
+                    && attempt.can_have_sent(claim.seq, claim.ack, claim.by_client)
+            });
+            is_ours.then_some((key, lost))
         });
-        is_ours.then_some((key, lost))
+        let strayed = || Some((self.untranslated(facts)?.0, Lost::Later));
+        claimed.or_else(strayed)
+    }
+
+    /// The attempt that a segment belongs to which goes another way than its SYN, for want of that one's
+    /// translation: known by one end of the client, and by both numbers.
+    pub(super) fn untranslated(&self, facts: &DropFacts) -> Option<(AttemptKey, Untranslated)> {
+        facts.tcp?;
+        let flow = &facts.key.flow;
+        let ends = [(flow.src, flow.sport), (flow.dst, flow.dport)];
+        ends.iter().find_map(|end| {
+            let key = self.flows.clients.get(end)?;
+            let untranslated = self.attempts.get(key)?.untranslated(facts)?;
+            Some((key.clone(), untranslated))
+        })
     }
 
     /// The attempt that a dropped packet says to belong to; with a claim where only its flow says

@@ -46,9 +46,10 @@ use crate::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
         tls::TlsCounts,
+        untranslated::Untranslated,
     },
     model::{Direction, Outcome},
-    node::query::{Answer, SilenceFacts},
+    node::query::{Answer, Query, SilenceFacts},
 };
 
 /// How long the drop behind a refusal is waited for: the node may be asked about it.
@@ -150,6 +151,12 @@ impl Attempts {
         is_own || begins(facts).is_some()
     }
 
+    /// The translation that a dropped segment lacks, and its connection began with.
+    pub(crate) fn untranslated(&self, facts: &DropFacts) -> Option<Untranslated> {
+        let (_, untranslated) = self.table.untranslated(facts)?;
+        Some(untranslated)
+    }
+
     /// Takes the exact counts of some kinds of drops.
     pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &Context<'_>) {
         self.unsent.counted(exact, cx.time_of_day());
@@ -233,6 +240,17 @@ impl Attempts {
                 };
                 self.report(&key, Outcome::Unanswered, found, cx);
             }
+            (Purpose::Stall(key), answer) => {
+                let lost_translation = match answer {
+                    Some(Answer::Translation(lost)) => lost,
+                    _ => None,
+                };
+                let found = SilenceFacts {
+                    lost_translation,
+                    ..SilenceFacts::default()
+                };
+                self.report(&key, Outcome::Stalled, found, cx);
+            }
             _ => {}
         }
     }
@@ -243,6 +261,10 @@ impl Attempts {
         let mut overdue = self.silence.due(Nanos::MAX);
         overdue.extend(cx.queries.silent_attempts());
         overdue.extend(self.table.expired(cx.now));
+        let stalled: Vec<_> = cx.queries.stalled_attempts().collect();
+        for key in stalled {
+            self.report(&key, Outcome::Stalled, SilenceFacts::default(), cx);
+        }
         for key in overdue {
             self.claim(&key, cx);
             if self.is_open(&key) {
@@ -285,11 +307,39 @@ impl Attempts {
             let is_uplink = interface.is_none_or(|interface| interface.is_uplink);
             hop.place.dir == Direction::In && !is_uplink
         });
+        if outcome == Outcome::Stalled && self.asks_about_stall(&key, cx) {
+            return;
+        }
         if !attempt.awaits_drop(outcome, is_near) {
             self.report(&key, outcome, SilenceFacts::default(), cx);
         } else if !self.refused_here.contains(&key) {
             let until = cx.now.saturating_add(DROP_FOLLOWS);
             self.refused_here.set(until, key);
+        }
+    }
+
+    /// Asks the node whether a stalled connection has lost its translation, if no drop explains the
+    /// stall. Returns whether it was asked: the answer reports the stall.
+    fn asks_about_stall(&self, key: &AttemptKey, cx: &mut Context<'_>) -> bool {
+        let Some(attempt) = self.table.get(key) else {
+            return false;
+        };
+        let is_explained = attempt.deciding_drop(Outcome::Stalled).is_some();
+        let is_reported = attempt.reported_outcome() == Some(Outcome::Stalled);
+        if is_explained || is_reported {
+            return false;
+        }
+        if cx.queries.stalled_attempts().any(|open| open == *key) {
+            return true;
+        }
+        let by_client = attempt.retransmissions.by_client || attempt.unanswered_hello().is_some();
+        let translation = attempt.first_translation(by_client);
+        match translation.filter(|_| cx.queries.about_attempts() < silence::MAX_OPEN) {
+            Some(translation) => {
+                cx.ask(Purpose::Stall(key.clone()), Query::Translation(translation));
+                true
+            }
+            None => false,
         }
     }
 

@@ -113,6 +113,7 @@ impl Attempts {
             destination,
             tun,
             datagrams,
+            lost_translation,
         } = found;
         let (world, ways, way_back) = match walked {
             Some(Walked {
@@ -142,6 +143,7 @@ impl Attempts {
             destination,
             tun,
             datagrams,
+            lost_translation,
             sender_is_own: match &attempt.reply {
                 Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
                 _ => false,

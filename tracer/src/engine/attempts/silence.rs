@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Questions to the node that may be open at once; further attempts are judged without.
-const MAX_OPEN: usize = 16;
+pub(super) const MAX_OPEN: usize = 16;
 /// Walks through the node in a second: each reads the rules of all namespaces on its way. In a storm
 /// of attempts that get no answer, the others are judged without.
 const WALKS: usize = 8;

@@ -195,6 +195,9 @@ impl Table {
         if let Some(known) = self.attempts.get_mut(key) {
             if known.is_opened_by(sighting) {
                 known.opened(sighting);
+                if sighting.flow.proto == protocol::TCP {
+                    self.flows.learn_client(&sighting.flow, key);
+                }
                 return Some(key.clone());
             }
             // Another attempt with the same number, by chance.

@@ -25,7 +25,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct TrackedDrop {
     pub(crate) facts: Arc<DropFacts>,
-    /// Whether healthy traffic makes such drops too.
+    /// Whether healthy traffic makes such drops too, as far as the drop shows.
+    is_usual: bool,
+    /// The same, with what is known by now.
     is_noise: Cell<bool>,
     /// Whether it was awaited again, and did not come: its connection may have got over it.
     came_once: Cell<bool>,
@@ -74,8 +76,11 @@ impl Judge {
     /// A drop that nothing is known of yet but what was seen.
     pub(crate) fn track(&mut self, facts: DropFacts) -> TrackedDrop {
         self.work.noise_checks += 1;
+        let is_usual = noise::explain(&facts).is_some();
         TrackedDrop {
-            is_noise: Cell::new(noise::explain(&facts).is_some()),
+            // Where its connection may lack its translation, the node's answer decides.
+            is_noise: Cell::new(is_usual && facts.untranslated.is_none()),
+            is_usual,
             came_once: Cell::new(false),
             facts: Arc::new(facts),
             judged: OnceCell::new(),
@@ -92,7 +97,13 @@ impl Judge {
 
     /// Takes what the node says of a drop that may be noise after all.
     pub(crate) fn reconsider(&mut self, drop: &TrackedDrop, node: Option<&NodeFacts>) {
-        if let Some(node) = node.filter(|_| !drop.is_noise()) {
+        if drop.is_noise() {
+            return;
+        }
+        let lacks_translation = node.is_some_and(|node| node.lost_translation.is_some());
+        if drop.is_usual && !lacks_translation {
+            drop.disregard();
+        } else if let Some(node) = node.filter(|_| !lacks_translation) {
             self.work.noise_checks += 1;
             drop.is_noise
                 .set(verdict::drop::is_noise(&drop.facts, node));

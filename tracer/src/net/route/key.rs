@@ -138,13 +138,14 @@ impl Rtnetlink {
         })
     }
 
-    /// The routes that refuse packets to an address, in all tables.
+    /// The routes that refuse packets to an address, or end the search in their table, in all tables.
     pub(crate) fn blocking_routes(&self, dst: IpAddr) -> io::Result<Vec<Route>> {
         let mut found = Vec::new();
         for number in [
             libc::RTN_BLACKHOLE,
             libc::RTN_UNREACHABLE,
             libc::RTN_PROHIBIT,
+            libc::RTN_THROW,
         ] {
             let kind = RouteKind::new(number);
             let mut fixed = [0; FIXED];

@@ -33,6 +33,8 @@ impl fmt::Display for Refusal {
             Self::Prohibit => "prohibited",
             Self::NotForwarding => "not forwarded",
             Self::Source => "refused because of its source address",
+            // As a blackhole does, or for a source that is not accepted.
+            Self::Other(libc::EINVAL) => "refused (EINVAL)",
             Self::Other(errno) => {
                 return write!(f, "{}", io::Error::from_raw_os_error(*errno));
             }
@@ -50,8 +52,8 @@ pub(crate) struct Lookup {
     /// The route that decides, with the addresses it is for; `None` where nothing matches, or the
     /// kernel does not say (it does not for the routes of [`Lookup::blocking`]).
     pub(crate) matched: Option<Route>,
-    /// Routes that refuse packets to this destination, the most exact first. Others may be still
-    /// more exact.
+    /// Routes that refuse packets to this destination or end the search in their table, the most exact
+    /// first. Others may be still more exact.
     pub(crate) blocking: Vec<Route>,
 }
 
@@ -104,6 +106,14 @@ impl Lookup {
         })
     }
 
+    /// The route that ends the search in the table main, where no other table has one for the packet.
+    pub(crate) fn thrown_by(&self) -> Option<&Route> {
+        let mut of_main = self.blocking.iter().filter(|route| route.table == MAIN);
+        let first = of_main.next()?;
+        let is_thrown = self.answer == Err(Refusal::NoRoute) && first.kind == RouteKind::Throw;
+        is_thrown.then_some(first)
+    }
+
     /// The route that refuses the packet, if one does.
     pub(crate) fn culprit(&self) -> Option<&Route> {
         let wanted = match self.answer {
@@ -131,6 +141,9 @@ impl fmt::Display for Lookup {
         }
     }
 }
+
+/// `RT_TABLE_MAIN`
+const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 
 /// What a refusal means for a packet that came in. `exists` says whether one from here would have a
 /// route.

@@ -33,6 +33,7 @@ pub(super) fn target(option: &str, name: &str, options: &[String]) -> Option<Sta
         "CONNMARK" => return Some(Statement::Mark(connection_mark(options))),
         "NOTRACK" => return Some(Statement::Untrack),
         "CT" if options.iter().any(|word| word == "--notrack") => return Some(Statement::Untrack),
+        "CT" if has_zone(options) => return Some(Statement::Zone(zone(options))),
         "LOG" | "NFLOG" | "ULOG" | "CT" | "TRACE" | "TCPMSS" | "TTL" | "HL" | "TOS" | "DSCP"
         | "CLASSIFY" | "CHECKSUM" | "SET" | "AUDIT" | "TEE" | "SECMARK" | "CONNSECMARK"
         | "TCPOPTSTRIP" | "RATEEST" | "ECN" | "" => return None,
@@ -45,6 +46,15 @@ pub(super) fn target(option: &str, name: &str, options: &[String]) -> Option<Sta
 fn value<'a>(options: &'a [String], option: &str) -> Option<&'a str> {
     let at = options.iter().position(|word| word == option)?;
     options.get(at + 1).map(String::as_str)
+}
+
+fn has_zone(options: &[String]) -> bool {
+    options.iter().any(|word| word.starts_with("--zone"))
+}
+
+/// The zone of both directions, by its number.
+fn zone(options: &[String]) -> Option<u16> {
+    value(options, "--zone")?.parse().ok()
 }
 
 fn answer(options: &[String]) -> Answer {

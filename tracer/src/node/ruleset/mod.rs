@@ -74,4 +74,6 @@ pub(crate) struct Ruleset {
     pub(crate) legacy_read: bool,
     /// Some chain, at whichever hook, translates addresses; then the kernel has NAT at all hooks.
     pub(crate) translates: bool,
+    /// Some rule that was read has packets tracked in a zone.
+    pub(crate) has_zones: bool,
 }

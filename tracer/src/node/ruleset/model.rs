@@ -229,6 +229,8 @@ pub(crate) enum Statement {
     Nat(Nat),
     /// Exempt the packet from tracking.
     Untrack,
+    /// Have it tracked in this zone; `None` if which one is not known.
+    Zone(Option<u16>),
     /// Write into a header.
     Rewrite(Field),
 }

@@ -90,12 +90,20 @@ fn mangle(key: &Value, value: &Value) -> Option<Statement> {
     let to = match (key["meta"]["key"].as_str(), key["ct"]["key"].as_str()) {
         (Some("mark"), _) => Mark::Packet,
         (_, Some("mark")) => Mark::Connection,
+        (_, Some("zone")) => return Some(Statement::Zone(zone(key, value))),
         _ => {
             let field = nft_field::field(key);
             return (key["payload"].is_object()).then_some(Statement::Rewrite(field));
         }
     };
     Some(Statement::Mark(mark(to, value)))
+}
+
+/// The zone that a connection is tracked in. One of a single direction is another one for its answers.
+fn zone(key: &Value, value: &Value) -> Option<u16> {
+    let is_both = key["ct"]["dir"].is_null();
+    let zone = value.as_u64().filter(|_| is_both)?;
+    u16::try_from(zone).ok()
 }
 
 /// What iptables' own matches and targets are, if nft does not show their details.
@@ -125,7 +133,9 @@ fn xt(value: &Value) -> Option<Statement> {
             Statement::Mark(MarkChange::to_anything(Mark::Packet))
         }
         (Some("target"), Some("NOTRACK")) => Statement::Untrack,
-        (Some("target"), Some("LOG" | "NFLOG" | "CT" | "TCPMSS" | "CLASSIFY")) => return None,
+        // It may choose any.
+        (Some("target"), Some("CT")) => Statement::Zone(None),
+        (Some("target"), Some("LOG" | "NFLOG" | "TCPMSS" | "CLASSIFY")) => return None,
         (Some("target"), Some("NFQUEUE")) => Statement::Verdict(Verdict::Queue),
         // ebtables ends a rule so that has no other target.
         (Some("target"), Some("standard")) => return None,

@@ -90,6 +90,15 @@ impl Ruleset {
         }
     }
 
+    /// The zone that a packet is tracked in which comes to `PREROUTING` or `OUTPUT`; `None` if that
+    /// depends on what is not known.
+    pub(crate) fn zone(&self, packet: &HookPacket) -> Option<u16> {
+        match self.has_zones {
+            true => Walk::new(self, packet, Question::WhatBecomes, |_| true).zone,
+            false => Some(0),
+        }
+    }
+
     /// The rule that exempts the packet from tracking, if it meets one.
     fn exempting(&self, packet: &HookPacket, walk: &Walk<'_>) -> Option<String> {
         let [table, chain, rule, base] = walk.exempting?;

@@ -86,11 +86,16 @@ impl Ruleset {
         self.translates || rules.any(|rule| rule.statements.iter().any(asks_for_state))
     }
 
-    /// Notes whether the tables that were read translate.
+    /// Notes whether the tables that were read translate, and whether they use zones.
     fn note_translation(&mut self) {
         let chains = self.tables.iter().flat_map(|table| &table.chains);
         let mut bases = chains.filter_map(|chain| chain.base.as_ref());
         self.translates |= bases.any(|base| base.is_nat);
+        let chains = self.tables.iter().flat_map(|table| &table.chains);
+        let mut statements = chains
+            .flat_map(|chain| &chain.rules)
+            .flat_map(|rule| &rule.statements);
+        self.has_zones = statements.any(|statement| matches!(statement, Statement::Zone(_)));
     }
 
     /// The chains of all tables of nf_tables, and the rules of those with a wanted hook.
@@ -277,6 +282,7 @@ impl Ruleset {
             nft_read: true,
             legacy_read: true,
             translates: false,
+            has_zones: false,
         };
         ruleset.note_translation();
         let by_iptables = iptables::parse(iptables_nft, Backend::Nft, Family::Ip);

@@ -19,6 +19,19 @@ use crate::{
     },
 };
 
+/// The zone that a packet at a hook is tracked in; `None` if that depends on what is not known.
+pub(super) fn zone(
+    world: &World,
+    kernel: &dyn Kernel,
+    ruleset: &Ruleset,
+    (at, packet): (&AtHook, &Packet),
+) -> Option<u16> {
+    match ruleset.has_zones && is_for_destinations(at.hook) {
+        true => ruleset.zone(&shown(world, kernel, at, packet)),
+        false => Some(packet.zone),
+    }
+}
+
 /// What the rules at a hook make of a packet. Where the connection has an entry in conntrack, that
 /// says what NAT makes of it.
 pub(super) fn judge(

@@ -28,7 +28,8 @@ pub(crate) struct Live<'a> {
     deadline: Instant,
     sockets: Kept<Mutex<Rtnetlink>>,
     rulesets: Kept<Ruleset>,
-    entries: Mutex<HashMap<(u32, Flow), Entry>>,
+    /// By namespace, packet and zone.
+    entries: Mutex<HashMap<(u32, Flow, u16), Entry>>,
 }
 
 type Entry = Result<Option<ConntrackEntry>, String>;
@@ -79,15 +80,18 @@ impl<'a> Live<'a> {
 
 impl Live<'_> {
     /// The entry of a packet that comes into a namespace.
-    fn entry(&self, netns: u32, packet: Flow) -> Entry {
+    fn entry(&self, netns: u32, packet: Flow, zone: u16) -> Entry {
         let ask = || {
             in_netns(self.reference(netns)?, self.left(), move |_| {
-                Ok(conntrack_entry(&packet)?)
+                Ok(conntrack_entry(&packet, zone)?)
             })
             .map_err(|error| format!("{error:#}"))
         };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.entry((netns, packet)).or_insert_with(ask).clone()
+        entries
+            .entry((netns, packet, zone))
+            .or_insert_with(ask)
+            .clone()
     }
 }
 
@@ -110,14 +114,21 @@ impl Kernel for Live<'_> {
     }
 
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment {
-        match self.ruleset(at.netns) {
-            Ok(ruleset) => {
-                // Without an answer, it is judged as a first packet.
-                let entry = self.entry(at.netns, packet.original).ok().flatten();
-                hook::judge(self.world, self, &ruleset, entry.as_ref(), (at, packet))
-            }
-            Err(gap) => Judgment::Undecided(gap),
-        }
+        let ruleset = match self.ruleset(at.netns) {
+            Ok(ruleset) => ruleset,
+            Err(gap) => return Judgment::Undecided(gap),
+        };
+        let Some(zone) = hook::zone(self.world, self, &ruleset, (at, packet)) else {
+            let want = "the conntrack zone that the rules put it in";
+            return Judgment::Undecided(want.to_owned());
+        };
+        let packet = &Packet {
+            zone,
+            ..packet.clone()
+        };
+        // Without an answer, it is judged as a first packet.
+        let entry = self.entry(at.netns, packet.original, zone).ok().flatten();
+        hook::judge(self.world, self, &ruleset, entry.as_ref(), (at, packet))
     }
 
     fn programs(&self, link: &Link, is_ingress: bool) -> Result<Vec<Program>, String> {

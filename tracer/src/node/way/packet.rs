@@ -24,6 +24,8 @@ pub(crate) struct Packet {
     pub(crate) icmp: Option<(u8, u8)>,
     /// What conntrack says of it in the namespace that it is in.
     pub(crate) tracked: Tracked,
+    /// The zone that it is tracked in there; 0 is none.
+    pub(crate) zone: u16,
     /// It answers a question that has passed.
     pub(crate) is_answer: bool,
 }
@@ -42,6 +44,7 @@ impl Packet {
             tcp_flags: (flow.proto == crate::model::Protocol::Tcp).then_some(SYN),
             icmp: None,
             tracked: Tracked::New,
+            zone: 0,
             is_answer: false,
         }
     }
@@ -81,6 +84,7 @@ impl Packet {
             true => Tracked::Unknown,
             false => Tracked::New,
         };
+        self.zone = 0;
         self.original = self.flow;
     }
 }

@@ -32,6 +32,7 @@ use crate::{
         datagrams::DatagramSocket,
         listener::ListenerFacts,
         silent_hop::SilentHop,
+        translation::LostTranslation,
         tun::TunDevice,
         way::Way,
         world::{LinkId, World},
@@ -72,6 +73,8 @@ pub(crate) struct AttemptContext {
     pub(crate) tun: Option<TunDevice>,
     /// The datagram socket that it is for.
     pub(crate) datagrams: Option<DatagramSocket>,
+    /// What has become of the translation that the connection began with, if that is gone.
+    pub(crate) lost_translation: Option<LostTranslation>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.

@@ -42,6 +42,15 @@ pub(in crate::verdict) const RULES: &[Rule<OnAttempt>] = &[
         applies: OnAttempt::new(replies::rejected),
     },
     Rule {
+        name: "stalled-translation",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Translation],
+        evidence: "a stall as of `stalled`, of a connection whose SYN was seen to be translated by one namespace, and no entry of it in conntrack there, or one that translates it otherwise",
+        refuted_by: "the connection's entry, with the translation that its SYN got; for what the server sends, no open socket of the client on this node: it may have hung up",
+        cannot_tell: "an entry that was lost before the stall from one that was lost meanwhile: `likely` at most",
+        applies: OnAttempt::new(stall::translation),
+    },
+    Rule {
         name: "stalled",
         points: &[Point::Mtu, Point::Unknown],
         needs: &[],

@@ -2,10 +2,19 @@
 
 use super::{Case, tls};
 use crate::{
-    model::{Confidence::Possible, Outcome, Point},
-    verdict::rule::Finding,
+    model::{
+        Confidence::{Likely, Possible},
+        Outcome, Point,
+    },
+    verdict::{rule::Finding, translation},
     words,
 };
+
+/// NAT does not translate what follows the handshake.
+pub(super) fn translation(case: &Case<'_>) -> Option<Finding> {
+    let lost = case.around.lost_translation.as_ref()?;
+    (case.outcome == Outcome::Stalled).then(|| translation::finding(lost, Likely))
+}
 
 /// What follows the handshake is sent again and again.
 pub(super) fn stalled(case: &Case<'_>) -> Option<Finding> {

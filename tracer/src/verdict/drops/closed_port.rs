@@ -162,6 +162,7 @@ mod tests {
         Socket {
             local: "[::]:8080".parse().unwrap(),
             remote: "[::]:0".parse().unwrap(),
+            is_established: false,
             is_listening: true,
             waiting: 0,
             inode: 1,

@@ -28,6 +28,7 @@ mod rules;
 mod service_address;
 mod socket;
 mod stale_entry;
+mod translation;
 mod unruled;
 
 pub(super) use self::rules::rules;

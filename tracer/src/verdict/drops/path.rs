@@ -11,7 +11,7 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Fix, Point, Site,
     },
-    node::{change, facts::NodeFacts, world::LinkId},
+    node::{change, facts::NodeFacts, route::Lookup, world::LinkId},
     verdict::{
         neighbor::{Explanation, Unanswered},
         policy_rule,
@@ -264,6 +264,12 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             }
             None => {}
         }
+    }
+    let thrown = node.around.route.as_ref().and_then(Lookup::thrown_by);
+    if let Some(route) = thrown.filter(|_| matches!(kind, Unrouted::NoRoute))
+        && finding.fix.is_empty()
+    {
+        routes::thrown_by(&mut finding, dst, route);
     }
     if matches!(kind, Unrouted::NoRoute) {
         finding.evidence.extend(overlay::idle_tunnels(facts, node));

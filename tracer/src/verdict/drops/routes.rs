@@ -1,5 +1,9 @@
 //! Why a route refuses a packet, or is not there, and what mends it.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::Finding;
 use crate::{
     decode::drop::DropFacts,
@@ -50,14 +54,32 @@ pub(super) fn refused_by(
         )));
         return;
     }
+    finding.fix.push(without(route));
+}
+
+/// A route ends the search in its table, and no other table has one.
+pub(super) fn thrown_by(finding: &mut Finding, dst: IpAddr, route: &Route) {
+    finding.why = format!(
+        "no route to {dst}: the route {} ends the search in table main, and no table behind it has \
+         a route",
+        route.whole()
+    );
+    finding.subject = route.to_string();
+    let note = "if a wider route of table main is to take it";
+    finding.fix.push(without(route).noting(note));
+}
+
+/// Deletes a route.
+fn without(route: &Route) -> Fix {
     let whole = |command| {
         let words = route.whole();
         words.split(' ').fold(command, Command::arg)
     };
-    finding.fix.push(Fix::change(
-        whole(Command::new("ip route del")),
-        whole(Command::new("ip route add")),
-    ));
+    let ip = |verb: &'static str| match route.to {
+        IpNet::V4(_) => Command::new("ip route").words(verb),
+        IpNet::V6(_) => Command::new("ip -6 route").words(verb),
+    };
+    Fix::change(whole(ip("del")), whole(ip("add")))
 }
 
 /// The interface of this namespace that another namespace with the destination is behind.

@@ -12,6 +12,7 @@ mod drops;
 mod errors;
 mod forged;
 mod node;
+mod translation;
 
 #[test]
 fn an_answer_that_has_arrived_is_reported_at_once() {

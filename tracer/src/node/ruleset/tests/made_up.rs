@@ -161,3 +161,34 @@ fn loops_and_missing_chains_end() {
     let suspects = ruleset.suspects(&syn("10.1.2.3", "192.0.2.8", 23), Hint::Legacy);
     assert!(suspects.rules.is_empty() && !suspects.complete);
 }
+
+#[test]
+fn the_zone_is_that_of_the_last_rule_in_front_of_conntrack() {
+    let zoned = |rules: &str| {
+        let text = format!("*raw\n:PREROUTING ACCEPT [0:0]\n{rules}\nCOMMIT\n");
+        Ruleset {
+            has_zones: true,
+            ..legacy(&text)
+        }
+    };
+    let packet = HookPacket {
+        hook: Some(Hook::Prerouting),
+        input: Device::Named("va".to_owned()),
+        ..syn("10.1.2.3", "192.0.2.7", 80)
+    };
+    let zone = |rules: &str| zoned(rules).zone(&packet);
+    assert_eq!(zone(""), Some(0));
+    assert_eq!(zone("-A PREROUTING -i va -j CT --zone 7"), Some(7));
+    assert_eq!(zone("-A PREROUTING -i vb -j CT --zone 7"), Some(0));
+    assert_eq!(
+        zone("-A PREROUTING -j CT --zone 7\n-A PREROUTING -i va -j CT --zone 8"),
+        Some(8)
+    );
+    // A choice that depends on what is not known, and one of a single direction.
+    assert_eq!(
+        zone("-A PREROUTING -m time --timestart 09:00:00 -j CT --zone 7"),
+        None
+    );
+    assert_eq!(zone("-A PREROUTING -j CT --zone mark"), None);
+    assert_eq!(zone("-A PREROUTING -j CT --zone-orig 7"), None);
+}

@@ -69,6 +69,10 @@ impl<'a> Walk<'a> {
                         ..state
                     })
                 }
+                Statement::Zone(zone) => {
+                    self.track_in(*zone, state.sure);
+                    Some(state)
+                }
                 Statement::Rewrite(_) => Some(state),
                 Statement::Nat(nat) => {
                     self.ends += 1;

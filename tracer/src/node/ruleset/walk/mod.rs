@@ -68,6 +68,8 @@ pub(super) struct Walk<'a> {
     pub(super) untranslated: Option<State>,
     /// The last rule that exempted it from tracking: table, chain, rule, and the base chain.
     pub(super) exempting: Option<[usize; 4]>,
+    /// The zone that it is tracked in; `None` if that depends on what is not known.
+    pub(super) zone: Option<u16>,
     /// Where the walk is, seen from the hook's NAT.
     side: Side,
     /// The walk is in front of conntrack.
@@ -102,6 +104,7 @@ impl<'a> Walk<'a> {
             translated: Vec::new(),
             untranslated: None,
             exempting: None,
+            zone: Some(0),
             side: Side::Either,
             is_untracked: false,
             came_untracked: false,
@@ -226,6 +229,13 @@ impl<'a> Walk<'a> {
                 _ => self.states(),
             },
             ..state
+        }
+    }
+
+    /// A rule chooses the zone that the packet is tracked in. Behind conntrack, that comes too late.
+    fn track_in(&mut self, zone: Option<u16>, is_sure: bool) {
+        if self.is_untracked && (is_sure || self.zone != zone) {
+            self.zone = zone.filter(|_| is_sure);
         }
     }
 

@@ -4,12 +4,21 @@ use crate::{
     model::Point,
     node::gather::Fact,
     verdict::{
-        drops::{OnDrop, host, listener, mtu, overlay},
+        drops::{OnDrop, host, listener, mtu, overlay, translation},
         rule::Rule,
     },
 };
 
 pub(super) const RULES: &[Rule<OnDrop>] = &[
+    Rule {
+        name: "lost-translation",
+        points: &[Point::Conntrack],
+        needs: &[Fact::Translation],
+        evidence: "a later segment of an open connection whose SYN was seen to be translated, by both of its numbers, with addresses that this translation would have changed; no entry of the connection in conntrack, or one that translates it otherwise",
+        refuted_by: "the connection's entry, with the translation that its SYN got; for what the server sends, no open socket of the client on this node: it may have hung up",
+        cannot_tell: "an entry that expired from one that was removed",
+        applies: OnDrop::new(translation::may_be_lost, translation::lost),
+    },
     Rule {
         name: "tunnel-checksum",
         points: &[Point::Checksum],
