@@ -297,6 +297,16 @@ impl Trace {
             .iter()
             .filter(|record| matches!(record, Record::Summary(_)));
         ensure!(summaries.count() == 1, "more than one summary");
+        let more = trace.records.iter().filter_map(|record| match record {
+            Record::More(more) => Some(more.records),
+            _ => None,
+        });
+        let more: u64 = more.sum();
+        ensure!(
+            more == trace.summary.folded || discarded > 0,
+            "{more} more records, the summary says {}",
+            trace.summary.folded
+        );
         let Summary { drops, shown, .. } = trace.summary;
         let counted = discarded + trace.drops().map(|drop| drop.count).sum::<u64>();
         ensure!(

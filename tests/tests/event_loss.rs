@@ -21,7 +21,7 @@ use whydrop_tests::{
 };
 
 /// A page: a dozen events.
-const TINY: [&str; 2] = ["--ring-size", "4K"];
+const TINY: [&str; 4] = ["--ring-size", "4K", "--max-rate", "0"];
 const PORT: u16 = 8080;
 
 fn v4(address: SocketAddr) -> Result<SocketAddrV4> {
@@ -54,6 +54,8 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     let target = lab.pod_a.socket(Family::V4, PORT);
     let mut arguments = watching(&lab.namespaces());
     arguments.extend(TINY.map(str::to_owned));
+    // Room for all attempts, and for all kinds of drops.
+    arguments.extend(["--memory", "256M"].map(str::to_owned));
     arguments.extend(["--timeout", "500ms", &target.to_string()].map(str::to_owned));
     let mut tracer = Tracer::start(arguments)?;
     spoofed_syns(&lab.outside, v4(target)?, SYNS)?;

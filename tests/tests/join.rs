@@ -216,6 +216,7 @@ fn clocks_that_differ_are_compared() -> Result<()> {
             Record::Drop(drop) => drop.ts += later,
             Record::Attempt(attempt) => attempt.ts += later,
             Record::Lost(lost) => lost.ts += later,
+            Record::More(more) => more.ts += later,
             Record::Summary(summary) => {
                 summary.ts = summary.ts.map(|ts| ts + later);
             }

@@ -9,8 +9,13 @@ const SHARES_LOG2: u32 = 12;
 pub const SHARES: u32 = 1 << SHARES_LOG2;
 /// How many events of one share are sent in a second while there is little room.
 pub const EVENTS_PER_SHARE: u64 = 16;
-/// The same while there is hardly any.
+/// The same while there is hardly any: an attempt has one for each of its hops, and one for its drop.
+pub const FEW_EVENTS_PER_SHARE: u64 = 4;
+/// The same of the very last.
 pub const LAST_EVENTS_PER_SHARE: u64 = 2;
+
+/// How many kinds of drops one share may begin in a second while there is little room to count them.
+pub const KINDS_PER_SHARE: u64 = 8;
 
 /// What one share has taken.
 #[repr(C)]
@@ -27,8 +32,15 @@ impl Share {
     /// whichever way.
     #[inline(always)]
     pub fn of(tuple: &Tuple) -> u32 {
-        let key = network(&tuple.src) ^ network(&tuple.dst);
+        let key = Self::pair(tuple);
         (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SHARES_LOG2)) as u32
+    }
+
+    /// The pair of networks that a flow is between, whichever way: a number that is hardly ever that of
+    /// another pair.
+    #[inline(always)]
+    pub fn pair(tuple: &Tuple) -> u64 {
+        network(&tuple.src) ^ network(&tuple.dst)
     }
 
     /// Takes one event at `now`, if the share has one of `most` in this second left.

@@ -14,7 +14,6 @@ use aya_log_ebpf::debug;
 use tracer_common::{
     event::{DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
     packet::{Layer, PLAIN_V4, PLAIN_V6, Role, plain, solicited, tcp, walk},
-    share::EVENTS_PER_SHARE,
     tuple::Tuple,
 };
 
@@ -22,8 +21,8 @@ use crate::{
     atomic, conntrack,
     frame::ETHERNET_LEN,
     maps::{
-        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room, has_share,
-        is_learned, send, tally,
+        DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room,
+        has_room_for, is_learned, may_begin_kind, put, tally,
     },
     place::Place,
     skb::{Packet, Skb, Start, Version},
@@ -73,6 +72,14 @@ pub(crate) fn observe(
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let count = count(&event.key, now)?;
+    // One that is not counted apart may be what ended an attempt.
+    let is_uncounted = count == 0;
+    if !has_room_for(&event.key.flow, now, is_uncounted) {
+        if !is_uncounted {
+            tally(tally::LOST);
+        }
+        return None;
+    }
     debug!(
         ctx,
         "drop: reason {} at {:x}, count {}", reason, location, count
@@ -97,7 +104,7 @@ pub(crate) fn observe(
         0
     };
     describe(event, &skb, &packet, &place);
-    send(event, event.sent_len(), &event.key.flow, now);
+    put(event, event.sent_len(), now);
     Some(())
 }
 
@@ -180,14 +187,16 @@ fn is_question(packet: &Packet, flow: &Layer) -> bool {
 #[inline(always)]
 fn count(key: &DropKey, now: u64) -> Option<u64> {
     let entry = DROPS.get_ptr_mut(key).or_else(|| {
+        if !may_begin_kind(&key.flow, now) {
+            return None;
+        }
         // Another CPU may be first; then its entry is the one to use.
         let _ = DROPS.insert(key, &DropCount::default(), BPF_NOEXIST.into());
         DROPS.get_ptr_mut(key)
     });
     let Some(entry) = entry else {
         tally(tally::UNCOUNTED);
-        // It may be what ended an attempt.
-        return has_share(&key.flow, now, EVENTS_PER_SHARE).then_some(0);
+        return Some(0);
     };
     // SAFETY: the verifier checked the pointer; the count is only ever touched atomically. The
     // bound on events may be off by a few when CPUs race for it, which costs nothing.

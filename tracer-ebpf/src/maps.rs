@@ -79,7 +79,8 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 pub(crate) static DROPS: HashMap<DropKey, DropCount> = HashMap::with_max_entries(1024, 0);
 
 /// Handshakes and DNS queries that match the filter, by [`tracer_common::event::handshake_key`].
-/// NAT may hide their later packets from the filter; here they are found all the same.
+/// NAT may hide their later packets from the filter; here they are found all the same. The loader sets
+/// the size.
 #[map]
 pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_entries(16384, 0);
 
@@ -131,7 +132,7 @@ pub(crate) fn follow(key: u64, handshake: &Handshake) {
 pub(crate) static EARLY: Array<EarlyHops> = Array::with_max_entries(EARLY_PLACES, 0);
 
 /// Tuples of handshakes that match the filter at other hops: in front of NAT, or behind it. Each is
-/// here in both directions, so that one look finds it.
+/// here in both directions, so that one look finds it. The loader sets the size.
 #[map]
 static LEARNED: LruHashMap<Tuple, u32> = LruHashMap::with_max_entries(16384, 0);
 
@@ -219,7 +220,7 @@ static SHARES: Array<Share> = Array::with_max_entries(share::SHARES, 0);
 
 /// Whether the share of this flow still has one of `most` events in this second left.
 #[inline(always)]
-pub(crate) fn has_share(flow: &Tuple, now: u64, most: u64) -> bool {
+fn has_share(flow: &Tuple, now: u64, most: u64) -> bool {
     let Some(share) = SHARES.get_ptr_mut(Share::of(flow)) else {
         return false;
     };
@@ -227,16 +228,40 @@ pub(crate) fn has_share(flow: &Tuple, now: u64, most: u64) -> bool {
     unsafe { (*share).take(now, most) }
 }
 
-/// Whether an event about this flow may be sent by the room that there is: of a ring buffer that is more
-/// than half full, each share gets its part only.
+/// What each share of the flows has taken of the places in [`DROPS`], likewise.
+#[map]
+static KIND_SHARES: Array<Share> = Array::with_max_entries(share::SHARES, 0);
+
+/// Whether [`DROPS`] has little room left; userspace says it.
+#[map]
+static CROWDED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether a drop of this flow may begin a kind. A flood of unlike flows must not take all places.
 #[inline(always)]
-fn has_room_for(flow: &Tuple, now: u64) -> bool {
+pub(crate) fn may_begin_kind(flow: &Tuple, now: u64) -> bool {
+    if CROWDED.get(0).is_none_or(|crowded| *crowded == 0) {
+        return true;
+    }
+    let Some(share) = KIND_SHARES.get_ptr_mut(Share::of(flow)) else {
+        return false;
+    };
+    // SAFETY: the verifier checked the pointer. CPUs that race for it begin a few more.
+    unsafe { (*share).take(now, share::KINDS_PER_SHARE) }
+}
+
+/// Whether an event about this flow may be sent by the room that there is: of a ring buffer that is more
+/// than half full, each share gets its part only; and only that of what is `scarce` anyway. Takes from
+/// the share, so it is asked once for each event.
+#[inline(always)]
+pub(crate) fn has_room_for(flow: &Tuple, now: u64, scarce: bool) -> bool {
     let [used, size] = [BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE].map(|what| EVENTS.query(what.into()));
-    if used <= size / 2 {
+    if used <= size / 2 && !scarce {
         return true;
     }
     let most = if used <= size / 4 * 3 {
         share::EVENTS_PER_SHARE
+    } else if used <= size / 16 * 15 {
+        share::FEW_EVENTS_PER_SHARE
     } else {
         share::LAST_EVENTS_PER_SHARE
     };
@@ -244,16 +269,26 @@ fn has_room_for(flow: &Tuple, now: u64) -> bool {
 }
 
 /// Sends the first `len` bytes of an event about `flow`; counts it where there is no room for it.
+#[inline(always)]
+pub(crate) fn send<T>(event: &T, len: usize, flow: &Tuple, now: u64) {
+    if has_room_for(flow, now, false) {
+        put(event, len, now);
+    } else {
+        tally(tally::LOST);
+    }
+}
+
+/// Sends the first `len` bytes of an event that has room by [`has_room_for`].
 ///
 /// It is made in a room of this CPU and copied. Made in the ring buffer itself, it would take as many
 /// bytes as any event of its kind may have: most of them unused, and each cache line of the ring
 /// buffer was last in the reader's cache.
 #[inline(always)]
-pub(crate) fn send<T>(event: &T, len: usize, flow: &Tuple, now: u64) {
+pub(crate) fn put<T>(event: &T, len: usize, now: u64) {
     // SAFETY: no caller gives more bytes than the event has, and the verifier checks it.
     let bytes =
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len) };
-    if !has_room_for(flow, now) || !wake::output(bytes, now) {
+    if !wake::output(bytes, now) {
         tally(tally::LOST);
     }
 }

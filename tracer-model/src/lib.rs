@@ -47,7 +47,7 @@ pub use self::{
     point::{Confidence, Point},
     protocol::Protocol,
     reason::Reason,
-    report::{AttemptReport, Dns, DropReport, Hop, Lost, Report, Scope, Started, Tick},
+    report::{AttemptReport, Dns, DropReport, Hop, Lost, More, Report, Scope, Started, Tick},
     summary::{Layer, LayerResult, LayerRow, Span, Summary, VerdictCount},
     tallies::Tallies,
     tcp_flags::TcpFlags,

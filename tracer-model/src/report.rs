@@ -3,8 +3,8 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{
-    Direction, Flow, Hook, Outcome, Packet, PathReport, Pod, Reason, SocketAddress, Summary,
-    TlsStage, Verdict,
+    Direction, Flow, Hook, Outcome, Packet, PathReport, Pod, Point, Reason, RuleName,
+    SocketAddress, Summary, TlsStage, Verdict,
 };
 
 /// One entry of a trace. Whatever is not known is `None`, never a guess.
@@ -16,6 +16,8 @@ pub enum Report {
     Drop(Box<DropReport>),
     /// One connection attempt whose outcome is known.
     Attempt(Box<AttemptReport>),
+    /// Drops or attempts that were too many to show each.
+    More(More),
     /// Events that could not be shown.
     Lost(Lost),
     /// Nothing was reported for a while; with `--ticks` only.
@@ -104,6 +106,27 @@ pub struct Tick {
     pub ts: SystemTime,
     /// Events lost so far.
     pub lost: u64,
+}
+
+/// Alike drops or attempts of a second that were too many to show each.
+#[derive(Debug, Clone)]
+pub struct More {
+    /// When the first of them was left out.
+    pub ts: SystemTime,
+    /// The outcome, if they are attempts; `None` if they are drops.
+    pub outcome: Option<Outcome>,
+    /// How many records this one stands for.
+    pub records: u64,
+    /// How many dropped packets, or attempts.
+    pub count: u64,
+    /// From how many source addresses; no more than 4,096 are told apart.
+    pub sources: u64,
+    /// Where they were lost; `None` if they were not, or at several points.
+    pub point: Option<Point>,
+    /// The rule that they have in common.
+    pub rule: Option<RuleName>,
+    /// One sentence: that of the first of them.
+    pub why: Option<String>,
 }
 
 /// One dropped packet, or `count` alike ones.

@@ -18,6 +18,8 @@ pub struct Summary {
     pub drops: u64,
     /// Those of `drops` that a drop report stood for.
     pub shown: u64,
+    /// Records that were not shown each, but counted in `more` records.
+    pub folded: u64,
     /// Events that found the ring buffer full. Their drops are still counted in `drops`.
     pub lost: u64,
     /// Matching drops that healthy traffic makes too, hidden without `--noise`.

@@ -7,8 +7,10 @@ use crate::{
         dump::{LARGEST_JSON, LARGEST_YAML},
         source::limits as source,
     },
-    engine::ATTEMPTS,
-    kernel::probes::{DROP_KINDS, MEMBERS},
+    kernel::{
+        budget::{self, Budget},
+        probes::MEMBERS,
+    },
     node::ruleset::MOST_OUTPUT,
     policy::MISSES,
 };
@@ -34,6 +36,7 @@ fn number(count: usize) -> String {
 
 fn table() -> String {
     let size = |count: usize| bytes(count as u64);
+    let default = Budget::of(budget::DEFAULT);
     let rows = [
         ("a page of a list", size(source::PAGE)),
         ("an event of a watch", size(source::LINE)),
@@ -68,10 +71,14 @@ fn table() -> String {
             "the output of `nft`, `iptables-save` and the like",
             bytes(MOST_OUTPUT),
         ),
-        ("attempts followed at once", number(ATTEMPTS)),
         (
-            "kinds of drops counted at once",
-            number(DROP_KINDS as usize),
+            "maps and tables together, without `--memory` and with enough of it",
+            bytes(budget::DEFAULT),
+        ),
+        ("attempts followed at once then", number(default.attempts)),
+        (
+            "kinds of drops counted at once then",
+            number(default.drop_kinds as usize),
         ),
         (
             "addresses and ports behind the names of a filter",

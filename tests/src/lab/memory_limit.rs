@@ -34,6 +34,27 @@ impl MemoryLimit {
         Ok(group)
     }
 
+    /// Whether this machine has limits of memory. Says so if it has not: the scenario is left out then.
+    pub fn is_available() -> bool {
+        let group = Self::of_bytes(1 << 30);
+        if let Err(error) = &group {
+            println!("left out: this machine has no control groups that limit memory: {error:#}");
+        }
+        group.is_ok()
+    }
+
+    /// The most memory that its processes and the kernel ever took for them at once, in bytes.
+    pub fn peak(&self) -> Result<u64> {
+        let files = ["memory.peak", "memory.max_usage_in_bytes"];
+        let mut read = files
+            .iter()
+            .map(|file| fs::read_to_string(self.path.join(file)));
+        let text = read
+            .find_map(Result::ok)
+            .context("no peak (memory.peak is of Linux 5.19)")?;
+        Ok(text.trim().parse()?)
+    }
+
     /// A command line that runs the command behind it in this group.
     pub fn runner(&self) -> [String; 4] {
         let join = "echo $$ > \"$0\" && exec \"$@\"".to_owned();

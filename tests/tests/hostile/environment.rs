@@ -14,8 +14,8 @@ use nix::{
 use whydrop_tests::{
     binary,
     fault::{Chain, nft},
-    lab::{Family, MemoryLimit, topology::RouterLab},
-    record::{Drop, Point},
+    lab::{Family, topology::RouterLab},
+    record::Drop,
     tracer::{Tracer, run_to_end, watching},
     traffic::UdpClient,
 };
@@ -64,19 +64,6 @@ fn a_time_namespace_a_day_ahead() -> Result<()> {
         tracer.stop()?;
     }
     Ok(())
-}
-
-/// A container's limit counts what the kernel takes to verify the programs, too: three quarters of it.
-#[test]
-fn a_limit_of_64_mib_is_enough() -> Result<()> {
-    let (lab, arguments) = dropping()?;
-    let limit = MemoryLimit::of_bytes(64 << 20)?;
-    let runner = limit.runner();
-    let runner: Vec<_> = runner.iter().map(String::as_str).collect();
-    let mut tracer = Tracer::start_by(&runner, &arguments)?;
-    let drop = dropped(&lab, &mut tracer)?;
-    ensure!(drop.verdict.point == Point::Firewall, "{:?}", drop.verdict);
-    tracer.stop().map(std::mem::drop)
 }
 
 /// `nohup` has SIGHUP ignored, so that the trace goes on without its terminal; otherwise it ends the

@@ -3,5 +3,6 @@
 mod churn;
 mod environment;
 mod evidence;
+mod memory;
 mod one_socket;
 mod sources;

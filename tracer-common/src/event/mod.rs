@@ -80,6 +80,12 @@ impl Event {
     }
 }
 
+/// When an event happened, in nanoseconds of `CLOCK_MONOTONIC`: the second field of every event.
+pub fn time_of(bytes: &[u8]) -> Option<u64> {
+    let time = bytes.get(8..16)?.try_into().ok()?;
+    Some(u64::from_ne_bytes(time))
+}
+
 /// The event types: integers and arrays of them, so that every bit pattern is a value.
 trait FromKernel: Copy {}
 impl FromKernel for DropEvent {}

@@ -23,6 +23,8 @@ struct SummaryShape {
     unwatched: Vec<Span>,
     drops: u64,
     shown: u64,
+    #[serde(default)]
+    folded: u64,
     lost: u64,
     noise: u64,
     malformed: u64,

@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
-use crate::{AttemptReport, DropReport, Lost, PathReport, Report, Scope, Started, Summary, Tick};
+use crate::{
+    AttemptReport, DropReport, Lost, More, Outcome, PathReport, Point, Report, RuleName, Scope,
+    Started, Summary, Tick,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Report", tag = "kind", rename_all = "lowercase")]
@@ -13,6 +16,7 @@ enum ReportShape {
     Started(Box<Started>),
     Drop(Box<DropReport>),
     Attempt(Box<AttemptReport>),
+    More(More),
     Lost(Lost),
     Tick(Tick),
     Path(Box<PathReport>),
@@ -53,6 +57,20 @@ struct ScopeShape {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "More")]
+struct MoreShape {
+    #[serde(with = "rfc3339")]
+    ts: SystemTime,
+    outcome: Option<Outcome>,
+    records: u64,
+    count: u64,
+    sources: u64,
+    point: Option<Point>,
+    rule: Option<RuleName>,
+    why: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "Lost")]
 struct LostShape {
     #[serde(with = "rfc3339")]
@@ -74,6 +92,7 @@ shaped!(
     Report as ReportShape,
     Started as StartedShape,
     Scope as ScopeShape,
+    More as MoreShape,
     Lost as LostShape,
     Tick as TickShape
 );

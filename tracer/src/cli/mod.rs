@@ -15,7 +15,7 @@ use clap_complete::Shell;
 
 use self::{
     endpoint::Endpoint,
-    values::{at_least_one, duration, ring_size, socket, to},
+    values::{at_least_one, duration, memory_size, ring_size, socket, to},
 };
 use crate::{
     cluster::resolve::Socket,
@@ -193,6 +193,15 @@ pub(crate) struct TraceArgs {
     /// Ring buffer size; increase it if events are lost [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = "Output")]
     pub(crate) ring_size: Option<u32>,
+
+    /// Memory for kernel maps and tables together; increase it if attempts are untracked [default:
+    /// 64M, or what the memory limit of the control group leaves]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size, help_heading = "Output")]
+    pub(crate) memory: Option<u64>,
+
+    /// Show at most N records per second, and count the others together; 0: show all
+    #[arg(long, value_name = "N", default_value_t = 200, help_heading = "Output")]
+    pub(crate) max_rate: u64,
 
     /// Where the cluster's objects come from.
     #[command(flatten)]

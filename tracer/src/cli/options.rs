@@ -83,8 +83,12 @@ pub(crate) struct TraceConfig {
     pub(crate) heartbeat: Option<Duration>,
     /// How long nothing may be reported before a tick is.
     pub(crate) ticks: Option<Duration>,
-    /// Bytes of the ring buffer: a power of two.
-    pub(crate) ring_bytes: u32,
+    /// Bytes of the ring buffer: a power of two; as the memory allows when absent.
+    pub(crate) ring_bytes: Option<u32>,
+    /// Bytes that maps and tables may take together; as the control group allows when absent.
+    pub(crate) memory: Option<u64>,
+    /// How many records are shown in a second; `None` for all of them.
+    pub(crate) most_records: Option<u64>,
     /// Where the cluster's objects come from.
     pub(crate) cluster: ClusterConfig,
     /// How to print.
@@ -159,8 +163,6 @@ impl Config {
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Some four thousand events.
-const DEFAULT_RING_BYTES: u32 = 1 << 22;
 
 impl TraceConfig {
     fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
@@ -234,7 +236,9 @@ impl TraceConfig {
             count: args.count,
             heartbeat,
             ticks,
-            ring_bytes: args.ring_size.unwrap_or(DEFAULT_RING_BYTES),
+            ring_bytes: args.ring_size,
+            memory: args.memory,
+            most_records: Some(args.max_rate).filter(|rate| *rate > 0),
             cluster: args.cluster.into(),
             output: OutputConfig::new(&args.output, terminal),
         })

@@ -8,6 +8,9 @@ use crate::cluster::resolve::Socket;
 /// Bytes of the smallest and the largest ring buffer.
 const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
 
+/// Bytes of the smallest and the largest memory for maps and tables.
+const MEMORY_SIZES: RangeInclusive<u64> = 8 << 20..=16 << 30;
+
 /// Longer times are typing errors, and would overflow a clock.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
@@ -42,17 +45,29 @@ pub(super) fn at_least_one(text: &str) -> Result<u64, &'static str> {
 
 /// A size that the kernel accepts for a ring buffer, in bytes: a power of two, and whole pages.
 pub(super) fn ring_size(text: &str) -> Result<u32, &'static str> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+    bytes(text)
+        .and_then(|size| size.try_into().ok())
+        .filter(|size: &u32| size.is_power_of_two() && RING_SIZES.contains(size))
+        .ok_or("expected a power of two from 4K to 1024M, such as 16M")
+}
+
+/// What maps and tables may take together, in bytes.
+pub(super) fn memory_size(text: &str) -> Result<u64, &'static str> {
+    bytes(text)
+        .filter(|size| MEMORY_SIZES.contains(size))
+        .ok_or("expected a size from 8M to 16G, such as 64M")
+}
+
+/// A number with a unit, of 1,024 each; `Mi` is the same as `M`.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.strip_suffix(['i']).unwrap_or(text);
+    let (number, unit) = match text.as_bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
+        b'G' | b'g' => (&text[..text.len() - 1], 1 << 30),
         _ => (text, 1),
     };
-    number
-        .parse()
-        .ok()
-        .and_then(|number: u32| number.checked_mul(unit))
-        .filter(|size| size.is_power_of_two() && RING_SIZES.contains(size))
-        .ok_or("expected a power of two from 4K to 1024M, such as 16M")
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

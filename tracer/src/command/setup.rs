@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, time::SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use tracer_common::filter::Watched;
 
 use super::{interfaces::InterfaceProbes, shell::Shell};
@@ -13,6 +13,7 @@ use crate::{
     engine::{DropOptions, Engine, FilterNames, Input, Settings as EngineSettings},
     kernel::{
         btf::KernelBtf,
+        budget::{Budget, Memory},
         clock,
         preflight::Preflight,
         probes::{EventStream, LogStream, Plan, Probes, Settings, TcProbes},
@@ -69,6 +70,8 @@ impl Trace {
         }
         let btf = btf?;
 
+        let memory = Memory::here().budget(config.memory);
+        let budget = Budget::of(memory.map_err(Error::msg)?).with_ring(config.ring_bytes);
         let namespaces = Namespace::of(&config.netns)?;
         baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
@@ -79,7 +82,7 @@ impl Trace {
             &Settings {
                 filter,
                 watched: watched(&namespaces),
-                ring_bytes: config.ring_bytes,
+                budget,
                 stacks: reasons.stacks(config.stack),
                 debug: config.debug,
             },
@@ -106,14 +109,16 @@ impl Trace {
                 stack: config.stack,
                 by_port_alone: config.is_by_port_alone(),
                 limit: config.count,
-                capacity: probes.room_for_kinds(),
+                capacity: budget.drop_kinds as usize,
             },
+            attempts: budget.attempts,
             timeout: config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2),
             names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto)
                 .standing_for(&config.to_is, &config.from_is),
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
             node: config.node_name.clone(),
+            most_records: config.most_records,
         });
         let printer = Printer::new(
             io::stdout(),

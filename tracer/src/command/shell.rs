@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::{node_queries::NodeQueries, watchdog};
 use crate::{
@@ -16,10 +17,15 @@ use crate::{
         clock::monotonic_nanos,
         probes::{EventStream, Probes},
     },
-    model::{Report, Started, Tick},
+    model::{Report, Started, Tallies, Tick},
     net::netns::NetnsNames,
     sink::{self, Delivery, Printer, Terminal},
 };
+
+/// At the end: how long events are read on that have waited in a flood. The others count as lost.
+const READS_ON: Duration = Duration::from_millis(300);
+/// At the end: how long drops wait for what the node says. The user has pressed Ctrl-C.
+const AWAITS_NODE: Duration = Duration::from_millis(400);
 
 /// The engine, and what it needs of the outside world.
 pub(super) struct Shell {
@@ -78,6 +84,7 @@ impl Shell {
                     let gone = gone.collect();
                     self.feed(Input::Map(MapAnswer::Forgotten(gone)))?;
                 }
+                Effect::Crowd(is_crowded) => self.probes.crowd(is_crowded)?,
                 Effect::Members { put, gone } => self.probes.change_members(put, gone)?,
                 Effect::Report(report) => self.print(&report)?,
                 Effect::Note(note) => self.note(note),
@@ -203,17 +210,29 @@ impl Shell {
     /// Stops the programs, reads what is left, and accounts for everything.
     pub(super) async fn finish(mut self, events: &mut EventStream) -> Result<()> {
         self.probes.detach()?;
+        let (begun, mut unread) = (Instant::now(), 0);
         loop {
             let batch = events.take_ready();
             if batch.is_empty() {
                 break;
             }
-            self.events(&batch)?;
+            match begun.elapsed() < READS_ON {
+                true => self.events(&batch)?,
+                false => unread += batch.len() as u64,
+            }
         }
-        self.feed(Input::Detached(self.probes.tallies()))?;
+        let tallies = self.probes.tallies();
+        self.feed(Input::Detached(Tallies {
+            lost: tallies.lost + unread,
+            ..tallies
+        }))?;
+        let until = Instant::now() + AWAITS_NODE;
         while self.engine.awaits_node() {
-            let (id, answer) = self.queries.next().await;
-            self.feed(Input::Answer(id, answer))?;
+            let left = until.saturating_duration_since(Instant::now());
+            match timeout(left, self.queries.next()).await {
+                Ok((id, answer)) => self.feed(Input::Answer(id, answer))?,
+                Err(_) => break,
+            }
         }
         self.feed(Input::Finish)?;
         log::debug!("{:?}", self.engine.work());

@@ -4,6 +4,7 @@ use std::{iter, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
+use tracer_common::event;
 
 use super::{
     ending::{self, Signals},
@@ -87,7 +88,12 @@ async fn watch(trace: &mut Trace) -> Result<()> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !shell.ended {
         tokio::select! {
-            batch = events.next() => shell.events(&batch?)?,
+            batch = events.next() => {
+                let batch = batch?;
+                shell.events(&batch)?;
+                let last = batch.last().filter(|_| events.is_behind());
+                shell.feed(Input::ReadUntil(last.and_then(|last| event::time_of(last))))?;
+            }
             changes = watch.next() => {
                 let present = watch.inventory().iter().count();
                 interfaces.follow(shell, changes?, present)?;

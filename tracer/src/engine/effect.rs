@@ -15,6 +15,9 @@ pub(crate) enum Effect {
     /// Evict kinds of drops from the kernel's map, each if no more were counted than this many; and
     /// hand in which ones are gone.
     Forget(Vec<(DropKey, u64)>),
+    /// Say whether there is little room in the kernel's map: then each pair of networks may begin a few
+    /// kinds a second.
+    Crowd(bool),
     /// Change the sets of the filter: put these entries in, then take those out.
     Members {
         put: Vec<(Member, u32)>,

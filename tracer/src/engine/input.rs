@@ -2,7 +2,7 @@
 
 use tracer_common::event::{DropKey, EarlyHop};
 
-use super::queries::QueryId;
+use super::{Nanos, queries::QueryId};
 use crate::{
     cluster::update::Update,
     decode::{drop::DropKind, event::Event, sighting::AttemptKey},
@@ -28,6 +28,8 @@ pub(crate) enum Input {
     Interfaces(Vec<net::Change>),
     /// Which interfaces have no probes from now on, in a sentence; `None` if all have.
     Unwatched(Option<String>),
+    /// Events are read up to this time, and later ones wait; `None` if none do.
+    ReadUntil(Option<Nanos>),
     /// Time has passed. Comes with the kernel's counters of what it could not send or count.
     Tick(Tallies),
     /// The programs are detached, and all their events were handed in.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr, time::SystemTime};
 use super::{
     Nanos,
     effect::Effect,
+    excess::Excess,
     interfaces::Interfaces,
     queries::{Purpose, Queries},
     visibility::Visibility,
@@ -37,6 +38,7 @@ pub(super) struct Knowledge {
     visibility: Visibility,
     pub(super) queries: Queries,
     accounts: Accounts,
+    pub(super) excess: Excess,
 }
 
 /// The names of network namespaces, by inode number.
@@ -57,11 +59,17 @@ pub(super) struct Context<'a> {
     pub(super) visibility: &'a mut Visibility,
     pub(super) queries: &'a mut Queries,
     pub(super) accounts: &'a mut Accounts,
+    pub(super) excess: &'a mut Excess,
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
 impl Knowledge {
-    pub(super) fn new(clock: Clock, node: Option<String>, blind_spots: Vec<String>) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        node: Option<String>,
+        blind_spots: Vec<String>,
+        most_records: Option<u64>,
+    ) -> Self {
         Self {
             clock,
             node,
@@ -71,6 +79,7 @@ impl Knowledge {
             visibility: Visibility::new(blind_spots),
             queries: Queries::default(),
             accounts: Accounts::default(),
+            excess: Excess::new(most_records),
         }
     }
 
@@ -89,6 +98,7 @@ impl Knowledge {
             visibility: &mut self.visibility,
             queries: &mut self.queries,
             accounts: &mut self.accounts,
+            excess: &mut self.excess,
             effects,
         }
     }
@@ -202,9 +212,21 @@ impl Context<'_> {
         self.effects.push(Effect::Report(report));
     }
 
-    pub(super) fn report_drop(&mut self, drop: DropReport) {
+    /// Reports a drop. Returns whether it is shown, and not only counted.
+    pub(super) fn report_drop(&mut self, drop: DropReport) -> bool {
         self.accounts.drop(&drop);
-        self.report(Report::Drop(Box::new(drop)));
+        let is_shown = self.excess.shows_drop(&drop, self.time_of_day(), self.now);
+        if is_shown {
+            self.report(Report::Drop(Box::new(drop)));
+        }
+        is_shown
+    }
+
+    /// Reports what was too much to show; at the end, all that is left of it.
+    pub(super) fn report_excess(&mut self, is_end: bool) {
+        for more in self.excess.due(self.now, is_end) {
+            self.report(Report::More(more));
+        }
     }
 
     /// Reports an attempt, in place of what was reported of it before. `is_of_drop` says that its
@@ -220,6 +242,9 @@ impl Context<'_> {
             self.accounts.take_back(&verdict);
         }
         self.accounts.attempt(&attempt, is_of_drop);
-        self.report(Report::Attempt(Box::new(attempt)));
+        let at = self.time_of_day();
+        if self.excess.shows_attempt(&attempt, at, self.now) {
+            self.report(Report::Attempt(Box::new(attempt)));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What was lost on the way here, and when it is to be accounted for.
 
 use super::{
-    MILLISECOND, Nanos,
+    MILLISECOND, Nanos, SECOND,
     effect::{Effect, MapQuery},
     knowledge::Context,
 };
@@ -10,6 +10,11 @@ use crate::model::{Lost, Report, Tallies};
 /// How long an event may lie in the ring buffer before it is read; less than a tick. Until then its
 /// drop is not shown by its count, which says less.
 const EVENT_DELAY: Nanos = 50 * MILLISECOND;
+
+/// After reading all of the kernel's counts, they are not read again for this many times as long …
+const PAUSE: Nanos = 4;
+/// … but at most for so long.
+const LONGEST_PAUSE: Nanos = 10 * SECOND;
 
 /// Where events are lost.
 const RING_BUFFER: &str =
@@ -26,17 +31,27 @@ pub(crate) struct Losses {
     /// Whether events were lost whose drops are still to be shown by their count: at the next tick,
     /// when no event can be on its way any more.
     unaccounted: bool,
+    /// When the kernel's counts were read for that, and when they may be again.
+    read: Option<Nanos>,
+    not_before: Nanos,
 }
 
 impl Losses {
     /// Reports what was lost since the last time, and has it accounted for.
     pub(crate) fn tick(&mut self, tallies: Tallies, cx: &mut Context<'_>) {
-        if std::mem::take(&mut self.unaccounted) {
+        // It takes the longer, the more there are; in a storm, the events must have most of the time.
+        if let Some(read) = self.read.take() {
+            let took = cx.now.saturating_sub(read);
+            self.not_before = cx.now + (PAUSE * took).clamp(SECOND, LONGEST_PAUSE);
+        }
+        if self.unaccounted && cx.now >= self.not_before {
+            self.unaccounted = false;
+            self.read = Some(cx.now);
             let until = cx.now.saturating_sub(EVENT_DELAY);
             cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));
         }
         let before = std::mem::replace(&mut self.reported, tallies);
-        self.unaccounted = tallies.lost > before.lost;
+        self.unaccounted |= tallies.lost > before.lost;
         let lost = [
             (tallies.lost, before.lost, RING_BUFFER),
             (tallies.uncounted, before.uncounted, COUNTING_MAP),

@@ -12,23 +12,23 @@
 //!   by name
 //! - `knowledge`: what is known of the cluster and the interfaces; `visibility`: what the probes may
 //!   have missed
-//! - `queries`: the open questions to the node; `losses`: what was lost
+//! - `queries`: the open questions to the node; `losses`: what was lost; `excess`: what is too much to
+//!   show; `networks`: who comes first in a flood
 
 mod attempts;
 mod cluster_context;
 mod drops;
 mod effect;
+mod excess;
 mod filter_names;
 mod input;
 mod interfaces;
 mod knowledge;
 mod losses;
+mod networks;
 #[cfg(test)]
 mod properties;
 mod queries;
-#[cfg(test)]
-pub(crate) use self::attempts::CAPACITY as ATTEMPTS;
-
 #[cfg(test)]
 mod tests;
 mod visibility;
@@ -62,6 +62,8 @@ const SECOND: Nanos = 1_000 * MILLISECOND;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) drops: DropOptions,
+    /// How many attempts are followed at once.
+    pub(crate) attempts: usize,
     /// How long a SYN or a DNS query may go unanswered.
     pub(crate) timeout: Nanos,
     /// The ends of the filter that go by name.
@@ -71,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     /// What the user calls this node.
     pub(crate) node: Option<String>,
+    /// How many records are shown in a second; `None` for all of them.
+    pub(crate) most_records: Option<u64>,
 }
 
 /// What a running trace knows.
@@ -82,17 +86,25 @@ pub(crate) struct Engine {
     attempts: Attempts,
     losses: Losses,
     has_matched: bool,
+    /// Until when events are read, where others wait.
+    read_until: Option<Nanos>,
 }
 
 impl Engine {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            knowledge: Knowledge::new(settings.clock, settings.node, settings.blind_spots),
+            knowledge: Knowledge::new(
+                settings.clock,
+                settings.node,
+                settings.blind_spots,
+                settings.most_records,
+            ),
             names: settings.names,
             drops: Drops::new(settings.drops),
-            attempts: Attempts::new(settings.timeout),
+            attempts: Attempts::new(settings.timeout, settings.attempts),
             losses: Losses::default(),
             has_matched: false,
+            read_until: None,
         }
     }
 
@@ -106,6 +118,7 @@ impl Engine {
             losses,
             names,
             has_matched,
+            read_until,
         } = self;
         *has_matched |= matches!(input, Input::Event(_));
         let cx = &mut knowledge.context(now, &mut effects);
@@ -166,12 +179,15 @@ impl Engine {
             Input::Unwatched(sentence) => {
                 cx.visibility.watched_except(sentence, cx.clock.wall(now));
             }
+            Input::ReadUntil(until) => *read_until = until,
             Input::Tick(tallies) => {
                 let judged = drops.release(now, |facts| attempts.has_reached(facts), cx);
                 attempts.dropped(judged, cx);
                 drops.tick(cx);
                 losses.tick(tallies, cx);
-                attempts.tick(cx);
+                // The answer to an attempt may be among the events that wait.
+                attempts.tick(read_until.unwrap_or(now).min(now), cx);
+                cx.report_excess(false);
             }
             Input::Detached(tallies) => {
                 losses.tick(tallies, cx);
@@ -185,6 +201,7 @@ impl Engine {
                 let judged = drops.give_up(cx);
                 attempts.dropped(judged, cx);
                 attempts.finish(cx);
+                cx.report_excess(true);
                 let (drops, kernel) = (drops.totals(), losses.tallies());
                 let at = cx.clock.wall(now);
                 let summary = cx.accounts.close(Totals {
@@ -193,8 +210,10 @@ impl Engine {
                     unwatched: cx.visibility.gaps(at),
                     drops: DropTotals {
                         all: drops.all.saturating_add(kernel.uncounted),
+                        folded: cx.excess.packets(),
                         ..drops
                     },
+                    folded: cx.excess.total(),
                     lost: cx.visibility.lost,
                     malformed: kernel.malformed,
                     untracked: attempts.untracked(),

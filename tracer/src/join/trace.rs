@@ -106,6 +106,10 @@ impl Trace {
                     self.miss(1);
                 }
             }
+            Report::More(more) => {
+                self.reach(more.ts);
+                self.miss(more.records);
+            }
             Report::Lost(lost) => {
                 self.reach(lost.ts);
                 self.miss(lost.events);

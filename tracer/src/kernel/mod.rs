@@ -6,6 +6,8 @@
 //! - [`preflight`]: what this kernel and this process can and cannot do
 
 pub(crate) mod btf;
+pub(crate) mod budget;
+mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod hook;
 mod memory;

@@ -10,7 +10,7 @@ use std::{ffi::CStr, fs};
 
 use serde::Serialize;
 
-use super::{btf::KernelBtf, probes::Skipped, reasons::Reasons};
+use super::{btf::KernelBtf, budget::Memory, probes::Skipped, reasons::Reasons};
 use crate::net::Subsystem;
 
 /// One fact that was looked for.
@@ -75,7 +75,7 @@ impl Preflight {
             ]);
             findings.extend(programs::hooks(btf));
         }
-        findings.extend([symbols(), listeners()]);
+        findings.extend([symbols(), listeners(), memory(Memory::here())]);
         Self {
             kernel: kernel_release(),
             findings,
@@ -124,6 +124,21 @@ impl Preflight {
     fn missing(&self) -> impl Iterator<Item = &Finding> {
         let findings = self.findings.iter();
         findings.filter(|finding| finding.state == State::Missing)
+    }
+}
+
+fn memory(memory: Memory) -> Finding {
+    let (state, found) = match memory.describe() {
+        Ok(found) => (State::Present, found),
+        Err(found) => (State::Required, found),
+    };
+    Finding {
+        name: "memory".to_owned(),
+        state,
+        found,
+        cost: "the kernel would kill a trace for want of memory",
+        fix: "raise the limit: in Kubernetes, set `limits.memory` to 96Mi or more",
+        hides: true,
     }
 }
 

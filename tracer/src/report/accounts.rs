@@ -25,6 +25,8 @@ pub(crate) struct Totals {
     /// When an interface had no probes.
     pub(crate) unwatched: Vec<Span>,
     pub(crate) drops: DropTotals,
+    /// Records that were not shown each.
+    pub(crate) folded: u64,
     /// Events that were lost.
     pub(crate) lost: u64,
     /// Packets that claimed to be IP and could not be parsed.
@@ -41,6 +43,8 @@ pub(crate) struct DropTotals {
     pub(crate) all: u64,
     /// Those that a report stands for.
     pub(crate) shown: u64,
+    /// Those that are counted in the reports of what was too much to show.
+    pub(crate) folded: u64,
     /// Those that healthy traffic makes too, where they are not shown.
     pub(crate) noise: u64,
 }
@@ -80,12 +84,13 @@ impl Accounts {
             node,
             unwatched,
             drops,
+            folded,
             lost,
             malformed,
             untracked,
             tls,
         } = totals;
-        let is_complete = drops.shown == drops.all && lost == 0 && untracked == 0;
+        let is_complete = drops.shown + drops.folded == drops.all && lost == 0 && untracked == 0;
         self.layers.began_tls(tls);
         let mut summary = Summary {
             ts: Some(at),
@@ -93,6 +98,7 @@ impl Accounts {
             unwatched,
             drops: drops.all,
             shown: drops.shown,
+            folded,
             noise: drops.noise,
             lost,
             malformed,

@@ -13,9 +13,9 @@ use std::{
 };
 
 use crate::model::{
-    Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, Outcome, Packet,
-    Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick, Verdict,
-    VerdictCount, shell::Command,
+    Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, More, Outcome,
+    Packet, Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick,
+    Verdict, VerdictCount, shell::Command,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.
@@ -256,7 +256,7 @@ pub(super) fn ipv6() -> Report {
 }
 
 /// A drop on an interface of this name.
-pub(super) fn drop_on(name: &str) -> Report {
+pub(crate) fn drop_on(name: &str) -> Report {
     record(DropReport {
         ifname: Some(name.to_owned()),
         ..syn_drop()
@@ -314,6 +314,20 @@ pub(super) fn tick() -> Report {
     Report::Tick(Tick { ts: ts(), lost: 0 })
 }
 
+/// Drops that are too many to show each.
+pub(super) fn more() -> Report {
+    Report::More(More {
+        ts: ts(),
+        outcome: None,
+        records: 4_312,
+        count: 4_318,
+        sources: 1_203,
+        point: Some(Point::Firewall),
+        rule: Some("netfilter".into()),
+        why: Some("dropped by rule handle 2 of chain f in table inet t".to_owned()),
+    })
+}
+
 /// One of each.
 pub(crate) fn all() -> Vec<Report> {
     let mut all = vec![
@@ -328,6 +342,7 @@ pub(crate) fn all() -> Vec<Report> {
         ipv6(),
         lost(),
         tick(),
+        more(),
         summary(),
         flooded(),
         reported(),

@@ -65,17 +65,20 @@ pub(crate) struct Attempts {
     silence: SilenceChecks,
     unsent: Unsent,
     work: Work,
+    /// Until when packets were read at the last look at the clock, where others waited.
+    read: Option<Nanos>,
 }
 
 impl Attempts {
-    pub(crate) fn new(timeout: Nanos) -> Self {
+    pub(crate) fn new(timeout: Nanos, capacity: usize) -> Self {
         Self {
-            table: Table::new(timeout),
+            table: Table::new(timeout, capacity),
             tunnels: TunnelStats::default(),
             refused_here: Deadlines::default(),
             silence: SilenceChecks::new(timeout),
             unsent: Unsent::default(),
             work: Work::default(),
+            read: None,
         }
     }
 
@@ -199,22 +202,23 @@ impl Attempts {
         }
     }
 
-    /// Looks at what the clock decides.
-    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
-        self.report_refusals(cx.now, cx);
+    /// Looks at what the clock decides: of the packets, up to the time until which they were `read`.
+    pub(crate) fn tick(&mut self, read: Nanos, cx: &mut Context<'_>) {
+        self.read = Some(read).filter(|read| *read < cx.now);
+        self.report_refusals(read, cx);
         self.silence.forget_decided(&self.table);
-        let early = self.table.early(cx.now);
+        let early = self.table.early(read);
         self.count_kinds(&early, cx);
         for key in early {
             self.silence.take_baseline(key, &self.table, cx);
         }
-        for key in self.table.expired(cx.now) {
+        for key in self.table.expired(read) {
             self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.schedule(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
-        for key in self.silence.due(cx.now) {
+        for key in self.silence.due(read) {
             self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.ask(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
@@ -352,6 +356,3 @@ impl Attempts {
         }
     }
 }
-
-#[cfg(test)]
-pub(crate) use self::table::CAPACITY;

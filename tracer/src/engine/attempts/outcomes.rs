@@ -68,7 +68,8 @@ impl Attempts {
             });
         }
         let decided_at = match outcome {
-            Outcome::Unanswered | Outcome::Stalled => cx.now,
+            // By the packets: those that wait to be read come later.
+            Outcome::Unanswered | Outcome::Stalled => self.read.unwrap_or(cx.now),
             _ => attempt
                 .last_reply_hop()
                 .map_or(attempt.first_at, |hop| hop.at),

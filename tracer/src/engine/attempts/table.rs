@@ -12,8 +12,6 @@ use tracer_common::{
     packet::protocol,
 };
 
-#[cfg(test)]
-pub(crate) use self::room::CAPACITY;
 use self::room::LeftOut;
 use super::{
     deadlines::Deadlines,
@@ -47,6 +45,8 @@ pub(super) struct Table {
     /// When the timeout is over.
     deadlines: Deadlines,
     timeout: Nanos,
+    /// How many attempts are followed at once.
+    capacity: usize,
     /// SYNs that found the table full.
     left_out: LeftOut,
     /// Who has taken how much of it.
@@ -57,7 +57,7 @@ pub(super) struct Table {
 
 impl Table {
     /// An empty table.
-    pub(super) fn new(timeout: Nanos) -> Self {
+    pub(super) fn new(timeout: Nanos, capacity: usize) -> Self {
         Self {
             attempts: HashMap::new(),
             flows: Flows::default(),
@@ -65,6 +65,7 @@ impl Table {
             early_deadlines: Deadlines::default(),
             deadlines: Deadlines::default(),
             timeout,
+            capacity,
             left_out: LeftOut::default(),
             shares: Shares::default(),
             tls: TlsCounts::default(),

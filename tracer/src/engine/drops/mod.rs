@@ -76,6 +76,8 @@ pub(crate) struct Drops {
     reports: u64,
     /// Whether the user has seen as many as they want.
     is_enough: bool,
+    /// Whether the kernel's map has little room left.
+    is_crowded: bool,
 }
 
 /// A drop, and who wants the verdict on it.
@@ -101,6 +103,7 @@ impl Drops {
             totals: DropTotals::default(),
             reports: 0,
             is_enough: false,
+            is_crowded: false,
         }
     }
 
@@ -246,10 +249,13 @@ impl Drops {
     /// Evicts idle kinds of drops that were fully reported, before the kernel's map has no room for
     /// new ones.
     fn make_room(&mut self, cx: &mut Context<'_>) {
+        let is_crowded = self.folds.len() >= self.options.capacity / 2;
+        if std::mem::replace(&mut self.is_crowded, is_crowded) != is_crowded {
+            cx.effects.push(Effect::Crowd(is_crowded));
+        }
         if self.folds.len() < self.options.capacity / 4 {
             return;
         }
-        let is_crowded = self.folds.len() >= self.options.capacity / 2;
         let idle = self.folds.idle(cx.now, is_crowded);
         if !idle.is_empty() {
             cx.effects.push(Effect::Forget(idle));
@@ -326,8 +332,9 @@ impl Drops {
             let judged = self.judge.conclude(&drop, facts.as_deref(), cx);
             if let Some(count) = count {
                 let report = report(&drop.facts, judged, count, self.options.stack, cx);
-                cx.report_drop(report);
-                self.shown(count, cx);
+                if cx.report_drop(report) {
+                    self.shown(count, cx);
+                }
             }
             if for_attempt {
                 wanted.push(DropVerdict {

@@ -7,15 +7,22 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::PendingDrop;
 use crate::{
-    engine::{Nanos, SECOND, knowledge::Context, queries::Purpose},
+    engine::{
+        Nanos, SECOND,
+        knowledge::Context,
+        networks::{Networks, Rank},
+        queries::Purpose,
+    },
     node::{
         facts::{NodeFacts, Subject, Wants},
         query::Query,
     },
 };
 
-/// Questions that may be open at once.
-const MAX_OPEN: usize = 16;
+/// Questions that may be open at once …
+const MAX_OPEN: usize = 10;
+/// … and as many more for networks that have few drops: a flood asks all the time.
+const RESERVE: usize = 6;
 /// How long an answer holds. Rules and routes change, and retransmissions come seconds apart.
 const HOLDS: Nanos = 10 * SECOND;
 /// Answers that are kept.
@@ -25,6 +32,7 @@ const MAX_KEPT: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct FactsCache {
     known: HashMap<Subject, Known>,
+    networks: Networks,
 }
 
 #[derive(Debug)]
@@ -69,7 +77,11 @@ impl FactsCache {
             }
             _ => {}
         }
-        if cx.queries.about_drops() >= MAX_OPEN {
+        let most = match self.networks.count(&drop.drop.facts.key.flow, cx.now) {
+            Rank::Busy => MAX_OPEN,
+            _ => MAX_OPEN + RESERVE,
+        };
+        if cx.queries.about_drops() >= most {
             return Some(Informed::as_it_is(drop));
         }
         if self.known.len() >= MAX_KEPT {

@@ -83,3 +83,44 @@ fn probes_that_are_back_see_everything_again() {
     rig.syn();
     assert_eq!(silence(&mut rig), Point::OffNode);
 }
+
+#[test]
+fn an_attempt_is_not_unanswered_while_its_answer_may_wait_to_be_read() {
+    let mut rig = Rig::new();
+    rig.syn();
+    rig.feed(Input::ReadUntil(Some(START + TIMEOUT / 2)));
+    rig.pass(4 * TIMEOUT);
+    assert_eq!(rig.outcomes(), []);
+    rig.feed(Input::ReadUntil(Some(START + 2 * TIMEOUT)));
+    rig.pass(TICK);
+    assert_eq!(rig.outcomes(), [Outcome::Unanswered]);
+    // By the packets, and not by when they were read.
+    assert_eq!(rig.attempts[0].waited_ms, 2_000);
+}
+
+#[test]
+fn what_is_too_much_to_show_is_counted_exactly() {
+    let mut rig = Rig::with(Settings {
+        most_records: Some(4),
+        ..settings()
+    });
+    for reason in 0..100 {
+        rig.drop(drop_of(reason, "TCP_CSUM"));
+    }
+    rig.pass(2 * TIMEOUT);
+    let shown: u64 = rig.drops.iter().map(|drop| drop.count).sum();
+    assert_eq!(rig.drops.len(), 3, "two, and the first of its kind");
+    let [more] = &rig.more[..] else {
+        panic!("one kind: {:?}", rig.more);
+    };
+    assert_eq!((more.records, more.sources), (97, 1));
+    let summary = rig.finish();
+    assert_eq!(
+        (summary.drops, summary.shown, summary.folded),
+        (100, shown, 97)
+    );
+    assert_eq!(
+        summary.verdicts.iter().map(|one| one.count).sum::<u64>(),
+        100
+    );
+}

@@ -31,7 +31,9 @@ use crate::{
         sighting::{AttemptKey, Part, Sighting},
     },
     kernel::clock,
-    model::{AttemptReport, Direction, DropReport, Lost, Outcome, Place, Report, Summary, Tallies},
+    model::{
+        AttemptReport, Direction, DropReport, Lost, More, Outcome, Place, Report, Summary, Tallies,
+    },
     net::{Change, Interface, Link},
     node::query::{Answer, Query},
 };
@@ -60,10 +62,12 @@ pub(super) fn settings() -> Settings {
             limit: None,
             capacity: 4,
         },
+        attempts: 1 << 10,
         timeout: TIMEOUT,
         names: FilterNames::of(None, None, Proto::Any),
         blind_spots: Vec::new(),
         node: None,
+        most_records: None,
         clock: clock::now(),
     }
 }
@@ -83,6 +87,7 @@ struct Rig {
     drops: Vec<DropReport>,
     attempts: Vec<AttemptReport>,
     lost: Vec<Lost>,
+    more: Vec<More>,
     evicted: Vec<u32>,
     summary: Option<Summary>,
     stopped: bool,
@@ -105,6 +110,7 @@ impl Rig {
             drops: Vec::new(),
             attempts: Vec::new(),
             lost: Vec::new(),
+            more: Vec::new(),
             evicted: Vec::new(),
             summary: None,
             stopped: false,
@@ -130,12 +136,13 @@ impl Rig {
                 Effect::Report(Report::Drop(drop)) => self.drops.push(*drop),
                 Effect::Report(Report::Attempt(attempt)) => self.attempts.push(*attempt),
                 Effect::Report(Report::Lost(lost)) => self.lost.push(lost),
+                Effect::Report(Report::More(more)) => self.more.push(more),
                 Effect::Report(Report::Summary(summary)) => self.summary = Some(*summary),
                 Effect::Report(Report::Started(_) | Report::Path(_) | Report::Tick(_)) => {
                     unreachable!("the shell's")
                 }
                 Effect::Stop => self.stopped = true,
-                Effect::Members { .. } | Effect::Note(_) => {}
+                Effect::Members { .. } | Effect::Crowd(_) | Effect::Note(_) => {}
             }
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct EventStream {
     again: Option<Instant>,
     /// Until when there may be such events.
     until: Option<Instant>,
+    /// Whether the last look left events behind.
+    is_behind: bool,
 }
 
 impl EventStream {
@@ -39,10 +41,12 @@ impl EventStream {
             ring,
             again: None,
             until: None,
+            is_behind: false,
         })
     }
 
-    /// Waits for records and takes a batch of them. Dropping the future loses none.
+    /// Waits for records and takes a batch of them: an empty one only if that ends a time in which others
+    /// have waited. Dropping the future loses none.
     ///
     /// # Errors
     ///
@@ -75,10 +79,16 @@ impl EventStream {
                 0 if self.until.is_none_or(|until| until < now) => None,
                 _ => Some(now + LOOK_AGAIN),
             };
-            if !records.is_empty() {
+            let was_behind = std::mem::replace(&mut self.is_behind, records.len() >= BATCH);
+            if was_behind || !records.is_empty() {
                 return Ok(records);
             }
         }
+    }
+
+    /// Whether more events wait than were taken last.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Takes what is there, without waiting; empty if nothing is.

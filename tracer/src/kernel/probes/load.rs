@@ -17,11 +17,12 @@ use super::{
     table::{self, Hook, KFREE_SKB, Program, Skipped, When},
     tracepoints::{self, TracepointIds},
 };
-use crate::kernel::{btf::KernelBtf, memory};
+use crate::kernel::{
+    btf::KernelBtf,
+    budget::{self, Budget},
+    memory,
+};
 
-/// How many kinds of drops (see [`tracer_common::event::DropKey`]) are counted apart; 4 MiB of
-/// kernel memory.
-pub(crate) const DROP_KINDS: u32 = 1 << 14;
 /// How many addresses and ports may belong to ends that go by name; 6 MiB of kernel memory, if
 /// there is such an end.
 pub(crate) const MEMBERS: u32 = 1 << 16;
@@ -31,8 +32,8 @@ pub(crate) const MEMBERS: u32 = 1 << 16;
 pub(crate) struct Settings {
     /// Which connection is looked at.
     pub(crate) filter: Filter,
-    /// Size of the ring buffer, in bytes; a power of two, rounded up to whole pages.
-    pub(crate) ring_bytes: u32,
+    /// The sizes of the maps.
+    pub(crate) budget: Budget,
     /// Network namespaces whose interfaces are watched, as inode numbers.
     pub(crate) watched: Watched,
     /// Which drops carry the kernel stack.
@@ -46,7 +47,7 @@ impl Settings {
     pub(crate) fn trial() -> Self {
         Self {
             filter: Filter::default(),
-            ring_bytes: 1 << 16,
+            budget: Budget::of(budget::LEAST),
             watched: Watched::NOTHING,
             stacks: StackPolicy::default(),
             debug: false,
@@ -120,6 +121,7 @@ impl Probes {
             early: Array::try_from(take_map(&mut ebpf, "EARLY")?)?,
             members: HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?,
             watches_everywhere: Array::try_from(take_map(&mut ebpf, "EVERYWHERE")?)?,
+            crowded: Array::try_from(take_map(&mut ebpf, "CROWDED")?)?,
             program: drops.context("no program for drops")?,
             attached: Vec::new(),
             loaded,
@@ -147,8 +149,10 @@ fn with_settings(settings: &Settings, layout: &Layout) -> Result<Ebpf> {
         .override_global("WATCHED", &settings.watched, true)
         .override_global("STACKS", &settings.stacks, true)
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("DROPS", DROP_KINDS)
+        .map_max_entries("EVENTS", settings.budget.ring_bytes)
+        .map_max_entries("DROPS", settings.budget.drop_kinds)
+        .map_max_entries("HANDSHAKES", settings.budget.handshakes)
+        .map_max_entries("LEARNED", settings.budget.handshakes)
         .map_max_entries("MEMBERS", if has_sets { MEMBERS } else { 1 })
         .load(aya::include_bytes_aligned!(concat!(
             env!("OUT_DIR"),

@@ -12,7 +12,7 @@ use tracer_common::{
     filter::Member,
 };
 
-use super::{Probes, load::DROP_KINDS};
+use super::Probes;
 use crate::model::Tallies;
 
 impl Probes {
@@ -21,16 +21,20 @@ impl Probes {
         self.drops.get(key, 0).map_or(0, |found| found.count)
     }
 
-    /// How many kinds of drops the kernel can count.
-    pub(crate) fn room_for_kinds(&self) -> usize {
-        DROP_KINDS as usize
-    }
-
     /// Removes a drop key, if its count is still `reported`. A drop of that
     /// kind in the very microsecond between the look and the removal would be lost; hence only for
     /// kinds that have been idle.
     pub(crate) fn forget(&mut self, key: &DropKey, reported: u64) -> bool {
         self.count(key) == reported && self.drops.remove(key).is_ok()
+    }
+
+    /// Says whether the counting map has little room left.
+    ///
+    /// # Errors
+    ///
+    /// None that is known of: the map has the place.
+    pub(crate) fn crowd(&mut self, is_crowded: bool) -> Result<()> {
+        Ok(self.crowded.set(0, u32::from(is_crowded), 0)?)
     }
 
     /// The exact counts of all drops.

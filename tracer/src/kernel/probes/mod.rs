@@ -64,6 +64,8 @@ pub(crate) struct Probes {
     members: HashMap<MapData, Member, u32>,
     /// One word: whether the tracepoints look, and not the classifiers.
     watches_everywhere: Array<MapData, u32>,
+    /// One word: whether the counting map has little room left.
+    crowded: Array<MapData, u32>,
 }
 
 impl Probes {
@@ -209,7 +211,7 @@ impl Probes {
 }
 
 #[cfg(test)]
-pub(crate) use self::load::{DROP_KINDS, MEMBERS};
+pub(crate) use self::load::MEMBERS;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,10 @@ use tracer_common::{
 };
 
 use super::{load::MEMBERS, *};
-use crate::kernel::btf::KernelBtf;
+use crate::kernel::{
+    btf::KernelBtf,
+    budget::{self, Budget},
+};
 
 #[test]
 #[ignore = "needs root"]
@@ -21,7 +24,7 @@ fn both_ends_can_be_sets_that_change() {
             from: set,
             ..Filter::default()
         },
-        ring_bytes: 1 << 16,
+        budget: Budget::of(budget::LEAST),
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
         debug: false,

@@ -99,6 +99,12 @@ impl Text {
                 }
                 Showing::Counted | Showing::Hidden => {}
             },
+            Report::More(more) => {
+                if more.outcome != Some(Outcome::Answered) || self.detail.answered {
+                    self.story.interrupted();
+                    repeats::draw_more(&mut page, more);
+                }
+            }
             Report::Lost(lost) => {
                 self.story.interrupted();
                 draw_lost(&mut page, lost);

@@ -6,7 +6,10 @@ use super::{
     story::Repeats,
     units::{INDENT, grouped},
 };
-use crate::words;
+use crate::{
+    model::{More, Point},
+    words,
+};
 
 pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
     let mut counts = Vec::new();
@@ -34,6 +37,32 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
             piece(repeats.point.name(), Paint::Warn),
             piece(&repeats.ends, Paint::Plain).elidable(),
             piece(format!("as at {}", page.clock(repeats.of)), Paint::Dim),
+        ],
+    );
+}
+
+/// What was too much to show.
+pub(super) fn draw_more(page: &mut Page<'_>, more: &More) {
+    let s = |count: u64| if count == 1 { "" } else { "s" };
+    let (noun, outcome) = match more.outcome {
+        None => ("drop", ""),
+        Some(outcome) => ("attempt", outcome.name()),
+    };
+    let what = format!(
+        "{} more {noun}{} {outcome}",
+        grouped(more.count),
+        s(more.count)
+    );
+    let sources = format!("{} source{}", grouped(more.sources), s(more.sources));
+    page.canvas.line(
+        0,
+        INDENT,
+        &[
+            piece(page.clock(more.ts), Paint::Dim),
+            piece(format!("… and {}", what.trim_end()), Paint::Bold),
+            piece(format!("alike from {sources}"), Paint::Plain).after(" "),
+            piece(more.point.map_or("", Point::name), Paint::Warn),
+            piece(more.why.as_deref().unwrap_or_default(), Paint::Plain).elidable(),
         ],
     );
 }

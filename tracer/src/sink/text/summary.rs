@@ -30,6 +30,7 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
         ts,
         drops,
         shown,
+        folded,
         lost,
         noise,
         malformed,
@@ -62,6 +63,10 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
     if *noise > 0 {
         let hint = "made by healthy traffic too, hidden; --noise shows them".to_owned();
         rows.push(("noise", *noise, hint, Paint::Dim));
+    }
+    if *folded > 0 {
+        let hint = "records counted together: they were too many to show each".to_owned();
+        rows.push(("folded", *folded, hint, Paint::Warn));
     }
     if *lost > 0 {
         let hint = if *lost == 1 {

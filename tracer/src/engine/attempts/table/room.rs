@@ -10,8 +10,6 @@ use crate::{
     engine::{Nanos, SECOND},
 };
 
-/// How many attempts are followed at once. One takes about two kilobytes.
-pub(crate) const CAPACITY: usize = 1 << 14;
 /// How long an outcome may still be corrected, as long as Linux retries a SYN by
 /// default, and a little more.
 const CORRECTABLE: Nanos = 150 * SECOND;
@@ -71,7 +69,7 @@ impl Table {
     /// Makes room for an attempt with this flow: evicts the oldest attempt that was reported, or one of
     /// a network that holds far more attempts than the new one's. Returns whether it made room.
     pub(super) fn make_room(&mut self, flow: &Tuple, now: Nanos) -> bool {
-        if self.attempts.len() < CAPACITY {
+        if self.attempts.len() < self.capacity {
             return true;
         }
         self.forget_old(now);
@@ -85,10 +83,10 @@ impl Table {
         {
             self.remove(&key, now);
         }
-        if self.attempts.len() >= CAPACITY {
+        if self.attempts.len() >= self.capacity {
             self.evict_for(Share::of(flow), now);
         }
-        self.attempts.len() < CAPACITY
+        self.attempts.len() < self.capacity
     }
 
     /// Evicts an attempt whose share has taken far more than that of a newcomer.

@@ -11,6 +11,8 @@ use crate::{
     model::{Direction, Place},
 };
 
+const CAPACITY: usize = 1 << 10;
+
 fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
     Sighting {
         at,
@@ -35,7 +37,7 @@ fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
 #[test]
 fn a_syn_without_a_place_counts_once_however_many_hops_it_has() {
     const LEFT_OUT: u32 = 100;
-    let mut table = Table::new(1_000_000_000);
+    let mut table = Table::new(1_000_000_000, CAPACITY);
     let all = u32::try_from(CAPACITY).unwrap() + LEFT_OUT;
     for isn in 0..all {
         for hop in 1..=3 {
@@ -48,7 +50,7 @@ fn a_syn_without_a_place_counts_once_however_many_hops_it_has() {
 
 #[test]
 fn a_flood_from_one_network_makes_room_for_others() {
-    let mut table = Table::new(1_000_000_000);
+    let mut table = Table::new(1_000_000_000, CAPACITY);
     let from = |isn: u32, address: [u8; 4]| {
         let mut syn = syn(isn, isn.into(), 1);
         syn.flow.src = IpAddr::from(Ipv4Addr::from(address)).into();
@@ -74,7 +76,7 @@ fn a_flood_from_one_network_makes_room_for_others() {
 
 #[test]
 fn what_finds_room_later_is_not_counted_as_left_out() {
-    let mut table = Table::new(1_000_000_000);
+    let mut table = Table::new(1_000_000_000, CAPACITY);
     let capacity = u32::try_from(CAPACITY).unwrap();
     for isn in 0..=capacity {
         table.sighted(&syn(isn, isn.into(), 1), 0);
@@ -87,7 +89,7 @@ fn what_finds_room_later_is_not_counted_as_left_out() {
 
 #[test]
 fn a_server_that_stayed_silent_counts_after_its_attempt_was_evicted() {
-    let mut table = Table::new(SECOND);
+    let mut table = Table::new(SECOND, CAPACITY);
     let mut hello = syn(1, 0, 1);
     table.sighted(&hello, 0);
     let segment = Segment {

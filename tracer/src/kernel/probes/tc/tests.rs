@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     kernel::{
         btf::KernelBtf,
+        budget::{self, Budget},
         probes::{Probes, Settings},
     },
     net::{Kind, Watch},
@@ -86,7 +87,7 @@ fn probes() -> Probes {
     let btf = KernelBtf::of_running_kernel().unwrap();
     let settings = Settings {
         filter: Filter::default(),
-        ring_bytes: 1 << 16,
+        budget: Budget::of(budget::LEAST),
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
         debug: false,
