@@ -121,9 +121,9 @@ impl Attempt {
         })
     }
 
-    /// Whether this node has refused it, and the drop that would say why may still come: a rule that
-    /// rejects sends its answer first and frees the packet then.
-    /// `is_near` says whether the answer came from another namespace of this node.
+    /// Whether the refusal comes from this node, and a drop that explains it may still follow: a rule
+    /// that rejects sends its answer first and frees the packet then. `is_near`: the answer came in from
+    /// another namespace of this node.
     pub(crate) fn awaits_drop(&self, outcome: Outcome, is_near: bool) -> bool {
         matches!(outcome, Outcome::Refused | Outcome::Rejected)
             && (self.reply_is_local() || is_near)

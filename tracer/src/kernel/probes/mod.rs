@@ -83,7 +83,7 @@ impl Probes {
         self.attach_to(tracepoints).map(drop)
     }
 
-    /// Attaches to tracepoints. Gives whether to all of them.
+    /// Attaches to tracepoints. Returns whether to all of them.
     fn attach_to(&mut self, programs: Vec<&'static Program>) -> Result<bool> {
         let wanted = programs.len();
         let attached = try_each(programs, &mut self.skipped, |program| {
@@ -102,7 +102,7 @@ impl Probes {
     ///
     /// # Errors
     ///
-    /// The kernel's BTF cannot be read.
+    /// A required program is refused, or the map that activates the tracepoints.
     pub(crate) fn attachment(&mut self, interfaces: usize) -> Result<Attachment> {
         let at_each = table::has_classifiers(&self.loaded);
         let attachment = Attachment::suitable(interfaces, at_each, || self.watch_everywhere())?;
@@ -119,7 +119,7 @@ impl Probes {
     ///
     /// # Errors
     ///
-    /// The kernel's BTF cannot be read.
+    /// A required program is refused, or the map that activates the tracepoints.
     pub(crate) fn watch_everywhere(&mut self) -> Result<bool> {
         let watches = self.load_everywhere()? && self.attach_everywhere()?;
         if watches {
@@ -128,12 +128,12 @@ impl Probes {
         Ok(watches)
     }
 
-    /// Loads the programs that see the packets of all interfaces. Gives whether the kernel takes all
-    /// of them.
+    /// Loads the programs that see the packets of all interfaces. Returns whether the kernel accepts
+    /// all of them.
     ///
     /// # Errors
     ///
-    /// The kernel's BTF cannot be read.
+    /// A required program is refused.
     pub(crate) fn load_everywhere(&mut self) -> Result<bool> {
         let kernel = tracepoints::only(&self.tracepoints)?;
         let programs = std::mem::take(&mut self.everywhere);

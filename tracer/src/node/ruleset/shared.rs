@@ -1,8 +1,9 @@
-//! One reader at a time for the rules of a namespace, shared by all that ask.
+//! The rules of a namespace, read once for all drops that need them.
 //!
-//! Drops of many flows ask for the same rules. A drop that needs them while they are being read waits, and a
-//! reading that began after the drop is as good as one's own. A large ruleset that takes longer than
-//! an answer may is read to its end: those that ask later have it, as long as nothing was changed.
+//! At most one thread reads the rules of a namespace; drops that need them meanwhile wait for it. A drop
+//! can use a reading that began after it. If it may be earlier, it can also use one of nf_tables alone
+//! that took long, for ten seconds, as long as the kernel's generation of the rules is the same.
+//! A reading that takes longer than an answer may is not broken off: later drops use it.
 
 use std::{
     collections::HashMap,
