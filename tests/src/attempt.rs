@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    DEADLINE,
+    deadline,
     expected::ExpectedAttempt,
     lab::Namespace,
     record::{Attempt, Flow as RecordedFlow, Record, shown},
@@ -108,11 +108,11 @@ impl AttemptTrace {
     ) -> Result<()> {
         let attempt = TcpAttempt::start(client, None, peer)?;
         let flow = attempt.flow();
-        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
             bail!("no connection to {peer} while all was well");
         };
         let port = connection.local_addr()?.port();
-        ensure!(upload(connection, 100, DEADLINE)?, "the transfer stalled");
+        ensure!(upload(connection, 100, deadline())?, "the transfer stalled");
         // Its last packets must be through before the fault strikes.
         wait_until_closed(server, port)?;
         self.expect(flow, expected).context("while all was well")

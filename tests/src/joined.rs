@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use tracer_model::{PathReport, record};
 
 use crate::{
-    DEADLINE,
     binary::binary,
+    deadline,
     lab::Namespace,
     record::Record,
     tracer::{Tracer, watching},
@@ -52,7 +52,7 @@ impl TwoNodes {
     pub fn healthy(&mut self, attempt: TcpAttempt) -> Result<()> {
         let isn_of = |record: &Record| record.as_attempt().and_then(|attempt| attempt.isn);
         let flow = attempt.flow();
-        let outcome = attempt.outcome(DEADLINE)?;
+        let outcome = attempt.outcome(deadline())?;
         ensure!(matches!(outcome, Outcome::Connected(_)), "{outcome:?}");
         let isn = self.tracers[0].outcome_of(flow)?.isn;
         self.tracers[1].wait_for("the answered attempt", |record| isn_of(record) == isn)?;

@@ -56,7 +56,7 @@ mod wait;
 
 pub use binary::binary;
 pub use interrupt::on_interrupt;
-pub use wait::{DEADLINE, poll_until};
+pub use wait::{deadline, poll_until};
 
 /// A user and a group without any privileges: the kernel's overflow id.
 pub const UNPRIVILEGED: u32 = 65534;

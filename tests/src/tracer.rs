@@ -16,7 +16,7 @@ use nix::{
 };
 
 use crate::{
-    DEADLINE, binary,
+    binary, deadline,
     lab::Namespace,
     machine::{self, Shared},
     poll_until,
@@ -143,7 +143,7 @@ impl Tracer {
         what: &str,
         mut wanted: impl FnMut(&Record) -> bool,
     ) -> Result<&Record> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + deadline();
         let mut seen = 0;
         loop {
             if let Some(index) = self.records[seen..].iter().position(&mut wanted) {
@@ -197,7 +197,7 @@ impl Tracer {
 
     /// Takes part in a trace that ends by itself.
     pub fn ended(mut self) -> Result<Trace> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + deadline();
         loop {
             match self.next(deadline.saturating_duration_since(Instant::now()))? {
                 Next::Record => {}

@@ -1,6 +1,8 @@
 //! Waiting for what has no event to wait for.
 
 use std::{
+    env,
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -8,18 +10,18 @@ use std::{
 use anyhow::{Result, bail};
 
 /// How long anything that must happen may take. Generous: it is a bound for a broken run, never a
-/// measure of a good one. Who builds the tests for a slow machine says how many times slower it
-/// is.
-pub const DEADLINE: Duration = Duration::from_secs(20 * slowness(option_env!("WHYDROP_TEST_SLOW")));
-
-const fn slowness(said: Option<&str>) -> u64 {
-    match said {
-        None => 1,
-        Some(factor) => match u64::from_str_radix(factor, 10) {
-            Ok(factor) => factor,
-            Err(_) => panic!("WHYDROP_TEST_SLOW is not a number"),
-        },
-    }
+/// measure of a good one. On a slow machine, `WHYDROP_TEST_SLOW` says how many times slower it is.
+///
+/// # Panics
+///
+/// Panics if that is not a number.
+pub fn deadline() -> Duration {
+    static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
+        env::var("WHYDROP_TEST_SLOW").map_or(1, |factor| {
+            factor.parse().expect("WHYDROP_TEST_SLOW is a number")
+        })
+    });
+    Duration::from_secs(20) * *SLOWNESS
 }
 
 /// Asks `condition` again and again until it gives a value.
@@ -32,8 +34,8 @@ pub fn poll_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Re
         if let Some(value) = condition() {
             return Ok(value);
         }
-        if start.elapsed() > DEADLINE {
-            bail!("gave up waiting for {what} after {DEADLINE:?}");
+        if start.elapsed() > deadline() {
+            bail!("gave up waiting for {what} after {:?}", deadline());
         }
         thread::sleep(Duration::from_millis(5));
     }

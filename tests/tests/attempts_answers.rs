@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
@@ -23,7 +23,7 @@ fn port(family: Family) -> u16 {
 
 /// The client must have received the error.
 fn refused(attempt: TcpAttempt) -> Result<()> {
-    match attempt.outcome(DEADLINE)? {
+    match attempt.outcome(deadline())? {
         Outcome::Refused => Ok(()),
         other => bail!("to be refused, but: {other:?}"),
     }
@@ -306,7 +306,7 @@ fn a_pod_that_is_slow_to_answer_arp() -> Result<()> {
     lab.node.run("ip -4 neighbor flush dev cni0")?;
     let attempt = TcpAttempt::start(&lab.outside, None, server)?;
     lab.pod_a.sysctl("ipv4/conf/eth0/arp_ignore", "0")?;
-    let Outcome::Connected(_connection) = attempt.outcome(DEADLINE)? else {
+    let Outcome::Connected(_connection) = attempt.outcome(deadline())? else {
         bail!("the pod answers the second question");
     };
     let trace = tracer.stop()?;

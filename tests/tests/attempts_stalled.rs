@@ -4,8 +4,8 @@ use std::thread;
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
@@ -94,12 +94,12 @@ fn upload_through(
         hole(&lab, family)?;
         let attempt = watch.broken(&lab.client, server, &answered)?;
         let flow = attempt.flow();
-        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
             bail!("no connection");
         };
         let transfer = {
             let connection = connection.try_clone()?;
-            thread::spawn(move || upload(connection, 200_000, DEADLINE))
+            thread::spawn(move || upload(connection, 200_000, deadline()))
         };
         if let Some(stalled) = stalled {
             let stalled = view.seen(&lab, stalled.clone().corrects("answered"));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, os::unix::net::UnixListener, process::Command};
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE, binary,
+    binary, deadline,
     fault::{Chain, nft},
     lab::{Family, Lab, Namespace, Topology, topology::RouterLab},
     poll_until,
@@ -104,7 +104,7 @@ fn drops_to_and_from_a_pod_carry_its_name() -> Result<()> {
     let tracer = node.trace(&[&pod], &node.cri_socket())?;
     for family in Family::BOTH {
         let attempt = TcpAttempt::start(outside, None, node.pod_address(&pod, family))?;
-        let outcome = attempt.outcome(DEADLINE)?;
+        let outcome = attempt.outcome(deadline())?;
         ensure!(matches!(outcome, Outcome::Connected(_)), "{outcome:?}");
     }
     tracer.stop()?.expect_silence()?;

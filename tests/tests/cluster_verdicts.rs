@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
     kube::{self, Objects, Pod, refuse_service},
@@ -85,8 +85,8 @@ fn a_service_whose_selector_matches_nothing() -> Result<()> {
     let _server = TcpServer::echo(&lab.outside, healthy)?;
     let mut tracer = Tracer::start(arguments)?;
     refuse_service(&lab.node, "shop/cart", ip)?;
-    TcpAttempt::start(&lab.pod_b, None, healthy)?.outcome(DEADLINE)?;
-    TcpAttempt::start(&lab.pod_b, None, SocketAddr::new(ip, 80))?.outcome(DEADLINE)?;
+    TcpAttempt::start(&lab.pod_b, None, healthy)?.outcome(deadline())?;
+    TcpAttempt::start(&lab.pod_b, None, SocketAddr::new(ip, 80))?.outcome(deadline())?;
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;
     let judged = ExpectedVerdict::new("endpoint", "confirmed")
@@ -140,7 +140,7 @@ fn a_node_port_is_named_by_its_service() -> Result<()> {
         &format!("tcp dport {NODE_PORT} reject"),
     )?;
     let node_port = SocketAddr::new(node, NODE_PORT);
-    TcpAttempt::start(&lab.outside, None, node_port)?.outcome(DEADLINE)?;
+    TcpAttempt::start(&lab.outside, None, node_port)?.outcome(deadline())?;
     let tracer = watch.tracer();
     let record = tracer.wait_for("the rejected SYN", |record| record.as_drop().is_some())?;
     let drop = record.as_drop().context("a drop")?;
@@ -208,7 +208,7 @@ fn dnat_to_a_pod_that_is_no_endpoint_any_more() -> Result<()> {
         "{:?}",
         judged.mismatch(&drop.verdict)
     );
-    attempt.outcome(DEADLINE).map(std::mem::drop)
+    attempt.outcome(deadline()).map(std::mem::drop)
 }
 
 /// What leaves the node may be refused by a policy elsewhere. The drop was not seen: it stays `off-node`.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{
@@ -27,7 +27,7 @@ fn answered(
     expected: &ExpectedAttempt,
 ) -> Result<()> {
     let query = DnsQuery::send(client, server, name)?;
-    ensure!(query.answered(DEADLINE)?, "no answer about {name}");
+    ensure!(query.answered(deadline())?, "no answer about {name}");
     watch.expect(query.flow(), expected)
 }
 
@@ -175,7 +175,10 @@ fn two_clients_with_one_id() -> Result<()> {
     let name = "cart.shop.example";
     let refused = DnsQuery::send_from(&lab.pod_a, CLIENT, server, name)?;
     let admitted = DnsQuery::send_from(&lab.pod_b, CLIENT, server, name)?;
-    ensure!(admitted.answered(DEADLINE)?, "no answer for the other pod");
+    ensure!(
+        admitted.answered(deadline())?,
+        "no answer for the other pod"
+    );
     watch.expect(
         admitted.flow(),
         &ExpectedAttempt::answered()

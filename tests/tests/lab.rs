@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     lab::{
         Family, Host, Lab, Namespace, output, sweep,
         topology::{NodeLab, OverlayLab, RouterLab, Underlay},
@@ -23,16 +23,16 @@ fn expect_traffic(client: &Host, server: &Host) -> Result<()> {
         let _tcp = TcpServer::echo(server, address)?;
         let _udp = UdpServer::echo(server, address)?;
         let attempt = TcpAttempt::start(client, None, address)?;
-        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
             bail!("no connection to {address}");
         };
         ensure!(
-            upload(connection, 1 << 20, DEADLINE)?,
+            upload(connection, 1 << 20, deadline())?,
             "the transfer stalled"
         );
         let datagrams = UdpClient::connect(client, None, address)?;
         datagrams.send(1000)?;
-        ensure!(datagrams.answered(DEADLINE)?, "no answer from {address}");
+        ensure!(datagrams.answered(deadline())?, "no answer from {address}");
         ping(client, address.ip())?;
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::process;
 
 use anyhow::{Result, bail};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::NodeLab},
@@ -41,7 +41,7 @@ fn accept_queue(family: Family, watch_pod: bool) -> Result<()> {
             server,
             &ExpectedAttempt::answered().hops(&hops).reply_hops(&back),
         )?;
-        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
             bail!("the queue has room, but there is no connection");
         };
         held.push(connection);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     fault::{Chain, counted_packets, nft},
     lab::{
         Family, Host, Topology,
@@ -20,10 +20,13 @@ const PORT: u16 = 8080;
 /// One healthy TCP connection, opened, used and closed.
 fn talk(client: &Host, server: &Host, family: Family) -> Result<()> {
     let attempt = TcpAttempt::start(client, None, server.socket(family, PORT))?;
-    let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+    let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
         bail!("no connection");
     };
-    ensure!(upload(connection, 2000, DEADLINE)?, "the transfer stalled");
+    ensure!(
+        upload(connection, 2000, deadline())?,
+        "the transfer stalled"
+    );
     Ok(())
 }
 
@@ -44,7 +47,7 @@ fn two_hundred_healthy_connections() -> Result<()> {
             for _ in 0..25 {
                 let client = UdpClient::connect(client, None, address)?;
                 client.send(500)?;
-                ensure!(client.answered(DEADLINE)?, "no answer");
+                ensure!(client.answered(deadline())?, "no answer");
             }
             for _ in 0..5 {
                 ping(client, address.ip())?;

@@ -4,8 +4,8 @@ use std::{io::Read, io::Write, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::ExpectedAttempt,
     fault::{Chain, nft},
     lab::{Family, Namespace, topology::RouterLab},
@@ -42,7 +42,7 @@ fn say_hello(
     let server = lab.server.socket(family, port);
     let attempt = watch.broken(&lab.client, server, answered)?;
     let flow = attempt.flow();
-    let Outcome::Connected(mut connection) = attempt.outcome(DEADLINE)? else {
+    let Outcome::Connected(mut connection) = attempt.outcome(deadline())? else {
         bail!("no connection");
     };
     connection.write_all(&client_hello(len))?;
@@ -57,7 +57,7 @@ fn good(
     answered: &ExpectedAttempt,
 ) -> Result<()> {
     let (_, mut connection) = say_hello(watch, lab, (family, GOOD), 517, answered)?;
-    connection.set_read_timeout(Some(DEADLINE))?;
+    connection.set_read_timeout(Some(deadline()))?;
     connection
         .read_exact(&mut [0; 122])
         .context("no ServerHello")

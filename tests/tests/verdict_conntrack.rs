@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, fill_conntrack, nft},
     lab::{Family, topology::NodeLab},
@@ -44,7 +44,7 @@ fn packet_of_no_connection() -> Result<()> {
     let mut arguments = watching(&[&lab.node]);
     arguments.push(server.to_string());
     let mut tracer = Tracer::start(arguments)?;
-    let _connected = TcpAttempt::start(&lab.outside, None, server)?.outcome(DEADLINE)?;
+    let _connected = TcpAttempt::start(&lab.outside, None, server)?.outcome(deadline())?;
     stray_syn_ack(&lab, server)?;
     let record = tracer.wait_for("the drop of a stray packet", |record| {
         record.as_drop().is_some()

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, Iptables, nft},
     lab::{Family, topology::NodeLab},
@@ -153,7 +153,7 @@ fn fix_helps(fault: impl Fn(&NodeLab, Family, u16) -> Result<()>) -> Result<()> 
         let (apply, undo) = offered(&mut tracer)?;
         let undo = undo.context("an undo")?;
         paste(&apply)?;
-        let outcome = connect()?.outcome(DEADLINE)?;
+        let outcome = connect()?.outcome(deadline())?;
         ensure!(
             matches!(outcome, Outcome::Connected(_)),
             "{outcome:?} in spite of {apply}"

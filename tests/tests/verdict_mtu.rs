@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft},
     kernel,
@@ -123,7 +123,7 @@ fn fragments_lost() -> Result<()> {
     arguments.push(server.to_string());
     let mut tracer = Tracer::start(arguments)?;
     client.send(4000)?;
-    anyhow::ensure!(client.answered(DEADLINE)?, "no answer while all was well");
+    anyhow::ensure!(client.answered(deadline())?, "no answer while all was well");
     let rule = "ip frag-off & 0x1fff != 0 drop";
     let chain = Chain {
         family: "ip",
@@ -283,7 +283,10 @@ fn router_takes_less_than_ip_in_ip_needs() -> Result<()> {
     arguments.push(INNER[1].to_string());
     let mut tracer = Tracer::start(arguments)?;
     tunnel.send(INNER_LENGTH)?;
-    anyhow::ensure!(tunnel.arrived(DEADLINE)?, "nothing came while all was well");
+    anyhow::ensure!(
+        tunnel.arrived(deadline())?,
+        "nothing came while all was well"
+    );
     anyhow::ensure!(
         !tracer.has_seen(|record| record.as_drop().is_some())?,
         "a drop while all was well"

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process};
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{Chain, nft, refuse_all},
     lab::{Family, topology::NodeLab},
@@ -125,7 +125,7 @@ fn only(tracer: Tracer, (reason, function): (&str, &str), judged: &ExpectedVerdi
 
 /// Opens a connection, which must succeed, and keeps it.
 fn connected(lab: &NodeLab, server: SocketAddr) -> Result<std::net::TcpStream> {
-    match TcpAttempt::start(&lab.outside, None, server)?.outcome(DEADLINE)? {
+    match TcpAttempt::start(&lab.outside, None, server)?.outcome(deadline())? {
         Outcome::Connected(connection) => Ok(connection),
         other => bail!("no connection: {other:?}"),
     }
@@ -208,7 +208,7 @@ fn wrong_checksum() -> Result<()> {
         let mut tracer = watch(&lab, server)?;
         let healthy = connected(&lab, server)?;
         let port = healthy.local_addr()?.port();
-        ensure!(upload(healthy, 100, DEADLINE)?, "the transfer stalled");
+        ensure!(upload(healthy, 100, deadline())?, "the transfer stalled");
         wait_until_closed(&lab.pod_a, port)?;
         corrupt_segment(&lab, family, server)?;
         tracer

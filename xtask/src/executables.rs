@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::run;
+use crate::{run, test::WORKSPACE};
 
 /// What is built for: said even where it is the compiler's own, because cargo then keeps flags for
 /// it away from build scripts and procedural macros.
@@ -51,6 +51,33 @@ pub(crate) fn whydrop(target: &Target) -> Result<PathBuf> {
     let built = build(target, &args, &[])?;
     let (_, path) = built.into_iter().next().context("cargo built nothing")?;
     Ok(path)
+}
+
+/// The program `whydrop` and the test executable `test`, as `cargo xtask test` builds and runs them.
+pub(crate) fn of_tests(test: &str) -> Result<[PathBuf; 2]> {
+    let output = run::cargo()
+        .arg("build")
+        .args(WORKSPACE)
+        .args(["--all-targets", "--quiet"])
+        .arg("--message-format=json-render-diagnostics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("`cargo build` failed");
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let path = |wanted: &str, tests: bool| {
+        let mut built = messages
+            .lines()
+            .filter_map(|message| executable(message, tests));
+        let found = built.find(|(name, _)| name == wanted);
+        found
+            .map(|(_, path)| path)
+            .with_context(|| format!("cargo did not build {wanted}"))
+    };
+    Ok([path("whydrop", false)?, path(test, true)?])
 }
 
 /// Runs cargo, and gives the names and paths of the executables that it built.

@@ -8,7 +8,7 @@ use crate::{progress, run, setup};
 
 /// What every step selects. Cargo unites the features that the selected crates want of their
 /// dependencies: another selection would compile most of them again.
-const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
+pub(crate) const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
 
 /// Tests in the crates themselves. What needs root among them is ignored.
 const UNITS: [&str; 2] = ["--lib", "--bins"];

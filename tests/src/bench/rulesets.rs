@@ -9,7 +9,7 @@ use super::{
     figure::{Figure, Goal, Samples, Unit},
 };
 use crate::{
-    DEADLINE,
+    deadline,
     lab::{Family, Namespace, topology::RouterLab},
     tracer::{Tracer, watching},
     traffic::TcpAttempt,
@@ -141,7 +141,8 @@ fn latency(arrived: SystemTime, drop: &crate::record::Drop) -> Result<f64> {
     let verdict = &drop.verdict;
     ensure!(
         verdict.why.contains(&PORT.to_string()),
-        "the rule was not named within {DEADLINE:?}: {verdict:#?}"
+        "the rule was not named within {:?}: {verdict:#?}",
+        deadline()
     );
     let took = arrived.duration_since(drop.ts)?;
     Ok(took.as_secs_f64() * 1000.0)

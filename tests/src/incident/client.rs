@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Watch, watch::tcp_sockets};
 use crate::{
-    DEADLINE, poll_until,
+    deadline, poll_until,
     traffic::{DnsQuery, Flow, Outcome, TcpAttempt},
 };
 
@@ -70,7 +70,8 @@ impl Watch<'_> {
         let attempt = TcpAttempt::start_from(namespace, port, peer)?;
         let flow = attempt.flow();
         let start = Instant::now();
-        while !attempt.has_ended(LOOK)? && !self.has_failed(flow)? && start.elapsed() < DEADLINE {}
+        while !attempt.has_ended(LOOK)? && !self.has_failed(flow)? && start.elapsed() < deadline() {
+        }
         let end = match attempt.outcome(Duration::ZERO)? {
             Outcome::Connected(connection) => self.exchange(flow, connection)?,
             Outcome::Refused => End::Refused,
@@ -141,7 +142,7 @@ impl Watch<'_> {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => break End::Refused,
                 Err(error) => break End::Failed(error.raw_os_error().unwrap_or_default()),
             }
-            if self.has_failed(flow)? || start.elapsed() > DEADLINE {
+            if self.has_failed(flow)? || start.elapsed() > deadline() {
                 break End::Silent;
             }
         };

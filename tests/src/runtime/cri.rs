@@ -22,7 +22,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use super::{Labels, image::FOREVER};
-use crate::DEADLINE;
+use crate::deadline;
 
 /// A client of its socket.
 pub(super) struct Cri {
@@ -176,7 +176,7 @@ impl Cri {
         // A timer needs the runtime that it is in.
         let answer = self
             .runtime
-            .block_on(async { timeout(DEADLINE, answer).await });
+            .block_on(async { timeout(deadline(), answer).await });
         let answer = answer.with_context(|| format!("{method}: no answer"))?;
         Ok(answer.with_context(|| method.to_owned())?.into_inner())
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    DEADLINE,
+    deadline,
     lab::{Family, Host},
     traffic::{
         Flow, Outcome, Protocol, TcpAttempt, TcpServer, UdpClient, UdpServer, upload,
@@ -91,7 +91,7 @@ impl Conversation<'_> {
             Traffic::Datagram(bytes) | Traffic::Burst(_, bytes) => {
                 let client = self.udp_client(None)?;
                 client.send(bytes)?;
-                ensure!(client.answered(DEADLINE)?, "no answer");
+                ensure!(client.answered(deadline())?, "no answer");
                 Ok(())
             }
         }
@@ -99,11 +99,14 @@ impl Conversation<'_> {
 
     fn transfer(&self, bytes: usize) -> Result<()> {
         let attempt = TcpAttempt::start(self.client, None, self.peer)?;
-        let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
             bail!("no connection");
         };
         let port = connection.local_addr()?.port();
-        ensure!(upload(connection, bytes, DEADLINE)?, "the transfer stalled");
+        ensure!(
+            upload(connection, bytes, deadline())?,
+            "the transfer stalled"
+        );
         // Its last packets must be through before the fault strikes.
         wait_until_closed(self.server, port)
     }
@@ -127,10 +130,10 @@ impl Conversation<'_> {
             Traffic::Upload(bytes) => {
                 let attempt = TcpAttempt::start(self.client, source, self.peer)?;
                 let flow = attempt.flow();
-                let Outcome::Connected(connection) = attempt.outcome(DEADLINE)? else {
+                let Outcome::Connected(connection) = attempt.outcome(deadline())? else {
                     bail!("no connection");
                 };
-                let transfer = thread::spawn(move || upload(connection, bytes, DEADLINE));
+                let transfer = thread::spawn(move || upload(connection, bytes, deadline()));
                 Ok(Broken {
                     flow,
                     pending: Pending::Transfer(transfer),
@@ -179,7 +182,7 @@ impl Broken {
                     other => bail!("the client was to wait in vain, but: {other:?}"),
                 }
             }
-            (Pending::Attempt(attempt), _) => match (attempt.outcome(DEADLINE)?, end) {
+            (Pending::Attempt(attempt), _) => match (attempt.outcome(deadline())?, end) {
                 (Outcome::Refused, End::Refused) => Ok(None),
                 (Outcome::Unreachable(is), End::Unreachable(should)) if is == should => Ok(None),
                 (other, _) => bail!("the client was to end with {end:?}, but: {other:?}"),

@@ -5,7 +5,7 @@ use std::{io, mem::MaybeUninit, net::IpAddr, net::SocketAddr};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{DEADLINE, lab::Namespace};
+use crate::{deadline, lab::Namespace};
 
 /// Sends an echo request and waits for the reply.
 ///
@@ -29,7 +29,7 @@ pub fn ping(namespace: &Namespace, address: IpAddr) -> Result<()> {
         packet[2..4].copy_from_slice(&(!sum).to_be_bytes());
     }
     socket.send(&packet)?;
-    socket.set_read_timeout(Some(DEADLINE))?;
+    socket.set_read_timeout(Some(deadline()))?;
     let mut buffer = [MaybeUninit::uninit(); 128];
     loop {
         let count = socket

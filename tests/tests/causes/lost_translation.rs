@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::ExpectedVerdict,
     incident::{Report, Stage, Watch},
     record::Outcome,
@@ -89,7 +89,7 @@ impl Cluster {
 
     fn connect(&self, to: &str) -> Result<Connection> {
         let client = self.stage.enter("a", || TcpStream::connect(to))?;
-        client.set_read_timeout(Some(DEADLINE))?;
+        client.set_read_timeout(Some(deadline()))?;
         let (server, _) = self.server.accept()?;
         let mut connection = Connection { client, server };
         connection.call(b"hello")?;

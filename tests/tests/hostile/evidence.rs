@@ -4,8 +4,8 @@ use std::{io::Write as _, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use whydrop_tests::{
-    DEADLINE,
     attempt::AttemptTrace,
+    deadline,
     expected::{ExpectedAttempt, ExpectedVerdict},
     fault::{Chain, nft},
     lab::{Family, Host, Lab, topology::NodeLab},
@@ -85,7 +85,7 @@ fn beside_a_connection(
     let mut watch = AttemptTrace::start(&[&node.node], [server])?;
     let attempt = watch.broken(&node.outside, server, &answered)?;
     let flow = attempt.flow();
-    let Outcome::Connected(mut connection) = attempt.outcome(DEADLINE)? else {
+    let Outcome::Connected(mut connection) = attempt.outcome(deadline())? else {
         bail!("no connection");
     };
     for _ in 0..TIMES {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     fault::{Chain, nft},
     lab::{Family, Host, topology::NodeLab},
     record::{Attempt, Confidence, Flow as RecordedFlow, Outcome, Point, shown},
@@ -123,7 +123,7 @@ fn short_queries_are_answered_beside_long_ones_that_a_rule_drops() -> Result<()>
     let mut tracer = start(&lab, server)?;
     nft(&lab.node, Chain::inet("forward"), LONG_ONLY)?;
     let query = ask(&lab.pod_a, server)?;
-    ensure!(query.answered(DEADLINE)?, "a short one is answered");
+    ensure!(query.answered(deadline())?, "a short one is answered");
     let attempts = attempts(&mut tracer, query.flow(), NAMES.len())?;
     let (answered, lost): (Vec<_>, Vec<_>) = attempts
         .into_iter()

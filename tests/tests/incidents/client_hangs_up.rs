@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, ensure};
 use socket2::SockRef;
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     incident::{Report, Stage},
     traffic::ping,
 };
@@ -44,7 +44,7 @@ fn node() -> Result<Stage> {
 fn connect(port: u16) -> Result<TcpStream> {
     let address: SocketAddr = format!("{SERVER}:{port}").parse()?;
     let connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(DEADLINE))?;
+    connection.set_read_timeout(Some(deadline()))?;
     Ok(connection)
 }
 
@@ -98,7 +98,7 @@ fn read_slowly() -> Result<()> {
 
 fn send_datagrams() -> Result<()> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(DEADLINE))?;
+    socket.set_read_timeout(Some(deadline()))?;
     for number in 0..20 {
         socket.send_to(format!("stats:{number}|c").as_bytes(), (SERVER, 8125))?;
         socket.recv(&mut [0; 99])?;

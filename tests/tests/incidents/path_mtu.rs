@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::ExpectedVerdict,
     incident::{Report, Stage},
 };
@@ -66,12 +66,12 @@ const BLACK_HOLE: &str = "iptables -A OUTPUT -p icmp --icmp-type fragmentation-n
 
 #[test]
 fn it_works_in_sight_of_the_node() -> Result<()> {
-    trace("node", "true", DEADLINE, true)?.silent().map(drop)
+    trace("node", "true", deadline(), true)?.silent().map(drop)
 }
 
 #[test]
 fn it_works_in_sight_of_the_server() -> Result<()> {
-    trace("b", "true", DEADLINE, true)?.silent().map(drop)
+    trace("b", "true", deadline(), true)?.silent().map(drop)
 }
 
 #[test]

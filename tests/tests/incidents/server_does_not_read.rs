@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     incident::{Report, Stage},
 };
 
@@ -21,7 +21,7 @@ const BYTES: usize = 300_000;
 const HANGS: Duration = Duration::from_secs(4);
 
 fn read_nothing(connection: TcpStream) {
-    thread::park_timeout(DEADLINE);
+    thread::park_timeout(deadline());
     drop(connection);
 }
 
@@ -74,5 +74,5 @@ fn full_window() -> Result<()> {
 
 #[test]
 fn healthy() -> Result<()> {
-    trace(read_all, DEADLINE, true)?.silent().map(drop)
+    trace(read_all, deadline(), true)?.silent().map(drop)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tracer_model::{Confidence, Point};
-use whydrop_tests::{DEADLINE, poll_until};
+use whydrop_tests::{deadline, poll_until};
 
 use super::{Cluster, path_of};
 
@@ -16,7 +16,7 @@ fn a_log_that_is_cut_is_resumed() -> Result<()> {
     let mut plugin = cluster.traced()?;
     for _ in 0..2 {
         let attempt = cluster.connect()?;
-        attempt.outcome(DEADLINE)?;
+        attempt.outcome(deadline())?;
         let reads = cluster.server.kubelets().reads();
         cluster.server.kubelets().cut_logs();
         poll_until("both logs to be read again", || {

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tracer_model::{Confidence, Outcome, PathReport, Point};
 use whydrop_tests::{
-    DEADLINE,
     apiserver::ApiServer,
+    deadline,
     fault::{Chain, nft},
     lab::{
         Family, Host,
@@ -125,7 +125,7 @@ fn two_nodes_are_traced_and_joined() -> Result<()> {
     let mut plugin = cluster.traced()?;
     let healthy = cluster.connect()?;
     let healthy_flow = healthy.flow();
-    healthy.outcome(DEADLINE)?;
+    healthy.outcome(deadline())?;
 
     cluster.block()?;
     let attempt = cluster.connect()?;

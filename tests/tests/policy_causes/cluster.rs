@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use whydrop_tests::{
-    DEADLINE, binary,
+    binary, deadline,
     kube::{Objects, Pod, enforce},
     lab::{Family, Host, topology::NodeLab},
     record::{self, Drop, Fix, Policy},
@@ -171,9 +171,9 @@ pub(crate) fn converse(client: &Host, to: SocketAddr, dns: bool) -> Result<bool>
     if dns {
         let query = DnsQuery::send(client, to, "cart.shop.svc.cluster.local")?;
         // An ICMP error ends the wait.
-        return Ok(query.answered(DEADLINE).unwrap_or(false));
+        return Ok(query.answered(deadline()).unwrap_or(false));
     }
-    match TcpAttempt::start(client, None, to)?.outcome(DEADLINE)? {
+    match TcpAttempt::start(client, None, to)?.outcome(deadline())? {
         Outcome::Connected(_) => Ok(true),
         Outcome::Refused => Ok(false),
         other => anyhow::bail!("neither connected nor refused: {other:?}"),

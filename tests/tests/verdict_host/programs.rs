@@ -4,7 +4,7 @@ use std::{cell::RefCell, net::SocketAddr, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     expected::{ExpectedDrop, ExpectedVerdict},
     fault::{
         CgroupDrop, Direction, NetfilterDrop, NetfilterHook, Position, TcxDrop, XdpDrop, XdpMode,
@@ -220,7 +220,7 @@ fn helps(lab: &NodeLab, server: SocketAddr) -> Result<()> {
     let (apply, undo) = offered(&mut tracer)?;
     ensure!(undo.is_none() && apply.contains("  # no undo"), "{apply}");
     paste(&apply)?;
-    let outcome = TcpAttempt::start(&lab.outside, None, server)?.outcome(DEADLINE)?;
+    let outcome = TcpAttempt::start(&lab.outside, None, server)?.outcome(deadline())?;
     ensure!(
         matches!(outcome, Outcome::Connected(_)),
         "{outcome:?} in spite of {apply}"

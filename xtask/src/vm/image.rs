@@ -60,13 +60,14 @@ pub(super) fn write(
     for (name, path) in payload {
         archive.copy(&format!("{PAYLOAD}/{name}"), path)?;
     }
-    tools(&mut archive)?;
+    let programs = payload.iter().map(|(_, path)| path.to_path_buf());
+    tools(&mut archive, programs.collect())?;
     modules(&mut archive, kernel)?;
     archive.finish()
 }
 
-/// What the labs are made with, from this machine, and every library that it takes.
-fn tools(archive: &mut Archive) -> Result<()> {
+/// What the labs are made with, from this machine, and every library that it and the payload take.
+fn tools(archive: &mut Archive, payload: Vec<PathBuf>) -> Result<()> {
     let busybox = run::find("busybox").context("busybox is not installed")?;
     let mut objects = vec![busybox];
     for name in setup::lab_tools() {
@@ -91,6 +92,7 @@ fn tools(archive: &mut Archive) -> Result<()> {
         archive.copy(&inside(&extension)?, &extension)?;
         objects.push(extension);
     }
+    objects.extend(payload);
     for library in libraries(&objects)? {
         archive.copy(&inside(&library)?, &library)?;
     }

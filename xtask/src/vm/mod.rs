@@ -3,13 +3,13 @@
 //! | module | one job |
 //! |---|---|
 //! | [`kernels`] | which kernels there are; fetching and unpacking their packages |
-//! | [`payload`] | whydrop and the test executables, built statically |
+//! | [`payload`] | whydrop and the test executables |
 //! | [`image`] | the root file system: payload, tools, modules, `init.sh` |
 //! | [`cpio`] | its format |
 //! | [`qemu`] | a machine that boots a kernel |
 //! | [`machine`] | one that runs tests, and the protocol on its serial lines |
 //! | [`alone`] | one that holds a single program |
-//! | [`quick`] | one scenario of every kind |
+//! | [`quick`] | one scenario for each path from the kernel into whydrop |
 //! | [`left_out`] | what is not run |
 //! | [`results`] | what came of the tests on a kernel |
 //! | [`table`] | that, for the terminal |
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// Only the scenarios of this module, or `units`; may be given again
     #[arg(long = "test", value_name = "MODULE")]
     tests: Vec<String>,
-    /// Only one scenario of every kind, as continuous integration does
+    /// Only one scenario for each path from the kernel into whydrop, as continuous integration does
     #[arg(long, conflicts_with_all = ["tests", "args", "run"])]
     quick: bool,
     /// Run a shell command inside instead of the tests

@@ -57,8 +57,8 @@ fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> Stri
          too; development happens on 6.18.\n\n\
          `cargo xtask vm-test {}` regenerates this page, in a few hours; `cargo xtask vm-test \
          6.1.192 --test netfilter` updates one cell. Continuous integration runs `cargo xtask \
-         vm-test --quick`: {quick} tests, at least one of every kind, on the newest 6.1 and \
-         6.12.\n\n\
+         vm-test --quick`: {quick} tests, one for each path from the kernel into whydrop, on the newest \
+         6.1 and 6.12.\n\n\
          ## Scenarios\n\n\
          Passed / failed / skipped; a dash means not run yet. {}\n\n",
         KERNELS.join(" "),

@@ -22,7 +22,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, pipe},
 };
-use whydrop_tests::{DEADLINE, binary, on_interrupt};
+use whydrop_tests::{binary, deadline, on_interrupt};
 
 /// How long whydrop must have printed nothing for its last record to be complete: a record has
 /// several lines, and nothing marks the last one.
@@ -157,7 +157,7 @@ impl Screen {
 
     /// Waits for a record that contains all these words, and for it to be complete.
     pub(crate) fn wait_for(&self, words: &[&str]) -> Result<Shown> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + deadline();
         let mut record = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -195,7 +195,10 @@ impl Screen {
             return Ok(());
         };
         kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
-        while !matches!(self.events.recv_timeout(DEADLINE), Ok(Event::End) | Err(_)) {}
+        while !matches!(
+            self.events.recv_timeout(deadline()),
+            Ok(Event::End) | Err(_)
+        ) {}
         let status = child.wait()?;
         // Before it is tracing, Ctrl-C ends it without a summary.
         let interrupted = status.signal() == Some(libc::SIGINT);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
-    DEADLINE,
+    deadline,
     fault::{Chain, nft},
     lab::{Family, Lab, VethPairs, topology::NodeLab},
     traffic::{Outcome, TcpAttempt, TcpServer, UdpClient, upload},
@@ -87,7 +87,7 @@ impl<'a> Churn<'a> {
         let server = self.lab.outside.socket(Family::V4, OPEN);
         let healthy = TcpAttempt::start(&pod, None, server)?;
         ensure!(
-            matches!(healthy.outcome(DEADLINE)?, Outcome::Connected(_)),
+            matches!(healthy.outcome(deadline())?, Outcome::Connected(_)),
             "a pod that cannot talk"
         );
         let filtered = self.lab.outside.socket(Family::V4, FILTERED);
@@ -107,15 +107,15 @@ impl<'a> Churn<'a> {
     fn traffic(&mut self, family: Family) -> Result<()> {
         let (client, server) = (&self.lab.pod_a, &self.lab.outside);
         let attempt = |port| TcpAttempt::start(client, None, server.socket(family, port));
-        let Outcome::Connected(connection) = attempt(OPEN)?.outcome(DEADLINE)? else {
+        let Outcome::Connected(connection) = attempt(OPEN)?.outcome(deadline())? else {
             anyhow::bail!("no connection");
         };
         ensure!(
-            upload(connection, 10_000, DEADLINE)?,
+            upload(connection, 10_000, deadline())?,
             "the transfer stalled"
         );
         ensure!(
-            matches!(attempt(CLOSED)?.outcome(DEADLINE)?, Outcome::Refused),
+            matches!(attempt(CLOSED)?.outcome(deadline())?, Outcome::Refused),
             "a closed port that does not refuse"
         );
         if self.silent.len() >= 8 {
