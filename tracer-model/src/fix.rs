@@ -10,7 +10,7 @@ pub struct Fix {
     /// What is to be done.
     pub apply: Apply,
     /// What takes it back.
-    pub undo: Option<Command>,
+    pub undo: Option<Undo>,
     /// What to know about it, in a few words.
     pub note: Option<&'static str>,
 }
@@ -52,8 +52,17 @@ pub enum Apply {
     Advice(String),
     /// A file to save.
     Manifest(Manifest),
-    /// What another trace has recorded, and what takes it back.
-    Recorded(String, Option<String>),
+    /// What another trace has recorded.
+    Recorded(String),
+}
+
+/// What takes a fix back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// A command, for the same place.
+    Command(Command),
+    /// What another trace has recorded, with its place.
+    Recorded(String),
 }
 
 /// A manifest of Kubernetes.
@@ -84,7 +93,7 @@ impl Fix {
     /// A command for the namespace that lost the packet, and the one that takes it back.
     pub fn change(apply: Command, undo: Command) -> Self {
         Self {
-            undo: Some(undo),
+            undo: Some(Undo::Command(undo)),
             ..Self::command(apply)
         }
     }
@@ -103,7 +112,7 @@ impl Fix {
     pub fn manifest(manifest: Manifest, undo: Command) -> Self {
         Self {
             site: Site::Cluster,
-            undo: Some(undo),
+            undo: Some(Undo::Command(undo)),
             ..Self::new(Apply::Manifest(manifest))
         }
     }
@@ -111,11 +120,13 @@ impl Fix {
     /// The text of a fix in a trace that was recorded: `COMMAND (undo: COMMAND)`, or one of both alone.
     pub fn recorded(text: String) -> Self {
         let both = text.strip_suffix(')').and_then(|it| it.rsplit_once(UNDO));
-        let both = both.map(|(line, undo)| (line.to_owned(), undo.to_owned()));
-        Self::new(match both {
-            Some((line, undo)) => Apply::Recorded(line, Some(undo)),
-            None => Apply::Recorded(text, None),
-        })
+        match both {
+            Some((line, undo)) => Self {
+                undo: Some(Undo::Recorded(undo.to_owned())),
+                ..Self::new(Apply::Recorded(line.to_owned()))
+            },
+            None => Self::new(Apply::Recorded(text)),
+        }
     }
 
     /// All of it in one text, as a record has it.
@@ -181,16 +192,16 @@ impl Fix {
                 None => sentence.clone(),
             },
             Apply::Manifest(manifest) => self.there(&manifest.command),
-            Apply::Recorded(line, _) => line.clone(),
+            Apply::Recorded(line) => line.clone(),
         }
     }
 
     /// The line that takes it back.
     pub fn undo_line(&self) -> Option<String> {
-        match &self.apply {
-            Apply::Recorded(_, undo) => undo.clone(),
-            _ => self.undo.as_ref().map(|undo| self.there(undo)),
-        }
+        self.undo.as_ref().map(|undo| match undo {
+            Undo::Command(command) => self.there(command),
+            Undo::Recorded(line) => line.clone(),
+        })
     }
 
     /// A command, to be pasted where whydrop runs if that can be done from there.

@@ -35,7 +35,7 @@ mod verdict;
 
 pub use self::{
     clock::Clock,
-    fix::{Apply, Fix, Manifest, Netns, Site},
+    fix::{Apply, Fix, Manifest, Netns, Site, Undo},
     flow::{Flow, SocketAddress, address},
     hook::Hook,
     netns::NetnsName,

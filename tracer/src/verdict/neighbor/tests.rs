@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    model::Apply,
+    model::{Apply, Undo},
     net::{Ipv4Settings, PortState, tests::rule},
     node::world::{
         Kind,
@@ -48,8 +48,10 @@ fn shown(fixes: &[Fix]) -> Vec<String> {
             Apply::Advice(advice) => advice.clone(),
             other => format!("{other:?}"),
         };
-        let undo = fix.undo.iter().map(|undo| format!(" (undo: {undo})"));
-        apply + &undo.collect::<String>()
+        match &fix.undo {
+            Some(Undo::Command(undo)) => format!("{apply} (undo: {undo})"),
+            _ => apply,
+        }
     });
     shown.collect()
 }
