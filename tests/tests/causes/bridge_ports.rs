@@ -12,18 +12,10 @@ const SERVICE: &str = "10.20.96.10:80";
 /// Two pods at a bridge of the node, and a Service that leads to 10.20.1.3.
 fn bridged() -> Result<Stage> {
     let stage = Stage::new(["a", "b", "node"])?;
-    stage.ip(
-        "node",
-        "link add br0 type bridge; link set br0 up; addr add 10.20.1.1/24 dev br0",
-    )?;
-    for (role, address) in [("a", "10.20.1.2"), ("b", "10.20.1.3")] {
-        let port = format!("v{role}");
-        stage.veth((role, "eth0"), ("node", &port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(
-            role,
-            &format!("addr add {address}/24 dev eth0; route add default via 10.20.1.1"),
-        )?;
+    stage.bridge([("a", "va", "10.20.1.2/24"), ("b", "vb", "10.20.1.3/24")])?;
+    stage.ip("node", "addr add 10.20.1.1/24 dev br0")?;
+    for role in ["a", "b"] {
+        stage.ip(role, "route add default via 10.20.1.1")?;
     }
     stage.sysctl("node", "net.ipv4.ip_forward=1")?;
     stage.serve("b", "10.20.1.3:8080")?;

@@ -14,13 +14,7 @@ const ROUTED: &str = "10.20.2.3:8080";
 /// pass iptables.
 fn bridged(gateway: bool) -> Result<Stage> {
     let stage = Stage::new(["a", "b", "c", "node"])?;
-    stage.ip("node", "link add br0 type bridge; link set br0 up")?;
-    for (role, address) in [("a", "10.20.1.2"), ("b", "10.20.1.3")] {
-        let port = format!("v{role}");
-        stage.veth((role, "eth0"), ("node", &port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(role, &format!("addr add {address}/24 dev eth0"))?;
-    }
+    stage.bridge([("a", "va", "10.20.1.2/24"), ("b", "vb", "10.20.1.3/24")])?;
     if gateway {
         stage.veth(("c", "eth0"), ("node", "vc"))?;
         stage.ip(

@@ -11,18 +11,8 @@ const SERVER: &str = "10.20.1.3:8080";
 /// Two hosts at a bridge of the node that know each other's MAC addresses.
 fn trace(change: impl Fn(&Stage, [String; 2]) -> Result<()>) -> Result<Report> {
     let stage = Stage::new(["a", "b", "node"])?;
-    stage.ip("node", "link add br0 type bridge; link set br0 up")?;
-    for (role, address) in [("a", "10.20.1.2"), ("b", "10.20.1.3")] {
-        let port = format!("v{role}");
-        stage.veth((role, "eth0"), ("node", &port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(role, &format!("addr add {address}/24 dev eth0"))?;
-    }
-    let mac = |role| -> Result<String> {
-        let text = stage.exec(role, "cat /sys/class/net/eth0/address")?;
-        Ok(text.trim().to_owned())
-    };
-    let macs = [mac("a")?, mac("b")?];
+    stage.bridge([("a", "va", "10.20.1.2/24"), ("b", "vb", "10.20.1.3/24")])?;
+    let macs = [stage.mac("a")?, stage.mac("b")?];
     let knows = |role, of: &str, mac: &str| {
         let entry = format!("neigh replace {of} lladdr {mac} dev eth0 nud permanent");
         stage.ip(role, &entry)

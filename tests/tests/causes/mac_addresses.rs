@@ -12,19 +12,14 @@ const SERVER: &str = "10.20.2.3:8080";
 /// Three hosts at a bridge of the node: a client, a server, and another one.
 fn bridged() -> Result<Stage> {
     let stage = Stage::new(["a", "b", "other", "node"])?;
-    stage.ip("node", "link add br0 type bridge; link set br0 up")?;
-    for (role, port, address) in [
-        ("a", "va", "10.20.2.2"),
-        ("b", "vb", "10.20.2.3"),
-        ("other", "vo", "10.20.2.4"),
-    ] {
-        stage.veth((role, "eth0"), ("node", port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(role, &format!("addr add {address}/24 dev eth0"))?;
-    }
+    stage.bridge([
+        ("a", "va", "10.20.2.2/24"),
+        ("b", "vb", "10.20.2.3/24"),
+        ("other", "vo", "10.20.2.4/24"),
+    ])?;
     stage.serve("b", SERVER)?;
     // A question would be answered, and the bridge would learn from the answer.
-    let mac = mac(&stage, "b")?;
+    let mac = stage.mac("b")?;
     stage.ip("a", &format!("neigh add 10.20.2.3 lladdr {mac} dev eth0"))?;
     Ok(stage)
 }
@@ -35,15 +30,10 @@ fn dial<const N: usize>(stage: &Stage, watched: [&'static str; N], end: End) -> 
     })
 }
 
-fn mac(stage: &Stage, role: &str) -> Result<String> {
-    let text = stage.exec(role, "cat /sys/class/net/eth0/address")?;
-    Ok(text.trim().to_owned())
-}
-
 #[test]
 fn entry_of_the_bridge_leads_to_another_port() -> Result<()> {
     let stage = bridged()?;
-    let mac = mac(&stage, "b")?;
+    let mac = stage.mac("b")?;
     stage.exec(
         "node",
         &format!("bridge fdb replace {mac} dev vo master static"),
@@ -60,7 +50,7 @@ fn entry_of_the_bridge_leads_to_another_port() -> Result<()> {
 #[test]
 fn another_host_has_the_same_mac_address() -> Result<()> {
     let stage = bridged()?;
-    let mac = mac(&stage, "b")?;
+    let mac = stage.mac("b")?;
     stage.ip("other", &format!("link set eth0 address {mac}"))?;
     // The bridge learns where that address was seen last.
     stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
@@ -77,7 +67,7 @@ fn another_host_has_the_same_mac_address() -> Result<()> {
 #[test]
 fn the_other_host_is_in_sight() -> Result<()> {
     let stage = bridged()?;
-    let mac = mac(&stage, "b")?;
+    let mac = stage.mac("b")?;
     stage.ip("other", &format!("link set eth0 address {mac}"))?;
     stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
     let report = dial(&stage, ["node", "a", "other"], End::Silent)?;

@@ -14,16 +14,11 @@ const GONE: [&str; 1] = ["is gone"];
 /// A client and two balancers at a bridge; the second has the address.
 fn balancers() -> Result<Stage> {
     let stage = Stage::new(["a", "first", "second", "node"])?;
-    stage.ip("node", "link add br0 type bridge; link set br0 up")?;
-    for (role, port, address) in [
-        ("a", "va", "10.20.2.9"),
-        ("first", "v1", "10.20.2.1"),
-        ("second", "v2", "10.20.2.2"),
-    ] {
-        stage.veth((role, "eth0"), ("node", port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(role, &format!("addr add {address}/24 dev eth0"))?;
-    }
+    stage.bridge([
+        ("a", "va", "10.20.2.9/24"),
+        ("first", "v1", "10.20.2.1/24"),
+        ("second", "v2", "10.20.2.2/24"),
+    ])?;
     stage.ip("second", "addr add 10.20.2.100/32 dev eth0")?;
     stage.serve("second", SERVER)?;
     Ok(stage)
@@ -31,11 +26,8 @@ fn balancers() -> Result<Stage> {
 
 /// The client has the MAC address of the first balancer.
 fn stale(stage: &Stage) -> Result<()> {
-    let mac = stage.exec("first", "cat /sys/class/net/eth0/address")?;
-    let entry = format!(
-        "neigh replace 10.20.2.100 lladdr {} dev eth0 nud reachable",
-        mac.trim()
-    );
+    let mac = stage.mac("first")?;
+    let entry = format!("neigh replace 10.20.2.100 lladdr {mac} dev eth0 nud reachable");
     stage.ip("a", &entry)
 }
 

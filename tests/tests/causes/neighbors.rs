@@ -35,14 +35,21 @@ fn bridged() -> Result<Stage> {
 }
 
 fn dial(stage: &Stage, is_answered: bool) -> Result<Report> {
-    stage.trace(["node", "a", "b"], "10.20.1.3:8080", |watch| {
-        let call = watch.dial("a", "10.20.1.3:8080")?;
-        if is_answered {
-            call.ends(End::Answered)?;
-        } else {
-            watch.until_drop()?;
+    dial_to(stage, ["node", "a", "b"], "10.20.1.3:8080", is_answered)
+}
+
+fn dial_to<const N: usize>(
+    stage: &Stage,
+    watched: [&'static str; N],
+    to: &str,
+    is_answered: bool,
+) -> Result<Report> {
+    stage.trace(watched, to, |watch| {
+        let call = watch.dial("a", to)?;
+        match is_answered {
+            true => call.ends(End::Answered).map(drop),
+            false => watch.until_drop(),
         }
-        Ok(())
     })
 }
 
@@ -136,10 +143,7 @@ fn reverse_path_of_the_question() -> Result<()> {
         "net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1",
     )?;
     stage.serve("b", "10.20.1.3:8080")?;
-    let report = stage.trace(["a"], "10.20.1.3:8080", |watch| {
-        watch.dial("a", "10.20.1.3:8080")?;
-        watch.until_drop()
-    })?;
+    let report = dial_to(&stage, ["a"], "10.20.1.3:8080", false)?;
     report.verdict(
         &ExpectedVerdict::any_of(["unknown"])
             .why("10.20.1.3 is an address of")
@@ -156,10 +160,7 @@ fn own_address_is_asked_for() -> Result<()> {
     let stage = bridged()?;
     stage.serve("node", "10.20.2.1:8080")?;
     stage.ip("node", "rule del pref 0")?;
-    let report = stage.trace(["node", "a"], "10.20.2.1:8080", |watch| {
-        watch.dial("a", "10.20.2.1:8080")?;
-        watch.until_drop()
-    })?;
+    let report = dial_to(&stage, ["node", "a"], "10.20.2.1:8080", false)?;
     report.verdict(
         &ExpectedVerdict::any_of(["route"])
             .at_least("likely")
@@ -211,15 +212,7 @@ fn holder_ignores_questions_for_other_links() -> Result<()> {
     stage.ip("b", "addr add 10.20.9.9/32 dev lo")?;
     stage.ip("node", "route add 10.20.9.9/32 dev cni0")?;
     stage.serve("b", "10.20.9.9:8080")?;
-    let dial = |is_answered| {
-        stage.trace(["node", "a"], "10.20.9.9:8080", |watch| {
-            let call = watch.dial("a", "10.20.9.9:8080")?;
-            match is_answered {
-                true => call.ends(End::Answered).map(drop),
-                false => watch.until_drop(),
-            }
-        })
-    };
+    let dial = |is_answered| dial_to(&stage, ["node", "a"], "10.20.9.9:8080", is_answered);
     dial(true)?.silent()?;
     stage.sysctl("b", "net.ipv4.conf.all.arp_ignore=1")?;
     stage.ip("node", "neigh flush dev cni0")?;
@@ -278,15 +271,7 @@ fn holder_has_the_ipv6_address_at_another_link() -> Result<()> {
     stage.ip("b", "addr add fd20:9::9/128 dev lo nodad")?;
     stage.sysctl("node", "net.ipv6.conf.all.forwarding=1")?;
     stage.serve("b", "[::]:8080")?;
-    let dial = |is_answered| {
-        stage.trace(["node", "a"], "[fd20:9::9]:8080", |watch| {
-            let call = watch.dial("a", "[fd20:9::9]:8080")?;
-            match is_answered {
-                true => call.ends(End::Answered).map(drop),
-                false => watch.until_drop(),
-            }
-        })
-    };
+    let dial = |is_answered| dial_to(&stage, ["node", "a"], "[fd20:9::9]:8080", is_answered);
     dial(false)?.verdict(
         &ExpectedVerdict::new("endpoint", "likely")
             .why("fd20:9::9 is an address of lo")
@@ -305,10 +290,7 @@ fn holder_has_the_ipv6_address_at_another_link() -> Result<()> {
 fn route_leads_to_another_link() -> Result<()> {
     let stage = Stage::routed_pods()?;
     stage.ip("node", "route add 10.20.2.3/32 dev va")?;
-    let report = stage.trace(["node"], "10.20.2.3:8080", |watch| {
-        watch.dial("a", "10.20.2.3:8080")?;
-        watch.until_drop()
-    })?;
+    let report = dial_to(&stage, ["node"], "10.20.2.3:8080", false)?;
     report.verdict(
         &ExpectedVerdict::new("route", "likely")
             .why("at va; it is an address of")

@@ -13,15 +13,7 @@ const SERVER: &str = "[fd20:1::3]:8080";
 /// Two pods at a bridge that shows IPv6 to ip6tables.
 fn bridged_pods() -> Result<Stage> {
     let stage = Stage::with_ipv6(["a", "b", "node"])?;
-    stage.ip(
-        "node",
-        "link add br0 type bridge mcast_snooping 0; link set br0 up",
-    )?;
-    for (role, port, address) in [("a", "va", "fd20:1::2/64"), ("b", "vb", "fd20:1::3/64")] {
-        stage.veth((role, "eth0"), ("node", port))?;
-        stage.ip("node", &format!("link set {port} master br0"))?;
-        stage.ip(role, &format!("addr add {address} dev eth0 nodad"))?;
-    }
+    stage.bridge([("a", "va", "fd20:1::2/64"), ("b", "vb", "fd20:1::3/64")])?;
     stage.exec("node", "sysctl -qw net.bridge.bridge-nf-call-ip6tables=1")?;
     stage.serve("b", SERVER)?;
     Ok(stage)
