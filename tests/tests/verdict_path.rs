@@ -1,4 +1,4 @@
-//! Drops for want of a way: routes, neighbors, source checks. The verdict says which.
+//! Drops on the path: missing routes, dead neighbors, source checks. The verdict names which.
 //!
 //! These faults strike whatever passes, so each family gets a lab of its own.
 
@@ -41,7 +41,7 @@ fn rerouted(family: Family, kind: Option<&str>, end: End, expected: &ExpectedDro
         .drops(&expected.clone().at(&lab.router, "left").judged(judged))
 }
 
-/// What discards packets for want of a route.
+/// Routes that discard packets.
 fn discarded(family: Family) -> ExpectedDrop {
     ExpectedDrop::new("IP_INNOROUTES", family.pick("ip_error", "ip6_pkt_discard"))
 }

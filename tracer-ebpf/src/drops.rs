@@ -182,7 +182,7 @@ fn is_question(packet: &Packet, flow: &Layer) -> bool {
     })
 }
 
-/// Counts the drop. Gives the new count if an event may be sent for it; 0 where the map has no room for
+/// Counts the drop. Returns the new count if an event may be sent for it; 0 where the map has no room for
 /// its kind, so that it is known in number only.
 #[inline(always)]
 fn count(key: &DropKey, now: u64) -> Option<u64> {

@@ -174,7 +174,7 @@ pub(crate) fn is_everywhere() -> bool {
 }
 
 /// Room to work in, one for each group of programs: the stack has 512 bytes. A program is not run
-/// again on a CPU where it is running already, so nobody else writes there meanwhile.
+/// again on a CPU where it is running already, so nothing else writes there meanwhile.
 #[map]
 static DROP_ROOM: PerCpuArray<DropRoom> = PerCpuArray::with_max_entries(1, 0);
 /// See [`DROP_ROOM`].

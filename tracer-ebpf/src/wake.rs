@@ -33,7 +33,7 @@ pub(crate) fn output(event: &[u8], now: u64) -> bool {
             .output::<[u8]>(event, BPF_RB_NO_WAKEUP.into())
             .is_ok();
     }
-    // Not left to the kernel, which wakes nobody who is still reading.
+    // Not left to the kernel, which does not wake a process that is still reading.
     let is_in = EVENTS
         .output::<[u8]>(event, BPF_RB_FORCE_WAKEUP.into())
         .is_ok();

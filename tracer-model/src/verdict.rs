@@ -45,7 +45,7 @@ pub struct Refuted {
 pub struct Cause {
     /// Where packets are lost.
     pub point: Point,
-    /// The rule that says so.
+    /// The rule that it comes from.
     pub rule: Option<RuleName>,
     /// What it has blamed.
     pub subject: String,

@@ -103,7 +103,7 @@ fn put(target: &Target, strip: &str) -> Result<PathBuf> {
 }
 
 /// `whydrop check` where there is no other file. It finds that nothing can be traced without /sys,
-/// says so, and ends with 1 as it should.
+/// reports that, and ends with 1 as it should.
 fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
     let said = alone::start(path, "check --color never", kernel)?;
     let release = &said.release;

@@ -80,7 +80,7 @@ pub(crate) fn of_tests(test: &str) -> Result<[PathBuf; 2]> {
     Ok([path("whydrop", false)?, path(test, true)?])
 }
 
-/// Runs cargo, and gives the names and paths of the executables that it built.
+/// Runs cargo, and returns the names and paths of the executables that it built.
 pub(crate) fn build(
     target: &Target,
     args: &[&str],

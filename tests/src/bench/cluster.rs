@@ -86,7 +86,7 @@ fn explain(file: &Path) -> Result<(f64, f64)> {
     Ok((took, memory))
 }
 
-/// Waits for a child. Gives the most memory that it had, in MiB.
+/// Waits for a child. Returns its peak memory, in MiB.
 fn wait(child: &Child) -> Result<(ExitStatus, f64)> {
     let mut status = 0;
     // SAFETY: an all-zero `rusage` is a valid one: plain integers.

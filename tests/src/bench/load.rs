@@ -34,7 +34,7 @@ pub struct Datagrams {
 
 impl Datagrams {
     /// Sends `count` of them from a namespace, at most `rate` a second; all were taken when it
-    /// returns. Gives the time that it took.
+    /// returns. Returns the time that it took.
     ///
     /// # Errors
     ///

@@ -170,7 +170,7 @@ enum Pending {
 }
 
 impl Broken {
-    /// Waits for this end. Gives a socket that is to stay open until the trace has ended: what is
+    /// Waits for this end. Returns a socket that must stay open until the trace has ended: what is
     /// answered late must still not find a closed port.
     pub(super) fn expect(self, end: End) -> Result<Option<UdpClient>> {
         match (self.pending, end) {

@@ -163,7 +163,7 @@ impl Field {
         })
     }
 
-    /// Whether a connection comes about, or is refused for want of a listener.
+    /// Whether a connection is established, or refused because nothing listens.
     fn connects(&self, role: &str, to: SocketAddr) -> Result<bool> {
         let attempt = TcpAttempt::start(self.stage.namespace(role), None, to)?;
         let outcome = attempt.outcome(Duration::from_millis(1500))?;

@@ -18,9 +18,9 @@ pub struct DropKey {
     pub location: u64,
     /// Value of the running kernel's `enum skb_drop_reason`.
     pub reason: u32,
-    /// Network namespace, as inode number; 0 if it cannot be told.
+    /// Network namespace, as inode number; 0 if unknown.
     pub netns: u32,
-    /// Interface, unique within `netns`; 0 if it cannot be told.
+    /// Interface, unique within `netns`; 0 if unknown.
     pub ifindex: u32,
     /// TCP flags; 0 for other protocols.
     pub tcp_flags: u8,

@@ -1,6 +1,6 @@
 //! Both ends of a TCP segment, as far as a few loads tell them.
 //!
-//! Nearly all segments that pass an interface belong to connections that nobody asks for. Of these
+//! Nearly all segments that pass an interface belong to connections outside the filter. Of these
 //! even a [`Tuple`](crate::tuple::Tuple) costs more than all else: the last words of the addresses
 //! and the ports tell nearly all of them from the filter.
 

@@ -31,7 +31,7 @@ pub(crate) struct Totals {
     pub(crate) lost: u64,
     /// Packets that claimed to be IP and could not be parsed.
     pub(crate) malformed: u64,
-    /// SYNs that were not followed for want of room.
+    /// SYNs that were not followed because the table was full.
     pub(crate) untracked: u64,
     pub(crate) tls: TlsCounts,
 }

@@ -121,13 +121,13 @@ pub(crate) fn require_vm_tools() -> Result<()> {
     )
 }
 
-/// Installs what building for ARM needs besides, where it is to be had. Gives what is missing then.
+/// Installs what building for ARM needs besides, if available. Returns what is still missing.
 pub(crate) fn offer_arm_tools() -> Option<String> {
     let missing = install_tools("builds for ARM", &tools::ARM_TOOLS);
     (!missing.is_empty()).then(|| tools::list(&missing))
 }
 
-/// Installs what benchmarks compare with, where it is to be had.
+/// Installs what benchmarks compare with, if available.
 pub(crate) fn offer_bench_tools() {
     let missing = install_tools("the benchmarks", &tools::BENCH_TOOLS);
     if !missing.is_empty() {
@@ -145,7 +145,7 @@ pub(crate) fn update_package_lists() {
     apt::update_once();
 }
 
-/// Gives those that are still missing afterwards.
+/// Returns those that are still missing afterwards.
 fn install_tools(who: &str, tools: &'static [Tool]) -> Vec<&'static Tool> {
     let missing = tools::missing(tools);
     if missing.is_empty() {

@@ -151,7 +151,7 @@ impl Protocol {
         }
     }
 
-    /// Takes a line. Gives whether it is a mark, which is not to be shown.
+    /// Takes a line. Returns whether it is a mark, which is not to be shown.
     fn take(&mut self, line: &str) -> bool {
         // A program need not have ended its last line.
         let Some((_, mark)) = line.split_once(&self.mark) else {

@@ -20,7 +20,7 @@ struct Outer<'a> {
     items: Option<Vec<&'a RawValue>>,
 }
 
-/// Gives each object of the text, and each list.
+/// Yields each object of the text, and each list.
 pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {
     let mut lines = Lines::new(text);
     let mut lists = Numbered::default();

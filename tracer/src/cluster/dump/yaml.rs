@@ -12,7 +12,7 @@ use crate::cluster::item::{Body, Item};
 /// piece.
 pub(super) const LARGEST: usize = 128 << 20;
 
-/// Gives each object of the text, and each list.
+/// Yields each object of the text, and each list.
 pub(super) fn read(text: &str, sink: &mut dyn FnMut(Item<'_>)) -> Result<(), SyntaxError> {
     if text.len() > LARGEST {
         return Err(SyntaxError {

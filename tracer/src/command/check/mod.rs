@@ -15,7 +15,7 @@ use crate::{
     sink::{Canvas, Format, Paint, Style, piece},
 };
 
-/// Prints what was found. Gives whether a trace can run.
+/// Prints what was found. Returns whether a trace can run.
 ///
 /// # Errors
 ///

@@ -24,7 +24,7 @@ pub(super) struct Wanted<'a> {
     pub(super) port: Option<u16>,
     /// The address family, where one is asked for.
     pub(super) is_ipv6: Option<bool>,
-    /// The only node whose endpoints take it, and what says so.
+    /// The only node whose endpoints take it, and the setting that restricts it to them.
     pub(super) only_on: Option<(&'a str, &'static str)>,
     /// Whether the Service was asked for by its name: a wrong port is a typing error then.
     pub(super) by_name: bool,

@@ -186,7 +186,7 @@ pub(super) struct Claim {
 }
 
 /// The attempt that a dropped packet opens without having been seen at an interface: a SYN that dies
-/// at the host that sent it, as for want of a neighbor.
+/// at the host that sent it, as without a neighbor.
 pub(super) fn begins(facts: &DropFacts) -> Option<AttemptKey> {
     let tcp = facts.tcp.filter(|_| facts.iif == 0)?;
     let is_syn = tcp.flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN;

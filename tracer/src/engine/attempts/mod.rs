@@ -300,7 +300,7 @@ impl Attempts {
             return;
         };
         let Some(outcome) = attempt.outcome() else {
-            // What was reported for want of an answer may have found its cause.
+            // An attempt that was reported as unanswered may have found its cause.
             if attempt.is_better_explained(Outcome::Unanswered) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }

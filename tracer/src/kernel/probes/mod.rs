@@ -107,7 +107,7 @@ impl Probes {
         let at_each = table::has_classifiers(&self.loaded);
         let attachment = Attachment::suitable(interfaces, at_each, || self.watch_everywhere())?;
         if attachment == Attachment::Tracepoints {
-            // What refuses them is of no matter any more.
+            // Their errors do not matter any more.
             self.skipped
                 .retain(|skipped| skipped.program.hook != Hook::Interface);
         }

@@ -187,7 +187,7 @@ pub(super) fn fitting(
     Ok((fitting, skipped))
 }
 
-/// Does something with each program, such as to load it. Gives those for which it was done.
+/// Does something with each program, such as to load it. Returns those for which it succeeded.
 ///
 /// # Errors
 ///

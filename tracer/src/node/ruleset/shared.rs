@@ -112,7 +112,7 @@ impl Reading {
     }
 }
 
-/// Reads on a thread of its own, in the namespace that this one is in. Gives whether it runs.
+/// Reads on a separate thread, in the same namespace. Returns whether it runs.
 fn start(inside: Inside, packet: HookPacket, key: Key, hooks: u64) -> bool {
     let inside = Inside {
         deadline: Instant::now() + READS_FOR,

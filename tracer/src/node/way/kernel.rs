@@ -65,6 +65,6 @@ pub(crate) enum Judgment {
     PassesUntracked(Packet, String, Flow),
     /// This drops it.
     Drops(DroppedBy),
-    /// It cannot be decided, for want of this.
+    /// It cannot be decided, because this is unknown.
     Undecided(String),
 }

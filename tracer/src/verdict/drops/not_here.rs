@@ -120,7 +120,7 @@ pub(in crate::verdict) fn share_mac(world: &World, here: LinkId, holder: &Holder
 pub(in crate::verdict) fn same_mac(world: &World, here: LinkId, holder: &Holder) -> Option<String> {
     let link = world.link(here)?;
     Some(format!(
-        "{} and {} have one MAC address, {}: a bridge sends frames to whichever it last heard from",
+        "{} and {} have one MAC address, {}: a bridge sends frames to the one that sent last",
         world.link_name(holder.link, here.netns),
         world.link_name(here, here.netns),
         link.mac.as_ref()?

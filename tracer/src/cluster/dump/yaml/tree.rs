@@ -11,7 +11,7 @@ use crate::cluster::dump::SyntaxError;
 /// How many nodes aliases may add to those that are written out, at the least.
 const FREE_COPIES: usize = 100_000;
 
-/// Gives the tree of each document, with the line at which it begins.
+/// Returns the tree of each document, with the line at which it begins.
 pub(super) fn documents(text: &str, sink: &mut dyn FnMut(usize, Value)) -> Result<(), SyntaxError> {
     let parser = Parser::new_from_str_with_options(text, options! { emit_comments: false });
     let mut builder = Builder::default();

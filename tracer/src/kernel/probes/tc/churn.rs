@@ -19,7 +19,7 @@ pub(crate) struct Churn {
 }
 
 impl Churn {
-    /// Takes how many have appeared just now, and how many there are. Gives whether the tracepoints
+    /// Takes how many have appeared just now, and how many there are. Returns whether the tracepoints
     /// should see the packets of all of them instead.
     pub(crate) fn is_too_much(&mut self, now: Instant, appeared: usize, present: usize) -> bool {
         let is_old = |then: &Instant| now.duration_since(*then) > WINDOW;

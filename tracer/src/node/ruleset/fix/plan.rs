@@ -68,7 +68,7 @@ pub(super) fn admit(mut ruleset: Ruleset, first: &Suspect, packet: &HookPacket) 
     mending
 }
 
-/// Puts a rule in front of the one that drops. Gives where it stands; `None` where there is none
+/// Puts a rule in front of the one that drops. Returns where it stands; `None` where there is none
 /// that helps, and nothing is proposed then.
 fn admit_one(
     ruleset: &mut Ruleset,

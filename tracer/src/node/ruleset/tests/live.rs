@@ -198,7 +198,7 @@ fn nft_rules_and_sets() {
             ..lab.packet(Hook::Forward, port)
         };
         if port == 501 {
-            // A reject says so at once; what matters here is who rejected.
+            // A reject is answered at once; what matters here is which rule rejected.
             lab.nft("insert rule inet fw sub tcp dport 501 oifname \"s\" meta mark 0 counter drop comment \"culprit\"");
         }
         let rule = lab.convict(&packet, Hint::Nft);

@@ -17,7 +17,7 @@ use kube::{
 use super::Unusable;
 use crate::cluster::{item::printable, source::limits::KUBECONFIG};
 
-/// What the files say together, the first that says something being right.
+/// The merged files: of several values, the first one counts, as for kubectl.
 pub(super) fn read(paths: &[PathBuf], context: Option<&str>) -> Result<Config, Unusable> {
     let mut merged = Kubeconfig::default();
     for path in paths {
