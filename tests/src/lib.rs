@@ -14,6 +14,7 @@
 //! | [`record`] | those records, read strictly after the contract |
 //! | [`recording`] | the rules of a real cluster's nodes, loaded into a lab |
 //! | [`attempt`] | a trace beside connection attempts |
+//! | [`mod@probe`] | runs `whydrop probe`, and reads what it found |
 //! | [`offer`] | the fixes that verdicts offer, tried |
 //! | [`runtime`] | containerd in a lab, and pods that run in it |
 //! | [`apiserver`] | an API server that replays what a real one has sent |
@@ -43,6 +44,7 @@ pub mod lab;
 pub mod machine;
 pub mod offer;
 pub mod plugin;
+pub mod probe;
 pub mod record;
 pub mod recording;
 pub mod resource_usage;

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, ensure};
 use tracer_model::record;
 pub use tracer_model::{
     AttemptReport as Attempt, Confidence, Direction, Dns, DropReport as Drop, Fix, Flow, Hook, Hop,
-    Layer, LayerResult, Outcome, Pod, Point, PolicyDirection, PolicyVerdict as Policy, Protocol,
-    Report as Record, Summary, Verdict,
+    Layer, LayerReport, LayerResult, Outcome, Pod, Point, PolicyDirection, PolicyVerdict as Policy,
+    Protocol, Report as Record, Summary, Verdict,
 };
 
 use crate::traffic;

@@ -221,7 +221,7 @@ fn clocks_that_differ_are_compared() -> Result<()> {
                 summary.ts = summary.ts.map(|ts| ts + later);
             }
             Record::Tick(tick) => tick.ts += later,
-            Record::Path(_) => {}
+            Record::Path(_) | Record::Plan(_) | Record::Layer(_) => {}
         }
     }
     let paths = join(&tried.traces)?;

@@ -39,6 +39,7 @@ mod nat;
 mod netfilter;
 mod output_ends;
 mod policy_causes;
+mod probe;
 mod read_only;
 mod rulesets;
 mod silence;

@@ -6,7 +6,7 @@
 //! - [`outcome`], [`verdict`], [`point`]: what became of it, who lost it, and how sure that is
 //! - [`fix`], [`shell`], [`netns`]: what would let it through, and how that is done where
 //! - [`pod`]: whose an address is
-//! - [`report`], [`summary`], [`path`]: what reaches the user
+//! - [`report`], [`summary`], [`path`], [`probe`]: what reaches the user
 //! - [`clock`], [`tallies`]: the kernel's time, and what it could not send or count
 //! - [`record`]: how a report is written as JSON, and read again
 //!
@@ -23,6 +23,7 @@ mod path;
 mod place;
 mod pod;
 mod point;
+mod probe;
 mod protocol;
 mod reason;
 pub mod record;
@@ -45,6 +46,7 @@ pub use self::{
     place::{Direction, Place},
     pod::Pod,
     point::{Confidence, Point},
+    probe::{LayerReport, LayerTest, PlanReport, Sending, Skip},
     protocol::Protocol,
     reason::Reason,
     report::{AttemptReport, Dns, DropReport, Hop, Lost, More, Report, Scope, Started, Tick},

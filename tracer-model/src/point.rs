@@ -29,6 +29,12 @@ pub enum Point {
     Checksum,
     /// Left this node, no drop seen here, nothing came back.
     OffNode,
+    /// The name has no address, or its server cannot say. Of a probe only.
+    Dns,
+    /// The handshake of TLS, or the certificate. Of a probe only.
+    Tls,
+    /// The program that answers. Of a probe only.
+    Application,
     /// None of these can be shown.
     Unknown,
 }
@@ -50,6 +56,9 @@ impl Point {
             Self::Socket => "socket",
             Self::Checksum => "checksum",
             Self::OffNode => "off-node",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Application => "application",
             Self::Unknown => "unknown",
         }
     }

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{
-    Direction, Flow, Hook, Outcome, Packet, PathReport, Pod, Point, Reason, RuleName,
-    SocketAddress, Summary, TlsStage, Verdict,
+    Direction, Flow, Hook, LayerReport, Outcome, Packet, PathReport, PlanReport, Pod, Point,
+    Reason, RuleName, SocketAddress, Summary, TlsStage, Verdict,
 };
 
 /// One entry of a trace. Whatever is not known is `None`, never a guess.
@@ -24,6 +24,10 @@ pub enum Report {
     Tick(Tick),
     /// One connection attempt in the traces of several nodes.
     Path(Box<PathReport>),
+    /// Everything that a probe will send.
+    Plan(Box<PlanReport>),
+    /// What a probe found at one layer.
+    Layer(Box<LayerReport>),
     /// The last entry of a trace.
     Summary(Box<Summary>),
 }

@@ -140,6 +140,7 @@ pub enum Layer {
     Mtu,
     Listener,
     Tls,
+    Application,
 }
 
 impl Layer {
@@ -154,6 +155,7 @@ impl Layer {
             Self::Mtu => "MTU",
             Self::Listener => "listener",
             Self::Tls => "TLS",
+            Self::Application => "application",
         }
     }
 }
@@ -169,6 +171,8 @@ pub enum LayerResult {
     Blocked,
     /// Nothing seen says anything of it.
     NotObserved,
+    /// It was not tested, or what was seen does not say. Of a probe only.
+    Skipped,
 }
 
 #[cfg(test)]

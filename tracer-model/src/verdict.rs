@@ -67,6 +67,11 @@ impl Verdict {
         }
     }
 
+    /// The point, and how sure that is, in words.
+    pub fn in_short(&self) -> String {
+        format!("{} ({})", self.point.name(), self.confidence.name())
+    }
+
     /// What it is compared by.
     pub fn cause(&self) -> Cause {
         Cause {

@@ -217,6 +217,26 @@ fn what_judges_does_no_io_and_reads_no_clock() {
     assert_eq!(found, NONE);
 }
 
+/// What a probe sends is in its plan before; only one place can send anything.
+#[test]
+fn only_one_module_sends_packets() {
+    const SOCKETS: [&str; 6] = [
+        "socket2",
+        "TcpStream",
+        "TcpSocket",
+        "UdpSocket",
+        "tokio_rustls",
+        "recvmsg",
+    ];
+    // Other sockets are those to the API server and the container runtime, and of netlink.
+    let found = offenders(|source| {
+        let asks = source.is_in(&["probe", "command", "engine", "verdict", "node"]);
+        let sends = source.mentions(&SOCKETS);
+        sends.filter(|_| asks && !source.is_in(&["probe/send"]))
+    });
+    assert_eq!(found, NONE);
+}
+
 #[test]
 fn the_engine_knows_neither_the_kernel_nor_the_terminal() {
     let found = offenders(|source| {

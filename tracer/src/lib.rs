@@ -16,6 +16,7 @@
 //! - [`attempt`]: what was seen of one connection attempt
 //! - [`engine`]: what a running trace makes of each input, without I/O
 //! - [`verdict`]: who dropped it
+//! - [`probe`]: what `whydrop probe` sends, and what it found at each layer
 //! - [`join`]: traces of several nodes as one path for each attempt
 //! - [`report`]: the accounts of a whole trace
 //! - [`sink`]: text and JSON; [`words`]: numbers in its sentences
@@ -52,6 +53,7 @@ mod net;
 #[cfg(feature = "trace")]
 mod node;
 mod policy;
+mod probe;
 mod report;
 mod sink;
 mod verdict;

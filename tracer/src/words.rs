@@ -6,6 +6,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
+/// `1 query`, `2 queries`: a number of things that are at hand, and both forms of their noun.
+pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// `once`, `2 times`.
 pub(crate) fn times(number: u64) -> String {
     match number {

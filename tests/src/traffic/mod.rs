@@ -1,5 +1,6 @@
 //! Traffic, made in process: the sockets live in the lab's namespaces, the code runs here.
 
+mod capture;
 mod dns;
 mod flood;
 mod flow;
@@ -9,9 +10,12 @@ mod ping;
 mod probe_mtu;
 mod tcp;
 pub mod tls;
+pub mod tls_server;
 mod udp;
 mod wire;
+mod zone;
 
+pub use capture::{Capture, Purpose};
 pub use dns::{DnsQuery, DnsServer};
 pub use flood::{spoofed_syns, spoofed_syns_of_one_network};
 pub use flow::{Flow, Protocol};
@@ -21,3 +25,4 @@ pub use ping::ping;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
 pub use udp::{UdpClient, UdpServer};
 pub use wire::{Wire, WireEnd};
+pub use zone::ZoneServer;

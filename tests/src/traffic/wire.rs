@@ -136,7 +136,7 @@ fn set_packet_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -
     Ok(())
 }
 
-fn bind(socket: &Socket, ifindex: libc::c_uint) -> io::Result<()> {
+pub(super) fn bind(socket: &Socket, ifindex: libc::c_uint) -> io::Result<()> {
     // SAFETY: an all-zero `sockaddr_ll` is a valid one: plain integers and arrays.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;

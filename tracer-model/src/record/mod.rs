@@ -9,6 +9,7 @@ mod drop;
 mod fix;
 mod flow;
 mod path;
+mod probe;
 mod summary;
 mod time;
 mod trace;

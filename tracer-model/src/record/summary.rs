@@ -79,6 +79,7 @@ enum LayerShape {
     Listener,
     #[serde(rename = "TLS")]
     Tls,
+    Application,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +90,7 @@ enum LayerResultShape {
     Blocked,
     #[serde(rename = "not observed")]
     NotObserved,
+    Skipped,
 }
 
 shaped!(

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{shaped, time::rfc3339};
 use crate::{
-    AttemptReport, DropReport, Lost, More, Outcome, PathReport, Point, Report, RuleName, Scope,
-    Started, Summary, Tick,
+    AttemptReport, DropReport, LayerReport, Lost, More, Outcome, PathReport, PlanReport, Point,
+    Report, RuleName, Scope, Started, Summary, Tick,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +20,8 @@ enum ReportShape {
     Lost(Lost),
     Tick(Tick),
     Path(Box<PathReport>),
+    Plan(Box<PlanReport>),
+    Layer(Box<LayerReport>),
     Summary(Box<Summary>),
 }
 

@@ -74,6 +74,9 @@ enum PointShape {
     Socket,
     Checksum,
     OffNode,
+    Dns,
+    Tls,
+    Application,
     Unknown,
 }
 

@@ -49,6 +49,20 @@ pub(crate) fn build(config: &TraceConfig) -> Result<Filter> {
     Ok(filter)
 }
 
+/// A filter of two sets, which are filled later: packets to the one, from the other if there is one.
+#[must_use]
+pub(crate) fn of_sets(has_from: bool) -> Filter {
+    let set = Side {
+        kind: kind::SET,
+        ..Side::default()
+    };
+    Filter {
+        to: set,
+        from: if has_from { set } else { Side::default() },
+        ..Filter::default()
+    }
+}
+
 /// The entries of a set of the kernel's with these sockets, and their values.
 #[must_use]
 pub(crate) fn entries(side: u16, sockets: &BTreeSet<Socket>) -> HashMap<Member, u32> {

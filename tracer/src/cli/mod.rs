@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 pub(crate) mod filter;
 pub(crate) mod kubectl;
 pub(crate) mod options;
+mod probe;
 mod values;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 
 use self::{
     endpoint::Endpoint,
+    probe::ProbeArgs,
     values::{at_least_one, duration, memory_size, ring_size, socket, to},
 };
 use crate::{
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Evaluate the NetworkPolicies for one flow, without tracing
     Explain(Box<ExplainArgs>),
+    /// Send a few packets along one connection, and show which layer fails
+    Probe(Box<ProbeArgs>),
     /// Join traces of several nodes: one path for each connection attempt
     Join(JoinArgs),
     /// Print a completion script for a shell

@@ -3,6 +3,7 @@
 //! After this step no option contradicts another.
 
 mod explain;
+mod probe;
 mod usage;
 
 use std::{path::PathBuf, time::Duration};
@@ -10,8 +11,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-pub(crate) use self::explain::ExplainConfig;
 use self::usage::{refuse_impossible_ends, usage};
+pub(crate) use self::{explain::ExplainConfig, probe::ProbeConfig};
 pub(crate) use crate::cli::Proto;
 use crate::{
     cli::{
@@ -38,6 +39,8 @@ pub(crate) enum Mode {
     Check(OutputConfig, ClusterConfig),
     /// Judge the NetworkPolicies for one flow.
     Explain(Box<ExplainConfig>),
+    /// Walk the layers of one connection.
+    Probe(Box<ProbeConfig>),
     /// Join the traces of several nodes.
     Join(JoinConfig),
     /// Print a completion script.
@@ -154,6 +157,7 @@ impl Config {
             Some(Command::Explain(args)) => {
                 Mode::Explain(Box::new(ExplainConfig::new(*args, terminal)?))
             }
+            Some(Command::Probe(args)) => Mode::Probe(Box::new(ProbeConfig::new(*args, terminal)?)),
             Some(Command::Join(args)) => Mode::Join(JoinConfig::new(args, terminal)),
             Some(Command::Completions { shell }) => Mode::Completions(shell),
             Some(Command::Man { subcommand }) => Mode::Man(subcommand),

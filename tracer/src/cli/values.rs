@@ -3,7 +3,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::endpoint::{Endpoint, EndpointError};
-use crate::cluster::resolve::Socket;
+use crate::{
+    cluster::resolve::Socket,
+    probe::{resolv::is_name, target::Target},
+};
 
 /// Bytes of the smallest and the largest ring buffer.
 const RING_SIZES: RangeInclusive<u32> = 4 << 10..=1 << 30;
@@ -17,7 +20,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// After an option, clap takes a subcommand for an endpoint.
 pub(super) fn to(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error: EndpointError| match text {
-        "check" | "explain" | "completions" | "man" => {
+        "check" | "explain" | "probe" | "join" | "completions" | "man" => {
             format!("options follow the subcommand: whydrop {text} [OPTIONS]")
         }
         _ => error.to_string(),
@@ -33,6 +36,29 @@ pub(super) fn socket(text: &str) -> Result<Socket, String> {
         }),
         Ok(_) => Err("expected one address, such as 10.244.3.17:443".to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The destination of a probe.
+pub(super) fn target(text: &str) -> Result<Target, String> {
+    text.parse()
+        .map_err(|error: EndpointError| error.to_string())
+}
+
+/// The path of a request, which goes into its first line as it is.
+pub(super) fn http_path(text: &str) -> Result<String, &'static str> {
+    let is_plain = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic());
+    match is_plain {
+        true => Ok(text.to_owned()),
+        false => Err("expected a path such as /healthz, without blanks"),
+    }
+}
+
+/// A name for SNI and the header `Host`.
+pub(super) fn server_name(text: &str) -> Result<String, &'static str> {
+    match is_name(text) {
+        true => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
+        false => Err("expected a DNS name"),
     }
 }
 

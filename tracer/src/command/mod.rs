@@ -17,6 +17,8 @@ mod log;
 mod node_queries;
 mod panic;
 #[cfg(feature = "trace")]
+pub(crate) mod probe;
+#[cfg(feature = "trace")]
 mod setup;
 #[cfg(feature = "trace")]
 mod shell;
@@ -85,9 +87,11 @@ fn run(config: Config) -> Result<ExitCode> {
             })
         }
         #[cfg(not(feature = "trace"))]
-        Mode::Trace(_) | Mode::Check(..) => anyhow::bail!(NOT_A_NODE),
+        Mode::Trace(_) | Mode::Check(..) | Mode::Probe(_) => anyhow::bail!(NOT_A_NODE),
         Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
             .map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "trace")]
+        Mode::Probe(config) => probe::run(&config),
         Mode::Join(config) => join::run(&config).map(|()| ExitCode::SUCCESS),
         Mode::Completions(shell) => {
             generate::completions(&mut io::stdout().lock(), shell)?;

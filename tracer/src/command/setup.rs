@@ -1,13 +1,16 @@
 //! The start of a trace: load, attach, and get to know the node.
 
-use std::{collections::BTreeSet, io, net::IpAddr, time::SystemTime};
+use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
 
 use anyhow::{Error, Result, bail};
-use tracer_common::filter::Watched;
+use tracer_common::filter::{Filter, Watched};
 
-use super::{interfaces::InterfaceProbes, shell::Shell};
+use super::{
+    interfaces::InterfaceProbes,
+    shell::{Outlet, Shell},
+};
 use crate::{
-    cli::{filter, options::TraceConfig},
+    cli::options::TraceConfig,
     cluster::source::Sources,
     decode::drop::Decoder,
     engine::{DropOptions, Engine, FilterNames, Input, Settings as EngineSettings},
@@ -23,11 +26,24 @@ use crate::{
     model::Started,
     net::{Change, Watch, netns::Namespace},
     node::conntrack::baseline,
-    sink::Printer,
 };
 
 /// Addresses that a record may hold: a node has two, and each of its pods has two.
 const MOST_ADDRESSES: usize = 2048;
+
+/// What a trace is set up with.
+pub(super) struct Setup<'a> {
+    pub(super) config: &'a TraceConfig,
+    /// Which packets the kernel programs report.
+    pub(super) filter: Filter,
+    /// The ends of the filter that go by name.
+    pub(super) names: FilterNames,
+    /// The namespaces whose interfaces are watched; none for this process's own.
+    pub(super) netns: &'a [String],
+    /// The sources of cluster knowledge: started before, they have the time that loading takes.
+    pub(super) sources: Sources,
+    pub(super) outlet: Box<dyn Outlet>,
+}
 
 /// A trace whose probes are attached.
 pub(super) struct Trace {
@@ -52,10 +68,15 @@ impl Trace {
     /// # Errors
     ///
     /// The trace cannot start; the message says what is missing and how to get it.
-    pub(super) fn attach(config: &TraceConfig) -> Result<Self> {
-        let filter = filter::build(config)?;
-        // They have all the time that loading the probes takes, and are not waited for.
-        let sources = Sources::start(&config.cluster)?;
+    pub(super) fn attach(setup: Setup<'_>) -> Result<Self> {
+        let Setup {
+            config,
+            filter,
+            names,
+            netns,
+            sources,
+            outlet,
+        } = setup;
         let reading = symbols::Reading::start();
         let btf = KernelBtf::of_running_kernel();
         let preflight = Preflight::look(&btf);
@@ -72,7 +93,7 @@ impl Trace {
 
         let memory = Memory::here().budget(config.memory);
         let budget = Budget::of(memory.map_err(Error::msg)?).with_ring(config.ring_bytes);
-        let namespaces = Namespace::of(&config.netns)?;
+        let namespaces = Namespace::of(netns)?;
         baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
         let plan = Plan::of(&btf)?;
@@ -113,20 +134,13 @@ impl Trace {
             },
             attempts: budget.attempts,
             timeout: config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2),
-            names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto)
-                .standing_for(&config.to_is, &config.from_is),
+            names,
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
             node: config.node_name.clone(),
             most_records: config.most_records,
         });
-        let printer = Printer::new(
-            io::stdout(),
-            config.output.format,
-            config.output.style.clone(),
-            config.detail,
-        );
-        let mut shell = Shell::new(engine, probes, decoder, printer, config.ticks);
+        let mut shell = Shell::new(engine, probes, decoder, outlet, config.ticks);
         let present = watch.inventory().iter().cloned();
         shell.feed(Input::Interfaces(present.map(Change::Appeared).collect()))?;
         shell.feed(Input::Unwatched(tc.degraded()))?;

@@ -2,15 +2,19 @@
 
 use std::{
     io::{self, Stdout},
+    net::IpAddr,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::time::timeout;
+use tracer_common::filter::Member;
 
 use super::{node_queries::NodeQueries, watchdog};
 use crate::{
+    cli::filter,
+    cluster::resolve::Socket,
     decode::{drop::Decoder, event::Event},
     engine::{Effect, Engine, Input, MapAnswer, MapQuery},
     kernel::{
@@ -27,6 +31,32 @@ const READS_ON: Duration = Duration::from_millis(300);
 /// At the end: how long drops wait for what the node says. The user has pressed Ctrl-C.
 const AWAITS_NODE: Duration = Duration::from_millis(400);
 
+/// Where the reports of a trace go.
+pub(super) trait Outlet {
+    /// Takes a report.
+    fn print(&mut self, report: &Report) -> io::Result<Delivery>;
+
+    /// Shows what is due by now.
+    fn tick(&mut self, now: SystemTime) -> io::Result<Delivery>;
+
+    /// Follows a terminal that was resized.
+    fn resize(&mut self, columns: Option<usize>);
+}
+
+impl Outlet for Printer<Stdout> {
+    fn print(&mut self, report: &Report) -> io::Result<Delivery> {
+        Self::print(self, report)
+    }
+
+    fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
+        Self::tick(self, now)
+    }
+
+    fn resize(&mut self, columns: Option<usize>) {
+        Self::resize(self, columns);
+    }
+}
+
 /// The engine, and what it needs of the outside world.
 pub(super) struct Shell {
     pub(super) engine: Engine,
@@ -34,7 +64,7 @@ pub(super) struct Shell {
     decoder: Decoder,
     netns: NetnsNames,
     pub(super) queries: NodeQueries,
-    printer: Printer<Stdout>,
+    outlet: Box<dyn Outlet>,
     /// What is to come with the start of the trace; `None` after it.
     notes: Option<Vec<String>>,
     /// How long nothing may be reported before a tick is.
@@ -50,7 +80,7 @@ impl Shell {
         engine: Engine,
         probes: Probes,
         decoder: Decoder,
-        printer: Printer<Stdout>,
+        outlet: Box<dyn Outlet>,
         ticks: Option<Duration>,
     ) -> Self {
         Self {
@@ -59,7 +89,7 @@ impl Shell {
             decoder,
             netns: NetnsNames::read(),
             queries: NodeQueries::default(),
-            printer,
+            outlet,
             notes: Some(Vec::new()),
             ticks,
             reported: Instant::now(),
@@ -147,8 +177,8 @@ impl Shell {
     pub(super) fn tick(&mut self) -> Result<()> {
         self.netns.refresh_named();
         self.feed_names()?;
-        self.printer.resize(Terminal::stdout_width());
-        self.write(|printer| printer.tick(SystemTime::now()))?;
+        self.outlet.resize(Terminal::stdout_width());
+        self.write(|outlet| outlet.tick(SystemTime::now()))?;
         self.ended |= Terminal::stdout_has_no_reader();
         self.feed(Input::Tick(self.probes.tallies()))?;
         let silent = self.reported.elapsed();
@@ -159,6 +189,21 @@ impl Shell {
             }))?;
         }
         Ok(())
+    }
+
+    /// Has the filter match packets to any port of these addresses, and from those.
+    pub(super) fn follow(&mut self, to: &[IpAddr], from: &[IpAddr]) -> Result<()> {
+        let sides = [(Member::TO, to), (Member::FROM, from)];
+        let mut entries = Vec::new();
+        for (side, addresses) in sides {
+            let any_port = |ip: &IpAddr| Socket {
+                ip: *ip,
+                port: None,
+            };
+            let sockets = addresses.iter().map(any_port).collect();
+            entries.extend(filter::entries(side, &sockets));
+        }
+        self.probes.change_members(entries, Vec::new())
     }
 
     fn feed_names(&mut self) -> Result<()> {
@@ -194,15 +239,12 @@ impl Shell {
 
     fn print(&mut self, report: &Report) -> Result<()> {
         self.reported = Instant::now();
-        self.write(|printer| printer.print(report))
+        self.write(|outlet| outlet.print(report))
     }
 
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Printer<Stdout>) -> io::Result<Delivery>,
-    ) -> Result<()> {
-        let printer = &mut self.printer;
-        let delivery = watchdog::watched(|| write(printer)).context("cannot write the output")?;
+    fn write(&mut self, write: impl FnOnce(&mut dyn Outlet) -> io::Result<Delivery>) -> Result<()> {
+        let outlet = self.outlet.as_mut();
+        let delivery = watchdog::watched(|| write(outlet)).context("cannot write the output")?;
         self.ended |= delivery == Delivery::ReaderGone;
         Ok(())
     }

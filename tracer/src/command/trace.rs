@@ -1,22 +1,23 @@
 //! A trace: attach, watch until it ends, account for everything.
 
-use std::{iter, time::Duration};
+use std::{io, iter, time::Duration};
 
 use anyhow::Result;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracer_common::event;
 
 use super::{
     ending::{self, Signals},
     heartbeat::Heart,
     log,
-    setup::Trace,
+    setup::{Setup, Trace},
     unmatched, wait, watchdog,
 };
 use crate::{
-    cli::options::TraceConfig,
+    cli::{filter, options::TraceConfig},
     cluster::{source::Sources, update::Update},
-    engine::Input,
+    engine::{FilterNames, Input},
+    sink::Printer,
 };
 
 /// How often folds, losses and the terminal's width are looked at.
@@ -43,7 +44,21 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     let mut signals = Signals::new()?;
     watchdog::watch()?;
     let mut heart = Heart::watch(config.heartbeat)?;
-    let mut trace = Trace::attach(config)?;
+    let printer = Printer::new(
+        io::stdout(),
+        config.output.format,
+        config.output.style.clone(),
+        config.detail,
+    );
+    let mut trace = Trace::attach(Setup {
+        config,
+        filter: filter::build(config)?,
+        names: FilterNames::of(config.to.as_ref(), config.from.as_ref(), config.proto)
+            .standing_for(&config.to_is, &config.from_is),
+        netns: &config.netns,
+        sources: Sources::start(&config.cluster)?,
+        outlet: Box::new(printer),
+    })?;
     let in_force = tokio::select! {
         known = wait::for_names(&mut trace.shell, &mut trace.sources) => {
             known?;
@@ -75,18 +90,32 @@ async fn trace(config: &TraceConfig) -> Result<()> {
 
 /// Hands in what happens, until the trace has ended by itself.
 async fn watch(trace: &mut Trace) -> Result<()> {
-    let Trace {
-        shell,
-        events,
-        watch,
-        interfaces,
-        sources,
-        log,
-        ..
-    } = trace;
+    let mut ticks = ticks();
+    while !trace.shell.ended {
+        trace.step(&mut ticks).await?;
+    }
+    Ok(())
+}
+
+/// When what repeats is looked at.
+pub(super) fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !shell.ended {
+    ticks
+}
+
+impl Trace {
+    /// Waits for the next thing that happens, and hands it in. Can be cancelled without loss.
+    pub(super) async fn step(&mut self, ticks: &mut Interval) -> Result<()> {
+        let Self {
+            shell,
+            events,
+            watch,
+            interfaces,
+            sources,
+            log,
+            ..
+        } = self;
         tokio::select! {
             batch = events.next() => {
                 let batch = batch?;
@@ -106,8 +135,8 @@ async fn watch(trace: &mut Trace) -> Result<()> {
             _ = ticks.tick() => shell.tick()?,
             failed = log::forward(log) => failed?,
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Waits for the sources, and takes what they have. Can be cancelled without loss.

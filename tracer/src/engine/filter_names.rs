@@ -81,7 +81,7 @@ impl FilterNames {
     }
 
     /// Looks all names up, and has the kernel's sets follow.
-    pub(super) fn follow(&mut self, cluster: &Cluster, effects: &mut Vec<Effect>) {
+    pub(crate) fn follow(&mut self, cluster: &Cluster, effects: &mut Vec<Effect>) {
         let Changes { put, gone, notes } = self.look(cluster);
         if !put.is_empty() || !gone.is_empty() {
             effects.push(Effect::Members { put, gone });
@@ -134,7 +134,7 @@ impl FilterNames {
     }
 
     /// Why a trace cannot start: see [`super::Engine::refusal`].
-    pub(super) fn refusal(
+    pub(crate) fn refusal(
         &self,
         cluster: &Cluster,
         started: &[Source],

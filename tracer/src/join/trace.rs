@@ -132,7 +132,7 @@ impl Trace {
                 self.reach(tick.ts);
                 self.lost = self.lost.max(tick.lost);
             }
-            Report::Path(_) => {}
+            Report::Path(_) | Report::Plan(_) | Report::Layer(_) => {}
         }
     }
 

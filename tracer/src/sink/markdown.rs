@@ -1,17 +1,19 @@
-//! Joined traces for a ticket: Markdown, with the terminal's text in code blocks.
+//! Joined traces and probes for a ticket: Markdown, with the terminal's text in code blocks.
 //!
 //! All text from outside stands in code blocks, whose fence is longer than any run of backticks in
 //! them: no name can end one, and nothing in them is markup.
 
 use std::io;
 
-use super::{Detail, Sink, Style, text::Text};
+use super::{Detail, Sink, Style, text::Text, ticket::Ticket};
 use crate::model::Report;
 
-/// Renders paths as Markdown.
+/// Renders paths and probes as Markdown.
 #[derive(Debug)]
 pub(super) struct Markdown {
     text: Text,
+    /// The ticket of a probe; `None` for joined traces.
+    ticket: Option<Ticket>,
 }
 
 impl Markdown {
@@ -29,12 +31,20 @@ impl Markdown {
         };
         Self {
             text: Text::new(style, detail),
+            ticket: None,
         }
     }
 }
 
 impl Sink for Markdown {
     fn report(&mut self, record: &Report) -> io::Result<String> {
+        if let Report::Plan(plan) = record {
+            self.ticket = Some(Ticket::new(plan));
+            return Ok(Ticket::opening(&mut self.text, record));
+        }
+        if let Some(ticket) = &mut self.ticket {
+            return Ok(ticket.take(&mut self.text, record));
+        }
         let Report::Path(path) = record else {
             return Ok(String::new());
         };
@@ -56,7 +66,7 @@ impl Sink for Markdown {
 }
 
 /// Text in a code block.
-fn fenced(text: &str) -> String {
+pub(super) fn fenced(text: &str) -> String {
     let mut longest = 0;
     let mut run = 0;
     for c in text.chars() {

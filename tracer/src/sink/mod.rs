@@ -10,6 +10,7 @@ mod json;
 mod markdown;
 mod terminal;
 mod text;
+mod ticket;
 
 use std::{
     io::{self, ErrorKind, IsTerminal as _, Write},

@@ -138,9 +138,13 @@ impl Rig {
                 Effect::Report(Report::Lost(lost)) => self.lost.push(lost),
                 Effect::Report(Report::More(more)) => self.more.push(more),
                 Effect::Report(Report::Summary(summary)) => self.summary = Some(*summary),
-                Effect::Report(Report::Started(_) | Report::Path(_) | Report::Tick(_)) => {
-                    unreachable!("the shell's")
-                }
+                Effect::Report(
+                    Report::Started(_)
+                    | Report::Path(_)
+                    | Report::Tick(_)
+                    | Report::Plan(_)
+                    | Report::Layer(_),
+                ) => unreachable!("the shell's"),
                 Effect::Stop => self.stopped = true,
                 Effect::Members { .. } | Effect::Crowd(_) | Effect::Note(_) => {}
             }

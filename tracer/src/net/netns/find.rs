@@ -73,6 +73,13 @@ pub(super) fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
     })
 }
 
+/// The processes in a namespace.
+pub(crate) fn processes_in(inode: u32) -> impl Iterator<Item = u32> {
+    let inside =
+        processes().filter(move |(_, process)| inode_of(&process.join("ns/net")) == Some(inode));
+    inside.map(|(pid, _)| pid)
+}
+
 fn entries(directory: &str) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path())

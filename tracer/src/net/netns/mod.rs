@@ -14,7 +14,7 @@ mod namespace;
 use std::{fmt, path::PathBuf};
 
 pub(crate) use self::{
-    find::{all, inode, resolve},
+    find::{all, inode, processes_in, resolve},
     limit::{Inside, enter, in_netns, in_netns_async},
     names::NetnsNames,
     namespace::Namespace,

@@ -130,6 +130,7 @@ fn text(rows: &[LayerRow]) -> String {
             LayerResult::Failed => "failed",
             LayerResult::Blocked => "blocked",
             LayerResult::NotObserved => "not observed",
+            LayerResult::Skipped => "skipped",
         };
         let (evidence, verdict) = (optional(&row.evidence), optional(&row.verdict));
         format!("{} | {result} | {evidence} | {verdict}\n", row.layer.name())

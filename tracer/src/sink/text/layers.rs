@@ -5,7 +5,7 @@ use std::ops::Range;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
 
 use super::{
-    canvas::{Canvas, NARROWEST, Paint, piece, sanitized},
+    canvas::{Canvas, NARROWEST, Paint, Piece, piece, sanitized},
     units::INDENT,
 };
 use crate::model::{LayerResult, LayerRow};
@@ -36,26 +36,30 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, style: &Style, rows: &[LayerRow]) {
         if !line.starts_with(' ') {
             current = paints.next().unwrap_or(Paint::Plain);
         }
-        let at = |column| {
-            let found = line.char_indices().nth(column);
-            found.map_or(line.len(), |(at, _)| at)
-        };
-        // Only the result is painted. Up to there, a column is a character.
-        let (head, rest) = line.split_at(at(result.start));
-        let (word, tail) = rest.split_at(at(result.end).saturating_sub(head.len()));
-        let parts = [(head, Paint::Plain), (word, current), (tail, Paint::Plain)];
-        let end = parts.iter().rposition(|(text, _)| !text.trim().is_empty());
-        let mut pieces = Vec::new();
-        for (n, (text, paint)) in parts.into_iter().enumerate() {
-            let text = match end {
-                Some(end) if n > end => continue,
-                Some(end) if n == end => text.trim_end(),
-                _ => text,
-            };
-            pieces.push(piece(text, paint).after(""));
-        }
-        canvas.line(indent, 0, &pieces);
+        canvas.line(indent, 0, &painted(&line, &result, current));
     }
+}
+
+/// A line of the table, in which only the result is painted. Up to there, a column is a character.
+pub(super) fn painted(line: &str, result: &Range<usize>, paint: Paint) -> Vec<Piece> {
+    let at = |column| {
+        let found = line.char_indices().nth(column);
+        found.map_or(line.len(), |(at, _)| at)
+    };
+    let (head, rest) = line.split_at(at(result.start));
+    let (word, tail) = rest.split_at(at(result.end).saturating_sub(head.len()));
+    let parts = [(head, Paint::Plain), (word, paint), (tail, Paint::Plain)];
+    let end = parts.iter().rposition(|(text, _)| !text.trim().is_empty());
+    let mut pieces = Vec::new();
+    for (n, (text, paint)) in parts.into_iter().enumerate() {
+        let text = match end {
+            Some(end) if n > end => continue,
+            Some(end) if n == end => text.trim_end(),
+            _ => text,
+        };
+        pieces.push(piece(text, paint).after(""));
+    }
+    pieces
 }
 
 /// The table, and the columns that the result takes.
@@ -120,21 +124,22 @@ fn fit(wide: &mut [u16], width: u16) {
     *evidence = (*evidence).min(room.saturating_sub(*verdict)).max(1);
 }
 
-fn result(result: LayerResult) -> &'static str {
+pub(super) fn result(result: LayerResult) -> &'static str {
     match result {
         LayerResult::Ok => "✓ ok",
         LayerResult::Failed => "✗ failed",
         LayerResult::Blocked => "blocked",
         LayerResult::NotObserved => "not observed",
+        LayerResult::Skipped => "skipped",
     }
 }
 
-fn paint(result: LayerResult) -> Paint {
+pub(super) fn paint(result: LayerResult) -> Paint {
     match result {
         LayerResult::Ok => Paint::Good,
         LayerResult::Failed => Paint::Bad,
         LayerResult::Blocked => Paint::Warn,
-        LayerResult::NotObserved => Paint::Dim,
+        LayerResult::NotObserved | LayerResult::Skipped => Paint::Dim,
     }
 }
 

@@ -7,6 +7,7 @@ mod ladder;
 mod layers;
 mod packet;
 mod path;
+mod probe;
 mod repeats;
 mod started;
 mod story;
@@ -32,6 +33,8 @@ pub(super) struct Text {
     detail: Detail,
     story: Story,
     manifests: Manifests,
+    /// What a probe has shown; `None` in a trace.
+    probe: Option<probe::Probe>,
 }
 
 /// The manifests shown so far: each is long, and is shown once in a trace.
@@ -74,6 +77,7 @@ impl Text {
             detail,
             story: Story::default(),
             manifests: Manifests::default(),
+            probe: None,
         }
     }
 
@@ -85,6 +89,21 @@ impl Text {
             verbose: self.detail.verbose,
             manifests: &mut self.manifests,
         };
+        if let Some(probe) = &mut self.probe {
+            match record {
+                Report::Started(started) => probe::Probe::started(&mut page, started),
+                Report::Attempt(attempt) => probe.attempt(attempt),
+                Report::Layer(layer) => probe.layer(&mut page, layer),
+                Report::Summary(summary) => probe.summary(&mut page, summary),
+                Report::Lost(lost) => draw_lost(&mut page, lost),
+                Report::Drop(_)
+                | Report::More(_)
+                | Report::Path(_)
+                | Report::Plan(_)
+                | Report::Tick(_) => {}
+            }
+            return page.canvas.finish();
+        }
         match record {
             Report::Started(started) => started::draw(&mut page, started),
             Report::Drop(drop) => {
@@ -111,6 +130,11 @@ impl Text {
             }
             // For programs.
             Report::Tick(_) => {}
+            Report::Plan(plan) => {
+                probe::Probe::plan(&mut page, plan);
+                self.probe = Some(probe::Probe::default());
+            }
+            Report::Layer(layer) => probe::Probe::default().layer(&mut page, layer),
             Report::Path(path) => {
                 if path.outcome != Outcome::Answered || self.detail.answered {
                     path::draw(&mut page, path);
@@ -155,6 +179,12 @@ impl Sink for Text {
     fn resize(&mut self, columns: Option<usize>) {
         self.style.width = columns;
     }
+}
+
+/// Lines that a terminal takes for nothing but text.
+pub(super) fn safe(lines: &str) -> String {
+    let lines: Vec<_> = lines.lines().map(sanitized).collect();
+    lines.join("\n")
 }
 
 /// What an entry is drawn on, and with.

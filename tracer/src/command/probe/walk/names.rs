@@ -1,0 +1,106 @@
+//! DNS, as the source would ask.
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+
+use super::{FOLLOWS, SOON, Walk};
+use crate::probe::{
+    layers::dns::{Queries, Query},
+    send::{Asked, ask, ask_by_tcp},
+    target::Destination,
+};
+
+impl Walk {
+    /// Asks for the name: the first server as the resolver does, and then every other server and
+    /// endpoint for the name that was found.
+    pub(super) async fn queries(&self) -> Result<Queries> {
+        let Ok(plan) = &self.plan.dns else {
+            return Ok(Queries::default());
+        };
+        let mut queries = Queries::default();
+        let Some((first, others)) = plan.servers.split_first() else {
+            return Ok(queries);
+        };
+        for name in &plan.candidates {
+            let (v4, v6) =
+                tokio::try_join!(self.ask(first, name, false), self.ask(first, name, true))?;
+            let has = |query: &Query| {
+                query
+                    .result
+                    .as_ref()
+                    .is_ok_and(|reply| !reply.addresses.is_empty())
+            };
+            let ends = has(&v4) || has(&v6) || v4.result.is_err() || v6.result.is_err();
+            queries.walk.extend([v4, v6]);
+            if ends {
+                break;
+            }
+        }
+        let truncated = queries
+            .walk
+            .iter_mut()
+            .find(|query| query.result.as_ref().is_ok_and(|reply| reply.is_truncated));
+        if let Some(query) = truncated {
+            *query = self
+                .ask_by_tcp(first, &query.name.clone(), query.is_aaaa)
+                .await?;
+        }
+        let resolved = queries.resolved().map(str::to_owned);
+        let name = resolved.or_else(|| plan.candidates.last().cloned());
+        let Some(name) = name else {
+            return Ok(queries);
+        };
+        // The family that has an address is the one to compare.
+        let is_aaaa = queries.addresses().first().is_some_and(|ip| ip.is_ipv6());
+        let asked = |to| self.ask(to, &name, is_aaaa);
+        (queries.servers, queries.replicas) = tokio::try_join!(
+            try_join_all(others.iter().map(asked)),
+            try_join_all(plan.replicas.iter().map(asked))
+        )?;
+        Ok(queries)
+    }
+
+    async fn ask(&self, to: &Destination, name: &str, is_aaaa: bool) -> Result<Query> {
+        let from = self.plan.source.address_for(to.socket.ip());
+        let question = (name, is_aaaa);
+        let asked = ask(
+            &self.sockets,
+            &self.observed,
+            from,
+            to.socket,
+            question,
+            self.timeout,
+        );
+        Ok(self.query(to, asked.await?, false).await)
+    }
+
+    async fn ask_by_tcp(&self, to: &Destination, name: &str, is_aaaa: bool) -> Result<Query> {
+        let from = self.plan.source.address_for(to.socket.ip());
+        let question = (name, is_aaaa);
+        let asked = ask_by_tcp(
+            &self.sockets,
+            &self.observed,
+            from,
+            to.socket,
+            question,
+            self.timeout,
+        );
+        Ok(self.query(to, asked.await?, true).await)
+    }
+
+    async fn query(&self, to: &Destination, asked: Asked, is_tcp: bool) -> Query {
+        let attempt = match &asked.result {
+            Ok(_) => self.observed.attempt(asked.own),
+            Err(_) if is_tcp => self.observed.outcome(asked.own, SOON).await,
+            Err(_) => self.observed.outcome(asked.own, FOLLOWS).await,
+        };
+        Query {
+            to: to.clone(),
+            name: asked.name,
+            is_aaaa: asked.is_aaaa,
+            took: asked.took,
+            result: asked.result.map_err(|error| error.kind()),
+            attempt,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the trace has seen of the probe's own packets: what others send to the same place is no
+//! evidence.
+
+use std::{
+    cell::RefCell,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use crate::model::{AttemptReport, DropReport, Flow, Protocol, Report};
+
+/// The reports of the trace about the probe's own packets.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    own: RefCell<Vec<Own>>,
+    attempts: RefCell<Vec<AttemptReport>>,
+    drops: RefCell<Vec<DropReport>>,
+    news: Notify,
+}
+
+/// What identifies packets of the probe: the port that its socket is bound to, before it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) proto: Protocol,
+    /// The port; of echo requests, which have none, `None`.
+    pub(crate) sport: Option<u16>,
+    pub(crate) dst: IpAddr,
+    pub(crate) dport: Option<u16>,
+}
+
+impl Own {
+    pub(crate) fn tcp(sport: u16, to: SocketAddr) -> Self {
+        Self {
+            proto: Protocol::Tcp,
+            sport: Some(sport),
+            dst: to.ip(),
+            dport: Some(to.port()),
+        }
+    }
+
+    pub(crate) fn udp(sport: u16, to: SocketAddr) -> Self {
+        Self {
+            proto: Protocol::Udp,
+            ..Self::tcp(sport, to)
+        }
+    }
+
+    fn opened(&self, flow: &Flow) -> bool {
+        (self.proto, self.sport, self.dst, self.dport)
+            == (flow.proto, flow.sport, flow.dst, flow.dport)
+    }
+
+    /// Whether a dropped packet is of this connection, in either direction and behind NAT.
+    fn has(&self, drop: &DropReport) -> bool {
+        let Flow {
+            proto,
+            sport,
+            dst,
+            dport,
+            ..
+        } = drop.flow;
+        let port = self.sport.is_some() && (self.sport == sport || self.sport == dport);
+        let echo = self.sport.is_none() && self.dst == dst;
+        proto == self.proto && (port || echo)
+    }
+}
+
+impl Observed {
+    /// From now on, packets like these are the probe's own.
+    pub(crate) fn expect(&self, own: Own) {
+        self.own.borrow_mut().push(own);
+    }
+
+    /// Takes a report of the trace. Returns whether it is about a packet of the probe.
+    pub(crate) fn take(&self, report: &Report) -> bool {
+        let own = self.own.borrow();
+        match report {
+            Report::Attempt(attempt) if own.iter().any(|own| own.opened(&attempt.flow)) => {
+                let mut attempts = self.attempts.borrow_mut();
+                let key = |one: &AttemptReport| (one.flow, one.isn, one.ts);
+                attempts.retain(|known| key(known) != key(attempt));
+                attempts.push(AttemptReport::clone(attempt));
+            }
+            Report::Drop(drop) if own.iter().any(|own| own.has(drop)) => {
+                self.drops.borrow_mut().push(DropReport::clone(drop));
+            }
+            _ => return false,
+        }
+        self.news.notify_waiters();
+        true
+    }
+
+    /// What is known of an attempt by now.
+    pub(crate) fn attempt(&self, own: Own) -> Option<AttemptReport> {
+        let attempts = self.attempts.borrow();
+        let mut mine = attempts.iter().filter(|one| own.opened(&one.flow));
+        mine.next_back().cloned()
+    }
+
+    /// Waits for the outcome of an attempt, and no longer than the limit: the client may know it
+    /// before the trace does.
+    pub(crate) async fn outcome(&self, own: Own, limit: Duration) -> Option<AttemptReport> {
+        self.until(limit, || self.attempt(own)).await
+    }
+
+    /// The attempts of the probe, in order of time.
+    pub(crate) fn attempts(&self) -> Vec<AttemptReport> {
+        self.attempts.borrow().clone()
+    }
+
+    /// The dropped packets of the probe.
+    pub(crate) fn drops(&self) -> Vec<DropReport> {
+        self.drops.borrow().clone()
+    }
+
+    /// Waits until an attempt has a verdict, and no longer than the limit.
+    pub(crate) async fn verdict(&self, own: Own, limit: Duration) -> Option<AttemptReport> {
+        let has_one = || {
+            self.attempt(own)
+                .filter(|attempt| attempt.verdict.is_some())
+        };
+        let judged = self.until(limit, has_one).await;
+        judged.or_else(|| self.attempt(own))
+    }
+
+    /// Waits for a drop of an echo request to an address, and no longer than the limit.
+    pub(crate) async fn dropped_echo(&self, dst: IpAddr, limit: Duration) -> Option<DropReport> {
+        let is_echo = |drop: &&DropReport| {
+            let icmp = matches!(drop.flow.proto, Protocol::Icmp | Protocol::Icmpv6);
+            icmp && drop.flow.dst == dst
+        };
+        let dropped = || self.drops.borrow().iter().find(is_echo).cloned();
+        self.until(limit, dropped).await
+    }
+
+    async fn until<T>(&self, limit: Duration, known: impl Fn() -> Option<T>) -> Option<T> {
+        let wait = async {
+            loop {
+                let news = self.news.notified();
+                if let Some(found) = known() {
+                    return found;
+                }
+                news.await;
+            }
+        };
+        timeout(limit, wait).await.ok()
+    }
+}
