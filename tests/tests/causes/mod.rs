@@ -7,6 +7,7 @@ mod bridge_targets;
 mod closed_ports;
 mod conntrack_insertion;
 mod conntrack_zones;
+mod counted_ends;
 mod dead_proxy;
 mod exempted_from_nat;
 mod idle_tunnels;

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Drops(Subject),
     /// An attempt that may be judged by its silence later.
     Baseline(AttemptKey),
+    /// The same: the way that the node has for its packet.
+    EarlyWalk(AttemptKey),
     /// An attempt whose time is up.
     Silence(AttemptKey),
     /// An attempt that has stalled.
@@ -58,7 +60,7 @@ impl Queries {
     pub(crate) fn silent_attempts(&self) -> impl Iterator<Item = AttemptKey> + '_ {
         self.open.values().filter_map(|purpose| match purpose {
             Purpose::Silence(key) => Some(key.clone()),
-            Purpose::Drops(_) | Purpose::Baseline(_) | Purpose::Stall(_) => None,
+            _ => None,
         })
     }
 
@@ -66,7 +68,7 @@ impl Queries {
     pub(crate) fn stalled_attempts(&self) -> impl Iterator<Item = AttemptKey> + '_ {
         self.open.values().filter_map(|purpose| match purpose {
             Purpose::Stall(key) => Some(key.clone()),
-            Purpose::Drops(_) | Purpose::Baseline(_) | Purpose::Silence(_) => None,
+            _ => None,
         })
     }
 

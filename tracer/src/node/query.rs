@@ -18,7 +18,7 @@ use super::{
     silent_hop::SilentHop,
     translation::LostTranslation,
     tun::TunDevice,
-    way::{Packet, Start, Walked},
+    way::{Comparison, Packet, Start, Walked},
 };
 use crate::{
     decode::{drop::DropFacts, untranslated::Untranslated},
@@ -76,6 +76,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) tun: Option<TunDevice>,
     /// The datagram socket that it is for.
     pub(crate) datagrams: Option<DatagramSocket>,
+    /// What was counted where the packet's way ends, since an earlier look.
+    pub(crate) compared: Option<Comparison>,
     /// What has become of the translation that the connection began with, if that is gone.
     pub(crate) lost_translation: Option<LostTranslation>,
 }
@@ -190,6 +192,7 @@ impl SilenceQuery {
             destination,
             tun,
             datagrams,
+            compared: None,
             lost_translation: None,
         }
     }

@@ -237,11 +237,15 @@ impl Attempts {
             (Purpose::Baseline(key), Some(Answer::ListenerBaseline(Some(baseline)))) => {
                 self.silence.keep(key, baseline);
             }
+            (Purpose::EarlyWalk(key), Some(Answer::Silence(found))) => {
+                self.silence.keep_count(key, *found, &self.table);
+            }
             (Purpose::Silence(key), answer) if self.is_open(&key) => {
-                let found = match answer {
+                let mut found = match answer {
                     Some(Answer::Silence(found)) => *found,
                     _ => SilenceFacts::default(),
                 };
+                found.compared = self.silence.compare(&key, &found, &self.table);
                 self.report(&key, Outcome::Unanswered, found, cx);
             }
             (Purpose::Stall(key), answer) => {

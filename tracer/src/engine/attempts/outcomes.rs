@@ -114,6 +114,7 @@ impl Attempts {
             destination,
             tun,
             datagrams,
+            compared,
             lost_translation,
         } = found;
         let (world, ways, way_back) = match walked {
@@ -121,6 +122,7 @@ impl Attempts {
                 world,
                 ways,
                 way_back,
+                ..
             }) => (Some(world), ways, way_back),
             None => (None, Vec::new(), None),
         };
@@ -141,6 +143,7 @@ impl Attempts {
             world,
             ways,
             way_back,
+            compared: compared.filter(|_| cx.visibility.lost == attempt.lost_before),
             destination,
             tun,
             datagrams,

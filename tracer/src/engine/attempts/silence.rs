@@ -18,8 +18,10 @@ use crate::{
     net::{RouteKey, netns::NetnsRef},
     node::{
         bypass::Arrival,
-        query::{ListenerBaseline, ListenerLocation, ListenerNetns, Query, SilenceQuery},
-        way::{Packet, Start},
+        query::{
+            ListenerBaseline, ListenerLocation, ListenerNetns, Query, SilenceFacts, SilenceQuery,
+        },
+        way::{Comparison, Counted, Packet, Start},
         world::LinkId,
     },
 };
@@ -29,6 +31,8 @@ pub(super) const MAX_OPEN: usize = 16;
 /// Walks through the node in a second: each reads the rules of all namespaces on its way. In a storm
 /// of attempts that get no answer, the others are judged without.
 const WALKS: usize = 8;
+/// The same before the timeout, to have something to compare with.
+const EARLY_WALKS: usize = 4;
 /// Namespaces on one attempt's way that are asked for their NAT.
 const MAX_NAMESPACES: usize = 4;
 /// How long after the timeout the node is asked: the first retransmission comes a second after the
@@ -44,7 +48,28 @@ pub(super) struct SilenceChecks {
     /// When the node is to be asked.
     scheduled: Deadlines,
     /// When walks were asked for in the last second.
-    walks: VecDeque<Nanos>,
+    walks: Pace,
+    /// The same for walks before the timeout.
+    early_walks: Pace,
+    /// How often packets of attempts were seen when the node was asked for their ways.
+    asked: HashMap<AttemptKey, u64>,
+    /// What was counted then where they end, and how often the packet had been seen.
+    counted: HashMap<AttemptKey, (Counted, u64)>,
+}
+
+/// When something was done in the last second.
+#[derive(Debug, Default)]
+struct Pace(VecDeque<Nanos>);
+
+impl Pace {
+    /// Whether it may be done once more, at most so often a second; then it is.
+    fn allows(&mut self, most: usize, now: Nanos) -> bool {
+        let long_ago = |at: &mut Nanos| now.saturating_sub(*at) >= SECOND;
+        while self.0.pop_front_if(long_ago).is_some() {}
+        let is_allowed = self.0.len() < most;
+        self.0.extend(is_allowed.then_some(now));
+        is_allowed
+    }
 }
 
 impl SilenceChecks {
@@ -53,20 +78,61 @@ impl SilenceChecks {
             timeout,
             baselines: HashMap::new(),
             scheduled: Deadlines::default(),
-            walks: VecDeque::new(),
+            walks: Pace::default(),
+            early_walks: Pace::default(),
+            asked: HashMap::new(),
+            counted: HashMap::new(),
         }
     }
 
     /// Has the listener's namespace read, to compare with after the timeout.
-    pub(super) fn take_baseline(&self, key: AttemptKey, table: &Table, cx: &mut Context<'_>) {
+    pub(super) fn take_baseline(&mut self, key: AttemptKey, table: &Table, cx: &mut Context<'_>) {
         if cx.queries.about_attempts() >= MAX_OPEN {
             return;
         }
         let attempt = table.get(&key).filter(|_| is_tcp(&key));
         let attempt = attempt.filter(|attempt| is_unexplained(attempt));
-        if let Some(location) = attempt.and_then(|one| silent_listener(one, cx.interfaces)) {
+        let Some(attempt) = attempt else { return };
+        if let Some(location) = silent_listener(attempt, cx.interfaces) {
+            let key = key.clone();
             cx.ask(Purpose::Baseline(key), Query::ListenerBaseline(location));
         }
+        let walk = walk(attempt, cx.interfaces);
+        if walk.is_some() && self.early_walks.allows(EARLY_WALKS, cx.now) {
+            self.asked.insert(key.clone(), seen(attempt));
+            let query = SilenceQuery {
+                walk,
+                ..SilenceQuery::default()
+            };
+            cx.ask(Purpose::EarlyWalk(key), Query::Silence(Box::new(query)));
+        }
+    }
+
+    /// Keeps what was counted where an attempt's packet ends, if none was sent meanwhile.
+    pub(super) fn keep_count(&mut self, key: AttemptKey, facts: SilenceFacts, table: &Table) {
+        let asked = self.asked.remove(&key);
+        let seen = table
+            .get(&key)
+            .map(seen)
+            .filter(|seen| asked == Some(*seen));
+        let counted = facts.walked.and_then(|walked| walked.counted);
+        if let Some((counted, seen)) = counted.zip(seen) {
+            self.counted.insert(key, (counted, seen));
+        }
+    }
+
+    /// Compares what was counted with what is counted now.
+    pub(super) fn compare(
+        &mut self,
+        key: &AttemptKey,
+        facts: &SilenceFacts,
+        table: &Table,
+    ) -> Option<Comparison> {
+        let asked = self.asked.remove(key)?;
+        let (earlier, before) = self.counted.remove(key)?;
+        let seen = table.get(key).map(seen).filter(|seen| *seen == asked)?;
+        let now = facts.walked.as_ref()?.counted.as_ref()?;
+        now.since(&earlier, seen.checked_sub(before)?)
     }
 
     /// Keeps what was read.
@@ -76,10 +142,13 @@ impl SilenceChecks {
 
     /// Evicts what was read for attempts that are decided by now.
     pub(super) fn forget_decided(&mut self, table: &Table) {
-        self.baselines.retain(|key, _| {
+        let is_open = |key: &AttemptKey| {
             let attempt = table.get(key);
             attempt.is_some_and(|attempt| attempt.reported.is_none())
-        });
+        };
+        self.baselines.retain(|key, _| is_open(key));
+        self.asked.retain(|key, _| is_open(key));
+        self.counted.retain(|key, _| is_open(key));
     }
 
     /// Schedules the question about an attempt whose time is up, or asks it where nothing would
@@ -121,6 +190,8 @@ impl SilenceChecks {
         let query = attempt.and_then(|one| query(key, one, baseline, cx.interfaces));
         match query.map(|query| self.limited(query, cx.now)) {
             Some(query) if !query.is_empty() => {
+                self.asked
+                    .extend(attempt.map(|one| (key.clone(), seen(one))));
                 let query = Query::Silence(Box::new(query));
                 cx.ask(Purpose::Silence(key.clone()), query);
                 true
@@ -131,16 +202,8 @@ impl SilenceChecks {
 
     /// The question without a walk, if there were too many of late.
     fn limited(&mut self, query: SilenceQuery, now: Nanos) -> SilenceQuery {
-        let long_ago = |at: &mut Nanos| now.saturating_sub(*at) >= SECOND;
-        while self.walks.pop_front_if(long_ago).is_some() {}
-        if query.walk.is_some() && self.walks.len() >= WALKS {
-            return SilenceQuery {
-                walk: None,
-                ..query
-            };
-        }
-        self.walks.extend(query.walk.is_some().then_some(now));
-        query
+        let walk = query.walk.filter(|_| self.walks.allows(WALKS, now));
+        SilenceQuery { walk, ..query }
     }
 }
 
@@ -180,6 +243,11 @@ fn query(
 fn is_unexplained(attempt: &Attempt) -> bool {
     let decided = attempt.deciding_drop(Outcome::Unanswered);
     attempt.reply.is_none() && decided.is_none_or(|drop| drop.verdict.point == Point::Unknown)
+}
+
+/// How often the opening packet was seen at the last place that it came to.
+fn seen(attempt: &Attempt) -> u64 {
+    attempt.last_hop().map_or(0, |hop| hop.times)
 }
 
 /// The packet as it was first seen, and where that was. `None` where its way began elsewhere, or it

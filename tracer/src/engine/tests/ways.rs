@@ -7,7 +7,9 @@ use crate::{
     model::{Confidence, Hook, Point, Verdict},
     node::{
         query::SilenceFacts,
-        way::{Act, Because, DroppedBy, End, Refused, Start, Step, Unanswered, Walked, Way},
+        way::{
+            Act, Because, Counted, DroppedBy, End, Refused, Start, Step, Unanswered, Walked, Way,
+        },
         world::LinkId,
     },
 };
@@ -29,16 +31,81 @@ fn rig() -> Rig {
     rig
 }
 
+fn dropped_by(rule: &str) -> DroppedBy {
+    DroppedBy {
+        text: rule.to_owned(),
+        by_policy: false,
+        counter: None,
+    }
+}
+
 /// The SYN comes in and is not seen again.
 fn syn_in(rig: &mut Rig) {
     let opens = Part::Opens(AttemptKey::Tcp(ISN), None);
     rig.see(VETH, Direction::In, flow(), opens);
 }
 
+/// How often packets have ended where this one does: as often as it was seen, less those that the counter
+/// missed since the first look.
+fn counted(rig: &Rig) -> Option<Counted> {
+    rig.counted.map(|value| Counted {
+        netns: ELSEWHERE,
+        because: "a rule".to_owned(),
+        counter: "its counter".to_owned(),
+        value,
+    })
+}
+
+/// The verdict of a rule that nothing is seen of, if its counter moves so far while the SYN is sent again.
+fn verdict_by_counter(moved: u64) -> Verdict {
+    let mut rig = rig();
+    rig.counted = Some(7);
+    syn_in(&mut rig);
+    rig.pass(TIMEOUT / 2);
+    let walked = Walked {
+        counted: counted(&rig),
+        ..Walked::default()
+    };
+    rig.answer(Some(Answer::Silence(Box::new(SilenceFacts {
+        walked: Some(walked),
+        ..SilenceFacts::default()
+    }))));
+    rig.pass(TIMEOUT / 2 - TICK);
+    syn_in(&mut rig);
+    rig.counted = Some(7 + moved);
+    let by_rule = Because::Rule(Hook::Input, dropped_by("rule 1 of chain INPUT"));
+    verdict(&mut rig, dropped(ELSEWHERE, by_rule))
+}
+
+#[test]
+fn a_counter_that_moves_with_the_packet_confirms_the_model() {
+    let verdict = verdict_by_counter(1);
+    assert_eq!(
+        (verdict.point, verdict.confidence),
+        (Point::Firewall, Confidence::Confirmed)
+    );
+}
+
+#[test]
+fn a_counter_that_others_move_too_confirms_nothing() {
+    let verdict = verdict_by_counter(2);
+    assert_eq!(
+        (verdict.point, verdict.confidence),
+        (Point::Firewall, Confidence::Likely)
+    );
+}
+
+#[test]
+fn a_counter_that_stands_still_refutes_the_model() {
+    let verdict = verdict_by_counter(0);
+    assert_eq!(verdict.point, Point::Unknown);
+    assert!(verdict.why.contains("moved by 0"), "{}", verdict.why);
+}
+
 /// The verdict once the node has found that the packet comes in by the veth and ends like this.
 fn verdict(rig: &mut Rig, end: End) -> Verdict {
     rig.pass(TIMEOUT + 2 * TICK);
-    let [(_, Query::Silence(query))] = rig.asked.as_slice() else {
+    let Some((_, Query::Silence(query))) = rig.asked.last() else {
         panic!("{:?}", rig.asked);
     };
     let (start, packet) = query.walk.as_ref().expect("a walk");
@@ -52,6 +119,7 @@ fn verdict(rig: &mut Rig, end: End) -> Verdict {
         world: Arc::default(),
         ways: vec![Way { steps, end }],
         way_back: None,
+        counted: counted(rig),
     };
     rig.answer(Some(Answer::Silence(Box::new(SilenceFacts {
         walked: Some(walked),
@@ -106,7 +174,7 @@ fn a_model_that_ends_on_the_node_forbids_to_call_it_off_node() {
 fn a_drop_by_the_model_where_nothing_is_watched_explains_the_silence() {
     let mut rig = rig();
     syn_in(&mut rig);
-    let by_rule = Because::Rule(Hook::Input, "rule 1 of chain INPUT".to_owned());
+    let by_rule = Because::Rule(Hook::Input, dropped_by("rule 1 of chain INPUT"));
     let verdict = verdict(&mut rig, dropped(ELSEWHERE, by_rule));
     assert_eq!(rule_of(&verdict), Some("way"));
     assert_eq!(
@@ -119,7 +187,7 @@ fn a_drop_by_the_model_where_nothing_is_watched_explains_the_silence() {
 fn a_drop_by_the_model_that_would_have_been_seen_explains_nothing() {
     let mut rig = rig();
     syn_in(&mut rig);
-    let by_rule = Because::Rule(Hook::Forward, "rule 1 of chain FORWARD".to_owned());
+    let by_rule = Because::Rule(Hook::Forward, dropped_by("rule 1 of chain FORWARD"));
     let verdict = verdict(&mut rig, dropped(HOST, by_rule));
     assert_eq!(rule_of(&verdict), Some("gap"));
     let said = |fact: &String| fact.contains("FORWARD drops it");
@@ -141,10 +209,7 @@ fn a_packet_that_waits_for_a_refused_question_is_the_rule_s() {
         refused: Some(Refused {
             netns: HOST,
             hook: Hook::Forward,
-            by: DroppedBy {
-                text: "rule 2 of chain FORWARD".to_owned(),
-                by_policy: false,
-            },
+            by: dropped_by("rule 2 of chain FORWARD"),
             is_answer: false,
         }),
         program: None,

@@ -54,7 +54,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Because {
     /// A netfilter rule.
-    Rule(Hook, String),
+    Rule(Hook, DroppedBy),
     /// There is no way on by the routing tables.
     Route(Refusal, String),
     /// A policy rule refuses what goes to this address.

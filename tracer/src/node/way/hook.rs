@@ -172,6 +172,11 @@ fn dropped_by(rules: &[Suspect]) -> DroppedBy {
     DroppedBy {
         text: named.join(", or "),
         by_policy: rules.iter().any(|rule| rule.number.is_none()),
+        counter: match rules {
+            [only] => only.counter.filter(|counter| counter.exact),
+            _ => None,
+        }
+        .map(|counter| counter.packets),
     }
 }
 

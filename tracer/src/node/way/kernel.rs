@@ -50,6 +50,8 @@ pub(crate) struct DroppedBy {
     pub(crate) text: String,
     /// A chain's policy is among them.
     pub(crate) by_policy: bool,
+    /// Packets that it has dropped so far, if it is a single one that counts them.
+    pub(crate) counter: Option<u64>,
 }
 
 /// What the rules at a hook make of a packet.

@@ -10,6 +10,7 @@
 //! - [`Step`], [`End`], [`Because`]: the steps, the end and its cause, and sentences for them
 //! - `walk`: the walk itself; [`Walked`]: one through the node as it is now
 
+mod counted;
 mod end;
 mod hook;
 mod kernel;
@@ -27,6 +28,7 @@ use super::world::{LinkId, World};
 use crate::model::Flow;
 
 pub(crate) use self::{
+    counted::{Comparison, Counted},
     end::{Because, End, Refused, Unanswered},
     kernel::{AtHook, DroppedBy, Judgment, Kernel},
     live::Live,

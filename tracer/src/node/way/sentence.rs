@@ -96,7 +96,7 @@ impl Because {
     pub(crate) fn in_words(&self, world: &World, reader: u32) -> String {
         let name = |id: &LinkId| world.link_name(*id, reader);
         match self {
-            Self::Rule(hook, rule) => format!("{} drops it: {rule}", hook.name()),
+            Self::Rule(hook, by) => format!("{} drops it: {}", hook.name(), by.text),
             Self::Route(_, route) => route.clone(),
             Self::PolicyRule(rule, dst) => {
                 format!("the policy rule `{rule}` refuses what goes to {dst}")

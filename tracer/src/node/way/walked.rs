@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Kernel, Live, Packet, Start, Way};
+use super::{Counted, End, Kernel, Live, Packet, Start, Way};
 use crate::{
     model::{Flow, Protocol},
     node::world::{Part, World},
@@ -21,6 +21,8 @@ pub(crate) struct Walked {
     pub(crate) ways: Vec<Way>,
     /// The way of the first answer, if there is only one way and it delivers the packet.
     pub(crate) way_back: Option<Way>,
+    /// How often packets have ended where this one ends.
+    pub(crate) counted: Option<Counted>,
 }
 
 impl Walked {
@@ -34,16 +36,19 @@ impl Walked {
                 let live = Live::new(&world, deadline);
                 let ways = Way::all_of(&world, &live, start, &packet);
                 let way_back = way_back(&world, &live, &ways, packet.flow);
-                (ways, way_back)
+                let left = deadline.saturating_duration_since(Instant::now());
+                let counted = Counted::read(&world, &ways, left);
+                (ways, way_back, counted)
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let ways = tokio::time::timeout(left, tokio::task::spawn_blocking(walk)).await;
-        let (ways, way_back) = ways.ok().and_then(Result::ok).unwrap_or_default();
+        let (ways, way_back, counted) = ways.ok().and_then(Result::ok).unwrap_or_default();
         Self {
             world,
             ways,
             way_back,
+            counted,
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::{
         silent_hop::SilentHop,
         translation::LostTranslation,
         tun::TunDevice,
-        way::Way,
+        way::{Comparison, Way},
         world::{LinkId, World},
     },
     words,
@@ -63,6 +63,8 @@ pub(crate) struct AttemptContext {
     pub(crate) ways: Vec<Way>,
     /// The way that it has for the first answer, from where the packet is delivered.
     pub(crate) way_back: Option<Way>,
+    /// What was counted where its way ends, while it was sent again.
+    pub(crate) compared: Option<Comparison>,
     /// The namespaces that are watched: what passes an interface there is seen.
     pub(crate) watched: BTreeSet<u32>,
     /// The watched interfaces that lead off this node.

@@ -9,14 +9,15 @@ use super::{AttemptContext, Case};
 use crate::{
     attempt::Step,
     model::{
-        Confidence::{Likely, Possible},
+        Confidence::{Confirmed, Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, address,
     },
     node::{
-        way::{self, Act, Because, End, Way},
+        way::{self, Act, Because, Comparison, End, Way},
         world::{Link, LinkId, World},
     },
     verdict::{drops::question, policy_rule, rule::Finding},
+    words,
 };
 
 /// The way that the model gives an attempt's packet, where all of them end alike.
@@ -155,6 +156,10 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
         return None;
     };
     model.agrees(case, *netns, because).then_some(())?;
+    // A drop of the packet that was seen elsewhere has ended it there.
+    let seen = case.attempt.deciding_drop(case.outcome);
+    let is_elsewhere = seen.is_some_and(|drop| drop.facts.netns != Some(*netns));
+    (!is_elsewhere).then_some(())?;
     if let Because::Unanswered(unanswered) = because {
         if let Some(refused) = &unanswered.refused {
             return Some(question::by_a_rule(model.world, unanswered, refused));
@@ -168,13 +173,45 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
             return None;
         }
     }
+    if let Some(refuted) = refuted(case, model) {
+        return Some(refuted);
+    }
     let place = name_of(model.world, *netns);
     let because_of = because.in_words(model.world, *netns);
     let why = format!("{}: {because_of}", place_of(model.world, *netns, *link));
-    let mut finding = Finding::new(point(because), Likely, why).about(&[&place, &because_of]);
+    let compared = case.around.compared.as_ref();
+    let counted = compared.filter(|compared| compared.sent > 0 && compared.moved == compared.sent);
+    let confidence = match counted {
+        Some(_) => Confirmed,
+        None => Likely,
+    };
+    let mut finding = Finding::new(point(because), confidence, why).about(&[&place, &because_of]);
     finding.fact("the packet was last seen in front of that, and no answer came");
+    finding.evidence.extend(counted.map(in_figures));
     finding.fix.extend(fix(model.world, *netns, because));
     Some(finding)
+}
+
+/// The packet was sent again, and what counts such packets there has not counted it.
+fn refuted(case: &Case<'_>, model: Model<'_>) -> Option<Finding> {
+    let compared = case.around.compared.as_ref()?;
+    (compared.moved < compared.sent).then_some(())?;
+    let why = format!(
+        "no answer came, and {}; but {}",
+        model.in_words(),
+        in_figures(compared)
+    );
+    Some(Finding::new(Point::Unknown, Possible, why).about(&[&compared.counter]))
+}
+
+fn in_figures(compared: &Comparison) -> String {
+    let Comparison {
+        counter,
+        moved,
+        sent,
+    } = compared;
+    let sent = words::times(*sent);
+    format!("the packet was sent again {sent}, and {counter} moved by {moved} meanwhile")
 }
 
 /// A rule exempts the packet from tracking, so that the rules which would translate it do not.

@@ -6,7 +6,7 @@ use crate::{
     net::{Ipv4Settings, Mac, Neighbor, NeighborState, Rule, RuleAction, tests::rule},
     node::{
         route::Refusal,
-        way::{Because, End, Packet, Start, Way, walked::way_back},
+        way::{Because, DroppedBy, End, Packet, Start, Way, walked::way_back},
         world::{
             Kind,
             build::{Build, id},
@@ -113,7 +113,14 @@ fn a_rule_ends_the_way() {
         let expected = End::Dropped {
             netns,
             link: None,
-            because: Because::Rule(hook, "a rule".to_owned()),
+            because: Because::Rule(
+                hook,
+                DroppedBy {
+                    text: "a rule".to_owned(),
+                    by_policy: false,
+                    counter: None,
+                },
+            ),
         };
         assert_eq!(found, expected);
     }

@@ -285,7 +285,7 @@ impl<'a> Walk<'a> {
                 self.packet = packet;
                 Ok(())
             }
-            Judgment::Drops(by) => Err(self.dropped(None, Because::Rule(at.hook, by.text))),
+            Judgment::Drops(by) => Err(self.dropped(None, Because::Rule(at.hook, by))),
             Judgment::Undecided(want) => Err(self.undecided(want)),
         }
     }

@@ -1,0 +1,91 @@
+//! What the kernel counts where a way ends: read twice, it shows whether the packet ended there.
+
+use std::time::Duration;
+
+use super::{Act, Because, End, Way, end::SourceFault};
+use crate::{
+    net::netns::in_netns,
+    node::{counters::Counters, route::Refusal, world::World},
+};
+
+/// A reading of the counter of packets that end like this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// The namespace where it ends.
+    pub(crate) netns: u32,
+    /// Why, in words.
+    pub(crate) because: String,
+    /// What counts that.
+    pub(crate) counter: String,
+    /// Its value.
+    pub(crate) value: u64,
+}
+
+/// Two readings of one counter, and what was seen of the packet in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    /// What counts.
+    pub(crate) counter: String,
+    /// How far it has moved.
+    pub(crate) moved: u64,
+    /// How often the packet was sent meanwhile.
+    pub(crate) sent: u64,
+}
+
+impl Counted {
+    /// Reads it for the one end of all these ways; `None` if the kernel does not count that.
+    pub(super) fn read(world: &World, ways: &[Way], limit: Duration) -> Option<Self> {
+        let (first, others) = ways.split_first()?;
+        let End::Dropped { netns, because, .. } = &first.end else {
+            return None;
+        };
+        others
+            .iter()
+            .all(|other| other.end == first.end)
+            .then_some(())?;
+        let (counter, value) = match because {
+            Because::Rule(_, by) => ("its counter".to_owned(), by.counter?),
+            _ => {
+                let name = counter(first, because)?;
+                let namespace = world.namespace(*netns)?;
+                let read = in_netns(&namespace.reference, limit, |_| Counters::read());
+                (name.to_owned(), read.ok()?.get(name)?)
+            }
+        };
+        Some(Self {
+            netns: *netns,
+            because: because.in_words(world, *netns),
+            counter,
+            value,
+        })
+    }
+
+    /// What has happened since an earlier reading, between which the packet was sent so often; `None`
+    /// if that was of another end.
+    pub(crate) fn since(&self, earlier: &Self, sent: u64) -> Option<Comparison> {
+        let is_same = (self.netns, &self.because, &self.counter)
+            == (earlier.netns, &earlier.because, &earlier.counter);
+        is_same.then_some(())?;
+        Some(Comparison {
+            counter: self.counter.clone(),
+            moved: self.value.checked_sub(earlier.value)?,
+            sent,
+        })
+    }
+}
+
+/// The counter of the namespace, as `nstat -az` names it. Those of IPv6 also count what else ends there.
+fn counter(way: &Way, because: &Because) -> Option<&'static str> {
+    let arrived = way.steps.iter().rev().find_map(|step| match step.act {
+        Act::Sent => Some(false),
+        Act::CameIn(_) => Some(true),
+        _ => None,
+    })?;
+    match because {
+        Because::Source(SourceFault::ReversePath) => Some("TcpExtIPReversePathFilter"),
+        Because::NotForwarding(_) => Some("IpInAddrErrors"),
+        Because::Route(Refusal::NoRoute, _) if arrived => Some("IpExtInNoRoutes"),
+        Because::Route(Refusal::NoRoute, _) => Some("IpOutNoRoutes"),
+        _ => None,
+    }
+}
