@@ -264,7 +264,11 @@ fn what_is_counted_is_done_in_one_place() {
         (".owner_of(", "engine/attempts/mod.rs"),
     ];
     for (call, place) in COUNTED {
-        let found = offenders(|source| source.mentions(&[call]));
+        // A command that completes the records of other traces is not a trace's work.
+        let found = offenders(|source| {
+            let mentioned = source.mentions(&[call]);
+            mentioned.filter(|_| !source.is_in(&["command"]))
+        });
         let expected = format!("{place}: {call}");
         assert_eq!(found, [expected]);
     }
