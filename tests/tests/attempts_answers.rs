@@ -88,8 +88,12 @@ fn closed_port_on_this_node() -> Result<()> {
     })
 }
 
-#[test]
-fn reject_with_icmp() -> Result<()> {
+/// A rule in FORWARD that rejects what goes to the server's port.
+fn rejected(
+    rule: &str,
+    outcome: &'static str,
+    by: impl Fn(&NodeLab, Family) -> String,
+) -> Result<()> {
     let lab = NodeLab::build()?;
     Family::each(|family| {
         let server = lab.pod_a.socket(family, port(family));
@@ -103,18 +107,15 @@ fn reject_with_icmp() -> Result<()> {
                 .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
                 .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
         )?;
-        let rule = format!(
-            "tcp dport {} reject with icmpx port-unreachable",
-            server.port()
-        );
+        let rule = format!("tcp dport {} {rule}", server.port());
         nft(&lab.node, Chain::inet("forward"), &rule)?;
         let attempt = watch.broken(
             &lab.outside,
             server,
-            &ExpectedAttempt::dropped("rejected", "firewall")
+            &ExpectedAttempt::dropped(outcome, "firewall")
                 .hops(&[(&lab.node, "eth0 in")])
                 .reply_hops(&[(&lab.node, "eth0 out")])
-                .by(lab.node.address(family).to_string())
+                .by(by(&lab, family))
                 .evidence("nft_do_chain"),
         )?;
         refused(attempt)?;
@@ -123,36 +124,17 @@ fn reject_with_icmp() -> Result<()> {
 }
 
 #[test]
+fn reject_with_icmp() -> Result<()> {
+    let rule = "reject with icmpx port-unreachable";
+    rejected(rule, "rejected", |lab, family| {
+        lab.node.address(family).to_string()
+    })
+}
+
+#[test]
 fn reject_with_tcp_reset() -> Result<()> {
-    let lab = NodeLab::build()?;
-    Family::each(|family| {
-        let server = lab.pod_a.socket(family, port(family));
-        let _server = TcpServer::echo(&lab.pod_a, server)?;
-        let mut watch = AttemptTrace::start(&[&lab.node], [server])?;
-        watch.healthy(
-            &lab.outside,
-            &lab.pod_a,
-            server,
-            &ExpectedAttempt::answered()
-                .hops(&[(&lab.node, "eth0 in, cni0 out, veth-a out")])
-                .reply_hops(&[(&lab.node, "veth-a in, cni0 in, eth0 out")]),
-        )?;
-        let rule = format!(
-            "meta l4proto tcp tcp dport {} reject with tcp reset",
-            server.port()
-        );
-        nft(&lab.node, Chain::inet("forward"), &rule)?;
-        let attempt = watch.broken(
-            &lab.outside,
-            server,
-            &ExpectedAttempt::dropped("refused", "firewall")
-                .hops(&[(&lab.node, "eth0 in")])
-                .reply_hops(&[(&lab.node, "eth0 out")])
-                .by("this node")
-                .evidence("nft_do_chain"),
-        )?;
-        refused(attempt)?;
-        watch.finish().map(drop)
+    rejected("reject with tcp reset", "refused", |_, _| {
+        "this node".to_owned()
     })
 }
 
