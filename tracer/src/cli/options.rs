@@ -18,7 +18,7 @@ use crate::{
     cli::{
         CheckArgs, Cli, ClusterArgs, Command, JoinArgs, OutputArgs, TraceArgs, endpoint::Endpoint,
     },
-    cluster::resolve::Socket,
+    cluster::{resolve::Socket, source::ClusterConfig},
     model::Scope,
     sink::{Detail, Format, Formats, PathFormat, Style, Terminal, TraceFormat},
 };
@@ -107,19 +107,6 @@ pub(crate) struct JoinConfig {
     pub(crate) detail: Detail,
     /// How to print.
     pub(crate) output: OutputConfig<PathFormat>,
-}
-
-/// Where the cluster's objects come from.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ClusterConfig {
-    /// Files that `kubectl get -o json` wrote.
-    pub(crate) files: Vec<PathBuf>,
-    /// How to reach the API server; auto-detected when absent.
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// How to reach the container runtime; auto-detected when absent.
-    pub(crate) cri_socket: Option<PathBuf>,
-    /// No cluster lookups.
-    pub(crate) no_kube: bool,
 }
 
 impl From<ClusterArgs> for ClusterConfig {

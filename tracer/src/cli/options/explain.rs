@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 
 use super::{
-    ClusterConfig, OutputConfig,
+    OutputConfig,
     usage::{refuse_impossible_ends, usage},
 };
 use crate::{
     cli::{ExplainArgs, PolicyProto, endpoint::Endpoint},
-    cluster::source::api::access,
+    cluster::source::{ClusterConfig, api::access},
     sink::Terminal,
 };
 

@@ -4,6 +4,7 @@
 //! milliseconds, which the events of a trace do not have: hence the thread.
 
 pub(crate) mod api;
+mod config;
 #[cfg(feature = "trace")]
 mod cri;
 mod file;
@@ -19,11 +20,11 @@ use tokio::{
 };
 
 use self::api::access::{self, AccessError, Place};
+pub(crate) use self::config::ClusterConfig;
 #[cfg(feature = "trace")]
 use self::cri::Sockets;
 use self::{limits::UPDATES, sink::Sink};
 use super::update::{Source, Update};
-use crate::cli::options::ClusterConfig;
 
 /// The sources of a trace, and what they report.
 pub(crate) struct Sources {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 
 use crate::{
-    cli::options::ClusterConfig,
+    cluster::source::ClusterConfig,
     kernel::{
         btf::KernelBtf,
         preflight::{Preflight, State},

@@ -6,9 +6,8 @@ use anyhow::Result;
 use tokio::{runtime, time::timeout};
 
 use crate::{
-    cli::options::ClusterConfig,
     cluster::{
-        source::Sources,
+        source::{ClusterConfig, Sources},
         update::{Change, Source},
         view::Kind,
     },

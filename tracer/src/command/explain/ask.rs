@@ -10,17 +10,15 @@ use std::{
 use anyhow::{Result, bail};
 use tokio::{runtime, sync::mpsc::channel, time::sleep};
 
-use crate::{
-    cli::options::ClusterConfig,
-    cluster::{
-        live::Cluster,
-        source::{
-            api::{self, access::places},
-            limits::UPDATES,
-            sink::Sink,
-        },
-        update::{Change, Source},
+use crate::cluster::{
+    live::Cluster,
+    source::ClusterConfig,
+    source::{
+        api::{self, access::places},
+        limits::UPDATES,
+        sink::Sink,
     },
+    update::{Change, Source},
 };
 
 /// How long the API server has to answer.

@@ -36,13 +36,13 @@ use serde_json::{Value, json};
 use self::{manifest::Session, nodes::Node, objects::Objects, plan::Plan, run::Run};
 use super::join::{heading, name_apart};
 use crate::{
-    cli::{
-        kubectl::{KubectlConfig, endpoint},
-        options::ClusterConfig,
-    },
-    cluster::source::api::{
-        access::{self, Access},
-        client::Client,
+    cli::kubectl::{KubectlConfig, endpoint},
+    cluster::source::{
+        ClusterConfig,
+        api::{
+            access::{self, Access},
+            client::Client,
+        },
     },
     join::{Trace, join},
     model::Report,

@@ -21,7 +21,7 @@ use kube::Config;
 use self::credentials::Credentials;
 pub(crate) use self::plugin::kill_all as kill_plugins;
 pub(super) use self::secrets::Secrets;
-use crate::{cli::options::ClusterConfig, cluster::item::printable};
+use crate::cluster::{item::printable, source::ClusterConfig};
 
 /// Where nodes keep a kubeconfig, the administrator's before the kubelet's, which may see little.
 const OF_NODES: [&str; 11] = [
