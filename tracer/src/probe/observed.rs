@@ -24,6 +24,8 @@ pub(crate) struct Observed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Own {
     pub(crate) proto: Protocol,
+    /// The address; `None` where no route has chosen one.
+    pub(crate) src: Option<IpAddr>,
     /// The port; of echo requests, which have none, `None`.
     pub(crate) sport: Option<u16>,
     pub(crate) dst: IpAddr,
@@ -31,39 +33,47 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn tcp(sport: u16, to: SocketAddr) -> Self {
+    pub(crate) fn tcp(from: SocketAddr, to: SocketAddr) -> Self {
         Self {
             proto: Protocol::Tcp,
-            sport: Some(sport),
+            src: Some(from.ip()).filter(|ip| !ip.is_unspecified()),
+            sport: Some(from.port()),
             dst: to.ip(),
             dport: Some(to.port()),
         }
     }
 
-    pub(crate) fn udp(sport: u16, to: SocketAddr) -> Self {
+    pub(crate) fn udp(from: SocketAddr, to: SocketAddr) -> Self {
         Self {
             proto: Protocol::Udp,
-            ..Self::tcp(sport, to)
+            ..Self::tcp(from, to)
         }
     }
 
     fn opened(&self, flow: &Flow) -> bool {
         (self.proto, self.sport, self.dst, self.dport)
             == (flow.proto, flow.sport, flow.dst, flow.dport)
+            && self.src.is_none_or(|src| src == flow.src)
     }
 
-    /// Whether a dropped packet is of this connection, in either direction and behind NAT.
+    /// Whether a dropped packet is of this connection, in either direction. Behind NAT, one of its
+    /// addresses is another.
     fn has(&self, drop: &DropReport) -> bool {
         let Flow {
             proto,
+            src,
             sport,
             dst,
             dport,
-            ..
         } = drop.flow;
-        let port = self.sport.is_some() && (self.sport == sport || self.sport == dport);
-        let echo = self.sport.is_none() && self.dst == dst;
-        proto == self.proto && (port || echo)
+        let ends = [src, dst];
+        let known = self.src.is_some_and(|own| ends.contains(&own)) || ends.contains(&self.dst);
+        let of_port = self
+            .sport
+            .is_none_or(|own| sport == Some(own) || dport == Some(own));
+        let is_echo =
+            self.sport.is_none() && dst == self.dst && self.src.is_none_or(|own| own == src);
+        proto == self.proto && ((self.sport.is_some() && known && of_port) || is_echo)
     }
 }
 

@@ -238,7 +238,7 @@ impl Plan {
                     proto: Protocol::Tcp,
                     dst,
                     dport,
-                    most: 4,
+                    most: 3,
                     test: hello(&place(dst, dport), name.as_deref()),
                 });
             }

@@ -60,7 +60,7 @@ pub(crate) async fn ask(
 ) -> Result<Asked> {
     let (id, query) = query(name, is_aaaa)?;
     let socket = sockets.make((Type::DGRAM, None), from, server.ip()).await?;
-    let own = Own::udp(local(&socket)?.port(), server);
+    let own = Own::udp(local(&socket)?, server);
     observed.expect(own);
     let socket = UdpSocket::from_std(socket.into())?;
     let begun = Instant::now();

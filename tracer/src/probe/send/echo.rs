@@ -17,7 +17,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Sockets, random};
+use super::{Sockets, local, random};
 use crate::{
     model::Protocol as IpProtocol,
     probe::observed::{Observed, Own},
@@ -72,9 +72,11 @@ impl Echo {
         };
         let socket = sockets.make((Type::RAW, Some(protocol)), from, dst).await?;
         whole(&socket, dst.is_ipv4())?;
+        let src = local(&socket)?.ip();
         socket.connect(&SocketAddr::new(dst, 0).into())?;
         observed.expect(Own {
             proto: ip_protocol,
+            src: Some(src).filter(|ip| !ip.is_unspecified()),
             sport: None,
             dst,
             dport: None,

@@ -14,7 +14,7 @@ mod tls;
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -53,11 +53,9 @@ impl Sockets {
         to: IpAddr,
     ) -> Result<Socket> {
         in_netns_async(&self.netns, LIMIT, move |_| {
-            let at = from.unwrap_or(match to {
-                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            });
-            let at = SocketAddr::new(at, 0);
+            // Known before anything is sent, the source address distinguishes its packets, too.
+            let own = from.or_else(|| routed(to).ok());
+            let at = SocketAddr::new(own.unwrap_or(any(to)), 0);
             let socket = Socket::new(Domain::for_address(at), kind, protocol)?;
             socket.set_nonblocking(true)?;
             socket.bind(&at.into())?;
@@ -66,12 +64,25 @@ impl Sockets {
         .await
     }
 
-    /// The address that packets to a destination are sent from. Connecting such a socket sends
-    /// nothing.
+    /// The address that packets to a destination are sent from.
     pub(crate) async fn local_address(&self, from: Option<IpAddr>, to: IpAddr) -> Result<IpAddr> {
         let socket = self.make((Type::DGRAM, None), from, to).await?;
-        socket.connect(&SocketAddr::new(to, 9).into())?;
         Ok(local(&socket)?.ip())
+    }
+}
+
+/// The address that the routes choose for packets to a destination. Connecting such a socket sends
+/// nothing.
+fn routed(to: IpAddr) -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind(SocketAddr::new(any(to), 0))?;
+    socket.connect(SocketAddr::new(to, 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+fn any(to: IpAddr) -> IpAddr {
+    match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> Result<Connected> {
     let socket = sockets.make((Type::STREAM, None), from, to.ip()).await?;
-    let own = Own::tcp(local(&socket)?.port(), to);
+    let own = Own::tcp(local(&socket)?, to);
     observed.expect(own);
     let socket = TcpSocket::from_std_stream(socket.into());
     let begun = Instant::now();

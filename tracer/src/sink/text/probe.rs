@@ -232,7 +232,9 @@ fn draw_cells(page: &mut Page<'_>, cells: [&str; 5], paint: Paint, is_header: bo
         };
         page.canvas.line(0, 0, &pieces);
     }
-    if !is_roomy && !is_header && !test.is_empty() {
+    // What was not asked needs no command here: the reason says how to ask.
+    let is_asked = result != layers::result(LayerResult::Skipped);
+    if !is_roomy && !is_header && is_asked && !test.is_empty() {
         page.canvas
             .verbatim(usize::from(LAYER + GAP), "$", test, Paint::Dim);
     }
