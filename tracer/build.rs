@@ -83,8 +83,9 @@ fn build() -> Result<()> {
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let object = compile(&toolchain, workspace, &out_dir.join("bpf"))?;
     let copy = out_dir.join(BINARY);
-    fs::copy(&object, &copy)
-        .with_context(|| format!("copying {} to {}", object.display(), copy.display()))?;
+    let programs = fs::read(&object).with_context(|| format!("reading {}", object.display()))?;
+    let programs = without_debug_sections(&programs).context("removing debug sections")?;
+    fs::write(&copy, programs).with_context(|| format!("writing {}", copy.display()))?;
     Ok(())
 }
 
@@ -131,6 +132,32 @@ fn compile(toolchain: &bpf::Toolchain, workspace: &Path, target_dir: &Path) -> R
         println!("cargo::warning={line}");
     }
     Ok(target_dir.join(bpf::TARGET).join("release").join(BINARY))
+}
+
+/// The programs without what only a debugger reads, nine tenths of the file. The BTF stays, with the
+/// lines for the verifier's log.
+#[cfg(feature = "trace")]
+fn without_debug_sections(programs: &[u8]) -> Result<Vec<u8>> {
+    let mut elf = object::build::elf::Builder::read(programs)?;
+    for section in &mut elf.sections {
+        let name = section.name.as_slice();
+        section.delete |= name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    elf.delete_orphans();
+    // LLVM keeps the names of sections and of symbols in one table, and the builder in two.
+    let names = elf.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = object::build::elf::SectionData::SectionString;
+    let mut written = Vec::new();
+    elf.write(&mut written)?;
+    Ok(written)
+}
+
+/// The laptop's half has no programs.
+#[cfg(not(feature = "trace"))]
+fn without_debug_sections(programs: &[u8]) -> Result<Vec<u8>> {
+    Ok(programs.to_vec())
 }
 
 /// The compiler's flags, in the encoding that allows any character in them.

@@ -16,7 +16,9 @@ use tracer_model::PathReport;
 
 use crate::{
     apiserver::ApiServer,
-    binary, poll_until,
+    binary,
+    machine::{self, Shared},
+    poll_until,
     record::{self, Record},
     said::Said,
     tracer::Reaped,
@@ -63,11 +65,13 @@ impl Laptop {
     /// Starts it, without questions and with JSON.
     pub fn start(&self, arguments: &[&str]) -> Result<Plugin> {
         let mut command = self.command(arguments);
+        let shared = machine::share();
         let mut child = Reaped::new(command.args(["--yes", "-o", "json"]).spawn()?);
         Ok(Plugin {
             stdout: Said::follow(child.0.stdout.take().context("piped")?),
             stderr: Said::follow(child.0.stderr.take().context("piped")?),
             child,
+            _shared: shared,
         })
     }
 }
@@ -77,6 +81,8 @@ pub struct Plugin {
     child: Reaped,
     stdout: Said,
     stderr: Said,
+    /// For its traces.
+    _shared: Shared,
 }
 
 /// A run that is over.
@@ -93,14 +99,18 @@ impl Plugin {
     /// Waits until it has said all of this on stderr.
     pub fn wait_for(&mut self, words: &[&str]) -> Result<()> {
         let mut over = None;
-        let said = poll_until(&format!("{words:?} from kubectl whydrop"), || {
-            let said = self.stderr.so_far();
-            if words.iter().all(|word| said.contains(word)) {
-                return Some(());
-            }
-            over = self.child.0.try_wait().ok().flatten();
-            over.map(drop)
-        });
+        let mut wait = || {
+            poll_until(&format!("{words:?} from kubectl whydrop"), || {
+                let said = self.stderr.so_far();
+                if words.iter().all(|word| said.contains(word)) {
+                    return Some(());
+                }
+                over = self.child.0.try_wait().ok().flatten();
+                over.map(drop)
+            })
+        };
+        // It asks a dozen questions, and then starts two traces.
+        let said = wait().or_else(|_| wait()).or_else(|_| wait());
         let stderr = self.stderr.so_far();
         if said.is_err() || !words.iter().all(|word| stderr.contains(word)) {
             bail!("{words:?} did not come ({over:?}): {stderr}");

@@ -47,7 +47,7 @@ fn directory() -> PathBuf {
 
 /// whydrop as it is given to people.
 pub(crate) fn whydrop(target: &Target) -> Result<PathBuf> {
-    let args = ["build", "--release", "--package", "whydrop"];
+    let args = ["build", "--profile", "dist", "--package", "whydrop"];
     let built = build(target, &args, &[])?;
     let (_, path) = built.into_iter().next().context("cargo built nothing")?;
     Ok(path)

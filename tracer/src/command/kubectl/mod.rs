@@ -146,6 +146,9 @@ async fn prepare(config: &KubectlConfig) -> Result<Prepared> {
         None if view.has_namespace(NAMESPACE) => NAMESPACE.to_owned(),
         None => context_namespace,
     };
+    if !nodes::is_proper(&job_namespace) {
+        bail!("the Jobs' namespace {job_namespace:?} is not the name of one");
+    }
     if config.dry_run {
         let session = Session::new(job_namespace, true);
         let jobs = jobs(config, &session, &plan, &nodes);

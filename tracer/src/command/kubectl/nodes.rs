@@ -23,6 +23,10 @@ pub(super) struct Node {
 pub(super) async fn look(client: &Client, names: &[String]) -> Result<Vec<Node>> {
     let mut nodes = Vec::new();
     for name in names {
+        // It goes into a URL, and into commands that are shown.
+        if !is_proper(name) {
+            bail!("{} is not the name of a node", plain(name));
+        }
         let found = client.get(&format!("/api/v1/nodes/{name}")).await;
         match found {
             Ok(object) => nodes.push(judge(name, &object)?),
@@ -40,6 +44,15 @@ pub(super) async fn look(client: &Client, names: &[String]) -> Result<Vec<Node>>
         }
     }
     Ok(nodes)
+}
+
+/// Whether it is a DNS subdomain, as names of nodes and namespaces are.
+pub(super) fn is_proper(name: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    (1..=253).contains(&name.len())
+        && name.bytes().all(is_inner)
+        && !name.starts_with(['-', '.'])
+        && !name.contains("..")
 }
 
 fn judge(name: &str, object: &Value) -> Result<Node> {
@@ -165,6 +178,14 @@ mod tests {
         }
         let fit = of(&json!({"kubernetes.io/os": "linux"}), &json!({})).expect("a node");
         assert_eq!((fit.selinux, fit.not_ready), (false, None));
+    }
+
+    #[test]
+    fn a_name_leads_to_no_other_path() {
+        assert!(is_proper("ip-10-0-0-1.eu-west-1.compute.internal"));
+        for name in ["", "..", "a/b", "a?b", "a b", "-a", "a..b", "A", "a;id"] {
+            assert!(!is_proper(name), "{name}");
+        }
     }
 
     #[test]

@@ -21,8 +21,17 @@ pub(super) struct NodeTrace {
     pub(super) is_over: bool,
     /// Lines beside the records.
     said: usize,
+    /// Failed attempts that were said.
+    failed: usize,
+    /// Bytes of the records.
+    held: usize,
 }
 
+/// Bytes of records that are kept of each node. What is beyond is counted as lost: silence of that node
+/// then proves nothing.
+const HELD: usize = 256 << 20;
+/// Failed attempts that are said as they come, of each node; the report has all.
+const MOST_FAILED: usize = 1000;
 /// Lines beside the records that are passed on, from each node.
 const MOST_LINES: usize = 50;
 
@@ -34,6 +43,8 @@ impl NodeTrace {
             summary: None,
             is_over: false,
             said: 0,
+            failed: 0,
+            held: 0,
         }
     }
 
@@ -101,7 +112,9 @@ impl NodeTrace {
         if let Report::Attempt(attempt) = &report
             && attempt.outcome != Outcome::Answered
             && attempt.corrects.is_none()
+            && self.failed < MOST_FAILED
         {
+            self.failed += 1;
             let verdict = attempt.verdict.as_ref();
             let why = verdict.map(|verdict| format!(": {}", verdict.why));
             self.note(&format!(
@@ -115,8 +128,14 @@ impl NodeTrace {
             summary.node = Some(self.node.clone());
             self.summary = Some(Summary::clone(summary));
         }
+        let is_last = matches!(report, Report::Summary(_));
+        self.held = self.held.saturating_add(line.len());
         if let Some(trace) = &mut self.trace {
-            trace.take(report);
+            if self.held <= HELD || is_last {
+                trace.take(report);
+            } else {
+                trace.miss(1);
+            }
         }
     }
 
