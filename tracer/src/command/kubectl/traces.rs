@@ -79,7 +79,12 @@ impl NodeTrace {
     }
 
     fn line(&mut self, line: &str, cluster: &Cluster) {
+        let seq = record::number(line);
         let Ok(mut report) = record::read(line) else {
+            if let (Some(trace), Some(_)) = (&mut self.trace, seq) {
+                trace.skip(seq);
+                return;
+            }
             // Stderr is in the log, too: why it cannot trace, say.
             self.said += 1;
             if self.said <= MOST_LINES && !line.trim().is_empty() {
@@ -101,12 +106,12 @@ impl NodeTrace {
                     started.filter, started.kernel
                 ));
                 let mut trace = Trace::new(*started, &self.node);
-                trace.number(record::number(line));
+                trace.number(seq);
                 self.trace = Some(trace);
                 return;
             }
             (_, None) => return,
-            (_, Some(trace)) => trace.number(record::number(line)),
+            (_, Some(_)) => {}
         }
         names::complete(&mut report, cluster, &self.node, SystemTime::now());
         if let Report::Attempt(attempt) = &report
@@ -133,8 +138,9 @@ impl NodeTrace {
         if let Some(trace) = &mut self.trace {
             if self.held <= HELD || is_last {
                 trace.take(report);
+                trace.number(seq);
             } else {
-                trace.miss(1);
+                trace.skip(seq);
             }
         }
     }
