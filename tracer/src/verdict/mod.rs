@@ -26,4 +26,5 @@ mod policy_rule;
 mod rule;
 #[cfg(feature = "trace")]
 mod stale_entry;
+#[cfg(feature = "trace")]
 mod translation;
