@@ -11,6 +11,7 @@ mod counted_ends;
 mod dead_proxy;
 mod exempted_from_nat;
 mod idle_tunnels;
+mod invalid_packets;
 mod lost_translation;
 mod low_ttl;
 mod mac_addresses;

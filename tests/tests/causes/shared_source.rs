@@ -9,6 +9,11 @@ use whydrop_tests::{
 
 /// A node with a virtual address in front of its own one; the server knows another host by it.
 fn trace(action: &str, end: End) -> Result<Report> {
+    trace_behind("ip link set br0 up", action, end)
+}
+
+/// The same with a switch that is set up like this.
+fn trace_behind(switch: &str, action: &str, end: End) -> Result<Report> {
     let stage = Stage::new(["p", "node", "other", "srv", "switch"])?;
     stage.ip("switch", "link add br0 type bridge; link set br0 up")?;
     for role in ["node", "other", "srv"] {
@@ -44,6 +49,7 @@ fn trace(action: &str, end: End) -> Result<Report> {
     stage.serve("srv", "10.20.9.9:8080")?;
     // The switch learns where the other host is.
     stage.exec("other", "ping -qc1 -W1 10.20.9.9")?;
+    stage.exec("switch", switch)?;
     stage.trace(["node", "p"], "10.20.9.9:8080", |watch| {
         watch.dial("p", "10.20.9.9:8080")?.ends(end)
     })
@@ -59,6 +65,21 @@ fn masquerade_takes_the_virtual_address() -> Result<()> {
             .fix("--to-source 10.20.9.1"),
     )?;
     Ok(())
+}
+
+/// A switch that has forgotten the other host's port sends the answer to the node, too.
+#[test]
+fn answer_to_the_other_host_is_flooded() -> Result<()> {
+    let floods = "ip link set br0 type bridge ageing_time 0";
+    let report = trace_behind(floods, "MASQUERADE", End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("off-node", "likely")
+            .why("no host here took the answer")
+            .fix("--to-source 10.20.9.1"),
+    )?;
+    trace_behind(floods, "SNAT --to-source 10.20.9.1", End::Answered)?
+        .silent()
+        .map(drop)
 }
 
 #[test]

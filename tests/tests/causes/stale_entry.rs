@@ -2,14 +2,16 @@
 //! pass by the rules of now (kubernetes/kubernetes#106274, kubernetes/kubernetes#125467).
 
 use std::{
+    collections::HashSet,
     net::{Ipv4Addr, UdpSocket},
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
+    record::Outcome,
 };
 
 const SERVICE: &str = "10.20.96.53:53";
@@ -120,6 +122,50 @@ fn entry_of_a_pod_that_is_gone() -> Result<()> {
     })?;
     report.verdict(&stale().why("10.20.2.99:53"))?;
     Ok(())
+}
+
+/// All of them are dropped at once, and the kernel sends few events of one kind: the others were
+/// counted only.
+#[test]
+fn burst_of_queries_to_a_pod_that_is_gone() -> Result<()> {
+    const QUERIES: u16 = 5;
+    let stage = stage()?;
+    translate_to(&stage, "-A PREROUTING", "10.20.2.99:53")?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let report = stage.trace(["node", "a", "b"], SERVICE, |watch| {
+        let socket = watch
+            .stage()
+            .enter("a", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
+        for id in 0..QUERIES {
+            socket.send_to(&query(id), SERVICE)?;
+        }
+        let mut rejected = HashSet::new();
+        watch.until("all queries to be rejected", |record| {
+            let attempt = record.as_attempt();
+            let attempt = attempt.filter(|one| one.outcome == Outcome::Rejected);
+            rejected.extend(attempt.and_then(|one| one.dns.as_ref()).map(|dns| dns.id));
+            rejected.len() == usize::from(QUERIES)
+        })
+    })?;
+    let expected = ExpectedVerdict::any_of(["conntrack", "endpoint"])
+        .at_least("likely")
+        .why("10.20.2.99")
+        .never_says(["no host answers for 10.20.96.53"]);
+    for attempt in report.trace().attempts() {
+        let verdict = attempt.verdict.as_ref().context("a verdict")?;
+        let wrong = expected.mismatch(verdict);
+        ensure!(wrong.is_none(), "{wrong:?} in {verdict:?}");
+    }
+    Ok(())
+}
+
+/// A DNS query for an address of `shop.example`.
+fn query(id: u16) -> Vec<u8> {
+    let mut bytes = id.to_be_bytes().to_vec();
+    bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(b"\x04shop\x07example\x00\x00\x01\x00\x01");
+    bytes
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //! address, or the answer (moby/moby#45460, cilium/cilium#26472). It is to blame for the connection,
 //! too.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
+    record::Fix,
 };
 
 const SERVER: &str = "[fd20:1::3]:8080";
@@ -25,7 +28,9 @@ fn trace(stage: &Stage, end: End) -> Result<Report> {
     })
 }
 
-const ISOLATION: &str = "ip6tables -A FORWARD ! -d fd20:1::/64 -i br0 -j DROP";
+const ISOLATION: &str = "ip6tables -N DOCKER-ISOLATION-STAGE-1
+    ip6tables -A FORWARD -j DOCKER-ISOLATION-STAGE-1
+    ip6tables -A DOCKER-ISOLATION-STAGE-1 ! -d fd20:1::/64 -i br0 -j DROP";
 const DISCOVERY: &str = "ip6tables -A FORWARD -p ipv6-icmp -j ACCEPT";
 
 #[test]
@@ -37,6 +42,18 @@ fn a_rule_drops_the_solicitation() -> Result<()> {
         .at_least("likely")
         .why("Neighbor Solicitation for fd20:1::3");
     report.outcome("unanswered")?.verdict(&expected)?;
+    // The solicitation itself is no packet of one container to another.
+    let solicitations = report
+        .trace()
+        .drops()
+        .filter(|drop| drop.flow.sport.is_none());
+    let fixes = solicitations.flat_map(|drop| drop.verdict.fix.iter().map(Fix::text));
+    let fixes: BTreeSet<_> = fixes.collect();
+    let discovery = "accept ICMPv6 types 135 and 136 (neighbor discovery) in front of that rule";
+    ensure!(
+        fixes.iter().all(|fix| fix.contains(discovery)),
+        "{fixes:#?}"
+    );
     Ok(())
 }
 

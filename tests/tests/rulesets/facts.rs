@@ -128,3 +128,22 @@ fn source_that_is_not_routed_back() -> Result<()> {
         .is(&firewall().why("chain spoof"))
         .map(drop)
 }
+
+#[test]
+fn bridge_ports_and_mac_addresses() -> Result<()> {
+    let field = Field::bridged("7g")?;
+    field.serve("10.30.2.2:80")?;
+    field
+        .dropped("neighbor", "10.30.2.2:80")?
+        .is(&firewall().why("chain pm-none"))?
+        .mends(&["10.30.2.2:81"])?;
+    // The same with another MAC address is forged.
+    let field = Field::bridged("7g")?;
+    field
+        .stage()
+        .ip("neighbor", "link set eth0 address 02:30:00:00:00:10")?;
+    field
+        .dropped("neighbor", "10.30.2.2:80")?
+        .is(&firewall().why("wrong MAC address"))?
+        .offers_no_command()
+}

@@ -16,7 +16,7 @@ use whydrop_tests::{
     incident::{Report, Stage},
     lab::Namespace,
     offer::paste,
-    record::{Fix, Verdict},
+    record::{Confidence, Fix, Verdict},
     traffic::{Outcome, TcpAttempt, UdpClient},
 };
 
@@ -24,10 +24,11 @@ const CLIENT: &str = "10.30.1.2";
 const SERVER: &str = "10.30.2.2";
 
 /// What loads a source file.
-const LOADERS: [(&str, &str); 3] = [
+const LOADERS: [(&str, &str); 4] = [
     ("sets", "ipset restore"),
     ("nft", "nft -f -"),
     ("rules", "iptables-nft-restore -c"),
+    ("sh", "sh"),
 ];
 
 /// `client` 10.30.1.2 – 10.30.1.1 `node` 10.30.2.1 – 10.30.2.2 `server`.
@@ -64,6 +65,38 @@ impl Field {
         Ok(field)
     }
 
+    /// The server is behind a bridge of the node, at this port.
+    pub(super) fn with_bridge(case: &str, va: &str, bridge: &str, port: &str) -> Result<Self> {
+        let field = Self::with_links("none", va, port)?;
+        field.stage.ip(
+            "node",
+            &format!(
+                "addr flush dev {port}; link add {bridge} type bridge; link set {bridge} up
+                 link set {port} master {bridge}; addr add 10.30.2.1/24 dev {bridge}"
+            ),
+        )?;
+        field.load(case)?;
+        Ok(field)
+    }
+
+    /// The server and a neighbor, 10.30.2.9, are at the ports `tap9` and `port9` of the bridge
+    /// `qbr9`, which shows its frames to iptables.
+    pub(super) fn bridged(case: &str) -> Result<Self> {
+        let mut field = Self::with_bridge("none", "va", "qbr9", "tap9")?;
+        field.stage.add("neighbor")?;
+        field.stage.veth(("neighbor", "eth0"), ("node", "port9"))?;
+        field.stage.ip("node", "link set port9 master qbr9")?;
+        field.stage.ip(
+            "neighbor",
+            "link set eth0 address 02:30:00:00:00:09; addr add 10.30.2.9/24 dev eth0",
+        )?;
+        field
+            .stage
+            .sysctl("node", "net.bridge.bridge-nf-call-iptables=1")?;
+        field.load(case)?;
+        Ok(field)
+    }
+
     /// The rules of a case, in the node.
     pub(super) fn load(&self, case: &str) -> Result<()> {
         for (kind, loader) in LOADERS {
@@ -90,6 +123,24 @@ impl Field {
         self.dropped_from(role, None, to)
     }
 
+    /// The same, until it was dropped twice and the attempt has the second verdict.
+    pub(super) fn dropped_twice<'a>(&'a self, role: &'a str, to: &str) -> Result<Fallen<'a>> {
+        let address: SocketAddr = to.parse().with_context(|| to.to_owned())?;
+        let start = move || TcpAttempt::start(self.stage.namespace(role), None, address);
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            let _waits = start()?;
+            watch.until("a drop of which more is known", |record| {
+                let attempt = record.as_attempt().and_then(|one| one.verdict.as_ref());
+                attempt.is_some_and(|verdict| verdict.confidence == Confidence::Confirmed)
+            })
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: passes(start),
+        })
+    }
+
     /// The same from this address.
     pub(super) fn dropped_from<'a>(
         &'a self,
@@ -107,10 +158,20 @@ impl Field {
         Ok(Fallen {
             field: self,
             report,
-            passes: Box::new(move || {
-                let outcome = start()?.outcome(Duration::from_millis(1500))?;
-                Ok(matches!(outcome, Outcome::Connected(_)))
-            }),
+            passes: passes(start),
+        })
+    }
+
+    /// A DNS query is sent, until it is dropped.
+    pub(super) fn dropped_query<'a>(&'a self, role: &'a str, to: &str) -> Result<Fallen<'a>> {
+        let report = self.stage.trace(["node"], "--all", |watch| {
+            watch.ask(role, to)?;
+            watch.until_drop()
+        })?;
+        Ok(Fallen {
+            field: self,
+            report,
+            passes: Box::new(|| Ok(false)),
         })
     }
 
@@ -208,6 +269,37 @@ impl Fallen<'_> {
         Ok(self)
     }
 
+    /// What is said of the first drop.
+    pub(super) fn first_is(self, expected: &ExpectedVerdict) -> Result<Self> {
+        let first = self.verdicts().into_iter().next();
+        self.says(first, expected)?;
+        Ok(self)
+    }
+
+    /// What is said of the last drop.
+    pub(super) fn last_is(self, expected: &ExpectedVerdict) -> Result<Self> {
+        let last = self.verdicts().into_iter().next_back();
+        self.says(last, expected)?;
+        Ok(self)
+    }
+
+    /// What is said of the attempt, and in the end.
+    pub(super) fn attempt_is(self, expected: &ExpectedVerdict) -> Result<Self> {
+        let attempts = self.report.attempts();
+        let attempt = attempts.first().and_then(|one| one.verdict.as_ref());
+        self.says(attempt, expected)?;
+        self.says(self.report.trace().summary.verdict.as_ref(), expected)?;
+        Ok(self)
+    }
+
+    fn says(&self, verdict: Option<&Verdict>, expected: &ExpectedVerdict) -> Result<()> {
+        let verdict = verdict.with_context(|| format!("no verdict in\n{}", self.report))?;
+        match expected.mismatch(verdict) {
+            Some(wrong) => anyhow::bail!("{wrong}, in\n{}", self.report),
+            None => Ok(()),
+        }
+    }
+
     fn verdicts(&self) -> Vec<&Verdict> {
         let drops = self.report.trace().drops();
         drops.map(|drop| &drop.verdict).collect()
@@ -251,6 +343,14 @@ impl Fallen<'_> {
         ensure!(command.is_none(), "{command:?}, in\n{}", self.report);
         Ok(())
     }
+}
+
+/// Whether another connection comes about.
+fn passes<'a>(start: impl Fn() -> Result<TcpAttempt> + 'a) -> Box<dyn Fn() -> Result<bool> + 'a> {
+    Box::new(move || {
+        let outcome = start()?.outcome(Duration::from_millis(1500))?;
+        Ok(matches!(outcome, Outcome::Connected(_)))
+    })
 }
 
 fn server_of(address: &str) -> &'static str {

@@ -1,10 +1,13 @@
 //! Rulesets from the field, through the real kernel: which rule dropped the packet, and a fix that
 //! lets it pass and nothing else. `src/node/ruleset/tests/cases` has more of each kind.
 
+mod candidates;
 mod facts;
 mod field;
+mod large;
 mod mends;
 mod nat;
+mod owners;
 mod texts;
 
 use whydrop_tests::expected::ExpectedVerdict;

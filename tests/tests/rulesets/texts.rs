@@ -1,6 +1,6 @@
 //! What a rule says, and whether it is written as its tool would write it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use whydrop_tests::expected::ExpectedVerdict;
 
 use super::{field::Field, firewall};
@@ -49,4 +49,47 @@ fn reverse_path_by_fib() -> Result<()> {
         .dropped_from("client", Some("10.30.77.7"), "10.30.2.2:80")?
         .is(&firewall().why("fib saddr . iif oif missing drop"))
         .map(drop)
+}
+
+/// The words of ebtables, whose matches nft does not print.
+#[test]
+fn matches_of_ebtables() -> Result<()> {
+    for (case, text) in [
+        (
+            "14-3",
+            "-A FORWARD -p IPv4 --ip-proto tcp --ip-dport 80 -j DROP",
+        ),
+        (
+            "ebtables-limit",
+            "-A FORWARD -p IPv4 -i port9 --ip-dst 10.30.2.2 --limit 50/sec --limit-burst 50 -j DROP",
+        ),
+    ] {
+        let field = Field::bridged(case)?;
+        field.serve("10.30.2.2:80")?;
+        field
+            .dropped("neighbor", "10.30.2.2:80")?
+            .is(&ExpectedVerdict::any_of(["firewall"])
+                .at_least("likely")
+                .why(text))?;
+    }
+    Ok(())
+}
+
+/// Each rule is written as `nft list` prints it.
+#[test]
+fn statements_of_nft() -> Result<()> {
+    let field = Field::of("statements")?;
+    let listed = field
+        .stage()
+        .exec("node", "nft -s list chain inet fw forward")?;
+    let rules = listed.lines().map(str::trim);
+    let mut wrong = Vec::new();
+    for rule in rules.filter(|line| line.ends_with(" drop")) {
+        let port = rule.split(' ').nth(2).unwrap_or_default();
+        let as_listed = ExpectedVerdict::any_of(["firewall"]).why(format!("`{rule}`"));
+        let dropped = field.dropped("client", &format!("10.30.2.2:{port}"))?;
+        wrong.extend(dropped.is(&as_listed).err());
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
 }

@@ -100,24 +100,41 @@ impl Attempt {
         }
     }
 
-    /// The first drop of such a packet whose cause is known, or else the first.
+    /// The first drop of such a packet whose cause is known, or else the first. A later one by the
+    /// same rule may be known for more certain.
     fn drop_of(&self, lost: Lost) -> Option<&OwnDrop> {
         let all = || self.drops.iter().filter(move |drop| drop.lost == lost);
         let mut explained = all().filter(|drop| drop.verdict.point != Point::Unknown);
-        explained.next().or_else(|| all().next())
+        let Some(first) = explained.next() else {
+            return all().next();
+        };
+        let is_alike = |drop: &&OwnDrop| {
+            drop.verdict.rule == first.verdict.rule
+                && (drop.facts.netns, drop.facts.hook) == (first.facts.netns, first.facts.hook)
+        };
+        let alike = std::iter::once(first).chain(explained.filter(is_alike));
+        let sharper = |best: &'_ OwnDrop, drop: &'_ OwnDrop| {
+            drop.verdict.confidence > best.verdict.confidence
+        };
+        alike.reduce(|best, drop| if sharper(best, drop) { drop } else { best })
     }
 
     /// Whether a drop was seen that explains an outcome better than its last report did.
     pub(crate) fn is_better_explained(&self, outcome: Outcome) -> bool {
-        let was_weak = self.reported.as_ref().is_some_and(|reported| {
-            let verdict = reported.verdict.as_ref();
-            reported.outcome == outcome
-                && !reported.is_of_drop
-                && verdict.is_some_and(|verdict| verdict.confidence < Confidence::Confirmed)
-        });
-        let drop = self.deciding_drop(outcome).filter(|_| was_weak);
+        let Some(reported) = self.reported.as_ref() else {
+            return false;
+        };
+        let Some(verdict) = &reported.verdict else {
+            return false;
+        };
+        let is_weak = reported.outcome == outcome && verdict.confidence < Confidence::Confirmed;
+        let least = match reported.is_of_drop {
+            true => verdict.confidence,
+            false => Confidence::Possible,
+        };
+        let drop = self.deciding_drop(outcome).filter(|_| is_weak);
         drop.is_some_and(|drop| {
-            drop.verdict.point != Point::Unknown && drop.verdict.confidence > Confidence::Possible
+            drop.verdict.point != Point::Unknown && drop.verdict.confidence > least
         })
     }
 

@@ -71,10 +71,21 @@ pub(crate) struct DropFacts {
     pub(crate) quotes_seen: bool,
     /// The translation that its connection has, and it lacks; if an attempt shows that.
     pub(crate) untranslated: Option<Untranslated>,
+    /// What this node has sent back just before it dropped the packet, as a rule does that rejects.
+    pub(crate) sent_back: Option<SentBack>,
     /// Whether a node of the cluster has the source address of the encapsulating packet.
     pub(crate) is_from_node: bool,
     /// What only rules look at; `None` where only the packet's count is known.
     pub(crate) wire: Option<Arc<Wire>>,
+}
+
+/// An answer to a packet that a rule rejects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SentBack {
+    /// A TCP segment with RST.
+    Reset,
+    /// An ICMP or ICMPv6 error with this type and code.
+    Error(u8, u8),
 }
 
 /// What an event says of a packet that rules can ask for.
@@ -142,6 +153,7 @@ impl DropKind {
             quoted_seq: None,
             quotes_seen: false,
             untranslated: None,
+            sent_back: None,
             is_from_node: false,
             wire: None,
         }

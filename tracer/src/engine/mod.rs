@@ -128,6 +128,7 @@ impl Engine {
                 let is_own = attempts.seen(&facts, count, cx.interfaces);
                 facts.quotes_seen = facts.quoted_tuple.is_some() && is_own;
                 facts.untranslated = attempts.untranslated(&facts);
+                facts.sent_back = attempts.sent_back(&facts, cx);
                 facts.is_from_node = cx.is_from_node(&facts);
                 let judged = drops.received(
                     *facts,

@@ -41,6 +41,28 @@ pub(crate) struct Conntrack {
     pub(crate) taken: Option<ConntrackEntry>,
 }
 
+/// What conntrack has of the connection of a packet that it calls invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Nothing.
+    Unknown,
+    /// Its first packet, and no answer.
+    Unanswered,
+    /// Packets of both directions.
+    Answered,
+}
+
+impl Connection {
+    /// Reads it in the network namespace this thread is in. Only entries outside of zones are found.
+    pub(crate) fn read(packet: &Flow) -> std::io::Result<Self> {
+        Ok(match conntrack_entry(packet, 0)? {
+            None => Self::Unknown,
+            Some(entry) if entry.is_answered => Self::Answered,
+            Some(_) => Self::Unanswered,
+        })
+    }
+}
+
 impl Conntrack {
     /// Reads that of the network namespace this thread is in, for a packet. `None` if connection
     /// tracking is not loaded.

@@ -6,17 +6,21 @@ use tracer_common::tunnel::Tunnel;
 
 use super::{
     bypass::{self, Arrival, Destination},
-    conntrack::Conntrack,
+    conntrack::{Connection, Conntrack},
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
-    ruleset::{Hint, HookPacket, Mending, Ruleset, Shared, Survey, Suspects},
+    ruleset::{Hint, HookPacket, Meaning, Mending, Ruleset, Shared, Survey, Suspect, Suspects},
     translation::LostTranslation,
     way::{Packet, Start, Walked, Way},
     world::{LinkId, Part, World},
 };
 use crate::{
-    decode::{drop::DropFacts, tracked::Tracked, untranslated::Untranslated},
+    decode::{
+        drop::{DropFacts, SentBack},
+        tracked::Tracked,
+        untranslated::Untranslated,
+    },
     kernel::probes::query::{self, LoadedProgram},
     model::{Flow, Hook, Protocol, Reason},
     net::{
@@ -46,6 +50,7 @@ pub(crate) struct Subject {
     proto: Protocol,
     tracked: Tracked,
     untranslated: Option<Box<Untranslated>>,
+    sent_back: Option<SentBack>,
 }
 
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
@@ -65,6 +70,8 @@ pub(crate) struct NodeFacts {
     pub(crate) around: DropContext,
     /// How full the conntrack table of the namespace is.
     pub(crate) conntrack: Option<Conntrack>,
+    /// What conntrack has of the connection of a packet that a rule drops as invalid.
+    pub(crate) connection: Option<Connection>,
     /// The connection that a packet without an entry, which no socket takes, answers.
     pub(crate) answered: Option<ConntrackEntry>,
     /// What has become of its connection's translation, if that is gone.
@@ -100,13 +107,24 @@ impl Subject {
             proto: facts.flow.proto,
             tracked: facts.tracked,
             untranslated: facts.untranslated.map(Box::new),
+            sent_back: facts.sent_back,
         })
     }
 }
 
 impl NodeFacts {
-    /// Reads more facts about a drop, in its namespace.
-    pub(crate) async fn gather(facts: Arc<DropFacts>, wants: Wants) -> Self {
+    /// Whether reading it anew, after another such drop, may say more.
+    pub(crate) fn is_open(&self) -> bool {
+        self.suspects.as_ref().is_some_and(Suspects::are_open)
+    }
+
+    /// Reads more facts about a drop, in its namespace. `earlier` was read before the drop, about
+    /// another one like it.
+    pub(crate) async fn gather(
+        facts: Arc<DropFacts>,
+        wants: Wants,
+        earlier: Option<Arc<Self>>,
+    ) -> Self {
         let wants_world = wants.0.contains(&Fact::World);
         let walk = way(&facts).filter(|_| wants.0.contains(&Fact::Way));
         let translation = facts.untranslated;
@@ -124,7 +142,7 @@ impl NodeFacts {
                 None => None,
             }
         };
-        let inside = Self::gather_inside(facts, wants);
+        let inside = Self::gather_inside(facts, wants, earlier);
         let (mut found, walked, lost) = tokio::join!(inside, walked, lost_translation);
         found.lost_translation = lost;
         if let Some(Walked { world, ways, .. }) = walked {
@@ -135,7 +153,11 @@ impl NodeFacts {
         found
     }
 
-    async fn gather_inside(facts: Arc<DropFacts>, wants: Wants) -> Self {
+    async fn gather_inside(
+        facts: Arc<DropFacts>,
+        wants: Wants,
+        earlier: Option<Arc<Self>>,
+    ) -> Self {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
         };
@@ -146,7 +168,7 @@ impl NodeFacts {
         let read = in_netns_async(&netns, limit, move |inside| {
             let mut found = Self::default();
             if wants.0.contains(&Fact::Ruleset) {
-                found.read_ruleset(&inside, &facts);
+                found.read_ruleset(&inside, &facts, earlier.as_deref());
             }
             if wants.0.contains(&Fact::QueueProgram) {
                 found.queue_program = QueueProgram::read(facts.thread, &facts.comm);
@@ -234,18 +256,19 @@ impl NodeFacts {
     }
 
     /// Which rules can have dropped it.
-    fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts) {
+    fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts, earlier: Option<&Self>) {
         let survey = Survey::of(facts);
         let host = Arc::new(survey.host.clone());
         let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
         // Rules that were read earlier lack this drop in their counters: they will do where only one
         // of them can have dropped it.
+        let earlier = earlier.and_then(|earlier| earlier.suspects.as_ref());
         let found = [true, false].into_iter().find_map(|may_be_earlier| {
             let shared = Ruleset::shared_for(inside, &packet, facts.at, may_be_earlier);
             let Some(shared) = shared else {
                 return Some(None);
             };
-            let suspects = shared.suspects(facts, &packet);
+            let suspects = shared.suspects(facts, &packet, earlier);
             (shared.has_counted || suspects.certain).then_some(Some((shared.ruleset, suspects)))
         });
         let Some((ruleset, suspects)) = found.flatten() else {
@@ -259,13 +282,25 @@ impl NodeFacts {
             self.proxies = proxy::dead(&ruleset, &packet);
             self.netfilter_programs = query::at_netfilter();
         }
+        let is_invalid = |rule: &Suspect| rule.meaning == Meaning::Invalid;
+        if suspects.certain && suspects.rules.iter().all(is_invalid) {
+            let found = Connection::read(&facts.flow).ok();
+            self.connection = found.filter(|_| !bypass::has_zones(inside));
+        }
         self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);
     }
 }
 
 impl Shared {
-    fn suspects(&self, facts: &DropFacts, packet: &HookPacket) -> Suspects {
+    /// The rules that can have dropped it. `earlier` are those of a drop before this one, with their
+    /// counters in between.
+    fn suspects(
+        &self,
+        facts: &DropFacts,
+        packet: &HookPacket,
+        earlier: Option<&Suspects>,
+    ) -> Suspects {
         let ruleset = &self.ruleset;
         let mut suspects = ruleset.suspects(packet, Hint::of_stack(&facts.stack));
         if suspects.rules.is_empty() {
@@ -273,7 +308,11 @@ impl Shared {
             suspects = ruleset.suspects(packet, Hint::Any);
         }
         if self.has_counted {
-            suspects.narrow_by_counters(None, ruleset);
+            suspects.narrow_by_counters(ruleset);
+        }
+        suspects.narrow_by_answer(facts.sent_back);
+        if let Some(earlier) = earlier.filter(|_| self.has_counted && !suspects.certain) {
+            suspects.narrow_since(earlier);
         }
         suspects
     }

@@ -37,8 +37,13 @@ const WATCHED: Duration = Duration::from_millis(250);
 /// A question to the node.
 #[derive(Debug, Clone)]
 pub(crate) enum Query {
-    /// More facts about a dropped packet.
-    Drop { facts: Arc<DropFacts>, wants: Wants },
+    /// More facts about a dropped packet. `earlier` is what was read before it, of another one like
+    /// it.
+    Drop {
+        facts: Arc<DropFacts>,
+        wants: Wants,
+        earlier: Option<Arc<NodeFacts>>,
+    },
     /// A reading of a listener's namespace, to compare with later.
     ListenerBaseline(ListenerLocation),
     /// Why an attempt may have got no answer.
@@ -118,9 +123,11 @@ impl Query {
     /// Asks the node. Takes no longer than a second or so.
     pub(crate) async fn answer(self) -> Answer {
         match self {
-            Self::Drop { facts, wants } => {
-                Answer::Drop(Box::new(NodeFacts::gather(facts, wants).await))
-            }
+            Self::Drop {
+                facts,
+                wants,
+                earlier,
+            } => Answer::Drop(Box::new(NodeFacts::gather(facts, wants, earlier).await)),
             Self::ListenerBaseline(location) => {
                 Answer::ListenerBaseline(ListenerBaseline::read(&location).await)
             }

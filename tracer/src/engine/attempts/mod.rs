@@ -23,7 +23,7 @@ mod table;
 mod tunnel_stats;
 mod unsent;
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use tracer_common::event::{DropKey, EarlyHop, RetransmitEvent};
 
@@ -41,9 +41,9 @@ use super::{
     work::Work,
 };
 use crate::{
-    attempt::{Attempt, OwnDrop, Reply},
+    attempt::{Attempt, Lost, OwnDrop, Reply},
     decode::{
-        drop::DropFacts,
+        drop::{DropFacts, SentBack},
         sighting::{AttemptKey, Sighting},
         tls::TlsCounts,
         untranslated::Untranslated,
@@ -54,6 +54,9 @@ use crate::{
 
 /// How long the drop behind a refusal is waited for: the node may be asked about it.
 const DROP_FOLLOWS: Nanos = 900 * MILLISECOND;
+
+/// A rule that rejects a packet answers it, and drops it right after that.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(10);
 
 /// The attempts of a trace.
 #[derive(Debug)]
@@ -160,6 +163,25 @@ impl Attempts {
         Some(untranslated)
     }
 
+    /// What was sent back just before an opening packet was dropped, in the same namespace.
+    pub(crate) fn sent_back(&self, facts: &DropFacts, cx: &Context<'_>) -> Option<SentBack> {
+        let (key, lost, _) = self.table.claimed_owner_of(facts)?;
+        let attempt = self.table.get(&key).filter(|_| lost == Lost::Opening)?;
+        let first = attempt.reply_hops.first()?;
+        let is_from_here =
+            first.place.dir == Direction::Out && facts.netns == Some(first.place.netns);
+        let ago = facts.at.duration_since(cx.clock.wall(first.at)).ok()?;
+        (is_from_here && ago < ANSWERS_WITHIN).then_some(())?;
+        match attempt.reply.as_ref()? {
+            Reply::Answer(_) => None,
+            Reply::Reset => Some(SentBack::Reset),
+            Reply::Rejection(rejection) => {
+                let [kind, code] = rejection.icmp;
+                Some(SentBack::Error(kind, code))
+            }
+        }
+    }
+
     /// Takes the exact counts of some kinds of drops.
     pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &Context<'_>) {
         self.unsent.counted(exact, cx.time_of_day());
@@ -192,8 +214,7 @@ impl Attempts {
     /// Has the counts read of the kinds by which these attempts may have lost packets.
     fn count_kinds(&self, keys: &[AttemptKey], cx: &mut Context<'_>) {
         let attempts = keys.iter().filter_map(|key| self.table.get(key));
-        let open = attempts.filter(|attempt| attempt.reported.is_none());
-        let kinds: HashSet<_> = open
+        let kinds: HashSet<_> = attempts
             .flat_map(|attempt| self.unsent.kinds_of(attempt))
             .collect();
         if !kinds.is_empty() {
@@ -208,7 +229,16 @@ impl Attempts {
         self.report_refusals(read, cx);
         self.silence.forget_decided(&self.table);
         let early = self.table.early(read);
-        self.count_kinds(&early, cx);
+        let is_reported = |key: &&AttemptKey| {
+            let attempt = self.table.get(key);
+            attempt.is_some_and(|attempt| attempt.reported.is_some())
+        };
+        let open: Vec<_> = early
+            .iter()
+            .filter(|key| !is_reported(key))
+            .cloned()
+            .collect();
+        self.count_kinds(&open, cx);
         for key in early {
             self.silence.take_baseline(key, &self.table, cx);
         }
@@ -322,6 +352,7 @@ impl Attempts {
             self.report(&key, outcome, SilenceFacts::default(), cx);
         } else if !self.refused_here.contains(&key) {
             let until = cx.now.saturating_add(DROP_FOLLOWS);
+            self.count_kinds(std::slice::from_ref(&key), cx);
             self.refused_here.set(until, key);
         }
     }
@@ -354,6 +385,7 @@ impl Attempts {
     /// Reports those refusals whose drop did not come.
     fn report_refusals(&mut self, now: Nanos, cx: &mut Context<'_>) {
         for key in self.refused_here.due(now) {
+            self.claim(&key, cx);
             if let Some(outcome) = self.table.get(&key).and_then(Attempt::outcome) {
                 self.report(&key, outcome, SilenceFacts::default(), cx);
             }

@@ -35,6 +35,8 @@ pub(super) struct Unsent {
 
 #[derive(Debug)]
 struct Kind {
+    /// The flows that it is found by.
+    flows: HashSet<Tuple>,
     /// The exact count, as far as it is known.
     count: u64,
     gaps: VecDeque<Gap>,
@@ -73,11 +75,15 @@ impl Unsent {
             self.remove(&oldest);
         }
         self.order.push_back(facts.key);
-        self.by_flow
-            .entry(facts.key.flow)
-            .or_default()
-            .push(facts.key);
+        // Behind NAT, the attempt may have been seen in front of it only.
+        let entry = facts.wire.as_ref().and_then(|wire| wire.entry);
+        let original = entry.map(|(original, _)| original);
+        let flows: HashSet<_> = [facts.key.flow].into_iter().chain(original).collect();
+        for flow in &flows {
+            self.by_flow.entry(*flow).or_default().push(facts.key);
+        }
         let kind = Kind {
+            flows,
             count,
             gaps: VecDeque::new(),
             seen: None,
@@ -125,11 +131,13 @@ impl Unsent {
     }
 
     fn remove(&mut self, key: &DropKey) {
-        self.kinds.remove(key);
-        if let Some(alike) = self.by_flow.get_mut(&key.flow) {
-            alike.retain(|other| other != key);
-            if alike.is_empty() {
-                self.by_flow.remove(&key.flow);
+        let kind = self.kinds.remove(key);
+        for flow in kind.into_iter().flat_map(|kind| kind.flows) {
+            if let Some(alike) = self.by_flow.get_mut(&flow) {
+                alike.retain(|other| other != key);
+                if alike.is_empty() {
+                    self.by_flow.remove(&flow);
+                }
             }
         }
     }
@@ -153,10 +161,12 @@ impl Unsent {
         let lost = match attempt.reply {
             None => Lost::Opening,
             Some(Reply::Answer(_)) => Lost::Reply,
+            // Who dropped it has sent the answer.
+            Some(_) if attempt.outcome().is_some() => Lost::Opening,
             Some(_) => return None,
         };
         attempt
-            .deciding_drop(Outcome::Unanswered)
+            .deciding_drop(attempt.outcome().unwrap_or(Outcome::Unanswered))
             .is_none()
             .then_some(())?;
         let behind = last_step(attempt, lost).map(|step| &step.place);

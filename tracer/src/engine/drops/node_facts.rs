@@ -25,6 +25,8 @@ const MAX_OPEN: usize = 10;
 const RESERVE: usize = 6;
 /// How long an answer holds. Rules and routes change, and retransmissions come seconds apart.
 const HOLDS: Nanos = 10 * SECOND;
+/// From then on, counters are read again after another drop.
+const COUNTS_AGAIN: Nanos = SECOND / 4;
 /// Answers that are kept.
 const MAX_KEPT: usize = 1024;
 
@@ -64,7 +66,9 @@ impl FactsCache {
         };
         match self.known.get_mut(&subject) {
             Some(Known::Answered(at, facts))
-                if cx.now.saturating_sub(*at) < HOLDS && !lacks_rules(facts.as_deref()) =>
+                if cx.now.saturating_sub(*at) < HOLDS
+                    && !lacks_rules(facts.as_deref())
+                    && !is_open(&drop, (*at, facts.as_deref()), cx) =>
             {
                 return Some(Informed {
                     drops: vec![drop],
@@ -89,10 +93,16 @@ impl FactsCache {
                 .retain(|_, known| matches!(known, Known::Asked(_)));
         }
         let facts = Arc::clone(&drop.drop.facts);
-        cx.ask(
-            Purpose::Drops(subject.clone()),
-            Query::Drop { facts, wants },
-        );
+        let earlier = match self.known.remove(&subject) {
+            Some(Known::Answered(at, earlier)) if is_before(at, &drop, cx) => earlier,
+            _ => None,
+        };
+        let query = Query::Drop {
+            facts,
+            wants,
+            earlier,
+        };
+        cx.ask(Purpose::Drops(subject.clone()), query);
         self.known.insert(subject, Known::Asked(vec![drop]));
         None
     }
@@ -124,6 +134,19 @@ impl FactsCache {
             facts: None,
         }
     }
+}
+
+/// Whether a drop asks again, as rules count what they drop: two readings may tell which one did. A
+/// flood asks no more often for it.
+fn is_open(drop: &PendingDrop, known: (Nanos, Option<&NodeFacts>), cx: &Context<'_>) -> bool {
+    let (at, facts) = known;
+    let is_due = cx.now.saturating_sub(at) >= COUNTS_AGAIN && is_before(at, drop, cx);
+    is_due && facts.is_some_and(NodeFacts::is_open)
+}
+
+/// Whether an answer was there before the packet was dropped.
+fn is_before(at: Nanos, drop: &PendingDrop, cx: &Context<'_>) -> bool {
+    cx.clock.wall(at) < drop.drop.facts.at
 }
 
 /// Whether the next drop asks again, as the answer came too early.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::model::Family;
+
 /// More output than this is no ruleset that could be looked at in time.
 pub(crate) const MOST_OUTPUT: u64 = 64 << 20;
 /// Where tools are that the path of a service may not lead to.
@@ -29,6 +31,16 @@ impl Failure {
     pub(super) fn of_nft(self) -> String {
         match self {
             Self::Missing => "there is no nft to read nf_tables with".to_owned(),
+            Self::Because(reason) => reason,
+        }
+    }
+
+    /// Why a tool of iptables did not show a table.
+    pub(super) fn of_iptables(self, tool: &str, family: Family, table: &str) -> String {
+        match self {
+            Self::Missing => format!(
+                "there is no {tool} to read all of the rules in table {family} {table} with"
+            ),
             Self::Because(reason) => reason,
         }
     }

@@ -1,7 +1,7 @@
 //! From `iptables-save -c` to tables, chains and rules.
 
 use super::{
-    iptables_rule,
+    iptables_listing, iptables_rule,
     model::{Backend, Base, Chain, Counter, Family, Rule, Statement, Table, Verdict},
 };
 
@@ -26,6 +26,12 @@ pub(crate) fn parse(text: &str, backend: Backend, family: Family) -> Vec<Table> 
         }
     }
     tables
+}
+
+/// One table, as `iptables-nft -S -v` lists it.
+pub(super) fn parse_listing(name: &str, text: &str, family: Family) -> Option<Table> {
+    let saved = iptables_listing::as_saved(name, lines(text).filter(|line| !line.is_empty()));
+    parse(&saved, Backend::Nft, family).pop()
 }
 
 /// The lines of the text. A newline in a quoted word, such as a comment, ends none.

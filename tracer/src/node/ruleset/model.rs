@@ -193,7 +193,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    fn is_opaque(&self) -> bool {
+    pub(super) fn is_opaque(&self) -> bool {
         self.text.contains("xt match") || self.text.contains("xt target")
     }
 }

@@ -21,8 +21,13 @@ fn statement(statement: &Value) -> String {
     let Some((kind, value)) = only(statement) else {
         return expression(statement);
     };
+    let hex = is_of_marks(value).then(|| in_hex(value));
+    let value = hex.as_ref().unwrap_or(value);
     match kind {
         "match" => {
+            if let Some(flags) = masked_flags(value) {
+                return flags;
+            }
             let left = expression(&value["left"]);
             let right = match value["right"]["|"].is_null() {
                 // Flags that are enough by themselves are listed, not joined.
@@ -71,11 +76,28 @@ fn statement(statement: &Value) -> String {
         "limit" => {
             let over = if value["inv"] == true { "over " } else { "" };
             let (rate, per) = (expression(&value["rate"]), expression(&value["per"]));
-            let burst = expression(&value["burst"]);
-            match burst.is_empty() {
-                true => format!("limit rate {over}{rate}/{per}"),
-                false => format!("limit rate {over}{rate}/{per} burst {burst} packets"),
-            }
+            let [unit, burst_unit] = ["rate_unit", "burst_unit"].map(|key| &value[key]);
+            let (unit, burst) = match unit.as_str() {
+                None | Some("packets") => (
+                    String::new(),
+                    // What nft leaves out: the burst that it takes by itself.
+                    (value["burst"] != 5).then(|| "packets".to_owned()),
+                ),
+                Some(unit) => (
+                    format!(" {unit}"),
+                    (value["burst"] != 0).then(|| expression(burst_unit)),
+                ),
+            };
+            let burst = burst.filter(|_| !value["burst"].is_null());
+            let burst = burst.map_or_else(String::new, |unit| {
+                format!(" burst {} {unit}", expression(&value["burst"]))
+            });
+            format!("limit rate {over}{rate}{unit}/{per}{burst}")
+        }
+        "quota" => {
+            let over = if value["inv"] == true { "over " } else { "" };
+            let [amount, unit] = ["val", "val_unit"].map(|key| expression(&value[key]));
+            format!("quota {over}{amount} {unit}")
         }
         "xt" => format!(
             "xt {} {}",
@@ -92,6 +114,54 @@ fn statement(statement: &Value) -> String {
         }
         "queue" | "log" => words(kind, value),
         _ => expression(statement),
+    }
+}
+
+/// `tcp flags syn / fin,syn,rst,ack`.
+fn masked_flags(of: &Value) -> Option<String> {
+    let [field, mask] = of["left"]["&"].as_array()?.as_slice() else {
+        return None;
+    };
+    (field["payload"]["field"] == "flags").then_some(())?;
+    let flags = |value: &Value| expression(value).replace(" | ", ",");
+    let operator = match of["op"].as_str()? {
+        "==" => String::new(),
+        operator => format!("{operator} "),
+    };
+    let (field, mask) = (expression(field), flags(mask));
+    Some(format!(
+        "{field} {operator}{} / {mask}",
+        flags(&of["right"])
+    ))
+}
+
+/// Whether a statement asks for a mark, or sets one.
+fn is_of_marks(statement: &Value) -> bool {
+    let mut subject = statement.get("left").or_else(|| statement.get("key"));
+    while let Some(inner) = subject.and_then(|one| one.as_object()?.iter().next()) {
+        match (inner.0.as_str(), inner.1) {
+            ("meta" | "ct", what) => return what["key"] == "mark",
+            (_, operands) => subject = operands.get(0),
+        }
+    }
+    false
+}
+
+/// The same with numbers as marks are written.
+fn in_hex(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_u64() {
+            Some(number) => format!("0x{number:08x}").into(),
+            None => value.clone(),
+        },
+        Value::Array(values) => values.iter().map(in_hex).collect(),
+        Value::Object(object) => {
+            let parts = object
+                .iter()
+                .map(|(key, value)| (key.clone(), in_hex(value)));
+            Value::Object(parts.collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -121,6 +191,7 @@ fn compound(object: &Map<String, Value>) -> String {
             Some(direction) => format!("ct {direction} {}", field("key")),
             None => format!("ct {}", field("key")),
         },
+        "tcp option" => format!("tcp option {} {}", field("name"), field("field")),
         "prefix" => format!("{}/{}", field("addr"), field("len")),
         "range" => list(value, "-"),
         "concat" => list(value, " . "),

@@ -6,7 +6,7 @@
 //!
 //! Rulesets can be large, and a drop is about one hook: of tables that have no chain there, only
 //! the chains are read, which is quick. Tables of iptables-nft are read by its own tool alone, which
-//! takes a third of the time that nft takes; other large tables are listed by the kernel itself.
+//! shows what nft does not; other large tables are listed by the kernel itself.
 
 use std::{
     fs,
@@ -17,7 +17,8 @@ use super::{
     Ruleset,
     command::{Failure, run},
     condition::{Condition, Field, Values},
-    fix, ipset, iptables,
+    ebtables, fix, ipset, iptables,
+    iptables_listing::by_iptables,
     model::{Backend, Base, Family, Rule, Statement, Table},
     nft, nft_kernel,
     packet::HookPacket,
@@ -164,7 +165,11 @@ impl Ruleset {
                 // Its own tool was not able to show it, which matters only for its own rules.
                 let is_foreign = tables.iter().any(Table::has_opaque_rules);
                 self.gaps.extend(gap.filter(|_| is_foreign));
-                tables.iter_mut().for_each(Table::name_opaque_rules);
+                for table in &mut tables {
+                    if !is_named_by_ebtables(table, deadline) {
+                        table.name_opaque_rules();
+                    }
+                }
                 self.tables.extend(tables);
             }
             Err(reason) => {
@@ -314,22 +319,13 @@ fn by_kernel(chains: &Table) -> Option<Table> {
     nft_kernel::fill(chains.clone(), &rules)
 }
 
-/// A table of iptables-nft, by its own tool; `None` where the tool does not have it.
-fn by_iptables(family: Family, name: &str, deadline: Instant) -> Result<Option<Table>, String> {
-    let tool = match family {
-        Family::Ip6 => "ip6tables-nft-save",
-        _ => "iptables-nft-save",
-    };
-    match run(tool, &["-c", "-t", name], deadline) {
-        Ok(text) => {
-            let tables = iptables::parse(&text, Backend::Nft, family);
-            Ok(tables.into_iter().find(|table| table.name == name))
-        }
-        Err(Failure::Missing) => Err(format!(
-            "there is no {tool} to read all of the rules in table {family} {name} with"
-        )),
-        Err(Failure::Because(reason)) => Err(reason),
+/// Gives the rules of ebtables their own texts. Returns whether all have them that need them.
+fn is_named_by_ebtables(table: &mut Table, deadline: Instant) -> bool {
+    if !table.has_opaque_rules() || !ebtables::is_its(table) {
+        return false;
     }
+    let saved = run("ebtables-nft-save", &[], deadline);
+    saved.is_ok_and(|saved| ebtables::name_rules(table, &saved))
 }
 
 fn asks_for_state(statement: &Statement) -> bool {

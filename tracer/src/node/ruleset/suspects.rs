@@ -4,13 +4,13 @@ use super::{
     Ruleset,
     kube_router::{self, NamedPolicies},
     meaning::{self, Meaning},
-    model::{Backend, Counter, Family, Table, Verdict},
+    model::{Answer, Backend, Counter, Family, Table, Verdict},
     owner::Owner,
     packet::HookPacket,
     truth::Truth,
     walk::{Candidate, Question, Walk},
 };
-use crate::model::Hook;
+use crate::{decode::drop::SentBack, model::Hook};
 
 /// What is known of the dropper, by the kernel's function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,16 @@ impl Hint {
 }
 
 /// The rules that can have dropped a packet, those that surely met it first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Suspects {
     /// The rules.
     pub(crate) rules: Vec<Suspect>,
+    /// Those that their counters clear.
+    pub(crate) cleared: Vec<Suspect>,
+    /// That one of several is left, only two readings of their counters show.
+    pub(crate) by_growth: bool,
+    /// That one of several is left, only the answer to the packet shows.
+    pub(crate) by_answer: bool,
     /// Only one is left, and nothing kept from looking at them all.
     pub(crate) certain: bool,
     /// Everything that may have dropped it was read and looked at.
@@ -144,9 +150,9 @@ impl Ruleset {
             rules: droppers
                 .map(|candidate| self.suspect(candidate, packet))
                 .collect(),
-            certain: false,
             complete: walk.is_complete && is_read && !may_be_ebtables,
             translates: self.translates,
+            ..Suspects::default()
         };
         // Those first that surely met it, then those of which most is known.
         suspects
@@ -238,33 +244,71 @@ impl Ruleset {
 }
 
 impl Suspects {
-    /// Leaves out what counters acquit. `after` was read after the drop: a rule that has counted
-    /// nothing dropped nothing. With an earlier reading, a rule whose counter stood still dropped
-    /// nothing in between; then what did count comes first.
-    pub(crate) fn narrow_by_counters(&mut self, before: Option<&Ruleset>, after: &Ruleset) {
-        let mut kept = Vec::new();
-        for suspect in &self.rules {
-            let now = after.counter(suspect);
-            let earlier = before.and_then(|before| before.counter(suspect));
-            let moved = match (earlier, now) {
-                (Some(earlier), Some(now)) => Some(now.packets > earlier.packets),
-                (_, Some(now)) if now.packets == 0 => Some(false),
-                _ => None,
-            };
-            if moved == Some(false) {
-                continue;
-            }
-            let is_exact = now.is_some_and(|counter| counter.exact);
-            let mut suspect = suspect.clone();
-            suspect.counter = now.or(suspect.counter);
-            kept.push((moved == Some(true) && is_exact, suspect));
+    /// Whether another reading of the counters, after another drop, may leave fewer rules.
+    pub(crate) fn are_open(&self) -> bool {
+        self.by_growth
+            || self.rules.len() > 1 && self.rules.iter().any(|rule| rule.counter.is_some())
+    }
+
+    /// Leaves out the rules that have counted nothing: `after` was read after the drop.
+    pub(crate) fn narrow_by_counters(&mut self, after: &Ruleset) {
+        for suspect in &mut self.rules {
+            suspect.counter = after.counter(suspect).or(suspect.counter);
         }
-        if kept.is_empty() && !self.rules.is_empty() {
+        self.clear(|suspect| suspect.counter.is_some_and(|counter| counter.packets == 0));
+    }
+
+    /// Leaves out the rules whose counters stood still since an earlier reading, if a packet was
+    /// dropped in between. What did count comes first.
+    pub(crate) fn narrow_since(&mut self, earlier: &Self) {
+        let growth = |suspect: &Suspect| {
+            let mut known = earlier.rules.iter().chain(&earlier.cleared);
+            let before = known.find(|known| known.is_same(suspect))?.counter?;
+            let now = suspect.counter?;
+            now.packets.checked_sub(before.packets)
+        };
+        let all = self.rules.len();
+        self.clear(|suspect| growth(suspect) == Some(0));
+        self.by_growth = self.rules.len() < all;
+        let moved = |suspect: &Suspect| {
+            let is_exact = suspect.counter.is_some_and(|counter| counter.exact);
+            is_exact && growth(suspect) > Some(0)
+        };
+        self.rules.sort_by_key(|suspect| !moved(suspect));
+    }
+
+    /// Leaves out the rules that would not have answered like this. Without an answer, those that
+    /// reset the connection come last.
+    pub(crate) fn narrow_by_answer(&mut self, answer: Option<SentBack>) {
+        let Some(sent) = answer else {
+            let resets = |suspect: &Suspect| suspect.verdict == Verdict::Reject(Answer::Reset);
+            return self.rules.sort_by_key(resets);
+        };
+        let gives = |suspect: &Suspect| match (&suspect.verdict, sent) {
+            (Verdict::Reject(Answer::Unknown), _)
+            | (Verdict::Reject(Answer::Reset), SentBack::Reset) => true,
+            (Verdict::Reject(Answer::Unreachable(v4, v6)), SentBack::Error(kind, code)) => {
+                (kind, code) == (3, *v4) || (kind, code) == (1, *v6)
+            }
+            _ => false,
+        };
+        if self.rules.iter().any(gives) {
+            self.by_answer = !self.rules.iter().all(gives);
+            self.rules.retain(gives);
+            self.judge();
+        }
+    }
+
+    /// Leaves out what is cleared, unless that is everything.
+    fn clear(&mut self, is_cleared: impl Fn(&Suspect) -> bool) {
+        let (cleared, kept): (Vec<_>, Vec<_>) = self.rules.drain(..).partition(is_cleared);
+        if kept.is_empty() && !cleared.is_empty() {
             // They contradict the walk: the rules were changed, or another one dropped it.
             self.complete = false;
+            self.rules = cleared;
         } else {
-            kept.sort_by_key(|(moved, _)| !moved);
-            self.rules = kept.into_iter().map(|(_, suspect)| suspect).collect();
+            self.rules = kept;
+            self.cleared.extend(cleared);
         }
         self.judge();
     }
@@ -275,6 +319,18 @@ impl Suspects {
 }
 
 impl Suspect {
+    /// Whether the other is this rule, of another reading.
+    fn is_same(&self, other: &Self) -> bool {
+        let place = |one: &Self| (one.backend, one.family, one.number.is_some());
+        let is_it = match self.handle.is_some() && self.handle == other.handle {
+            true => true,
+            false => self.number == other.number,
+        };
+        place(self) == place(other)
+            && (&self.table, &self.chain, &self.text) == (&other.table, &other.chain, &other.text)
+            && is_it
+    }
+
     /// One phrase that says which rule it is.
     pub(crate) fn describe(&self) -> String {
         let Self {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Case, silence::left_this_node};
 use crate::{
-    attempt::Step,
+    attempt::{Reply, Step},
     model::{Confidence::Likely, Direction, Fix, Flow, Outcome, Point, Site, address},
     node::bypass::Destination,
     verdict::{rule::Finding, stale_entry},
@@ -70,10 +70,12 @@ pub(super) fn tun_is_read(case: &Case<'_>) -> Option<String> {
 
 /// It left with a translated source that is one of several addresses of its interface.
 pub(super) fn shared_source(case: &Case<'_>) -> Option<Finding> {
-    is_silence(case).then_some(())?;
     let last = case.attempt.last_hop()?;
-    let left = last.place.dir == Direction::Out && case.around.destination_holder.is_none();
-    left.then_some(())?;
+    let is_flooded = is_flooded(case, last);
+    (is_silence(case) || is_flooded).then_some(())?;
+    // Of an answer, the destination is the source in question.
+    let has_holder = !is_flooded && case.around.destination_holder.is_some();
+    (last.place.dir == Direction::Out && !has_holder).then_some(())?;
     let src = IpAddr::from(last.flow.src);
     let is_translated = case.attempt.flow.src != last.flow.src;
     let addresses = &case.around.last_interface.as_ref()?.addresses;
@@ -82,9 +84,13 @@ pub(super) fn shared_source(case: &Case<'_>) -> Option<Finding> {
         .iter()
         .find(|other| **other != src && is_global(**other) && other.is_ipv4() == src.is_ipv4())?;
     let ifname = &last.place.ifname;
+    let came = match is_flooded {
+        true => format!("no host here took the answer that came by {ifname}"),
+        false => "nothing came back".to_owned(),
+    };
     let why = format!(
-        "it left this node by {ifname} with the translated source {src}, not {other}, and nothing \
-         came back: the answer goes to whichever host has {src}"
+        "it left this node by {ifname} with the translated source {src}, not {other}, and {came}: the \
+         answer goes to whichever host has {src}"
     );
     let mut evidence = vec![format!(
         "{src} is one of several addresses of {ifname}; a virtual address may be on another host, \
@@ -100,6 +106,16 @@ pub(super) fn shared_source(case: &Case<'_>) -> Option<Finding> {
         ))],
         ..Finding::new(Point::OffNode, Likely, why).about(&[&ifname, &src])
     })
+}
+
+/// The answer came in where the packet had left, and was seen nowhere else: a switch floods what is
+/// for an address that it does not know.
+fn is_flooded(case: &Case<'_>, last: &Step) -> bool {
+    let is_answer = matches!(case.attempt.reply, Some(Reply::Answer(_)));
+    let [only] = case.attempt.reply_hops.as_slice() else {
+        return false;
+    };
+    case.outcome == Outcome::Unanswered && is_answer && only.place.is_reverse_of(&last.place)
 }
 
 fn is_global(address: IpAddr) -> bool {

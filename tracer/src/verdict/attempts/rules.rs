@@ -171,7 +171,7 @@ pub(in crate::verdict) const RULES: &[Rule<OnAttempt>] = &[
         name: "shared-source",
         points: &[Point::OffNode],
         needs: &[],
-        evidence: "a last hop out with a source that was translated to one of several addresses of its interface, and no answer",
+        evidence: "a last hop out with a source that was translated to one of several addresses of its interface, and no answer, or one that came by that interface and went nowhere",
         refuted_by: "an answer; an address that only this node has (`arping -D`)",
         cannot_tell: "an answer that went to another host from none at all: `likely` at most",
         applies: OnAttempt::new(departure::shared_source),

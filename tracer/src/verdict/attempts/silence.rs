@@ -21,6 +21,7 @@ use crate::{
 /// An answer was seen, and did not arrive.
 pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
     (case.outcome == Outcome::Unanswered).then_some(())?;
+    departure::shared_source(case).is_none().then_some(())?;
     let attempt = case.attempt;
     let what = match attempt.reply.as_ref()? {
         Reply::Answer(None) => "the SYN-ACK",
@@ -35,10 +36,16 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
         let why = format!(
             "{what} left this node by {at}, and not by {first}, where the first packet was seen"
         );
-        return Some(Finding {
+        let mut finding = Finding {
             evidence: left,
             ..Finding::new(Point::OffNode, Likely, why).about(&[&what, &at, &first])
-        });
+        };
+        let client = IpAddr::from(attempt.flow.src);
+        finding.fix.push(Fix::advice(format!(
+            "let the answer leave by {first}: give {client} a route there, in front of the policy rule or \
+             route that leads it to {at}"
+        )));
+        return Some(finding);
     }
     let why = format!(
         "{what} was last seen at {at} and never arrived at {first}, where the first packet was seen"

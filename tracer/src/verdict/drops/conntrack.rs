@@ -131,10 +131,9 @@ mod tests {
         };
         NodeFacts {
             suspects: Some(Suspects {
-                rules: Vec::new(),
-                certain: false,
                 complete: true,
                 translates: true,
+                ..Suspects::default()
             }),
             conntrack: Some(Conntrack {
                 max: 65_536,

@@ -9,8 +9,9 @@ use crate::{
         shell::Command,
     },
     node::{
+        conntrack::Connection,
         facts::NodeFacts,
-        ruleset::{Meaning, Owner, Suspect},
+        ruleset::{Meaning, Owner, Suspect, Suspects},
     },
     words,
 };
@@ -25,15 +26,22 @@ pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
         .hook
         .map(|hook| format!(" in {hook}"))
         .unwrap_or_default();
-    let why = format!("a netfilter rule dropped it{hook}{}", place(facts));
-    let some_rule = Finding::new(Point::Firewall, Likely, why).about(&[&hook, &place(facts)]);
+    let some = |what: &str, confidence| {
+        let why = format!("{what} dropped it{hook}{}", place(facts));
+        Finding::new(Point::Firewall, confidence, why).about(&[&hook, &place(facts)])
+    };
+    let some_rule = some("a netfilter rule", Likely);
     let Some(suspects) = &node.suspects else {
-        return Some(some_rule);
+        return Some(match function(facts).starts_with("nft_do_chain") {
+            true => some_rule,
+            // NAT and conntrack drop there, too.
+            false => some("netfilter", Possible),
+        });
     };
     Some(match suspects.rules.as_slice() {
         [] if suspects.complete => unruled::unexplained(facts, node, &hook),
         [] => unread(some_rule),
-        [only] => one_suspect(node, only, suspects.certain),
+        [only] => one_suspect(node, only, suspects),
         several => several_suspects(several, some_rule),
     })
 }
@@ -46,7 +54,8 @@ fn unread(mut finding: Finding) -> Finding {
 }
 
 /// One rule is left.
-fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
+fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
+    let certain = all.certain;
     let rule = suspect.describe();
     let confidence = if certain { Confirmed } else { Likely };
     let why = one_sentence(suspect, &rule);
@@ -60,7 +69,11 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
         let packets = words::count(counter.packets, "packet");
         finding.fact(format!("that rule has counted {packets}"));
     }
-    if certain {
+    if all.by_growth {
+        finding.fact("of all rules that can have dropped it, only this one has counted it");
+    } else if all.by_answer {
+        finding.fact("of all rules that can have dropped it, only this one answers as was seen");
+    } else if certain {
         finding.fact("no other rule at this hook can have dropped it");
     }
     if suspect.meaning == Meaning::NoLocalEndpoints {
@@ -69,9 +82,41 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, certain: bool) -> Finding {
              policy of the Service to Cluster",
         ));
     }
+    if let Some(connection) = node.connection {
+        explain_invalid(&mut finding, connection);
+    }
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     finding
+}
+
+/// Why conntrack calls it invalid, and what to look for.
+fn explain_invalid(finding: &mut Finding, connection: Connection) {
+    let (fact, fix) = match connection {
+        Connection::Unknown => (
+            "conntrack has no entry of its connection: it has expired or was flushed, or the first \
+             packet did not pass here",
+            Fix::advice(
+                "find out where the first packet of the connection went: both directions have to pass \
+                 this node",
+            ),
+        ),
+        Connection::Unanswered => (
+            "conntrack has seen the first packet of the connection, and no answer: the answers take \
+             another way",
+            Fix::advice("route both directions of the connection by this node"),
+        ),
+        Connection::Answered => (
+            "conntrack has an entry of its connection, and the packet does not fit it (out of window)",
+            Fix::change(
+                Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1"),
+                Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0"),
+            )
+            .noting("if these are segments out of window"),
+        ),
+    };
+    finding.fact(fact);
+    finding.fix.push(fix);
 }
 
 /// What the rule did, in one sentence.

@@ -232,7 +232,16 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         Unrouted::NoRoute => ("no route", format!("no route to {dst}")),
         Unrouted::NotForwarded => (
             "not forwarded",
-            format!("{dst} is not an address of this namespace, and it does not forward"),
+            match node.around.incoming.as_ref().or(node.around.link.as_ref()) {
+                Some(link) => format!(
+                    "{dst} is not an address of this namespace, and it does not forward what comes \
+                     in by {}",
+                    link.name
+                ),
+                None => {
+                    format!("{dst} is not an address of this namespace, and it does not forward")
+                }
+            },
         ),
         Unrouted::Refused => (
             "refused",

@@ -243,6 +243,7 @@ fn a_redirect_about_a_translated_connection_is_noise() {
             rules,
             complete: true,
             translates: true,
+            ..Suspects::default()
         }),
         ..NodeFacts::default()
     };

@@ -63,6 +63,20 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
     }
 }
 
+/// Whoever made the rule, it was not meant for these.
+pub(super) fn of_neighbor_discovery(suspect: &Suspect) -> Mending {
+    let place = match suspect.number {
+        None => "in that chain",
+        Some(_) => "in front of that rule",
+    };
+    Mending {
+        fixes: vec![Fix::advice(format!(
+            "accept ICMPv6 types 135 and 136 (neighbor discovery) {place}"
+        ))],
+        remarks: Vec::new(),
+    }
+}
+
 /// firewalld's own reverse-path check of IPv6.
 fn reverse_path(packet: &HookPacket) -> Mending {
     let src = packet.ends.src;

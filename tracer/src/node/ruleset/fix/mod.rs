@@ -44,6 +44,9 @@ impl Ruleset {
         if suspect.meaning != Meaning::Plain {
             return Mending::default();
         }
+        if is_neighbor_discovery(packet) {
+            return advice::of_neighbor_discovery(suspect);
+        }
         if !plan::is_open(suspect) {
             return advice::of_owner(self, suspect, packet);
         }
@@ -58,6 +61,11 @@ impl Ruleset {
         }
         plan::admit(self.clone(), suspect, packet)
     }
+}
+
+/// Without them, no host finds another one's MAC address (RFC 4861).
+fn is_neighbor_discovery(packet: &HookPacket) -> bool {
+    packet.ends.dst.is_ipv6() && matches!(packet.icmp, Some((133..=137, _)))
 }
 
 /// A policy, or a rule without conditions: it was not meant for bridged frames.

@@ -98,7 +98,7 @@ fn header(proto: u8, ttl: u8, len: u16) -> Arc<Header> {
 /// Everything that can have dropped it, after a look at the counters.
 fn suspects(ruleset: &Ruleset, packet: &HookPacket) -> Suspects {
     let mut suspects = ruleset.suspects(packet, Hint::Nft);
-    suspects.narrow_by_counters(None, ruleset);
+    suspects.narrow_by_counters(ruleset);
     suspects
 }
 

@@ -135,7 +135,10 @@ impl Lab {
         assert!(suspects.certain, "{found:#?}");
         let by_all: Vec<_> = whole.rules.iter().map(Suspect::describe).collect();
         assert_eq!(found, by_all, "what hangs elsewhere makes no difference");
-        suspects.narrow_by_counters(Some(&before), &after);
+        let mut earlier = before.suspects(packet, hint);
+        earlier.narrow_by_counters(&before);
+        suspects.narrow_by_counters(&after);
+        suspects.narrow_since(&earlier);
         assert!(suspects.certain, "the counters contradict {found:#?}");
         suspects.rules.remove(0)
     }

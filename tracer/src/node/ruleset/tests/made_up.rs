@@ -83,7 +83,7 @@ fn interfaces_may_be_unknown() {
     assert_eq!(found(&ruleset, &on(Some("eth0"))), [0]);
     let mut suspects = ruleset.suspects(&on(None), Hint::Any);
     assert_eq!(suspects.rules.len(), 2);
-    suspects.narrow_by_counters(None, &ruleset);
+    suspects.narrow_by_counters(&ruleset);
     assert!(suspects.certain);
     assert_eq!(suspects.rules[0].number, None);
 }
@@ -103,9 +103,15 @@ COMMIT
         "[6:0] -A FORWARD -m string --algo bm --string \"y\"",
         1,
     ));
-    let mut suspects = after.suspects(&packet, Hint::Legacy);
+    let counted = |ruleset: &Ruleset| {
+        let mut suspects = ruleset.suspects(&packet, Hint::Legacy);
+        suspects.narrow_by_counters(ruleset);
+        suspects
+    };
+    let (earlier, mut suspects) = (counted(&before), counted(&after));
     assert_eq!(suspects.rules.len(), 2);
-    suspects.narrow_by_counters(Some(&before), &after);
+    assert!(suspects.are_open());
+    suspects.narrow_since(&earlier);
     assert!(suspects.certain);
     assert_eq!(suspects.rules[0].number, Some(2));
 }

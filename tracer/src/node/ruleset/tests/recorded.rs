@@ -30,7 +30,7 @@ fn kube_router_by_nftables() {
     assert_eq!(
         rule.describe(),
         "rule handle 381 of chain KUBE-POD-FW-A4PCJ4B547ZC23LP in table ip \
-         kube-router-filter-ipv4: `meta mark & 65536 == 0 counter reject comment \"prod/server \
+         kube-router-filter-ipv4: `meta mark & 0x00010000 == 0x00000000 counter reject comment \"prod/server \
          reject\"`"
     );
     assert_eq!(rule.owner, Owner::KubeRouter);
@@ -127,7 +127,7 @@ fn a_rule_that_counted_nothing_dropped_nothing() {
     let packet = syn("10.244.2.3", "10.244.1.2", 8080);
     let mut suspects = ruleset.suspects(&packet, Hint::Nft);
     // The recording was made before the packet: nothing is left, which says that it is no proof.
-    suspects.narrow_by_counters(None, &ruleset);
+    suspects.narrow_by_counters(&ruleset);
     assert_eq!(suspects.rules.len(), 1);
     assert!(!suspects.certain);
 }
