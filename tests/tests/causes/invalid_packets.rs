@@ -76,7 +76,7 @@ fn entry_was_flushed() -> Result<()> {
     let report = stage.trace(["node"], SERVER, |watch| {
         let peer = SERVER.parse()?;
         let attempt = TcpAttempt::start(watch.stage().namespace("cl"), None, peer)?;
-        let Outcome::Connected(mut connection) = attempt.outcome(whydrop_tests::DEADLINE)? else {
+        let Outcome::Connected(mut connection) = attempt.outcome(whydrop_tests::deadline())? else {
             anyhow::bail!("no connection");
         };
         watch.stage().exec("node", "conntrack -F")?;
