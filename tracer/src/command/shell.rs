@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::time::timeout;
-use tracer_common::filter::Member;
+use tracer_common::{event, filter::Member};
 
 use super::{node_queries::NodeQueries, watchdog};
 use crate::{
@@ -173,8 +173,23 @@ impl Shell {
         self.probes.watch_everywhere()
     }
 
+    /// Looks for events before the clock decides anything: what has decided an attempt may wait here, if
+    /// the last batch took long. Says up to when all of them are read.
+    fn catch_up(&mut self, events: &mut EventStream) -> Result<()> {
+        let looked = monotonic_nanos();
+        let batch = events.take_ready();
+        self.events(&batch)?;
+        let waits_behind = batch.last().filter(|_| EventStream::is_full(&batch));
+        let until = match waits_behind {
+            Some(last) => event::time_of(last),
+            None => Some(looked),
+        };
+        self.feed(Input::ReadUntil(until))
+    }
+
     /// Does what has to be done from time to time.
-    pub(super) fn tick(&mut self) -> Result<()> {
+    pub(super) fn tick(&mut self, events: &mut EventStream) -> Result<()> {
+        self.catch_up(events)?;
         self.netns.refresh_named();
         self.feed_names()?;
         self.outlet.resize(Terminal::stdout_width());

@@ -4,7 +4,6 @@ use std::{io, iter, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracer_common::event;
 
 use super::{
     ending::{self, Signals},
@@ -117,12 +116,7 @@ impl Trace {
             ..
         } = self;
         tokio::select! {
-            batch = events.next() => {
-                let batch = batch?;
-                shell.events(&batch)?;
-                let last = batch.last().filter(|_| events.is_behind());
-                shell.feed(Input::ReadUntil(last.and_then(|last| event::time_of(last))))?;
-            }
+            batch = events.next() => shell.events(&batch?)?,
             changes = watch.next() => {
                 let present = watch.inventory().iter().count();
                 interfaces.follow(shell, changes?, present)?;
@@ -132,7 +126,7 @@ impl Trace {
             }
             updates = next_updates(sources) => shell.feed(Input::Cluster(updates))?,
             (id, answer) = shell.queries.next() => shell.feed(Input::Answer(id, answer))?,
-            _ = ticks.tick() => shell.tick()?,
+            _ = ticks.tick() => shell.tick(events)?,
             failed = log::forward(log) => failed?,
         }
         Ok(())

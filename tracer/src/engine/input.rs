@@ -28,7 +28,7 @@ pub(crate) enum Input {
     Interfaces(Vec<net::Change>),
     /// Which interfaces have no probes from now on, in a sentence; `None` if all have.
     Unwatched(Option<String>),
-    /// Events are read up to this time, and later ones wait; `None` if none do.
+    /// Events are read up to this time, and later ones may wait; `None` if none do.
     ReadUntil(Option<Nanos>),
     /// Time has passed. Comes with the kernel's counters of what it could not send or count.
     Tick(Tallies),

@@ -28,8 +28,6 @@ pub(crate) struct EventStream {
     again: Option<Instant>,
     /// Until when there may be such events.
     until: Option<Instant>,
-    /// Whether the last look left events behind.
-    is_behind: bool,
 }
 
 impl EventStream {
@@ -41,12 +39,10 @@ impl EventStream {
             ring,
             again: None,
             until: None,
-            is_behind: false,
         })
     }
 
-    /// Waits for records and takes a batch of them: an empty one only if that ends a time in which others
-    /// have waited. Dropping the future loses none.
+    /// Waits for records and takes a batch of them. Dropping the future loses none.
     ///
     /// # Errors
     ///
@@ -79,21 +75,20 @@ impl EventStream {
                 0 if self.until.is_none_or(|until| until < now) => None,
                 _ => Some(now + LOOK_AGAIN),
             };
-            let was_behind = std::mem::replace(&mut self.is_behind, records.len() >= BATCH);
-            if was_behind || !records.is_empty() {
+            if !records.is_empty() {
                 return Ok(records);
             }
         }
     }
 
-    /// Whether more events wait than were taken last.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.is_behind
-    }
-
-    /// Takes what is there, without waiting; empty if nothing is.
+    /// Takes a batch of what is there, without waiting; empty if nothing is.
     pub(crate) fn take_ready(&mut self) -> Vec<Bytes> {
         drain(self.ring.get_mut())
+    }
+
+    /// Whether others may have been left behind by a look that took this batch.
+    pub(crate) fn is_full(batch: &[Bytes]) -> bool {
+        batch.len() >= BATCH
     }
 }
 
