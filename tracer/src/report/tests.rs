@@ -39,7 +39,7 @@ fn strip_nulls(json: &mut Value) {
 }
 
 /// The keys of the contract, each kind's. Scripts read them: keys may be added, and none may go.
-const PROMISED: [(&str, &[&str]); 7] = [
+const PROMISED: [(&str, &[&str]); 8] = [
     ("tick", &["kind", "ts", "lost"]),
     (
         "started",
@@ -104,6 +104,12 @@ const PROMISED: [(&str, &[&str]); 7] = [
             "hops",
             "reply_hops",
             "verdict",
+        ],
+    ),
+    (
+        "more",
+        &[
+            "kind", "ts", "outcome", "records", "count", "sources", "point", "rule", "why",
         ],
     ),
     ("lost", &["kind", "ts", "events", "where"]),
