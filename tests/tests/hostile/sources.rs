@@ -2,12 +2,17 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
@@ -163,6 +168,33 @@ fn a_pipe_as_the_cluster_s_file() -> Result<()> {
     })?;
     let said = format!("{}{:?}", trace.stderr, trace.records);
     ensure!(said.matches(&note).count() == 1, "{said}");
+    Ok(())
+}
+
+/// A pipe that is not written to holds up the start, since it may say where the API server is; a signal
+/// ends the wait.
+#[test]
+fn a_pipe_as_kubeconfig_ends_with_ctrl_c() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let pipe = directory.path().join("pipe");
+    mkfifo(&pipe)?;
+    let mut command = Command::new(binary());
+    command.args(["--all", "-o", "json", "--kubeconfig", text(&pipe)?]);
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut child = Reaped::new(child);
+    // Opening the other end without blocking fails until whydrop has opened its own.
+    let mut options = fs::OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    let _writer = poll_until("whydrop to wait for the pipe", || options.open(&pipe).ok())?;
+    kill(Pid::from_raw(child.0.id().try_into()?), Signal::SIGINT)?;
+    child.wait("whydrop to end")?;
+    let mut said = String::new();
+    let stderr = child.0.stderr.as_mut().context("stderr is a pipe")?;
+    stderr.read_to_string(&mut said)?;
+    ensure!(said.contains("a signal came while"), "{said}");
     Ok(())
 }
 

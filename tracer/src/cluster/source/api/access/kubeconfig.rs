@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use kube::{
     config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use super::Unusable;
+use super::{Unusable, pipe};
 use crate::cluster::{item::printable, source::limits::KUBECONFIG};
 
 /// The merged files: of several values, the first one counts, as for kubectl.
@@ -43,11 +43,14 @@ pub(super) fn read(paths: &[PathBuf], context: Option<&str>) -> Result<Config, U
 
 fn one(path: &Path) -> Result<Kubeconfig, Unusable> {
     let unreadable = |error: io::Error| Unusable::Wrong(format!("it cannot be read: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.file_type().is_fifo() {
         // Of a shell's `<(…)`: it has no directory that the files it names could be in.
-        let text = limited(file, "it")?;
+        let text = pipe::read(&file, KUBECONFIG).map_err(unreadable)?;
+        refuse_large(&text, "it")?;
         return Kubeconfig::from_yaml(&String::from_utf8_lossy(&text)).map_err(reason);
     }
     if !metadata.is_file() {
@@ -73,13 +76,18 @@ fn limited(file: File, what: &str) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     let read = file.take(KUBECONFIG + 1).read_to_end(&mut bytes);
     read.map_err(|error| Unusable::Wrong(format!("{what} cannot be read: {error}")))?;
-    if bytes.len() as u64 > KUBECONFIG {
-        let limit = KUBECONFIG >> 20;
-        return Err(Unusable::Wrong(format!(
-            "{what} is larger than {limit} MiB"
-        )));
-    }
+    refuse_large(&bytes, what)?;
     Ok(bytes)
+}
+
+fn refuse_large(text: &[u8], what: &str) -> Result<(), Unusable> {
+    let limit = KUBECONFIG >> 20;
+    match text.len() as u64 > KUBECONFIG {
+        true => Err(Unusable::Wrong(format!(
+            "{what} is larger than {limit} MiB"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Refuses a file that every user can write, or put another in the place of.

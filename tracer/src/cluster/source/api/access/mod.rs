@@ -7,6 +7,7 @@
 
 mod credentials;
 mod kubeconfig;
+mod pipe;
 mod plugin;
 mod secrets;
 
