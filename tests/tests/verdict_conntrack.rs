@@ -52,7 +52,9 @@ fn packet_of_no_connection() -> Result<()> {
     let drop = record.as_drop().expect("a drop was waited for");
     let judged = ExpectedVerdict::new("conntrack", "confirmed")
         .why("conntrack calls the packet invalid")
-        .why("chain KUBE-FORWARD in table filter (iptables-nft)");
+        .why("chain KUBE-FORWARD in table filter (iptables-nft)")
+        // Never a rule that accepts what conntrack calls invalid.
+        .fix("both directions have to pass this node");
     if let Some(mismatch) = judged.mismatch(&drop.verdict) {
         anyhow::bail!(mismatch);
     }

@@ -82,7 +82,7 @@ fn blackhole_behind_a_bridge() -> Result<()> {
                     .judged(
                         route_verdict()
                             .why(format!("blackhole {address}"))
-                            .fix("ip route del"),
+                            .fix(family.pick("ip route del", "ip -6 route del")),
                     ),
             )
     })
