@@ -58,7 +58,7 @@ pub struct LayerReport {
     pub test: String,
     /// The result of all its tests together.
     pub result: LayerResult,
-    /// What the result rests on, or why there is none.
+    /// What the result rests on, or the reason why it was skipped.
     pub evidence: Option<String>,
     /// What is to blame.
     pub verdict: Option<Verdict>,

@@ -123,7 +123,7 @@ pub struct More {
     pub records: u64,
     /// How many dropped packets, or attempts.
     pub count: u64,
-    /// From how many source addresses; no more than 4,096 are told apart.
+    /// Distinct source addresses, counted up to 4,096.
     pub sources: u64,
     /// Where they were lost; `None` if they were not, or at several points.
     pub point: Option<Point>,

@@ -1,16 +1,12 @@
 //! Connections are tracked in zones: the entry that a packet follows is that of its own zone.
 
-use std::net::{Ipv4Addr, UdpSocket};
-
 use anyhow::Result;
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
 };
 
-const SERVICE: &str = "10.20.96.53:53";
-/// The client keeps its port.
-const PORT: u16 = 5353;
+use super::dns_service::{self, PORT, SERVICE, make_entry, translate_to};
 
 /// All that passes the node's pods is in zone 7.
 const BY_IPTABLES: &str = "iptables -t raw -A PREROUTING -i va -j CT --zone 7
@@ -20,38 +16,16 @@ const BY_NFT: &str = "nft add table ip zones
      nft add rule ip zones pre iifname '{ va, vb }' ct zone set 7";
 const BY_MARK: &str = "iptables -t raw -A PREROUTING -j CT --zone mark";
 
-/// A node that translates a Service's address to one that no host has, off this node.
+/// Its rules lead to an address that no host has, off this node.
 fn stage() -> Result<Stage> {
-    let mut stage = Stage::routed_pods()?;
-    stage.add("up")?;
-    stage.veth(("node", "eth0"), ("up", "n0"))?;
-    stage.ip(
-        "node",
-        "addr add 10.20.10.5/24 dev eth0; route add default via 10.20.10.1",
-    )?;
-    stage.ip(
-        "up",
-        "addr add 10.20.10.1/24 dev n0; route add blackhole 10.20.96.0/24",
-    )?;
-    stage.serve_dns("b", "10.20.2.3:53")?;
+    let stage = dns_service::stage()?;
     translate_to(&stage, "-A PREROUTING", "10.20.96.77:53")?;
     Ok(stage)
 }
 
-fn translate_to(stage: &Stage, action: &str, to: &str) -> Result<()> {
-    stage.exec(
-        "node",
-        &format!(
-            "iptables -t nat {action} -d 10.20.96.53/32 -p udp --dport 53 -j DNAT --to-destination {to}"
-        ),
-    )?;
-    Ok(())
-}
-
 /// The client's first datagram makes the entry; then the rules lead to a pod.
 fn make_stale_entry(stage: &Stage) -> Result<()> {
-    let socket = stage.enter("a", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
-    socket.send_to(b"anything but a query", SERVICE)?;
+    make_entry(stage)?;
     translate_to(stage, "-R PREROUTING 1", "10.20.2.3:53")
 }
 

@@ -87,6 +87,15 @@ impl Cluster {
         self.stage.exec("node", "conntrack -F").map(drop)
     }
 
+    /// The client of the Service sends after its entry is gone.
+    fn client_sends_late(&self) -> Result<Report> {
+        self.trace((SERVICE, SERVICE), |connection, watch| {
+            self.forget()?;
+            connection.client.write_all(b"late")?;
+            until(watch, Outcome::Stalled)
+        })
+    }
+
     fn connect(&self, to: &str) -> Result<Connection> {
         let client = self.stage.enter("a", || TcpStream::connect(to))?;
         client.set_read_timeout(Some(deadline()))?;
@@ -180,11 +189,7 @@ fn what_is_invalid_goes_on_untranslated() -> Result<()> {
     let cluster = Cluster::new()?;
     cluster.lead_to(SERVER)?;
     cluster.track_from_the_start_only()?;
-    let report = cluster.trace((SERVICE, SERVICE), |connection, watch| {
-        cluster.forget()?;
-        connection.client.write_all(b"late")?;
-        until(watch, Outcome::Stalled)
-    })?;
+    let report = cluster.client_sends_late()?;
     report
         .outcome("stalled")?
         .verdict(&lost("confirmed").why("what the client sends still goes to 10.20.96.10:80"))?;
@@ -200,11 +205,7 @@ fn what_is_untranslated_leaves_the_node() -> Result<()> {
     cluster
         .stage
         .ip("node", "route add default via 10.20.9.2")?;
-    let report = cluster.trace((SERVICE, SERVICE), |connection, watch| {
-        cluster.forget()?;
-        connection.client.write_all(b"late")?;
-        until(watch, Outcome::Stalled)
-    })?;
+    let report = cluster.client_sends_late()?;
     report
         .outcome("stalled")?
         .verdict(&lost("likely").why("is gone"))?;

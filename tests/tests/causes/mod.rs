@@ -9,6 +9,7 @@ mod conntrack_insertion;
 mod conntrack_zones;
 mod counted_ends;
 mod dead_proxy;
+mod dns_service;
 mod exempted_from_nat;
 mod idle_tunnels;
 mod invalid_packets;

@@ -14,47 +14,25 @@ use whydrop_tests::{
     record::Outcome,
 };
 
-const SERVICE: &str = "10.20.96.53:53";
-/// The client keeps its port.
-const PORT: u16 = 5353;
+use super::dns_service::{self, PORT, SERVICE, make_entry, translate_to};
 
-/// A pod on a node that leads to another pod, and to a router that swallows Services' addresses.
+/// The namespace tracks connections, which it does only where a rule needs it.
 fn stage() -> Result<Stage> {
-    let mut stage = Stage::routed_pods()?;
-    stage.add("up")?;
-    stage.veth(("node", "eth0"), ("up", "n0"))?;
-    stage.ip(
-        "node",
-        "addr add 10.20.10.5/24 dev eth0; route add default via 10.20.10.1",
-    )?;
-    stage.ip(
-        "up",
-        "addr add 10.20.10.1/24 dev n0; route add blackhole 10.20.96.0/24",
-    )?;
-    // Without any rule that needs it, the namespace tracks no connections.
+    let stage = dns_service::stage()?;
     stage.exec(
         "node",
         "iptables -t nat -A POSTROUTING -s 10.20.1.0/24 -o eth0 -j MASQUERADE",
     )?;
-    stage.serve_dns("b", "10.20.2.3:53")?;
     Ok(stage)
 }
 
-fn translate_to(stage: &Stage, action: &str, to: &str) -> Result<()> {
-    stage.exec(
-        "node",
-        &format!(
-            "iptables -t nat {action} -d 10.20.96.53/32 -p udp --dport 53 -j DNAT --to-destination {to}"
-        ),
-    )?;
-    Ok(())
-}
-
-/// The client's first datagram makes the entry.
-fn make_entry(stage: &Stage) -> Result<()> {
-    let socket = stage.enter("a", || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
-    socket.send_to(b"anything but a query", SERVICE)?;
-    Ok(())
+/// The entry still leads to this endpoint, and the rules to a pod.
+fn stage_with_entry_for(former: &str) -> Result<Stage> {
+    let stage = stage()?;
+    translate_to(&stage, "-A PREROUTING", former)?;
+    make_entry(&stage)?;
+    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    Ok(stage)
 }
 
 fn forget_entries(stage: &Stage) -> Result<()> {
@@ -92,10 +70,7 @@ fn entry_made_without_translation() -> Result<()> {
 /// The endpoint has moved; nothing has the old address, off this node.
 #[test]
 fn entry_of_an_endpoint_that_has_moved() -> Result<()> {
-    let stage = stage()?;
-    translate_to(&stage, "-A PREROUTING", "10.20.96.77:53")?;
-    make_entry(&stage)?;
-    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let stage = stage_with_entry_for("10.20.96.77:53")?;
     let report = ask(&stage, End::Silent)?;
     report.outcome("unanswered")?.verdict(
         &stale()
@@ -108,10 +83,7 @@ fn entry_of_an_endpoint_that_has_moved() -> Result<()> {
 /// The same on this node: the drop says that nothing answers at the old address.
 #[test]
 fn entry_of_a_pod_that_is_gone() -> Result<()> {
-    let stage = stage()?;
-    translate_to(&stage, "-A PREROUTING", "10.20.2.99:53")?;
-    make_entry(&stage)?;
-    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let stage = stage_with_entry_for("10.20.2.99:53")?;
     let report = stage.trace(["node", "a", "b"], SERVICE, |watch| {
         let socket = watch
             .stage()
@@ -129,10 +101,7 @@ fn entry_of_a_pod_that_is_gone() -> Result<()> {
 #[test]
 fn burst_of_queries_to_a_pod_that_is_gone() -> Result<()> {
     const QUERIES: u16 = 5;
-    let stage = stage()?;
-    translate_to(&stage, "-A PREROUTING", "10.20.2.99:53")?;
-    make_entry(&stage)?;
-    translate_to(&stage, "-R PREROUTING 1", "10.20.2.3:53")?;
+    let stage = stage_with_entry_for("10.20.2.99:53")?;
     let report = stage.trace(["node", "a", "b"], SERVICE, |watch| {
         let socket = watch
             .stage()

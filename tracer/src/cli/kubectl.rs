@@ -222,7 +222,7 @@ fn usage(kind: ErrorKind, message: &str) -> clap::Error {
 ///
 /// # Errors
 ///
-/// It is none.
+/// It cannot be read as an endpoint.
 pub(crate) fn endpoint(text: &str, namespace: &str) -> Result<Endpoint, EndpointError> {
     let parts: Vec<&str> = text.split('/').collect();
     let is_name = |part: &str| {

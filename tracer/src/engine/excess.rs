@@ -1,7 +1,7 @@
 //! Which records are shown in a flood: a bounded number a second. The others are counted, and reported
 //! once a second as so many more of their kind.
 //!
-//! Half of a second's records are for whoever comes first. The rest is for records of a new kind, and
+//! Half of a second's records go to the first ones that come. The rest is for records of a new kind, and
 //! for networks that have few: a flood cannot starve them.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::model::{AttemptReport, Cause, DropReport, Flow, More, Outcome, Verdic
 
 /// Kinds that are remembered, and kinds that are counted apart within a second.
 const KINDS: usize = 1024;
-/// Source addresses that are told apart within a second.
+/// Most source addresses that are counted separately within a second.
 const SOURCES: usize = 4096;
 /// Decides about each record.
 #[derive(Debug)]

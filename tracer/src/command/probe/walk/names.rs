@@ -22,8 +22,10 @@ impl Walk {
             return Ok(queries);
         };
         for name in &plan.candidates {
-            let (v4, v6) =
-                tokio::try_join!(self.ask(first, name, false), self.ask(first, name, true))?;
+            let (v4, v6) = tokio::try_join!(
+                self.ask(first, (name, false), false),
+                self.ask(first, (name, true), false)
+            )?;
             let has = |query: &Query| {
                 query
                     .result
@@ -42,7 +44,7 @@ impl Walk {
             .find(|query| query.result.as_ref().is_ok_and(|reply| reply.is_truncated));
         if let Some(query) = truncated {
             *query = self
-                .ask_by_tcp(first, &query.name.clone(), query.is_aaaa)
+                .ask(first, (&query.name.clone(), query.is_aaaa), true)
                 .await?;
         }
         let resolved = queries.resolved().map(str::to_owned);
@@ -52,7 +54,7 @@ impl Walk {
         };
         // The family that has an address is the one to compare.
         let is_aaaa = queries.addresses().first().is_some_and(|ip| ip.is_ipv6());
-        let asked = |to| self.ask(to, &name, is_aaaa);
+        let asked = |to| self.ask(to, (&name, is_aaaa), false);
         (queries.servers, queries.replicas) = tokio::try_join!(
             try_join_all(others.iter().map(asked)),
             try_join_all(plan.replicas.iter().map(asked))
@@ -60,32 +62,14 @@ impl Walk {
         Ok(queries)
     }
 
-    async fn ask(&self, to: &Destination, name: &str, is_aaaa: bool) -> Result<Query> {
-        let from = self.plan.source.address_for(to.socket.ip());
-        let question = (name, is_aaaa);
-        let asked = ask(
-            &self.sockets,
-            &self.observed,
-            from,
-            to.socket,
-            question,
-            self.timeout,
-        );
-        Ok(self.query(to, asked.await?, false).await)
-    }
-
-    async fn ask_by_tcp(&self, to: &Destination, name: &str, is_aaaa: bool) -> Result<Query> {
-        let from = self.plan.source.address_for(to.socket.ip());
-        let question = (name, is_aaaa);
-        let asked = ask_by_tcp(
-            &self.sockets,
-            &self.observed,
-            from,
-            to.socket,
-            question,
-            self.timeout,
-        );
-        Ok(self.query(to, asked.await?, true).await)
+    async fn ask(&self, to: &Destination, question: (&str, bool), is_tcp: bool) -> Result<Query> {
+        let (sockets, observed) = (&self.sockets, &self.observed);
+        let (from, server) = (self.plan.source.address_for(to.socket.ip()), to.socket);
+        let asked = match is_tcp {
+            true => ask_by_tcp(sockets, observed, from, server, question, self.timeout).await?,
+            false => ask(sockets, observed, from, server, question, self.timeout).await?,
+        };
+        Ok(self.query(to, asked, is_tcp).await)
     }
 
     async fn query(&self, to: &Destination, asked: Asked, is_tcp: bool) -> Query {
