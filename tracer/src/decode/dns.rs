@@ -70,7 +70,8 @@ fn type_name(qtype: u16) -> String {
     .to_owned()
 }
 
-fn rcode_name(rcode: u8) -> String {
+/// The code as `dig` prints it (RFC 1035, section 4.1.1).
+pub(crate) fn rcode_name(rcode: u8) -> String {
     match rcode {
         0 => "NOERROR",
         1 => "FORMERR",

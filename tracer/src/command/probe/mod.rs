@@ -28,7 +28,7 @@ use crate::{
     },
     cluster::source::Sources,
     engine::{FilterNames, Input},
-    model::{Layer, LayerReport, LayerResult, Report},
+    model::{LayerReport, LayerResult, Report},
     net::netns::NetnsRef,
     node::world::World,
     probe::{Plan, layers, observed::Observed, plan::Wishes},
@@ -100,6 +100,9 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
         resolver,
         wishes,
     );
+    if let (true, Err(reason)) = (plan.by_name(), &plan.dns) {
+        bail!("{} cannot be resolved: {reason}", config.to);
+    }
     if plan.destinations.all.is_empty() && !plan.by_name() {
         bail!("{} has no address to connect to, at a TCP port", config.to);
     }
@@ -266,15 +269,3 @@ fn print(output: &Output, report: &Report) -> Result<Delivery> {
     let mut printer = output.borrow_mut();
     Ok(watchdog::watched(|| printer.print(report))?)
 }
-
-/// The layers that a failing name blocks.
-const BEHIND_DNS: [Layer; 8] = [
-    Layer::Tcp,
-    Layer::Policy,
-    Layer::Firewall,
-    Layer::Overlay,
-    Layer::Mtu,
-    Layer::Listener,
-    Layer::Tls,
-    Layer::Application,
-];

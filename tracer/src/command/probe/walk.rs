@@ -13,7 +13,11 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{BEHIND_DNS, Follow, rows::Rows, source::Sender};
+use super::{
+    Follow,
+    rows::{ORDER, Rows},
+    source::Sender,
+};
 use crate::{
     cli::options::ProbeConfig,
     cluster::{live::Cluster, policy::Protocol},
@@ -124,7 +128,7 @@ impl Walk {
             .map(|ip| at(view, ip, port, Role::Front))
             .collect();
         if found.is_empty() {
-            self.blocked_by_dns(rows);
+            self.blocked_by_dns(!queries.addresses().is_empty(), rows);
             return Ok(());
         }
         self.follow(found.iter().map(|one| one.socket.ip()).collect())
@@ -191,13 +195,22 @@ impl Walk {
         ));
     }
 
-    /// Nothing can be sent to the destination. Its queries say something of some layers all the same.
-    fn blocked_by_dns(&self, rows: &Rows) {
+    /// Nothing can be sent to the destination: DNS gave no address, or none that the source can send to.
+    /// Its queries say something of some layers all the same.
+    fn blocked_by_dns(&self, is_resolved: bool, rows: &Rows) {
         let (attempts, drops) = (self.observed.attempts(), self.observed.drops());
         let seen = traced::rows(&attempts, &drops);
-        for layer in BEHIND_DNS {
-            let blocked = layers::without(layer, LayerResult::Blocked, "", "blocked by DNS");
+        let by = match is_resolved {
+            true => "blocked by TCP",
+            false => "blocked by DNS",
+        };
+        for layer in ORDER.into_iter().filter(|layer| *layer != Layer::Dns) {
+            let blocked = layers::without(layer, LayerResult::Blocked, "", by);
             rows.put(match layer {
+                Layer::Tcp if is_resolved => {
+                    let reason = "the name has no address of a family that the source has";
+                    layers::without(layer, LayerResult::Failed, "", reason)
+                }
                 Layer::Policy => policy::layer(self.cluster.view(), &self.flows()),
                 Layer::Firewall => {
                     let test = "whydrop explain --way --proto udp";

@@ -2,13 +2,20 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
+use hickory_proto::op::ResponseCode;
+
 use super::{report, took, verdict};
 use crate::{
+    decode::dns::rcode_name,
     model::{
         AttemptReport, Confidence, Fix, Layer, LayerReport, LayerResult, LayerTest, Point, Site,
         Verdict,
     },
-    probe::{plan::DnsPlan, send::Reply, target::Destination},
+    probe::{
+        plan::{DnsPlan, MOST_ANSWERS},
+        send::Reply,
+        target::Destination,
+    },
     words,
 };
 
@@ -39,17 +46,17 @@ impl Query {
     pub(crate) fn is_answered(&self) -> bool {
         self.result
             .as_ref()
-            .is_ok_and(|reply| !is_failure(&reply.code))
+            .is_ok_and(|reply| !is_failure(reply.code))
     }
 
     fn outcome(&self) -> String {
         match &self.result {
             Ok(reply) => {
                 let count = reply.addresses.len();
-                let has = match (reply.code.as_str(), count) {
-                    ("NOERROR", 0) => "NOERROR without an address".to_owned(),
-                    ("NOERROR", count) => words::counted(count, "address", "addresses"),
-                    (code, _) => code.to_owned(),
+                let has = match (reply.code, count) {
+                    (ResponseCode::NoError, 0) => "NOERROR without an address".to_owned(),
+                    (ResponseCode::NoError, count) => words::counted(count, "address", "addresses"),
+                    (code, _) => name_of(code),
                 };
                 format!("{has} after {}", took(self.took))
             }
@@ -58,16 +65,25 @@ impl Query {
         }
     }
 
+    /// Whether it says that the name has no such address.
+    fn has_no_address(&self) -> bool {
+        self.is_answered()
+            && self
+                .result
+                .as_ref()
+                .is_ok_and(|reply| reply.addresses.is_empty())
+    }
+
     fn verdict(&self) -> Option<Verdict> {
         match &self.result {
-            Ok(reply) if is_failure(&reply.code) => Some(verdict(
+            Ok(reply) if is_failure(reply.code) => Some(verdict(
                 "probe-dns-failure",
                 Point::Dns,
                 Confidence::Confirmed,
                 format!(
                     "the DNS server {} answers {} to {}",
                     self.to.text(),
-                    reply.code,
+                    name_of(reply.code),
                     self.name
                 ),
                 self.to.socket.to_string(),
@@ -88,8 +104,28 @@ impl Query {
         }
     }
 
-    fn test(&self, command: String) -> LayerTest {
-        let is_ok = self.is_answered();
+    /// Whether it agrees with the resolver's first server, where that one has `resolved` the name.
+    fn agrees(&self, resolved: bool) -> bool {
+        self.is_answered() && !(resolved && self.has_no_address())
+    }
+
+    /// The first server has addresses of this family for the name; this one denies that.
+    fn denial(&self) -> Verdict {
+        verdict(
+            "probe-dns-differs",
+            Point::Dns,
+            Confidence::Confirmed,
+            format!(
+                "the DNS server {} has no address of {}, and the first one has",
+                self.to.text(),
+                self.name
+            ),
+            self.to.socket.to_string(),
+        )
+    }
+
+    fn test(&self, command: String, resolved: bool) -> LayerTest {
+        let is_ok = self.agrees(resolved);
         LayerTest {
             test: command,
             result: if is_ok {
@@ -98,14 +134,22 @@ impl Query {
                 LayerResult::Failed
             },
             evidence: Some(format!("{}: {}", self.to.text(), self.outcome())),
-            verdict: self.verdict().filter(|_| !is_ok),
+            verdict: match (is_ok, self.is_answered()) {
+                (true, _) => None,
+                (false, true) => Some(self.denial()),
+                (false, false) => self.verdict(),
+            },
         }
     }
 }
 
-/// Answers that say no more than that the server cannot or will not answer.
-fn is_failure(code: &str) -> bool {
-    matches!(code, "SERVFAIL" | "REFUSED" | "NOTIMP" | "FORMERR")
+/// Answers that say nothing of the name: the server cannot or will not answer.
+fn is_failure(code: ResponseCode) -> bool {
+    !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+fn name_of(code: ResponseCode) -> String {
+    rcode_name(code.low())
 }
 
 impl Queries {
@@ -140,14 +184,15 @@ impl Queries {
 /// The layer.
 pub(crate) fn layer(plan: &DnsPlan, queries: &Queries) -> LayerReport {
     let mut tests = Vec::new();
+    let resolved = queries.resolved().is_some();
     if let Some(walk) = walk_test(plan, queries) {
         tests.push(walk);
     }
     for query in &queries.servers {
-        tests.push(query.test(plan.command(query.to.socket.ip(), false)));
+        tests.push(query.test(plan.command(query.to.socket.ip(), false), resolved));
     }
     for query in &queries.replicas {
-        tests.push(query.test(plan.command_at(query.to.socket)));
+        tests.push(query.test(plan.command_at(query.to.socket), resolved));
     }
     let mut evidence = tests.first().and_then(|test| test.evidence.clone());
     let all = queries.replicas.len();
@@ -155,7 +200,7 @@ pub(crate) fn layer(plan: &DnsPlan, queries: &Queries) -> LayerReport {
         let up = queries
             .replicas
             .iter()
-            .filter(|one| one.is_answered())
+            .filter(|one| one.agrees(resolved))
             .count();
         *evidence += &format!(
             "; {up} of {} answer directly",
@@ -199,11 +244,15 @@ fn walk_test(plan: &DnsPlan, queries: &Queries) -> Option<LayerTest> {
             query.verdict(),
         ),
         (None, Some(name)) => {
-            let found: Vec<_> = queries
-                .addresses()
+            let all = queries.addresses();
+            let mut found: Vec<_> = all
                 .iter()
+                .take(MOST_ANSWERS)
                 .map(ToString::to_string)
                 .collect();
+            if all.len() > MOST_ANSWERS {
+                found.push(format!("{} more", all.len() - MOST_ANSWERS));
+            }
             let mut evidence = format!(
                 "{name} is {} after {sent} ({counts}) in {}",
                 found.join(", "),
@@ -233,10 +282,10 @@ fn code_counts(walk: &[Query]) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for query in walk {
         let word = match &query.result {
-            Ok(reply) if reply.code == "NOERROR" && reply.addresses.is_empty() => {
+            Ok(reply) if reply.code == ResponseCode::NoError && reply.addresses.is_empty() => {
                 "NODATA".to_owned()
             }
-            Ok(reply) => reply.code.clone(),
+            Ok(reply) => name_of(reply.code),
             Err(io::ErrorKind::TimedOut) => "unanswered".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -262,7 +311,7 @@ fn no_such_name(plan: &DnsPlan, walk: &[Query]) -> Verdict {
         query
             .result
             .as_ref()
-            .is_ok_and(|reply| reply.code == "NOERROR")
+            .is_ok_and(|reply| reply.code == ResponseCode::NoError)
     });
     let what = match has_no_data {
         true => "exists, and has no address",

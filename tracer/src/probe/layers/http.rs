@@ -42,12 +42,16 @@ pub(crate) fn layer(test: String, at: &str, result: &io::Result<Response>) -> La
             (LayerResult::Failed, how, Some(("probe-http-silent", why)))
         }
     };
+    // A request or an answer that was lost on its way looks like a server that is silent.
+    let confidence = match result {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Confidence::Likely,
+        _ => Confidence::Confirmed,
+    };
     let test = LayerTest {
         test,
         result: outcome,
         evidence: Some(evidence),
-        verdict: why
-            .map(|(rule, why)| verdict(rule, Point::Application, Confidence::Confirmed, why, at)),
+        verdict: why.map(|(rule, why)| verdict(rule, Point::Application, confidence, why, at)),
     };
     report(Layer::Application, vec![test], None)
 }

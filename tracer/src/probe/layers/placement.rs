@@ -38,8 +38,8 @@ impl Placement {
         same > 0 && same_up == same && cross > 0 && cross_up == 0
     }
 
-    /// The conclusion in one sentence.
-    pub(crate) fn sentence(&self) -> String {
+    /// The conclusion in one sentence; `fails` says whether what was seen leaves the path as the cause.
+    pub(crate) fn sentence(&self, fails: bool) -> String {
         let ((same_up, same), (cross_up, cross)) = (self.same, self.cross);
         let figures = format!(
             "{same_up} of {same} on the same node and {cross_up} of {cross} on other nodes answer"
@@ -51,7 +51,7 @@ impl Placement {
             (_, 0) => format!(
                 "{same_up} of {same} endpoints on the same node answer; none is on another node"
             ),
-            _ if self.divides() => format!("{figures}: the path between the nodes fails"),
+            _ if fails => format!("{figures}: the path between the nodes fails"),
             _ if same_up == same && cross_up == cross => {
                 format!("{figures}: placement makes no difference")
             }
@@ -78,7 +78,10 @@ mod tests {
             of((1, 1), (0, 0)),
         ] {
             assert!(!other.divides(), "{other:?}");
-            assert!(!other.sentence().contains("between the nodes"));
         }
+        // The endpoints of the other nodes may refuse: then packets cross, both ways.
+        let refused = of((1, 1), (0, 2));
+        assert!(!refused.sentence(false).contains("between the nodes"));
+        assert!(refused.sentence(true).contains("between the nodes"));
     }
 }

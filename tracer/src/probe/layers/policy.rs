@@ -86,10 +86,18 @@ fn test(view: &View, tried: &Tried) -> LayerTest {
         (false, true) => "dropped by policy enforcement",
         (false, false) => "not answered",
     };
-    let (result, judged) = match (answer.allowed, tried.answered, blamed) {
+    // A closed port or a full queue refuses what no policy has kept away.
+    let came_there = tried.answered
+        || tried
+            .verdict
+            .as_ref()
+            .is_some_and(|found| matches!(found.point, Point::Socket | Point::Listener));
+    let (result, judged) = match (answer.allowed, came_there, blamed) {
         (_, false, true) => (LayerResult::Failed, words(&answer)),
-        (Some(true), ..) => (LayerResult::Ok, words(&answer)),
-        // What the policies refuse, and what was answered all the same, does not fail.
+        (Some(true), true, _) => (LayerResult::Ok, words(&answer)),
+        // Nothing was seen that policies would have let pass.
+        (Some(true), false, false) => (LayerResult::Skipped, words(&answer)),
+        // What the policies refuse, and what came there all the same, does not fail.
         (Some(false), true, _) => (
             LayerResult::Ok,
             format!("{}, but nothing enforces that", words(&answer)),

@@ -94,7 +94,7 @@ fn words_of(error: io::ErrorKind) -> String {
 /// The layer; `not_ready` names endpoints that are not asked.
 pub(crate) fn layer(tried: &[Tried], left_out: usize, not_ready: &[String]) -> LayerReport {
     let connected = tried.iter().filter(|one| one.is_connected()).count();
-    let several = tried.len() > 1;
+    let several = tried.len() > 1 || left_out > 0 || !not_ready.is_empty();
     let mut evidence = several.then(|| {
         let behind = tried.iter().filter(|one| one.to.role == Role::Endpoint);
         let (all, up) = behind.fold((0, 0), |(all, up), one| {

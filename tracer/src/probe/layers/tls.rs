@@ -171,10 +171,11 @@ fn unknown(at: SocketAddr, why: String) -> Verdict {
 
 /// What an offer fails by that another one does not.
 fn by_offer(at: SocketAddr, shaken: &[Shaken]) -> Option<Verdict> {
-    let (broken, full) = shaken
-        .iter()
-        .find_map(|one| Some((one.result.as_ref().err()?, one)))?;
-    let passed = shaken.iter().find(|one| one.result.is_ok())?;
+    // The one just before the first that passed: an earlier one differs from it in more than one way.
+    let at_pass = shaken.iter().position(|one| one.result.is_ok())?;
+    let passed = &shaken[at_pass];
+    let full = shaken[..at_pass].last()?;
+    let broken = full.result.as_ref().err()?;
     let how = match broken {
         Broken::Reset => "answered with a RST".to_owned(),
         Broken::Closed => "answered by closing the connection".to_owned(),
@@ -182,6 +183,11 @@ fn by_offer(at: SocketAddr, shaken: &[Shaken]) -> Option<Verdict> {
         Broken::Silent => "not answered".to_owned(),
         // That says nothing of the offer.
         Broken::NotTls(_) | Broken::Connect(_) => return None,
+    };
+    let confidence = match broken {
+        // A single packet that was lost looks the same.
+        Broken::Silent => Confidence::Likely,
+        _ => Confidence::Confirmed,
     };
     let (offered, without, advice) = match (full.offer.alpn, passed.offer.alpn) {
         (true, false) => (
@@ -200,7 +206,7 @@ fn by_offer(at: SocketAddr, shaken: &[Shaken]) -> Option<Verdict> {
     let mut found = verdict(
         "probe-tls-offer",
         Point::Tls,
-        Confidence::Confirmed,
+        confidence,
         format!("{at}: a ClientHello with {offered} is {how}, and one {without} is accepted"),
         at.to_string(),
     );

@@ -84,14 +84,14 @@ pub(crate) fn placed(
     let Some(placement) = placement else {
         return overlay;
     };
-    let sentence = placement.sentence();
+    let fails = placement.divides() && of_cross.as_ref().is_some_and(is_between);
+    let sentence = placement.sentence(fails);
     let evidence = match (&overlay.evidence, overlay.result) {
         (Some(evidence), LayerResult::Ok | LayerResult::Failed) => {
             format!("{sentence}; {evidence}")
         }
         _ => sentence,
     };
-    let fails = placement.divides() && of_cross.as_ref().is_some_and(is_between);
     LayerReport {
         result: match overlay.result {
             LayerResult::Skipped | LayerResult::Blocked if fails => LayerResult::Failed,

@@ -39,8 +39,7 @@ pub(crate) struct Asked {
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
-    /// Its code, such as `NOERROR`.
-    pub(crate) code: String,
+    pub(crate) code: ResponseCode,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) is_truncated: bool,
 }
@@ -153,23 +152,10 @@ fn reply(bytes: &[u8], id: u16) -> Option<Reply> {
         Some(ip)
     });
     Some(Reply {
-        code: code(message.response_code()),
+        code: message.response_code(),
         addresses: addresses.collect(),
         is_truncated: message.truncated(),
     })
-}
-
-/// The code as `dig` prints it.
-fn code(code: ResponseCode) -> String {
-    match code {
-        ResponseCode::NoError => "NOERROR".to_owned(),
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        other => u16::from(other).to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -184,7 +170,7 @@ mod tests {
         answer[2] |= 0x80;
         answer[3] = 3;
         let expected = Reply {
-            code: "NXDOMAIN".to_owned(),
+            code: ResponseCode::NXDomain,
             addresses: Vec::new(),
             is_truncated: false,
         };

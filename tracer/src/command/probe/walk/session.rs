@@ -140,7 +140,7 @@ impl Walk {
         } else {
             match connect(sockets, observed, from, to, limit).await?.result {
                 Ok(stream) => request(stream, &plan.host, &plan.path, limit).await,
-                Err(error) => Err(error),
+                Err(_) => return without(LayerResult::Blocked, test, "blocked by TCP".to_owned()),
             }
         };
         Ok(layers::http::layer(test, &to.to_string(), &result))
