@@ -40,7 +40,9 @@ impl Share {
     /// another pair.
     #[inline(always)]
     pub fn pair(tuple: &Tuple) -> u64 {
-        network(&tuple.src) ^ network(&tuple.dst)
+        let (src, dst) = (network(&tuple.src), network(&tuple.dst));
+        // Of flows within one network, all of them would have 0.
+        if src == dst { src } else { src ^ dst }
     }
 
     /// Takes one event at `now`, if the share has one of `most` in this second left.
@@ -89,6 +91,11 @@ mod tests {
             Share::of(&flow("10.50.1.77", "10.50.2.99"))
         );
         assert_ne!(Share::of(&one), Share::of(&flow("10.51.1.2", "10.50.2.2")));
+        // Within a network, too.
+        assert_ne!(
+            Share::pair(&flow("10.50.1.2", "10.50.1.3")),
+            Share::pair(&flow("10.51.1.2", "10.51.1.3"))
+        );
         let six = flow("fd00:0:0:1::2", "fd00:0:0:2::2");
         assert_eq!(
             Share::of(&six),

@@ -147,7 +147,7 @@ impl Excess {
         if is_new && self.known.len() < KINDS {
             self.known.insert(kind.clone());
         }
-        let reserve = (limit / 4).max(1);
+        let reserve = limit / 4;
         let Shown {
             first_come,
             of_new_kind,

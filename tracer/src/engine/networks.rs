@@ -38,7 +38,11 @@ pub(super) struct Networks {
 }
 
 #[derive(Debug, Default)]
-struct Pairs(HashMap<u64, Busy>);
+struct Pairs {
+    all: HashMap<u64, Busy>,
+    /// When old ones were last removed: in a flood, looking for them each time would cost the most.
+    swept: Nanos,
+}
 
 #[derive(Debug)]
 struct Busy {
@@ -69,14 +73,17 @@ impl Networks {
 impl Pairs {
     fn count(&mut self, flow: &Tuple, now: Nanos) -> u64 {
         let pair = Share::pair(flow);
-        if self.0.len() >= MOST && !self.0.contains_key(&pair) {
-            let is_recent = |busy: &Busy| now.saturating_sub(busy.since) < LATELY;
-            self.0.retain(|_, busy| is_recent(busy));
-            if self.0.len() >= MOST {
+        if self.all.len() >= MOST && !self.all.contains_key(&pair) {
+            if now.saturating_sub(self.swept) >= SECOND {
+                self.swept = now;
+                let is_recent = |busy: &Busy| now.saturating_sub(busy.since) < LATELY;
+                self.all.retain(|_, busy| is_recent(busy));
+            }
+            if self.all.len() >= MOST {
                 return u64::MAX;
             }
         }
-        let busy = self.0.entry(pair).or_insert(Busy {
+        let busy = self.all.entry(pair).or_insert(Busy {
             since: now,
             times: 0,
         });

@@ -72,6 +72,12 @@ impl Queries {
         })
     }
 
+    /// Whether the node is asked already why this attempt stalls.
+    pub(crate) fn asks_about_stall(&self, key: &AttemptKey) -> bool {
+        let mut open = self.open.values();
+        open.any(|purpose| matches!(purpose, Purpose::Stall(of) if of == key))
+    }
+
     /// How many questions about attempts are open.
     pub(crate) fn about_attempts(&self) -> usize {
         self.open.len() - self.about_drops()

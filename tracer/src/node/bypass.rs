@@ -135,10 +135,11 @@ struct Reading {
 
 static LAST: Mutex<Option<Reading>> = Mutex::new(None);
 
-/// Whether rules of the namespace that this thread is in have packets tracked in zones: then an entry
-/// outside of them says nothing about a packet whose zone is not known.
-pub(super) fn has_zones(inside: &Inside) -> bool {
-    recent(inside).has_zones
+/// Whether rules of the namespace that this thread is in may have packets tracked in zones: then an
+/// entry outside of them, or none there, says nothing about a packet whose zone is not known.
+pub(super) fn may_have_zones(inside: &Inside) -> bool {
+    let ruleset = recent(inside);
+    ruleset.has_zones || !ruleset.nft_read || !ruleset.legacy_read
 }
 
 /// The ruleset of the namespace that this thread is in, as of a moment ago at most.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use tracer_common::event::ct;
 
 use super::{
-    bypass::has_zones,
+    bypass::may_have_zones,
     sysctl::{self, read_if_there},
 };
 use crate::{
@@ -48,17 +48,27 @@ pub(crate) enum Connection {
     Unknown,
     /// Its first packet, and no answer.
     Unanswered,
-    /// Packets of both directions.
+    /// Packets of both directions, and segments out of the window are invalid.
     Answered,
 }
 
 impl Connection {
-    /// Reads it in the network namespace this thread is in. Only entries outside of zones are found.
-    pub(crate) fn read(packet: &Flow) -> std::io::Result<Self> {
+    /// Reads it in the network namespace this thread is in; `None` if it does not explain an invalid
+    /// segment. Only entries outside of zones are found.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not answer, or a setting cannot be read.
+    pub(crate) fn read(packet: &Flow) -> Result<Option<Self>> {
+        const LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
         Ok(match conntrack_entry(packet, 0)? {
-            None => Self::Unknown,
-            Some(entry) if entry.is_answered => Self::Answered,
-            Some(_) => Self::Unanswered,
+            None => Some(Self::Unknown),
+            // The packet itself may be the answer.
+            Some(entry) if entry.is_answered || entry.is_reply(packet) => {
+                let is_strict = sysctl::number(LIBERAL)? == Some(0);
+                is_strict.then_some(Self::Answered)
+            }
+            Some(_) => Some(Self::Unanswered),
         })
     }
 }
@@ -86,7 +96,7 @@ impl Conntrack {
             is_settable: !mode.readonly(),
             moved: baseline::moved(inside, &stats),
             stats,
-            taken: packet.and_then(taken).filter(|_| !has_zones(inside)),
+            taken: packet.and_then(taken).filter(|_| !may_have_zones(inside)),
         }))
     }
 

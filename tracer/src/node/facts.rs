@@ -219,7 +219,7 @@ impl NodeFacts {
         if lacks_entry && facts.reason.is("NO_SOCKET") {
             let entry = conntrack_entry(&facts.flow, 0).ok().flatten();
             let entry = entry.filter(|entry| entry.is_reply(&facts.flow));
-            self.answered = entry.filter(|_| !bypass::has_zones(inside));
+            self.answered = entry.filter(|_| !bypass::may_have_zones(inside));
         }
         match Conntrack::read(inside, facts.wire.as_deref()) {
             Ok(conntrack) => self.conntrack = conntrack,
@@ -283,9 +283,10 @@ impl NodeFacts {
             self.netfilter_programs = query::at_netfilter();
         }
         let is_invalid = |rule: &Suspect| rule.meaning == Meaning::Invalid;
-        if suspects.certain && suspects.rules.iter().all(is_invalid) {
-            let found = Connection::read(&facts.flow).ok();
-            self.connection = found.filter(|_| !bypass::has_zones(inside));
+        let is_tcp = facts.flow.proto == Protocol::Tcp;
+        if is_tcp && suspects.certain && suspects.rules.iter().all(is_invalid) {
+            let found = Connection::read(&facts.flow).ok().flatten();
+            self.connection = found.filter(|_| !bypass::may_have_zones(inside));
         }
         self.mending = ruleset.mend(&suspects, &packet);
         self.suspects = Some(suspects);

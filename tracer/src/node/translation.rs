@@ -47,7 +47,7 @@ impl LostTranslation {
 
     fn read_inside(of: Untranslated, inside: &Inside) -> Result<Option<Self>> {
         let entry = conntrack_entry(&of.before, 0)?;
-        if bypass::has_zones(inside) || entry.is_some_and(|entry| entry.is_reply(&of.before)) {
+        if bypass::may_have_zones(inside) || entry.is_some_and(|entry| entry.is_reply(&of.before)) {
             return Ok(None);
         }
         let now = entry.map(|entry| entry.behind(&of.before));

@@ -278,7 +278,7 @@ impl Attempts {
                 found.compared = self.silence.compare(&key, &found, &self.table);
                 self.report(&key, Outcome::Unanswered, found, cx);
             }
-            (Purpose::Stall(key), answer) => {
+            (Purpose::Stall(key), answer) if self.is_stalled(&key) => {
                 let lost_translation = match answer {
                     Some(Answer::Translation(lost)) => lost,
                     _ => None,
@@ -295,12 +295,18 @@ impl Attempts {
 
     /// At the end: reports what is past its timeout.
     pub(crate) fn finish(&mut self, cx: &mut Context<'_>) {
+        // All events were read, or are counted as lost.
+        self.read = None;
         self.report_refusals(Nanos::MAX, cx);
         let mut overdue = self.silence.due(Nanos::MAX);
         overdue.extend(cx.queries.silent_attempts());
         overdue.extend(self.table.expired(cx.now));
         let stalled: Vec<_> = cx.queries.stalled_attempts().collect();
-        for key in stalled {
+        for key in stalled
+            .into_iter()
+            .filter(|key| self.is_stalled(key))
+            .collect::<Vec<_>>()
+        {
             self.report(&key, Outcome::Stalled, SilenceFacts::default(), cx);
         }
         for key in overdue {
@@ -325,6 +331,11 @@ impl Attempts {
     fn is_open(&self, key: &AttemptKey) -> bool {
         let attempt = self.table.get(key);
         attempt.is_some_and(|attempt| attempt.reported.is_none() && attempt.outcome().is_none())
+    }
+
+    /// Whether an attempt stalls still: while the node was asked, a reset may have ended it.
+    fn is_stalled(&self, key: &AttemptKey) -> bool {
+        self.table.get(key).and_then(Attempt::outcome) == Some(Outcome::Stalled)
     }
 
     /// Reports the outcome of an attempt that the last input may have decided.
@@ -368,7 +379,7 @@ impl Attempts {
         if is_explained || is_reported {
             return false;
         }
-        if cx.queries.stalled_attempts().any(|open| open == *key) {
+        if cx.queries.asks_about_stall(key) {
             return true;
         }
         let by_client = attempt.retransmissions.by_client || attempt.unanswered_hello().is_some();

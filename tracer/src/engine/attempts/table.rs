@@ -196,7 +196,9 @@ impl Table {
         if let Some(known) = self.attempts.get_mut(key) {
             if known.is_opened_by(sighting) {
                 known.opened(sighting);
-                if sighting.flow.proto == protocol::TCP {
+                // Removing the attempt forgets the ends of its hops, and no others.
+                let is_kept = known.hops.iter().any(|hop| hop.flow == sighting.flow);
+                if is_kept && sighting.flow.proto == protocol::TCP {
                     self.flows.learn_client(&sighting.flow, key);
                 }
                 return Some(key.clone());

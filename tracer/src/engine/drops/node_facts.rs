@@ -86,7 +86,17 @@ impl FactsCache {
             _ => MAX_OPEN + RESERVE,
         };
         if cx.queries.about_drops() >= most {
-            return Some(Informed::as_it_is(drop));
+            // What was known of the same a moment ago is better than nothing.
+            let facts = match self.known.get(&subject) {
+                Some(Known::Answered(at, facts)) if cx.now.saturating_sub(*at) < HOLDS => {
+                    facts.clone()
+                }
+                _ => None,
+            };
+            return Some(Informed {
+                drops: vec![drop],
+                facts,
+            });
         }
         if self.known.len() >= MAX_KEPT {
             self.known

@@ -34,7 +34,12 @@ pub(crate) struct Comparison {
 
 impl Counted {
     /// Reads it for the one end of all these ways; `None` if the kernel does not count that.
-    pub(super) fn read(world: &World, ways: &[Way], limit: Duration) -> Option<Self> {
+    pub(super) fn read(
+        world: &World,
+        ways: &[Way],
+        is_ipv4: bool,
+        limit: Duration,
+    ) -> Option<Self> {
         let (first, others) = ways.split_first()?;
         let End::Dropped { netns, because, .. } = &first.end else {
             return None;
@@ -46,7 +51,7 @@ impl Counted {
         let (counter, value) = match because {
             Because::Rule(_, by) => ("its counter".to_owned(), by.counter?),
             _ => {
-                let name = counter(first, because)?;
+                let name = counter(first, because).filter(|_| is_ipv4)?;
                 let namespace = world.namespace(*netns)?;
                 let read = in_netns(&namespace.reference, limit, |_| Counters::read());
                 (name.to_owned(), read.ok()?.get(name)?)
@@ -74,7 +79,8 @@ impl Counted {
     }
 }
 
-/// The counter of the namespace, as `nstat -az` names it. Those of IPv6 also count what else ends there.
+/// The counter of the namespace for IPv4, as `nstat -az` names it. Those of IPv6 also count what else
+/// ends there.
 fn counter(way: &Way, because: &Because) -> Option<&'static str> {
     let arrived = way.steps.iter().rev().find_map(|step| match step.act {
         Act::Sent => Some(false),

@@ -37,7 +37,7 @@ impl Walked {
                 let ways = Way::all_of(&world, &live, start, &packet);
                 let way_back = way_back(&world, &live, &ways, packet.flow);
                 let left = deadline.saturating_duration_since(Instant::now());
-                let counted = Counted::read(&world, &ways, left);
+                let counted = Counted::read(&world, &ways, packet.flow.dst.is_ipv4(), left);
                 (ways, way_back, counted)
             }
         };

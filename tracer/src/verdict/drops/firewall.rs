@@ -9,6 +9,7 @@ use crate::{
         shell::Command,
     },
     node::{
+        change,
         conntrack::Connection,
         facts::NodeFacts,
         ruleset::{Meaning, Owner, Suspect, Suspects},
@@ -69,9 +70,9 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
         let packets = words::count(counter.packets, "packet");
         finding.fact(format!("that rule has counted {packets}"));
     }
-    if all.by_growth {
+    if certain && all.by_growth {
         finding.fact("of all rules that can have dropped it, only this one has counted it");
-    } else if all.by_answer {
+    } else if certain && all.by_answer {
         finding.fact("of all rules that can have dropped it, only this one answers as was seen");
     } else if certain {
         finding.fact("no other rule at this hook can have dropped it");
@@ -108,11 +109,8 @@ fn explain_invalid(finding: &mut Finding, connection: Connection) {
         ),
         Connection::Answered => (
             "conntrack has an entry of its connection, and the packet does not fit it (out of window)",
-            Fix::change(
-                Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1"),
-                Command::new("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0"),
-            )
-            .noting("if these are segments out of window"),
+            change::sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", 0, 1)
+                .noting("if these are segments out of window"),
         ),
     };
     finding.fact(fact);
