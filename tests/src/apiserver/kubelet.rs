@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) tried: usize,
     /// How often a log was asked for.
     pub(super) reads: usize,
+    /// How often a trace was ordered to end.
+    orders: usize,
 }
 
 struct Pod {
@@ -89,6 +91,8 @@ impl Log {
     pub(super) fn from(&self, index: usize, since: &str) -> Vec<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let new = lines.iter().skip(index);
+        // The API server hands on whole seconds.
+        let since = since.get(..19).unwrap_or(since);
         new.filter(|(time, _)| time.as_str() >= since)
             .map(|(time, line)| format!("{time} {line}\n"))
             .collect()
@@ -137,6 +141,11 @@ impl Kubelets {
     /// How often logs were asked for.
     pub fn reads(&self) -> usize {
         self.state().reads
+    }
+
+    /// How often a trace was ordered to end.
+    pub fn orders(&self) -> usize {
+        self.state().orders
     }
 
     /// Adds a Job that an earlier run has left.
@@ -277,6 +286,7 @@ impl State {
 
     /// Writes to a pod's standard input.
     pub(super) fn write(&mut self, pod: &str, bytes: &[u8]) -> bool {
+        self.orders += usize::from(bytes == b"end\n");
         let stdin = self.pods.get_mut(pod).and_then(|pod| pod.stdin.as_mut());
         stdin.is_some_and(|stdin| stdin.write_all(bytes).is_ok())
     }

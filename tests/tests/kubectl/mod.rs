@@ -141,6 +141,9 @@ fn two_nodes_are_traced_and_joined() -> Result<()> {
 
     let flow = cluster.blocked(&mut plugin)?;
     let ended = plugin.stop()?;
+    // Deleting the Jobs would end the traces, too, after a while.
+    let orders = cluster.server.kubelets().orders();
+    ensure!(orders == 2, "{orders} traces were ordered to end");
 
     let path = path_of(&ended, flow)?;
     let verdict = path.verdict.as_ref().context("a verdict")?;
@@ -179,6 +182,13 @@ fn what_is_created_was_announced() -> Result<()> {
             node.as_str().unwrap_or_default()
         );
         ensure!(said.contains(&announced), "{announced}: {said}");
+        let container = &spec["containers"][0];
+        let arguments = container["args"].as_array().context("arguments")?;
+        // Without a beat, a trace ends by itself.
+        ensure!(
+            arguments.contains(&json!("--heartbeat")) && container["stdin"] == true,
+            "{container}"
+        );
         ensure!(
             spec["automountServiceAccountToken"] == false
                 && spec["volumes"].is_null()

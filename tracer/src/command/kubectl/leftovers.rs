@@ -3,16 +3,15 @@
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use serde_json::{Value, json};
 
-use super::manifest::{MANAGED_BY, OWNER, PROCESS, Session};
+use super::{
+    manifest::{MANAGED_BY, OWNER, PROCESS, Session, in_url},
+    nodes::is_proper,
+};
 use crate::cluster::source::api::client::{Client, RequestError};
 
 /// The names of Jobs that no running process of this machine and user answers for.
 pub(super) async fn find(client: &Client, session: &Session) -> Result<Vec<String>, RequestError> {
-    let selector = format!("{MANAGED_BY},{OWNER}={}", session.owner);
-    let selector = selector
-        .replace('=', "%3D")
-        .replace(',', "%2C")
-        .replace('/', "%2F");
+    let selector = in_url(&format!("{MANAGED_BY},{OWNER}={}", session.owner));
     let path = format!("{}?labelSelector={selector}", session.jobs());
     let list = client.get(&path).await?;
     let jobs = list["items"].as_array().into_iter().flatten();
@@ -20,10 +19,7 @@ pub(super) async fn find(client: &Client, session: &Session) -> Result<Vec<Strin
         .filter(|job| !is_run(job))
         .filter_map(|job| job["metadata"]["name"].as_str())
         // It goes into a URL, and to the terminal.
-        .filter(|name| {
-            name.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-        })
+        .filter(|name| is_proper(name))
         .map(str::to_owned)
         .collect())
 }

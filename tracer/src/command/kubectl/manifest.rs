@@ -206,12 +206,24 @@ impl Session {
     }
 }
 
+/// A label selector as part of a URL.
+pub(super) fn in_url(selector: &str) -> String {
+    selector
+        .replace('=', "%3D")
+        .replace(',', "%2C")
+        .replace('/', "%2F")
+}
+
 /// Who runs this, in a form that a label takes.
 fn owner() -> String {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+    // Names of machines repeat, and containers share them without sharing processes.
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let host = nix::unistd::gethostname().unwrap_or_default();
+    let user = nix::unistd::getuid().as_raw();
     let mut hasher = DefaultHasher::new();
-    (host, nix::unistd::getuid().as_raw()).hash(&mut hasher);
+    (machine, processes, host, user).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }

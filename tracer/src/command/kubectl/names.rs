@@ -10,7 +10,7 @@ use crate::{
         policy::Protocol,
     },
     model::{AttemptReport, Direction, DropReport, Flow, Report, SocketAddress},
-    verdict::cluster::{Scene, refine},
+    verdict::cluster::{Scene, opened, refine},
 };
 
 /// Adds to a record of a node what the objects say. `at` is when it came here, by this machine's clock,
@@ -87,23 +87,28 @@ fn complete_attempt(attempt: &mut AttemptReport, cluster: &Cluster, node: &str, 
 
 fn complete_drop(drop: &mut DropReport, cluster: &Cluster, at: SystemTime) {
     let flags = drop.packet.as_ref().and_then(|packet| packet.tcp_flags);
-    let is_syn = flags.is_some_and(|flags| flags.syn() && !flags.is_syn_ack());
-    let flow = drop.flow;
-    let dst = name(cluster, &flow, flow.destination(), is_syn, at);
+    let (flow, is_opening) = opened(&drop.flow, flags);
+    let is_reply = flow != drop.flow;
+    let dst = name(cluster, &flow, flow.destination(), is_opening, at);
     let src = name(cluster, &flow, flow.source(), false, at);
-    drop.src_pod = src.pod();
-    drop.dst_pod = dst.pod();
-    drop.src_owner = src.words();
-    drop.dst_owner = dst.words();
-    let original = drop.original_dst;
+    let (from, to) = match is_reply {
+        true => (&dst, &src),
+        false => (&src, &dst),
+    };
+    drop.src_pod = from.pod();
+    drop.dst_pod = to.pod();
+    drop.src_owner = from.words();
+    drop.dst_owner = to.words();
+    // Of a reply, it is the client's address before SNAT was undone.
+    let original = drop.original_dst.filter(|_| !is_reply);
     let scene = Scene {
         cluster,
         flow,
-        is_opening: is_syn,
+        is_opening,
         outer: drop.outer,
         src: src.connecting_to(&dst, flow.dport),
         dst,
-        asked_for: original.map(|socket| (name(cluster, &flow, socket, is_syn, at), socket.1)),
+        asked_for: original.map(|socket| (name(cluster, &flow, socket, is_opening, at), socket.1)),
         outcome: None,
         arrived: false,
         at,

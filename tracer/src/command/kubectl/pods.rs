@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::manifest::Session;
+use super::{manifest::Session, nodes::is_proper};
 use crate::cluster::source::api::client::{Client, plain};
 
 /// After how long without a running container that is said.
@@ -84,7 +84,8 @@ pub(super) async fn delay(
         return None;
     }
     // The Job controller says there why it cannot make a pod.
-    let about = pod.map_or(job, |pod| pod["metadata"]["name"].as_str().unwrap_or(job));
+    let named = pod.and_then(|pod| pod["metadata"]["name"].as_str());
+    let about = named.filter(|name| is_proper(name)).unwrap_or(job);
     let path = format!(
         "/api/v1/namespaces/{}/events?fieldSelector=involvedObject.name%3D{about}",
         session.namespace

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{
     sync::{
@@ -22,7 +23,8 @@ use super::{
     follow::{Event, follow},
     heartbeat::beat,
     leftovers,
-    manifest::Session,
+    manifest::{Session, in_url},
+    nodes::is_proper,
     objects::Objects,
     pods::{self, Progress},
     traces::NodeTrace,
@@ -168,11 +170,7 @@ impl<'a> Run<'a> {
         if !self.traces.iter().zip(&self.jobs).any(waits) {
             return;
         }
-        let selector = self
-            .session
-            .selector()
-            .replace('/', "%2F")
-            .replace('=', "%3D");
+        let selector = in_url(&self.session.selector());
         let path = format!("{}?labelSelector={selector}", self.session.pods());
         let listed = match self.client.get(&path).await {
             Ok(listed) => listed,
@@ -199,11 +197,7 @@ impl<'a> Run<'a> {
                 Some(Progress::Runs) => {
                     let name = pod.and_then(|pod| pod["metadata"]["name"].as_str());
                     // It goes into URLs.
-                    let is_name = |name: &&str| {
-                        name.bytes()
-                            .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
-                    };
-                    if let Some(name) = name.filter(is_name) {
+                    if let Some(name) = name.filter(|name| is_proper(name)) {
                         job.pod = Some(name.to_owned());
                         self.begin(index);
                     }
@@ -285,28 +279,34 @@ impl<'a> Run<'a> {
 
     async fn delete(&mut self, index: usize) {
         let job = &mut self.jobs[index];
-        if job.is_deleted {
-            return;
-        }
-        match leftovers::delete(&self.client, &self.session, &job.name).await {
-            Ok(()) => job.is_deleted = true,
-            Err(error) => sink::note(&format!(
-                "cannot delete Job {0}: {error}; `kubectl delete job -n {1} {0}` does, or the cluster does \
-                 after its end",
-                job.name, self.session.namespace
-            )),
+        if !job.is_deleted {
+            job.is_deleted = deleted(&self.client, &self.session, &job.name).await;
         }
     }
 
     /// Deletes all Jobs.
     pub(super) async fn clean_up(&mut self) {
         self.tasks.abort_all();
-        for index in 0..self.jobs.len() {
-            self.delete(index).await;
-        }
+        let (client, session) = (&*self.client, &self.session);
+        let left = self.jobs.iter().filter(|job| !job.is_deleted);
+        // At once: an API server that is silent holds up each of them.
+        join_all(left.map(|job| deleted(client, session, &job.name))).await;
     }
 
     pub(super) fn into_traces(self) -> Vec<NodeTrace> {
         self.traces
     }
+}
+
+/// Deletes a Job, or says why it is still there.
+async fn deleted(client: &Client, session: &Session, job: &str) -> bool {
+    let deleted = leftovers::delete(client, session, job).await;
+    if let Err(error) = &deleted {
+        sink::note(&format!(
+            "cannot delete Job {job}: {error}; `kubectl delete job -n {0} {job}` does, or the cluster does \
+             after its end",
+            session.namespace
+        ));
+    }
+    deleted.is_ok()
 }

@@ -6,6 +6,7 @@
 //! into proof.
 
 mod apiserver;
+mod direction;
 mod endpoint;
 mod overlay;
 mod pod;
@@ -14,6 +15,7 @@ mod service;
 
 use std::time::SystemTime;
 
+pub(crate) use self::direction::opened;
 use super::rule::Rule;
 use crate::{
     cluster::{live::Cluster, naming::Name, view::View},

@@ -131,7 +131,24 @@ impl Client {
             .map_err(|error| session.failed(&error))
     }
 
+    /// A token may end before its time, or have no time that is known: then a new one is asked for.
     async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, RequestError> {
+        match self.once(method.clone(), path, body).await {
+            Err(RequestError::Refused { code: 401, .. }) => {
+                let renewed = Session::open(&self.access).await;
+                *self.session.lock().await = renewed.map_err(RequestError::Failed)?;
+                self.once(method, path, body).await
+            }
+            done => done,
+        }
+    }
+
+    async fn once(
         &self,
         method: Method,
         path: &str,
