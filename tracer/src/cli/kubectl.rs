@@ -22,16 +22,16 @@ const IMAGE: &str = match option_env!("WHYDROP_IMAGE") {
 
 const EXAMPLES: &str = "\
 Examples:
-  kubectl whydrop cart:8080                       from anywhere to a pod of this namespace
+  kubectl whydrop cart:8080                       to a pod, from anywhere
   kubectl whydrop svc/cart:80 --from deploy/web   from a workload to a Service
   kubectl whydrop shop/cart:8080 --from shop/web --duration 30s --yes -o json
   kubectl whydrop svc/cart:80 --dry-run           only print what would be created
 
-TO and --from are pods (NAME or NAMESPACE/NAME), svc/NAME, deploy/NAME, sts/NAME, ds/NAME (with the
+TO and --from are pods (NAME or NAMESPACE/NAME), svc/NAME, deploy/NAME, sts/NAME, ds/NAME (with the \
 namespace between them: svc/NAMESPACE/NAME), addresses or prefixes, each with or without :PORT.
 
-One Job per node traces there, read-only, and needs no access to the API. It is removed at the end. If
-this program is killed or loses its connection, each trace ends by itself after 30 s (or, where
+One Job per node traces there, read-only, and needs no access to the API. It is removed at the end. If \
+this program is killed or loses its connection, each trace ends by itself after 30 s (or, where \
 `pods/attach` is not allowed, at the Job's deadline), and the cluster deletes its Job.
 
 Exit status: 0 success (including Ctrl-C), 1 failure, 2 usage error.";

@@ -26,12 +26,13 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  whydrop 10.244.3.17:443                       both directions of every connection to it
-  whydrop 10.244.3.17:443 --from 10.244.1.0/24  only with peers in this network
-  whydrop svc/shop/cart:80 --from shop/web      from a pod to a Service and its endpoints
+  whydrop 10.244.3.17:443                       connections to it, both ways
+  whydrop 10.244.3.17:443 --from 10.244.1.0/24  only with these peers
+  whydrop svc/shop/cart:80 --from shop/web      from a pod to a Service
   whydrop :53 --proto udp --duration 30s        DNS, for 30 seconds
-  whydrop --all --count 20 -o json              the next 20 drops on this node, as JSON lines
-  whydrop check                                 what this node supports";
+  whydrop --all --count 20 -o json              the next 20 drops, as JSON
+  whydrop check                                 what this node supports
+  whydrop probe --from shop/web shop/cart:8080  test each layer now";
 
 const ENDPOINTS: &str = "\
 An ENDPOINT is one of:
@@ -43,7 +44,7 @@ An ENDPOINT is one of:
   svc/shop/cart:80  a Service: its addresses and every endpoint behind it
   deploy/shop/cart  a workload: all of its pods (also sts/… and ds/…)
 
-A filter matches both directions of a connection, its tuple before and after NAT, the inner
+A filter matches both directions of a connection, its tuple before and after NAT, the inner \
 tuple of VXLAN, Geneve and IP-in-IP, and the tuple quoted inside ICMP errors.
 
 Exit status: 0 success (including Ctrl-C), 1 failure, 2 usage error.";
@@ -76,7 +77,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show what this node supports, and how to fix what is missing
     Check(CheckArgs),
-    /// Evaluate the NetworkPolicies for one flow, without tracing
+    /// Evaluate the NetworkPolicies for one flow, or follow its way through this node (--way)
     Explain(Box<ExplainArgs>),
     /// Send a few packets along one connection, and show which layer fails
     Probe(Box<ProbeArgs>),

@@ -13,13 +13,13 @@ use crate::{probe::target::Target, sink::PathFormat};
 
 const PROBE_EXAMPLES: &str = "\
 Examples:
-  whydrop probe --from shop/web svc/shop/cart:80        from a pod to a Service
-  whydrop probe --from 10.244.1.7 api.example.com:443   a name is resolved as the pod would
-  whydrop probe shop/cart:8080                          from this node
-  whydrop probe --dry-run svc/shop/cart:80              only show what would be sent
+  whydrop probe --from shop/web svc/shop/cart:80       from a pod to a Service
+  whydrop probe --from 10.244.1.7 api.example.com:443  a name, by the pod's DNS
+  whydrop probe shop/cart:8080                         from this node
+  whydrop probe --dry-run svc/shop/cart:80             only list what is sent
 
-TO is an address, a pod or a Service, as in a trace, or a DNS name; with a port. Nothing is changed on
-the node or in the cluster. Exit status: 0 all layers pass, 10 a layer fails, 1 failure, 2 usage error.";
+TO is an address, a pod or a Service, as in a trace, or a DNS name; with a port. Nothing is changed on \
+the node or in the cluster. Exit status: 0 no layer fails, 10 a layer fails, 1 failure, 2 usage error.";
 
 /// The arguments of `whydrop probe`.
 #[derive(Debug, Args)]
