@@ -85,6 +85,22 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         before: (6, 12, 0),
         what: What::Drop {
+            newest: ("IP_TUNNEL_ECN", "vxlan_rcv"),
+            older: ("NOT_SPECIFIED", "vxlan_rcv"),
+        },
+        why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
+            newest: ("VXLAN_ENTRY_EXISTS", "vxlan_rcv"),
+            older: ("NOT_SPECIFIED", "vxlan_rcv"),
+        },
+        why: "VXLAN has no drop reasons yet (drivers/net/vxlan/vxlan_core.c)",
+    },
+    Difference {
+        before: (6, 12, 0),
+        what: What::Drop {
             newest: ("NO_TX_TARGET", "vxlan_xmit"),
             older: ("NOT_SPECIFIED", "vxlan_xmit"),
         },

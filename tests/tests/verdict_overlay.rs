@@ -2,6 +2,7 @@
 //! conversation, and the record shows both packets.
 
 mod below;
+mod refused;
 
 use anyhow::Result;
 use whydrop_tests::{

@@ -39,7 +39,7 @@ fn sources_below(root: &Path) -> Vec<Source> {
 
 /// Whether a file is compiled for tests only, by its name.
 fn is_test(root: &Path, path: &Path) -> bool {
-    const ONLY_TESTS: [&str; 9] = [
+    const ONLY_TESTS: [&str; 11] = [
         "tests",
         "tests.rs",
         "fixtures",
@@ -48,6 +48,8 @@ fn is_test(root: &Path, path: &Path) -> bool {
         "damage.rs",
         "fuzz.rs",
         "limits_table.rs",
+        "reason_coverage.rs",
+        "treatment.rs",
         "dependencies.rs",
     ];
     let below = path.strip_prefix(root).expect("below src");

@@ -54,6 +54,8 @@ mod net;
 mod node;
 mod policy;
 mod probe;
+#[cfg(all(test, feature = "trace"))]
+mod reason_coverage;
 mod report;
 mod sink;
 mod verdict;

@@ -35,7 +35,9 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         }
         // It is answered with an ACK, and sent again if it is needed. Where that repeats, the connection
         // stalls, which its attempt says.
-        ("TCP_INVALID_SEQUENCE", _) if !handshake => {
+        ("TCP_INVALID_SEQUENCE" | "TCP_INVALID_END_SEQUENCE" | "TCP_OVERWINDOW", _)
+            if !handshake =>
+        {
             Some("a segment outside of the receiver's window")
         }
         // A pure ACK with an old sequence number: later ones have overtaken it
@@ -44,6 +46,12 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")
+        }
+        // Of data that waits for what is missing before it (`tcp_data_queue_ofo`).
+        ("TCP_OFOMERGE" | "TCP_OFO_DROP", _) => Some("data that has arrived already"),
+        ("DUP_FRAG", _) => Some("a fragment that has arrived already"),
+        ("IPV6_NDISC_NS_OTHERHOST", _) => {
+            Some("a Neighbor Solicitation for another host's address")
         }
         (
             "TCP_FLAGS" | "TCP_CLOSE",
@@ -55,7 +63,7 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
             Some("no packet, but a question about a route")
         }
         // 6.1 has no such reason: only the function shows it.
-        ("QUEUE_PURGE", _)
+        ("QUEUE_PURGE" | "SOCKET_CLOSE", _)
         | ("NOT_SPECIFIED", "sk_stream_kill_queues" | "skb_queue_purge" | "inet_sock_destruct") => {
             Some("a socket that closes with packets in its queue")
         }

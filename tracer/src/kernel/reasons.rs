@@ -101,6 +101,12 @@ impl Reasons {
         policy
     }
 
+    /// The names of all reasons.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(Reason::name)
+    }
+
     /// Whether the kernel says why it drops at all.
     pub(crate) fn are_known(&self) -> bool {
         !self.names.is_empty()

@@ -71,6 +71,14 @@ pub(crate) fn markdown() -> String {
         FIRST,
         drops::rules().map(Row::of),
     );
+    text.push_str(
+        "\nReasons of the kernel that no rule judges, on purpose: their meaning is clear, and names no \
+         point. The verdict is `unknown`, and says what the kernel means.\n\n| reason | meaning \
+         |\n|---|---|\n",
+    );
+    for (reason, meaning) in drops::unjudged::UNJUDGED {
+        let _ = writeln!(text, "| `{reason}` | {meaning} |");
+    }
     section(
         &mut text,
         "Rules on connection attempts",

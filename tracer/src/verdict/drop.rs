@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, answers, function, mtu, other_host, redirect, rules},
+    drops::{Concern, answers, function, mtu, other_host, redirect, rules, unjudged},
     rule::Finding,
 };
 use crate::{
@@ -71,8 +71,10 @@ pub(crate) fn wants(facts: &DropFacts) -> Wants {
 }
 
 fn unexplained(facts: &DropFacts) -> Finding {
+    let meaning = unjudged::meaning(facts.reason.name()).filter(|_| facts.reason.is_specified());
+    let meaning = meaning.map_or_else(String::new, |meaning| format!(": {meaning}"));
     let why = format!(
-        "dropped by this kernel in {} ({})",
+        "dropped by this kernel in {} ({}){meaning}",
         function(facts),
         facts.reason
     );

@@ -28,3 +28,5 @@ mod rule;
 mod stale_entry;
 #[cfg(feature = "trace")]
 mod translation;
+#[cfg(all(test, feature = "trace"))]
+pub(crate) mod treatment;

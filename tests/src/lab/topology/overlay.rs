@@ -160,7 +160,8 @@ impl OverlayNode {
         Ok(Self { node, pod, number })
     }
 
-    fn mac(&self) -> String {
+    /// The MAC address of its tunnel device.
+    pub fn mac(&self) -> String {
         format!("02:00:00:00:0a:{:02x}", self.number)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely, Possible},
-        Fix, Point, PolicyVerdict,
+        Fix, Point, PolicyVerdict, Site,
         shell::Command,
     },
     node::{
@@ -206,6 +206,25 @@ pub(super) fn ipsec(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         place(facts)
     );
     Some(Finding::new(Point::Firewall, Confirmed, why).about(&[&place(facts)]))
+}
+
+pub(super) fn is_security_module(facts: &DropFacts) -> Concern {
+    Concern::surely(facts.reason.is("SECURITY_HOOK"))
+}
+
+/// A security module keeps the packet from the socket (`security_sock_rcv_skb`).
+pub(super) fn security_module(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let why = format!(
+        "a Linux security module (SELinux, Smack, AppArmor or BPF LSM) keeps it from the socket of \
+         {}",
+        facts.flow.dst
+    );
+    let mut finding = Finding::new(Point::Firewall, Confirmed, why).about(&[&facts.flow.dst]);
+    finding.fix.push(
+        Fix::advice("look for the denial in the audit log (`ausearch -m avc -ts recent`), and allow it in the module's policy")
+            .at(Site::Host),
+    );
+    Some(finding)
 }
 
 /// The kernel gives no reason, and frees the packet in a function that does so for other reasons,

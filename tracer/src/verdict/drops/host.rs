@@ -1,4 +1,4 @@
-//! Queues and sockets of this host, and packets that are corrupt.
+//! Interfaces, buckets and memory of this host, and packets that are corrupt.
 
 use super::{Concern, Finding, function, place};
 use tracer_common::tunnel::Tunnel;
@@ -11,7 +11,7 @@ use crate::{
         shell::Command,
     },
     net::Limits,
-    node::{change, facts::NodeFacts, fragments::Fragments, tun::TunDevice},
+    node::{change, facts::NodeFacts, fragments::Fragments},
     words,
 };
 
@@ -169,50 +169,6 @@ pub(super) fn larger_than_burst(facts: &DropFacts, node: &NodeFacts) -> Option<F
         fix: vec![Fix::change(set(SOUND_BURST.max(frame)), set(burst))],
         ..Finding::new(Point::Queue, Confirmed, why).about(&[&ifname])
     })
-}
-
-pub(super) fn is_queue(facts: &DropFacts) -> Concern {
-    let reason = facts.reason.name();
-    let full = reason.starts_with("QDISC_")
-        || reason.starts_with("FQ_")
-        || matches!(
-            reason,
-            "CPU_BACKLOG" | "FULL_RING" | "CAKE_FLOOD" | "DUALPI2_STEP_DROP"
-        )
-        || function(facts) == "tbf_enqueue";
-    Concern::surely(full)
-}
-
-pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    if facts.reason.is("FULL_RING")
-        && let Some(tun) = &node.around.tun
-    {
-        return Some(full_tun(tun));
-    }
-    let why = format!("a queue{} is full ({})", place(facts), facts.reason);
-    let mut finding =
-        Finding::new(Point::Queue, Confirmed, why).about(&[&place(facts), &facts.reason]);
-    let queues = node.around.qdiscs.iter().filter(|qdisc| qdisc.drops > 0);
-    finding
-        .evidence
-        .extend(queues.map(|qdisc| format!("the queue: {qdisc}")));
-    Some(finding)
-}
-
-/// The ring of a tun device, which a process of this node reads.
-fn full_tun(tun: &TunDevice) -> Finding {
-    let (name, reader) = (&tun.name, tun.reader());
-    let why = format!("the ring of {name} is full: {reader} does not read it, or not fast enough");
-    let mut finding = Finding::new(Point::Queue, Confirmed, why).about(&[name]);
-    finding.fact(format!(
-        "{} were read from {name} so far, and {} found the ring full",
-        words::count(tun.read, "packet"),
-        words::count(tun.dropped, "packet")
-    ));
-    finding
-        .fix
-        .push(Fix::advice(format!("look at {reader}: restart it if it hangs")).at(Site::Host));
-    finding
 }
 
 pub(super) fn is_out_of_reassembly_memory(facts: &DropFacts) -> Concern {

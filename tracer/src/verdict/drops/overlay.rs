@@ -4,7 +4,7 @@ use tracer_common::tunnel::Tunnel;
 
 use super::{
     Concern, Finding, bridge_port::is_of_bridge, function, is_netfilter, is_tunnelled, other_host,
-    place,
+    path, place,
 };
 use crate::{
     decode::drop::DropFacts,
@@ -281,7 +281,7 @@ fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Link> {
 
 /// Older kernels give no reason, nor do newer ones for IPv6.
 fn lacks_neighbor(facts: &DropFacts) -> bool {
-    facts.reason.name().starts_with("NEIGH_") || function(facts) == "neigh_invalidate"
+    path::lacks_neighbor(facts) != Concern::No
 }
 
 /// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.

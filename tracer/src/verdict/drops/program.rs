@@ -18,6 +18,13 @@ fn kind(facts: &DropFacts) -> Option<&'static str> {
         ("TC_EGRESS", _) => Some("a tc program or filter at egress"),
         ("BPF_CGROUP_EGRESS", _) => Some("a cgroup program at egress"),
         ("SOCKET_FILTER", _) => Some("a socket filter or a cgroup program at ingress"),
+        ("TC_CHAIN_NOTFOUND", _) => Some("a tc filter that leads to a chain which does not exist"),
+        ("TC_RECLASSIFY_LOOP", _) => Some("tc filters that send packets around in a loop"),
+        ("TC_COOKIE_ERROR", _) => Some("a tc filter whose action does not exist any more"),
+        ("TAP_FILTER", _) => Some("the BPF filter of a tun or tap device"),
+        ("TAP_TXFILTER", _) => {
+            Some("the transmit filter of a tap device, which passes chosen MAC addresses only,")
+        }
         ("XDP", _) | (_, "do_xdp_generic" | "veth_xdp_rcv_skb" | "veth_xdp_rcv_one") => {
             Some("an XDP program")
         }

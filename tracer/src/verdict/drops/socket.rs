@@ -9,7 +9,12 @@ use crate::{
 
 pub(super) fn has_full_buffer(facts: &DropFacts) -> Concern {
     let reason = facts.reason.name();
-    let full = ["SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"];
+    let full = [
+        "SOCKET_RCVBUFF",
+        "SOCKET_BACKLOG",
+        "PROTO_MEM",
+        "TCP_OFO_QUEUE_PRUNE",
+    ];
     Concern::surely(full.contains(&reason))
 }
 
@@ -148,4 +153,20 @@ pub(super) fn no_protocol(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
         function(facts)
     );
     Some(Finding::new(Point::Socket, Confirmed, why).about(&[&proto]))
+}
+
+pub(super) fn is_beyond_window(facts: &DropFacts) -> Concern {
+    Concern::surely(facts.reason.is("TCP_ZEROWINDOW"))
+}
+
+/// Data that came although the receiver had closed its window (RFC 9293, 3.8.6.1).
+pub(super) fn closed_window(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    let (src, dst) = (facts.flow.src, facts.flow.dst);
+    let why = format!(
+        "the receive window of the connection at {dst} is zero: the process there does not read \
+         what has arrived, or not fast enough"
+    );
+    let mut finding = Finding::new(Point::Socket, Confirmed, why).about(&[&src, &dst]);
+    finding.fact("nothing is lost by it: the sender keeps the data, and sends it again");
+    Some(finding)
 }

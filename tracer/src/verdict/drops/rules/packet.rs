@@ -4,7 +4,7 @@ use crate::{
     model::Point,
     node::gather::Fact,
     verdict::{
-        drops::{OnDrop, host, listener, mtu, overlay, translation},
+        drops::{OnDrop, host, listener, mtu, overlay, translation, tunnel},
         rule::Rule,
     },
 };
@@ -72,6 +72,33 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "a drop of the same packet with all candidate rules removed",
         cannot_tell: "several rules that could each have dropped it",
         applies: OnDrop::new(overlay::is_filtered, overlay::filtered),
+    },
+    Rule {
+        name: "tunnel-congestion-mark",
+        points: &[Point::Overlay],
+        needs: &[],
+        evidence: "the reason `IP_TUNNEL_ECN`",
+        refuted_by: "a capture of the tunnel's packet without the mark CE in its outer header",
+        cannot_tell: "which device on the way has set the mark",
+        applies: OnDrop::new(tunnel::has_congestion_mark, tunnel::congestion_mark),
+    },
+    Rule {
+        name: "tunnel-entry",
+        points: &[Point::Overlay],
+        needs: &[Fact::Overlay],
+        evidence: "the reason `VXLAN_ENTRY_EXISTS`; the FDB of the VXLAN device",
+        refuted_by: "an FDB entry for the sender's MAC address that names the VTEP it came from",
+        cannot_tell: "a stale entry from a MAC address that two hosts have",
+        applies: OnDrop::new(tunnel::contradicts_entry, tunnel::entry_elsewhere),
+    },
+    Rule {
+        name: "tunnel-recursion",
+        points: &[Point::Overlay],
+        needs: &[],
+        evidence: "the reason `RECURSION_LIMIT`",
+        refuted_by: "a route to the tunnel's remote end by a device that is no tunnel",
+        cannot_tell: "where the packet is in no tunnel yet: tunnels inside each other from other devices that send in a circle: `likely` at most",
+        applies: OnDrop::new(tunnel::may_go_in_circles, tunnel::in_circles),
     },
     Rule {
         name: "overlay",

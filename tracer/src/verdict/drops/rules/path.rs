@@ -5,7 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            OnDrop, bridge, bridge_port, host, not_here, other_host, path, question, stale_entry,
+            OnDrop, bridge, bridge_port, discovery, host, not_here, other_host, path, question,
+            queue, stale_entry,
         },
         rule::Rule,
     },
@@ -48,6 +49,15 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "an ARP or ND reply from that address at this interface, or a neighbor entry that is usable; no next hop of the packet's route by the interface that it waited at; a namespace of this node that has the address changes what it says; of a default route without a gateway: hosts of the link that answer for others (proxy ARP)",
         cannot_tell: "an endpoint that is gone from one that is down, where no namespace of this node has the address",
         applies: OnDrop::new(path::lacks_neighbor, path::neighbor),
+    },
+    Rule {
+        name: "refused-discovery",
+        points: &[Point::Endpoint],
+        needs: &[],
+        evidence: "an `IPV6_NDISC_` reason but that for another host's address",
+        refuted_by: "a Neighbor Discovery message of the same sender that is taken",
+        cannot_tell: "a rule or a router that changes the message from a forged one",
+        applies: OnDrop::new(discovery::is_refused, discovery::refused),
     },
     Rule {
         name: "neighbor-table",
@@ -117,10 +127,19 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "queue",
         points: &[Point::Queue],
         needs: &[Fact::Qdisc, Fact::Tun],
-        evidence: "a `QDISC_` or `FQ_` reason, or one for full queues and rings",
+        evidence: "a `QDISC_` or `FQ_` reason, `CAKE_FLOOD`, `DUALPI2_STEP_DROP`, or one for full queues and rings",
         refuted_by: "a drop counter of the queue that does not move",
         cannot_tell: "a burst from steady overload",
-        applies: OnDrop::new(host::is_queue, host::queue),
+        applies: OnDrop::new(queue::is_queue, queue::queue),
+    },
+    Rule {
+        name: "no-memory",
+        points: &[Point::Queue],
+        needs: &[],
+        evidence: "the reason `NOMEM` or `PFMEMALLOC`",
+        refuted_by: "nothing: the kernel says it of this very packet",
+        cannot_tell: "what has taken the memory",
+        applies: OnDrop::new(queue::is_out_of_memory, queue::out_of_memory),
     },
     Rule {
         name: "reassembly-memory",

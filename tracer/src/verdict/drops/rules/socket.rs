@@ -83,6 +83,15 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         applies: OnDrop::new(socket::has_full_buffer, socket::buffer),
     },
     Rule {
+        name: "closed-window",
+        points: &[Point::Socket],
+        needs: &[],
+        evidence: "the reason `TCP_ZEROWINDOW`",
+        refuted_by: "a window above zero in what the receiver sends (a capture, `ss -ti`)",
+        cannot_tell: "a process that does not read from a node that is short of memory for TCP",
+        applies: OnDrop::new(socket::is_beyond_window, socket::closed_window),
+    },
+    Rule {
         name: "no-protocol",
         points: &[Point::Socket],
         needs: &[],
