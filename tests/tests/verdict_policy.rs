@@ -32,6 +32,7 @@ fn another_port_admitted(
                         .why("a network policy rule of Calico refuses it")
                         .evidence(place)
                         .evidence(rule)
+                        .evidence("no policy of tier default admits it (ingress)")
                         .evidence("no other rule at this hook can have dropped it"),
                 ),
         )

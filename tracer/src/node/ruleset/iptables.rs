@@ -1,7 +1,7 @@
 //! From `iptables-save -c` to tables, chains and rules.
 
 use super::{
-    iptables_listing, iptables_rule,
+    iptables_listing, iptables_rule, iptables_target,
     model::{Backend, Base, Chain, Counter, Family, Rule, Statement, Table, Verdict},
 };
 
@@ -119,6 +119,7 @@ fn rule(line: &str, family: Family) -> Option<(String, Rule)> {
                 exact: true,
             }),
             comment: parsed.comment,
+            log_prefix: iptables_target::value(&words, "--nflog-prefix").map(str::to_owned),
             text: text.to_owned(),
         },
     ))

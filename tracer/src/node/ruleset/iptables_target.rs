@@ -43,7 +43,7 @@ pub(super) fn target(option: &str, name: &str, options: &[String]) -> Option<Sta
 }
 
 /// The word behind an option.
-fn value<'a>(options: &'a [String], option: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(options: &'a [String], option: &str) -> Option<&'a str> {
     let at = options.iter().position(|word| word == option)?;
     options.get(at + 1).map(String::as_str)
 }

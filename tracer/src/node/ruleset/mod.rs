@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 
+mod calico;
 mod command;
 pub(crate) mod condition;
 mod dropped;

@@ -188,6 +188,8 @@ pub(crate) struct Rule {
     pub(crate) counter: Option<Counter>,
     /// Its comment.
     pub(crate) comment: Option<String>,
+    /// What it puts in front of each packet that it logs.
+    pub(crate) log_prefix: Option<String>,
     /// The line, as the tool prints it.
     pub(crate) text: String,
 }

@@ -235,6 +235,10 @@ pub(super) fn rule_of(handle: Option<u64>, comment: Option<&str>, expressions: &
         statements,
         counter,
         comment: comment.map(str::to_owned),
+        log_prefix: expressions
+            .iter()
+            .find_map(|expression| expression["log"]["prefix"].as_str())
+            .map(str::to_owned),
         text: nft_text::rule(expressions, comment),
     }
 }

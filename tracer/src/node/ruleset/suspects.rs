@@ -1,7 +1,7 @@
 //! The rules that can have dropped a packet.
 
 use super::{
-    Ruleset,
+    Ruleset, calico,
     kube_router::{self, NamedPolicies},
     meaning::{self, Meaning},
     model::{Answer, Backend, Counter, Family, Table, Verdict},
@@ -108,6 +108,8 @@ pub(crate) struct Suspect {
     pub(crate) meaning: Meaning,
     /// The pod that it speaks of, as `namespace/name`.
     pub(crate) pod: Option<String>,
+    /// The decision that Calico's log rule in front of it names.
+    pub(crate) decision: Option<String>,
     /// The NetworkPolicies that it enforces for this packet, where its chain names them.
     pub(crate) policies: Option<NamedPolicies>,
     /// The Service that it speaks of.
@@ -207,6 +209,7 @@ impl Ruleset {
             owner,
             meaning,
             pod: kube_router::pod(owner, chain, rule),
+            decision: calico::decision(owner, chain, candidate.rule),
             policies: kube_router::policies(owner, chain, candidate.rule, packet),
             service: meaning::service(meaning, rule, element),
             counter: rule.map_or(policy_counter, |rule| rule.counter),

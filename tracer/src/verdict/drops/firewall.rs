@@ -62,6 +62,9 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
     let why = one_sentence(suspect, &rule);
     let mut finding = Finding::new(point(suspect.meaning), confidence, why).about(&[&rule]);
     if suspect.meaning == Meaning::PolicyEnforcement {
+        if let Some(decision) = &suspect.decision {
+            finding.fact(format!("Calico's log rule in front of it: {decision}"));
+        }
         // Such a rule says little, and takes lines.
         finding.fact(format!("the rule: {rule}"));
         finding.policy = policy_of(suspect);

@@ -33,6 +33,7 @@ impl Admission {
             statements,
             counter: None,
             comment: None,
+            log_prefix: None,
             text: String::new(),
         };
         chain.rules.insert(self.position, rule);

@@ -198,3 +198,38 @@ fn the_zone_is_that_of_the_last_rule_in_front_of_conntrack() {
     assert_eq!(zone("-A PREROUTING -j CT --zone mark"), None);
     assert_eq!(zone("-A PREROUTING -j CT --zone-orig 7"), None);
 }
+
+/// As felix writes them with flow logs: what denies has a log rule in front of it.
+const CALICO: &str = "*filter
+:FORWARD ACCEPT [0:0]
+:cali-tw-cali1 - [0:0]
+:cali-pi-_deny - [0:0]
+[0:0] -A FORWARD -o cali1 -j cali-tw-cali1
+[0:0] -A cali-tw-cali1 -j cali-pi-_deny
+[0:0] -A cali-tw-cali1 -m comment --comment \"cali:end\" -m mark --mark 0x0/0x20000 -j NFLOG --nflog-prefix \"DPI|default\" --nflog-group 1
+[0:0] -A cali-tw-cali1 -m comment --comment \"cali:drop\" -m mark --mark 0x0/0x20000 -j DROP
+[0:0] -A cali-pi-_deny -p tcp -m tcp --dport 22 -j NFLOG --nflog-prefix \"DPI0|default.no-ssh\" --nflog-group 1
+[0:0] -A cali-pi-_deny -p tcp -m tcp --dport 22 -j DROP
+COMMIT
+";
+
+#[test]
+fn calico_s_log_rules_name_the_decision() {
+    let ruleset = legacy(CALICO);
+    let decision = |port| {
+        let packet = HookPacket {
+            output: Some("cali1".to_owned()).into(),
+            ..syn("10.1.2.3", "192.0.2.7", port)
+        };
+        let suspects = ruleset.suspects(&packet, Hint::Legacy);
+        suspects.rules[0].decision.clone().unwrap_or_default()
+    };
+    assert_eq!(
+        decision(22),
+        "ingress rule 0 of policy default.no-ssh denies it"
+    );
+    assert_eq!(
+        decision(80),
+        "no policy of tier default admits it (ingress): its end denies"
+    );
+}
