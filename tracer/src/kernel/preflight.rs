@@ -3,6 +3,7 @@
 //! A required fact that is missing stops a trace, with its remedy. An optional one that is missing
 //! costs something, which is said.
 
+mod lockdown;
 mod privileges;
 mod programs;
 
@@ -65,6 +66,7 @@ impl Preflight {
     /// Looks. `btf` is what reading the kernel's BTF gave.
     pub(crate) fn look(btf: &anyhow::Result<KernelBtf>) -> Self {
         let mut findings = privileges::look();
+        findings.extend(lockdown::look());
         findings.push(of_btf(btf));
         if let Ok(btf) = btf {
             findings.extend([
