@@ -91,8 +91,10 @@ impl Trace {
         }
         let btf = btf?;
 
-        let memory = Memory::here().budget(config.memory);
-        let budget = Budget::of(memory.map_err(Error::msg)?).with_ring(config.ring_bytes);
+        let memory = Memory::here();
+        let at_once = memory.is_ample();
+        let budget = memory.budget(config.memory);
+        let budget = Budget::of(budget.map_err(Error::msg)?).with_ring(config.ring_bytes);
         let namespaces = Namespace::of(netns)?;
         baseline::read(&namespaces);
         let reasons = Reasons::read(&btf);
@@ -106,6 +108,7 @@ impl Trace {
                 budget,
                 stacks: reasons.stacks(config.stack),
                 debug: config.debug,
+                at_once,
             },
             plan,
         )?;

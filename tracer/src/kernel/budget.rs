@@ -13,6 +13,9 @@ pub(crate) const LEAST: u64 = 16 * MIB;
 /// the loaded programs. To verify these, the kernel takes no more than this and [`LEAST`] for a moment.
 pub(crate) const BESIDE: u64 = 48 * MIB;
 
+/// With as much, several programs may be verified at once.
+const AMPLE: u64 = 4 * (BESIDE + LEAST);
+
 /// A kind of drops: an entry of the counting map, and what was shown of it.
 const DROP_KIND: u64 = 400;
 /// A handshake or a learned tuple of the kernel programs, with its place in the map.
@@ -69,6 +72,11 @@ impl Memory {
         Self {
             limit: cgroup::memory_limit(),
         }
+    }
+
+    /// Whether there is far more than a trace takes.
+    pub(crate) fn is_ample(self) -> bool {
+        self.limit.is_none_or(|limit| limit >= AMPLE)
     }
 
     /// What maps and tables may take: what was asked for, or what fits.

@@ -1,5 +1,7 @@
 //! From the object file into the kernel: which programs this kernel takes, and with what settings.
 
+use std::{collections::BTreeMap, thread};
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) stacks: StackPolicy,
     /// Whether the programs log what they do.
     pub(crate) debug: bool,
+    /// Whether there is memory to verify several programs at once: each takes as much as it would alone.
+    pub(crate) at_once: bool,
 }
 
 impl Settings {
@@ -51,6 +55,7 @@ impl Settings {
             watched: Watched::NOTHING,
             stacks: StackPolicy::default(),
             debug: false,
+            at_once: false,
         }
     }
 }
@@ -108,9 +113,12 @@ impl Probes {
         let (now, everywhere): (Vec<_>, _) = fitting
             .into_iter()
             .partition(|program| program.when == When::Always);
-        let loaded = table::try_each(now, &mut skipped, |program| {
-            load(&mut ebpf, program, &kernel)
-        })?;
+        let loaded = match settings.at_once {
+            true => load_at_once(&mut ebpf, now, &kernel, &mut skipped)?,
+            false => table::try_each(now, &mut skipped, |program| {
+                load(&mut ebpf, program, &kernel)
+            })?,
+        };
         let for_drops = |program: &&Program| matches!(program.hook, Hook::Tracepoint(KFREE_SKB, _));
         drop(kernel);
         memory::give_back();
@@ -161,14 +169,51 @@ fn with_settings(settings: &Settings, layout: &Layout) -> Result<Ebpf> {
         .context("cannot load the kernel programs' maps")
 }
 
+/// Loads programs on a thread each: nearly all of the time of a start is the verifier's.
+fn load_at_once(
+    ebpf: &mut Ebpf,
+    programs: Vec<&'static Program>,
+    kernel: &Btf,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<&'static Program>> {
+    let mut results = thread::scope(|scope| {
+        let loads = ebpf.programs_mut().filter_map(|(name, loaded)| {
+            let program = programs.iter().find(|one| one.name == name)?;
+            let load = scope.spawn(move || load_into(loaded, program, kernel));
+            Some((program.name, load))
+        });
+        // All are under way before the first is waited for.
+        let loads: Vec<_> = loads.collect();
+        let ended = loads.into_iter().map(|(name, load)| {
+            let result = load.join();
+            (
+                name,
+                result.unwrap_or_else(|_| Err(anyhow!("its loader panicked"))),
+            )
+        });
+        ended.collect::<BTreeMap<_, _>>()
+    });
+    table::try_each(programs, skipped, |program| {
+        let result = results.remove(program.name);
+        result.with_context(|| format!("no program {}", program.name))?
+    })
+}
+
 /// Loads one program.
 pub(super) fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Btf) -> Result<()> {
+    let found = ebpf
+        .program_mut(program.name)
+        .with_context(|| format!("no program {}", program.name))?;
+    load_into(found, program, kernel)
+}
+
+fn load_into(found: &mut aya::programs::Program, program: &Program, kernel: &Btf) -> Result<()> {
     match program.hook {
-        Hook::Tracepoint(name, _) => tracepoint(ebpf, program)?.load(name, kernel)?,
+        Hook::Tracepoint(name, _) => {
+            let tracepoint: &mut BtfTracePoint = found.try_into()?;
+            tracepoint.load(name, kernel)?;
+        }
         Hook::Interface => {
-            let found = ebpf
-                .program_mut(program.name)
-                .with_context(|| format!("no program {}", program.name))?;
             let classifier: &mut SchedClassifier = found.try_into()?;
             classifier.load()?;
         }

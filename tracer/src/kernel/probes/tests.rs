@@ -28,6 +28,7 @@ fn both_ends_can_be_sets_that_change() {
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
         debug: false,
+        at_once: true,
     };
     let mut probes = Probes::load(
         &settings,

@@ -91,6 +91,7 @@ fn probes() -> Probes {
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
         debug: false,
+        at_once: false,
     };
     Probes::load(&settings, crate::kernel::probes::Plan::of(&btf).unwrap()).unwrap()
 }
