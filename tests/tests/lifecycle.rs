@@ -15,7 +15,7 @@ use whydrop_tests::{
 };
 
 /// The ids of the BPF objects that a process holds: `key` as its `fdinfo` calls them.
-fn held(pid: u32, key: &str) -> Result<BTreeSet<u32>> {
+pub(crate) fn held(pid: u32, key: &str) -> Result<BTreeSet<u32>> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // Descriptors may come and go while we look.
@@ -41,7 +41,8 @@ fn exists(kind: &str, id: u32) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn expect_gone(kind: &str, ids: &BTreeSet<u32>) -> Result<()> {
+/// The kernel knows none of these BPF objects any more.
+pub(crate) fn expect_gone(kind: &str, ids: &BTreeSet<u32>) -> Result<()> {
     for id in ids {
         // The kernel frees them some time after the last descriptor is closed, without a notification.
         poll_until(&format!("{kind} {id} to go"), || {

@@ -43,6 +43,18 @@ pub enum Netns {
     Nameless(u32),
 }
 
+impl Netns {
+    /// A command, to be pasted where whydrop runs if that can be done from there.
+    pub fn there(&self, command: &Command) -> String {
+        match self {
+            Self::Known(name) => name.enter(command).to_string(),
+            // Not a command: pasted, it must not run in another namespace.
+            Self::Nameless(inode) => format!("in the network namespace {inode}: {command}"),
+            Self::Unresolved => command.to_string(),
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Apply {
@@ -207,11 +219,7 @@ impl Fix {
     /// A command, to be pasted where whydrop runs if that can be done from there.
     fn there(&self, command: &Command) -> String {
         match &self.site {
-            Site::Namespace(Netns::Known(name)) => name.enter(command).to_string(),
-            // Not a command: pasted, it must not run in another namespace.
-            Site::Namespace(Netns::Nameless(inode)) => {
-                format!("in the network namespace {inode}: {command}")
-            }
+            Site::Namespace(netns) => netns.there(command),
             _ => command.to_string(),
         }
     }

@@ -28,11 +28,13 @@ pub struct Sending {
     pub layer: Layer,
     /// The protocol.
     pub proto: Protocol,
-    /// The destination; `None` for each address that the name resolves to.
+    /// The destination; `None` for addresses that are not known yet, or of which one is chosen.
     pub dst: Option<IpAddr>,
+    /// At most so many addresses, where `dst` is `None`.
+    pub addresses: Option<u32>,
     /// The destination port.
     pub dport: Option<u16>,
-    /// At most this many connections, queries or echo requests.
+    /// At most this many connections, queries or echo requests to each address.
     pub most: u32,
     /// The command that sends the like.
     pub test: String,

@@ -259,3 +259,10 @@ pub struct Dns {
     /// The answer's code (`NOERROR`, `NXDOMAIN`, `SERVFAIL`, …, or its number).
     pub rcode: Option<String>,
 }
+
+impl Dns {
+    /// Whether an answer with this code says nothing of the name: the server cannot or will not answer.
+    pub fn is_refusal(code: &str) -> bool {
+        !matches!(code, "NOERROR" | "NXDOMAIN")
+    }
+}

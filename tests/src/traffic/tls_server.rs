@@ -30,6 +30,8 @@ pub enum Kind {
     Only12,
     /// It resets a connection whose ClientHello offers ALPN.
     ResetsAlpn,
+    /// It resets a connection whose ClientHello offers TLS 1.3.
+    ResetsTls13,
 }
 
 /// Serves TLS, and answers any request with a status line. The certificate is for this name.
@@ -66,7 +68,13 @@ pub fn serve(
 }
 
 fn talk(stream: TcpStream, config: &Arc<ServerConfig>, kind: Kind) {
-    if kind == Kind::ResetsAlpn && offers_alpn(&stream) {
+    let resets = match kind {
+        Kind::ResetsAlpn => offers(&stream, b"http/1.1"),
+        // The extension `supported_versions` (43) with two versions, of which the first is 1.3.
+        Kind::ResetsTls13 => offers(&stream, &[0, 43, 0, 5, 4, 3, 4]),
+        Kind::Good | Kind::Expired | Kind::Only12 => false,
+    };
+    if resets {
         // With nothing left to linger for, closing resets.
         let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
         return;
@@ -81,11 +89,10 @@ fn talk(stream: TcpStream, config: &Arc<ServerConfig>, kind: Kind) {
     }
 }
 
-/// Whether the ClientHello has the protocol `http/1.1` in it.
-fn offers_alpn(stream: &TcpStream) -> bool {
+/// Whether the ClientHello has these bytes in it.
+fn offers(stream: &TcpStream, needle: &[u8]) -> bool {
     let mut buffer = [0; 4096];
     let count = stream.peek(&mut buffer).unwrap_or_default();
-    let needle = b"http/1.1";
     buffer[..count]
         .windows(needle.len())
         .any(|window| window == needle)

@@ -1,7 +1,7 @@
 //! A DNS server with a zone: it knows the addresses of some names, and says that no other exists.
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     thread::{self, JoinHandle},
@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
+use super::TcpServer;
 use crate::lab::Namespace;
 
 /// Bytes of a message before its question.
@@ -19,7 +20,12 @@ const HEADER: usize = 12;
 pub struct ZoneServer {
     socket: Socket,
     responder: Option<JoinHandle<()>>,
+    /// Where answers by UDP are truncated, those by TCP.
+    _by_tcp: Option<TcpServer>,
 }
+
+/// Names and their addresses.
+type Zone = Vec<(String, IpAddr)>;
 
 impl ZoneServer {
     /// Starts one. The names are without a final dot.
@@ -28,23 +34,46 @@ impl ZoneServer {
         address: SocketAddr,
         zone: &[(&str, IpAddr)],
     ) -> Result<Self> {
+        Self::start_as(namespace, address, zone, false)
+    }
+
+    /// Starts one whose answers by UDP have no room for an address: the client has to ask by TCP.
+    pub fn truncating(
+        namespace: &Namespace,
+        address: SocketAddr,
+        zone: &[(&str, IpAddr)],
+    ) -> Result<Self> {
+        Self::start_as(namespace, address, zone, true)
+    }
+
+    fn start_as(
+        namespace: &Namespace,
+        address: SocketAddr,
+        zone: &[(&str, IpAddr)],
+        truncates: bool,
+    ) -> Result<Self> {
         let socket = namespace.enter(|| -> io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
             socket.bind(&address.into())?;
             Ok(socket)
         });
         let socket = socket.with_context(|| format!("cannot serve DNS at {address}"))?;
-        let zone: Vec<(String, IpAddr)> = zone
+        let zone: Zone = zone
             .iter()
             .map(|(name, ip)| ((*name).to_owned(), *ip))
             .collect();
+        let by_tcp = match truncates {
+            true => Some(serve_by_tcp(namespace, address, zone.clone())?),
+            false => None,
+        };
         let responder = thread::spawn({
             let socket = socket.try_clone()?;
-            move || respond(&socket, &zone)
+            move || respond(&socket, &zone, truncates)
         });
         Ok(Self {
             socket,
             responder: Some(responder),
+            _by_tcp: by_tcp,
         })
     }
 }
@@ -59,7 +88,28 @@ impl Drop for ZoneServer {
     }
 }
 
-fn respond(socket: &Socket, zone: &[(String, IpAddr)]) {
+fn serve_by_tcp(namespace: &Namespace, address: SocketAddr, zone: Zone) -> Result<TcpServer> {
+    // Until the end of the test: each connection has a thread of its own.
+    let zone: &'static Zone = Box::leak(Box::new(zone));
+    TcpServer::serve(namespace, address, move |mut connection| {
+        let mut length = [0; 2];
+        while connection.read_exact(&mut length).is_ok() {
+            let mut query = vec![0; u16::from_be_bytes(length).into()];
+            let answer = connection
+                .read_exact(&mut query)
+                .ok()
+                .and_then(|()| answer(&query, zone));
+            let Some(answer) = answer else { return };
+            let length = u16::try_from(answer.len()).unwrap_or_default();
+            let message = [&length.to_be_bytes(), answer.as_slice()].concat();
+            if connection.write_all(&message).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn respond(socket: &Socket, zone: &[(String, IpAddr)], truncates: bool) {
     let mut buffer = [MaybeUninit::uninit(); 512];
     // A shut-down socket gives empty datagrams.
     while let Ok((count @ 1.., client)) = socket.recv_from(&mut buffer) {
@@ -68,11 +118,28 @@ fn respond(socket: &Socket, zone: &[(String, IpAddr)]) {
             // SAFETY: `recv_from` has written the first `count` bytes.
             .map(|byte| unsafe { byte.assume_init() })
             .collect();
-        if let Some(answer) = answer(&query, zone) {
+        let mut answer = answer(&query, zone);
+        if let Some(answer) = answer.as_mut().filter(|_| truncates) {
+            truncate(answer);
+        }
+        if let Some(answer) = answer {
             // The way back may be what is broken.
             let _ = socket.send_to(&answer, &client);
         }
     }
+}
+
+/// Leaves out the addresses, where there are any, and says so.
+fn truncate(answer: &mut Vec<u8>) {
+    let counts = answer.get(6..8).map(|counts| counts != [0, 0]);
+    if counts != Some(true) {
+        return;
+    }
+    // The flag TC, and no answers.
+    answer[2] |= 2;
+    answer[6..8].copy_from_slice(&[0, 0]);
+    let question = answer[HEADER..].iter().position(|byte| *byte == 0);
+    answer.truncate(HEADER + question.unwrap_or_default() + 5);
 }
 
 fn answer(query: &[u8], zone: &[(String, IpAddr)]) -> Option<Vec<u8>> {

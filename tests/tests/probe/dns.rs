@@ -1,15 +1,22 @@
 //! DNS: a policy that blocks it, a broken replica, and what the search list costs.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use whydrop_tests::{
     fault::{Chain, nft},
     kube::{Objects, enforce},
-    lab::{Family, Host},
+    lab::{Family, Host, topology::RouterLab},
     probe::{Probe, Probed},
     record::{Layer, LayerResult, Outcome, Point},
+    tracer::{Reaped, run_to_end},
     traffic::{TcpServer, ZoneServer},
 };
 
@@ -48,9 +55,15 @@ impl<'a> Dns<'a> {
 
     /// A replica that answers.
     fn serve(&self, number: usize) -> Result<ZoneServer> {
+        self.serve_zone(number, &[NAME])
+    }
+
+    /// A replica that knows these names.
+    fn serve_zone(&self, number: usize, names: &[&str]) -> Result<ZoneServer> {
         let replica = self.replicas[number];
         let cart = self.shop.lab.outside.address(Family::V4);
-        ZoneServer::start(replica, replica.socket(Family::V4, 53), &[(NAME, cart)])
+        let zone: Vec<_> = names.iter().map(|name| (*name, cart)).collect();
+        ZoneServer::start(replica, replica.socket(Family::V4, 53), &zone)
     }
 
     fn objects(&self, policies: Vec<Value>) -> Objects {
@@ -159,6 +172,153 @@ fn one_replica_of_two() -> Result<()> {
     Ok(())
 }
 
+/// One of two replicas denies the name, as one that has lost its connection to the API server does.
+#[test]
+fn one_replica_denies_the_name() -> Result<()> {
+    let shop = Shop::build()?;
+    let outside = &shop.lab.outside;
+    let _server = TcpServer::echo(outside, outside.socket(Family::V4, PORT))?;
+    let dns = Dns::build(&shop)?;
+    let _first = dns.serve(0)?;
+    {
+        let _second = dns.serve(1)?;
+        dns.run(Vec::new())?.healthy()?;
+    }
+    let _second = dns.serve_zone(1, &["other.example.com"])?;
+    let differs = dns.run(Vec::new())?;
+    let second = dns.replicas[1].address(Family::V4).to_string();
+    let row = differs.fails(Layer::Dns, Point::Dns, &second)?;
+    let verdict = row.verdict.as_ref().context("a verdict")?;
+    ensure!(
+        format!("{:?}", verdict.rule).contains("probe-dns-differs"),
+        "{verdict:?}"
+    );
+    differs.expect(
+        Layer::Dns,
+        LayerResult::Failed,
+        "1 of 2 DNS endpoints answer",
+    )?;
+    differs.expect(Layer::Tcp, LayerResult::Ok, "answered")?;
+    Ok(())
+}
+
+/// The resolver's configuration names no server: nothing can be asked, and the message says why.
+#[test]
+fn no_server_to_ask() -> Result<()> {
+    let shop = Shop::build()?;
+    let outside = &shop.lab.outside;
+    let _server = TcpServer::echo(outside, outside.socket(Family::V4, PORT))?;
+    let dns = Dns::build(&shop)?;
+    let _replicas = [dns.serve(0)?, dns.serve(1)?];
+    dns.run(Vec::new())?.healthy()?;
+    fs::write(&dns.resolver, "search shop.svc.cluster.local\n")?;
+    let probe = dns.probe(&dns.objects(Vec::new()))?;
+    let output = run_to_end(&mut probe.command())?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(1) && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    ensure!(
+        stderr.contains("cannot be resolved") && stderr.contains("names no server"),
+        "{stderr}"
+    );
+    Ok(())
+}
+
+/// An answer is truncated: it is asked for again by TCP, which a rule may drop.
+#[test]
+fn truncated() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _serving = TcpServer::echo(&lab.server, server)?;
+    let resolver = lab.server.socket(Family::V4, 53);
+    let _dns = ZoneServer::truncating(&lab.server, resolver, &[(NAME, server.ip())])?;
+    let directory = TempDir::new()?;
+    let file = directory.path().join("resolv.conf");
+    fs::write(&file, format!("nameserver {}\n", resolver.ip()))?;
+    let run = || {
+        let to = format!("{NAME}:{PORT}");
+        let probe = probe(&lab, &lab.client, to, Family::V4);
+        probe.resolver(&file).run()
+    };
+    let healthy = run()?;
+    healthy.healthy()?;
+    let row = healthy.expect(Layer::Dns, LayerResult::Ok, &server.ip().to_string())?;
+    ensure!(row.test.contains("dig +tcp"), "{row:?}");
+    nft(&lab.router, Chain::inet("forward"), "tcp dport 53 drop")?;
+    let dropped = run()?;
+    let row = dropped.fails(Layer::Dns, Point::Firewall, "")?;
+    ensure!(row.test.contains("dig +tcp"), "{row:?}");
+    dropped.expect(Layer::Tcp, LayerResult::Blocked, "blocked by DNS")?;
+    Ok(())
+}
+
+/// A process of the pod has a mount namespace with a resolv.conf of its own: that one is used.
+#[test]
+fn the_pods_own_configuration() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _serving = TcpServer::echo(&lab.server, server)?;
+    let resolver = lab.server.socket(Family::V4, 53);
+    let _dns = ZoneServer::start(&lab.server, resolver, &[(NAME, server.ip())])?;
+    let directory = TempDir::new()?;
+    let file = directory.path().join("resolv.conf");
+    let run = || probe(&lab, &lab.client, format!("cart.shop:{PORT}"), Family::V4).run();
+    for (domain, is_known) in [("svc.cluster.local", true), ("elsewhere.example", false)] {
+        fs::write(
+            &file,
+            format!(
+                "nameserver {}\nsearch {domain}\noptions ndots:5\n",
+                resolver.ip()
+            ),
+        )?;
+        let pod = pod_process(&lab.client, &file)?;
+        let probed = run()?;
+        match is_known {
+            true => {
+                probed.healthy()?;
+                let words = format!("{NAME}. is {}", server.ip());
+                probed.expect(Layer::Dns, LayerResult::Ok, &words)?;
+            }
+            false => {
+                let row = probed.fails(Layer::Dns, Point::Dns, "cart.shop does not exist")?;
+                let verdict = row.verdict.as_ref().context("a verdict")?;
+                let origin = format!("/etc/resolv.conf of process {}", pod.0.id());
+                ensure!(
+                    verdict.evidence.iter().any(|fact| fact.contains(&origin)),
+                    "{verdict:?}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A process in a network namespace, with this file as its `/etc/resolv.conf`.
+fn pod_process(host: &Host, file: &Path) -> Result<Reaped> {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net=/run/netns/{}", host.name()))
+        .args(["setpriv", "--pdeathsig", "KILL"])
+        .args(["unshare", "--mount", "--propagation", "private"])
+        .args([
+            "sh",
+            "-euc",
+            "mount --bind \"$1\" /etc/resolv.conf; echo ready; exec sleep infinity",
+            "sh",
+        ])
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut process = Reaped::new(command.spawn()?);
+    let stdout = process.0.stdout.take().context("a pipe")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    ensure!(line.trim() == "ready", "{line:?}");
+    Ok(process)
+}
+
 /// A policy isolates the client for egress, and admits all but DNS.
 #[test]
 fn blocked_by_egress_isolation() -> Result<()> {
@@ -188,12 +348,15 @@ fn blocked_by_egress_isolation() -> Result<()> {
     Ok(())
 }
 
-/// Every name of the walk is unknown to the server.
+/// Every name of the walk is unknown to the server; the one that is spelled well is not.
 #[test]
 fn no_such_name() -> Result<()> {
     let shop = Shop::build()?;
+    let outside = &shop.lab.outside;
+    let _server = TcpServer::echo(outside, outside.socket(Family::V4, PORT))?;
     let dns = Dns::build(&shop)?;
     let _replicas = [dns.serve(0)?, dns.serve(1)?];
+    dns.run(Vec::new())?.healthy()?;
     let file = shop.write(&dns.objects(Vec::new()))?;
     let to = format!("crat.shop:{PORT}");
     let probe = probe(&shop.lab, &shop.lab.pod_a, to, Family::V4);

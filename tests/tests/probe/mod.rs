@@ -2,6 +2,8 @@
 //! the same probe before the fault, and no layer fails.
 
 mod dns;
+mod http;
+mod ipv6;
 mod mtu;
 mod overlay;
 mod sent;

@@ -1,11 +1,11 @@
 //! What a probe sends, and what it leaves: nothing that its plan does not hold, and nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Read as _,
-    net::IpAddr,
-    os::unix::process::CommandExt as _,
+    net::{IpAddr, SocketAddr},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     process::{Command, Stdio},
 };
 
@@ -14,21 +14,86 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tempfile::TempDir;
+use tracer_model::{Protocol, Sending};
 use whydrop_tests::{
     UNPRIVILEGED, binary,
     fault::{Chain, nft},
     lab::{Family, topology::RouterLab},
-    probe::Probed,
+    poll_until,
+    probe::{Probe, Probed},
+    record::{Layer, LayerResult},
     tracer::{Reaped, run_to_end},
-    traffic::{Capture, tls_server},
+    traffic::{Capture, TcpServer, ZoneServer, tls_server},
 };
 
 use super::probe;
+use crate::lifecycle::{expect_gone, held};
 
 const PORT: u16 = 8443;
 
 /// Packets that begin something, by protocol, destination and port.
 type Begun = BTreeMap<(String, IpAddr, Option<u16>), u32>;
+
+/// Runs a probe twice, the first time dry, and compares what its source sends with what it has listed.
+/// Returns what it found.
+fn listed(lab: &RouterLab, command: &Probe, family: Family) -> Result<Probed> {
+    let capture = Capture::start(&lab.client, "eth0")?;
+    let own = lab.client.address(family);
+    let dry = command.clone().with("--dry-run").run()?;
+    ensure!(dry.layers.is_empty() && dry.status == Some(0), "{dry:?}");
+    ensure!(
+        capture.begun(own).is_empty(),
+        "sent by --dry-run: {:?}",
+        capture.begun(own)
+    );
+    let sent = command.run()?;
+    ensure!(
+        sent.plan.sends == dry.plan.sends,
+        "{:?} and {:?}",
+        sent.plan,
+        dry.plan
+    );
+    holds(&dry.plan.sends, &capture.begun(own))?;
+    Ok(sent)
+}
+
+/// The list holds everything that was begun. Where it leaves the address open, it says to how many of
+/// them something is sent.
+fn holds(planned: &[Sending], begun: &Begun) -> Result<()> {
+    let mut open: BTreeMap<(String, Option<u16>), BTreeSet<IpAddr>> = BTreeMap::new();
+    for ((proto, dst, dport), count) in begun {
+        let of_it = |one: &&Sending| {
+            let same_port = one.dport == *dport || (one.dst.is_none() && one.dport.is_none());
+            one.proto.to_string() == *proto && same_port && one.dst.is_none_or(|ip| ip == *dst)
+        };
+        let all: Vec<&Sending> = planned.iter().filter(of_it).collect();
+        let most: u32 = all.iter().map(|one| one.most).sum();
+        ensure!(
+            *count <= most,
+            "{count} of {proto} to {dst} {dport:?}, and at most {most} were planned: {planned:?}"
+        );
+        if all.iter().all(|one| one.dst.is_none()) {
+            open.entry((proto.clone(), *dport))
+                .or_default()
+                .insert(*dst);
+        }
+    }
+    for ((proto, dport), addresses) in &open {
+        let fitting = planned
+            .iter()
+            .filter(|one| one.proto.to_string() == *proto && one.dst.is_none());
+        let most = fitting
+            .filter_map(|one| one.addresses)
+            .max()
+            .unwrap_or_default();
+        ensure!(
+            addresses.len() <= most as usize,
+            "{proto} {dport:?} to {addresses:?}, and at most {most} addresses were planned"
+        );
+    }
+    Ok(())
+}
 
 /// Every packet that leaves the source begins something that the plan holds, and no more of it.
 #[test]
@@ -45,46 +110,92 @@ fn only_what_the_plan_holds() -> Result<()> {
         let command = probe(&lab, &lab.client, server, family)
             .with("--http")
             .with("/");
-        let capture = Capture::start(&lab.client, "eth0")?;
-        let dry = command.clone().with("--dry-run").run()?;
-        ensure!(dry.layers.is_empty() && dry.status == Some(0), "{dry:?}");
-        let own = lab.client.address(family);
+        let sent = listed(&lab, &command, family)?;
+        sent.healthy()?;
+        let segments = sent.plan.sends.iter().filter(|one| one.layer == Layer::Mtu);
         ensure!(
-            capture.begun(own).is_empty(),
-            "sent by --dry-run: {:?}",
-            capture.begun(own)
+            segments.count() == 2,
+            "echo requests and segments: {:?}",
+            sent.plan
         );
-        let sent = command.run()?;
-        ensure!(
-            sent.plan.sends == dry.plan.sends,
-            "{:?} and {:?}",
-            sent.plan,
-            dry.plan
-        );
-        let mut planned = Begun::new();
-        for one in &dry.plan.sends {
-            let dst = one.dst.context("no name is asked for")?;
-            *planned
-                .entry((one.proto.to_string(), dst, one.dport))
-                .or_default() += one.most;
-        }
-        let begun = capture.begun(own);
-        ensure!(
-            begun.len() == planned.len(),
-            "{begun:?}, and planned were {planned:?}"
-        );
-        for (what, count) in &begun {
-            let most = planned.get(what).copied().unwrap_or_default();
-            ensure!(
-                *count <= most,
-                "{count} of {what:?}, and at most {most} were planned"
-            );
-        }
         Ok(())
     })
 }
 
-/// After SIGINT in the midst of it: no socket in the namespace, no process, no kernel program.
+/// The same for segments of all sizes, where echo requests are not answered.
+#[test]
+fn only_what_the_plan_holds_without_echo() -> Result<()> {
+    Family::at_once(|family| {
+        let lab = RouterLab::build()?;
+        let server = lab.server.socket(family, PORT);
+        let _server = TcpServer::echo(&lab.server, server)?;
+        let rule = family.pick(
+            "icmp type echo-request drop",
+            "icmpv6 type echo-request drop",
+        );
+        nft(&lab.server, Chain::inet("input"), rule)?;
+        let command = probe(&lab, &lab.client, server, family);
+        let sent = listed(&lab, &command, family)?;
+        sent.expect(Layer::Mtu, LayerResult::Ok, "in TCP segments")?;
+        Ok(())
+    })
+}
+
+/// The same for a name with several addresses, whose answer has to be asked for by TCP.
+#[test]
+fn only_what_the_plan_holds_for_a_name() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let ips: Vec<IpAddr> = (2..6)
+        .map(|host| lab.address(Family::V4, 2, host))
+        .collect();
+    let mut servers = Vec::new();
+    for ip in &ips {
+        if *ip != lab.server.address(Family::V4) {
+            lab.server
+                .run(&format!("ip address add {ip}/24 dev eth0"))?;
+        }
+        let at = SocketAddr::new(*ip, PORT);
+        let kind = tls_server::Kind::Good;
+        servers.push(tls_server::serve(
+            &lab.server,
+            at,
+            "cart.example.com",
+            kind,
+        )?);
+    }
+    let zone: Vec<_> = ips.iter().map(|ip| ("cart.example.com", *ip)).collect();
+    let resolver = lab.server.socket(Family::V4, 53);
+    let _dns = ZoneServer::truncating(&lab.server, resolver, &zone)?;
+    let directory = TempDir::new()?;
+    let file = directory.path().join("resolv.conf");
+    fs::write(
+        &file,
+        format!("nameserver {}\nsearch example.com\n", resolver.ip()),
+    )?;
+    let command = probe(
+        &lab,
+        &lab.client,
+        format!("cart.example.com:{PORT}"),
+        Family::V4,
+    )
+    .resolver(&file)
+    .with("--http")
+    .with("/");
+    let sent = listed(&lab, &command, Family::V4)?;
+    sent.healthy()?;
+    sent.expect(Layer::Tcp, LayerResult::Ok, "4 of 4 addresses answered")?;
+    sent.expect(Layer::Application, LayerResult::Ok, "200 OK")?;
+    let by_tcp = sent.plan.sends.iter().filter(|one| one.layer == Layer::Dns);
+    ensure!(
+        by_tcp.filter(|one| one.proto == Protocol::Tcp).count() == 1,
+        "{:?}",
+        sent.plan
+    );
+    Ok(())
+}
+
+/// In the midst of it, no thread stays in the source's namespace; after SIGINT, no socket that was made
+/// there, no process and no kernel program is left.
 #[test]
 fn interrupted() -> Result<()> {
     let lab = RouterLab::build()?;
@@ -106,6 +217,23 @@ fn interrupted() -> Result<()> {
     let mut child = Reaped::new(command.spawn()?);
     capture.wait_for_any(lab.client.address(Family::V4))?;
     let pid = child.0.id();
+    poll_until("all threads to be at home", || {
+        let inside = namespaces_of_threads(pid).ok()?;
+        (!inside.contains(&lab.client.inode())).then_some(())
+    })?;
+    let own = sockets_of(pid)?;
+    let inside = || lab.client.run("ss -Htuwane state all");
+    let is_own = |line: &&str| {
+        own.iter()
+            .any(|inode| line.contains(&format!("ino:{inode} ")))
+    };
+    ensure!(
+        inside()?.lines().any(|line| is_own(&line)),
+        "no socket of the probe's: {own:?}"
+    );
+    let programs = held(pid, "prog_id:")?;
+    let links = held(pid, "link_id:")?;
+    ensure!(!programs.is_empty(), "no programs");
     kill(Pid::from_raw(pid.try_into()?), Signal::SIGINT)?;
     let status = child.wait("the probe to end")?;
     let mut stdout = String::new();
@@ -121,18 +249,43 @@ fn interrupted() -> Result<()> {
         "{}",
         probed.shown()
     );
-    let left = lab.client.run("ss -Htan state all")?;
+    // A connection that still ends would be there without a process.
+    let left = inside()?;
     ensure!(left.trim().is_empty(), "left: {left}");
-    ensure!(
-        !fs::exists(format!("/proc/{pid}/task"))?,
-        "the process is there"
-    );
+    expect_gone("link", &links)?;
+    expect_gone("prog", &programs)?;
     let filters = lab.client.tc_filters("eth0")?.concat();
     ensure!(
         !filters.contains("whydrop"),
         "programs are there: {filters}"
     );
     Ok(())
+}
+
+/// The network namespaces that the threads of a process are in.
+fn namespaces_of_threads(pid: u32) -> Result<BTreeSet<u32>> {
+    let mut inside = BTreeSet::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Threads end while we look.
+        if let Ok(netns) = fs::metadata(task?.path().join("ns/net")) {
+            inside.insert(u32::try_from(netns.ino())?);
+        }
+    }
+    Ok(inside)
+}
+
+/// The inode numbers of the sockets that a process holds.
+fn sockets_of(pid: u32) -> Result<Vec<String>> {
+    let mut inodes = Vec::new();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let Ok(target) = fs::read_link(descriptor?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        let inode = target.strip_prefix("socket:[");
+        inodes.extend(inode.map(|inode| inode.trim_end_matches(']').to_owned()));
+    }
+    Ok(inodes)
 }
 
 /// Without root it refuses, and says what can be had without.

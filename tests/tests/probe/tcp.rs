@@ -1,5 +1,10 @@
 //! TCP, policy and listener: a closed port, and one endpoint of three that a policy closes.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use whydrop_tests::{
@@ -130,4 +135,78 @@ fn one_endpoint_of_three() -> Result<()> {
         "refused at ingress by shop/deny-one",
     )?;
     Ok(())
+}
+
+/// A policy refuses the flow and nothing enforces it; what fails is the closed port.
+#[test]
+fn a_policy_that_nothing_enforces_and_a_closed_port() -> Result<()> {
+    let shop = Shop::build()?;
+    let [first, ..] = shop.carts();
+    let deny = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": "shop", "name": "deny-first"},
+        "spec": {
+            "podSelector": {"matchLabels": {"number": "n0"}},
+            "policyTypes": ["Ingress"],
+        },
+    });
+    let run = |policies| {
+        let file = shop.write(&shop.objects(policies))?;
+        let to = format!("shop/cart-0:{PORT}");
+        probe(&shop.lab, &shop.lab.pod_a, to, Family::V4)
+            .cluster(&file)
+            .run()
+    };
+    {
+        let _server = TcpServer::echo(first, first.socket(Family::V4, PORT))?;
+        let healthy = run(Vec::new())?;
+        healthy.healthy()?;
+        healthy.expect(Layer::Policy, LayerResult::Ok, "admitted; seen: answered")?;
+    }
+    let closed = run(vec![deny])?;
+    closed.fails(Layer::Tcp, Point::Socket, "no socket listens")?;
+    closed.expect(
+        Layer::Policy,
+        LayerResult::Ok,
+        "refused at ingress by shop/deny-first, but nothing enforces that",
+    )?;
+    let main = closed
+        .summary
+        .as_ref()
+        .and_then(|summary| summary.verdict.as_ref());
+    ensure!(
+        main.is_some_and(|verdict| verdict.point == Point::Socket),
+        "{main:?}"
+    );
+    Ok(())
+}
+
+/// Another process pings the same address, and a rule drops its large packets: that says nothing of the
+/// probe's.
+#[test]
+fn pings_of_others() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _serving = TcpServer::echo(&lab.server, server)?;
+    let rule = "icmp type echo-request icmp id 4242 drop";
+    nft(&lab.router, Chain::inet("forward"), rule)?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let pinging = scope.spawn(|| -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                let ping = format!("ping -e 4242 -c 20 -i 0.01 -W 0.01 {}", server.ip());
+                // It gets no reply.
+                let _ = lab.client.run(&ping);
+            }
+            Ok(())
+        });
+        let probed = probe(&lab, &lab.client, server, Family::V4).run();
+        stop.store(true, Ordering::Relaxed);
+        pinging.join().expect("no panic")?;
+        let probed = probed?;
+        probed.healthy()?;
+        let summary = probed.summary.as_ref().context("a summary")?;
+        ensure!(summary.drops == 0, "{} drops: {summary:?}", summary.drops);
+        Ok(())
+    })
 }

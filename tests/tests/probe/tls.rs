@@ -80,11 +80,33 @@ fn reset_on_alpn_only() -> Result<()> {
     Ok(())
 }
 
-/// A port that speaks something else.
+/// A server, or a box in front of it, that does not bear TLS 1.3.
+#[test]
+fn reset_on_tls_1_3_only() -> Result<()> {
+    let reset = ask(Kind::ResetsTls13, NAME)?;
+    let why =
+        "a ClientHello with TLS 1.3 is answered with a RST, and one with TLS 1.2 only is accepted";
+    let tls = reset.fails(Layer::Tls, Point::Tls, why)?;
+    let rule = tls
+        .verdict
+        .as_ref()
+        .and_then(|verdict| verdict.rule.as_ref());
+    ensure!(format!("{rule:?}").contains("probe-tls-offer"), "{tls:?}");
+    reset.expect(Layer::Tcp, LayerResult::Ok, "")?;
+    Ok(())
+}
+
+/// A port that speaks something else, and the same port once it speaks TLS.
 #[test]
 fn no_tls() -> Result<()> {
     let lab = RouterLab::build()?;
     let server = lab.server.socket(Family::V4, PORT);
+    {
+        let _server = serve(&lab.server, server, NAME, Kind::Good)?;
+        probe(&lab, &lab.client, server, Family::V4)
+            .run()?
+            .healthy()?;
+    }
     let _server = whydrop_tests::traffic::TcpServer::echo(&lab.server, server)?;
     let plain = probe(&lab, &lab.client, server, Family::V4).run()?;
     plain.fails(

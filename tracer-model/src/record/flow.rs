@@ -25,6 +25,8 @@ struct PacketShape {
     seq: Option<u32>,
     gso_size: Option<u32>,
     icmp: Option<(u8, u8)>,
+    #[serde(default)]
+    echo: Option<(u16, u16)>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -27,6 +27,8 @@ struct SendingShape {
     layer: Layer,
     proto: Protocol,
     dst: Option<IpAddr>,
+    #[serde(default)]
+    addresses: Option<u32>,
     dport: Option<u16>,
     most: u32,
     test: String,

@@ -160,6 +160,17 @@ impl DropKind {
     }
 }
 
+/// Identifier and sequence number of an echo request or reply.
+fn echo(packet: &[u8], flow: &Layer) -> Option<(u16, u16)> {
+    let is_echo = match flow.tuple.proto {
+        protocol::ICMP => matches!(flow.icmp[0], 0 | 8),
+        protocol::ICMPV6 => matches!(flow.icmp[0], 128 | 129),
+        _ => false,
+    };
+    let [i0, i1, s0, s1]: [u8; 4] = packet.load(flow.transport_at + 4).filter(|_| is_echo)?;
+    Some((u16::from_be_bytes([i0, i1]), u16::from_be_bytes([s0, s1])))
+}
+
 /// Turns the kernel's numbers into names.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -239,6 +250,7 @@ impl Decoder {
             icmp: parsed
                 .filter(|_| is_icmp)
                 .map(|parsed| parsed.flow.icmp.into()),
+            echo: parsed.and_then(|parsed| echo(captured, &parsed.flow)),
         });
         facts
     }

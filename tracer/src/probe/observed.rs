@@ -11,6 +11,9 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::model::{AttemptReport, DropReport, Flow, Protocol, Report};
 
+/// The sequence number of the last echo request of a probe.
+const LAST_ECHO: u16 = 64;
+
 /// The reports of the trace about the probe's own packets.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
@@ -28,6 +31,8 @@ pub(crate) struct Own {
     pub(crate) src: Option<IpAddr>,
     /// The port; of echo requests, which have none, `None`.
     pub(crate) sport: Option<u16>,
+    /// The identifier of echo requests.
+    pub(crate) echo: Option<u16>,
     pub(crate) dst: IpAddr,
     pub(crate) dport: Option<u16>,
 }
@@ -38,6 +43,7 @@ impl Own {
             proto: Protocol::Tcp,
             src: Some(from.ip()).filter(|ip| !ip.is_unspecified()),
             sport: Some(from.port()),
+            echo: None,
             dst: to.ip(),
             dport: Some(to.port()),
         }
@@ -68,12 +74,16 @@ impl Own {
         } = drop.flow;
         let ends = [src, dst];
         let known = self.src.is_some_and(|own| ends.contains(&own)) || ends.contains(&self.dst);
-        let of_port = self
-            .sport
-            .is_none_or(|own| sport == Some(own) || dport == Some(own));
-        let is_echo =
-            self.sport.is_none() && dst == self.dst && self.src.is_none_or(|own| own == src);
-        proto == self.proto && ((self.sport.is_some() && known && of_port) || is_echo)
+        // Other processes ping the same address.
+        let is_own = match (self.sport, self.echo) {
+            (Some(own), _) => sport == Some(own) || dport == Some(own),
+            (None, Some(own)) => {
+                let echo = drop.packet.and_then(|packet| packet.echo);
+                echo.is_some_and(|(id, number)| id == own && (1..=LAST_ECHO).contains(&number))
+            }
+            (None, None) => false,
+        };
+        proto == self.proto && known && is_own
     }
 }
 
@@ -135,13 +145,12 @@ impl Observed {
         judged.or_else(|| self.attempt(own))
     }
 
-    /// Waits for a drop of an echo request to an address, and no longer than the limit.
-    pub(crate) async fn dropped_echo(&self, dst: IpAddr, limit: Duration) -> Option<DropReport> {
-        let is_echo = |drop: &&DropReport| {
-            let icmp = matches!(drop.flow.proto, Protocol::Icmp | Protocol::Icmpv6);
-            icmp && drop.flow.dst == dst
+    /// Waits for a drop of a packet that is larger than this, and no longer than the limit.
+    pub(crate) async fn dropped(&self, own: Own, size: u32, limit: Duration) -> Option<DropReport> {
+        let is_it = |drop: &&DropReport| {
+            own.has(drop) && drop.packet.is_some_and(|packet| packet.len > size)
         };
-        let dropped = || self.drops.borrow().iter().find(is_echo).cloned();
+        let dropped = || self.drops.borrow().iter().find(is_it).cloned();
         self.until(limit, dropped).await
     }
 

@@ -2,9 +2,11 @@
 
 pub(super) mod attempts;
 mod paths;
+mod probe;
 mod summaries;
 
 pub(super) use self::paths::lost_between;
+pub(super) use self::probe::probe;
 pub(super) use self::summaries::{flooded, nothing_seen, reported, summary};
 
 use std::{
@@ -46,6 +48,7 @@ fn packet(len: u32) -> Packet {
         seq: None,
         gso_size: None,
         icmp: None,
+        echo: None,
     }
 }
 

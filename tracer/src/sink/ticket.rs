@@ -87,3 +87,84 @@ impl Ticket {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Detail, Sink as _, Style, fixtures, markdown::Markdown};
+
+    #[test]
+    fn a_probe_as_a_ticket() {
+        let mut markdown = Markdown::new(Style::plain(), Detail::default());
+        let ticket: String = fixtures::probe()
+            .iter()
+            .map(|one| markdown.report(one).expect("text"))
+            .collect();
+        insta::assert_snapshot!(ticket, @"
+        # whydrop probe
+
+        ## Sent
+
+        ```
+        probe  shop/web → svc/shop/cart:443  sends from the network namespace cni-5c2f8a5e:
+            TCP at most 1 × tcp to 10.96.3.7:443
+                $ ip netns exec cni-5c2f8a5e nc -zv -w 3 10.96.3.7 443
+            MTU at most 64 × icmp to 10.244.3.17
+                $ ip netns exec cni-5c2f8a5e ping -M do -c 3 -s 1472 10.244.3.17
+            TLS at most 3 × tcp to the first address that TCP reaches
+                $ ip netns exec cni-5c2f8a5e openssl s_client -connect 10.96.3.7:443 -servername cart.shop.svc.cluster.local -alpn h2,http/1.1
+            application nothing: not asked for; --http PATH asks
+        ```
+
+        ## Symptom
+
+        ```
+        shop/web → svc/shop/cart:443
+        TCP fails: 1 of 2 endpoints answered directly
+        ```
+
+        ## Layers
+
+        ```
+        ! this kernel does not label drops of VXLAN, bridge and veth: their reason is NOT_SPECIFIED
+
+        Layer        Result    Evidence                                                   Verdict
+        DNS          skipped   no search domain
+        TCP          ✗ failed  1 of 2 endpoints answered directly                         socket
+                                                                                          (confirmed)
+                     ✓ ok      svc/shop/cart: answered by 10.244.3.17:8443 after 0.4 ms,
+                               over 4 hops
+                     $ ip netns exec cni-5c2f8a5e nc -zv -w 3 10.96.3.7 443
+                     ✗ failed  shop/cart-1: refused by 10.244.3.18 after 0.3 ms           socket
+                                                                                          (confirmed)
+                     $ ip netns exec cni-5c2f8a5e nc -zv -w 3 10.244.3.18 8443
+        MTU          ✓ ok      1450 bytes, the MTU of eth0, pass to 10.244.3.17:8443 in
+                               TCP segments, round trip 0.5 ms; echo requests are not
+                               answered
+                     $ ip netns exec cni-5c2f8a5e nping --tcp --df -c 3 -p 8443 --data-length 1410 10.244.3.17
+        ```
+
+        ## Verdict, evidence and fix
+
+        ```
+        socket (confirmed)  TCP
+            why: no socket listens on 10.244.3.18:8443
+            advice: start the server, or correct the port
+        result: TCP fails
+        ```
+
+        ## Not asked
+
+        ```
+        DNS: no search domain
+        ```
+
+        ## Versions
+
+        ```
+        whydrop 0.1.0
+        Linux 6.1.0-28-amd64
+        node node-1
+        ```
+        ");
+    }
+}

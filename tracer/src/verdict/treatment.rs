@@ -64,6 +64,7 @@ fn drops(reason: &str) -> Vec<DropFacts> {
         seq: None,
         gso_size: None,
         icmp: None,
+        echo: None,
     });
     let kinds = [Tcp::SYN, Tcp::SYN | Tcp::ACK, Tcp::ACK, Tcp::RST];
     kinds

@@ -69,6 +69,11 @@ impl RouterLab {
         self.plan.subnet(family, Self::RIGHT)
     }
 
+    /// The address of a host in a subnet: 1 is the client's, and 2 the server's.
+    pub fn address(&self, family: Family, subnet: u8, host: u8) -> std::net::IpAddr {
+        self.plan.address(family, subnet, host)
+    }
+
     /// The router's address on the server's side.
     pub fn router_address(&self, family: Family) -> std::net::IpAddr {
         self.plan.address(family, Self::RIGHT, 1)

@@ -12,9 +12,12 @@ use std::{cell::RefCell, collections::BTreeSet, io, net::IpAddr, process::ExitCo
 
 use anyhow::{Result, bail};
 use nix::unistd::Uid;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, UnboundedReceiver},
+    oneshot,
+};
 
-use self::{names::Known, outlet::ProbeOutlet, source::Sender, walk::Walk};
+use self::{names::Known, outlet::ProbeOutlet, walk::Walk};
 use super::{
     ending::Signals,
     log,
@@ -31,7 +34,11 @@ use crate::{
     model::{LayerReport, LayerResult, Report},
     net::netns::NetnsRef,
     node::world::World,
-    probe::{Plan, layers, observed::Observed, plan::Wishes},
+    probe::{
+        Plan, layers,
+        observed::Observed,
+        plan::{Source, Wishes},
+    },
     sink::{Delivery, Printer},
 };
 
@@ -86,20 +93,15 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
     };
     let view = known.cluster.view();
     let world = source::world();
-    let sender = source::find(config, &known.cluster, &world)?;
-    let resolver = resolv_conf::read(config, &sender, &known.cluster);
+    let source = source::find(config, &known.cluster, &world)?;
+    let resolver = resolv_conf::read(config, &source, &known.cluster);
     let wishes = Wishes {
         http: config.http.clone(),
         tls: config.tls,
         server_name: config.server_name.clone(),
+        cluster: config.cluster.clone(),
     };
-    let plan = Plan::new(
-        view,
-        sender.source.clone(),
-        config.to.clone(),
-        resolver,
-        wishes,
-    );
+    let plan = Plan::new(view, source.clone(), config.to.clone(), resolver, wishes);
     if let (true, Err(reason)) = (plan.by_name(), &plan.dns) {
         bail!("{} cannot be resolved: {reason}", config.to);
     }
@@ -120,14 +122,22 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
     }
     let observed = Rc::new(Observed::default());
     let outlet = ProbeOutlet::new(Rc::clone(&observed), Rc::clone(&output));
-    let mut trace = attach(config, &plan, &sender, &world, sources, outlet)?;
+    let mut trace = attach(config, &plan, &world, sources, outlet)?;
     let Known { cluster, updates } = known;
     trace.shell.feed(Input::Cluster(updates))?;
-    follow(&mut trace, &plan.addresses(), &sender)?;
+    follow(&mut trace, &plan.addresses(), &source)?;
     trace.announce(&TraceConfig::of_probe(config))?;
 
-    let walk = Walk::new(config, plan, cluster, &observed, &trace, &sender);
-    let (found, interrupted) = send(&mut trace, walk, &sender, &output, &mut signals).await?;
+    let (followed, to_follow) = mpsc::unbounded_channel();
+    let walk = Walk::new(config, plan, cluster, &observed, world, followed);
+    let sent = send(
+        &mut trace,
+        (walk, to_follow),
+        &source,
+        &output,
+        &mut signals,
+    );
+    let (found, interrupted) = sent.await?;
     let node = trace.shell.engine.node();
     trace.shell.finish(&mut trace.events).await?;
     conclude(&found, interrupted, &observed, node, &output)
@@ -138,20 +148,20 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
 fn attach(
     config: &ProbeConfig,
     plan: &Plan,
-    sender: &Sender,
     world: &World,
     sources: Sources,
     outlet: ProbeOutlet,
 ) -> Result<Trace> {
     let trace_config = TraceConfig::of_probe(config);
+    let source = &plan.source;
     let holders = plan
         .addresses()
         .into_iter()
-        .flat_map(|ip| world.holders_near(sender.source.inode, ip));
+        .flat_map(|ip| world.holders_near(source.inode, ip));
     let inodes: BTreeSet<u32> = holders.map(|holder| holder.netns).collect();
     let references = inodes.iter().filter_map(|inode| world.namespace(*inode));
     let mut references: Vec<NetnsRef> = references.map(|one| one.reference.clone()).collect();
-    references.push(sender.source.netns.clone());
+    references.push(source.netns.clone());
     let mut netns = vec!["/proc/self/ns/net".to_owned()];
     netns.extend(
         references
@@ -164,7 +174,7 @@ fn attach(
     netns.extend(config.netns.iter().cloned());
     Trace::attach(Setup {
         config: &trace_config,
-        filter: filter::of_sets(!sender.source.addresses.is_empty()),
+        filter: filter::of_sets(!source.addresses.is_empty()),
         names: FilterNames::of(None, None, Proto::Any),
         netns: &netns,
         sources,
@@ -173,32 +183,31 @@ fn attach(
 }
 
 /// Has the trace follow packets between the source and these addresses.
-fn follow(trace: &mut Trace, addresses: &[IpAddr], sender: &Sender) -> Result<()> {
-    trace.shell.follow(addresses, &sender.source.addresses)
+fn follow(trace: &mut Trace, addresses: &[IpAddr], source: &Source) -> Result<()> {
+    trace.shell.follow(addresses, &source.addresses)
 }
 
 /// Sends everything, and hands the trace what happens meanwhile. Returns the layers, and whether a
 /// signal came before the last of them.
 async fn send(
     trace: &mut Trace,
-    walk: Walk,
-    sender: &Sender,
+    (walk, mut to_follow): (Walk, UnboundedReceiver<Follow>),
+    source: &Source,
     output: &Output,
     signals: &mut Signals,
 ) -> Result<(Vec<LayerReport>, bool)> {
     let (rows, mut reported) = mpsc::unbounded_channel();
-    let (followed, mut to_follow) = mpsc::unbounded_channel::<Follow>();
     let mut found: Vec<LayerReport> = Vec::new();
     let mut interrupted = false;
     {
-        let walk = walk.run(rows, followed);
+        let walk = walk.run(rows);
         tokio::pin!(walk);
         let mut ticks = trace::ticks();
         loop {
             tokio::select! {
                 stepped = trace.step(&mut ticks) => stepped?,
                 Some((addresses, done)) = to_follow.recv() => {
-                    follow(trace, &addresses, sender)?;
+                    follow(trace, &addresses, source)?;
                     // The walk may have ended.
                     let _ = done.send(());
                 }

@@ -31,6 +31,21 @@ pub(super) struct Known {
     pub(super) updates: Vec<Update>,
 }
 
+impl Known {
+    /// Takes an update; `silent` are the sources that have not reported all yet.
+    fn take(&mut self, update: Update, silent: &mut BTreeSet<Source>) {
+        match &update.change {
+            Change::Settled => {
+                silent.remove(&update.source);
+            }
+            Change::Note(note) => return sink::note(note),
+            _ => {}
+        }
+        self.cluster.apply(update.clone(), SystemTime::now());
+        self.updates.push(update);
+    }
+}
+
 /// Waits until all sources have reported what they have, or for as long as that is worth it.
 ///
 /// # Errors
@@ -46,17 +61,7 @@ pub(super) async fn known(config: &ProbeConfig, sources: &mut Sources) -> Result
     let mut silent: BTreeSet<Source> = sources.started.iter().copied().collect();
     loop {
         for update in sources.ready() {
-            match &update.change {
-                Change::Settled => {
-                    silent.remove(&update.source);
-                }
-                Change::Note(note) => sink::note(note),
-                _ => {}
-            }
-            known.cluster.apply(update.clone(), SystemTime::now());
-            if !matches!(update.change, Change::Note(_)) {
-                known.updates.push(update);
-            }
+            known.take(update, &mut silent);
         }
         names.follow(&known.cluster, &mut Vec::new());
         let limit = if names.is_resolved() { PATIENCE } else { LIMIT };
@@ -65,15 +70,7 @@ pub(super) async fn known(config: &ProbeConfig, sources: &mut Sources) -> Result
             break;
         }
         if let Ok(update) = timeout(left, sources.next()).await {
-            if matches!(update.change, Change::Settled) {
-                silent.remove(&update.source);
-            }
-            if let Change::Note(note) = &update.change {
-                sink::note(note);
-                continue;
-            }
-            known.cluster.apply(update.clone(), SystemTime::now());
-            known.updates.push(update);
+            known.take(update, &mut silent);
         }
     }
     let silent: Vec<Source> = silent.into_iter().collect();

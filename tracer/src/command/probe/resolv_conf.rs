@@ -9,12 +9,11 @@ use std::{
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use super::source::Sender;
 use crate::{
     cli::options::ProbeConfig,
     cluster::live::Cluster,
     net::netns::{NetnsRef, processes_in},
-    probe::resolv::Resolver,
+    probe::{plan::Source, resolv::Resolver},
 };
 
 /// The largest file that is read: it is a pod's.
@@ -27,7 +26,7 @@ const LARGEST: u64 = 64 << 10;
 /// There is none; the reason in words.
 pub(super) fn read(
     config: &ProbeConfig,
-    sender: &Sender,
+    source: &Source,
     cluster: &Cluster,
 ) -> Result<Resolver, String> {
     if let Some(path) = &config.resolv_conf {
@@ -38,7 +37,7 @@ pub(super) fn read(
             .map_err(|error| format!("cannot read {shown}: {error}"));
     }
     let origin = "/etc/resolv.conf";
-    let of_named = match &sender.source.netns {
+    let of_named = match &source.netns {
         NetnsRef::Own => Some(PathBuf::from(origin)),
         // What `ip netns exec` shows to processes in it.
         NetnsRef::Path(path) if path.parent() == Some(Path::new("/run/netns")) => path
@@ -51,7 +50,7 @@ pub(super) fn read(
     {
         return Ok(Resolver::parse(&text, path.display().to_string()));
     }
-    let inode = sender.source.inode;
+    let inode = source.inode;
     let of_pod = cluster
         .pod_of_netns(inode)
         .and_then(|pod| pod.sandbox.as_ref()?.pid);
@@ -64,7 +63,7 @@ pub(super) fn read(
     }
     Err(format!(
         "no process in {} has an {origin} that can be read; --resolv-conf FILE names one",
-        sender.source.name
+        source.name
     ))
 }
 

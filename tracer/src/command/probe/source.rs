@@ -7,20 +7,14 @@ use anyhow::{Result, bail};
 use crate::{
     cli::{endpoint::Endpoint, options::ProbeConfig},
     cluster::{live::Cluster, objects::ObjectName, owner::Owner},
-    model::{Netns, Site},
+    model::Site,
     net::netns::{self, Namespace, NetnsRef},
     node::world::{Parts, World},
-    probe::plan::Source,
+    probe::plan::{Interface, Source},
 };
 
 /// How long the node may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// The source, and how a fix enters its namespace.
-pub(super) struct Sender {
-    pub(super) source: Source,
-    pub(super) site: Netns,
-}
 
 /// The network namespaces of the node, with their links and addresses.
 pub(super) fn world() -> World {
@@ -32,11 +26,11 @@ pub(super) fn world() -> World {
 /// # Errors
 ///
 /// No namespace of this node has the source's address, or several have.
-pub(super) fn find(config: &ProbeConfig, cluster: &Cluster, world: &World) -> Result<Sender> {
+pub(super) fn find(config: &ProbeConfig, cluster: &Cluster, world: &World) -> Result<Source> {
     let Some(from) = &config.from else {
         let own = Namespace::own()?.inode;
         let node = addresses_in(world, own).find_map(|ip| node_at(cluster, ip));
-        return sender(world, None, own, Vec::new(), node);
+        return source(world, None, own, Vec::new(), node);
     };
     let (addresses, netns, node) = match from {
         Endpoint::Pod {
@@ -64,16 +58,16 @@ pub(super) fn find(config: &ProbeConfig, cluster: &Cluster, world: &World) -> Re
         Some(inode) => inode,
         None => holder(config, world, &addresses)?,
     };
-    sender(world, Some(from.to_string()), inode, addresses, node)
+    source(world, Some(from.to_string()), inode, addresses, node)
 }
 
-fn sender(
+fn source(
     world: &World,
     asked: Option<String>,
     inode: u32,
     addresses: Vec<IpAddr>,
     node: Option<String>,
-) -> Result<Sender> {
+) -> Result<Source> {
     let namespace = world.namespace(inode);
     let name = namespace.map_or_else(|| inode.to_string(), |one| one.name.clone());
     let netns = namespace.map_or(NetnsRef::Inode(inode), |one| one.reference.clone());
@@ -90,17 +84,25 @@ fn sender(
     let Site::Namespace(site) = world.site(inode) else {
         bail!("{name} is no network namespace");
     };
-    Ok(Sender {
-        source: Source {
-            asked,
-            netns,
-            inode,
-            name,
-            addresses,
-            families,
-            node,
-        },
+    let is_shared = addresses.iter().any(|ip| {
+        let mut holders = world.holders(*ip).into_iter();
+        holders.any(|holder| holder.netns != inode)
+    });
+    let path = match &netns {
+        NetnsRef::Path(path) => path.to_str().map(str::to_owned),
+        _ => None,
+    };
+    Ok(Source {
+        asked,
+        netns,
+        inode,
+        name,
+        addresses,
+        families,
+        node,
+        interfaces: interfaces(world, inode),
         site,
+        netns_option: path.filter(|_| is_shared),
     })
 }
 
@@ -137,6 +139,22 @@ fn holder(config: &ProbeConfig, world: &World, addresses: &[IpAddr]) -> Result<u
             .map(ToString::to_string)
             .unwrap_or_default()
     )
+}
+
+fn interfaces(world: &World, inode: u32) -> Vec<Interface> {
+    let Some(namespace) = world.namespace(inode) else {
+        return Vec::new();
+    };
+    let all = namespace.links.values().map(|link| {
+        let held = namespace.addresses.iter();
+        let own = held.filter(|held| held.ifindex == link.id.ifindex);
+        Interface {
+            name: link.name.clone(),
+            mtu: link.mtu,
+            addresses: own.map(|held| held.address).collect(),
+        }
+    });
+    all.collect()
 }
 
 fn addresses_in(world: &World, inode: u32) -> impl Iterator<Item = IpAddr> + '_ {

@@ -5,29 +5,30 @@ mod path;
 mod session;
 mod transport;
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use anyhow::Result;
-use tokio::sync::{
-    mpsc::{UnboundedSender, unbounded_channel},
-    oneshot,
-};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     Follow,
     rows::{ORDER, Rows},
-    source::Sender,
 };
 use crate::{
     cli::options::ProbeConfig,
     cluster::{live::Cluster, policy::Protocol},
-    command::setup::Trace,
-    model::{Layer, LayerReport, LayerResult, Netns, Outcome},
+    model::{AttemptReport, Layer, LayerReport, LayerResult, Outcome, Site, shell::Command},
+    node::world::World,
     probe::{
         Plan,
         layers::{self, dns::Queries, placement::Placement, policy, tcp::Tried, traced},
         observed::Observed,
-        plan::{MOST_ANSWERS, connect},
+        plan::{MOST_ANSWERS, command::connect_to},
         send::Sockets,
         target::{Destination, Role, at},
     },
@@ -38,21 +39,13 @@ const FOLLOWS: Duration = Duration::from_millis(2500);
 /// The same, where the client was answered.
 const SOON: Duration = Duration::from_millis(400);
 
-/// An interface of the source's namespace.
-pub(super) struct Interface {
-    name: String,
-    mtu: u32,
-    addresses: Vec<IpAddr>,
-}
-
 /// Everything that the walk needs.
 pub(super) struct Walk {
     plan: Plan,
     cluster: Cluster,
     observed: Rc<Observed>,
     sockets: Sockets,
-    interfaces: Vec<Interface>,
-    site: Netns,
+    world: World,
     timeout: Duration,
     follow: UnboundedSender<Follow>,
     /// Which of DNS and TCP are done: the policies are asked about the flows of both.
@@ -65,36 +58,23 @@ impl Walk {
         plan: Plan,
         cluster: Cluster,
         observed: &Rc<Observed>,
-        trace: &Trace,
-        sender: &Sender,
+        world: World,
+        follow: UnboundedSender<Follow>,
     ) -> Self {
-        let all = trace.watch.inventory().iter();
-        let own = all.filter(|interface| interface.netns == sender.source.inode);
-        let interfaces = own.map(|interface| Interface {
-            name: interface.link.name.clone(),
-            mtu: interface.link.mtu,
-            addresses: interface.addresses.clone(),
-        });
         Self {
             sockets: Sockets::new(plan.source.netns.clone()),
-            interfaces: interfaces.collect(),
             plan,
             cluster,
             observed: Rc::clone(observed),
-            site: sender.site.clone(),
+            world,
             timeout: config.timeout,
-            follow: unbounded_channel().0,
+            follow,
             done: Cell::new(0),
         }
     }
 
     /// Walks. Each layer is passed on when it is done.
-    pub(super) async fn run(
-        mut self,
-        rows: UnboundedSender<LayerReport>,
-        follow: UnboundedSender<Follow>,
-    ) -> Result<()> {
-        self.follow = follow;
+    pub(super) async fn run(self, rows: UnboundedSender<LayerReport>) -> Result<()> {
         let rows = Rows::new(rows);
         match self.plan.by_name() {
             true => self.by_name(&rows).await,
@@ -149,15 +129,15 @@ impl Walk {
     fn dns_row(&self, queries: &Queries) -> LayerReport {
         match &self.plan.dns {
             Ok(plan) => layers::dns::layer(plan, queries),
-            Err(reason) => {
-                layers::without(Layer::Dns, LayerResult::Skipped, "dig NAME", reason.clone())
-            }
+            Err(reason) => layers::without(Layer::Dns, LayerResult::Skipped, "", reason.clone()),
         }
     }
 
     /// The rows that rest on what the trace has seen of all packets before.
     fn traced_rows(&self, tried: &[Tried], rows: &Rows) {
-        let (attempts, drops) = (self.observed.attempts(), self.observed.drops());
+        let (attempts, mut drops) = (self.observed.attempts(), self.observed.drops());
+        // That echo requests are filtered says nothing of the connection.
+        drops.retain(|drop| !drop.flow.proto.is_icmp());
         let of_tcp: Vec<_> = attempts
             .iter()
             .filter(|one| one.dns.is_none())
@@ -169,15 +149,12 @@ impl Walk {
             .find(|one| !one.is_connected())
             .or(tried.first());
         let to = first.map(|one| one.to.socket);
-        let ends = |to: Option<std::net::SocketAddr>| match (to, self.plan.source.asked.as_ref()) {
-            (Some(to), Some(from)) => format!("--from {from} --to {to}"),
-            (Some(to), None) => format!("--from NODE --to {to}"),
-            (None, _) => String::new(),
-        };
-        let firewall = format!("whydrop explain --way {}", ends(to));
-        rows.put(traced::layer(Layer::Firewall, &seen, &of_tcp, firewall));
-        let test = to.map(connect).unwrap_or_default();
-        let overlay = traced::layer(Layer::Overlay, &seen, &of_tcp, test);
+        let way =
+            first.and_then(|one| self.way(one.to.socket, one.attempt.as_ref(), Protocol::Tcp));
+        let way = way.unwrap_or_default();
+        rows.put(traced::layer(Layer::Firewall, &seen, &of_tcp, way));
+        let test = to.map(|to| self.shown(&connect_to(to))).unwrap_or_default();
+        let overlay = traced::layer(Layer::Overlay, &seen, &of_tcp, test.clone());
         let node = self.plan.source.node.as_deref();
         let placement = Placement::of(tried, node);
         let cross = tried.iter().find(|one| {
@@ -185,14 +162,40 @@ impl Walk {
             elsewhere && !one.is_connected()
         });
         let of_cross = cross.and_then(|one| one.attempt.as_ref()?.verdict.clone());
-        rows.put(traced::placed(overlay, placement, of_cross));
-        let listens = to.map(|to| format!("ss -ltn sport = :{}", to.port()));
-        rows.put(traced::layer(
-            Layer::Listener,
-            &seen,
-            &of_tcp,
-            listens.unwrap_or_default(),
-        ));
+        rows.put(traced::placed(overlay, placement, of_cross, test));
+        let listens = to.map(|to| self.listens(to)).unwrap_or_default();
+        rows.put(traced::layer(Layer::Listener, &seen, &of_tcp, listens));
+    }
+
+    /// The command, to be run where the probe sends from.
+    fn shown(&self, command: &Command) -> String {
+        self.plan.source.shown(command)
+    }
+
+    /// The command that follows a flow through this node; `None` where its source is not known.
+    fn way(
+        &self,
+        to: SocketAddr,
+        attempt: Option<&AttemptReport>,
+        protocol: Protocol,
+    ) -> Option<String> {
+        let own = attempt.map(|one| one.flow.src);
+        let from = own.or_else(|| self.plan.source.address_for(to.ip()))?;
+        Some(self.plan.way(from, to, protocol).to_string())
+    }
+
+    /// The command that shows the listener, where its namespace is on this node; otherwise, the one that
+    /// connects to it.
+    fn listens(&self, to: SocketAddr) -> String {
+        let holders = self.world.holders_near(self.plan.source.inode, to.ip());
+        let site = holders.first().map(|holder| self.world.site(holder.netns));
+        match site {
+            Some(Site::Namespace(netns)) => {
+                let port = format!(":{}", to.port());
+                netns.there(&Command::new("ss -ltn sport =").arg(port))
+            }
+            _ => self.shown(&connect_to(to)),
+        }
     }
 
     /// Nothing can be sent to the destination: DNS gave no address, or none that the source can send to.
@@ -211,10 +214,13 @@ impl Walk {
                     let reason = "the name has no address of a family that the source has";
                     layers::without(layer, LayerResult::Failed, "", reason)
                 }
-                Layer::Policy => policy::layer(self.cluster.view(), &self.flows()),
+                Layer::Policy => policy::layer(&self.plan, self.cluster.view(), &self.flows()),
                 Layer::Firewall => {
-                    let test = "whydrop explain --way --proto udp";
-                    let own = traced::layer(layer, &seen, &attempts, test.to_owned());
+                    let unanswered = attempts.iter().find(|one| one.outcome != Outcome::Answered);
+                    let server = unanswered.and_then(|one| Some((one.flow.dst, one.flow.dport?)));
+                    let way = server
+                        .and_then(|server| self.way(server.into(), unanswered, Protocol::Udp));
+                    let own = traced::layer(layer, &seen, &attempts, way.unwrap_or_default());
                     match own.result {
                         LayerResult::Failed => own,
                         _ => blocked,
@@ -229,7 +235,11 @@ impl Walk {
     fn flows_done(&self, rows: &Rows) {
         self.done.set(self.done.get() + 1);
         if self.done.get() == 2 {
-            rows.put(policy::layer(self.cluster.view(), &self.flows()));
+            rows.put(policy::layer(
+                &self.plan,
+                self.cluster.view(),
+                &self.flows(),
+            ));
         }
     }
 

@@ -22,6 +22,7 @@ fn too_large(seq: u32) -> DropFacts {
             seq: Some(seq),
             gso_size: None,
             icmp: None,
+            echo: None,
         }),
         mtu: Some(1_300),
         ..drop_of(1, "PKT_TOO_BIG")
@@ -147,6 +148,7 @@ fn a_dropped_message_did_not_reach_the_sender() {
         seq: None,
         gso_size: None,
         icmp: Some((3, 4)),
+        echo: None,
     });
     rig.drop(lost);
     rig.answer(None);

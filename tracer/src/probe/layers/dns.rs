@@ -8,8 +8,8 @@ use super::{report, took, verdict};
 use crate::{
     decode::dns::rcode_name,
     model::{
-        AttemptReport, Confidence, Fix, Layer, LayerReport, LayerResult, LayerTest, Point, Site,
-        Verdict,
+        AttemptReport, Confidence, Dns, Fix, Layer, LayerReport, LayerResult, LayerTest, Point,
+        Site, Verdict,
     },
     probe::{
         plan::{DnsPlan, MOST_ANSWERS},
@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) to: Destination,
+    /// The command that asks the like.
+    pub(crate) test: String,
     pub(crate) name: String,
     pub(crate) is_aaaa: bool,
     pub(crate) took: Duration,
@@ -124,10 +126,10 @@ impl Query {
         )
     }
 
-    fn test(&self, command: String, resolved: bool) -> LayerTest {
+    fn test(&self, resolved: bool) -> LayerTest {
         let is_ok = self.agrees(resolved);
         LayerTest {
-            test: command,
+            test: self.test.clone(),
             result: if is_ok {
                 LayerResult::Ok
             } else {
@@ -145,7 +147,7 @@ impl Query {
 
 /// Answers that say nothing of the name: the server cannot or will not answer.
 fn is_failure(code: ResponseCode) -> bool {
-    !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
+    Dns::is_refusal(&name_of(code))
 }
 
 fn name_of(code: ResponseCode) -> String {
@@ -188,11 +190,8 @@ pub(crate) fn layer(plan: &DnsPlan, queries: &Queries) -> LayerReport {
     if let Some(walk) = walk_test(plan, queries) {
         tests.push(walk);
     }
-    for query in &queries.servers {
-        tests.push(query.test(plan.command(query.to.socket.ip(), false), resolved));
-    }
-    for query in &queries.replicas {
-        tests.push(query.test(plan.command_at(query.to.socket), resolved));
+    for query in queries.servers.iter().chain(&queries.replicas) {
+        tests.push(query.test(resolved));
     }
     let mut evidence = tests.first().and_then(|test| test.evidence.clone());
     let all = queries.replicas.len();
@@ -225,7 +224,12 @@ fn walk_test(plan: &DnsPlan, queries: &Queries) -> Option<LayerTest> {
     let resolved = queries.resolved();
     let sent = words::counted(walk.len(), "query", "queries");
     let cost: Duration = walk.iter().map(|query| query.took).sum();
-    let command = plan.command(last.to.socket.ip(), true);
+    let found = walk
+        .iter()
+        .find(|query| resolved == Some(query.name.as_str()) && !query.has_no_address());
+    let of_last = |query: &&Query| query.name == last.name && !query.is_aaaa;
+    let decides = unanswered.or(found).or(walk.iter().rev().find(of_last));
+    let command = decides.unwrap_or(last).test.clone();
     let counts = code_counts(walk);
     // A name with few dots is asked for in every search domain before it is asked for as it is.
     let has_none = |query: &&Query| {

@@ -10,6 +10,8 @@ use crate::{
     },
     model::{Layer, LayerReport, LayerResult, LayerTest, Point, Verdict},
     policy::{Answer, Flow, Party, Peer, Side, evaluate},
+    probe::Plan,
+    words,
 };
 
 /// A flow that was tried.
@@ -25,7 +27,7 @@ pub(crate) struct Tried {
 }
 
 /// The layer.
-pub(crate) fn layer(view: &View, tried: &[Tried]) -> LayerReport {
+pub(crate) fn layer(plan: &Plan, view: &View, tried: &[Tried]) -> LayerReport {
     let blamed = |one: &&Tried| is_policy(one.verdict.as_ref());
     if !view.knows(Kind::NetworkPolicy) && !tried.iter().any(|one| blamed(&one)) {
         let passed = tried.iter().filter(|one| one.answered).count();
@@ -33,30 +35,41 @@ pub(crate) fn layer(view: &View, tried: &[Tried]) -> LayerReport {
             "no NetworkPolicy is known (--cluster, --kubeconfig); {passed} of {} flows were answered",
             tried.len()
         );
-        return without(Layer::Policy, LayerResult::Skipped, "whydrop explain", seen);
+        return without(Layer::Policy, LayerResult::Skipped, "", seen);
     }
     let tests: Vec<LayerTest> = tried
         .iter()
         .filter(|one| !matches!(Peer::at(view, one.dst).party, Party::Service(_)))
-        .map(|one| test(view, one))
+        .map(|one| test(plan, view, one))
         .collect();
     if tests.is_empty() {
         let reason = "no flow to a pod or an address was tried";
-        return without(
-            Layer::Policy,
-            LayerResult::Skipped,
-            "whydrop explain",
-            reason,
-        );
+        return without(Layer::Policy, LayerResult::Skipped, "", reason);
     }
-    report(Layer::Policy, tests, None)
+    let unenforced = tests.iter().filter(|one| {
+        let evidence = one.evidence.as_deref().unwrap_or_default();
+        one.result == LayerResult::Ok && evidence.contains(UNENFORCED)
+    });
+    // The row is of all flows, and the one to know of need not be the first.
+    let evidence = match (unenforced.count(), tests.len()) {
+        (0, _) | (_, 1) => None,
+        (some, all) => Some(format!(
+            "{some} of {} are refused, but {UNENFORCED}",
+            words::counted(all, "flow", "flows")
+        )),
+    };
+    let fails = tests.iter().any(|one| one.result == LayerResult::Failed);
+    report(Layer::Policy, tests, evidence.filter(|_| !fails))
 }
+
+/// What is said of a flow that came there although the policies refuse it.
+const UNENFORCED: &str = "nothing enforces that";
 
 fn is_policy(verdict: Option<&Verdict>) -> bool {
     verdict.is_some_and(|verdict| verdict.point == Point::Policy)
 }
 
-fn test(view: &View, tried: &Tried) -> LayerTest {
+fn test(plan: &Plan, view: &View, tried: &Tried) -> LayerTest {
     let end = |ip: IpAddr| match &Peer::at(view, ip).party {
         Party::Pod(pod) => pod.id.to_string(),
         _ => ip.to_string(),
@@ -65,11 +78,6 @@ fn test(view: &View, tried: &Tried) -> LayerTest {
         (Party::Pod(pod), _) => format!("{}:{}", pod.id, tried.port),
         (_, IpAddr::V6(ip)) => format!("[{ip}]:{}", tried.port),
         (_, IpAddr::V4(ip)) => format!("{ip}:{}", tried.port),
-    };
-    let udp = if tried.protocol == Protocol::Udp {
-        " --proto udp"
-    } else {
-        ""
     };
     let answer = evaluate(
         view,
@@ -93,21 +101,23 @@ fn test(view: &View, tried: &Tried) -> LayerTest {
             .as_ref()
             .is_some_and(|found| matches!(found.point, Point::Socket | Point::Listener));
     let (result, judged) = match (answer.allowed, came_there, blamed) {
-        (_, false, true) => (LayerResult::Failed, words(&answer)),
-        (Some(true), true, _) => (LayerResult::Ok, words(&answer)),
+        (_, false, true) => (LayerResult::Failed, in_words(&answer)),
+        (Some(true), true, _) => (LayerResult::Ok, in_words(&answer)),
         // Nothing was seen that policies would have let pass.
-        (Some(true), false, false) => (LayerResult::Skipped, words(&answer)),
+        (Some(true), false, false) => (LayerResult::Skipped, in_words(&answer)),
         // What the policies refuse, and what came there all the same, does not fail.
         (Some(false), true, _) => (
             LayerResult::Ok,
-            format!("{}, but nothing enforces that", words(&answer)),
+            format!("{}, but {UNENFORCED}", in_words(&answer)),
         ),
-        (Some(false), false, _) => (LayerResult::Failed, words(&answer)),
-        (None, true, _) => (LayerResult::Ok, words(&answer)),
-        (None, false, _) => (LayerResult::Skipped, words(&answer)),
+        (Some(false), false, _) => (LayerResult::Failed, in_words(&answer)),
+        (None, true, _) => (LayerResult::Ok, in_words(&answer)),
+        (None, false, _) => (LayerResult::Skipped, in_words(&answer)),
     };
     LayerTest {
-        test: format!("whydrop explain --from {} --to {to}{udp}", end(tried.src)),
+        test: plan
+            .explain(&end(tried.src), &to, tried.protocol)
+            .to_string(),
         result,
         evidence: Some(format!("{judged}; seen: {seen}")),
         verdict: tried
@@ -117,7 +127,7 @@ fn test(view: &View, tried: &Tried) -> LayerTest {
     }
 }
 
-fn words(answer: &Answer) -> String {
+fn in_words(answer: &Answer) -> String {
     let refuses = [&answer.egress, &answer.ingress]
         .into_iter()
         .find(|side| side.allowed() == Some(false));

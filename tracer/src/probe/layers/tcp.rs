@@ -5,10 +5,7 @@ use std::{io, time::Duration};
 use super::{report, took};
 use crate::{
     model::{AttemptReport, Layer, LayerReport, LayerResult, LayerTest, Outcome},
-    probe::{
-        plan::connect,
-        target::{Destination, Role},
-    },
+    probe::target::{Destination, Role},
     words,
 };
 
@@ -16,6 +13,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Tried {
     pub(crate) to: Destination,
+    /// The command that asks the like.
+    pub(crate) test: String,
     pub(crate) took: Duration,
     /// How it failed.
     pub(crate) error: Option<io::ErrorKind>,
@@ -34,7 +33,7 @@ impl Tried {
         };
         let verdict = self.attempt.as_ref().and_then(|one| one.verdict.clone());
         LayerTest {
-            test: connect(self.to.socket),
+            test: self.test.clone(),
             result,
             evidence: Some(format!("{}: {}", self.name(), self.outcome())),
             verdict: verdict.filter(|_| self.error.is_some()),

@@ -10,10 +10,7 @@ use crate::{
         AttemptReport, Confidence, Fix, Layer, LayerReport, LayerResult, LayerTest, Point, Site,
         Verdict,
     },
-    probe::{
-        plan::hello,
-        send::{Broken, Certificate, Offer},
-    },
+    probe::send::{Broken, Certificate, Offer},
 };
 
 /// A handshake, without its connection.
@@ -35,12 +32,12 @@ pub(crate) struct Agreed {
 
 /// The layer, by the handshakes that were tried in this order.
 pub(crate) fn layer(
+    test: String,
     at: SocketAddr,
     name: Option<&str>,
     shaken: &[Shaken],
     now: i64,
 ) -> LayerReport {
-    let test = hello(&at.to_string(), name);
     let done: Vec<(&Shaken, &Agreed)> = shaken
         .iter()
         .filter_map(|one| Some((one, one.result.as_ref().ok()?)))

@@ -38,6 +38,11 @@ pub(crate) fn layer(
         LayerResult::NotObserved => (LayerResult::Skipped, Some(unseen(layer).to_owned())),
         other => (other, None),
     };
+    let test = match result {
+        LayerResult::Ok | LayerResult::Failed => test,
+        // Nothing was seen that it would show.
+        _ => String::new(),
+    };
     let evidence = match (evidence, reason) {
         (Some(evidence), _) => evidence,
         (None, Some(reason)) => reason,
@@ -80,6 +85,7 @@ pub(crate) fn placed(
     overlay: LayerReport,
     placement: Option<Placement>,
     of_cross: Option<Verdict>,
+    test: String,
 ) -> LayerReport {
     let Some(placement) = placement else {
         return overlay;
@@ -97,6 +103,7 @@ pub(crate) fn placed(
             LayerResult::Skipped | LayerResult::Blocked if fails => LayerResult::Failed,
             other => other,
         },
+        test: if fails { test } else { overlay.test },
         verdict: overlay.verdict.or_else(|| of_cross.filter(|_| fails)),
         evidence: Some(evidence),
         ..overlay

@@ -2,22 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, IoSliceMut},
+    io,
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use socket2::{Protocol, Socket, Type};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout_at,
 };
 
-use super::{Sockets, local, random};
+use super::{
+    Sockets, local, random,
+    raw::{checksum, read_error, whole},
+};
 use crate::{
     model::Protocol as IpProtocol,
     probe::observed::{Observed, Own},
@@ -27,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Echo {
     socket: AsyncFd<Socket>,
+    own: Own,
     dst: IpAddr,
     id: u16,
     sent: u16,
@@ -47,10 +49,17 @@ pub(crate) struct Round {
     pub(crate) fastest: Option<Duration>,
 }
 
+impl Round {
+    /// Takes the word of a router.
+    pub(super) fn report(&mut self, by: IpAddr, mtu: u32) {
+        if self.reported.is_none_or(|(_, known)| mtu < known) {
+            self.reported = Some((by, mtu));
+        }
+    }
+}
+
 const ECHO_REQUEST: [u8; 2] = [8, 128];
 const ECHO_REPLY: [u8; 2] = [0, 129];
-/// `ICMP_DEST_UNREACH` with `ICMP_FRAG_NEEDED`, and `ICMPV6_PKT_TOOBIG`.
-const TOO_BIG: [(u8, Option<u8>); 2] = [(3, Some(4)), (2, None)];
 /// Bytes of an ICMP echo header.
 const HEADER: u32 = 8;
 
@@ -74,24 +83,33 @@ impl Echo {
         whole(&socket, dst.is_ipv4())?;
         let src = local(&socket)?.ip();
         socket.connect(&SocketAddr::new(dst, 0).into())?;
-        observed.expect(Own {
+        let id = random();
+        let own = Own {
             proto: ip_protocol,
             src: Some(src).filter(|ip| !ip.is_unspecified()),
             sport: None,
+            echo: Some(id),
             dst,
             dport: None,
-        });
+        };
+        observed.expect(own);
         let both = Interest::READABLE.add(Interest::ERROR);
         // SAFETY: the socket owns its descriptor, which stays open and the same for as long as it
         // lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, both) }?;
         Ok(Self {
             socket,
+            own,
             dst,
-            id: random(),
+            id,
             sent: 0,
             sizes: BTreeMap::new(),
         })
+    }
+
+    /// What identifies its packets.
+    pub(crate) fn own(&self) -> Own {
+        self.own
     }
 
     /// How many requests were sent so far.
@@ -132,11 +150,12 @@ impl Echo {
                 break;
             };
             let mut ready = ready?;
-            while let Some((by, mtu, seq)) = read_error(self.socket.get_ref(), self.id) {
-                if round.reported.is_none_or(|(_, known)| mtu < known) {
-                    round.reported = Some((by, mtu));
+            while let Some((by, mtu, quote)) = read_error(self.socket.get_ref()) {
+                let [_, _, _, _, id0, id1, seq0, seq1] = quote;
+                if u16::from_be_bytes([id0, id1]) == self.id {
+                    round.report(by, mtu);
+                    open.remove(&u16::from_be_bytes([seq0, seq1]));
                 }
-                open.remove(&seq);
             }
             match self.read_reply() {
                 Ok(Some(seq)) => {
@@ -196,96 +215,4 @@ impl Echo {
         let is_own = u16::from_be_bytes([id0, id1]) == self.id;
         Ok((is_from && is_reply && is_own).then_some(u16::from_be_bytes([seq0, seq1])))
     }
-}
-
-/// The next "fragmentation needed" about a request of this id: who has sent it, the MTU, and the
-/// sequence number.
-fn read_error(socket: &Socket, id: u16) -> Option<(IpAddr, u32, u16)> {
-    loop {
-        let mut data = [0; 64];
-        let mut slices = [IoSliceMut::new(&mut data)];
-        let mut space = nix::cmsg_space!([u8; 64]);
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let fd = socket.as_raw_fd();
-        let message = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags).ok()?;
-        let mut found = None;
-        for control in message.cmsgs().ok()? {
-            let (error, by): (_, Option<IpAddr>) = match control {
-                ControlMessageOwned::Ipv4RecvErr(error, by) => (
-                    error,
-                    by.map(|by| IpAddr::from(u32::from_be(by.sin_addr.s_addr).to_be_bytes())),
-                ),
-                ControlMessageOwned::Ipv6RecvErr(error, by) => {
-                    (error, by.map(|by| IpAddr::from(by.sin6_addr.s6_addr)))
-                }
-                _ => continue,
-            };
-            let is_too_big = TOO_BIG.iter().any(|(kind, code)| {
-                error.ee_type == *kind && code.is_none_or(|code| error.ee_code == code)
-            });
-            // The kernel's own word about the first link is none of a router.
-            let is_icmp = error.ee_origin == libc::SO_EE_ORIGIN_ICMP
-                || error.ee_origin == libc::SO_EE_ORIGIN_ICMP6;
-            if is_icmp && is_too_big {
-                found = by.map(|by| (by, error.ee_info));
-            }
-        }
-        let bytes = message.bytes;
-        let echo = data.get(..bytes.min(64)).unwrap_or_default();
-        if let (Some((by, mtu)), [_, _, _, _, id0, id1, seq0, seq1, ..]) = (found, echo)
-            && u16::from_be_bytes([*id0, *id1]) == id
-        {
-            return Some((by, mtu, u16::from_be_bytes([*seq0, *seq1])));
-        }
-    }
-}
-
-/// Makes the socket send whole packets, whatever path MTU the kernel has learned, and report errors.
-fn whole(socket: &Socket, is_ipv4: bool) -> io::Result<()> {
-    let set = |level, option, value: libc::c_int| {
-        let size = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
-        // SAFETY: the option takes an `int`, which lives until after the call.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                size,
-            )
-        };
-        match result {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    if is_ipv4 {
-        set(
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_PROBE,
-        )?;
-        set(libc::IPPROTO_IP, libc::IP_RECVERR, 1)
-    } else {
-        set(
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_PROBE,
-        )?;
-        set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
-        set(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
-    }
-}
-
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = 0;
-    for pair in bytes.chunks(2) {
-        let low = pair.get(1).copied().unwrap_or_default();
-        sum += u32::from(u16::from_be_bytes([pair[0], low]));
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or_default()
 }

@@ -8,6 +8,9 @@ mod chain;
 mod dns;
 mod echo;
 mod http;
+mod raw;
+mod segment;
+mod segments;
 mod tcp;
 mod tls;
 
@@ -26,6 +29,7 @@ pub(crate) use self::{
     dns::{Asked, Reply, ask, ask_by_tcp},
     echo::{Echo, Round},
     http::{Response, request},
+    segments::Segments,
     tcp::connect,
     tls::{Broken, Greeted, Offer, greet},
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use socket2::Type;
+use socket2::{Socket, Type};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -39,6 +39,20 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> Result<Connected> {
     let socket = sockets.make((Type::STREAM, None), from, to.ip()).await?;
+    connect_with(socket, observed, to, limit).await
+}
+
+/// Connects a socket that is bound already.
+///
+/// # Errors
+///
+/// The socket has no address.
+pub(super) async fn connect_with(
+    socket: Socket,
+    observed: &Observed,
+    to: SocketAddr,
+    limit: Duration,
+) -> Result<Connected> {
     let own = Own::tcp(local(&socket)?, to);
     observed.expect(own);
     let socket = TcpSocket::from_std_stream(socket.into());

@@ -3,7 +3,7 @@
 use super::{Blamed, Hellos, Layers, Tally, evidence::summed_up};
 use crate::{
     model::{
-        Layer, LayerResult, LayerRow, Outcome,
+        Dns, Layer, LayerResult, LayerRow, Outcome,
         Point::{self, Checksum, Conntrack, Endpoint, Firewall, Listener, Mtu, Overlay, Policy},
     },
     words,
@@ -49,10 +49,7 @@ impl Layers {
             evidence: Some(summed_up(dns)),
             ..row
         };
-        let refusals: Vec<_> = REFUSALS
-            .into_iter()
-            .filter(|code| dns.code(code) > 0)
-            .collect();
+        let refusals = dns.refusals();
         if dns.failures() > 0 {
             row.result = LayerResult::Failed;
             row.verdict = self.main_blame(|blamed| blamed.dns);
@@ -304,16 +301,19 @@ impl Layers {
 
     /// Whether names were asked for in vain, and nothing was tried without.
     fn names_failed(&self) -> bool {
-        let refused = REFUSALS.into_iter().any(|code| self.dns.code(code) > 0);
+        let refused = !self.dns.refusals().is_empty();
         let resolved = self.dns.code("NOERROR") + self.dns.code("NXDOMAIN");
         self.tcp.all() == 0 && resolved == 0 && (self.dns.failures() > 0 || refused)
     }
 }
 
-/// Answers that say no more than that the server cannot or will not answer.
-const REFUSALS: [&str; 2] = ["SERVFAIL", "REFUSED"];
-
 impl Tally {
+    /// Answers that say no more than that the server cannot or will not answer.
+    fn refusals(&self) -> Vec<&str> {
+        let codes = self.codes.keys().map(String::as_str);
+        codes.filter(|code| Dns::is_refusal(code)).collect()
+    }
+
     fn code(&self, code: &str) -> u64 {
         self.codes.get(code).copied().unwrap_or_default()
     }

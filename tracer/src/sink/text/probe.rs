@@ -1,6 +1,7 @@
 //! A probe: what it will send, the table of its layers as it fills, and what fails.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     Page,
@@ -10,8 +11,8 @@ use super::{
     verdict::{alarm, blame, draw_verdict},
 };
 use crate::model::{
-    AttemptReport, LayerReport, LayerResult, LayerRow, Outcome, PlanReport, Sending, Started,
-    Summary, Verdict, address,
+    AttemptReport, Layer, LayerReport, LayerResult, LayerRow, Outcome, PlanReport, Protocol,
+    Sending, Started, Summary, Verdict, address,
 };
 
 /// What a probe has shown so far.
@@ -28,7 +29,7 @@ pub(super) struct Probe {
 
 /// Columns of a pipe: lines of any length would not make a table.
 const PIPE: usize = 160;
-/// Below this, a test stands under its row.
+/// Below this, each test stands under its row.
 const ROOMY: usize = 110;
 /// Columns between columns.
 const GAP: u16 = 2;
@@ -63,6 +64,8 @@ impl Probe {
             let what = sending_in_words(sending);
             page.canvas
                 .labelled(INDENT, sending.layer.name(), &what, Paint::Plain);
+            let command = sanitized(&sending.test);
+            page.canvas.verbatim(2 * INDENT, "$", &command, Paint::Dim);
         }
         for skip in &plan.skips {
             let text = format!("nothing: {}", skip.reason);
@@ -161,21 +164,31 @@ impl Probe {
 
 fn sending_in_words(sending: &Sending) -> String {
     let Sending {
+        layer,
         proto,
         dst,
+        addresses,
         dport,
         most,
-        test,
         ..
     } = sending;
-    let to = match dst {
-        Some(ip) => address((*ip, *dport)),
-        None => match dport {
-            Some(port) => format!("port {port} of each address of the name"),
-            None => "each address of the name".to_owned(),
-        },
+    let to = match (dst, addresses) {
+        (Some(ip), _) => address((*ip, *dport)),
+        (None, Some(1)) => "the first address that TCP reaches".to_owned(),
+        (None, several) => {
+            let port = dport.map(|port| format!("port {port} of "));
+            let most = several.map_or("each".to_owned(), |most| format!("each of at most {most}"));
+            format!("{}{most} addresses of the name", port.unwrap_or_default())
+        }
     };
-    format!("at most {most} × {proto} to {to}, as `{test}` does")
+    let when = match (layer, proto) {
+        (Layer::Dns, Protocol::Tcp) => ", where an answer is truncated",
+        (Layer::Mtu, Protocol::Tcp) => {
+            ", with segments of all sizes, where echo requests are not answered"
+        }
+        _ => "",
+    };
+    format!("at most {most} × {proto} to {to}{when}")
 }
 
 fn draw_row(page: &mut Page<'_>, layer: &str, row: &LayerRow) {
@@ -204,9 +217,11 @@ fn draw_cells(page: &mut Page<'_>, cells: [&str; 5], paint: Paint, is_header: bo
     let of_verdict = (wide / 6).clamp(12, 23);
     let rest = wide.saturating_sub(LAYER + RESULT + of_verdict + 4 * GAP);
     let of_test = if is_roomy { rest * 2 / 5 } else { 0 };
+    // A command that does not fit stands below in one piece, so that it can be pasted.
+    let has_room = is_roomy && test.width() <= usize::from(of_test);
     let mut columns = vec![(layer, LAYER)];
     if is_roomy {
-        columns.push((test, of_test));
+        columns.push((if has_room { test } else { "" }, of_test));
     }
     columns.extend([
         (result, RESULT),
@@ -234,7 +249,7 @@ fn draw_cells(page: &mut Page<'_>, cells: [&str; 5], paint: Paint, is_header: bo
     }
     // What was not asked needs no command here: the reason says how to ask.
     let is_asked = result != layers::result(LayerResult::Skipped);
-    if !is_roomy && !is_header && is_asked && !test.is_empty() {
+    if !has_room && !is_header && is_asked && !test.is_empty() {
         page.canvas
             .verbatim(usize::from(LAYER + GAP), "$", test, Paint::Dim);
     }

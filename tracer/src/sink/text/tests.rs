@@ -1,6 +1,7 @@
 //! What the text looks like.
 
 mod layout;
+mod probe;
 
 use super::{super::fixtures, *};
 use crate::model::{Layer, LayerResult, LayerRow, Outcome, Summary};

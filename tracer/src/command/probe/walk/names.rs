@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use super::{FOLLOWS, SOON, Walk};
 use crate::probe::{
     layers::dns::{Queries, Query},
+    plan::command::dig,
     send::{Asked, ask, ask_by_tcp},
     target::Destination,
 };
@@ -69,10 +70,12 @@ impl Walk {
             true => ask_by_tcp(sockets, observed, from, server, question, self.timeout).await?,
             false => ask(sockets, observed, from, server, question, self.timeout).await?,
         };
-        Ok(self.query(to, asked, is_tcp).await)
+        let command = dig(server, question.0, question.1, is_tcp);
+        let test = self.shown(&command);
+        Ok(self.query(to, (asked, test), is_tcp).await)
     }
 
-    async fn query(&self, to: &Destination, asked: Asked, is_tcp: bool) -> Query {
+    async fn query(&self, to: &Destination, (asked, test): (Asked, String), is_tcp: bool) -> Query {
         let attempt = match &asked.result {
             Ok(_) => self.observed.attempt(asked.own),
             Err(_) if is_tcp => self.observed.outcome(asked.own, SOON).await,
@@ -80,6 +83,7 @@ impl Walk {
         };
         Query {
             to: to.clone(),
+            test,
             name: asked.name,
             is_aaaa: asked.is_aaaa,
             took: asked.took,

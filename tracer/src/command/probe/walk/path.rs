@@ -1,16 +1,18 @@
 //! The largest packet that passes.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 
 use super::Walk;
 use crate::probe::{
-    layers::mtu::{Found, Next, Path, Search},
-    plan::MOST_ECHOES,
-    send::{Echo, Round},
-    target::{Destination, Role},
+    layers::mtu::{By, Found, Next, Path, Search},
+    observed::Own,
+    plan::{MOST_ECHOES, USUAL_MTU, sized},
+    send::{Echo, Round, Segments},
+    target::Destination,
 };
 
 /// How long the first replies are waited for.
@@ -19,55 +21,108 @@ const FIRST: Duration = Duration::from_millis(500);
 const LATER: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 /// How long the trace's word about a dropped request is waited for.
 const JUDGED: Duration = Duration::from_secs(1);
-/// The MTU where the interface is not known.
-const USUAL: u32 = 1500;
 /// The largest packet of IP.
 const LARGEST: u32 = 65_535;
-/// How many addresses are asked.
-const MOST: usize = 3;
+
+/// Which addresses TCP has reached, once that is known.
+pub(super) type Reached = watch::Receiver<Option<BTreeSet<SocketAddr>>>;
+
+/// What sends packets of given sizes.
+enum Sizes {
+    Echo(Echo),
+    Segments(Segments),
+}
+
+impl Sizes {
+    async fn round(&mut self, sizes: &[u32], wait: Duration) -> Result<Round> {
+        match self {
+            Self::Echo(echo) => echo.round(sizes, wait).await,
+            Self::Segments(segments) => segments.round(sizes, wait).await,
+        }
+    }
+
+    fn sent(&self) -> u32 {
+        match self {
+            Self::Echo(echo) => echo.sent(),
+            Self::Segments(segments) => segments.sent(),
+        }
+    }
+
+    fn own(&self) -> Own {
+        match self {
+            Self::Echo(echo) => echo.own(),
+            Self::Segments(segments) => segments.own(),
+        }
+    }
+}
 
 impl Walk {
     /// Searches on the way to each address: the endpoints', where there are any.
-    pub(super) async fn paths(&self, all: &[Destination]) -> Result<Vec<Path>> {
-        let behind = all.iter().any(|one| one.role == Role::Endpoint);
-        let asked = all
-            .iter()
-            .filter(|one| !behind || one.role == Role::Endpoint);
-        let mut asked: Vec<IpAddr> = asked.map(|one| one.socket.ip()).collect();
-        asked.dedup();
-        asked.truncate(MOST);
-        try_join_all(asked.into_iter().map(|dst| self.path(dst))).await
+    pub(super) async fn paths(&self, all: &[Destination], reached: &Reached) -> Result<Vec<Path>> {
+        let asked = sized(all).into_iter().map(|one| one.socket);
+        try_join_all(asked.map(|to| self.path(to, reached.clone()))).await
     }
 
-    async fn path(&self, dst: IpAddr) -> Result<Path> {
+    async fn path(&self, to: SocketAddr, mut reached: Reached) -> Result<Path> {
+        let dst = to.ip();
         let from = self.plan.source.address_for(dst);
         let local = self.sockets.local_address(from, dst).await;
         let interface = local.ok().and_then(|local| {
-            let mut all = self.interfaces.iter();
+            let mut all = self.plan.source.interfaces.iter();
             all.find(|interface| interface.addresses.contains(&local))
         });
-        let link = interface.map_or(USUAL, |interface| interface.mtu.min(LARGEST));
+        let link = interface.map_or(USUAL_MTU, |interface| interface.mtu.min(LARGEST));
         let mut path = Path {
-            dst,
+            to,
+            by: By::Echo,
             ifname: interface.map(|interface| interface.name.clone()),
             found: Err(String::new()),
             dropped: None,
             reached: false,
-            source: self.site.clone(),
+            source: self.plan.source.site.clone(),
         };
-        let mut echo = match Echo::new(&self.sockets, &self.observed, from, dst).await {
-            Ok(echo) => echo,
-            Err(error) => {
-                path.found = Err(format!("no echo request can be sent: {error:#}"));
-                return Ok(path);
+        match Echo::new(&self.sockets, &self.observed, from, dst).await {
+            Ok(echo) => self.search(&mut path, Sizes::Echo(echo), link).await?,
+            Err(error) => path.found = Err(format!("no echo request can be sent: {error:#}")),
+        }
+        let is_answered = |path: &Path| {
+            path.found
+                .as_ref()
+                .is_ok_and(|found| found.passes.is_some())
+        };
+        if is_answered(&path) {
+            return Ok(path);
+        }
+        // The sender is gone where the walk has failed.
+        let known = reached.wait_for(Option::is_some).await;
+        path.reached = known.is_ok_and(|known| known.as_ref().is_some_and(|up| up.contains(&to)));
+        if !path.reached {
+            return Ok(path);
+        }
+        path.by = By::Segments;
+        let limit = self.timeout;
+        match Segments::new(&self.sockets, &self.observed, from, to, limit).await {
+            Ok(segments) => {
+                let segments = Sizes::Segments(segments);
+                self.search(&mut path, segments, link).await?;
             }
-        };
+            Err(error) => {
+                path.found = Err(format!(
+                    "{dst} answers no echo request, and no connection could be used instead: {error:#}"
+                ));
+            }
+        }
+        Ok(path)
+    }
+
+    /// Searches, and confirms what was found.
+    async fn search(&self, path: &mut Path, mut by: Sizes, link: u32) -> Result<()> {
         let mut search = Search::new(link);
         let mut wait = FIRST;
         while let Next::Try(sizes) = search.next()
-            && echo.sent() + 16 < MOST_ECHOES
+            && by.sent() + 16 < MOST_ECHOES
         {
-            let round = echo.round(&sizes, wait).await?;
+            let round = by.round(&sizes, wait).await?;
             search.learn(&round);
             if let Some(fastest) = search.fastest {
                 wait = (fastest * 4).clamp(LATER[0], LATER[1]);
@@ -75,19 +130,16 @@ impl Walk {
         }
         let mut found = search.found(0);
         if let Some([passes, fails]) = search.confirmation() {
-            let round = echo
+            let round = by
                 .round(&[passes, fails, fails, passes, fails], wait)
                 .await?;
             found = confirmed(&search, &round);
-            path.dropped = self
-                .observed
-                .dropped_echo(dst, JUDGED)
-                .await
-                .map(|drop| drop.verdict);
+            let dropped = self.observed.dropped(by.own(), passes, JUDGED).await;
+            path.dropped = dropped.map(|drop| drop.verdict);
         }
-        found.sent = echo.sent();
+        found.sent = by.sent();
         path.found = Ok(found);
-        Ok(path)
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
             self,
             tls::{Agreed, Shaken},
         },
-        plan::hello,
+        plan::command::hello,
         send::{Broken, Greeted, Offer, connect, greet, read_chain, request},
     },
 };
@@ -24,19 +24,15 @@ use crate::{
 impl Walk {
     /// Begins TLS: with everything that a client of today offers, and with less where that fails.
     pub(super) async fn tls(&self, to: Option<SocketAddr>) -> Result<LayerReport> {
-        let without = |result, test: String, reason: String| {
-            Ok(layers::without(Layer::Tls, result, test, reason))
-        };
+        let without = |result, reason: String| Ok(layers::without(Layer::Tls, result, "", reason));
         let name = match &self.plan.tls {
             Ok(name) => name.as_deref(),
             Err(reason) => {
-                let test = "openssl s_client".to_owned();
-                return without(LayerResult::Skipped, test, reason.clone());
+                return without(LayerResult::Skipped, reason.clone());
             }
         };
         let Some(to) = to else {
-            let test = hello(&self.plan.target.to_string(), name);
-            return without(LayerResult::Blocked, test, "blocked by TCP".to_owned());
+            return without(LayerResult::Blocked, "blocked by TCP".to_owned());
         };
         let mut shaken = vec![self.shake(to, name, Offer::ALL).await?];
         let offers = match &shaken[0].result {
@@ -72,7 +68,8 @@ impl Walk {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        Ok(layers::tls::layer(to, name, &shaken, now))
+        let test = self.shown(&hello(&to.to_string(), name));
+        Ok(layers::tls::layer(test, to, name, &shaken, now))
     }
 
     async fn shake(&self, to: SocketAddr, name: Option<&str>, offer: Offer) -> Result<Shaken> {
@@ -109,18 +106,15 @@ impl Walk {
 
     /// Asks for the path of `--http`.
     pub(super) async fn application(&self, to: Option<SocketAddr>) -> Result<LayerReport> {
-        let without = |result, test: String, reason: String| {
-            Ok(layers::without(Layer::Application, result, test, reason))
-        };
+        let without =
+            |result, reason: String| Ok(layers::without(Layer::Application, result, "", reason));
         let plan = match &self.plan.http {
             Ok(plan) => plan,
-            Err(reason) => return without(LayerResult::Skipped, "curl".to_owned(), reason.clone()),
+            Err(reason) => return without(LayerResult::Skipped, reason.clone()),
         };
         let Some(to) = to else {
-            let test = plan.command(&self.plan.target.to_string());
-            return without(LayerResult::Blocked, test, "blocked by TCP".to_owned());
+            return without(LayerResult::Blocked, "blocked by TCP".to_owned());
         };
-        let test = plan.command(&to.to_string());
         let from = self.plan.source.address_for(to.ip());
         let (sockets, observed, limit) = (&self.sockets, &*self.observed, self.timeout);
         let result: io::Result<_> = if plan.tls {
@@ -135,14 +129,15 @@ impl Walk {
                 .result
             {
                 Ok(session) => request(session.stream, &plan.host, &plan.path, limit).await,
-                Err(_) => return without(LayerResult::Blocked, test, "blocked by TLS".to_owned()),
+                Err(_) => return without(LayerResult::Blocked, "blocked by TLS".to_owned()),
             }
         } else {
             match connect(sockets, observed, from, to, limit).await?.result {
                 Ok(stream) => request(stream, &plan.host, &plan.path, limit).await,
-                Err(_) => return without(LayerResult::Blocked, test, "blocked by TCP".to_owned()),
+                Err(_) => return without(LayerResult::Blocked, "blocked by TCP".to_owned()),
             }
         };
+        let test = self.shown(&plan.command(Some(to), ""));
         Ok(layers::http::layer(test, &to.to_string(), &result))
     }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 
 use super::{FOLLOWS, Rows, SOON, Walk};
 use crate::probe::{
     layers::{self, tcp::Tried},
+    plan::command::connect_to,
     send::connect,
     target::{Destination, Role},
 };
@@ -18,8 +20,11 @@ const GRACE: Duration = Duration::from_millis(200);
 impl Walk {
     /// Connects to each address; the sizes of packets are tried meanwhile.
     pub(super) async fn transport(&self, all: &[Destination], rows: &Rows) -> Result<()> {
+        let (found, reached) = watch::channel(None);
         let upper = async {
             let tried = try_join_all(all.iter().map(|to| self.connect(to))).await?;
+            let up = tried.iter().filter(|one| one.is_connected());
+            found.send_replace(Some(up.map(|one| one.to.socket).collect()));
             let planned = &self.plan.destinations;
             let not_ready: Vec<_> = planned.not_ready.iter().map(Destination::text).collect();
             rows.put(layers::tcp::layer(&tried, planned.left_out, &not_ready));
@@ -31,13 +36,9 @@ impl Walk {
             let (tls, application) = tokio::try_join!(self.tls(first), self.application(first))?;
             rows.put(tls);
             rows.put(application);
-            Ok::<_, anyhow::Error>(tried)
+            Ok::<_, anyhow::Error>(())
         };
-        let (tried, mut paths) = tokio::try_join!(upper, self.paths(all))?;
-        for path in &mut paths {
-            let of_path = |one: &&Tried| one.to.socket.ip() == path.dst;
-            path.reached = tried.iter().find(of_path).is_some_and(Tried::is_connected);
-        }
+        let ((), paths) = tokio::try_join!(upper, self.paths(all, &reached))?;
         rows.put(layers::mtu::layer(&paths));
         Ok(())
     }
@@ -53,6 +54,7 @@ impl Walk {
         };
         Ok(Tried {
             to: to.clone(),
+            test: self.shown(&connect_to(to.socket)),
             took: connected.took,
             attempt: self.observed.outcome(connected.own, follows).await,
             error: connected.result.err().map(|error| error.kind()),
