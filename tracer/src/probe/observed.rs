@@ -83,7 +83,10 @@ impl Own {
             }
             (None, None) => false,
         };
-        proto == self.proto && known && is_own
+        // A raw socket, ours or another's, gets a copy of each packet and may not want it.
+        let function = drop.function.as_deref().unwrap_or_default();
+        let is_copy = matches!(function, "raw_rcv" | "rawv6_rcv");
+        proto == self.proto && known && is_own && !is_copy
     }
 }
 

@@ -18,7 +18,7 @@ use crate::probe::{
 /// How long the first replies are waited for.
 const FIRST: Duration = Duration::from_millis(500);
 /// How long later ones are at least, and at most.
-const LATER: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+const LATER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 /// How long the trace's word about a dropped request is waited for.
 const JUDGED: Duration = Duration::from_secs(1);
 /// The largest packet of IP.
