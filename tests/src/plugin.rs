@@ -1,6 +1,7 @@
 //! Runs `kubectl whydrop` from a laptop at the edge of a lab.
 
 use std::{
+    env,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -50,6 +51,11 @@ impl Laptop {
     /// The plugin, with its kubeconfig.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path().join("kubectl-whydrop"));
+        self.complete(&mut command, arguments);
+        command
+    }
+
+    fn complete(&self, command: &mut Command, arguments: &[&str]) {
         command
             .env_remove("KUBECONFIG")
             .env("HOME", "/nonexistent")
@@ -59,12 +65,26 @@ impl Laptop {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command
     }
 
     /// Starts it, without questions and with JSON.
     pub fn start(&self, arguments: &[&str]) -> Result<Plugin> {
-        let mut command = self.command(arguments);
+        Self::spawn(self.command(arguments))
+    }
+
+    /// The same as `kubectl whydrop`, by a real kubectl.
+    pub fn start_by(&self, kubectl: &Path, arguments: &[&str]) -> Result<Plugin> {
+        let mut command = Command::new(kubectl);
+        let paths = env::var_os("PATH").unwrap_or_default();
+        let paths = [self.path().to_owned()]
+            .into_iter()
+            .chain(env::split_paths(&paths));
+        command.env("PATH", env::join_paths(paths)?).arg("whydrop");
+        self.complete(&mut command, arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Plugin> {
         let shared = machine::share();
         let mut child = Reaped::new(command.args(["--yes", "-o", "json"]).spawn()?);
         Ok(Plugin {

@@ -18,16 +18,19 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use self::{artifacts::Built, package::Architecture};
+use self::{artifacts::Built, package::Architecture, release::Release};
 
 use crate::{
-    executables::{self, AARCH64, Target, X86_64},
+    executables::{self, AARCH64, Place, Target, X86_64},
     run, setup,
     vm::alone,
 };
 
 /// The kernels that it is started on: the newest of each of these.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
+
+/// How large a program should be at most, in bytes.
+const LARGEST: u64 = 12 << 20;
 
 /// What runs the other architecture's programs.
 const EMULATOR: &str = "qemu-aarch64-static";
@@ -38,12 +41,30 @@ pub(crate) struct Options {
     /// Do not start it in virtual machines that hold nothing else
     #[arg(long)]
     unchecked: bool,
+
+    /// Build everything once more, elsewhere and from nothing: it must be the same bytes
+    #[arg(long)]
+    twice: bool,
+
+    /// Take what is not committed
+    #[arg(long)]
+    allow_dirty: bool,
+
+    /// Where the image will be, such as registry.example/net/whydrop; `kubectl whydrop` names it by itself,
+    /// with the version as its tag
+    #[arg(
+        long,
+        value_name = "REGISTRY/NAME",
+        default_value = "localhost/whydrop"
+    )]
+    image: String,
 }
 
 /// Builds it, checks that it starts alone, and says how large it is.
 pub(crate) fn dist(options: &Options) -> Result<()> {
+    let release = Release::current(&options.image, options.allow_dirty)?;
     setup::setup()?;
-    let path = put(&X86_64, "strip")?;
+    let path = put(&X86_64, "strip", &release, options.twice)?;
     if !options.unchecked {
         eprintln!(
             "dist: starting it alone on Linux {} in virtual machines; --unchecked leaves that out",
@@ -63,7 +84,7 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
         },
         path: path.clone(),
     }];
-    if let Some(there) = aarch64(&path)? {
+    if let Some(there) = aarch64(&path, &release, options.twice)? {
         built.push(Built {
             triple: AARCH64.triple,
             architecture: "arm64",
@@ -74,25 +95,54 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
             path: there,
         });
     }
-    artifacts::make(&run::workspace().join("target/dist"), &path, &built)
+    artifacts::make(
+        &release,
+        &run::workspace().join("target/dist"),
+        &path,
+        &built,
+    )
 }
 
 /// Builds it for an architecture, and puts it where releases are.
-fn put(target: &Target, strip: &str) -> Result<PathBuf> {
-    eprintln!(
-        "dist: building whydrop for {}, optimized: this takes some minutes",
-        target.triple
-    );
-    let built = executables::whydrop(target)?;
+fn put(target: &Target, strip: &str, release: &Release, twice: bool) -> Result<PathBuf> {
     let directory = run::workspace().join("target/dist");
     fs::create_dir_all(&directory)?;
     let path = directory.join(format!("whydrop-{}", target.triple));
     // Another file takes its place: the one before may be running.
     let new = path.with_extension("new");
-    fs::copy(&built, &new).with_context(|| format!("cannot write {}", new.display()))?;
-    run::run(Command::new(strip).arg(&new))?;
+    let build = |place: Place| {
+        eprintln!(
+            "dist: building whydrop for {}, optimized: this takes some minutes",
+            target.triple
+        );
+        let built = executables::whydrop(
+            target,
+            place,
+            &[("WHYDROP_IMAGE", &release.image_and_tag())],
+        )?;
+        fs::copy(&built, &new).with_context(|| format!("cannot write {}", new.display()))?;
+        run::run(Command::new(strip).arg(&new))?;
+        fs::read(&new).with_context(|| format!("cannot read {}", new.display()))
+    };
+    if twice {
+        let first = build(Place::Fresh)?;
+        ensure!(
+            first == build(Place::Kept)?,
+            "whydrop for {} is not the same bytes when built again",
+            target.triple
+        );
+        println!("dist: built twice for {}: the same bytes", target.triple);
+    } else {
+        build(Place::Kept)?;
+    }
     fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
     let size = fs::metadata(&path)?.len();
+    if size > LARGEST {
+        println!(
+            "dist: larger than {} MiB: docs/benchmarks.md says what it is made of",
+            LARGEST >> 20
+        );
+    }
     println!(
         "dist: {} {}.{} MB",
         path.display(),
@@ -129,13 +179,13 @@ fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
 
 /// The same for the other architecture, as far as this machine can: what that takes is not to be had
 /// everywhere, which is no failure of whydrop's. The kernel programs are the same bytes for both.
-fn aarch64(here: &Path) -> Result<Option<PathBuf>> {
+fn aarch64(here: &Path, release: &Release, twice: bool) -> Result<Option<PathBuf>> {
     let triple = AARCH64.triple;
     if let Some(why) = lacking()? {
         println!("dist: not built for {triple}: {why}");
         return Ok(None);
     }
-    let there = put(&AARCH64, "aarch64-linux-gnu-strip")?;
+    let there = put(&AARCH64, "aarch64-linux-gnu-strip", release, twice)?;
     let alike = answer(&mut Command::new(here))? == answer(Command::new(EMULATOR).arg(&there))?;
     ensure!(
         alike,

@@ -2,6 +2,7 @@
 //! in a machine that holds nothing else.
 
 use std::{
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -40,15 +41,53 @@ pub(crate) const AARCH64: Target = Target {
 
 const STATIC: &str = "-C target-feature=+crt-static";
 
-/// Where everything static is built, apart from what plain cargo builds, which has other flags.
-fn directory() -> PathBuf {
-    run::workspace().join("target/static")
+/// Where static executables are built, apart from what plain cargo builds, which has other flags.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Where what was built before is taken as it is.
+    Kept,
+    /// Another one, emptied before.
+    Fresh,
 }
 
-/// whydrop as it is given to people.
-pub(crate) fn whydrop(target: &Target) -> Result<PathBuf> {
+impl Place {
+    fn directory(self) -> PathBuf {
+        let target = run::workspace().join("target");
+        match self {
+            Self::Kept => target.join("static"),
+            Self::Fresh => target.join("static-again"),
+        }
+    }
+}
+
+/// whydrop as it is given to people, with these variables set.
+pub(crate) fn whydrop(
+    target: &Target,
+    place: Place,
+    environment: &[(&str, &str)],
+) -> Result<PathBuf> {
+    let directory = place.directory();
+    if matches!(place, Place::Fresh) && directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
     let args = ["build", "--profile", "dist", "--package", "whydrop"];
-    let built = build(target, &args, &[])?;
+    // The file names in it are the same wherever it is built.
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let mut flags = STATIC.to_owned();
+    // Of several that match, rustc takes the last.
+    for (path, name) in [
+        (home, "/cargo"),
+        (Some(run::workspace().to_owned()), "/whydrop"),
+        (Some(directory), "/target"),
+    ] {
+        if let Some(path) = path {
+            flags += &format!(" --remap-path-prefix={}={name}", path.display());
+        }
+    }
+    let flags = [(target.flags, &*flags)];
+    let environment = [&flags, environment].concat();
+    let built = build_at(place, target, &args, &environment)?;
     let (_, path) = built.into_iter().next().context("cargo built nothing")?;
     Ok(path)
 }
@@ -86,11 +125,20 @@ pub(crate) fn build(
     args: &[&str],
     environment: &[(&str, &str)],
 ) -> Result<Vec<(String, PathBuf)>> {
+    build_at(Place::Kept, target, args, environment)
+}
+
+fn build_at(
+    place: Place,
+    target: &Target,
+    args: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Vec<(String, PathBuf)>> {
     let output = run::cargo()
         .args(args)
         .args(["--quiet", "--target", target.triple])
         .arg("--target-dir")
-        .arg(directory())
+        .arg(place.directory())
         .arg("--message-format=json-render-diagnostics")
         .env(target.flags, STATIC)
         .envs(target.linker)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    Asked, TOKEN,
+    Asked,
     kubelet::Kubelets,
     store::{Manner, Store, WatchMessage, Watcher, line},
     workloads,
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     };
     asking.send(asked.clone()).ok();
     let token = request.headers().get(header::AUTHORIZATION);
-    let known = token.is_some_and(|token| *token == format!("Bearer {TOKEN}"));
+    let known = token.is_some_and(|token| kubelets.takes(token));
     let request = if known {
         match workloads::answer(request, &asked, kubelets).await {
             Ok(response) => return Ok(response),

@@ -10,13 +10,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use hyper::header::HeaderValue;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
+use super::TOKEN;
 use crate::binary;
 
 /// The cluster's nodes, as far as they run Jobs.
@@ -35,6 +38,18 @@ pub(super) struct State {
     pub(super) refusal: Option<String>,
     /// Why an image cannot be pulled.
     no_image: Option<String>,
+    /// The images that all nodes have, and whether there is a shell in them.
+    images: BTreeMap<String, bool>,
+    /// How often something was to be attached to whose process has ended.
+    late_attaches: usize,
+    /// How often a trace got a sign of life.
+    beats: usize,
+    /// No container gets to run.
+    pods_wait: bool,
+    /// The only token that is taken from now on.
+    token: Option<String>,
+    /// Nothing is answered, and how many questions are open.
+    pub(super) silent: Option<usize>,
     /// All Jobs that were ever created.
     created: Vec<Value>,
     /// Objects that were only tried out.
@@ -51,6 +66,8 @@ struct Pod {
     process: Option<Child>,
     stdin: Option<ChildStdin>,
     log: Log,
+    /// What is mounted in it.
+    volume: Option<TempDir>,
     /// It is to go once its process has ended.
     is_deleted: bool,
 }
@@ -119,6 +136,61 @@ impl Kubelets {
     /// From now on no image can be pulled.
     pub fn withhold_images(&self, why: &str) {
         self.state().no_image = Some(why.to_owned());
+    }
+
+    /// All nodes have an image, with or without a shell.
+    pub fn image(&self, name: &str, has_shell: bool) {
+        self.state().images.insert(name.to_owned(), has_shell);
+    }
+
+    /// From now on only this token is taken.
+    pub fn renew_token(&self, token: &str) {
+        self.state().token = Some(token.to_owned());
+    }
+
+    pub(super) fn takes(&self, token: &HeaderValue) -> bool {
+        let state = self.state();
+        *token == format!("Bearer {}", state.token.as_deref().unwrap_or(TOKEN))
+    }
+
+    /// Whether all nodes have an image.
+    pub fn has_image(&self, name: &str) -> bool {
+        self.state().images.contains_key(name)
+    }
+
+    /// From now on no container gets to run.
+    pub fn make_pods_wait(&self) {
+        self.state().pods_wait = true;
+    }
+
+    /// From now on no question about Jobs and pods is answered.
+    pub fn fall_silent(&self) {
+        self.state().silent = Some(0);
+    }
+
+    /// How many questions have no answer.
+    pub fn open_questions(&self) -> usize {
+        self.state().silent.unwrap_or_default()
+    }
+
+    /// How often something was to be attached to whose process had ended.
+    pub fn late_attaches(&self) -> usize {
+        self.state().late_attaches
+    }
+
+    /// How often a trace got a sign of life.
+    pub fn beats(&self) -> usize {
+        self.state().beats
+    }
+
+    /// The process of a node's pod dies.
+    pub fn kill(&self, node: &str) {
+        let mut state = self.state();
+        for pod in state.pods.values_mut().filter(|pod| pod.node == node) {
+            if let Some(process) = &mut pod.process {
+                let _ = process.kill();
+            }
+        }
     }
 
     /// All Jobs that were created so far.
@@ -209,11 +281,32 @@ impl State {
             process: None,
             stdin: None,
             log: Log::new(),
+            volume: None,
             is_deleted: false,
         };
-        if let Some(why) = &self.no_image {
-            let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": why}});
-            pod.object["status"]["containerStatuses"] = json!([{"state": waiting}]);
+        let container = &spec["containers"][0];
+        let image = container["image"].as_str().context("an image")?;
+        let is_pulled = container["imagePullPolicy"] != "Never";
+        let has_shell = self.images.get(image);
+        let state = match (&self.no_image, is_pulled, has_shell) {
+            (Some(why), true, None) => {
+                Some(json!({"waiting": {"reason": "ErrImagePull", "message": why}}))
+            }
+            (_, false, None) => {
+                let why = "Container image is not present with pull policy of Never";
+                Some(json!({"waiting": {"reason": "ErrImageNeverPull", "message": why}}))
+            }
+            (.., Some(false)) => {
+                let why = "exec: \"/bin/sh\": stat /bin/sh: no such file or directory";
+                Some(
+                    json!({"terminated": {"reason": "StartError", "message": why, "exitCode": 128}}),
+                )
+            }
+            _ if self.pods_wait => Some(json!({"waiting": {"reason": "ContainerCreating"}})),
+            _ => None,
+        };
+        if let Some(state) = state {
+            pod.object["status"]["containerStatuses"] = json!([{"state": state}]);
         } else if let Some(namespaces) = self.nodes.get(&pod.node) {
             pod.start(namespaces)?;
         }
@@ -287,13 +380,18 @@ impl State {
     /// Writes to a pod's standard input.
     pub(super) fn write(&mut self, pod: &str, bytes: &[u8]) -> bool {
         self.orders += usize::from(bytes == b"end\n");
+        self.beats += usize::from(bytes == b"\n");
         let stdin = self.pods.get_mut(pod).and_then(|pod| pod.stdin.as_mut());
         stdin.is_some_and(|stdin| stdin.write_all(bytes).is_ok())
     }
 
-    /// Whether a pod has a standard input.
-    pub(super) fn has_stdin(&self, pod: &str) -> bool {
-        self.pods.get(pod).is_some_and(|pod| pod.stdin.is_some())
+    /// Whether a pod runs, with a standard input. As a kubelet, it knows a container that has ended.
+    pub(super) fn has_stdin(&mut self, pod: &str) -> bool {
+        self.settle();
+        let found = self.pods.get(pod);
+        let has_ended = found.is_some_and(|pod| pod.process.is_none());
+        self.late_attaches += usize::from(has_ended);
+        found.is_some_and(|pod| pod.stdin.is_some() && !has_ended)
     }
 }
 
@@ -302,7 +400,26 @@ impl Pod {
         let container = &self.object["spec"]["containers"][0];
         let arguments = container["args"].as_array().into_iter().flatten();
         let has_stdin = container["stdin"] == true;
-        let mut command = Command::new(binary());
+        // What is started, with the directory of the volume in the place of its path.
+        let words = container["command"].as_array().into_iter().flatten();
+        let mut words: Vec<String> = words.filter_map(Value::as_str).map(str::to_owned).collect();
+        let mount = &container["volumeMounts"][0]["mountPath"];
+        if let Some(mount) = mount.as_str() {
+            let volume = tempfile::tempdir()?;
+            let place = format!("{}/", volume.path().display());
+            for word in &mut words {
+                *word = word.replace(&format!("{mount}/"), &place);
+            }
+            self.volume = Some(volume);
+        }
+        let mut command = match words.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            None => Command::new(binary()),
+        };
         for name in namespaces {
             command.args(["--netns", name]);
         }

@@ -95,7 +95,9 @@ impl Cri {
             labels,
             linux: Some(proto::LinuxPodSandboxConfig {
                 cgroup_parent: pod.cgroup.clone(),
+                security_context: None,
             }),
+            ..Default::default()
         };
         let request = proto::RunPodSandboxRequest {
             config: Some(config.clone()),
@@ -110,7 +112,8 @@ impl Cri {
                 }),
                 image: Some(image(image_name)),
                 command: FOREVER.map(str::to_owned).into(),
-                linux: Some(proto::Empty {}),
+                linux: Some(proto::LinuxContainerConfig::default()),
+                ..Default::default()
             }),
             sandbox_config: Some(config),
         };
@@ -149,6 +152,28 @@ impl Cri {
         Ok((ips.collect::<Result<_>>()?, netns.into()))
     }
 
+    /// Runs a sandbox in the namespaces of the node, and a container in it. Returns the sandbox.
+    pub(super) fn run_on_node(
+        &mut self,
+        config: &proto::PodSandboxConfig,
+        container: proto::ContainerConfig,
+    ) -> Result<String> {
+        let request = proto::RunPodSandboxRequest {
+            config: Some(config.clone()),
+        };
+        let sandbox: proto::SandboxId = self.ask(RUNTIME, "RunPodSandbox", request)?;
+        let sandbox = sandbox.pod_sandbox_id;
+        let container = proto::CreateContainerRequest {
+            pod_sandbox_id: sandbox.clone(),
+            config: Some(container),
+            sandbox_config: Some(config.clone()),
+        };
+        let container: proto::ContainerId = self.ask(RUNTIME, "CreateContainer", container)?;
+        self.ask(RUNTIME, "StartContainer", container)
+            .map(|proto::Empty {}| ())?;
+        Ok(sandbox)
+    }
+
     /// Ends a sandbox with all its containers.
     pub(super) fn remove_pod(&mut self, sandbox: &str) -> Result<()> {
         for method in ["StopPodSandbox", "RemovePodSandbox"] {
@@ -182,7 +207,7 @@ impl Cri {
     }
 }
 
-fn image(name: &str) -> proto::ImageSpec {
+pub(super) fn image(name: &str) -> proto::ImageSpec {
     proto::ImageSpec {
         image: name.to_owned(),
     }

@@ -6,6 +6,7 @@
 
 mod cri;
 mod image;
+mod job;
 mod leftovers;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use self::cri::Cri;
+pub use self::job::JobPod;
 use crate::{
     lab::{Family, Host, Namespace, output},
     poll_until,
@@ -174,6 +176,11 @@ conf_dir = "{directory}/cni"
 
     fn import_image(&mut self) -> Result<()> {
         let archive = image::build(&self.directory, IMAGE)?;
+        self.import(&archive, IMAGE)
+    }
+
+    /// Imports an archive, and waits until the image in it is known by its name.
+    fn import(&mut self, archive: &Path, name: &str) -> Result<()> {
         let mut ctr = Command::new("ctr");
         ctr.arg("--address").arg(self.socket());
         ctr.args(["--namespace", "k8s.io", "images", "import"]);
@@ -181,7 +188,7 @@ conf_dir = "{directory}/cni"
         output(ctr.args(["--snapshotter", "native"]).arg(archive))?;
         let cri = &mut self.cri;
         poll_until("the image to be known", || {
-            cri.has_image(IMAGE).ok().filter(|known| *known).map(drop)
+            cri.has_image(name).ok().filter(|known| *known).map(drop)
         })
     }
 

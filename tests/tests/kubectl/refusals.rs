@@ -1,10 +1,13 @@
 //! What is refused before anything is created, or cannot begin.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
+use tracer_model::Confidence;
 use whydrop_tests::plugin::Ended;
 
-use super::{Cluster, place_node};
+use super::{Cluster, PORT, path_of, place_node};
 
 /// Runs it to its end, which is a failure; nothing was created, if that is `expected`.
 fn refused(cluster: &Cluster, arguments: &[&str], created: usize) -> Result<Ended> {
@@ -91,7 +94,8 @@ fn nodes_without_a_kernel_of_their_own_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// An image that cannot be pulled is said at once, with what else can be done; nothing is left.
+/// An image that cannot be pulled is said at once, with what else can be done; nothing is left. No node
+/// has an image that could be used instead.
 #[test]
 fn an_image_that_cannot_be_pulled() -> Result<()> {
     let cluster = Cluster::build()?;
@@ -102,6 +106,76 @@ fn an_image_that_cannot_be_pulled() -> Result<()> {
         &ended,
         &["node-2: the image", "i/o timeout", "--image", "ssh node-2"],
     )
+}
+
+/// Nodes have other images: the program is streamed into pods of one with a shell, traces there, gets its
+/// signs of life and its order to end; nothing is left.
+#[test]
+fn without_an_image_the_program_is_streamed() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let kubelets = cluster.server.kubelets();
+    kubelets.withhold_images("failed to pull image: dial tcp 203.0.113.9:443: i/o timeout");
+    for (name, has_shell) in [
+        ("registry.example/busybox-static:1", false),
+        ("registry.example/tools:2", true),
+    ] {
+        kubelets.image(name, has_shell);
+        for node in ["node-1", "node-2"] {
+            let mut node = cluster.server.object("nodes", "", node)?;
+            let mut images = node["status"]["images"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            images.retain(|image| {
+                image["names"][0]
+                    .as_str()
+                    .is_some_and(|name| kubelets.has_image(name))
+            });
+            images.push(json!({"names": [name]}));
+            node["status"]["images"] = images.into();
+            cluster.server.change("nodes", "MODIFIED", node)?;
+        }
+    }
+    // As large as a release, about: a debug build has much that is not needed to run.
+    let program = cluster.laptop.path().join("program").display().to_string();
+    let stripped = Command::new("strip")
+        .args(["-o", &program])
+        .arg(whydrop_tests::binary())
+        .status()?;
+    ensure!(stripped.success(), "strip: {stripped}");
+    let to = format!("server:{PORT}");
+    let arguments = [
+        &*to,
+        "--from",
+        "client-ok",
+        "-n",
+        "prod",
+        "--answered",
+        "--program",
+        &program,
+    ];
+    let mut plugin = cluster.laptop.start(&arguments)?;
+    plugin.wait_for(&[
+        "node-1: the image",
+        "whydrop can be streamed into a pod of it",
+        "node-1: its container cannot be started: exec: \"/bin/sh\"",
+        "with the image registry.example/tools:2",
+        "node-1: tracing",
+        "node-2: tracing",
+    ])?;
+    let flow = cluster.blocked(&mut plugin)?;
+    let ended = plugin.stop()?;
+    ensure!(
+        kubelets.orders() == 2,
+        "{} orders to end",
+        kubelets.orders()
+    );
+    let verdict = path_of(&ended, flow)?.verdict.as_ref();
+    ensure!(
+        verdict.is_some_and(|verdict| verdict.confidence == Confidence::Confirmed),
+        "{verdict:?}"
+    );
+    cluster.expect_nothing_left()
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
 /// Where the image comes from that a build names itself.
 const IMAGE: &str = match option_env!("WHYDROP_IMAGE") {
     Some(image) => image,
-    None => concat!("ghcr.io/whydrop/whydrop:v", env!("CARGO_PKG_VERSION")),
+    None => concat!("localhost/whydrop:v", env!("CARGO_PKG_VERSION")),
 };
 
 const EXAMPLES: &str = "\
@@ -112,6 +112,15 @@ struct KubectlCli {
     #[arg(long, value_name = "NAME", help_heading = "Jobs")]
     image_pull_secret: Option<String>,
 
+    /// Image with a shell that the nodes have: where --image cannot be pulled, whydrop is streamed into
+    /// its pod [default: one that the node reports]
+    #[arg(long, value_name = "IMAGE", help_heading = "Jobs")]
+    stream_into: Option<String>,
+
+    /// Static whydrop for the nodes that is streamed then [default: this program]
+    #[arg(long, value_name = "FILE", help_heading = "Jobs")]
+    program: Option<PathBuf>,
+
     /// Create the Jobs without asking
     #[arg(short, long, help_heading = "Jobs")]
     yes: bool,
@@ -156,6 +165,8 @@ pub(crate) struct KubectlConfig {
     pub(crate) job_namespace: Option<String>,
     pub(crate) image: String,
     pub(crate) image_pull_secret: Option<String>,
+    pub(crate) stream_into: Option<String>,
+    pub(crate) program: Option<PathBuf>,
     pub(crate) yes: bool,
     pub(crate) dry_run: bool,
     pub(crate) detail: Detail,
@@ -202,6 +213,8 @@ impl KubectlConfig {
             job_namespace: cli.job_namespace,
             image: cli.image,
             image_pull_secret: cli.image_pull_secret,
+            stream_into: cli.stream_into,
+            program: cli.program,
             yes: cli.yes,
             dry_run: cli.dry_run,
             detail: Detail {

@@ -12,8 +12,8 @@ use crate::{
     },
     decode::drop::DropFacts,
     engine::interfaces::Interfaces,
-    model::{Flow, Outcome, SocketAddress},
-    verdict::cluster::{Scene, opened},
+    model::{Flow, SocketAddress},
+    verdict::cluster::{AttemptFlow, DroppedPacket, Naming},
 };
 
 /// Looks up who was at the ends of flows, and counts how often.
@@ -46,9 +46,13 @@ impl<'a> Names<'a> {
             _ => None,
         }
     }
+}
 
-    /// Returns who was at an end of a flow at that time. `is_server` only where it is certain that
-    /// the other end opened the flow.
+impl<'a> Naming<'a> for Names<'a> {
+    fn cluster(&self) -> &'a Cluster {
+        self.cluster
+    }
+
     fn of(
         &mut self,
         flow: &Flow,
@@ -75,117 +79,27 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A dropped packet among the cluster's objects.
-pub(crate) struct DropScene<'a> {
-    pub(crate) scene: Scene<'a>,
-    /// Whether the packet went from server to client.
-    is_reply: bool,
-}
-
-impl<'a> DropScene<'a> {
-    pub(crate) fn of(facts: &DropFacts, names: &mut Names<'a>) -> Self {
-        let (flow, is_opening) = opened(&facts.flow, facts.tcp_flags());
-        let at = facts.at;
-        let is_reply = flow != facts.flow;
-        // Of a reply, it is the client's address before SNAT was undone.
-        let original = facts
-            .original_dst
-            .filter(|_| flow.dst == facts.flow.dst)
-            .map(|(ip, port)| (names.of(&flow, (ip, port), is_opening, at), port));
-        let dst = names.of(&flow, (flow.dst, flow.dport), is_opening, at);
-        let src = names.of(&flow, (flow.src, flow.sport), false, at);
-        let scene = Scene {
-            cluster: names.cluster,
-            is_opening,
-            outer: facts.outer,
-            src: src.connecting_to(&dst, flow.dport),
-            dst,
-            asked_for: original,
-            outcome: None,
-            arrived: false,
-            at,
-            program_pod: None,
-            flow,
-        };
-        Self { scene, is_reply }
-    }
-
-    /// Who was at the source and at the destination of the packet.
-    pub(crate) fn into_ends(self) -> (Name, Name) {
-        let Scene { src, dst, .. } = self.scene;
-        match self.is_reply {
-            true => (dst, src),
-            false => (src, dst),
-        }
+/// A dropped packet, for its names.
+pub(crate) fn dropped_packet(facts: &DropFacts) -> DroppedPacket {
+    DroppedPacket {
+        flow: facts.flow,
+        tcp_flags: facts.tcp_flags(),
+        original_dst: facts.original_dst,
+        outer: facts.outer,
+        at: facts.at,
     }
 }
 
-/// Who is at the ends of an attempt.
-#[derive(Debug, Clone)]
-pub(crate) struct AttemptEnds {
-    pub(crate) client: Name,
-    /// Whose address the client used.
-    pub(crate) requested: Name,
-    /// Who was to answer: behind DNAT, if there was any.
-    pub(crate) server: Name,
-}
-
-impl AttemptEnds {
-    pub(crate) fn of(attempt: &Attempt, at: SystemTime, names: &mut Names<'_>) -> Self {
-        let (client, behind) = (Flow::from(&attempt.flow), server_flow(attempt));
-        let requested = names.of(&client, (client.dst, client.dport), true, at);
-        let is_same = (client.dst, client.dport) == (behind.dst, behind.dport);
-        let server = match is_same {
-            true => requested.clone(),
-            false => names.of(&behind, (behind.dst, behind.dport), true, at),
-        };
-        let own = names.of(&client, (client.src, client.sport), false, at);
-        Self {
-            client: own.connecting_to(&server, behind.dport),
-            server,
-            requested,
-        }
-    }
-}
-
-/// An attempt among the cluster's objects. `arrived` says whether it was seen to reach its
-/// destination's namespace, or the last interface before it.
-pub(crate) fn of_attempt<'a>(
-    attempt: &Attempt,
-    ends: &AttemptEnds,
-    (outcome, arrived): (Outcome, bool),
-    at: SystemTime,
-    names: &mut Names<'a>,
-) -> Scene<'a> {
-    let flow = server_flow(attempt);
-    Scene {
-        cluster: names.cluster,
-        is_opening: true,
-        outer: attempt
-            .last_hop()
-            .and_then(|hop| hop.outer.as_ref())
-            .map(Flow::from),
-        src: ends.client.clone(),
-        dst: ends.server.clone(),
-        asked_for: attempt
-            .original_dst()
-            .map(|(ip, port)| (names.of(&flow, (ip, port), true, at), port)),
-        outcome: Some(outcome),
-        arrived,
+/// An attempt, for its names. `at` is when it began.
+pub(crate) fn attempt_flow(attempt: &Attempt, at: SystemTime) -> AttemptFlow {
+    let last = attempt.last_hop();
+    let behind = Flow::from(&last.map_or(attempt.flow, |hop| hop.flow));
+    AttemptFlow {
+        client: Flow::from(&attempt.flow),
+        last: behind.destination(),
+        original_dst: attempt.original_dst(),
+        outer: last.and_then(|hop| hop.outer.as_ref()).map(Flow::from),
         at,
-        program_pod: None,
-        flow,
-    }
-}
-
-/// The flow from the client to its server, behind DNAT.
-fn server_flow(attempt: &Attempt) -> Flow {
-    let last = attempt.last_hop().map_or(attempt.flow, |hop| hop.flow);
-    let behind = Flow::from(&last);
-    Flow {
-        dst: behind.dst,
-        dport: behind.dport,
-        ..Flow::from(&attempt.flow)
     }
 }
 

@@ -27,16 +27,29 @@ pub(super) struct Built {
 }
 
 /// Makes all files of a release, and checks them. `here` is a program that runs on this machine.
-pub(super) fn make(directory: &Path, here: &Path, built: &[Built]) -> Result<()> {
-    let release = Release::current()?;
-    let files = files(&release, here, built)?;
+pub(super) fn make(
+    release: &Release,
+    directory: &Path,
+    here: &Path,
+    built: &[Built],
+) -> Result<()> {
+    let files = files(release, here, built)?;
     // Whatever depends on the time or on an order by chance differs the second time.
-    let again = self::files(&release, here, built)?;
+    let again = self::files(release, here, built)?;
     for (name, bytes) in &files {
         ensure!(
             again.get(name) == Some(bytes),
             "{name} is not the same bytes when made again"
         );
+    }
+    if release.homepage.is_none() {
+        println!(
+            "dist: no krew manifest: it names where the archives are, and tracer/Cargo.toml has neither \
+             `homepage` nor `repository`"
+        );
+    }
+    for path in dependencies::missing_licenses()? {
+        println!("dist: not among the licenses: {}", path.display());
     }
     let mut sums = String::new();
     for (name, bytes) in &files {
@@ -55,7 +68,7 @@ pub(super) fn make(directory: &Path, here: &Path, built: &[Built]) -> Result<()>
     fs::write(directory.join("SHA256SUMS"), sums)?;
     println!("dist: SHA256SUMS; all files are the same bytes when made twice");
     for one in built.iter().filter(|one| one.path == here) {
-        installs(directory, &release, one.package)?;
+        installs(directory, release, one.package)?;
     }
     Ok(())
 }
@@ -67,9 +80,14 @@ fn files(release: &Release, here: &Path, built: &[Built]) -> Result<BTreeMap<Str
     let (version, tag) = (&release.version, release.tag());
     let mut programs = Vec::new();
     let mut platforms = Vec::new();
-    let (mut bill, mut licenses) = (String::new(), String::new());
+    let mut dependencies = Vec::new();
     for one in built {
-        (bill, licenses) = dependencies::collect(release, one.triple)?;
+        dependencies.push(dependencies::linked(one.triple)?);
+    }
+    let all = dependencies.iter().flatten().cloned().collect();
+    let licenses = dependencies::licenses(release, &all)?;
+    let standard_library = dependencies::standard_library()?;
+    for (one, dependencies) in built.iter().zip(&dependencies) {
         let program = fs::read(&one.path)?;
         let top = format!("whydrop-{tag}-linux-{}", one.architecture);
         let mut unpacked = vec![
@@ -77,6 +95,11 @@ fn files(release: &Release, here: &Path, built: &[Built]) -> Result<BTreeMap<Str
             File::plain(format!("{top}/LICENSE"), release.licenses()?),
             File::plain(format!("{top}/THIRD-PARTY-LICENSES"), licenses.clone()),
         ];
+        let bill = dependencies::sbom(release, &program, dependencies)?;
+        files.insert(format!("{top}.cdx.json"), bill.into());
+        if let Some(notice) = &standard_library {
+            unpacked.push(notice.at(format!("{top}/{}", notice.path)));
+        }
         for text in &texts {
             let name = text.path.rsplit('/').next().unwrap_or_default();
             let below = match name {
@@ -95,6 +118,9 @@ fn files(release: &Release, here: &Path, built: &[Built]) -> Result<BTreeMap<Str
         installed.extend(texts.iter().cloned());
         let path = "usr/share/doc/whydrop/THIRD-PARTY-LICENSES";
         installed.push(File::plain(path, licenses.clone()));
+        if let Some(notice) = &standard_library {
+            installed.push(notice.at(format!("usr/share/doc/whydrop/{}", notice.path)));
+        }
         let deb = package::deb(release, one.package, &installed)?;
         files.insert(format!("whydrop_{version}_{}.deb", one.package.deb), deb);
         let rpm = package::rpm(release, one.package, &installed)?;
@@ -110,10 +136,9 @@ fn files(release: &Release, here: &Path, built: &[Built]) -> Result<BTreeMap<Str
             archive,
         })
         .collect();
-    files.insert(
-        "whydrop-krew.yaml".to_owned(),
-        krew::manifest(release, &krew).into(),
-    );
+    if let Some(manifest) = krew::manifest(release, &krew) {
+        files.insert("whydrop-krew.yaml".to_owned(), manifest.into());
+    }
     files.insert(
         "whydrop-oci.tar".to_owned(),
         image::oci_layout(release, &programs)?,
@@ -122,7 +147,6 @@ fn files(release: &Release, here: &Path, built: &[Built]) -> Result<BTreeMap<Str
         "whydrop-docker.tar".to_owned(),
         image::docker(release, &programs)?,
     );
-    files.insert("whydrop-sbom.cdx.json".to_owned(), bill.into());
     files.insert("THIRD-PARTY-LICENSES.txt".to_owned(), licenses.into());
     let rbac = release::file("packaging/whydrop-rbac.yaml")?;
     files.insert("whydrop-rbac.yaml".to_owned(), rbac);

@@ -1,15 +1,33 @@
 //! What whydrop is made of: an SBOM, and the licenses of all of it.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::release::{Release, said};
+use super::{
+    archive::{File, sha256},
+    release::{Release, said},
+};
 use crate::run;
 
+/// The licenses of the C library that is linked statically, as Debian has them.
+const C_LIBRARY: [&str; 2] = [
+    "/usr/share/doc/libc6/copyright",
+    "/usr/share/common-licenses/LGPL-2.1",
+];
+
+/// The file with the notices of Rust's standard library.
+const STD_NOTICES: &str = "COPYRIGHT-library.html";
+
 /// A crate that is linked into the program.
-struct Dependency {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Dependency {
     name: String,
     version: String,
     license: String,
@@ -18,17 +36,8 @@ struct Dependency {
     manifest: String,
 }
 
-/// The SBOM (CycloneDX 1.6), and the licenses' texts.
-pub(super) fn collect(release: &Release, triple: &str) -> Result<(String, String)> {
-    let dependencies = linked(triple)?;
-    Ok((
-        sbom(release, &dependencies)?,
-        licenses(release, &dependencies)?,
-    ))
-}
-
 /// All crates that are linked: neither those of tests nor those that only run at build time.
-fn linked(triple: &str) -> Result<Vec<Dependency>> {
+pub(super) fn linked(triple: &str) -> Result<BTreeSet<Dependency>> {
     // The kernel programs are part of the program, and no dependency of its.
     let tree = tree("whydrop", triple)? + &tree("tracer-ebpf", "all")?;
     let wanted: BTreeSet<(&str, &str)> = tree
@@ -43,7 +52,7 @@ fn linked(triple: &str) -> Result<Vec<Dependency>> {
     let metadata: Value = serde_json::from_str(&said(&mut metadata)?)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut dependencies: Vec<Dependency> = packages
+    let dependencies = packages
         .map(|package| Dependency {
             name: text(&package["name"]),
             version: text(&package["version"]),
@@ -51,10 +60,8 @@ fn linked(triple: &str) -> Result<Vec<Dependency>> {
             source: package["source"].as_str().map(str::to_owned),
             manifest: text(&package["manifest_path"]),
         })
-        .filter(|one| wanted.contains(&(one.name.as_str(), one.version.as_str())))
-        .collect();
-    dependencies.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    Ok(dependencies)
+        .filter(|one| wanted.contains(&(one.name.as_str(), one.version.as_str())));
+    Ok(dependencies.collect())
 }
 
 /// What a package is linked with, a line each.
@@ -66,7 +73,12 @@ fn tree(package: &str, target: &str) -> Result<String> {
     said(&mut tree)
 }
 
-fn sbom(release: &Release, dependencies: &[Dependency]) -> Result<String> {
+/// The SBOM (CycloneDX 1.6) of a program.
+pub(super) fn sbom(
+    release: &Release,
+    program: &[u8],
+    dependencies: &BTreeSet<Dependency>,
+) -> Result<String> {
     let components = dependencies.iter().filter(|one| one.name != "whydrop");
     let components: Vec<Value> = components
         .map(|one| {
@@ -96,6 +108,7 @@ fn sbom(release: &Release, dependencies: &[Dependency]) -> Result<String> {
                 "name": "whydrop",
                 "version": release.version,
                 "licenses": [{"expression": super::release::LICENSES}],
+                "hashes": [{"alg": "SHA-256", "content": sha256(program)}],
             },
         },
         "components": components,
@@ -103,8 +116,8 @@ fn sbom(release: &Release, dependencies: &[Dependency]) -> Result<String> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The texts, each once, with all crates that it is of.
-fn licenses(release: &Release, dependencies: &[Dependency]) -> Result<String> {
+/// The texts, each once, with all crates that it is of, and those of the C library.
+pub(super) fn licenses(release: &Release, dependencies: &BTreeSet<Dependency>) -> Result<String> {
     let mut text = format!(
         "whydrop {} is linked with the crates below. These are their licenses.\n",
         release.version
@@ -119,6 +132,11 @@ fn licenses(release: &Release, dependencies: &[Dependency]) -> Result<String> {
                 Some((_, names)) => names.push(name.clone()),
                 None => texts.push((found, vec![name.clone()])),
             }
+        }
+    }
+    for path in C_LIBRARY {
+        if let Ok(license) = fs::read_to_string(path) {
+            texts.push((license, vec![format!("the GNU C library ({path})")]));
         }
     }
     for (license, names) in texts {
@@ -154,4 +172,25 @@ fn license_files(directory: &Path) -> Result<Vec<String>> {
         .iter()
         .map(|bytes| String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
         .collect())
+}
+
+/// The copyright notices of Rust's standard library, if the compiler brings them.
+pub(super) fn standard_library() -> Result<Option<File>> {
+    let notices = fs::read(standard_library_notices()?);
+    Ok(notices.ok().map(|bytes| File::plain(STD_NOTICES, bytes)))
+}
+
+/// The licenses of what is linked that this machine lacks.
+pub(super) fn missing_licenses() -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = C_LIBRARY.iter().map(PathBuf::from).collect();
+    paths.push(standard_library_notices()?);
+    paths.retain(|path| !path.is_file());
+    Ok(paths)
+}
+
+fn standard_library_notices() -> Result<PathBuf> {
+    let sysroot = said(Command::new("rustc").args(["--print", "sysroot"]))?;
+    Ok(Path::new(sysroot.trim())
+        .join("share/doc/rust")
+        .join(STD_NOTICES))
 }

@@ -8,9 +8,6 @@ use super::{
     release::Release,
 };
 
-/// What the image is called.
-pub(super) const REPOSITORY: &str = "ghcr.io/whydrop/whydrop";
-
 /// An image, as its blobs.
 struct Image {
     architecture: &'static str,
@@ -43,7 +40,7 @@ pub(super) fn oci_layout(
     let mut entry = descriptor(INDEX, &index);
     entry["annotations"] = json!({
         "org.opencontainers.image.ref.name": release.tag(),
-        "io.containerd.image.name": format!("{REPOSITORY}:{}", release.tag()),
+        "io.containerd.image.name": release.image_and_tag(),
     });
     let top = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
     let mut files = vec![
@@ -65,7 +62,7 @@ pub(super) fn docker(release: &Release, programs: &[(&'static str, Vec<u8>)]) ->
         let (config, layer) = (blob(&image.config), blob(&image.layer));
         entries.push(json!({
             "Config": config.path,
-            "RepoTags": [format!("{REPOSITORY}:{}-{}", release.tag(), image.architecture)],
+            "RepoTags": [format!("{}-{}", release.image_and_tag(), image.architecture)],
             "Layers": [layer.path],
         }));
         files.extend([config, layer]);
@@ -116,14 +113,17 @@ fn images(release: &Release, programs: &[(&'static str, Vec<u8>)]) -> Result<Vec
 }
 
 fn annotations(release: &Release) -> Value {
-    json!({
+    let mut annotations = json!({
         "org.opencontainers.image.title": "whydrop",
         "org.opencontainers.image.description": super::release::SUMMARY,
         "org.opencontainers.image.version": release.version,
         "org.opencontainers.image.revision": release.revision,
         "org.opencontainers.image.licenses": super::release::LICENSES,
-        "org.opencontainers.image.source": super::release::HOMEPAGE,
-    })
+    });
+    if let Some(homepage) = &release.homepage {
+        annotations["org.opencontainers.image.source"] = homepage.as_str().into();
+    }
+    annotations
 }
 
 fn descriptor(kind: &str, bytes: &[u8]) -> Value {

@@ -2,7 +2,7 @@
 
 use super::{
     archive::sha256,
-    release::{HOMEPAGE, Release, SUMMARY},
+    release::{Release, SUMMARY},
 };
 
 /// An archive with the plugin, for one platform.
@@ -14,14 +14,15 @@ pub(super) struct Platform<'a> {
     pub(super) archive: &'a [u8],
 }
 
-/// The manifest.
-pub(super) fn manifest(release: &Release, platforms: &[Platform<'_>]) -> String {
+/// The manifest; `None` without a homepage, below which the archives are.
+pub(super) fn manifest(release: &Release, platforms: &[Platform<'_>]) -> Option<String> {
+    let homepage = release.homepage.as_deref()?;
     let tag = release.tag();
     let mut text = format!(
         "apiVersion: krew.googlecontainertools.github.com/v1alpha2\n\
          kind: Plugin\n\
          metadata:\n  name: whydrop\n\
-         spec:\n  version: {tag}\n  homepage: {HOMEPAGE}\n  shortDescription: {SUMMARY}\n  \
+         spec:\n  version: {tag}\n  homepage: {homepage}\n  shortDescription: {SUMMARY}\n  \
          description: |\n    Traces one connection on the nodes of both of its ends, joins what they saw, and names\n    \
          what dropped it: the NetworkPolicy, the firewall rule, the route, the tunnel, the MTU, the\n    \
          full queue, or the network between the nodes.\n  \
@@ -40,13 +41,13 @@ pub(super) fn manifest(release: &Release, platforms: &[Platform<'_>]) -> String 
         let top = name.trim_end_matches(".tar.gz");
         text += &format!(
             "  - selector:\n      matchLabels:\n        os: {os}\n        arch: {architecture}\n    \
-             uri: {HOMEPAGE}/releases/download/{tag}/{name}\n    sha256: {}\n    bin: kubectl-whydrop\n    \
+             uri: {homepage}/releases/download/{tag}/{name}\n    sha256: {}\n    bin: kubectl-whydrop\n    \
              files:\n    - from: {top}/whydrop\n      to: kubectl-whydrop\n    - from: {top}/LICENSE\n      \
              to: .\n",
             sha256(archive)
         );
     }
-    text
+    Some(text)
 }
 
 #[cfg(test)]
@@ -56,18 +57,14 @@ mod tests {
     #[test]
     fn krew_takes_short_descriptions_only() {
         assert!(SUMMARY.len() < 50, "{}", SUMMARY.len());
-        let release = Release {
-            version: "1.2.3".to_owned(),
-            revision: String::new(),
-            time: 0,
-        };
-        let platform = Platform {
+        let platforms = [Platform {
             os: "linux",
             architecture: "amd64",
             name: "whydrop.tar.gz".to_owned(),
             archive: b"",
-        };
-        let text = manifest(&release, &[platform]);
+        }];
+        let release = Release::example(0, Some("https://git.example/whydrop"));
+        let text = manifest(&release, &platforms).expect("it has a homepage");
         assert!(
             text.contains("version: v1.2.3") && text.contains("arch: amd64"),
             "{text}"
@@ -76,5 +73,8 @@ mod tests {
             text.contains("from: whydrop/whydrop\n") && !text.contains('*'),
             "{text}"
         );
+        let uri = "uri: https://git.example/whydrop/releases/download/v1.2.3/whydrop.tar.gz";
+        assert!(text.contains(uri), "{text}");
+        assert_eq!(manifest(&Release::example(0, None), &platforms), None);
     }
 }

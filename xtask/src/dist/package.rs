@@ -5,7 +5,7 @@ use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
 
 use super::{
     archive::{File, gzip, tar},
-    release::{DESCRIPTION, HOMEPAGE, LICENSES, Release, SUMMARY},
+    release::{DESCRIPTION, LICENSES, Release, SUMMARY},
 };
 
 /// A package's architecture has a name of its own in each world.
@@ -25,11 +25,15 @@ pub(super) fn deb(
         .iter()
         .map(|file| file.bytes.len().div_ceil(1024))
         .sum();
+    let homepage = release.homepage.as_ref();
+    let homepage = homepage.map(|homepage| format!("Homepage: {homepage}\n"));
     let control = format!(
-        "Package: whydrop\nVersion: {}\nArchitecture: {}\nMaintainer: the whydrop authors <{HOMEPAGE}>\n\
-         Installed-Size: {size}\nSection: net\nPriority: optional\nHomepage: {HOMEPAGE}\n\
-         Description: {SUMMARY}\n {DESCRIPTION}\n",
-        release.version, architecture.deb
+        "Package: whydrop\nVersion: {}\nArchitecture: {}\nMaintainer: the whydrop authors\n\
+         Installed-Size: {size}\nSection: net\nPriority: optional\n{}Description: {SUMMARY}\n \
+         {DESCRIPTION}\n",
+        release.version,
+        architecture.deb,
+        homepage.unwrap_or_default()
     );
     let control = [File::plain("./control", control)];
     let data: Vec<File> = files
@@ -71,9 +75,11 @@ pub(super) fn rpm(
     builder
         .using_config(config)
         .release("1")
-        .url(HOMEPAGE)
         .description(DESCRIPTION)
         .build_host("localhost");
+    if let Some(homepage) = &release.homepage {
+        builder.url(homepage);
+    }
     for file in files {
         let mode = u16::try_from(file.mode)?;
         let options = FileOptions::new(format!("/{}", file.path)).permissions(mode);

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::archive::File;
@@ -10,7 +10,6 @@ use crate::run;
 
 pub(super) const SUMMARY: &str = "Name who dropped a pod's packets";
 pub(super) const LICENSES: &str = "MIT OR Apache-2.0 OR GPL-2.0-only";
-pub(super) const HOMEPAGE: &str = "https://github.com/whydrop/whydrop";
 pub(super) const DESCRIPTION: &str = "Follows one connection through the kernels of Kubernetes nodes and \
 names what dropped it: the policy, the rule, the route, the tunnel, the queue, with evidence and a fix.";
 
@@ -21,32 +20,66 @@ pub(super) struct Release {
     pub(super) revision: String,
     /// Of the commit, in seconds since the epoch: no file has the time at which it was made.
     pub(super) time: u64,
+    /// `homepage` or `repository` of the package, if it has one.
+    pub(super) homepage: Option<String>,
+    /// What the image is called, without a tag.
+    pub(super) image: String,
 }
 
 impl Release {
-    /// The commit that is checked out.
-    pub(super) fn current() -> Result<Self> {
+    /// The commit that is checked out. What is not committed may be part of it only if `allow_dirty`: no
+    /// one else could build the same.
+    pub(super) fn current(image: &str, allow_dirty: bool) -> Result<Self> {
         let metadata = said(run::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
         let metadata: Value = serde_json::from_str(&metadata)?;
-        let packages = metadata["packages"].as_array().into_iter().flatten();
-        let version = packages
-            .filter(|package| package["name"] == "whydrop")
-            .find_map(|package| package["version"].as_str());
-        let git = |format: &str| {
+        let mut packages = metadata["packages"].as_array().into_iter().flatten();
+        let package = packages
+            .find(|package| package["name"] == "whydrop")
+            .context("whydrop is not a package")?;
+        let text = |key: &str| package[key].as_str().map(str::to_owned);
+        let git = |arguments: &[&str]| {
             let mut git = Command::new("git");
-            let git = git.current_dir(run::workspace());
-            said(git.args(["log", "-1", &format!("--format={format}")]))
+            said(git.current_dir(run::workspace()).args(arguments))
         };
+        let changes = git(&["status", "--porcelain"])?;
+        let mut revision = git(&["log", "-1", "--format=%H"])?.trim().to_owned();
+        if !changes.is_empty() {
+            if !allow_dirty {
+                bail!(
+                    "not committed, and so not part of a release (--allow-dirty to try):\n{changes}"
+                );
+            }
+            revision += "-dirty";
+        }
         Ok(Self {
-            version: version.context("whydrop is not a package")?.to_owned(),
-            revision: git("%H")?.trim().to_owned(),
-            time: git("%ct")?.trim().parse()?,
+            version: text("version").context("whydrop has no version")?,
+            revision,
+            time: git(&["log", "-1", "--format=%ct"])?.trim().parse()?,
+            homepage: text("homepage").or_else(|| text("repository")),
+            image: image.to_owned(),
         })
     }
 
     /// The version as a tag.
     pub(super) fn tag(&self) -> String {
         format!("v{}", self.version)
+    }
+
+    /// The image with its tag: what `kubectl whydrop` names by itself.
+    pub(super) fn image_and_tag(&self) -> String {
+        format!("{}:{}", self.image, self.tag())
+    }
+
+    /// One without anything, for tests.
+    #[cfg(test)]
+    pub(super) fn example(time: u64, homepage: Option<&str>) -> Self {
+        Self {
+            version: "1.2.3".to_owned(),
+            revision: String::new(),
+            time,
+            homepage: homepage.map(str::to_owned),
+            image: "registry.example/whydrop".to_owned(),
+        }
     }
 
     /// The time, for JSON.
@@ -90,7 +123,7 @@ impl Release {
             let script = said(Command::new(whydrop).args(["completions", shell]))?;
             files.push(File::plain(format!("usr/{path}"), script));
         }
-        for subcommand in ["", "check", "explain", "join"] {
+        for subcommand in ["", "check", "explain", "join", "probe"] {
             let arguments = ["man", subcommand];
             let arguments = arguments.iter().filter(|word| !word.is_empty());
             let page = said(Command::new(whydrop).args(arguments))?;
@@ -142,12 +175,7 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_772_358_067, "2026-03-01T09:41:07Z"),
         ] {
-            let release = Release {
-                version: String::new(),
-                revision: String::new(),
-                time,
-            };
-            assert_eq!(release.rfc3339(), date);
+            assert_eq!(Release::example(time, None).rfc3339(), date);
         }
     }
 }

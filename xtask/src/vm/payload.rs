@@ -100,7 +100,7 @@ impl Payload {
             });
         }
         eprintln!("vm-test: building whydrop and its tests, statically");
-        let whydrop = executables::whydrop(&executables::X86_64)?;
+        let whydrop = executables::whydrop(&executables::X86_64, executables::Place::Kept, &[])?;
         let scenarios = build(&["--package", "whydrop-tests", "--test", SCENARIOS])?;
         let units = selection
             .has(UNITS)

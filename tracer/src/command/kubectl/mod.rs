@@ -1,13 +1,15 @@
 //! `kubectl whydrop`: traces on the nodes of both ends of a connection, from a laptop, joined.
 //!
-//! - [`plan`]: what to trace, and where; [`nodes`], [`permissions`]: whether that can be done
-//! - [`manifest`]: what is created; [`leftovers`]: what is deleted
+//! - [`plan`]: what to trace, and where; [`coverage`]: what is new since; [`nodes`], [`permissions`]:
+//!   whether that can be done
+//! - [`manifest`]: what is created; [`stream`]: the same without an image; [`leftovers`]: what is deleted
 //! - [`pods`], [`follow`], [`heartbeat`]: a trace on its node, from here
 //! - [`objects`], [`names`], [`traces`]: what comes in, with names
 //!
 //! Nothing is created that was not announced, and whatever was created is deleted at the end. All that
 //! the cluster says may be hostile.
 
+mod coverage;
 mod follow;
 mod heartbeat;
 mod leftovers;
@@ -19,6 +21,7 @@ mod permissions;
 mod plan;
 mod pods;
 mod run;
+mod stream;
 mod traces;
 
 use std::{
@@ -34,7 +37,10 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use self::{manifest::Session, nodes::Node, objects::Objects, plan::Plan, run::Run};
-use super::join::{heading, name_apart};
+use super::{
+    ending::Signals,
+    join::{heading, name_apart},
+};
 use crate::{
     cli::kubectl::{KubectlConfig, endpoint},
     cluster::source::{
@@ -105,7 +111,8 @@ async fn run(config: &KubectlConfig) -> Result<()> {
         return print(&(serde_json::to_string_pretty(&list)? + "\n"));
     }
     announce(config, &prepared);
-    if !config.yes && !consent()? {
+    let without = "--yes creates them without asking, --dry-run prints them";
+    if !config.yes && !consent("create them?", without)? {
         bail!("nothing was created");
     }
     for job in &prepared.leftovers {
@@ -113,10 +120,11 @@ async fn run(config: &KubectlConfig) -> Result<()> {
             sink::note(&format!("cannot delete Job {job}: {error}"));
         }
     }
-    let mut run = Run::new(config, prepared)?;
-    let traced = run.trace().await;
+    let mut signals = Signals::new()?;
+    let mut run = Run::new(config, prepared);
+    let traced = run.trace(&mut signals).await;
     // Also where that has failed half-way.
-    run.clean_up().await;
+    run.clean_up(&mut signals).await;
     traced?;
     report(config, run)
 }
@@ -257,13 +265,13 @@ fn shortened(reasons: &[&str]) -> String {
     }
 }
 
-/// Asks whether to go on.
-fn consent() -> Result<bool> {
+/// Asks a question. `without` says what can be done where it cannot be asked.
+fn consent(question: &str, without: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("no terminal to ask on: --yes creates them without asking, --dry-run prints them");
+        bail!("no terminal to ask on: {without}");
     }
     let mut stderr = io::stderr();
-    write!(stderr, "whydrop: create them? [y/N] ")?;
+    write!(stderr, "whydrop: {question} [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

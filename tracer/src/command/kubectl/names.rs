@@ -10,7 +10,7 @@ use crate::{
         policy::Protocol,
     },
     model::{AttemptReport, Direction, DropReport, Flow, Report, SocketAddress},
-    verdict::cluster::{Scene, opened, refine},
+    verdict::cluster::{AttemptFlow, DropScene, DroppedPacket, Naming, refine},
 };
 
 /// Adds to a record of a node what the objects say. `at` is when it came here, by this machine's clock,
@@ -23,96 +23,73 @@ pub(super) fn complete(report: &mut Report, cluster: &Cluster, node: &str, at: S
     }
 }
 
-fn name(
-    cluster: &Cluster,
-    flow: &Flow,
-    (ip, port): SocketAddress,
-    asked: bool,
-    at: SystemTime,
-) -> Name {
-    cluster.name(&End {
-        ip,
-        port,
-        protocol: Protocol::of_flow(flow.proto),
-        at,
-        asked,
-    })
+/// Looks names up among the cluster's objects alone.
+struct Names<'a>(&'a Cluster);
+
+impl<'a> Naming<'a> for Names<'a> {
+    fn cluster(&self) -> &'a Cluster {
+        self.0
+    }
+
+    fn of(
+        &mut self,
+        flow: &Flow,
+        (ip, port): SocketAddress,
+        is_server: bool,
+        at: SystemTime,
+    ) -> Name {
+        self.0.name(&End {
+            ip,
+            port,
+            protocol: Protocol::of_flow(flow.proto),
+            at,
+            asked: is_server,
+        })
+    }
 }
 
 fn complete_attempt(attempt: &mut AttemptReport, cluster: &Cluster, node: &str, at: SystemTime) {
-    let client = attempt.flow;
-    let behind = attempt.translated.unwrap_or(client);
-    let requested = name(cluster, &client, client.destination(), true, at);
-    let server = match client.destination() == behind.destination() {
-        true => requested.clone(),
-        false => name(cluster, &behind, behind.destination(), true, at),
+    let last = attempt.hops.last();
+    let flow = AttemptFlow {
+        client: attempt.flow,
+        last: attempt.translated.unwrap_or(attempt.flow).destination(),
+        original_dst: attempt.original_dst,
+        outer: last.and_then(|hop| hop.outer),
+        at,
     };
-    let own = name(cluster, &client, client.source(), false, at);
-    let own = own.connecting_to(&server, behind.dport);
-    attempt.src_pod = own.pod();
-    attempt.dst_pod = server.pod();
-    attempt.src_owner = own.words();
-    attempt.dst_owner = requested.words().or_else(|| server.words());
-    attempt.service = requested.service().map(ToString::to_string);
+    let mut names = Names(cluster);
+    let ends = flow.ends(&mut names);
+    attempt.src_pod = ends.client.pod();
+    attempt.dst_pod = ends.server.pod();
+    attempt.src_owner = ends.client.words();
+    attempt.dst_owner = ends.requested.words().or_else(|| ends.server.words());
+    attempt.service = ends.requested.service().map(ToString::to_string);
     let Some(verdict) = attempt.verdict.take() else {
         return;
     };
-    let flow = Flow {
-        dst: behind.dst,
-        dport: behind.dport,
-        ..client
-    };
-    let last = attempt.hops.last();
-    let is_here = match &server {
+    let is_here = match &ends.server {
         Name::Pod(pod) => pod.node.as_deref() == Some(node),
         _ => false,
     };
-    let original = attempt.original_dst;
-    let scene = Scene {
-        cluster,
-        flow,
-        is_opening: true,
-        outer: last.and_then(|hop| hop.outer),
-        src: own,
-        dst: server,
-        asked_for: original.map(|socket| (name(cluster, &flow, socket, true, at), socket.1)),
-        outcome: Some(attempt.outcome),
-        // At its own node, what went out of the node's namespace went to the pod.
-        arrived: is_here && last.is_some_and(|hop| hop.dir == Direction::Out),
-        at,
-        program_pod: None,
-    };
+    // At its own node, what went out of the node's namespace went to the pod.
+    let arrived = is_here && last.is_some_and(|hop| hop.dir == Direction::Out);
+    let scene = flow.scene(&ends, (attempt.outcome, arrived), &mut names);
     attempt.verdict = Some(refine(verdict, &scene));
 }
 
 fn complete_drop(drop: &mut DropReport, cluster: &Cluster, at: SystemTime) {
-    let flags = drop.packet.as_ref().and_then(|packet| packet.tcp_flags);
-    let (flow, is_opening) = opened(&drop.flow, flags);
-    let is_reply = flow != drop.flow;
-    let dst = name(cluster, &flow, flow.destination(), is_opening, at);
-    let src = name(cluster, &flow, flow.source(), false, at);
-    let (from, to) = match is_reply {
-        true => (&dst, &src),
-        false => (&src, &dst),
-    };
-    drop.src_pod = from.pod();
-    drop.dst_pod = to.pod();
-    drop.src_owner = from.words();
-    drop.dst_owner = to.words();
-    // Of a reply, it is the client's address before SNAT was undone.
-    let original = drop.original_dst.filter(|_| !is_reply);
-    let scene = Scene {
-        cluster,
-        flow,
-        is_opening,
+    let packet = DroppedPacket {
+        flow: drop.flow,
+        tcp_flags: drop.packet.as_ref().and_then(|packet| packet.tcp_flags),
+        original_dst: drop.original_dst,
         outer: drop.outer,
-        src: src.connecting_to(&dst, flow.dport),
-        dst,
-        asked_for: original.map(|socket| (name(cluster, &flow, socket, is_opening, at), socket.1)),
-        outcome: None,
-        arrived: false,
         at,
-        program_pod: None,
     };
-    drop.verdict = refine(drop.verdict.clone(), &scene);
+    let context = DropScene::of(&packet, &mut Names(cluster));
+    drop.verdict = refine(drop.verdict.clone(), &context.scene);
+    let (src, dst) = context.into_ends();
+    drop.src_pod = src.pod();
+    drop.dst_pod = dst.pod();
+    drop.src_owner = src.words();
+    drop.dst_owner = dst.words();
 }

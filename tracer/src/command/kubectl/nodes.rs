@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use super::stream::images_of;
 use crate::cluster::source::api::client::{Client, RequestError, plain};
 
 /// What is known of a node.
@@ -13,6 +14,10 @@ pub(super) struct Node {
     pub(super) selinux: bool,
     /// Its kubelet does not answer, in words.
     pub(super) not_ready: Option<String>,
+    /// `amd64` or `arm64`; empty if it is not known.
+    pub(super) architecture: String,
+    /// Images that it has.
+    pub(super) images: Vec<String>,
 }
 
 /// Looks at the nodes; those of kinds that cannot be traced on are refused.
@@ -39,6 +44,8 @@ pub(super) async fn look(client: &Client, names: &[String]) -> Result<Vec<Node>>
                 name: name.clone(),
                 selinux: false,
                 not_ready: None,
+                architecture: String::new(),
+                images: Vec::new(),
             }),
             Err(error) => bail!("cannot look at node {}: {error}", plain(name)),
         }
@@ -130,6 +137,8 @@ fn judge(name: &str, object: &Value) -> Result<Node> {
         name: name.to_owned(),
         selinux: enforcing.iter().any(|name| image.contains(name)),
         not_ready,
+        architecture: architecture.to_owned(),
+        images: images_of(object),
     })
 }
 

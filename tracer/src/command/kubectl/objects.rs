@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The objects, followed.
 pub(super) struct Objects {
     pub(super) cluster: Cluster,
+    /// They have changed since that was last asked.
+    is_changed: bool,
     updates: Receiver<Update>,
     source: JoinHandle<()>,
 }
@@ -50,6 +52,7 @@ impl Objects {
         let source = tokio::spawn(api::follow(access, sink, PATIENCE));
         let mut objects = Self {
             cluster: Cluster::default(),
+            is_changed: false,
             updates,
             source,
         };
@@ -73,6 +76,11 @@ impl Objects {
         Ok(objects)
     }
 
+    /// Whether they have changed since the last call.
+    pub(super) fn have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
     /// Takes the next update, whenever it comes. Can be cancelled without loss.
     pub(super) async fn follow(&mut self) {
         match self.updates.recv().await {
@@ -81,6 +89,7 @@ impl Objects {
                     sink::note(note);
                 }
                 self.cluster.apply(update, SystemTime::now());
+                self.is_changed = true;
             }
             None => std::future::pending().await,
         }

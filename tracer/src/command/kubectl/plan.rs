@@ -106,12 +106,7 @@ impl End {
                 sockets: BTreeSet::new(),
             });
         }
-        let protocol = match proto {
-            Proto::Tcp => Some(Protocol::Tcp),
-            Proto::Udp => Some(Protocol::Udp),
-            Proto::Icmp | Proto::Any => None,
-        };
-        match resolve(view, &endpoint, protocol) {
+        match resolve(view, &endpoint, protocol(proto)) {
             Resolved::Members(members) if members.sockets.len() > MOST_SOCKETS => bail!(
                 "{endpoint} stands for {} addresses and ports, more than {MOST_SOCKETS}: give a \
                  prefix or a port",
@@ -127,6 +122,15 @@ impl End {
             Resolved::Nowhere(what) | Resolved::NoSuchPort(what) => bail!(what),
             Resolved::Unknown => bail!(unknown(view, &endpoint)),
         }
+    }
+}
+
+/// The protocol of ports, where a Service's names need one.
+pub(super) fn protocol(proto: Proto) -> Option<Protocol> {
+    match proto {
+        Proto::Tcp => Some(Protocol::Tcp),
+        Proto::Udp => Some(Protocol::Udp),
+        Proto::Icmp | Proto::Any => None,
     }
 }
 
@@ -154,7 +158,7 @@ fn unknown(view: &View, endpoint: &Endpoint) -> String {
 }
 
 /// The nodes of an end, and what is there.
-fn places(view: &View, end: &Endpoint) -> Vec<(String, String)> {
+pub(super) fn places(view: &View, end: &Endpoint) -> Vec<(String, String)> {
     match end {
         Endpoint::Port(_) => Vec::new(),
         Endpoint::Pod {

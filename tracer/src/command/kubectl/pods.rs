@@ -23,6 +23,8 @@ const NO_CONTAINER: [&str; 3] = [
     "CreateContainerConfigError",
     "RunContainerError",
 ];
+/// What a container has ended with that could not be started: there is no such program in its image.
+const NOT_STARTED: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
 /// How far a pod has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +33,24 @@ pub(super) enum Progress {
     Waiting,
     /// Its container runs, or has run.
     Runs,
+    /// Its image cannot be pulled. Why, in the kubelet's words.
+    NoImage(String),
     /// It will never run. Why, in words, with what helps.
     Stuck(String),
 }
 
 /// How far a pod has got, by its object.
-pub(super) fn progress(pod: &Value, image: &str, node: &str) -> Progress {
+pub(super) fn progress(pod: &Value) -> Progress {
     let status = &pod["status"];
     let containers = status["containerStatuses"].as_array().into_iter().flatten();
     for container in containers {
         let state = &container["state"];
+        let ended = &state["terminated"];
+        let reason = ended["reason"].as_str().unwrap_or_default();
+        if NOT_STARTED.contains(&reason) {
+            let message = plain(ended["message"].as_str().unwrap_or(reason));
+            return Progress::Stuck(format!("its container cannot be started: {message}"));
+        }
         if state["running"].is_object() || state["terminated"].is_object() {
             return Progress::Runs;
         }
@@ -48,13 +58,7 @@ pub(super) fn progress(pod: &Value, image: &str, node: &str) -> Progress {
         let reason = waiting["reason"].as_str().unwrap_or_default();
         let message = plain(waiting["message"].as_str().unwrap_or(reason));
         if NO_IMAGE.contains(&reason) {
-            return Progress::Stuck(format!(
-                "the image {} cannot be pulled there ({message}). If that is the incident itself, or the \
-                 registry is out of reach: name an image that the node can get with --image (and \
-                 --image-pull-secret), or run whydrop by hand and join the traces:\n  scp whydrop \
-                 {node}: && ssh {node} sudo ./whydrop -o json … > {node}.jsonl\n  whydrop join *.jsonl",
-                plain(image)
-            ));
+            return Progress::NoImage(message);
         }
         if NO_CONTAINER.contains(&reason) {
             return Progress::Stuck(format!("its container cannot be started: {message}"));
@@ -70,6 +74,15 @@ pub(super) fn progress(pod: &Value, image: &str, node: &str) -> Progress {
         ));
     }
     Progress::Waiting
+}
+
+/// What can be done where nothing can be pulled.
+pub(super) fn by_hand(node: &str) -> String {
+    format!(
+        "name an image that the node can get with --image (and --image-pull-secret), or one that it has, with \
+         a shell, with --stream-into; or run whydrop by hand and join the traces:\n  scp whydrop {node}: && \
+         ssh {node} sudo ./whydrop -o json … > {node}.jsonl\n  whydrop join *.jsonl"
+    )
 }
 
 /// Why a Job has not got a running pod after a while; `None` before that.
@@ -119,18 +132,23 @@ mod tests {
 
     fn of(state: &Value) -> Progress {
         let pod = json!({"status": {"phase": "Pending", "containerStatuses": [{"state": state}]}});
-        progress(&pod, "registry/whydrop:1", "n1")
+        progress(&pod)
     }
 
     #[test]
-    fn an_image_that_cannot_be_pulled_is_said_with_the_way_out() {
+    fn what_cannot_be_pulled_or_started_is_said_in_the_kubelets_words() {
         let message = "dial tcp: i/o timeout\u{1b}[2J";
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": message}});
-        let Progress::Stuck(why) = of(&state) else {
-            panic!("not stuck");
+        let Progress::NoImage(why) = of(&state) else {
+            panic!("it has an image");
         };
-        assert!(why.contains("i/o timeout") && why.contains("--image") && why.contains("ssh n1"));
-        assert!(!why.contains('\u{1b}'), "{why}");
+        assert!(
+            why.contains("i/o timeout") && !why.contains('\u{1b}'),
+            "{why}"
+        );
+        let message = "exec: \"/bin/sh\": no such file or directory";
+        let state = json!({"terminated": {"reason": "StartError", "message": message}});
+        assert!(matches!(of(&state), Progress::Stuck(why) if why.contains("/bin/sh")));
     }
 
     #[test]
@@ -139,6 +157,6 @@ mod tests {
         assert_eq!(of(&making), Progress::Waiting);
         assert_eq!(of(&json!({"running": {}})), Progress::Runs);
         assert_eq!(of(&json!({"terminated": {"exitCode": 0}})), Progress::Runs);
-        assert_eq!(progress(&json!({}), "i", "n"), Progress::Waiting);
+        assert_eq!(progress(&json!({})), Progress::Waiting);
     }
 }

@@ -1,5 +1,8 @@
 //! The Jobs of a run: created, followed to their ends, deleted.
 
+mod job;
+mod offer;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -18,13 +21,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::{job::Job, offer::Question};
 use super::{
     Prepared,
+    coverage::Coverage,
     follow::{Event, follow},
     heartbeat::beat,
-    leftovers,
     manifest::{Session, in_url},
-    nodes::is_proper,
+    nodes::{Node, is_proper},
     objects::Objects,
     pods::{self, Progress},
     traces::NodeTrace,
@@ -45,26 +49,25 @@ const SLACK: Duration = Duration::from_secs(60);
 /// Events on their way here.
 const EVENTS: usize = 256;
 
-/// A Job of a node.
-struct Job {
-    name: String,
-    /// Its pod, once its container runs.
-    pod: Option<String>,
-    /// What delays it was said.
-    is_delayed: bool,
-    is_deleted: bool,
-}
-
 /// A run.
 pub(super) struct Run<'a> {
     config: &'a KubectlConfig,
     client: Arc<Client>,
     session: Session,
     manifests: Vec<Value>,
+    nodes: Vec<Node>,
     jobs: Vec<Job>,
+    /// Jobs that others have replaced.
+    replaced: Vec<Job>,
+    /// Whether the program may be streamed where its image cannot be pulled.
+    question: Question,
+    /// Nodes that it is to be streamed to.
+    to_stream: Vec<usize>,
+    /// How often it was.
+    streamed: usize,
     traces: Vec<NodeTrace>,
     objects: Objects,
-    signals: Signals,
+    coverage: Coverage,
     sender: Sender<(usize, Event)>,
     events: Receiver<(usize, Event)>,
     tasks: JoinSet<()>,
@@ -75,34 +78,40 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(config: &'a KubectlConfig, prepared: Prepared) -> Result<Self> {
+    pub(super) fn new(config: &'a KubectlConfig, prepared: Prepared) -> Self {
         let Prepared {
             client,
             session,
+            plan,
             nodes,
             jobs,
             objects,
             ..
         } = prepared;
         let (sender, events) = channel(EVENTS);
-        Ok(Self {
+        Self {
             config,
             client,
             session,
             manifests: jobs,
             jobs: Vec::new(),
+            replaced: Vec::new(),
+            question: Question::default(),
+            to_stream: Vec::new(),
+            streamed: 0,
             traces: nodes
-                .into_iter()
-                .map(|node| NodeTrace::new(node.name))
+                .iter()
+                .map(|node| NodeTrace::new(node.name.clone()))
                 .collect(),
+            nodes,
+            coverage: Coverage::new(objects.cluster.view(), &plan, config.proto),
             objects,
-            signals: Signals::new()?,
             sender,
             events,
             tasks: JoinSet::new(),
             ends: watch::channel(false).0,
             ending: None,
-        })
+        }
     }
 
     /// Creates the Jobs, and follows them until all traces have ended.
@@ -110,29 +119,43 @@ impl<'a> Run<'a> {
     /// # Errors
     ///
     /// No Job can be created.
-    pub(super) async fn trace(&mut self) -> Result<()> {
-        self.create().await?;
+    pub(super) async fn trace(&mut self, signals: &mut Signals) -> Result<()> {
+        // Also while the API server says nothing, a signal is answered at once.
+        tokio::select! {
+            created = self.create() => created?,
+            () = signals.any() => bail!("interrupted"),
+        }
         let begun = Instant::now();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.traces.iter().any(|trace| !trace.is_over) {
-            tokio::select! {
+            let is_interrupted = tokio::select! {
                 Some((node, event)) = self.events.recv() => {
-                    self.traces[node].take(event, &self.objects.cluster);
+                    self.take(node, event);
+                    false
                 }
-                () = self.objects.follow() => {}
-                () = self.signals.any() => {
-                    if self.ending.is_some() {
-                        sink::note("not waiting for the traces any more");
-                        return Ok(());
-                    }
-                    sink::note("ending the traces; once more: without waiting for them");
-                    self.end().await;
+                () = self.objects.follow() => false,
+                is_yes = self.question.answer() => {
+                    self.answered(is_yes);
+                    false
                 }
+                () = signals.any() => true,
                 _ = looks.tick() => {
-                    self.look(begun).await;
-                    self.hurry(begun).await;
+                    self.hurry(begun);
+                    self.say_what_is_new();
+                    tokio::select! {
+                        () = self.look() => false,
+                        () = signals.any() => true,
+                    }
                 }
+            };
+            if is_interrupted && self.ending.is_some() {
+                sink::note("not waiting for the traces any more");
+                return Ok(());
+            }
+            if is_interrupted {
+                sink::note("ending the traces; once more: without waiting for them");
+                self.end();
             }
         }
         Ok(())
@@ -141,14 +164,9 @@ impl<'a> Run<'a> {
     async fn create(&mut self) -> Result<()> {
         for (index, manifest) in self.manifests.iter().enumerate() {
             let name = self.session.job_name(index);
-            let created = self.client.post(&self.session.jobs(), manifest).await;
             // It may be there though the answer is lost: it is deleted in any case.
-            self.jobs.push(Job {
-                name,
-                pod: None,
-                is_delayed: false,
-                is_deleted: false,
-            });
+            self.jobs.push(Job::new(name));
+            let created = self.client.post(&self.session.jobs(), manifest).await;
             if let Err(error) = created {
                 let node = &self.traces[index].node;
                 if error.is_forbidden() {
@@ -165,7 +183,10 @@ impl<'a> Run<'a> {
     }
 
     /// Looks for pods that have begun to run, or never will.
-    async fn look(&mut self, begun: Instant) {
+    async fn look(&mut self) {
+        for index in std::mem::take(&mut self.to_stream) {
+            self.stream(index).await;
+        }
         let waits = |(trace, job): (&NodeTrace, &Job)| !trace.is_over && job.pod.is_none();
         if !self.traces.iter().zip(&self.jobs).any(waits) {
             return;
@@ -193,7 +214,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let pod = by_job.get(job.name.as_str()).copied();
-            match pod.map(|pod| pods::progress(pod, &self.config.image, &trace.node)) {
+            match pod.map(pods::progress) {
                 Some(Progress::Runs) => {
                     let name = pod.and_then(|pod| pod["metadata"]["name"].as_str());
                     // It goes into URLs.
@@ -202,11 +223,16 @@ impl<'a> Run<'a> {
                         self.begin(index);
                     }
                 }
+                Some(Progress::NoImage(why) | Progress::Stuck(why)) if job.program.is_some() => {
+                    trace.note(&why);
+                    self.to_stream.push(index);
+                }
+                Some(Progress::NoImage(why)) => self.offer(index, &why),
                 Some(Progress::Stuck(why)) => trace.fail(&why),
                 Some(Progress::Waiting) | None if job.is_delayed => {}
                 Some(Progress::Waiting) | None => {
                     let delay =
-                        pods::delay(&self.client, &self.session, &job.name, pod, begun).await;
+                        pods::delay(&self.client, &self.session, &job.name, pod, job.since).await;
                     if let Some(why) = delay {
                         job.is_delayed = true;
                         trace.note(&why);
@@ -233,14 +259,28 @@ impl<'a> Run<'a> {
         if self.session.attach {
             let client = Arc::clone(&self.client);
             let namespace = self.session.namespace.clone();
-            self.tasks
-                .spawn(beat(client, namespace, pod, self.ends.subscribe()));
+            let program = self.jobs[index].program.clone();
+            let beat = beat(client, namespace, pod, program, self.ends.subscribe());
+            self.jobs[index].beat = Some(self.tasks.spawn(beat));
+        }
+    }
+
+    /// Takes what a log has given.
+    fn take(&mut self, index: usize, event: Event) {
+        let trace = &mut self.traces[index];
+        trace.take(event, &self.objects.cluster);
+        // What has ended is not to be attached to again.
+        if trace.is_over
+            && let Some(beat) = self.jobs[index].beat.take()
+        {
+            beat.abort();
         }
     }
 
     /// Orders the traces to end.
-    async fn end(&mut self) {
+    fn end(&mut self) {
         self.ending = Some(Instant::now());
+        self.to_stream.clear();
         self.ends.send_replace(true);
         for index in 0..self.jobs.len() {
             // What does not run yet has seen nothing.
@@ -250,17 +290,27 @@ impl<'a> Run<'a> {
             }
             // The pod gets SIGTERM, and its log is read up to its end.
             if !runs || !self.session.attach {
-                self.delete(index).await;
+                self.delete(index);
             }
         }
     }
 
+    /// Names what the traces do not match, since it was not there when they began.
+    fn say_what_is_new(&mut self) {
+        if self.ending.is_none()
+            && self.objects.have_changed()
+            && let Some(news) = self.coverage.news(self.objects.cluster.view())
+        {
+            sink::note(&news);
+        }
+    }
+
     /// Does not wait for ever.
-    async fn hurry(&mut self, begun: Instant) {
+    fn hurry(&mut self, begun: Instant) {
         let Some(ending) = self.ending else {
             let longest = self.config.duration.map(|duration| duration + SLACK);
             if longest.is_some_and(|longest| begun.elapsed() > longest) {
-                self.end().await;
+                self.end();
             }
             return;
         };
@@ -271,42 +321,36 @@ impl<'a> Run<'a> {
         } else if ending.elapsed() > TO_END {
             for index in 0..self.jobs.len() {
                 if !self.traces[index].is_over {
-                    self.delete(index).await;
+                    self.delete(index);
                 }
             }
         }
     }
 
-    async fn delete(&mut self, index: usize) {
-        let job = &mut self.jobs[index];
-        if !job.is_deleted {
-            job.is_deleted = deleted(&self.client, &self.session, &job.name).await;
-        }
+    /// Has a Job deleted. Nothing waits for it: an API server that is silent takes long.
+    fn delete(&mut self, index: usize) {
+        self.jobs[index].delete(&self.client, &self.session);
     }
 
-    /// Deletes all Jobs.
-    pub(super) async fn clean_up(&mut self) {
+    /// Deletes all Jobs. A signal ends that at once.
+    pub(super) async fn clean_up(&mut self, signals: &mut Signals) {
         self.tasks.abort_all();
-        let (client, session) = (&*self.client, &self.session);
-        let left = self.jobs.iter().filter(|job| !job.is_deleted);
-        // At once: an API server that is silent holds up each of them.
-        join_all(left.map(|job| deleted(client, session, &job.name))).await;
+        let all = 0..self.jobs.len();
+        all.for_each(|index| self.delete(index));
+        let jobs = self.jobs.iter_mut().chain(&mut self.replaced);
+        let deletions = jobs.filter_map(|job| job.deletion.take());
+        tokio::select! {
+            _ = join_all(deletions) => {}
+            () = signals.any() => sink::note(&format!(
+                "not waiting until the Jobs are deleted: `kubectl delete jobs -n {} -l {}` deletes what is \
+                 left",
+                self.session.namespace,
+                self.session.selector()
+            )),
+        }
     }
 
     pub(super) fn into_traces(self) -> Vec<NodeTrace> {
         self.traces
     }
-}
-
-/// Deletes a Job, or says why it is still there.
-async fn deleted(client: &Client, session: &Session, job: &str) -> bool {
-    let deleted = leftovers::delete(client, session, job).await;
-    if let Err(error) = &deleted {
-        sink::note(&format!(
-            "cannot delete Job {job}: {error}; `kubectl delete job -n {0} {job}` does, or the cluster does \
-             after its end",
-            session.namespace
-        ));
-    }
-    deleted.is_ok()
 }

@@ -11,7 +11,7 @@ use crate::{
     attempt::{Attempt, Reply, Reported},
     decode::sighting::AttemptKey,
     engine::{
-        cluster_context::{self, AttemptEnds, Names},
+        cluster_context::{Names, attempt_flow},
         knowledge::Context,
     },
     model::Outcome,
@@ -50,7 +50,8 @@ impl Attempts {
             Some(Reply::Rejection(rejection)) => names.node(rejection.from),
             _ => None,
         };
-        let ends = AttemptEnds::of(attempt, at, &mut names);
+        let flow = attempt_flow(attempt, at);
+        let ends = flow.ends(&mut names);
         self.work.judgements += 1;
         let (mut verdict, is_of_drop) = judge::judge(attempt, outcome, &context);
         // What the node was asked about it is of the last namespace that it reached.
@@ -61,11 +62,8 @@ impl Attempts {
         // A drop's verdict was sharpened when the drop was judged.
         if !is_of_drop {
             let arrived = context.has_arrived(attempt);
-            verdict = verdict.map(|verdict| {
-                let end = (outcome, arrived);
-                let scene = cluster_context::of_attempt(attempt, &ends, end, at, &mut names);
-                refine(verdict, &scene)
-            });
+            verdict = verdict
+                .map(|verdict| refine(verdict, &flow.scene(&ends, (outcome, arrived), &mut names)));
         }
         let decided_at = match outcome {
             // By the packets: those that wait to be read come later.

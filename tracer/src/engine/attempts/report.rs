@@ -5,8 +5,9 @@ use tracer_common::tuple::Tuple;
 use crate::{
     attempt::{Attempt, Reply, Step},
     decode::sighting::AttemptKey,
-    engine::{Nanos, cluster_context::AttemptEnds, knowledge::Context},
+    engine::{Nanos, knowledge::Context},
     model::{AttemptReport, Dns, Flow, Hop, Outcome, Verdict},
+    verdict::cluster::AttemptEnds,
 };
 
 /// What was concluded about an attempt.

@@ -12,13 +12,13 @@ use crate::{
     cluster::naming::Name,
     decode::{drop::DropFacts, noise},
     engine::{
-        cluster_context::{DropScene, Names},
+        cluster_context::{Names, dropped_packet},
         knowledge::Context,
         work::Work,
     },
     model::{Confidence, Verdict},
     node::facts::{NodeFacts, Wants},
-    verdict,
+    verdict::{self, cluster::DropScene},
 };
 
 /// One drop, and what was found out about it so far.
@@ -135,7 +135,7 @@ impl Judge {
             verdict.evidence.push(once.to_owned());
         }
         let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
-        let mut context = DropScene::of(&drop.facts, &mut names);
+        let mut context = DropScene::of(&dropped_packet(&drop.facts), &mut names);
         let program = node.and_then(|node| node.queue_program.as_ref());
         context.scene.program_pod = program.and_then(|program| program.pod_uid.clone());
         let verdict = verdict::cluster::refine(verdict, &context.scene);

@@ -8,6 +8,7 @@
 mod apiserver;
 mod direction;
 mod endpoint;
+mod ends;
 mod overlay;
 mod pod;
 mod policy;
@@ -15,7 +16,8 @@ mod service;
 
 use std::time::SystemTime;
 
-pub(crate) use self::direction::opened;
+use self::direction::opened;
+pub(crate) use self::ends::{AttemptEnds, AttemptFlow, DropScene, DroppedPacket, Naming};
 use super::rule::Rule;
 use crate::{
     cluster::{live::Cluster, naming::Name, view::View},

@@ -2,35 +2,29 @@
 //!
 //! The limits are the same: the server may be anyone's.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client as Kube,
+    Api,
     api::{AttachParams, AttachedProcess},
     client::Body,
-    core::Status,
 };
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    access::{Access, Secrets},
-    failure,
-    server::open,
+    access::Access,
+    failure::Failure,
+    session::{NoAnswer, Opened, Session, open},
 };
-use crate::cluster::source::limits::{ERROR, PAGE};
+use crate::cluster::source::limits::PAGE;
 
 /// How long an answer may take, streams apart.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How long before they expire credentials are got anew.
-const EARLY: Duration = Duration::from_secs(60);
 /// Characters of a message: those of admission are long, and worth reading.
 const MESSAGE: usize = 4000;
 
@@ -57,17 +51,24 @@ impl RequestError {
     }
 }
 
+impl From<NoAnswer> for RequestError {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Refused(status) => Self::Refused {
+                code: status.code,
+                message: plain(&status.message),
+            },
+            NoAnswer::Redirected(why) => Self::Failed(why),
+            NoAnswer::Broken(why) => Self::Failed(plain(&why)),
+            NoAnswer::TooLarge(limit) => Self::Failed(Failure::too_large(limit)),
+        }
+    }
+}
+
 /// The API server, for requests that change something.
 pub(crate) struct Client {
     access: Access,
-    session: Mutex<Session>,
-}
-
-#[derive(Clone)]
-struct Session {
-    kube: Kube,
-    secrets: Secrets,
-    expires: Option<SystemTime>,
+    opened: Mutex<Opened>,
 }
 
 impl Client {
@@ -77,11 +78,8 @@ impl Client {
     ///
     /// They cannot be had. In words.
     pub(crate) async fn open(access: Access) -> Result<Self, String> {
-        let session = Session::open(&access).await?;
-        Ok(Self {
-            access,
-            session: Mutex::new(session),
-        })
+        let opened = Mutex::new(open(&access).await?);
+        Ok(Self { access, opened })
     }
 
     /// What is at a path.
@@ -103,7 +101,7 @@ impl Client {
     /// The bytes of what is at a path, as they come.
     pub(crate) async fn stream(&self, path: &str) -> Result<Bytestream, RequestError> {
         let session = self.session().await?;
-        let sent = timeout(ANSWER, session.send(Method::GET, path, None)).await;
+        let sent = timeout(ANSWER, session.send(request(Method::GET, path, None)?)).await;
         let response = sent.map_err(|_| silent())??;
         Ok(Bytestream {
             session,
@@ -119,7 +117,7 @@ impl Client {
         container: &str,
     ) -> Result<AttachedProcess, RequestError> {
         let session = self.session().await?;
-        let pods: Api<Pod> = Api::namespaced(session.kube.clone(), namespace);
+        let pods: Api<Pod> = Api::namespaced(session.client.clone(), namespace);
         let params = AttachParams::default()
             .container(container)
             .stdin(true)
@@ -128,7 +126,7 @@ impl Client {
         let attached = timeout(ANSWER, pods.attach(pod, &params)).await;
         attached
             .map_err(|_| silent())?
-            .map_err(|error| session.failed(&error))
+            .map_err(|error| session.failed(&error).into())
     }
 
     /// A token may end before its time, or have no time that is known: then a new one is asked for.
@@ -140,8 +138,8 @@ impl Client {
     ) -> Result<Value, RequestError> {
         match self.once(method.clone(), path, body).await {
             Err(RequestError::Refused { code: 401, .. }) => {
-                let renewed = Session::open(&self.access).await;
-                *self.session.lock().await = renewed.map_err(RequestError::Failed)?;
+                let renewed = open(&self.access).await;
+                *self.opened.lock().await = renewed.map_err(RequestError::Failed)?;
                 self.once(method, path, body).await
             }
             done => done,
@@ -156,8 +154,8 @@ impl Client {
     ) -> Result<Value, RequestError> {
         let session = self.session().await?;
         let answer = timeout(ANSWER, async {
-            let response = session.send(method, path, body).await?;
-            session.read(response, PAGE).await
+            let response = session.send(request(method, path, body)?).await?;
+            Ok::<_, RequestError>(session.read(response, PAGE).await?)
         });
         let bytes = answer.await.map_err(|_| silent())??;
         serde_json::from_slice(&bytes)
@@ -166,99 +164,26 @@ impl Client {
 
     /// The session, with credentials that are still good.
     async fn session(&self) -> Result<Session, RequestError> {
-        let mut session = self.session.lock().await;
-        let left = |expires: SystemTime| expires.duration_since(SystemTime::now());
-        let is_good = session
-            .expires
-            .is_none_or(|expires| left(expires).is_ok_and(|left| left > EARLY));
-        if !is_good {
-            *session = Session::open(&self.access)
-                .await
-                .map_err(RequestError::Failed)?;
+        let mut opened = self.opened.lock().await;
+        if opened.left().is_some_and(|left| left.is_zero()) {
+            *opened = open(&self.access).await.map_err(RequestError::Failed)?;
         }
-        Ok(session.clone())
+        Ok(opened.session.clone())
     }
 }
 
-impl Session {
-    async fn open(access: &Access) -> Result<Self, String> {
-        let opened = open(access).await?;
-        let (kube, secrets, expires) = opened.into_parts();
-        Ok(Self {
-            kube,
-            secrets,
-            expires,
-        })
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Response<Body>, RequestError> {
-        let body = body.map(ToString::to_string).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body.into_bytes()))
-            .map_err(|_| RequestError::Failed("a name is not fit for a URL".to_owned()))?;
-        let sent = self.kube.send(request).await;
-        let response = sent.map_err(|error| self.failed(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        if status.is_redirection() {
-            return Err(RequestError::Failed("it redirects elsewhere".to_owned()));
-        }
-        let body = self.read(response, ERROR).await.unwrap_or_default();
-        Err(self.refused(status, &body))
-    }
-
-    fn refused(&self, status: StatusCode, body: &[u8]) -> RequestError {
-        let said: Status = serde_json::from_slice(body).unwrap_or_default();
-        let message = match said.message.as_str() {
-            "" => status.canonical_reason().unwrap_or("no reason"),
-            message => message,
-        };
-        RequestError::Refused {
-            code: status.as_u16(),
-            message: plain(&self.secrets.redact(message)),
-        }
-    }
-
-    async fn read(&self, response: Response<Body>, limit: usize) -> Result<Vec<u8>, RequestError> {
-        let mut body = response.into_body();
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.failed(&error))?;
-            if let Ok(data) = frame.into_data() {
-                if bytes.len() + data.len() > limit {
-                    let why = failure::Failure::too_large(limit);
-                    return Err(RequestError::Failed(why));
-                }
-                bytes.extend_from_slice(&data);
-            }
-        }
-        Ok(bytes)
-    }
-
-    fn failed(&self, error: &kube::Error) -> RequestError {
-        if let kube::Error::Api(status) = error {
-            return RequestError::Refused {
-                code: status.code,
-                message: plain(&self.secrets.redact(&status.message)),
-            };
-        }
-        let why = failure::root(error);
-        // rustls explains at length what is no more than that.
-        if why.contains("close_notify") {
-            return RequestError::Failed("the connection was cut".to_owned());
-        }
-        RequestError::Failed(plain(&self.secrets.redact(&why)))
-    }
+fn request(
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Request<Vec<u8>>, RequestError> {
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.into_bytes())
+        .map_err(|_| RequestError::Failed("a name is not fit for a URL".to_owned()))
 }
 
 /// The bytes of an answer, as they come.
@@ -276,7 +201,7 @@ impl Bytestream {
                     Ok(data) if !data.is_empty() => return Some(Ok(data)),
                     _ => {}
                 },
-                Err(error) => return Some(Err(self.session.failed(&error))),
+                Err(error) => return Some(Err(self.session.failed(&error).into())),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use kube::{Error, core::Status};
 
+use super::session::NoAnswer;
 use crate::cluster::item::printable;
 
 /// Why a request to the API server failed.
@@ -55,6 +56,17 @@ impl Failure {
     /// It did not answer within this time.
     pub(super) fn silent(limit: std::time::Duration) -> Self {
         Self::Unreachable(format!("no answer within {} s", limit.as_secs()))
+    }
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Refused(status) => Self::from_status(&status),
+            NoAnswer::Redirected(why) => Self::Refused(why),
+            NoAnswer::Broken(why) => Self::Unreachable(printable(&why)),
+            NoAnswer::TooLarge(limit) => Self::TooLarge(limit),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The API server: pods, namespaces, nodes, Services, EndpointSlices and NetworkPolicies, listed
 //! and watched.
 //!
-//! - [`access`]: how to reach it; `server`: asking it, with limits
+//! - [`access`]: how to reach it; `session`: one request, with limits; `server`: credentials that stay good
 //! - `reflect`: one kind of objects; `resource`: where the server has them
 //! - [`client`]: requests that change something, for `kubectl whydrop` alone
 //! - `failure`: what goes wrong; `health`: what is said of that
@@ -17,6 +17,7 @@ mod health;
 mod reflect;
 mod resource;
 mod server;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,7 @@ use self::{
     health::Health,
     reflect::{Reflector, State},
     resource::KINDS,
-    server::open,
+    session::{Opened, open},
 };
 use crate::cluster::{source::sink::Sink, update::Change};
 
@@ -124,7 +125,7 @@ async fn open_in_time(
     name: &str,
     sink: &Sink,
     patience: Duration,
-) -> Option<server::Opened> {
+) -> Option<Opened> {
     let mut opening = Box::pin(open(access));
     let first = tokio::select! {
         first = &mut opening => first,

@@ -1,85 +1,38 @@
-//! The API server, asked with limits on what it may answer.
+//! The API server, asked with limits on what it may answer, with credentials that stay good.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{Request, Response, StatusCode, header::LOCATION};
+use http::Request;
 use http_body_util::BodyExt as _;
-use kube::{
-    Client,
-    client::Body,
-    core::{Status, WatchEvent},
-};
+use kube::{client::Body, core::WatchEvent};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
-    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    access::{Access, Secrets},
-    failure::{self, Failure},
+    access::Access,
+    failure::Failure,
+    session::{Opened, Session, open},
 };
-use crate::cluster::{
-    item::printable,
-    source::limits::{ERROR, LINE, PAGE},
-};
+use crate::cluster::source::limits::{LINE, PAGE};
 
-/// How long connecting may take, name resolution and TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long before they expire credentials are got anew.
-const EARLY: Duration = Duration::from_secs(60);
 /// How long to wait before a program is asked for credentials again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
-
-/// The API server, as these credentials see it.
-#[derive(Clone)]
-pub(super) struct Session {
-    client: Client,
-    secrets: Secrets,
-}
 
 /// The API server, with whatever credentials are good now.
 #[derive(Clone)]
 pub(super) struct Server(watch::Receiver<Session>);
 
-/// A session, and until when it is good.
-pub(super) struct Opened {
-    session: Session,
-    expires: Option<SystemTime>,
-}
-
-/// Gets the credentials, and what is needed to show them.
-pub(super) async fn open(access: &Access) -> Result<Opened, String> {
-    let (mut config, secrets, expires) = access.credentials().await?;
-    config.connect_timeout = Some(CONNECT);
-    // Both have limits of their own, and watches are silent for long.
-    config.read_timeout = None;
-    config.default_retry = false;
-    // It reads files.
-    let client = match spawn_blocking(move || Client::try_from(config)).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(error)) => return Err(secrets.redact(&failure::unusable(&error))),
-        Err(_) => return Err("the client cannot be made of this kubeconfig".to_owned()),
-    };
-    let session = Session { client, secrets };
-    Ok(Opened { session, expires })
-}
-
 impl Opened {
-    /// The client, what must not be shown, and until when the credentials are good.
-    pub(super) fn into_parts(self) -> (Client, Secrets, Option<SystemTime>) {
-        let Session { client, secrets } = self.session;
-        (client, secrets, self.expires)
-    }
-
     /// The server, and what keeps its credentials good.
     pub(super) fn keep(self) -> (Server, Keeper) {
-        let (sender, receiver) = watch::channel(self.session);
+        let (sender, receiver) = watch::channel(self.session.clone());
         let keeper = Keeper {
             sessions: sender,
-            expires: self.expires,
+            opened: self,
         };
         (Server(receiver), keeper)
     }
@@ -88,7 +41,7 @@ impl Opened {
 /// Gets credentials anew before they expire.
 pub(super) struct Keeper {
     sessions: watch::Sender<Session>,
-    expires: Option<SystemTime>,
+    opened: Opened,
 }
 
 impl Keeper {
@@ -97,13 +50,7 @@ impl Keeper {
         let mut pause = AGAIN.0;
         let mut earliest = Instant::now() + pause;
         loop {
-            let left = |expires: SystemTime| {
-                let left = expires
-                    .duration_since(SystemTime::now())
-                    .unwrap_or_default();
-                left.saturating_sub(EARLY)
-            };
-            match self.expires.map(left) {
+            match self.opened.left() {
                 Some(left) => tokio::select! {
                     () = sleep_until(Instant::now() + left) => {}
                     () = refused.notified() => {}
@@ -113,8 +60,8 @@ impl Keeper {
             sleep_until(earliest).await;
             match open(access).await {
                 Ok(opened) => {
-                    self.expires = opened.expires;
-                    self.sessions.send_replace(opened.session);
+                    self.sessions.send_replace(opened.session.clone());
+                    self.opened = opened;
                     pause = AGAIN.0;
                 }
                 Err(why) => {
@@ -158,64 +105,6 @@ impl Server {
     }
 }
 
-impl Session {
-    /// Sends a request; anything but success is a failure.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, Failure> {
-        let sent = self.client.send(request.map(Body::from)).await;
-        let response = sent.map_err(|error| self.failure(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        if status.is_redirection() {
-            return Err(Failure::Refused(redirect(&response)));
-        }
-        let body = self.read(response, ERROR).await.unwrap_or_default();
-        Err(self.refusal(status, &body))
-    }
-
-    /// What an error's answer says.
-    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
-        let mut said: Status = serde_json::from_slice(body).unwrap_or_default();
-        said.code = status.as_u16();
-        if said.message.is_empty() {
-            said.message = status.canonical_reason().unwrap_or_default().to_owned();
-        }
-        said.message = self.secrets.redact(&said.message);
-        Failure::from_status(&said)
-    }
-
-    async fn read(&self, response: Response<Body>, limit: usize) -> Result<Vec<u8>, Failure> {
-        let mut body = response.into_body();
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.failure(&error))?;
-            if let Ok(data) = frame.into_data() {
-                if bytes.len() + data.len() > limit {
-                    return Err(Failure::TooLarge(limit));
-                }
-                bytes.extend_from_slice(&data);
-            }
-        }
-        Ok(bytes)
-    }
-
-    fn failure(&self, error: &kube::Error) -> Failure {
-        let why = failure::root(error);
-        Failure::Unreachable(printable(&self.secrets.redact(&why)))
-    }
-}
-
-/// Where a redirect leads to. It is not followed: the credentials are for this server alone.
-fn redirect(response: &Response<Body>) -> String {
-    let to = response.headers().get(LOCATION);
-    let to = to.and_then(|to| to.to_str().ok()?.parse::<http::Uri>().ok());
-    match to.as_ref().and_then(http::Uri::host) {
-        Some(host) => format!("it redirects to {}", printable(host)),
-        None => "it redirects elsewhere".to_owned(),
-    }
-}
-
 /// The events of a watch, as they come.
 pub(super) struct Events {
     session: Session,
@@ -243,7 +132,10 @@ impl Events {
                 match self.body.frame().await {
                     Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                     Some(Err(error)) => {
-                        log::debug!("a watch ends: {:?}", self.session.failure(&error));
+                        log::debug!(
+                            "a watch ends: {:?}",
+                            Failure::from(self.session.failed(&error))
+                        );
                         return None;
                     }
                     None => return None,

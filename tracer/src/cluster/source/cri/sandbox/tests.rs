@@ -44,6 +44,7 @@ fn recorded() -> PodSandboxStatusResponse {
 fn with_network(mode: NamespaceMode) -> Option<LinuxPodSandboxStatus> {
     let options = Some(NamespaceOption {
         network: mode.into(),
+        ..Default::default()
     });
     let namespaces = Some(Namespaces { options });
     Some(LinuxPodSandboxStatus { namespaces })
