@@ -92,7 +92,7 @@ impl Containerd {
             linux: Some(proto::LinuxContainerConfig {
                 security_context: Some(proto::LinuxContainerSecurityContext {
                     capabilities: Some(proto::Capability {
-                        add_capabilities: words(&security["capabilities"]["add"]),
+                        add_capabilities: available(words(&security["capabilities"]["add"]))?,
                         drop_capabilities: words(&security["capabilities"]["drop"]),
                     }),
                     privileged: security["privileged"] == true,
@@ -151,6 +151,21 @@ fn lines(log: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(lines)
+}
+
+/// Those that this machine can give: one without `CAP_SYS_RESOURCE` starts no container with it. whydrop
+/// needs it on kernels before 5.11 alone.
+fn available(mut capabilities: Vec<String>) -> Result<Vec<String>> {
+    const SYS_RESOURCE: u32 = 24;
+
+    let status = fs::read_to_string("/proc/self/status")?;
+    let bound = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bound = u64::from_str_radix(bound.context("no capabilities")?.trim(), 16)?;
+    if bound >> SYS_RESOURCE & 1 == 0 {
+        eprintln!("this machine has no CAP_SYS_RESOURCE: the container does without");
+        capabilities.retain(|capability| capability != "SYS_RESOURCE");
+    }
+    Ok(capabilities)
 }
 
 fn container_of(job: &Value) -> &Value {
