@@ -1,6 +1,5 @@
 //! `kubectl whydrop` against an API server whose kubelets start the traces in the nodes' namespaces.
 
-mod containerd;
 mod heart;
 mod interruptions;
 mod program;
