@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    ops::Deref,
 };
 
 use tracer_common::tuple::Tuple;
@@ -34,6 +35,36 @@ pub struct Flow {
     pub dst: IpAddr,
     /// Destination port.
     pub dport: Option<u16>,
+}
+
+/// The flow of a packet that encapsulates another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Outer {
+    /// Its flow.
+    pub flow: Flow,
+    /// The network identifier of VXLAN or Geneve; `None` where it has none, or that was not seen.
+    pub vni: Option<u32>,
+}
+
+impl Outer {
+    /// The outer packet with these ends, if there is one.
+    pub fn new(flow: Option<Flow>, vni: Option<u32>) -> Option<Self> {
+        flow.map(|flow| Self { flow, vni })
+    }
+}
+
+impl From<Flow> for Outer {
+    fn from(flow: Flow) -> Self {
+        Self { flow, vni: None }
+    }
+}
+
+impl Deref for Outer {
+    type Target = Flow;
+
+    fn deref(&self) -> &Flow {
+        &self.flow
+    }
 }
 
 impl Flow {

@@ -37,7 +37,7 @@ mod verdict;
 pub use self::{
     clock::Clock,
     fix::{Apply, Fix, Manifest, Netns, Site, Undo},
-    flow::{Flow, SocketAddress, address},
+    flow::{Flow, Outer, SocketAddress, address},
     hook::Hook,
     netns::NetnsName,
     outcome::{Outcome, TlsStage},
@@ -50,7 +50,7 @@ pub use self::{
     protocol::Protocol,
     reason::Reason,
     report::{AttemptReport, Dns, DropReport, Hop, Lost, More, Report, Scope, Started, Tick},
-    summary::{Layer, LayerResult, LayerRow, Span, Summary, VerdictCount},
+    summary::{Layer, LayerResult, LayerRow, OtherVerdict, Span, Summary, VerdictCount},
     tallies::Tallies,
     tcp_flags::TcpFlags,
     verdict::{Cause, PolicyDirection, PolicyVerdict, Refuted, RuleName, Verdict},

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{
-    Direction, Flow, Hook, LayerReport, Outcome, Packet, PathReport, PlanReport, Pod, Point,
+    Direction, Flow, Hook, LayerReport, Outcome, Outer, Packet, PathReport, PlanReport, Pod, Point,
     Reason, RuleName, SocketAddress, Summary, TlsStage, Verdict,
 };
 
@@ -143,7 +143,7 @@ pub struct DropReport {
     /// The destination before DNAT.
     pub original_dst: Option<SocketAddress>,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Flow>,
+    pub outer: Option<Outer>,
     /// The flow that a dropped ICMP error quotes.
     pub quoted: Option<Flow>,
     /// Figures of the packet; `None` where only the count is known.
@@ -162,6 +162,8 @@ pub struct DropReport {
     pub netns_name: Option<String>,
     /// How many packets this report stands for.
     pub count: u64,
+    /// Healthy traffic makes such drops, too: shown with `--noise` only.
+    pub noise: bool,
     /// The pod that owns the source address.
     pub src_pod: Option<Pod>,
     /// The pod that owns the destination address.
@@ -242,7 +244,7 @@ pub struct Hop {
     /// The flow as seen here, where it differs from the attempt's.
     pub flow: Option<Flow>,
     /// The flow of the encapsulating packet.
-    pub outer: Option<Flow>,
+    pub outer: Option<Outer>,
     /// MTU of the interface, in bytes.
     pub mtu: u32,
 }

@@ -24,6 +24,8 @@ pub struct Summary {
     pub lost: u64,
     /// Matching drops that healthy traffic makes too, hidden without `--noise`.
     pub noise: u64,
+    /// Those of `drops` that healthy traffic makes too; with `--noise` only.
+    pub noise_shown: u64,
     /// Packets that claimed to be IP but could not be parsed.
     pub malformed: u64,
     /// Connection attempts, by outcome; a corrected one counts under its last outcome.
@@ -37,6 +39,32 @@ pub struct Summary {
     /// The main verdict: the most frequent one over the failed attempts that is more than possible;
     /// where no attempt failed, the most frequent one over the drops.
     pub verdict: Option<Verdict>,
+    /// How many failed attempts, or else drops, the main verdict explains.
+    pub verdict_count: u64,
+    /// The other verdicts that are more than possible, most frequent first, as many as a reader can
+    /// act on.
+    pub also: Vec<OtherVerdict>,
+}
+
+/// Another verdict of a trace, besides the main one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtherVerdict {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How many attempts it explains.
+    pub attempts: u64,
+    /// How many drops it explains.
+    pub drops: u64,
+}
+
+impl OtherVerdict {
+    /// The attempts that it explains, or else the drops.
+    pub fn count(&self) -> u64 {
+        match self.attempts {
+            0 => self.drops,
+            attempts => attempts,
+        }
+    }
 }
 
 /// A span of time, by the node's clock.

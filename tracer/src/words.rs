@@ -19,6 +19,14 @@ pub(crate) fn times(number: u64) -> String {
     }
 }
 
+/// `after 12 ms`, `in under 1 ms`: a time that was counted in whole milliseconds.
+pub(crate) fn after_ms(milliseconds: u64) -> String {
+    match milliseconds {
+        0 => "in under 1 ms".to_owned(),
+        more => format!("after {more} ms"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +36,6 @@ mod tests {
         let counted = [0, 1, 2].map(|number| count(number, "event"));
         assert_eq!(counted, ["0 events", "1 event", "2 events"]);
         assert_eq!([1, 3].map(times), ["once", "3 times"]);
+        assert_eq!([0, 7].map(after_ms), ["in under 1 ms", "after 7 ms"]);
     }
 }

@@ -90,7 +90,11 @@ fn hijacked(leads_to: &'static str) -> Result<Report> {
 #[test]
 fn the_answer_leaves_to_elsewhere() -> Result<()> {
     let report = hijacked("elsewhere")?;
-    let expected = ExpectedVerdict::any_of(["route", "off-node"]).names("eth1");
+    let expected = ExpectedVerdict::any_of(["route", "off-node"])
+        .names("eth1")
+        .evidence("`5270: from all to 10.20.1.0/24 lookup 52`")
+        .evidence("dev eth1 table 52")
+        .fix("ip rule add pref 5269 to 10.20.1.2 lookup main");
     report.outcome("unanswered")?.verdict(&expected)?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A transfer hangs because the server's process does not read. No packet is lost: nothing may be
-//! reported.
+//! A transfer hangs because the server's process does not read. No packet is lost: no record says
+//! anything, and the table at the end tells what waits, without a verdict.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use tracer_model::{Layer, LayerResult};
 use whydrop_tests::{
     deadline,
     incident::{Report, Stage},
@@ -67,12 +68,32 @@ fn trace(serve: fn(TcpStream), patience: Duration, thanked: bool) -> Result<Repo
     })
 }
 
+/// What the table at the end says of data that waits; the row has no verdict.
+fn unread(report: &Report) -> Result<Option<String>> {
+    let summary = &report.trace().summary;
+    ensure!(summary.verdict.is_none(), "{:?}", summary.verdict);
+    let mut rows = summary.layers.iter();
+    let Some(row) = rows.find(|row| row.layer == Layer::Application) else {
+        return Ok(None);
+    };
+    ensure!(row.result == LayerResult::NotObserved, "{row:?}");
+    ensure!(row.verdict.is_none(), "{row:?}");
+    Ok(row.evidence.clone())
+}
+
 #[test]
 fn full_window() -> Result<()> {
-    trace(read_nothing, HANGS, false)?.silent().map(drop)
+    let report = trace(read_nothing, HANGS, false)?;
+    report.silent()?;
+    let said = unread(&report)?.unwrap_or_default();
+    ensure!(said.contains("has not read") && said.contains(SERVER), "{said:?}");
+    Ok(())
 }
 
 #[test]
 fn healthy() -> Result<()> {
-    trace(read_all, deadline(), true)?.silent().map(drop)
+    let report = trace(read_all, deadline(), true)?;
+    report.silent()?;
+    ensure!(unread(&report)?.is_none(), "{:?}", unread(&report));
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod plain;
 mod solicited;
 mod tcp;
 mod transport;
+mod vni;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use self::{
     solicited::solicited,
     tcp::{Tcp, tcp},
 };
+use self::vni::vni;
 use crate::{address::Address, tuple::Tuple};
 
 /// IP protocol numbers that the parser knows (IANA "Assigned Internet Protocol Numbers").
@@ -101,6 +103,8 @@ pub struct Headers {
     pub flow: Layer,
     /// The outermost tuple, if `flow` is encapsulated.
     pub outer: Option<Tuple>,
+    /// The network identifier of the tunnel that it is encapsulated in, if that has one.
+    pub vni: Option<u32>,
     /// The packet that an ICMP error speaks of, the innermost one.
     pub quoted: Option<Layer>,
 }
@@ -146,11 +150,15 @@ pub fn headers<B: Bytes>(bytes: &B) -> Option<Headers> {
                 found = Some(Headers {
                     flow: *layer,
                     outer: None,
+                    vni: None,
                     quoted: None,
                 });
             }
             (Some(headers), Role::Travelling) => {
-                headers.outer.get_or_insert(headers.flow.tuple);
+                if headers.outer.is_none() {
+                    headers.outer = Some(headers.flow.tuple);
+                    headers.vni = vni(bytes, &headers.flow);
+                }
                 headers.flow = *layer;
             }
             (Some(headers), Role::Quoted) => headers.quoted = Some(*layer),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
 use crate::{
-    AttemptReport, Direction, Dns, Flow, Hop, Outcome, Pod, SocketAddress, TlsStage, Verdict,
+    AttemptReport, Direction, Dns, Flow, Hop, Outcome, Outer, Pod, SocketAddress, TlsStage, Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +51,7 @@ struct HopShape {
     at_us: u64,
     times: u64,
     flow: Option<Flow>,
-    outer: Option<Flow>,
+    outer: Option<Outer>,
     mtu: u32,
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
-use crate::{DropReport, Flow, Hook, Packet, Pod, Reason, SocketAddress, Verdict};
+use crate::{DropReport, Flow, Hook, Outer, Packet, Pod, Reason, SocketAddress, Verdict};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "DropReport")]
@@ -15,7 +15,7 @@ struct DropShape {
     flow: Flow,
     #[serde(with = "address", default)]
     original_dst: Option<SocketAddress>,
-    outer: Option<Flow>,
+    outer: Option<Outer>,
     quoted: Option<Flow>,
     packet: Option<Packet>,
     reason: Reason,
@@ -25,6 +25,8 @@ struct DropShape {
     netns: Option<u32>,
     netns_name: Option<String>,
     count: u64,
+    #[serde(default)]
+    noise: bool,
     src_pod: Option<Pod>,
     dst_pod: Option<Pod>,
     src_owner: Option<String>,

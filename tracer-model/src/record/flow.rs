@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{as_text, shaped};
-use crate::{Direction, Flow, Hook, Packet, Pod, Protocol, Reason, TcpFlags};
+use crate::{Direction, Flow, Hook, Outer, Packet, Pod, Protocol, Reason, TcpFlags};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Flow")]
@@ -15,6 +15,14 @@ struct FlowShape {
     sport: Option<u16>,
     dst: IpAddr,
     dport: Option<u16>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Outer")]
+struct OuterShape {
+    #[serde(flatten)]
+    flow: Flow,
+    vni: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,6 +55,7 @@ enum DirectionShape {
 
 shaped!(
     Flow as FlowShape,
+    Outer as OuterShape,
     Packet as PacketShape,
     Pod as PodShape,
     Direction as DirectionShape,

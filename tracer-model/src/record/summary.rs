@@ -9,7 +9,8 @@ use super::{
     time::{rfc3339, rfc3339_or_null},
 };
 use crate::{
-    Cause, Layer, LayerResult, LayerRow, Outcome, Point, Span, Summary, Verdict, VerdictCount,
+    Cause, Layer, LayerResult, LayerRow, OtherVerdict, Outcome, Point, Span, Summary, Verdict,
+    VerdictCount,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -27,12 +28,26 @@ struct SummaryShape {
     folded: u64,
     lost: u64,
     noise: u64,
+    #[serde(default)]
+    noise_shown: u64,
     malformed: u64,
     attempts: BTreeMap<Outcome, u64>,
     untracked: u64,
     verdicts: Vec<VerdictCount>,
     layers: Vec<LayerRow>,
     verdict: Option<Verdict>,
+    #[serde(default)]
+    verdict_count: u64,
+    #[serde(default)]
+    also: Vec<OtherVerdict>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "OtherVerdict")]
+struct OtherVerdictShape {
+    verdict: Verdict,
+    attempts: u64,
+    drops: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +112,7 @@ shaped!(
     Summary as SummaryShape,
     Span as SpanShape,
     VerdictCount as VerdictCountShape,
+    OtherVerdict as OtherVerdictShape,
     LayerRow as LayerRowShape,
     Layer as LayerShape,
     LayerResult as LayerResultShape,

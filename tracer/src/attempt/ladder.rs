@@ -26,6 +26,8 @@ pub(crate) struct Step {
     pub(crate) flow: Tuple,
     /// The flow of the encapsulating packet.
     pub(crate) outer: Option<Tuple>,
+    /// The network identifier there.
+    pub(crate) vni: Option<u32>,
 }
 
 impl Step {
@@ -36,6 +38,7 @@ impl Step {
             times: 1,
             flow: sighting.flow,
             outer: sighting.outer,
+            vni: sighting.vni,
         }
     }
 
@@ -62,6 +65,7 @@ impl Step {
             times: 1,
             flow: hop.flow,
             outer: None,
+            vni: None,
         }
     }
 }

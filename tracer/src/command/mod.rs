@@ -42,7 +42,7 @@ use crate::{
         arrange::arranged,
         options::{Config, Mode},
     },
-    sink::Terminal,
+    sink::{self, Terminal},
 };
 
 /// The whole program: reads its arguments, does what they ask, and prints the error if that fails.
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
         &Terminal::stdout(),
     ) {
         Ok(config) => config,
-        Err(usage) => usage.exit(),
+        Err(usage) => return sink::usage(&usage),
     };
     match run(config) {
         Ok(code) => code,
@@ -88,8 +88,9 @@ fn run(config: Config) -> Result<ExitCode> {
         }
         #[cfg(not(feature = "trace"))]
         Mode::Trace(_) | Mode::Check(..) | Mode::Probe(_) => anyhow::bail!(NOT_A_NODE),
-        Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut io::stderr(), &config)
-            .map(|()| ExitCode::SUCCESS),
+        Mode::Explain(config) => {
+            explain::run(&mut io::stdout().lock(), &mut sink::note, &config)
+        }
         #[cfg(feature = "trace")]
         Mode::Probe(config) => probe::run(&config),
         Mode::Join(config) => join::run(&config).map(|()| ExitCode::SUCCESS),
@@ -105,6 +106,6 @@ fn run(config: Config) -> Result<ExitCode> {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("whydrop: {error:#}");
+    sink::error(&format!("{error:#}"));
     ExitCode::FAILURE
 }

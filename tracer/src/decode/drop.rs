@@ -1,10 +1,10 @@
 //! From a kernel event to the facts about one dropped packet.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use tracer_common::{
     event::{DropEvent, DropKey},
-    packet::{Bytes as _, DNS_PORT, Layer, Tcp, headers, protocol, tcp},
+    packet::{Bytes as _, DNS_PORT, Layer, Tcp, headers, protocol, solicited, tcp},
     tuple::Tuple,
 };
 
@@ -289,6 +289,22 @@ impl Decoder {
             .or_else(|| names.iter().position(|name| !is_machinery(name)))
             .unwrap_or(0);
         names[start..].to_vec()
+    }
+}
+
+impl DropFacts {
+    /// The network identifier of the encapsulating packet, if it was captured.
+    pub(crate) fn vni(&self) -> Option<u32> {
+        headers(&self.wire.as_ref()?.bytes.as_slice())?.vni
+    }
+
+    /// The address that a Neighbor Solicitation or Advertisement is about, and whether it is an answer.
+    pub(crate) fn asks_for(&self) -> Option<(IpAddr, bool)> {
+        let bytes = self.wire.as_ref()?.bytes.as_slice();
+        let layer = headers(&bytes)?.flow;
+        let waits = solicited(&bytes, &layer)?;
+        // A question comes from who asks.
+        Some((waits.dst.into(), waits.src != layer.tuple.src))
     }
 }
 

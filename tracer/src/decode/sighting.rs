@@ -25,6 +25,8 @@ pub(crate) struct Sighting {
     pub(crate) flow: Tuple,
     /// The flow of the encapsulating packet.
     pub(crate) outer: Option<Tuple>,
+    /// Its network identifier.
+    pub(crate) vni: Option<u32>,
     /// Conntrack's original tuple, where the packet had met conntrack already.
     pub(crate) original: Option<Tuple>,
     /// TCP's sequence number.
@@ -157,6 +159,7 @@ impl Sighting {
             place: Place::from(&event.place),
             flow: parsed.flow.tuple,
             outer: parsed.outer,
+            vni: parsed.vni,
             original: (event.original != Tuple::default()).then_some(event.original),
             seq: tcp(&captured, &parsed.flow).map(|tcp| tcp.seq),
             part,

@@ -73,6 +73,12 @@ impl Interfaces {
             .collect()
     }
 
+    /// Whether a tunnel device is up.
+    pub(crate) fn have_tunnels(&self) -> bool {
+        let mut links = self.all.values().map(|interface| &interface.link);
+        links.any(|link| link.up && link.kind.tunnel().is_some())
+    }
+
     /// The interface of a node that has the address: what is no end of a pair is no pod's.
     pub(crate) fn host_interface(&self, address: IpAddr) -> Option<&str> {
         self.addresses.keys().find(|(_, held)| *held == address)?;

@@ -197,6 +197,7 @@ impl Engine {
                 attempts.dropped(judged, cx);
                 let until = now;
                 cx.effects.push(Effect::Read(MapQuery::AllCounts { until }));
+                attempts.ask_what_is_unread(cx);
             }
             Input::Finish => {
                 let judged = drops.give_up(cx);
@@ -219,6 +220,7 @@ impl Engine {
                     malformed: kernel.malformed,
                     untracked: attempts.untracked(),
                     tls: attempts.tls(cx.now),
+                    has_tunnels: cx.interfaces.have_tunnels(),
                 });
                 cx.report(Report::Summary(Box::new(summary)));
             }
@@ -226,9 +228,11 @@ impl Engine {
         effects
     }
 
-    /// Whether drops wait for answers of the node: at the end, these are worth waiting for.
+    /// Whether drops wait for answers of the node, or the summary does: at the end, these are worth
+    /// waiting for.
     pub(crate) fn awaits_node(&self) -> bool {
-        self.knowledge.queries.about_drops() > 0
+        let queries = &self.knowledge.queries;
+        queries.about_drops() > 0 || queries.about_the_end()
     }
 
     /// Starts to report changes of the filter's names. Returns what one should know of them at the

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Silence(AttemptKey),
     /// An attempt that has stalled.
     Stall(AttemptKey),
+    /// What servers have not read at the end.
+    Unread,
 }
 
 /// The open questions of a trace.
@@ -76,6 +78,12 @@ impl Queries {
     pub(crate) fn asks_about_stall(&self, key: &AttemptKey) -> bool {
         let mut open = self.open.values();
         open.any(|purpose| matches!(purpose, Purpose::Stall(of) if of == key))
+    }
+
+    /// Whether the last look at the node is still open.
+    pub(crate) fn about_the_end(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|purpose| matches!(purpose, Purpose::Unread))
     }
 
     /// How many questions about attempts are open.

@@ -44,7 +44,7 @@ impl Packet {
         Self {
             flow: leg.flow(attempt, hop),
             wire: leg.on_the_wire(attempt, hop),
-            outer: hop.outer,
+            outer: hop.outer.map(|outer| outer.flow),
         }
     }
 }

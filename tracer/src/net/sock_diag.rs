@@ -1,6 +1,9 @@
 //! TCP and UDP sockets of a network namespace (`NETLINK_SOCK_DIAG`).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    mem::offset_of,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -17,6 +20,7 @@ mod diag {
     pub(super) const REQUEST: usize = 56;
     /// Length of `struct inet_diag_msg`.
     pub(super) const FIXED: usize = 72;
+    pub(super) const INFO: u16 = 2;
     pub(super) const SKMEMINFO: u16 = 7;
     pub(super) const SKV6ONLY: u16 = 11;
     pub(super) const SOCKOPT: u16 = 22;
@@ -38,8 +42,12 @@ mod diag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum TcpState {
+    /// A connection that is open.
+    Established = 1,
     /// A SYN came and was answered.
     SynReceived = 3,
+    /// A connection that the other end has closed.
+    CloseWait = 8,
     /// It takes connections.
     Listen = 10,
 }
@@ -62,8 +70,11 @@ pub(crate) struct InetSocket {
     pub(crate) is_transparent: Option<bool>,
     /// How often its last packet was sent again so far; 0 if it does not wait for an answer.
     pub(crate) retransmits: u8,
-    /// Of a listener: connections that wait to be accepted.
+    /// Of a listener: connections that wait to be accepted. Of a connection: bytes that wait to be read.
     pub(crate) recv_queue: u32,
+    /// Of a connection: how long ago the last data came in, in milliseconds; `None` if the kernel does
+    /// not say.
+    pub(crate) last_data: Option<u32>,
     /// Of a listener: its backlog.
     pub(crate) send_queue: u32,
     /// Packets that it dropped so far; `None` if the kernel does not say.
@@ -118,6 +129,9 @@ fn request(family: i32, protocol: i32, state: u8, port: Option<u16>) -> Request 
     fixed[0] = family as u8;
     fixed[1] = protocol as u8;
     fixed[2] = 1 << (diag::SKMEMINFO - 1);
+    if [TcpState::Established as u8, TcpState::CloseWait as u8].contains(&state) {
+        fixed[2] |= 1 << (diag::INFO - 1);
+    }
     fixed[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
     fixed[8..10].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
     Request::new(diag::SOCK_DIAG_BY_FAMILY, &fixed)
@@ -151,6 +165,9 @@ pub(super) fn socket(message: &Message<'_>) -> Option<InetSocket> {
             _ => 0,
         },
         recv_queue: message.u32_at(56)?,
+        last_data: all
+            .get(diag::INFO)
+            .and_then(|info| u32_at(info, offset_of!(libc::tcp_info, tcpi_last_data_recv))),
         send_queue: message.u32_at(60)?,
         drops: memory.and_then(|memory| u32_at(memory, 4 * diag::DROPS)),
         uid: message.u32_at(64)?,

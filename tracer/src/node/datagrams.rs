@@ -83,7 +83,7 @@ impl DatagramSocket {
     /// The process, in words.
     pub(crate) fn reader(&self) -> String {
         match &self.process {
-            Some(process) => format!("{} (pid {})", process.comm, process.pid),
+            Some(process) => process.to_string(),
             None => "its process".to_owned(),
         }
     }

@@ -10,10 +10,13 @@
 //! - [`facts`]: what is asked about a drop
 //! - [`queue_program`]: the program that has refused a packet through NFQUEUE
 //! - [`conntrack`]: how full the table is, and what it has counted
+//! - [`answer_route`]: the route of an answer that takes another way
 //! - [`bypass`]: entries of conntrack that the rules have moved on from
 //! - [`translation`]: open connections whose entry is gone
 //! - [`fragments`]: the memory for reassembly
+//! - [`taker`]: the socket that takes a packet, or that none does
 //! - [`tun`]: who reads a tun device
+//! - [`unread`]: data that waits in a server's socket
 //! - [`proxy`]: rules that send packets to a proxy which is not there
 //! - [`gather`]: what is around one dropped packet; made of [`route`], [`rpfilter`],
 //!   [`overlay`] and [`programs`]
@@ -21,6 +24,7 @@
 //! - [`ruleset`]: which rule of netfilter dropped a packet
 //! - [`mtu`], [`change`]: arithmetic on packet sizes, and commands with their undo
 
+pub(crate) mod answer_route;
 pub(crate) mod bypass;
 pub(crate) mod change;
 pub(crate) mod conntrack;
@@ -46,7 +50,9 @@ pub(crate) mod silent_hop;
 pub(crate) mod sockets;
 pub(crate) mod syn_queue;
 mod sysctl;
+pub(crate) mod taker;
 pub(crate) mod translation;
 pub(crate) mod tun;
+pub(crate) mod unread;
 pub(crate) mod way;
 pub(crate) mod world;

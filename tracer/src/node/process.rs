@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
     time::Instant,
@@ -17,6 +17,12 @@ pub(crate) struct Process {
     pub(crate) comm: String,
     /// How many more processes have the socket, such as the workers of a web server.
     pub(crate) others: u32,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.comm, self.pid)
+    }
 }
 
 /// The processes that have these sockets, by the sockets' inode numbers.

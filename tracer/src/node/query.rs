@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    answer_route::AnswerRoute,
     bypass::{Arrival, Destination},
     datagrams::DatagramSocket,
     facts::{NodeFacts, Wants},
@@ -18,6 +19,7 @@ use super::{
     silent_hop::SilentHop,
     translation::LostTranslation,
     tun::TunDevice,
+    unread::{Connection, Unread},
     way::{Comparison, Packet, Start, Walked},
 };
 use crate::{
@@ -50,6 +52,8 @@ pub(crate) enum Query {
     Silence(Box<SilenceQuery>),
     /// Whether the translation of an open connection is gone.
     Translation(Untranslated),
+    /// Which of these connections have data that their server has not read.
+    Unread(Vec<Connection>),
 }
 
 /// What may explain why an attempt got no answer.
@@ -67,6 +71,9 @@ pub(crate) struct SilenceQuery {
     pub(crate) datagrams: Option<(NetnsRef, SocketAddr)>,
     /// The interface that it was last seen to leave by: its namespace and its number.
     pub(crate) left_by: Option<(u32, u32)>,
+    /// The answer that left by another interface than the question came by: its namespace, and the
+    /// interface.
+    pub(crate) answer: Option<(u32, RouteKey, u32)>,
 }
 
 /// What the node says of it.
@@ -85,6 +92,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) compared: Option<Comparison>,
     /// What has become of the translation that the connection began with, if that is gone.
     pub(crate) lost_translation: Option<LostTranslation>,
+    /// The route of the answer, if it leads to where that left.
+    pub(crate) answer_route: Option<AnswerRoute>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -94,6 +103,7 @@ pub(crate) enum Answer {
     ListenerBaseline(Option<ListenerBaseline>),
     Silence(Box<SilenceFacts>),
     Translation(Option<LostTranslation>),
+    Unread(Vec<Unread>),
 }
 
 /// Where a listener is.
@@ -136,6 +146,7 @@ impl Query {
                 let read = LostTranslation::read(of, LIMIT).await;
                 Answer::Translation(read.ok().flatten())
             }
+            Self::Unread(of) => Answer::Unread(Unread::read(of, LIMIT).await),
         }
     }
 }
@@ -143,7 +154,10 @@ impl Query {
 impl SilenceQuery {
     /// Whether nothing is asked.
     pub(crate) fn is_empty(&self) -> bool {
-        let is_asked = self.walk.is_some() || self.datagrams.is_some() || !self.arrivals.is_empty();
+        let is_asked = self.walk.is_some()
+            || self.datagrams.is_some()
+            || self.answer.is_some()
+            || !self.arrivals.is_empty();
         !is_asked && !self.may_change()
     }
 
@@ -160,6 +174,7 @@ impl SilenceQuery {
             arrivals,
             datagrams,
             left_by,
+            answer,
         } = self;
         let listener = async {
             let (location, baseline) = listener?;
@@ -184,13 +199,20 @@ impl SilenceQuery {
             let read = DatagramSocket::watch(&netns, address, WATCHED, LIMIT).await;
             read.ok().flatten()
         };
-        let (listener, silent_hop, walked, destination, tun, datagrams) = tokio::join!(
+        let answer_route = async {
+            let (netns, key, ifindex) = answer?;
+            let read = AnswerRoute::read(netns, key, LIMIT).await.ok()?;
+            let output = read.lookup.answer.as_ref().ok()?.output;
+            (output == Some(ifindex)).then_some(read)
+        };
+        let (listener, silent_hop, walked, destination, tun, datagrams, answer_route) = tokio::join!(
             listener,
             silent_hop,
             walked,
             destination(arrivals),
             tun,
-            datagrams
+            datagrams,
+            answer_route
         );
         SilenceFacts {
             listener,
@@ -201,6 +223,7 @@ impl SilenceQuery {
             datagrams,
             compared: None,
             lost_translation: None,
+            answer_route,
         }
     }
 }
@@ -225,7 +248,7 @@ impl Answer {
     pub(crate) fn about_drop(self) -> Option<Box<NodeFacts>> {
         match self {
             Self::Drop(facts) => Some(facts),
-            Self::ListenerBaseline(_) | Self::Silence(_) | Self::Translation(_) => None,
+            _ => None,
         }
     }
 }

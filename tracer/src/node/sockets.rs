@@ -65,6 +65,17 @@ impl Socket {
             ip => Some(ip.is_ipv4() == destination.is_ipv4()),
         }
     }
+
+    /// What it does not take packets to this address for, as the end of a sentence about it; `None` if
+    /// its own address lets it take them, or may do so.
+    pub(crate) fn takes_only(&self, destination: IpAddr) -> Option<String> {
+        (self.takes(destination) == Some(false)).then_some(())?;
+        Some(match self.local.ip() {
+            ip if !ip.is_unspecified() => format!("listens on {ip} only, not on {destination}"),
+            IpAddr::V4(_) => "takes IPv4 only".to_owned(),
+            IpAddr::V6(_) => "takes IPv6 only".to_owned(),
+        })
+    }
 }
 
 /// The sockets with this local port, of the namespace that this thread is in.

@@ -102,7 +102,7 @@ impl TunDevice {
     /// The process in words.
     pub(crate) fn reader(&self) -> String {
         match &self.process {
-            Some(process) => format!("its process {} (pid {})", process.comm, process.pid),
+            Some(process) => format!("its process {process}"),
             None => "its process".to_owned(),
         }
     }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use super::layers::Layers;
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, DropReport, Span, Summary, Verdict},
+    model::{AttemptReport, DropReport, OtherVerdict, Span, Summary, Verdict},
 };
 
 /// The accounts of a trace.
@@ -14,6 +14,9 @@ pub(crate) struct Accounts {
     summary: Summary,
     layers: Layers,
 }
+
+/// Other verdicts that are named at the end.
+const ALSO: usize = 5;
 
 /// The figures that no single report adds up to.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub(crate) struct Totals {
     /// SYNs that were not followed because the table was full.
     pub(crate) untracked: u64,
     pub(crate) tls: TlsCounts,
+    /// Whether a watched namespace has a tunnel device that is up.
+    pub(crate) has_tunnels: bool,
 }
 
 /// Drops, counted exactly.
@@ -51,6 +56,12 @@ pub(crate) struct DropTotals {
 
 impl Accounts {
     pub(crate) fn drop(&mut self, drop: &DropReport) {
+        // What healthy traffic makes, too, is no failure.
+        if drop.noise {
+            let shown = &mut self.summary.noise_shown;
+            *shown = shown.saturating_add(drop.count);
+            return;
+        }
         self.summary.tally(&drop.verdict, drop.count);
         self.layers.dropped(drop);
     }
@@ -77,6 +88,11 @@ impl Accounts {
         self.layers.attempted(attempt);
     }
 
+    /// Takes what servers have not read, a sentence each.
+    pub(crate) fn unread(&mut self, unread: Vec<String>) {
+        self.layers.unread(unread);
+    }
+
     /// Closes the accounts.
     pub(crate) fn close(&mut self, totals: Totals) -> Summary {
         let Totals {
@@ -89,9 +105,12 @@ impl Accounts {
             malformed,
             untracked,
             tls,
+            has_tunnels,
         } = totals;
         let is_complete = drops.shown + drops.folded == drops.all && lost == 0 && untracked == 0;
         self.layers.began_tls(tls);
+        let mut verdicts = self.layers.verdicts().into_iter();
+        let main = verdicts.next();
         let mut summary = Summary {
             ts: Some(at),
             node,
@@ -103,8 +122,10 @@ impl Accounts {
             lost,
             malformed,
             untracked,
-            layers: self.layers.rows(is_complete),
-            verdict: self.layers.verdict().cloned(),
+            layers: self.layers.rows(is_complete, has_tunnels),
+            verdict_count: main.as_ref().map_or(0, OtherVerdict::count),
+            verdict: main.map(|main| main.verdict),
+            also: verdicts.take(ALSO).collect(),
             ..std::mem::take(&mut self.summary)
         };
         let verdicts = &mut summary.verdicts;

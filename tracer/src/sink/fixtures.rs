@@ -16,7 +16,7 @@ use std::{
 
 use crate::model::{
     Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, More, Outcome,
-    Packet, Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick,
+    Outer, Packet, Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick,
     Verdict, VerdictCount, shell::Command,
 };
 
@@ -83,6 +83,7 @@ fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> DropReport {
         netns: None,
         netns_name: None,
         count: 1,
+        noise: false,
         src_pod: None,
         dst_pod: None,
         src_owner: None,
@@ -191,7 +192,10 @@ pub(super) fn storm() -> Report {
 /// A packet within VXLAN with an unknown VNI.
 pub(super) fn vxlan() -> Report {
     record(DropReport {
-        outer: Some(flow("udp", ("10.0.0.11", 53_211), ("10.0.0.12", 8472))),
+        outer: Outer::new(
+            Some(flow("udp", ("10.0.0.11", 53_211), ("10.0.0.12", 8472))),
+            Some(7),
+        ),
         function: Some("vxlan_rcv".to_owned()),
         ifname: Some("eth0".to_owned()),
         netns_name: Some("node".to_owned()),

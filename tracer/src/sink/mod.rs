@@ -8,15 +8,17 @@
 pub(crate) mod fixtures;
 mod json;
 mod markdown;
+mod stderr;
 mod terminal;
 mod text;
 mod ticket;
 
 use std::{
-    io::{self, ErrorKind, IsTerminal as _, Write},
+    io::{self, ErrorKind, Write},
     time::SystemTime,
 };
 
+pub(crate) use self::stderr::{after_a_fault, error, note, usage};
 pub(crate) use self::terminal::{ColorChoice, Style, Terminal};
 pub(crate) use self::text::{Canvas, Paint, piece};
 use crate::model::Report;
@@ -120,21 +122,6 @@ trait Sink: std::fmt::Debug {
 
     /// Follows a terminal that was resized; `None` for lines of any length.
     fn resize(&mut self, _columns: Option<usize>) {}
-}
-
-/// Writes a message that belongs to no record to stderr: programs read stdout.
-pub(crate) fn note(text: &str) {
-    // If stderr is closed, no one can be warned of that.
-    let _ = writeln!(io::stderr(), "whydrop: {}", text::sanitized(text));
-}
-
-/// Says that this program is at fault, in the midst of whatever it was writing: colors end there.
-pub(crate) fn after_a_fault(text: &str) {
-    // The same terminal as that of stdout, which the fault may have locked.
-    if io::stderr().is_terminal() {
-        let _ = writeln!(io::stderr(), "\x1b[0m");
-    }
-    note(text);
 }
 
 /// Prints records, each at once.

@@ -1,7 +1,6 @@
 //! The objects of the cluster as its API server has them now.
 
 use std::{
-    io::Write,
     path::Path,
     pin::pin,
     time::{Duration, SystemTime},
@@ -26,12 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After which time it is said that there is something to wait for.
 const UNNOTICED: Duration = Duration::from_secs(1);
 
-/// Asks the API server for all that it has, and writes to `notes` what could not be had.
+/// Asks the API server for all that it has, and hands to `notes` what could not be had.
 ///
 /// # Errors
 ///
 /// The file of `--kubeconfig` is of no use, or nothing can be had.
-pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<Cluster> {
+pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut dyn FnMut(&str)) -> Result<Cluster> {
     let places = places(&ClusterConfig {
         kubeconfig: kubeconfig.map(Path::to_owned),
         ..ClusterConfig::default()
@@ -59,7 +58,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
                     Some(update) => match update.change {
                         Change::Settled => break,
                         Change::Note(note) => {
-                            writeln!(notes, "whydrop: {note}").ok();
+                            notes(&note);
                         }
                         _ => {
                             received = true;
@@ -70,7 +69,7 @@ pub(super) fn ask(kubeconfig: Option<&Path>, notes: &mut impl Write) -> Result<C
                 () = &mut noticed, if !said => {
                     said = true;
                     let limit = PATIENCE.as_secs();
-                    writeln!(notes, "whydrop: asking the API server, for up to {limit} s").ok();
+                    notes(&format!("asking the API server, for up to {limit} s"));
                 }
             }
         }

@@ -9,7 +9,10 @@ mod text;
 #[cfg(feature = "trace")]
 mod way;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Result, bail};
 
@@ -22,7 +25,8 @@ use crate::{
     sink::Format,
 };
 
-/// Judges the flow and prints the answer to `out`, and what could not be had to `notes`.
+/// Judges the flow and prints the answer to `out`, and hands to `notes` what could not be had. The status
+/// shows where a way ends; an answer of the policies is always a success.
 ///
 /// # Errors
 ///
@@ -30,12 +34,14 @@ use crate::{
 /// to. A closed pipe is no error.
 pub(crate) fn run(
     out: &mut impl Write,
-    notes: &mut impl Write,
+    notes: &mut dyn FnMut(&str),
     config: &ExplainConfig,
-) -> Result<()> {
+) -> Result<ExitCode> {
     #[cfg(feature = "trace")]
     if config.way {
-        return print(out, &way(config)?);
+        let (text, status) = way(config)?;
+        print(out, &text)?;
+        return Ok(status);
     }
     #[cfg(not(feature = "trace"))]
     if config.way {
@@ -47,7 +53,7 @@ pub(crate) fn run(
     } else {
         let loaded = dump::load(&config.cluster)?;
         for note in &loaded.notes {
-            writeln!(notes, "whydrop: {note}").ok();
+            notes(note);
         }
         explain(&loaded.view, config, loaded.assumptions)?
     };
@@ -55,12 +61,13 @@ pub(crate) fn run(
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => text::render(&report, &config.output.style),
     };
-    print(out, &text)
+    print(out, &text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// The way of the flow's first packet, as it is to be printed.
+/// The way of the flow's first packet, as it is to be printed, and the exit status.
 #[cfg(feature = "trace")]
-fn way(config: &ExplainConfig) -> Result<String> {
+fn way(config: &ExplainConfig) -> Result<(String, ExitCode)> {
     let view = match config.cluster.is_empty() {
         true => None,
         false => Some(dump::load(&config.cluster)?.view),
@@ -80,10 +87,11 @@ fn way(config: &ExplainConfig) -> Result<String> {
         (dst, config.to.port()),
         protocol,
     )?;
-    Ok(match config.output.format {
+    let text = match config.output.format {
         Format::Json => serde_json::to_string(&report)? + "\n",
         Format::Text => way::render(&report, &config.output.style),
-    })
+    };
+    Ok((text, report.status()))
 }
 
 /// Prints it; a closed pipe is no error.

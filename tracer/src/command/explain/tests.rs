@@ -36,7 +36,7 @@ fn run_with(args: &[&str]) -> Result<String> {
         bail!("not an explanation: {mode:?}")
     };
     let mut out = Vec::new();
-    run(&mut out, &mut io::sink(), &config)?;
+    run(&mut out, &mut |_: &str| {}, &config)?;
     Ok(String::from_utf8(out)?)
 }
 

@@ -1,7 +1,8 @@
 //! `whydrop explain --way`: the way of a packet that was never sent, through this node.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,8 @@ use crate::{
     model::{Flow, Protocol},
     net::netns,
     node::{
-        way::{Act, End, Live, Packet, Start, Way},
+        taker::Taken,
+        way::{Act, Because, End, Live, Packet, Start, Way},
         world::{Part, World},
     },
     sink::{Canvas, Paint, Style, piece},
@@ -23,6 +25,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The port that a client is taken to send from: any will do.
 const CLIENT_PORT: u16 = 40000;
+
+/// A way ends before a process gets the packet.
+const FAILED: u8 = 10;
+/// Where a way ends is not known.
+const UNDECIDED: u8 = 11;
 
 /// The way, as its JSON has it.
 #[derive(Debug, Serialize)]
@@ -51,7 +58,31 @@ struct EndReport {
     end: &'static str,
     netns: Option<String>,
     ifname: Option<String>,
+    /// The socket that takes it, where it is delivered to one.
+    socket: Option<SocketReport>,
     text: String,
+}
+
+/// A socket, and the process that has it.
+#[derive(Debug, Serialize)]
+struct SocketReport {
+    address: SocketAddr,
+    process: Option<String>,
+    pid: Option<u32>,
+}
+
+impl Report {
+    /// The exit status: 0 if every way ends at a process or leaves this node.
+    pub(super) fn status(&self) -> ExitCode {
+        let ends = |which: &[&str]| self.ways.iter().any(|way| which.contains(&way.end.end));
+        if ends(&["dropped", "rejected", "refused"]) {
+            ExitCode::from(FAILED)
+        } else if ends(&["undecided"]) || self.ways.is_empty() {
+            ExitCode::from(UNDECIDED)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 /// Walks the first packet of a flow through this node.
@@ -92,7 +123,10 @@ pub(super) fn walk(
                 .map(|port| format!(" {port}"))
                 .unwrap_or_default()
         ),
-        ways: ways.iter().map(|way| report(&world, way)).collect(),
+        ways: ways
+            .iter()
+            .map(|way| report(&world, way, taken(&world, way, flow, deadline)))
+            .collect(),
         gaps: world.gaps,
     })
 }
@@ -118,7 +152,18 @@ fn start(world: &World, src: IpAddr) -> Result<Start> {
     }
 }
 
-fn report(world: &World, way: &Way) -> WayReport {
+/// What becomes of a packet that is delivered.
+fn taken(world: &World, way: &Way, sent: Flow, deadline: Instant) -> Option<Taken> {
+    let End::Delivered { link, .. } = way.end else {
+        return None;
+    };
+    let (netns, delivered) = way.delivered(sent)?;
+    let namespace = world.namespace(netns)?;
+    let ifindex = link.map(|link| link.ifindex);
+    Taken::read(&namespace.reference, delivered, ifindex, deadline)
+}
+
+fn report(world: &World, way: &Way, taken: Option<Taken>) -> WayReport {
     let name = |netns: u32| {
         let namespace = world.namespace(netns);
         namespace.map_or_else(|| netns.to_string(), |one| one.name.clone())
@@ -138,19 +183,49 @@ fn report(world: &World, way: &Way) -> WayReport {
         text: step.in_words(world),
     });
     let (end, netns, link) = match &way.end {
-        End::Delivered { netns, link, .. } => ("delivered", Some(*netns), *link),
+        End::Delivered { netns, link, .. } => match taken {
+            Some(Taken::Refused(_)) => ("refused", Some(*netns), *link),
+            Some(Taken::Unknown(_)) => ("undecided", Some(*netns), *link),
+            Some(Taken::By(_)) | None => ("delivered", Some(*netns), *link),
+        },
+        End::Dropped {
+            netns,
+            link,
+            because: Because::Rule(_, by),
+        } if by.rejects => ("rejected", Some(*netns), *link),
         End::Dropped { netns, link, .. } => ("dropped", Some(*netns), *link),
         End::Leaves { by, .. } => ("leaves", Some(by.netns), Some(*by)),
         End::Undecided { netns, .. } => ("undecided", Some(*netns), None),
     };
     let link = link.and_then(|link| world.link(link));
+    let mut text = way.end.in_words(world);
+    let socket = match taken {
+        Some(Taken::By(taker)) => {
+            text += &format!(": {taker}");
+            Some(SocketReport {
+                address: taker.local,
+                pid: taker.process.as_ref().map(|process| process.pid),
+                process: taker.process.map(|process| process.comm),
+            })
+        }
+        Some(Taken::Refused(why)) => {
+            text = format!("refused{}: {why}", text.trim_start_matches("delivered"));
+            None
+        }
+        Some(Taken::Unknown(want)) => {
+            text = format!("undecided: {text}; {want}");
+            None
+        }
+        None => None,
+    };
     WayReport {
         steps: steps.collect(),
         end: EndReport {
             end,
             netns: netns.map(name),
             ifname: link.map(|link| link.name.clone()),
-            text: way.end.in_words(world),
+            socket,
+            text,
         },
     }
 }
@@ -178,7 +253,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         }
         let paint = match way.end.end {
             "delivered" | "leaves" => Paint::Good,
-            "dropped" => Paint::Bad,
+            "dropped" | "rejected" | "refused" => Paint::Bad,
             _ => Paint::Warn,
         };
         canvas.sentence((0, 2), &[], &way.end.text, paint);

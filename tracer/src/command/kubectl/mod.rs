@@ -70,7 +70,7 @@ pub(super) fn is_asked_for(program: Option<&OsStr>) -> bool {
 pub(super) fn main() -> ExitCode {
     let config = match KubectlConfig::parse(env::args_os(), &Terminal::stdout()) {
         Ok(config) => config,
-        Err(usage) => usage.exit(),
+        Err(usage) => return sink::usage(&usage),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

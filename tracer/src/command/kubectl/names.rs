@@ -82,7 +82,7 @@ fn complete_drop(drop: &mut DropReport, cluster: &Cluster, at: SystemTime) {
         flow: drop.flow,
         tcp_flags: drop.packet.as_ref().and_then(|packet| packet.tcp_flags),
         original_dst: drop.original_dst,
-        outer: drop.outer,
+        outer: drop.outer.map(|outer| outer.flow),
         at,
     };
     let context = DropScene::of(&packet, &mut Names(cluster));

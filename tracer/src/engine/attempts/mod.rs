@@ -8,28 +8,33 @@
 //!   which one a packet belongs to (`clients`: which client's query); `near`: where it can have been
 //!   lost then
 //! - `silence`: what the node is asked before silence decides
-//! - `unsent`: drops that were counted only, and whose they may have been
+//! - `unsent`: drops that were counted only, and whose they may have been; `of_drops`: what the attempts
+//!   say of a drop; `lost_questions`: dropped packets of Neighbor Discovery
+//! - `unread`: what servers have not read at the end
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
 
 mod clients;
 mod deadlines;
 mod join;
+mod lost_questions;
 mod near;
+mod of_drops;
 mod outcomes;
 mod report;
 mod shares;
 mod silence;
 mod table;
 mod tunnel_stats;
+mod unread;
 mod unsent;
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use tracer_common::event::{DropKey, EarlyHop, RetransmitEvent};
 
 use self::{
-    deadlines::Deadlines, join::begins, silence::SilenceChecks, table::Table,
-    tunnel_stats::TunnelStats, unsent::Unsent,
+    deadlines::Deadlines, join::begins, lost_questions::LostQuestions, silence::SilenceChecks,
+    table::Table, tunnel_stats::TunnelStats, unsent::Unsent,
 };
 use super::{
     MILLISECOND, Nanos,
@@ -41,22 +46,21 @@ use super::{
     work::Work,
 };
 use crate::{
-    attempt::{Attempt, Lost, OwnDrop, Reply},
+    attempt::{Attempt, OwnDrop},
     decode::{
-        drop::{DropFacts, SentBack},
+        drop::DropFacts,
         sighting::{AttemptKey, Sighting},
         tls::TlsCounts,
-        untranslated::Untranslated,
     },
     model::{Direction, Outcome},
-    node::query::{Answer, Query, SilenceFacts},
+    node::{
+        query::{Answer, Query, SilenceFacts},
+        unread::Unread,
+    },
 };
 
 /// How long the drop behind a refusal is waited for: the node may be asked about it.
 const DROP_FOLLOWS: Nanos = 900 * MILLISECOND;
-
-/// A rule that rejects a packet answers it, and drops it right after that.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(10);
 
 /// The attempts of a trace.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ pub(crate) struct Attempts {
     refused_here: Deadlines,
     silence: SilenceChecks,
     unsent: Unsent,
+    lost_questions: LostQuestions,
     work: Work,
     /// Until when packets were read at the last look at the clock, where others waited.
     read: Option<Nanos>,
@@ -80,6 +85,7 @@ impl Attempts {
             refused_here: Deadlines::default(),
             silence: SilenceChecks::new(timeout),
             unsent: Unsent::default(),
+            lost_questions: LostQuestions::default(),
             work: Work::default(),
             read: None,
         }
@@ -105,20 +111,6 @@ impl Attempts {
     pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, cx: &mut Context<'_>) {
         let moved = self.table.retransmitted(event);
         self.decide(moved, cx);
-    }
-
-    /// Whether the attempt that a dropped packet belongs to has reached its destination.
-    pub(crate) fn has_reached(&self, facts: &DropFacts) -> bool {
-        // Copies are flooded to where the packet itself does not pass.
-        let of = self.table.claimed_owner_of(facts);
-        let attempt = of.and_then(|(key, ..)| self.table.get(&key));
-        attempt
-            .is_some_and(|attempt| matches!(attempt.reply, Some(Reply::Answer(_) | Reply::Reset)))
-    }
-
-    /// Whether an attempt is between two addresses, at any of its hops.
-    pub(crate) fn connects(&self, one: IpAddr, other: IpAddr) -> bool {
-        self.table.connects(one, other)
     }
 
     /// Takes drops of the attempts' packets.
@@ -154,32 +146,8 @@ impl Attempts {
         self.work.owner_lookups += 1;
         let is_own = self.table.owner_of(facts, interfaces).is_some();
         self.unsent.event(facts, count, is_own);
+        self.lost_questions.take(facts);
         is_own || begins(facts).is_some()
-    }
-
-    /// The translation that a dropped segment lacks, and its connection began with.
-    pub(crate) fn untranslated(&self, facts: &DropFacts) -> Option<Untranslated> {
-        let (_, untranslated) = self.table.untranslated(facts)?;
-        Some(untranslated)
-    }
-
-    /// What was sent back just before an opening packet was dropped, in the same namespace.
-    pub(crate) fn sent_back(&self, facts: &DropFacts, cx: &Context<'_>) -> Option<SentBack> {
-        let (key, lost, _) = self.table.claimed_owner_of(facts)?;
-        let attempt = self.table.get(&key).filter(|_| lost == Lost::Opening)?;
-        let first = attempt.reply_hops.first()?;
-        let is_from_here =
-            first.place.dir == Direction::Out && facts.netns == Some(first.place.netns);
-        let ago = facts.at.duration_since(cx.clock.wall(first.at)).ok()?;
-        (is_from_here && ago < ANSWERS_WITHIN).then_some(())?;
-        match attempt.reply.as_ref()? {
-            Reply::Answer(_) => None,
-            Reply::Reset => Some(SentBack::Reset),
-            Reply::Rejection(rejection) => {
-                let [kind, code] = rejection.icmp;
-                Some(SentBack::Error(kind, code))
-            }
-        }
     }
 
     /// Takes the exact counts of some kinds of drops.
@@ -288,6 +256,10 @@ impl Attempts {
                     ..SilenceFacts::default()
                 };
                 self.report(&key, Outcome::Stalled, found, cx);
+            }
+            (Purpose::Unread, Some(Answer::Unread(unread))) => {
+                let unread = unread.iter().map(Unread::in_words);
+                cx.accounts.unread(unread.collect());
             }
             _ => {}
         }

@@ -17,7 +17,7 @@ use crate::{
     model::Outcome,
     node::{
         query::SilenceFacts,
-        way::Walked,
+        way::{Walked, Way},
         world::{Link, World},
     },
     verdict::{
@@ -114,6 +114,7 @@ impl Attempts {
             datagrams,
             compared,
             lost_translation,
+            answer_route,
         } = found;
         let (world, ways, way_back) = match walked {
             Some(Walked {
@@ -124,7 +125,10 @@ impl Attempts {
             }) => (Some(world), ways, way_back),
             None => (None, Vec::new(), None),
         };
+        let hops: Vec<_> = ways.iter().filter_map(Way::waits_for).collect();
+        let first_at = cx.clock.wall(attempt.first_at);
         AttemptContext {
+            lost_questions: self.lost_questions.since(first_at, &hops),
             blind_spots: cx.visibility.blind_spots(),
             lost: cx.visibility.lost - attempt.lost_before,
             last_interface: interface.map(|interface| judge::Interface {
@@ -146,6 +150,7 @@ impl Attempts {
             tun,
             datagrams,
             lost_translation,
+            answer_route,
             sender_is_own: match &attempt.reply {
                 Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
                 _ => false,

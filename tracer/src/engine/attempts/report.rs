@@ -6,7 +6,7 @@ use crate::{
     attempt::{Attempt, Reply, Step},
     decode::sighting::AttemptKey,
     engine::{Nanos, knowledge::Context},
-    model::{AttemptReport, Dns, Flow, Hop, Outcome, Verdict},
+    model::{AttemptReport, Dns, Flow, Hop, Outcome, Outer, Verdict},
     verdict::cluster::AttemptEnds,
 };
 
@@ -90,7 +90,7 @@ fn hops(steps: &[Step], attempt: &Attempt, plain: Tuple, cx: &Context<'_>) -> Ve
             at_us: step.at.saturating_sub(attempt.first_at) / 1_000,
             times: step.times,
             flow: (step.flow != plain).then(|| Flow::from(&step.flow)),
-            outer: step.outer.as_ref().map(Flow::from),
+            outer: Outer::new(step.outer.as_ref().map(Flow::from), step.vni),
             mtu: step.place.mtu,
         })
         .collect()

@@ -218,6 +218,12 @@ fn query(
     baseline: Option<ListenerBaseline>,
     interfaces: &Interfaces,
 ) -> Option<SilenceQuery> {
+    if let Some(answer) = answer_elsewhere(attempt, interfaces) {
+        return Some(SilenceQuery {
+            answer: Some(answer),
+            ..SilenceQuery::default()
+        });
+    }
     is_unexplained(attempt).then_some(())?;
     let location = Some(attempt)
         .filter(|_| is_tcp(key))
@@ -235,8 +241,39 @@ fn query(
             .filter(|_| !is_tcp(key))
             .and_then(|attempt| delivered_to(attempt, interfaces)),
         left_by: attempt.last_hop().and_then(left_by),
+        answer: None,
     };
     (!query.is_empty()).then_some(query)
+}
+
+/// An answer that left by another interface than its question came by, where no drop explains that it
+/// did not arrive: the namespace, what its route is looked up by, and the interface.
+fn answer_elsewhere(attempt: &Attempt, interfaces: &Interfaces) -> Option<(u32, RouteKey, u32)> {
+    attempt.reply.as_ref()?;
+    let is_unseen = attempt.deciding_drop(Outcome::Unanswered).is_none();
+    let last = attempt.last_reply_hop().filter(|_| is_unseen)?;
+    let Place { netns, ifindex, .. } = last.place;
+    let mut questions = attempt.hops.iter();
+    let is_elsewhere = last.place.dir == Direction::Out
+        && !questions.any(|hop| hop.place.is_reverse_of(&last.place));
+    is_elsewhere.then_some(())?;
+    let came_in = attempt.reply_hops.iter().rev();
+    let mut came_in = came_in.filter(|hop| {
+        hop.place.dir == Direction::In && hop.place.netns == netns && hop.at <= last.at
+    });
+    let iif = came_in.next().map(|hop| hop.place.ifindex);
+    let src = IpAddr::from(last.flow.src);
+    (iif.is_some() || interfaces.is_local(netns, src)).then_some(())?;
+    let flow = Flow::from(&last.flow);
+    let key = RouteKey {
+        src: Some(src),
+        iif,
+        proto: Some(flow.proto.number()),
+        sport: flow.sport,
+        dport: flow.dport,
+        ..RouteKey::to(flow.dst)
+    };
+    Some((netns, key, ifindex))
 }
 
 /// Whether nothing was seen yet that explains the silence.

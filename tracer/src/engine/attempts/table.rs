@@ -174,6 +174,11 @@ impl Table {
         Some(key)
     }
 
+    /// All attempts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AttemptKey, &Attempt)> {
+        self.attempts.iter()
+    }
+
     /// What was seen of TLS until now.
     pub(super) fn tls(&self, now: Nanos) -> TlsCounts {
         let kept = self.attempts.values();

@@ -298,6 +298,7 @@ mod tests {
                 times: 1,
                 flow: flow(*sport),
                 outer: None,
+                vni: None,
             });
             hops.collect()
         };

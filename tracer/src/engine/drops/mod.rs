@@ -331,7 +331,13 @@ impl Drops {
             }
             let judged = self.judge.conclude(&drop, facts.as_deref(), cx);
             if let Some(count) = count {
-                let report = report(&drop.facts, judged, count, self.options.stack, cx);
+                let report = report(
+                    &drop.facts,
+                    judged,
+                    (count, drop.is_noise()),
+                    self.options.stack,
+                    cx,
+                );
                 if cx.report_drop(report) {
                     self.shown(count, cx);
                 }

@@ -1,13 +1,13 @@
 //! What is reported of a judged drop.
 
 use super::judge::JudgedDrop;
-use crate::{decode::drop::DropFacts, engine::knowledge::Context, model::DropReport};
+use crate::{decode::drop::DropFacts, engine::knowledge::Context, model::{DropReport, Outer}};
 
-/// The report on `count` drops of this kind.
+/// The report on `count` drops of this kind; `noise` says that healthy traffic makes them, too.
 pub(super) fn report(
     facts: &DropFacts,
     judged: &JudgedDrop,
-    count: u64,
+    (count, noise): (u64, bool),
     stack: bool,
     cx: &Context<'_>,
 ) -> DropReport {
@@ -16,7 +16,7 @@ pub(super) fn report(
         ts: facts.at,
         flow: facts.flow,
         original_dst: facts.original_dst,
-        outer: facts.outer,
+        outer: Outer::new(facts.outer, facts.vni()),
         quoted: facts.quoted,
         packet: facts.packet,
         reason: facts.reason.clone(),
@@ -26,6 +26,7 @@ pub(super) fn report(
         netns: facts.netns,
         netns_name: facts.netns.and_then(|inode| cx.netns.text(inode)),
         count,
+        noise,
         src_pod: src.pod(),
         dst_pod: dst.pod(),
         src_owner: src.words(),

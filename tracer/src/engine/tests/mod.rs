@@ -163,7 +163,7 @@ impl Rig {
                 self.counted.is_none()
             }
             Query::Silence(query) => !self.walks && !query.may_change(),
-            Query::Translation(_) => true,
+            Query::Translation(_) | Query::Unread(_) => true,
             _ => false,
         }
     }
@@ -247,6 +247,7 @@ impl Rig {
             place: place(ifindex, dir),
             flow,
             outer: None,
+            vni: None,
             original,
             seq: match part {
                 Part::Opens(AttemptKey::Tcp(isn), _) => Some(isn),

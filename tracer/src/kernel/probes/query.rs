@@ -98,9 +98,27 @@ pub(crate) fn at_netfilter() -> Vec<LoadedProgram> {
 ///
 /// The kernel refuses, as it does without privilege.
 pub(crate) fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<Vec<u32>> {
+    const EFFECTIVE: u32 = 1;
+    // `BPF_CGROUP_INET_INGRESS`, `BPF_CGROUP_INET_EGRESS`
+    let attach_type = u32::from(direction == Direction::Egress);
+    attached(group, attach_type, EFFECTIVE)
+}
+
+/// The numbers of the programs that choose the socket of a packet in a network namespace
+/// (`BPF_SK_LOOKUP`).
+///
+/// # Errors
+///
+/// The kernel refuses, as it does without privilege.
+pub(crate) fn socket_lookup(netns: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    const SK_LOOKUP: u32 = 36;
+    attached(netns, SK_LOOKUP, 0)
+}
+
+/// The numbers of the programs that are attached somewhere.
+fn attached(target: BorrowedFd<'_>, attach_type: u32, query_flags: u32) -> io::Result<Vec<u32>> {
     // `BPF_PROG_QUERY`, which aya has not for these types.
     const PROG_QUERY: libc::c_long = 16;
-    const EFFECTIVE: u32 = 1;
     const MOST: usize = 64;
     /// The part of `union bpf_attr` for this command, as far as it is used.
     #[repr(C)]
@@ -115,10 +133,9 @@ pub(crate) fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<
     }
     let mut ids = [0_u32; MOST];
     let mut query = Query {
-        target: group.as_raw_fd().cast_unsigned(),
-        // `BPF_CGROUP_INET_INGRESS`, `BPF_CGROUP_INET_EGRESS`
-        attach_type: u32::from(direction == Direction::Egress),
-        query_flags: EFFECTIVE,
+        target: target.as_raw_fd().cast_unsigned(),
+        attach_type,
+        query_flags,
         attach_flags: 0,
         ids: ids.as_mut_ptr() as u64,
         count: MOST as u32,

@@ -26,6 +26,32 @@ impl Lookup {
         (self.is_answer_of(rule) && !is_unclear).then_some(rule)
     }
 
+    /// The policy rule that leads the packet to the table of its route; `None` for a table that the kernel
+    /// looks up by itself, or where it is not sure which rule that is.
+    pub(crate) fn choosing_rule<'a>(&self, world: &'a World, netns: u32) -> Option<&'a Rule> {
+        /// `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN`, `RT_TABLE_LOCAL`
+        const OWN: [u32; 3] = [253, 254, 255];
+        self.answer.as_ref().ok()?;
+        let table = self.matched.as_ref()?.table;
+        (!OWN.contains(&table)).then_some(())?;
+        let rules = world.namespace(netns)?.rules.as_deref()?;
+        let input = self.input(world, netns)?;
+        let is_ipv4 = self.packet.dst.is_ipv4();
+        let leads = |rule: &&Rule| {
+            rule.is_ipv4 == is_ipv4
+                && (rule.action == RuleAction::Lookup(table)
+                    || matches!(rule.action, RuleAction::Goto(_)))
+        };
+        // A rule that jumps, or asks for what is not known, may come to the table otherwise.
+        rules.iter().filter(leads).find_map(|rule| {
+            match (rule.action, self.is_caught_by(rule, &input)) {
+                (_, Some(false)) => None,
+                (RuleAction::Lookup(_), Some(true)) => Some(Some(rule)),
+                _ => Some(None),
+            }
+        })?
+    }
+
     /// Whether the kernel refuses the packet as the rule would (`fib4_rule_action`,
     /// `fib6_rule_action`), and no route does.
     fn is_answer_of(&self, rule: &Rule) -> bool {

@@ -172,6 +172,9 @@ fn dropped_by(rules: &[Suspect]) -> DroppedBy {
     DroppedBy {
         text: named.join(", or "),
         by_policy: rules.iter().any(|rule| rule.number.is_none()),
+        rejects: rules
+            .iter()
+            .all(|rule| matches!(rule.verdict, Verdict::Reject(_))),
         counter: match rules {
             [only] => only.counter.filter(|counter| counter.exact),
             _ => None,

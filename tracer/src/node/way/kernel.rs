@@ -50,6 +50,8 @@ pub(crate) struct DroppedBy {
     pub(crate) text: String,
     /// A chain's policy is among them.
     pub(crate) by_policy: bool,
+    /// It sends an error back (`reject`); where there are several, all of them do.
+    pub(crate) rejects: bool,
     /// Packets that it has dropped so far, if it is a single one that counts them.
     pub(crate) counter: Option<u64>,
 }

@@ -23,12 +23,14 @@ mod tests;
 mod walk;
 mod walked;
 
+use std::net::IpAddr;
+
 use self::walk::Walk;
 use super::world::{LinkId, World};
 use crate::model::Flow;
 
 pub(crate) use self::{
-    counted::{Comparison, Counted},
+    counted::{Comparison, Counted, Others},
     end::{Because, End, Refused, Unanswered},
     kernel::{AtHook, DroppedBy, Judgment, Kernel},
     live::Live,
@@ -59,6 +61,17 @@ pub(crate) struct Way {
 const MOST_WAYS: usize = 64;
 
 impl Way {
+    /// The next hop that does not answer, where it ends for that.
+    pub(crate) fn waits_for(&self) -> Option<IpAddr> {
+        match &self.end {
+            End::Dropped {
+                because: Because::Unanswered(unanswered),
+                ..
+            } => Some(unanswered.hop),
+            _ => None,
+        }
+    }
+
     /// Where the packet is delivered, and as what; `None` where it is not.
     pub(crate) fn delivered(&self, sent: Flow) -> Option<(u32, Flow)> {
         let End::Delivered { netns, .. } = self.end else {

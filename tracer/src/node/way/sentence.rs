@@ -75,12 +75,16 @@ impl End {
                 link,
                 because,
             } => {
+                let what = match because {
+                    Because::Rule(_, by) if by.rejects => "rejected",
+                    _ => "dropped",
+                };
                 let because = because.in_words(world, *netns);
                 match link {
                     Some(link) => {
-                        format!("dropped at {}: {because}", world.link_name(*link, u32::MAX))
+                        format!("{what} at {}: {because}", world.link_name(*link, u32::MAX))
                     }
-                    None => format!("dropped: {because}"),
+                    None => format!("{what}: {because}"),
                 }
             }
             Self::Leaves { by, to } => {
@@ -96,7 +100,10 @@ impl Because {
     pub(crate) fn in_words(&self, world: &World, reader: u32) -> String {
         let name = |id: &LinkId| world.link_name(*id, reader);
         match self {
-            Self::Rule(hook, by) => format!("{} drops it: {}", hook.name(), by.text),
+            Self::Rule(hook, by) => {
+                let does = if by.rejects { "rejects" } else { "drops" };
+                format!("{} {does} it: {}", hook.name(), by.text)
+            }
             Self::Route(_, route) => route.clone(),
             Self::PolicyRule(rule, dst) => {
                 format!("the policy rule `{rule}` refuses what goes to {dst}")

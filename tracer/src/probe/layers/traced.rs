@@ -16,7 +16,8 @@ pub(crate) fn rows(attempts: &[AttemptReport], drops: &[DropReport]) -> Vec<Laye
     for attempt in attempts {
         layers.attempted(attempt);
     }
-    layers.rows(true)
+    // Where no packet of the probe was in a tunnel, there may be none.
+    layers.rows(true, false)
 }
 
 /// One of the layers, as the trace has it.

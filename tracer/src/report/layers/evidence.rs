@@ -63,7 +63,7 @@ pub(super) fn example(attempt: &AttemptReport) -> String {
     match outcome {
         Outcome::Unanswered => format!("{what}, {tries} in {waited_ms} ms"),
         Outcome::Stalled => format!("{what}, handshake done, data does not get through"),
-        _ => format!("{what} after {waited_ms} ms"),
+        _ => format!("{what} {}", words::after_ms(*waited_ms)),
     }
 }
 

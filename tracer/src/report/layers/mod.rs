@@ -11,13 +11,14 @@ mod evidence;
 mod rows;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, Confidence, DropReport, Outcome, Point, TlsStage, Verdict},
+    model::{AttemptReport, Confidence, DropReport, OtherVerdict, Outcome, Point, TlsStage, Verdict},
 };
 
 /// Attempts whose outcome can still change: as many as are followed at once.
@@ -35,6 +36,8 @@ pub(crate) struct Layers {
     blamed: Vec<Blamed>,
     /// The number of the next verdict.
     next: u64,
+    /// What servers have not read, a sentence each.
+    unread: Vec<String>,
     standing: HashMap<Id, Share>,
     /// The attempts of `standing`, oldest first.
     order: VecDeque<Id>,
@@ -99,6 +102,11 @@ impl Layers {
         self.tls.counts = counts;
     }
 
+    /// Takes what servers have not read, a sentence each.
+    pub(crate) fn unread(&mut self, unread: Vec<String>) {
+        self.unread = unread;
+    }
+
     /// Takes a drop.
     pub(crate) fn dropped(&mut self, drop: &DropReport) {
         let number = self.blame(&drop.verdict);
@@ -139,23 +147,39 @@ impl Layers {
         self.standing.insert(id, share);
     }
 
-    /// The most frequent verdict over the failed attempts that is more than possible, the first of
-    /// several; over the drops where no attempt failed.
-    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+    /// The verdicts that are more than possible, by the failed attempts that they explain, then by the
+    /// drops; of equal ones, the first comes first. The first of all is the main verdict: where an attempt
+    /// failed, it explains one, or there is none.
+    pub(crate) fn verdicts(&self) -> Vec<OtherVerdict> {
         let failed = self.tcp.failures() + self.dns.failures() + self.tls.reset;
-        let weight = |blamed: &Blamed| match failed {
-            0 => blamed.drops,
-            _ => blamed.tcp + blamed.dns,
-        };
-        self.most_frequent(|blamed| weight(blamed) * u64::from(blamed.is_sure()))
+        let mut sure: Vec<&Blamed> = self
+            .blamed
+            .iter()
+            .filter(|blamed| blamed.is_sure() && blamed.records() > 0)
+            .collect();
+        sure.sort_by_key(|blamed| Reverse((blamed.attempts(), blamed.drops)));
+        if failed > 0 && sure.first().is_some_and(|main| main.attempts() == 0) {
+            return Vec::new();
+        }
+        let of_attempts: Vec<&Verdict> = sure
+            .iter()
+            .filter(|blamed| blamed.attempts() > 0)
             .map(|blamed| &blamed.verdict)
-    }
-
-    /// The verdict with the most weight, the first of several; none where nothing has any.
-    fn most_frequent<W: Ord + Default>(&self, weight: impl Fn(&Blamed) -> W) -> Option<&Blamed> {
-        let all = self.blamed.iter().rev();
-        all.filter(|blamed| weight(blamed) > W::default())
-            .max_by_key(|blamed| weight(blamed))
+            .collect();
+        // A drop of an attempt's packet may say otherwise what the attempt's own verdict says.
+        let is_its_own = |blamed: &&Blamed| {
+            let same = |of: &&Verdict| of.point == blamed.verdict.point && of.rule != blamed.verdict.rule;
+            blamed.attempts() > 0 || !of_attempts.iter().any(same)
+        };
+        sure.iter()
+            .copied()
+            .filter(is_its_own)
+            .map(|blamed| OtherVerdict {
+                verdict: blamed.verdict.clone(),
+                attempts: blamed.attempts(),
+                drops: blamed.drops,
+            })
+            .collect()
     }
 
     fn share(&mut self, attempt: &AttemptReport) -> Share {
@@ -323,6 +347,14 @@ impl Tally {
 impl Blamed {
     fn is_sure(&self) -> bool {
         is_sure(&self.verdict)
+    }
+
+    fn attempts(&self) -> u64 {
+        self.tcp + self.dns
+    }
+
+    fn records(&self) -> u64 {
+        self.attempts() + self.drops
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rows of the table, one function for each layer.
 
+use std::cmp::Reverse;
+
 use super::{Blamed, Hellos, Layers, Tally, evidence::summed_up};
 use crate::{
     model::{
@@ -8,6 +10,9 @@ use crate::{
     },
     words,
 };
+
+/// Causes that a row names.
+const NAMED: usize = 3;
 
 /// The points that an opening packet passes on its way, so that what is behind one of them is not
 /// reached when it is lost there. The overlay divides them: what is before it, is before the tunnel.
@@ -24,18 +29,31 @@ const BEFORE_OVERLAY: [Point; 8] = [
 
 impl Layers {
     /// The table. `complete` says whether every drop and every attempt was shown, and no event was
-    /// lost: otherwise, no absence is claimed.
-    pub(crate) fn rows(&self, complete: bool) -> Vec<LayerRow> {
-        vec![
+    /// lost: otherwise, no absence is claimed. `has_tunnels` says whether there is an overlay here.
+    pub(crate) fn rows(&self, complete: bool, has_tunnels: bool) -> Vec<LayerRow> {
+        let mut rows = vec![
             self.dns_row(),
             self.tcp_row(),
             self.blamed_row(row(Layer::Policy, "admitted"), |point| point == Policy),
             self.firewall_row(complete),
-            self.overlay_row(),
+            self.overlay_row(has_tunnels),
             self.mtu_row(),
             self.listener_row(),
             self.tls_row(),
-        ]
+        ];
+        rows.extend(self.application_row());
+        rows
+    }
+
+    /// What a server has not read is no failure of the network: there is a row only where something
+    /// waits, and it accuses no one.
+    fn application_row(&self) -> Option<LayerRow> {
+        let unread = &self.unread;
+        let named: Vec<_> = unread.iter().take(NAMED).cloned().collect();
+        (!named.is_empty()).then(|| LayerRow {
+            evidence: Some(and_more(named, unread.len(), "; ")),
+            ..row(Layer::Application, "reads")
+        })
     }
 
     fn dns_row(&self) -> LayerRow {
@@ -115,7 +133,7 @@ impl Layers {
         )
     }
 
-    fn overlay_row(&self) -> LayerRow {
+    fn overlay_row(&self, has_tunnels: bool) -> LayerRow {
         let row = self.blamed_row(row(Layer::Overlay, "tunnel"), |point| point == Overlay);
         if row.result == LayerResult::Failed {
             return row;
@@ -147,8 +165,8 @@ impl Layers {
             );
         }
         match self.block(&BEFORE_OVERLAY, |tunnel| !tunnel) {
-            Some(point) => blocked(row, point.name()),
-            None => row,
+            Some(point) if has_tunnels => blocked(row, point.name()),
+            _ => row,
         }
     }
 
@@ -268,30 +286,64 @@ impl Layers {
                 (0, 0)
             }
         };
-        let Some(main) = self.most_frequent(weight) else {
+        let all = self.by_weight(weight);
+        let Some(main) = all.first() else {
             return row;
         };
-        let all = || self.blamed.iter().filter(|blamed| weight(blamed) > (0, 0));
-        let attempts: u64 = all().map(|blamed| blamed.tcp + blamed.dns).sum();
-        let drops: u64 = all().map(|blamed| blamed.drops).sum();
-        let much = match (attempts, drops) {
+        let much = |blamed: &Blamed| match (blamed.attempts(), blamed.drops) {
+            (0, drops) => words::count(drops, "packet"),
+            (attempts, _) => words::count(attempts, "attempt"),
+        };
+        let evidence = match all.as_slice() {
+            [only] => only.verdict.why.clone(),
+            several => {
+                let each = several.iter().take(NAMED);
+                let each = each.map(|one| format!("{} ({})", one.verdict.why, much(one)));
+                and_more(each.collect(), several.len(), "; ")
+            }
+        };
+        let attempts: u64 = all.iter().map(|blamed| blamed.attempts()).sum();
+        let drops: u64 = all.iter().map(|blamed| blamed.drops).sum();
+        let sum = match (attempts, drops) {
             (0, drops) => words::count(drops, "packet"),
             (attempts, _) => words::count(attempts, "attempt"),
         };
         LayerRow {
             result: LayerResult::Failed,
-            evidence: Some(main.verdict.why.clone()),
-            verdict: Some(format!("{}, {much}", blame(main))),
+            evidence: Some(evidence),
+            verdict: Some(format!("{}, {sum}", blame(main))),
             ..row
         }
     }
 
-    /// The most frequent verdict.
+    /// Whom these verdicts blame, the most frequent first.
     fn main_blame(&self, weight: impl Fn(&Blamed) -> u64) -> Option<String> {
         let sure = |blamed: &Blamed| weight(blamed) * u64::from(blamed.is_sure());
-        self.most_frequent(sure)
-            .or_else(|| self.most_frequent(&weight))
-            .map(blame)
+        let mut all = self.by_weight(sure);
+        if all.is_empty() {
+            all = self.by_weight(weight);
+        }
+        let mut named: Vec<String> = Vec::new();
+        for blamed in all {
+            let name = blame(blamed);
+            if !named.contains(&name) {
+                named.push(name);
+            }
+        }
+        let of = named.len();
+        named.truncate(NAMED);
+        (of > 0).then(|| and_more(named, of, ", "))
+    }
+
+    /// The verdicts with any weight, those with the most first; of equal ones, in order of appearance.
+    fn by_weight<W: Ord + Default>(&self, weight: impl Fn(&Blamed) -> W) -> Vec<&Blamed> {
+        let mut all: Vec<&Blamed> = self
+            .blamed
+            .iter()
+            .filter(|blamed| weight(blamed) > W::default())
+            .collect();
+        all.sort_by_key(|blamed| Reverse(weight(blamed)));
+        all
     }
 
     /// The first of these points at which a packet of either protocol was lost.
@@ -316,12 +368,6 @@ impl Tally {
 
     fn code(&self, code: &str) -> u64 {
         self.codes.get(code).copied().unwrap_or_default()
-    }
-}
-
-impl Blamed {
-    fn records(&self) -> u64 {
-        self.tcp + self.dns + self.drops
     }
 }
 
@@ -358,6 +404,16 @@ fn blocked(row: LayerRow, by: &str) -> LayerRow {
         result: LayerResult::Blocked,
         verdict: Some(format!("blocked by {by}")),
         ..row
+    }
+}
+
+/// Those that are named, and how many more there are.
+fn and_more(named: Vec<String>, of: usize, between: &str) -> String {
+    let more = of.saturating_sub(named.len());
+    let named = named.join(between);
+    match more {
+        0 => named,
+        more => format!("{named}{between}and {more} more"),
     }
 }
 

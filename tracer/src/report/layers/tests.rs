@@ -27,7 +27,7 @@ fn hop(outer: bool) -> Hop {
         at_us: 0,
         times: 1,
         flow: None,
-        outer: outer.then(|| flow("udp", "192.0.2.2", 8472)),
+        outer: outer.then(|| flow("udp", "192.0.2.2", 8472).into()),
         mtu: 1500,
     }
 }
@@ -101,6 +101,7 @@ fn drop_at(point: Point, count: u64) -> DropReport {
         netns: None,
         netns_name: None,
         count,
+        noise: false,
         src_pod: None,
         dst_pod: None,
         src_owner: None,
@@ -118,8 +119,15 @@ fn of(attempts: &[AttemptReport]) -> Layers {
     layers
 }
 
+impl Layers {
+    fn verdict(&self) -> Option<Verdict> {
+        let main = self.verdicts().into_iter().next();
+        main.map(|main| main.verdict)
+    }
+}
+
 fn lines(layers: &Layers) -> String {
-    text(&layers.rows(true))
+    text(&layers.rows(true, true))
 }
 
 fn text(rows: &[LayerRow]) -> String {
@@ -139,7 +147,7 @@ fn text(rows: &[LayerRow]) -> String {
 }
 
 fn result_of(layers: &Layers, layer: Layer) -> LayerResult {
-    let rows = layers.rows(true);
+    let rows = layers.rows(true, true);
     let row = rows.iter().find(|row| row.layer == layer);
     row.expect("such a layer").result
 }
@@ -148,7 +156,7 @@ fn result_of(layers: &Layers, layer: Layer) -> LayerResult {
 fn where_nothing_was_seen_nothing_is_said() {
     let layers = Layers::default();
     assert_eq!(layers.verdict(), None);
-    for row in layers.rows(true) {
+    for row in layers.rows(true, true) {
         assert_eq!(row.result, LayerResult::NotObserved, "{row:?}");
         assert_eq!((row.evidence, row.verdict), (None, None));
     }
@@ -195,6 +203,72 @@ fn a_drop_in_forward_blocks_what_is_behind_it() {
     ");
     let fix = layers.verdict().map(|verdict| verdict.fix.clone());
     assert_eq!(fix, Some(vec![Fix::advice("mend the firewall")]));
+}
+
+#[test]
+fn without_an_overlay_nothing_blocks_it() {
+    let layers = of(&[failed(1, Point::Firewall, Confidence::Confirmed)]);
+    let rows = layers.rows(true, false);
+    let overlay = rows.iter().find(|row| row.layer == Layer::Overlay);
+    assert_eq!(overlay.unwrap().result, LayerResult::NotObserved);
+}
+
+#[test]
+fn what_a_server_has_not_read_is_information() {
+    let mut layers = of(&[tcp(1, Outcome::Answered)]);
+    let eight = layers.rows(true, true);
+    assert!(eight.iter().all(|row| row.layer != Layer::Application));
+    layers.unread(["one", "two", "three", "four"].map(str::to_owned).to_vec());
+    let rows = layers.rows(true, true);
+    assert_eq!(rows[..8], eight);
+    let row = rows.last().unwrap();
+    assert_eq!(row.result, LayerResult::NotObserved);
+    assert_eq!(row.evidence.as_deref(), Some("one; two; three; and 1 more"));
+    assert_eq!((&row.verdict, layers.verdict()), (&None, None));
+}
+
+/// An attempt that this rule has stopped.
+fn by_rule(n: u64, rule: &str) -> AttemptReport {
+    let verdict = Verdict {
+        subject: rule.to_owned(),
+        ..Verdict::new(Point::Firewall, Confidence::Confirmed, format!("dropped by {rule}"))
+    };
+    AttemptReport {
+        verdict: Some(verdict),
+        ..tcp(n, Outcome::Unanswered)
+    }
+}
+
+#[test]
+fn each_rule_is_credited_with_its_own_attempts() {
+    let attempts = [by_rule(1, "rule 1"), by_rule(2, "rule 2"), by_rule(3, "rule 2")];
+    let layers = of(&attempts);
+    let rows = layers.rows(true, true);
+    let firewall = rows.iter().find(|row| row.layer == Layer::Firewall).unwrap();
+    assert_eq!(
+        firewall.evidence.as_deref(),
+        Some("dropped by rule 2 (2 attempts); dropped by rule 1 (1 attempt)")
+    );
+    assert_eq!(firewall.verdict.as_deref(), Some("firewall (confirmed), 3 attempts"));
+    let all = layers.verdicts();
+    let all: Vec<_> = all.iter().map(|one| (one.verdict.subject.as_str(), one.attempts)).collect();
+    assert_eq!(all, [("rule 2", 2), ("rule 1", 1)]);
+}
+
+#[test]
+fn a_drop_of_another_kind_is_another_cause() {
+    let mut layers = of(&[failed(1, Point::Policy, Confidence::Confirmed)]);
+    layers.dropped(&drop_at(Point::Firewall, 4));
+    let points = |layers: &Layers| {
+        let all = layers.verdicts().into_iter();
+        all.map(|one| one.verdict.point).collect::<Vec<_>>()
+    };
+    assert_eq!(points(&layers), [Point::Policy, Point::Firewall]);
+    // The attempt's own verdict says it better than that of its packet.
+    let mut own = drop_at(Point::Policy, 1);
+    own.verdict.rule = Some("netfilter".into());
+    layers.dropped(&own);
+    assert_eq!(points(&layers), [Point::Policy, Point::Firewall]);
 }
 
 #[test]

@@ -10,7 +10,10 @@ use super::{
     units::INDENT,
     verdict::{draw_verdict, point},
 };
-use crate::model::{AttemptReport, Outcome, Point, address};
+use crate::{
+    model::{AttemptReport, Outcome, Point, address},
+    words,
+};
 
 /// Draws an attempt as an entry of its own.
 pub(super) fn draw(page: &mut Page<'_>, attempt: &AttemptReport) {
@@ -149,7 +152,7 @@ fn outcome(attempt: &AttemptReport) -> Vec<Piece> {
         let words = ["by"].into_iter().chain(by.split_whitespace());
         pieces.extend(words.map(|word| piece(word, paint).after(" ")));
     }
-    let waited = format!("after {} ms", attempt.waited_ms);
+    let waited = words::after_ms(attempt.waited_ms);
     pieces.push(piece(waited, Paint::Plain).after(" "));
     pieces.push(piece(tries(attempt), Paint::Plain));
     if let Some(earlier) = attempt.corrects {

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::sink::Style;
 
 /// Below this, wrapping would make matters worse.
-pub(super) const NARROWEST: usize = 40;
+pub(in crate::sink) const NARROWEST: usize = 40;
 
 /// What a piece of text means; color is added to the words, never instead of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

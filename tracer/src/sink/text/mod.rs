@@ -18,7 +18,7 @@ mod verdict;
 use std::{collections::HashSet, io, time::SystemTime};
 
 pub(crate) use self::canvas::{Canvas, Paint, piece};
-pub(super) use self::canvas::{is_unsafe, sanitized};
+pub(super) use self::canvas::{NARROWEST, is_unsafe, sanitized};
 use self::{
     story::{Showing, Story},
     units::{grouped, time},

@@ -8,7 +8,7 @@ use super::{
     canvas::{Canvas, Paint},
     units::INDENT,
 };
-use crate::model::{AttemptReport, Flow, Packet, Pod, Protocol, TcpFlags, address};
+use crate::model::{AttemptReport, Flow, Outer, Packet, Pod, Protocol, TcpFlags, address};
 
 /// One end of a flow: the pod's name where it is known, the address otherwise.
 pub(super) fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {
@@ -83,9 +83,13 @@ pub(super) fn what(flow: &Flow, packet: Option<&Packet>) -> String {
 }
 
 /// What an outer packet wraps its inner one in.
-pub(super) fn tunnel(outer: &Flow) -> &'static str {
+pub(super) fn tunnel(outer: &Outer) -> String {
     let tunnel = Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6());
-    tunnel.map_or("a tunnel", Tunnel::name)
+    let name = tunnel.map_or("a tunnel", Tunnel::name);
+    match outer.vni {
+        Some(vni) => format!("{name} (VNI {vni})"),
+        None => name.to_owned(),
+    }
 }
 
 fn protocol_name(protocol: Protocol) -> String {

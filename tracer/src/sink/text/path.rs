@@ -7,7 +7,7 @@ use super::{
     packet,
     units::INDENT,
 };
-use crate::model::{AttemptReport, Between, NodeClock, Outcome, PathHop, PathReport};
+use crate::model::{AttemptReport, Between, NodeClock, Outcome, Outer, PathHop, PathReport};
 
 pub(super) fn draw(page: &mut Page<'_>, path: &PathReport) {
     attempt::draw_head(page, &as_attempt(path));
@@ -45,7 +45,7 @@ fn draw_gap(page: &mut Page<'_>, between: Option<&Between>) {
     };
     let inside = outer
         .as_ref()
-        .map(|outer| format!(" inside {} {}", packet::tunnel(outer), packet::ends(outer)));
+        .map(|outer| format!(" inside {} {}", packet::tunnel(&Outer::from(*outer)), packet::ends(outer)));
     let text = format!("lost between {from} and {to}{}", inside.unwrap_or_default());
     page.canvas.labelled(INDENT, "✗", &text, Paint::Bad);
 }

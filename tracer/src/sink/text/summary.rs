@@ -9,7 +9,10 @@ use super::{
     units::{INDENT, grouped, time},
     verdict::{alarm, blame, draw_remedy},
 };
-use crate::model::{LayerResult, Outcome, Point, Summary, VerdictCount};
+use crate::{
+    model::{LayerResult, OtherVerdict, Outcome, Point, Summary, VerdictCount},
+    words,
+};
 
 /// Draws the summary.
 pub(super) fn draw(page: &mut Page<'_>, summary: &Summary) {
@@ -121,7 +124,15 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
     let answered = summary.attempts.get(&Outcome::Answered).copied();
     let failed = all - answered.unwrap_or_default();
     let (text, paint) = if let Some(verdict) = &summary.verdict {
-        let text = format!("{}: {}", blame(verdict), verdict.why);
+        let text = match summary.also.is_empty() {
+            true => format!("{}: {}", blame(verdict), verdict.why),
+            // Of several, each has its own share.
+            false => {
+                let failed = all > answered.unwrap_or_default();
+                let much = share(summary.verdict_count, failed);
+                format!("{}, {much}: {}", blame(verdict), verdict.why)
+            }
+        };
         (text, alarm(verdict.confidence))
     } else if failed > 0 {
         let attempts = if failed == 1 { "attempt" } else { "attempts" };
@@ -130,7 +141,7 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
             grouped(failed)
         );
         (text, Paint::Warn)
-    } else if summary.drops > 0 {
+    } else if summary.drops > summary.noise_shown {
         let text = "unknown: what was seen does not say who dropped it".to_owned();
         (text, Paint::Warn)
     } else if let Some(row) = layers.iter().find(|row| row.result == LayerResult::Failed) {
@@ -138,7 +149,7 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
         (format!("{}: {how}", row.layer.name()), Paint::Warn)
     } else if all > 0 {
         ("no failure seen".to_owned(), Paint::Good)
-    } else if summary.lost == 0 && summary.noise == 0 {
+    } else if summary.lost == 0 && summary.noise == 0 && summary.noise_shown == 0 {
         let text =
             "none; no connection attempt and no drop matched the filter where this trace looked"
                 .to_owned();
@@ -151,7 +162,21 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
     if let Some(verdict) = &summary.verdict {
         draw_remedy(page, verdict.policy.as_ref(), &verdict.fix);
     }
+    for other in &summary.also {
+        let OtherVerdict {
+            verdict, attempts, ..
+        } = other;
+        let much = share(other.count(), *attempts > 0);
+        let text = format!("{}, {much}: {}", blame(verdict), verdict.why);
+        page.canvas.labelled(INDENT, "also:", &text, alarm(verdict.confidence));
+    }
     draw_other_manifests(page, summary);
+}
+
+/// How much a verdict explains.
+fn share(count: u64, of_attempts: bool) -> String {
+    let noun = if of_attempts { "attempt" } else { "packet" };
+    words::count(count, noun)
 }
 
 /// The manifests of the other failing flows: each stands further up.

@@ -119,7 +119,7 @@ fn an_inner_packet_names_its_tunnel() {
     insta::assert_snapshot!(text(80, &fixtures::vxlan()), @"
     09:41:07.312  VXLAN_VNI_NOT_FOUND  10.244.1.5:43210 → 10.244.3.17:443
         tcp PSH-ACK 1500 B
-        inside VXLAN 10.0.0.11:53211 → 10.0.0.12:8472
+        inside VXLAN (VNI 7) 10.0.0.11:53211 → 10.0.0.12:8472
         vxlan_rcv · dev eth0 · netns node
     ");
 }

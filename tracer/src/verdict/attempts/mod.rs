@@ -23,11 +23,13 @@ pub(crate) use self::{
     replies::sender,
     tunnel_stats::{LATELY, Losses, OtherAttempts},
 };
+pub(crate) use super::drops::question::LostQuestion;
 use super::rule::Finding;
 use crate::{
     attempt::{Attempt, OwnDrop},
     model::{Direction, Outcome, Point, Verdict},
     node::{
+        answer_route::AnswerRoute,
         bypass::Destination,
         datagrams::DatagramSocket,
         listener::ListenerFacts,
@@ -65,6 +67,8 @@ pub(crate) struct AttemptContext {
     pub(crate) way_back: Option<Way>,
     /// What was counted where its way ends, while it was sent again.
     pub(crate) compared: Option<Comparison>,
+    /// Questions for neighbors, and answers to them, that were dropped since its first packet.
+    pub(crate) lost_questions: Vec<LostQuestion>,
     /// The namespaces that are watched: what passes an interface there is seen.
     pub(crate) watched: BTreeSet<u32>,
     /// The watched interfaces that lead off this node.
@@ -77,6 +81,8 @@ pub(crate) struct AttemptContext {
     pub(crate) datagrams: Option<DatagramSocket>,
     /// What has become of the translation that the connection began with, if that is gone.
     pub(crate) lost_translation: Option<LostTranslation>,
+    /// The route of an answer that left by another interface than its question came by.
+    pub(crate) answer_route: Option<AnswerRoute>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.

@@ -144,9 +144,9 @@ pub(in crate::verdict) const RULES: &[Rule<OnAttempt>] = &[
             Point::Unknown,
         ],
         needs: &[Fact::World, Fact::Way],
-        evidence: "the routes, rules and neighbors of all namespaces, by which the packet ends where it was last seen; `confirmed` only if what counts such packets there (the rule's counter, `IPReversePathFilter`, `InNoRoutes`, `OutNoRoutes`, `InAddrErrors`) moved as often as the packet was sent again",
+        evidence: "the routes, rules and neighbors of all namespaces, by which the packet ends where it was last seen; `confirmed` only if the kernel was seen to drop it there, at that hook or in a function that drops packets for that reason (for a next hop that does not answer: to drop the question for it); or if what counts such packets there moved as often as the packet was sent again: the rule's own counter, or `IPReversePathFilter`, `InNoRoutes` or `InAddrErrors`, where no other packet came into that namespace (`InReceives`)",
         refuted_by: "a place where it was seen behind that, a namespace that is watched and showed no drop, a drop of it elsewhere, or a counter that moved less often than the packet was sent again: then both are said, as `unknown`",
-        cannot_tell: "the node as it was from the node as it is a moment later: `likely` without such a counter",
+        cannot_tell: "the node as it was from the node as it is a moment later: `likely` without such a drop or counter; another packet that moved the counter of a whole namespace: then `likely`, too",
         applies: OnAttempt::new(way::explained),
     },
     Rule {

@@ -9,7 +9,9 @@ use crate::{
     model::{
         Confidence::{Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, Site, address,
+        shell::Command,
     },
+    node::answer_route::AnswerRoute,
     verdict::{
         drops::listener,
         neighbor::{Explanation, Unanswered},
@@ -41,10 +43,13 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
             ..Finding::new(Point::OffNode, Likely, why).about(&[&what, &at, &first])
         };
         let client = IpAddr::from(attempt.flow.src);
-        finding.fix.push(Fix::advice(format!(
-            "let the answer leave by {first}: give {client} a route there, in front of the policy rule or \
-             route that leads it to {at}"
-        )));
+        match &case.around.answer_route {
+            Some(route) => blame_route(&mut finding, route, client, (first, at)),
+            None => finding.fix.push(Fix::advice(format!(
+                "let the answer leave by {first}: give {client} a route there, in front of the policy \
+                 rule or route that leads it to {at}"
+            ))),
+        }
         return Some(finding);
     }
     let why = format!(
@@ -54,6 +59,54 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
         evidence: doubts(case.around),
         ..Finding::new(Point::Unknown, Possible, why).about(&[&what, &at, &first])
     })
+}
+
+/// Names the route that the answer took, and the policy rule that leads to it.
+fn blame_route(
+    finding: &mut Finding,
+    route: &AnswerRoute,
+    client: IpAddr,
+    (first, at): (&str, &str),
+) {
+    let AnswerRoute {
+        lookup,
+        rule,
+        free_in_front,
+        site,
+    } = route;
+    let dst = lookup.packet.dst;
+    let Some(rule) = rule else {
+        finding.fact(format!("the route of the answer: {lookup}"));
+        finding.fix.push(
+            Fix::advice(format!(
+                "let the answer leave by {first}: give {client} a route there that is more specific \
+                 than the one that leads it to {at}"
+            ))
+            .at(site.clone()),
+        );
+        return;
+    };
+    finding.fact(format!(
+        "the policy rule `{rule}` leads the answer to a table whose route is {lookup}"
+    ));
+    let advice = format!(
+        "let the answer leave by {first}: a policy rule in front of `{rule}` that looks up a table with a \
+         route by {first}"
+    );
+    let ip = match dst.is_ipv4() {
+        true => "ip rule",
+        false => "ip -6 rule",
+    };
+    let change = |verb: &'static str, number: u32| {
+        let command = Command::new(ip).arg(verb).words("pref").arg(number);
+        command.words("to").arg(dst).words("lookup main")
+    };
+    finding.fix.push(match free_in_front {
+        Some(number) => Fix::change(change("add", *number), change("del", *number))
+            .noting("if the table main has a route to the client that leads there")
+            .at(site.clone()),
+        None => Fix::advice(advice).at(site.clone()),
+    });
 }
 
 /// An answer from another address than was asked.

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::{AttemptContext, Case};
 use crate::{
-    attempt::Step,
+    attempt::{Lost, Step},
+    decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, address,
@@ -16,7 +17,7 @@ use crate::{
         way::{self, Act, Because, Comparison, End, Way},
         world::{Link, LinkId, World},
     },
-    verdict::{drops::question, policy_rule, rule::Finding},
+    verdict::{drops::question::{self, LostQuestion}, policy_rule, rule::Finding},
     words,
 };
 
@@ -89,7 +90,9 @@ impl<'a> Model<'a> {
     fn agrees(self, case: &Case<'_>, dropped_in: u32, because: &Because) -> bool {
         // What waits for a neighbor is dropped seconds later.
         let waits = matches!(because, Because::Unanswered(_));
-        self.was_not_seen_further(case) && (waits || !case.around.watched.contains(&dropped_in))
+        let is_visible = !waits && case.around.watched.contains(&dropped_in);
+        let agrees = !is_visible || own_drop(case, dropped_in, because).is_some();
+        self.was_not_seen_further(case) && agrees
     }
 
     /// Whether the packet takes no step behind the place where it was last seen that would have
@@ -162,7 +165,13 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
     (!is_elsewhere).then_some(())?;
     if let Because::Unanswered(unanswered) = because {
         if let Some(refused) = &unanswered.refused {
-            return Some(question::by_a_rule(model.world, unanswered, refused));
+            let mut finding = question::by_a_rule(model.world, unanswered, refused);
+            let is_it = |lost: &&LostQuestion| lost.is_by(unanswered.hop, refused);
+            if let Some(lost) = case.around.lost_questions.iter().find(is_it) {
+                finding.confidence = Confirmed;
+                finding.fact(lost.in_words());
+            }
+            return Some(finding);
         }
         if let Some((link, program)) = &unanswered.program {
             let world = model.world;
@@ -181,15 +190,47 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
     let why = format!("{}: {because_of}", place_of(model.world, *netns, *link));
     let compared = case.around.compared.as_ref();
     let counted = compared.filter(|compared| compared.sent > 0 && compared.moved == compared.sent);
-    let confidence = match counted {
-        Some(_) => Confirmed,
-        None => Likely,
+    let was_seen = own_drop(case, *netns, because);
+    let confidence = match counted.is_some_and(|counted| counted.is_alone) || was_seen.is_some() {
+        true => Confirmed,
+        false => Likely,
     };
     let mut finding = Finding::new(point(because), confidence, why).about(&[&place, &because_of]);
     finding.fact("the packet was last seen in front of that, and no answer came");
+    finding.evidence.extend(was_seen.map(|drop| {
+        let function = drop.function.as_deref().unwrap_or("an unknown function");
+        format!("the kernel dropped it in that network namespace, in {function}")
+    }));
     finding.evidence.extend(counted.map(in_figures));
+    if counted.is_some_and(|counted| !counted.is_alone) {
+        finding.fact("other packets came in meanwhile, which may have moved that counter");
+    }
     finding.fix.extend(fix(model.world, *netns, because));
     Some(finding)
+}
+
+/// The drop of the packet that was seen where the model ends, and as the model has it.
+fn own_drop<'a>(case: &Case<'a>, netns: u32, because: &Because) -> Option<&'a DropFacts> {
+    let drop = case.attempt.deciding_drop(case.outcome)?;
+    let facts = drop.facts.as_ref();
+    let is_there = drop.lost == Lost::Opening && facts.netns == Some(netns);
+    (is_there && fits(facts, because)).then_some(facts)
+}
+
+/// Whether the kernel's function is one that drops packets for this reason. Where it is not known to be
+/// one, the drop shows nothing.
+fn fits(facts: &DropFacts, because: &Because) -> bool {
+    let functions: &[&str] = match because {
+        Because::Rule(hook, _) => return facts.hook == Some(*hook),
+        Because::Source(_) => &["ip_rcv_finish", "ip_route_input", "fib_validate_source"],
+        Because::Route(..) | Because::PolicyRule(..) | Because::NotForwarding(_) => {
+            &["ip_error", "ip_rcv_finish", "ip_forward", "ip6_pkt_drop", "ip6_forward"]
+        }
+        Because::Ttl | Because::TooBig { .. } => &["ip_forward", "ip6_forward"],
+        _ => return false,
+    };
+    let function = facts.function.as_deref().unwrap_or_default();
+    facts.hook.is_none() && functions.iter().any(|known| function.starts_with(known))
 }
 
 /// The packet was sent again, and what counts such packets there has not counted it.
@@ -209,6 +250,7 @@ fn in_figures(compared: &Comparison) -> String {
         counter,
         moved,
         sent,
+        ..
     } = compared;
     let sent = words::times(*sent);
     format!("the packet was sent again {sent}, and {counter} moved by {moved} meanwhile")

@@ -1,7 +1,5 @@
 //! Closed ports: a first packet that finds no socket, and why a socket of its port did not take it.
 
-use std::net::IpAddr;
-
 use super::{Concern, Finding, place, service_address};
 use crate::{
     decode::drop::DropFacts,
@@ -89,17 +87,10 @@ enum Fit {
 
 fn fit(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Fit {
     let (port, ip) = (socket.local.port(), socket.local.ip());
-    let takes = socket.takes(facts.flow.dst);
-    if takes == Some(false) {
-        let takes = match ip {
-            ip if !ip.is_unspecified() => {
-                format!("listens on {ip} only, not on {}", facts.flow.dst)
-            }
-            IpAddr::V4(_) => "takes IPv4 only".to_owned(),
-            IpAddr::V6(_) => "takes IPv6 only".to_owned(),
-        };
+    if let Some(takes) = socket.takes_only(facts.flow.dst) {
         return Fit::Never(format!("the listener of port {port} {takes}"));
     }
+    let takes = socket.takes(facts.flow.dst);
     let came_in = place(facts);
     let Some(options) = socket.options else {
         let only_ipv6 = if takes.is_none() {

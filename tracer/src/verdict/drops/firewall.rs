@@ -12,7 +12,7 @@ use crate::{
         change,
         conntrack::Connection,
         facts::NodeFacts,
-        ruleset::{Meaning, Owner, Suspect, Suspects},
+        ruleset::{Meaning, Owner, Suspect, Suspects, model::Verdict},
     },
     words,
 };
@@ -148,8 +148,16 @@ fn one_sentence(suspect: &Suspect, rule: &str) -> String {
         Meaning::Invalid => {
             format!("conntrack calls the packet invalid, and a rule{of} drops that: {rule}")
         }
-        Meaning::Plain if by.is_none() => format!("dropped by {rule}"),
-        Meaning::Plain => format!("dropped by a rule{of}: {rule}"),
+        Meaning::Plain => {
+            let did = match suspect.verdict {
+                Verdict::Reject(_) => "rejected",
+                _ => "dropped",
+            };
+            match by {
+                None => format!("{did} by {rule}"),
+                Some(_) => format!("{did} by a rule{of}: {rule}"),
+            }
+        }
     }
 }
 

@@ -28,6 +28,7 @@ fn syn(isn: u32, at: u64, ifindex: u32) -> Sighting {
             ..Tuple::default()
         },
         outer: None,
+        vni: None,
         original: None,
         seq: Some(isn),
         part: Part::Opens(AttemptKey::Tcp(isn), None),

@@ -118,6 +118,7 @@ fn a_rule_ends_the_way() {
                 DroppedBy {
                     text: "a rule".to_owned(),
                     by_policy: false,
+                    rejects: false,
                     counter: None,
                 },
             ),

@@ -69,6 +69,7 @@ impl Node {
         let rule = Judgment::Drops(DroppedBy {
             text: "a rule".to_owned(),
             by_policy: false,
+            rejects: false,
             counter: None,
         });
         self.rules.insert((netns, hook), rule);

@@ -6,7 +6,7 @@ use super::*;
 fn an_absence_is_claimed_only_where_nothing_was_missed() {
     let layers = of(&[tcp(1, Outcome::Answered)]);
     assert_eq!(result_of(&layers, Layer::Firewall), LayerResult::Ok);
-    let rows = layers.rows(false);
+    let rows = layers.rows(false, true);
     let firewall = rows.iter().find(|row| row.layer == Layer::Firewall);
     assert_eq!(
         firewall.map(|row| row.result),
@@ -78,7 +78,7 @@ fn tls_by_its_client_hellos() {
         silent: 0,
     };
     let row = |layers: &Layers| {
-        let rows = layers.rows(true);
+        let rows = layers.rows(true, true);
         let row = rows.iter().find(|row| row.layer == Layer::Tls).unwrap();
         (row.result, row.evidence.clone().unwrap_or_default())
     };
@@ -115,7 +115,7 @@ fn tls_by_its_client_hellos() {
             "2 ClientHellos: 1 answered with a RST, 1 answered".to_owned()
         )
     );
-    let rows = layers.rows(true);
+    let rows = layers.rows(true, true);
     let tcp = rows.iter().find(|row| row.layer == Layer::Tcp).unwrap();
     assert_eq!(tcp.result, LayerResult::Ok);
 }
