@@ -35,7 +35,12 @@ fn check(answer: &(Option<i32>, Value), status: i32, end: &str, words: &str) -> 
 fn a_port_is_open_or_closed() -> Result<()> {
     let stage = Stage::routed_pods()?;
     let closed = explain(&stage, SERVER, &[])?;
-    check(&closed, 10, "refused", "no process listens on tcp 10.20.2.3:8080")?;
+    check(
+        &closed,
+        10,
+        "refused",
+        "no process listens on tcp 10.20.2.3:8080",
+    )?;
     ensure!(closed.1["socket"].is_null(), "{}", closed.1);
     stage.serve("b", SERVER)?;
     let open = explain(&stage, SERVER, &[])?;
@@ -64,7 +69,12 @@ fn a_listener_takes_others_only() -> Result<()> {
     let refused = explain(&stage, SERVER, &[])?;
     check(&refused, 10, "refused", "listens on 127.0.0.1 only")?;
     stage.serve("b", "0.0.0.0:8080")?;
-    check(&explain(&stage, SERVER, &[])?, 0, "delivered", "0.0.0.0:8080")
+    check(
+        &explain(&stage, SERVER, &[])?,
+        0,
+        "delivered",
+        "0.0.0.0:8080",
+    )
 }
 
 #[test]

@@ -39,12 +39,23 @@ fn two_rules() -> Result<()> {
     ensure!(also.attempts == 1, "{also:?}");
     let mut rows = summary.layers.iter();
     let firewall = rows.find(|row| row.layer == Layer::Firewall);
-    let evidence = firewall.and_then(|row| row.evidence.as_deref()).unwrap_or_default();
+    let evidence = firewall
+        .and_then(|row| row.evidence.as_deref())
+        .unwrap_or_default();
     let (first, second) = evidence.split_once("; ").unwrap_or_default();
-    ensure!(first.contains("8081") && first.ends_with("(2 attempts)"), "{evidence}");
-    ensure!(second.contains("8080") && second.ends_with("(1 attempt)"), "{evidence}");
+    ensure!(
+        first.contains("8081") && first.ends_with("(2 attempts)"),
+        "{evidence}"
+    );
+    ensure!(
+        second.contains("8080") && second.ends_with("(1 attempt)"),
+        "{evidence}"
+    );
     // There is no tunnel on this stage that a rule could keep packets from.
-    let overlay = summary.layers.iter().find(|row| row.layer == Layer::Overlay);
+    let overlay = summary
+        .layers
+        .iter()
+        .find(|row| row.layer == Layer::Overlay);
     ensure!(
         overlay.is_some_and(|row| row.result == LayerResult::NotObserved),
         "{overlay:?}"

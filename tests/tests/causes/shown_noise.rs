@@ -40,7 +40,10 @@ fn healthy() -> Result<()> {
     ensure!(trace.drops().all(|drop| drop.noise), "{shown}");
     let summary = &trace.summary;
     ensure!(summary.noise_shown == summary.drops, "{summary:?}");
-    ensure!(summary.verdict.is_none() && summary.verdicts.is_empty(), "{summary:?}");
+    ensure!(
+        summary.verdict.is_none() && summary.verdicts.is_empty(),
+        "{summary:?}"
+    );
     ensure!(trace_hidden()?.noise > 0, "the RST is noise");
     Ok(())
 }

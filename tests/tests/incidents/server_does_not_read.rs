@@ -86,7 +86,10 @@ fn full_window() -> Result<()> {
     let report = trace(read_nothing, HANGS, false)?;
     report.silent()?;
     let said = unread(&report)?.unwrap_or_default();
-    ensure!(said.contains("has not read") && said.contains(SERVER), "{said:?}");
+    ensure!(
+        said.contains("has not read") && said.contains(SERVER),
+        "{said:?}"
+    );
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod vni;
 #[cfg(test)]
 mod tests;
 
+use self::vni::vni;
 pub use self::{
     bytes::{Bytes, Plain},
     ends::{End, Ends, segment_ends_v4, segment_ends_v6},
@@ -30,7 +31,6 @@ pub use self::{
     solicited::solicited,
     tcp::{Tcp, tcp},
 };
-use self::vni::vni;
 use crate::{address::Address, tuple::Tuple};
 
 /// IP protocol numbers that the parser knows (IANA "Assigned Internet Protocol Numbers").

@@ -88,9 +88,7 @@ fn run(config: Config) -> Result<ExitCode> {
         }
         #[cfg(not(feature = "trace"))]
         Mode::Trace(_) | Mode::Check(..) | Mode::Probe(_) => anyhow::bail!(NOT_A_NODE),
-        Mode::Explain(config) => {
-            explain::run(&mut io::stdout().lock(), &mut sink::note, &config)
-        }
+        Mode::Explain(config) => explain::run(&mut io::stdout().lock(), &mut sink::note, &config),
         #[cfg(feature = "trace")]
         Mode::Probe(config) => probe::run(&config),
         Mode::Join(config) => join::run(&config).map(|()| ExitCode::SUCCESS),

@@ -130,7 +130,9 @@ impl Leg {
 
     /// The packet's flow as the wire has it: the outer one, where it is encapsulated.
     fn on_the_wire(self, attempt: &AttemptReport, hop: &Hop) -> Flow {
-        hop.outer.map(|outer| outer.flow).unwrap_or_else(|| self.flow(attempt, hop))
+        hop.outer
+            .map(|outer| outer.flow)
+            .unwrap_or_else(|| self.flow(attempt, hop))
     }
 
     /// Whether what left one node last is what another saw first.

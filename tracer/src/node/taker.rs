@@ -268,7 +268,10 @@ mod tests {
         };
         let why = refusal(&[bound]).unwrap();
         assert_eq!(why, "is bound to interface 3 (SO_BINDTODEVICE)");
-        assert_eq!(taker(&[bound, socket("[::]:80", 2)], Protocol::Tcp), Some(2));
+        assert_eq!(
+            taker(&[bound, socket("[::]:80", 2)], Protocol::Tcp),
+            Some(2)
+        );
     }
 
     #[test]
@@ -289,7 +292,10 @@ mod tests {
             options: None,
             ..socket("10.0.0.1:80", 7)
         };
-        assert_eq!(taker(&[connected("10.0.0.9:40000")], Protocol::Udp), Some(7));
+        assert_eq!(
+            taker(&[connected("10.0.0.9:40000")], Protocol::Udp),
+            Some(7)
+        );
         assert_eq!(taker(&[connected("10.0.0.9:40001")], Protocol::Udp), None);
     }
 }

@@ -47,7 +47,10 @@ impl Unread {
     pub(crate) async fn read(of: Vec<Connection>, limit: Duration) -> Vec<Self> {
         let mut by_netns: BTreeMap<u32, HashSet<Connection>> = BTreeMap::new();
         for connection in of {
-            by_netns.entry(connection.netns).or_default().insert(connection);
+            by_netns
+                .entry(connection.netns)
+                .or_default()
+                .insert(connection);
         }
         let mut found = Vec::new();
         for (netns, connections) in by_netns {

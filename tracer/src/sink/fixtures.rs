@@ -16,8 +16,8 @@ use std::{
 
 use crate::model::{
     Confidence, DropReport, Fix, Flow, Hook, Layer, LayerResult, LayerRow, Lost, More, Outcome,
-    Outer, Packet, Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary, Tick,
-    Verdict, VerdictCount, shell::Command,
+    Outer, Packet, Pod, Point, PolicyDirection, PolicyVerdict, Refuted, Report, Started, Summary,
+    Tick, Verdict, VerdictCount, shell::Command,
 };
 
 /// 2026-03-01 09:41:07.312 UTC.

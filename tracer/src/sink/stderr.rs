@@ -74,7 +74,11 @@ fn labelled(text: &str, width: Option<usize>) -> String {
     let hang = LABEL.len() + 1;
     let mut lines = Vec::new();
     for line in text.lines() {
-        let start = if lines.is_empty() { LABEL } else { &" ".repeat(hang - 1) };
+        let start = if lines.is_empty() {
+            LABEL
+        } else {
+            &" ".repeat(hang - 1)
+        };
         lines.push(fitted(&format!("{start} {line}"), width, hang));
     }
     lines.join("\n")
@@ -135,22 +139,34 @@ mod tests {
             "whydrop: one two three four five six seven\n         eight nine ten eleven"
         );
         assert_eq!(labelled(text, None), format!("whydrop: {text}"));
-        assert_eq!(labelled("one\n  two", Some(80)), "whydrop: one\n           two");
+        assert_eq!(
+            labelled("one\n  two", Some(80)),
+            "whydrop: one\n           two"
+        );
     }
 
     #[test]
     fn colors_take_no_columns() {
-        assert_eq!(columns("\x1b[1m\x1b[31merror:\x1b[0m no"), "error: no".len());
+        assert_eq!(
+            columns("\x1b[1m\x1b[31merror:\x1b[0m no"),
+            "error: no".len()
+        );
         let line = format!("  \x1b[33m{}\x1b[0m", ["word"; 12].join(" "));
         let lines = wrapped(&line, 40);
         let lines: Vec<_> = lines.lines().collect();
-        assert!(lines.len() == 2 && lines[1].starts_with("  word"), "{lines:?}");
+        assert!(
+            lines.len() == 2 && lines[1].starts_with("  word"),
+            "{lines:?}"
+        );
         assert!(lines.iter().all(|line| columns(line) <= 40), "{lines:?}");
     }
 
     #[test]
     fn a_word_is_never_broken() {
         let word = "x".repeat(90);
-        assert_eq!(labelled(&word, Some(80)), format!("whydrop:\n         {word}"));
+        assert_eq!(
+            labelled(&word, Some(80)),
+            format!("whydrop:\n         {word}")
+        );
     }
 }

@@ -26,9 +26,10 @@ impl LostQuestions {
 
     /// Those since this time, for the next hops of a packet.
     pub(super) fn since(&self, time: SystemTime, hops: &[IpAddr]) -> Vec<LostQuestion> {
-        let all = self.0.iter().filter(|(at, lost)| {
-            *at >= time && hops.contains(&lost.target)
-        });
+        let all = self
+            .0
+            .iter()
+            .filter(|(at, lost)| *at >= time && hops.contains(&lost.target));
         all.map(|(_, lost)| *lost).collect()
     }
 }

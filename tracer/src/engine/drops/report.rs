@@ -1,7 +1,11 @@
 //! What is reported of a judged drop.
 
 use super::judge::JudgedDrop;
-use crate::{decode::drop::DropFacts, engine::knowledge::Context, model::{DropReport, Outer}};
+use crate::{
+    decode::drop::DropFacts,
+    engine::knowledge::Context,
+    model::{DropReport, Outer},
+};
 
 /// The report on `count` drops of this kind; `noise` says that healthy traffic makes them, too.
 pub(super) fn report(

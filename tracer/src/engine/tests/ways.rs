@@ -8,7 +8,8 @@ use crate::{
     node::{
         query::SilenceFacts,
         way::{
-            Act, Because, Counted, DroppedBy, End, Others, Refused, Start, Step, Unanswered, Walked, Way,
+            Act, Because, Counted, DroppedBy, End, Others, Refused, Start, Step, Unanswered,
+            Walked, Way,
         },
         world::LinkId,
     },
@@ -244,7 +245,11 @@ fn a_drop_that_was_seen_where_the_model_ends_confirms_it() {
         (Point::Firewall, Confidence::Confirmed)
     );
     // At another hook, or nowhere, it was not what the model says.
-    for seen in [Some(unexplained_drop(Some(Hook::Input))), Some(unexplained_drop(None)), None] {
+    for seen in [
+        Some(unexplained_drop(Some(Hook::Input))),
+        Some(unexplained_drop(None)),
+        None,
+    ] {
         let other = verdict_with(seen);
         assert_ne!(rule_of(&other), Some("way"), "{other:?}");
         assert_ne!(other.confidence, Confidence::Confirmed, "{other:?}");
@@ -255,7 +260,12 @@ fn a_drop_that_was_seen_where_the_model_ends_confirms_it() {
 fn lost_solicitation(target: std::net::Ipv6Addr, hook: Hook) -> DropFacts {
     let mut bytes = vec![0x60, 0, 0, 0, 0, 24, 58, 255];
     bytes.extend("fd00::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    bytes.extend("ff02::1:ff00:9".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    bytes.extend(
+        "ff02::1:ff00:9"
+            .parse::<std::net::Ipv6Addr>()
+            .unwrap()
+            .octets(),
+    );
     bytes.extend([135, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend(target.octets());
     let mut facts = drop_of(7, "NETFILTER_DROP");

@@ -29,8 +29,10 @@ use self::walk::Walk;
 use super::world::{LinkId, World};
 use crate::model::Flow;
 
+#[cfg(test)]
+pub(crate) use self::counted::Others;
 pub(crate) use self::{
-    counted::{Comparison, Counted, Others},
+    counted::{Comparison, Counted},
     end::{Because, End, Refused, Unanswered},
     kernel::{AtHook, DroppedBy, Judgment, Kernel},
     live::Live,

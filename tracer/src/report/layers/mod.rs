@@ -18,7 +18,9 @@ use std::{
 
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, Confidence, DropReport, OtherVerdict, Outcome, Point, TlsStage, Verdict},
+    model::{
+        AttemptReport, Confidence, DropReport, OtherVerdict, Outcome, Point, TlsStage, Verdict,
+    },
 };
 
 /// Attempts whose outcome can still change: as many as are followed at once.
@@ -168,7 +170,8 @@ impl Layers {
             .collect();
         // A drop of an attempt's packet may say otherwise what the attempt's own verdict says.
         let is_its_own = |blamed: &&Blamed| {
-            let same = |of: &&Verdict| of.point == blamed.verdict.point && of.rule != blamed.verdict.rule;
+            let same =
+                |of: &&Verdict| of.point == blamed.verdict.point && of.rule != blamed.verdict.rule;
             blamed.attempts() > 0 || !of_attempts.iter().any(same)
         };
         sure.iter()

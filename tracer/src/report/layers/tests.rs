@@ -231,7 +231,11 @@ fn what_a_server_has_not_read_is_information() {
 fn by_rule(n: u64, rule: &str) -> AttemptReport {
     let verdict = Verdict {
         subject: rule.to_owned(),
-        ..Verdict::new(Point::Firewall, Confidence::Confirmed, format!("dropped by {rule}"))
+        ..Verdict::new(
+            Point::Firewall,
+            Confidence::Confirmed,
+            format!("dropped by {rule}"),
+        )
     };
     AttemptReport {
         verdict: Some(verdict),
@@ -241,17 +245,30 @@ fn by_rule(n: u64, rule: &str) -> AttemptReport {
 
 #[test]
 fn each_rule_is_credited_with_its_own_attempts() {
-    let attempts = [by_rule(1, "rule 1"), by_rule(2, "rule 2"), by_rule(3, "rule 2")];
+    let attempts = [
+        by_rule(1, "rule 1"),
+        by_rule(2, "rule 2"),
+        by_rule(3, "rule 2"),
+    ];
     let layers = of(&attempts);
     let rows = layers.rows(true, true);
-    let firewall = rows.iter().find(|row| row.layer == Layer::Firewall).unwrap();
+    let firewall = rows
+        .iter()
+        .find(|row| row.layer == Layer::Firewall)
+        .unwrap();
     assert_eq!(
         firewall.evidence.as_deref(),
         Some("dropped by rule 2 (2 attempts); dropped by rule 1 (1 attempt)")
     );
-    assert_eq!(firewall.verdict.as_deref(), Some("firewall (confirmed), 3 attempts"));
+    assert_eq!(
+        firewall.verdict.as_deref(),
+        Some("firewall (confirmed), 3 attempts")
+    );
     let all = layers.verdicts();
-    let all: Vec<_> = all.iter().map(|one| (one.verdict.subject.as_str(), one.attempts)).collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|one| (one.verdict.subject.as_str(), one.attempts))
+        .collect();
     assert_eq!(all, [("rule 2", 2), ("rule 1", 1)]);
 }
 

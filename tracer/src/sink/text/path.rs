@@ -43,9 +43,13 @@ fn draw_gap(page: &mut Page<'_>, between: Option<&Between>) {
     let Some(Between { from, to, outer }) = between else {
         return;
     };
-    let inside = outer
-        .as_ref()
-        .map(|outer| format!(" inside {} {}", packet::tunnel(&Outer::from(*outer)), packet::ends(outer)));
+    let inside = outer.as_ref().map(|outer| {
+        format!(
+            " inside {} {}",
+            packet::tunnel(&Outer::from(*outer)),
+            packet::ends(outer)
+        )
+    });
     let text = format!("lost between {from} and {to}{}", inside.unwrap_or_default());
     page.canvas.labelled(INDENT, "✗", &text, Paint::Bad);
 }

@@ -168,7 +168,8 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
         } = other;
         let much = share(other.count(), *attempts > 0);
         let text = format!("{}, {much}: {}", blame(verdict), verdict.why);
-        page.canvas.labelled(INDENT, "also:", &text, alarm(verdict.confidence));
+        page.canvas
+            .labelled(INDENT, "also:", &text, alarm(verdict.confidence));
     }
     draw_other_manifests(page, summary);
 }

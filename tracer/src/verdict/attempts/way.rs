@@ -17,7 +17,11 @@ use crate::{
         way::{self, Act, Because, Comparison, End, Way},
         world::{Link, LinkId, World},
     },
-    verdict::{drops::question::{self, LostQuestion}, policy_rule, rule::Finding},
+    verdict::{
+        drops::question::{self, LostQuestion},
+        policy_rule,
+        rule::Finding,
+    },
     words,
 };
 
@@ -223,9 +227,13 @@ fn fits(facts: &DropFacts, because: &Because) -> bool {
     let functions: &[&str] = match because {
         Because::Rule(hook, _) => return facts.hook == Some(*hook),
         Because::Source(_) => &["ip_rcv_finish", "ip_route_input", "fib_validate_source"],
-        Because::Route(..) | Because::PolicyRule(..) | Because::NotForwarding(_) => {
-            &["ip_error", "ip_rcv_finish", "ip_forward", "ip6_pkt_drop", "ip6_forward"]
-        }
+        Because::Route(..) | Because::PolicyRule(..) | Because::NotForwarding(_) => &[
+            "ip_error",
+            "ip_rcv_finish",
+            "ip_forward",
+            "ip6_pkt_drop",
+            "ip6_forward",
+        ],
         Because::Ttl | Because::TooBig { .. } => &["ip_forward", "ip6_forward"],
         _ => return false,
     };
