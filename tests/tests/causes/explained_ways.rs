@@ -68,12 +68,12 @@ fn a_listener_takes_others_only() -> Result<()> {
     stage.serve("b", "127.0.0.1:8080")?;
     let refused = explain(&stage, SERVER, &[])?;
     check(&refused, 10, "refused", "listens on 127.0.0.1 only")?;
-    stage.serve("b", "0.0.0.0:8080")?;
+    stage.serve("b", SERVER)?;
     check(
         &explain(&stage, SERVER, &[])?,
         0,
         "delivered",
-        "0.0.0.0:8080",
+        SERVER,
     )
 }
 

@@ -27,7 +27,6 @@ mod queues;
 mod routes;
 mod several_causes;
 mod shared_source;
-mod shown_noise;
 mod stale_entry;
 mod tcp_signature;
 mod tunnel_checksum;

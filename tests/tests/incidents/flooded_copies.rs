@@ -1,7 +1,7 @@
 //! A bridge that does not know where a MAC address is floods the frame to all its ports. The other
 //! pods drop their copies, and nothing is missing.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{Report, Stage},
@@ -41,6 +41,29 @@ fn trace(stage: &Stage) -> Result<Report> {
 #[test]
 fn copies_of_what_is_answered_are_noise() -> Result<()> {
     trace(&flooding_bridge()?)?.silent().map(drop)
+}
+
+/// `--noise` shows them, and does not call them a failure.
+#[test]
+fn shown_copies_are_no_failure() -> Result<()> {
+    let stage = flooding_bridge()?;
+    let shown = format!("{SERVER} --noise");
+    let report = stage.trace(["node", "a", "b", "c", "d"], &shown, |watch| {
+        watch.dial("a", SERVER)?;
+        watch.until_drop()
+    })?;
+    let trace = report.trace();
+    ensure!(trace.drops().all(|drop| drop.noise), "{report}");
+    let summary = &trace.summary;
+    ensure!(
+        summary.noise_shown > 0 && summary.noise_shown == summary.drops,
+        "{summary:?}"
+    );
+    ensure!(
+        summary.verdict.is_none() && summary.verdicts.is_empty(),
+        "{summary:?}"
+    );
+    Ok(())
 }
 
 /// The client has the MAC address of a pod that is gone: the frame is flooded, and no pod takes it.

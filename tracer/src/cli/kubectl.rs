@@ -25,7 +25,7 @@ Examples:
   kubectl whydrop cart:8080                       to a pod, from anywhere
   kubectl whydrop svc/cart:80 --from deploy/web   from a workload to a Service
   kubectl whydrop shop/cart:8080 --from shop/web --duration 30s --yes -o json
-  kubectl whydrop svc/cart:80 --dry-run           only print what would be created
+  kubectl whydrop svc/cart:80 --dry-run           print what would be created
 
 TO and --from are pods (NAME or NAMESPACE/NAME), svc/NAME, deploy/NAME, sts/NAME, ds/NAME (with the \
 namespace between them: svc/NAMESPACE/NAME), addresses or prefixes, each with or without :PORT.

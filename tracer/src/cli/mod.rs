@@ -310,7 +310,8 @@ pub(crate) struct ExplainArgs {
     pub(crate) proto: PolicyProto,
 
     /// Instead, show the path of the flow's first packet through this node, step by step, without
-    /// sending it (needs root)
+    /// sending it (needs root). Exit status: 0 if a process takes it or it leaves this node, 10 if it
+    /// is dropped or refused, 11 if that cannot be decided
     #[arg(long)]
     pub(crate) way: bool,
 
