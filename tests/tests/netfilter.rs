@@ -22,9 +22,10 @@ fn passing<'a>(lab: &'a NodeLab, hook: &str) -> (&'a Host, &'a Host, &'static st
 }
 
 /// The rule is known, and what would let the packet pass.
-fn by(rule: impl Into<String>) -> ExpectedVerdict {
+fn by(did: &'static str, rule: impl Into<String>) -> ExpectedVerdict {
     ExpectedVerdict::new("firewall", "confirmed")
-        .why("dropped by rule ")
+        .why(did)
+        .why("by rule ")
         .why(rule)
         .evidence("no other rule at this hook can have dropped it")
 }
@@ -38,17 +39,25 @@ fn by_iptables(family: Family, chain: Iptables<'_>) -> ExpectedVerdict {
 fn rejected_by_iptables(family: Family, chain: Iptables<'_>) -> ExpectedVerdict {
     let tool = family.pick("iptables-legacy", "ip6tables-legacy");
     let Iptables { table, chain } = chain;
-    by(format!("2 of chain {chain} in table {table} ({tool})"))
-        .evidence("that rule has counted ")
-        .fix(format!("{tool} -t {table} -I {chain} 2 "))
+    by(
+        "ed ",
+        format!("2 of chain {chain} in table {table} ({tool})"),
+    )
+    .evidence("that rule has counted ")
+    .fix(format!("{tool} -t {table} -I {chain} 2 "))
 }
 
 /// By a rule of nftables'.
 fn by_nft(chain: Chain<'_>, rule: &str) -> ExpectedVerdict {
     let Chain { family, hook, .. } = chain;
-    by(format!(
-        "of chain c in table {family} filter_{hook}: `{rule}`"
-    ))
+    let did = match rule.contains("reject") {
+        true => "rejected",
+        false => "dropped",
+    };
+    by(
+        did,
+        format!("of chain c in table {family} filter_{hook}: `{rule}`"),
+    )
     .fix(format!(
         "nft insert rule {family} filter_{hook} c position "
     ))
@@ -265,9 +274,12 @@ fn nft_reject(with: &str) -> Result<()> {
                     .hook("FORWARD")
                     .at(&lab.node, "eth0")
                     .judged(
-                        by("of chain c in table inet filter_forward: `tcp dport ")
-                            .why(" reject")
-                            .fix("nft insert rule inet filter_forward c position "),
+                        by(
+                            "rejected",
+                            "of chain c in table inet filter_forward: `tcp dport ",
+                        )
+                        .why(" reject")
+                        .fix("nft insert rule inet filter_forward c position "),
                     ),
             )
     })

@@ -69,12 +69,7 @@ fn a_listener_takes_others_only() -> Result<()> {
     let refused = explain(&stage, SERVER, &[])?;
     check(&refused, 10, "refused", "listens on 127.0.0.1 only")?;
     stage.serve("b", SERVER)?;
-    check(
-        &explain(&stage, SERVER, &[])?,
-        0,
-        "delivered",
-        SERVER,
-    )
+    check(&explain(&stage, SERVER, &[])?, 0, "delivered", SERVER)
 }
 
 #[test]

@@ -230,7 +230,7 @@ proptest! {
     fn a_plain_packet_is_its_only_layer(packet in packet()) {
         if let Some(layer) = plain(&Watched::new(&packet)) {
             let found = headers(&packet.as_slice());
-            let only = Headers { flow: layer, outer: None, quoted: None };
+            let only = Headers { flow: layer, outer: None, vni: None, quoted: None };
             prop_assert_eq!(found, Some(only));
         }
     }

@@ -51,7 +51,7 @@ impl Layers {
         let unread = &self.unread;
         let named: Vec<_> = unread.iter().take(NAMED).cloned().collect();
         (!named.is_empty()).then(|| LayerRow {
-            evidence: Some(and_more(named, unread.len(), "; ")),
+            evidence: Some(and_more(&named, unread.len(), "; ")),
             ..row(Layer::Application, "reads")
         })
     }
@@ -299,7 +299,7 @@ impl Layers {
             several => {
                 let each = several.iter().take(NAMED);
                 let each = each.map(|one| format!("{} ({})", one.verdict.why, much(one)));
-                and_more(each.collect(), several.len(), "; ")
+                and_more(&each.collect::<Vec<_>>(), several.len(), "; ")
             }
         };
         let attempts: u64 = all.iter().map(|blamed| blamed.attempts()).sum();
@@ -332,7 +332,7 @@ impl Layers {
         }
         let of = named.len();
         named.truncate(NAMED);
-        (of > 0).then(|| and_more(named, of, ", "))
+        (of > 0).then(|| and_more(&named, of, ", "))
     }
 
     /// The verdicts with any weight, those with the most first; of equal ones, in order of appearance.
@@ -408,7 +408,7 @@ fn blocked(row: LayerRow, by: &str) -> LayerRow {
 }
 
 /// Those that are named, and how many more there are.
-fn and_more(named: Vec<String>, of: usize, between: &str) -> String {
+fn and_more(named: &[String], of: usize, between: &str) -> String {
     let more = of.saturating_sub(named.len());
     let named = named.join(between);
     match more {
