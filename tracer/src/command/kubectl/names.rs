@@ -54,7 +54,7 @@ fn complete_attempt(attempt: &mut AttemptReport, cluster: &Cluster, node: &str, 
         client: attempt.flow,
         last: attempt.translated.unwrap_or(attempt.flow).destination(),
         original_dst: attempt.original_dst,
-        outer: last.and_then(|hop| hop.outer),
+        outer: last.and_then(|hop| hop.outer).map(|outer| outer.flow),
         at,
     };
     let mut names = Names(cluster);
