@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::shell::Shell;
 use crate::{
     engine::Input,
-    kernel::probes::{Attachment, Churn, Follower, TcProbes},
+    kernel::probes::{Attachment, Churn, Follower, Followed, Programs, TcProbes},
     net::Change,
 };
 
@@ -27,7 +27,7 @@ impl InterfaceProbes {
     /// # Errors
     ///
     /// No thread can be had.
-    pub(super) fn new(tc: TcProbes) -> io::Result<Self> {
+    pub(super) fn new(tc: TcProbes, programs: Programs) -> io::Result<Self> {
         let is_at_each = !matches!(
             tc.attachment(),
             Attachment::Tracepoints | Attachment::Nowhere
@@ -35,7 +35,7 @@ impl InterfaceProbes {
         Ok(Self {
             is_at_each,
             may_change: is_at_each,
-            follower: Follower::start(tc)?,
+            follower: Follower::start(tc, programs)?,
             churn: Churn::default(),
         })
     }
@@ -57,16 +57,7 @@ impl InterfaceProbes {
         let appeared = appeared.count();
         if self.may_change && self.churn.is_too_much(Instant::now(), appeared, present) {
             self.may_change = false;
-            if shell.watch_everywhere()? {
-                self.is_at_each = false;
-                self.follower.everywhere();
-                shell.feed(Input::Unwatched(None))?;
-                shell.note(
-                    "interfaces come and go in numbers: tracepoints watch them from now on, and TLS \
-                     is followed only where the payload is in a packet's linear part"
-                        .to_owned(),
-                );
-            }
+            self.follower.everywhere();
         }
         let unwatched = self.follower.follow(&changes);
         shell.feed(Input::Interfaces(changes))?;
@@ -76,8 +67,27 @@ impl InterfaceProbes {
         Ok(())
     }
 
-    /// Waits until the probes are attached. Returns a sentence about the interfaces without probes.
-    pub(super) async fn next(&mut self) -> Option<String> {
+    /// Waits until the probes are attached. Can be canceled without loss.
+    pub(super) async fn next(&mut self) -> Followed {
         self.follower.next().await
+    }
+
+    /// Takes what was attached.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written to.
+    pub(super) fn followed(&mut self, shell: &mut Shell, followed: Followed) -> Result<()> {
+        let takes_over = self.is_at_each && followed.is_everywhere;
+        self.is_at_each &= !followed.is_everywhere;
+        shell.feed(Input::Unwatched(followed.unwatched))?;
+        if takes_over {
+            shell.note(
+                "interfaces come and go in numbers: tracepoints watch them from now on, and TLS is \
+                 followed only where the payload is in a packet's linear part"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }

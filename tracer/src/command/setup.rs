@@ -19,7 +19,7 @@ use crate::{
         budget::{Budget, Memory},
         clock,
         preflight::Preflight,
-        probes::{EventStream, LogStream, Plan, Probes, Settings, TcProbes},
+        probes::{EventStream, LogStream, Plan, Probes, Programs, Settings, TcProbes},
         reasons::Reasons,
         symbols,
     },
@@ -101,7 +101,7 @@ impl Trace {
         let plan = Plan::of(&btf)?;
         // The kernel needs memory now, to verify the programs.
         drop(btf);
-        let mut probes = Probes::load(
+        let mut programs = Programs::load(
             &Settings {
                 filter,
                 watched: watched(&namespaces),
@@ -112,20 +112,21 @@ impl Trace {
             },
             plan,
         )?;
-        let events = probes.events()?;
-        let log = config.debug.then(|| probes.log()).transpose()?;
+        let mut probes = Probes::of(&mut programs)?;
+        let events = programs.events()?;
+        let log = config.debug.then(|| programs.log()).transpose()?;
         // Already in `degraded` where it fails: drops are shown all the same, without function names.
         let symbols = reading.finish().unwrap_or_default();
         let decoder = Decoder::new(reasons, symbols, clock::now());
 
         let watch = Watch::start(&namespaces)?;
-        probes.attach()?;
-        let attachment = probes.attachment(watch.inventory().iter().count())?;
+        probes.attach(&mut programs)?;
+        let attachment = programs.attachment(watch.inventory().iter().count())?;
         let mut tc = TcProbes::new(&namespaces, attachment);
-        probes.attach_classifiers(&mut tc, watch.inventory().iter())?;
-        let preflight = preflight.without(probes.skipped());
+        programs.attach_classifiers(&mut tc, watch.inventory().iter())?;
+        let preflight = preflight.without(programs.skipped());
         let tc_hook = tc.attachment().hook().map(str::to_owned);
-        let hooks = probes.hooks().chain(tc_hook).collect();
+        let hooks = programs.hooks().chain(tc_hook).collect();
 
         let engine = Engine::new(EngineSettings {
             drops: DropOptions {
@@ -163,7 +164,7 @@ impl Trace {
             shell,
             events,
             watch,
-            interfaces: InterfaceProbes::new(tc)?,
+            interfaces: InterfaceProbes::new(tc, programs)?,
             sources,
             log,
         })

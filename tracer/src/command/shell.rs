@@ -167,12 +167,6 @@ impl Shell {
         Ok(())
     }
 
-    /// Activates the tracepoints, which see the packets of all interfaces. Returns whether the kernel
-    /// accepts that.
-    pub(super) fn watch_everywhere(&mut self) -> Result<bool> {
-        self.probes.watch_everywhere()
-    }
-
     /// Looks for events before the clock decides anything: what has decided an attempt may wait here, if
     /// the last batch took long. Says up to when all of them are read.
     fn catch_up(&mut self, events: &mut EventStream) -> Result<()> {
@@ -266,7 +260,7 @@ impl Shell {
 
     /// Stops the programs, reads what is left, and accounts for everything.
     pub(super) async fn finish(mut self, events: &mut EventStream) -> Result<()> {
-        self.probes.detach()?;
+        self.probes.detach();
         let (begun, mut unread) = (Instant::now(), 0);
         loop {
             let batch = events.take_ready();

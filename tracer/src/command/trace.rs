@@ -121,9 +121,7 @@ impl Trace {
                 let present = watch.inventory().iter().count();
                 interfaces.follow(shell, changes?, present)?;
             }
-            unwatched = interfaces.next() => {
-                shell.feed(Input::Unwatched(unwatched))?;
-            }
+            followed = interfaces.next() => interfaces.followed(shell, followed)?,
             updates = next_updates(sources) => shell.feed(Input::Cluster(updates))?,
             (id, answer) = shell.queries.next() => shell.feed(Input::Answer(id, answer))?,
             _ = ticks.tick() => shell.tick(events)?,

@@ -6,7 +6,7 @@ use super::{Finding, State};
 use crate::{
     kernel::{
         btf::KernelBtf,
-        probes::{Hook, KFREE_SKB, PROGRAMS, Plan, Probes, Program, Settings, Skipped},
+        probes::{Hook, KFREE_SKB, PROGRAMS, Plan, Program, Programs, Settings, Skipped},
     },
     words,
 };
@@ -44,9 +44,9 @@ pub(super) fn hooks(btf: &KernelBtf) -> Vec<Finding> {
 
 /// The optional programs that the kernel does not take.
 pub(super) fn trial(btf: &KernelBtf) -> Result<Vec<Skipped>> {
-    let mut probes = Probes::load(&Settings::trial(), Plan::of(btf)?)?;
-    probes.load_everywhere()?;
-    Ok(probes.skipped().to_vec())
+    let mut programs = Programs::load(&Settings::trial(), Plan::of(btf)?)?;
+    programs.load_everywhere()?;
+    Ok(programs.skipped().to_vec())
 }
 
 /// A trial that failed: the kernel does not take a required one.

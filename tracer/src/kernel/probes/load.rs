@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, thread};
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, PerCpuArray},
+    maps::{Array, Map},
     programs::{BtfTracePoint, SchedClassifier},
 };
 use tracer_common::{
@@ -15,7 +15,7 @@ use tracer_common::{
 };
 
 use super::{
-    Probes,
+    Programs,
     table::{self, Hook, KFREE_SKB, Program, Skipped, When},
     tracepoints::{self, TracepointIds},
 };
@@ -92,9 +92,9 @@ impl Plan {
     }
 }
 
-impl Probes {
+impl Programs {
     /// Loads the programs for the running kernel. Nothing is attached yet. What is optional and
-    /// cannot be loaded is skipped: see [`Probes::skipped`].
+    /// cannot be loaded is skipped: see [`Programs::skipped`].
     ///
     /// # Errors
     ///
@@ -124,13 +124,8 @@ impl Probes {
         memory::give_back();
         let drops = loaded.iter().copied().find(for_drops);
         Ok(Self {
-            drops: HashMap::try_from(take_map(&mut ebpf, "DROPS")?)?,
-            tallies: PerCpuArray::try_from(take_map(&mut ebpf, "TALLIES")?)?,
-            early: Array::try_from(take_map(&mut ebpf, "EARLY")?)?,
-            members: HashMap::try_from(take_map(&mut ebpf, "MEMBERS")?)?,
             watches_everywhere: Array::try_from(take_map(&mut ebpf, "EVERYWHERE")?)?,
-            crowded: Array::try_from(take_map(&mut ebpf, "CROWDED")?)?,
-            program: drops.context("no program for drops")?,
+            for_drops: drops.context("no program for drops")?,
             attached: Vec::new(),
             loaded,
             everywhere,

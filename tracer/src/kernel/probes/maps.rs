@@ -1,12 +1,8 @@
 //! The maps of the kernel programs: their counts, and what userspace passes to them.
 
-use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _},
-};
+use std::{fs, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result};
-use aya::programs::BtfTracePoint;
 use tracer_common::{
     event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
     filter::Member,
@@ -91,8 +87,7 @@ impl Probes {
 
     /// `recursion_misses` of the program (since 5.12): runs that the kernel skipped.
     fn skipped_runs(&self) -> Option<u64> {
-        let program: &BtfTracePoint = self.ebpf.program(self.program.name)?.try_into().ok()?;
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let fd = self.at_drops.as_ref()?.program.as_raw_fd();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         info.lines()
             .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())

@@ -7,8 +7,8 @@
 //! - [`events`], [`log`], [`maps`]: what they send and count
 //! - [`query`]: which programs others have attached
 //!
-//! Everything here lives as long as [`Probes`] does. Links are file descriptors, nothing is pinned,
-//! so the kernel takes it all back when the process ends, however it ends.
+//! Everything here lives as long as its owner does. Links are file descriptors, nothing is pinned, so
+//! the kernel takes it all back when the process ends, however it ends.
 
 mod events;
 mod load;
@@ -19,10 +19,13 @@ mod table;
 mod tc;
 mod tracepoints;
 
-use anyhow::Result;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::tp_btf::BtfTracePointLink,
 };
 use tracer_common::{
     event::{DropCount, DropKey, EarlyHops},
@@ -35,7 +38,7 @@ pub(crate) use self::{
     load::{Plan, Settings},
     log::LogStream,
     table::{Hook, KFREE_SKB, PROGRAMS, Program, Skipped},
-    tc::{Attachment, Churn, Follower, TcProbes},
+    tc::{Attachment, Churn, Followed, Follower, TcProbes},
 };
 use self::{
     load::{load, take_map, tracepoint},
@@ -44,11 +47,12 @@ use self::{
 };
 use crate::net::Interface;
 
-/// Attached programs, and the maps that userspace reads.
-pub(crate) struct Probes {
+/// The loaded programs. A trace has them until they are attached; then they belong to the thread that
+/// follows the interfaces, as verifying another one takes a second.
+pub(crate) struct Programs {
     ebpf: Ebpf,
     /// The program for drops.
-    program: &'static Program,
+    for_drops: &'static Program,
     /// What is loaded and not attached yet; the classifiers stay here.
     loaded: Vec<&'static Program>,
     /// What is loaded if the packets of all interfaces are to be seen at once.
@@ -58,31 +62,41 @@ pub(crate) struct Probes {
     skipped: Vec<Skipped>,
     /// Where the tracepoints are in the kernel's BTF.
     tracepoints: TracepointIds,
+    /// One word: whether the tracepoints look, and not the classifiers.
+    watches_everywhere: Array<MapData, u32>,
+}
+
+/// The maps that userspace reads, and the attached program for drops.
+pub(crate) struct Probes {
+    /// `None` before it is attached, and after the trace.
+    at_drops: Option<AtDrops>,
     drops: HashMap<MapData, DropKey, DropCount>,
     tallies: PerCpuArray<MapData, u64>,
     early: Array<MapData, EarlyHops>,
     members: HashMap<MapData, Member, u32>,
-    /// One word: whether the tracepoints look, and not the classifiers.
-    watches_everywhere: Array<MapData, u32>,
     /// One word: whether the counting map has little room left.
     crowded: Array<MapData, u32>,
 }
 
-impl Probes {
-    /// Attaches the programs: from here on, drops are counted. What is optional and refused is
-    /// skipped.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses a required one.
-    pub(crate) fn attach(&mut self) -> Result<()> {
-        let (tracepoints, classifiers): (Vec<_>, _) = std::mem::take(&mut self.loaded)
-            .into_iter()
-            .partition(|program| program.hook.tracepoint().is_some());
-        self.loaded = classifiers;
-        self.attach_to(tracepoints).map(drop)
-    }
+/// The program for drops, attached.
+struct AtDrops {
+    program: OwnedFd,
+    /// Dropped, the kernel detaches.
+    _link: BtfTracePointLink,
+}
 
+impl AtDrops {
+    fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<Self> {
+        let program = tracepoint(ebpf, program)?;
+        let link = program.attach()?;
+        Ok(Self {
+            program: program.fd()?.as_fd().try_clone_to_owned()?,
+            _link: program.take_link(link)?,
+        })
+    }
+}
+
+impl Programs {
     /// Attaches to tracepoints. Returns whether to all of them.
     fn attach_to(&mut self, programs: Vec<&'static Program>) -> Result<bool> {
         let wanted = programs.len();
@@ -120,7 +134,7 @@ impl Probes {
     /// # Errors
     ///
     /// A required program is refused, or the map that activates the tracepoints.
-    pub(crate) fn watch_everywhere(&mut self) -> Result<bool> {
+    fn watch_everywhere(&mut self) -> Result<bool> {
         let watches = self.load_everywhere()? && self.attach_everywhere()?;
         if watches {
             self.watches_everywhere.set(0, 1, 0)?;
@@ -182,15 +196,6 @@ impl Probes {
         &self.skipped
     }
 
-    /// Stops the programs, so that the counts do not move any more. The maps stay.
-    ///
-    /// # Errors
-    ///
-    /// None that is known of: the kernel has no reason to refuse.
-    pub(crate) fn detach(&mut self) -> Result<()> {
-        Ok(tracepoint(&mut self.ebpf, self.program)?.unload()?)
-    }
-
     /// The events of the programs. There is one reader: a second call fails.
     ///
     /// # Errors
@@ -207,6 +212,51 @@ impl Probes {
     /// The programs do not log, or there is no runtime to poll the messages.
     pub(crate) fn log(&mut self) -> Result<LogStream> {
         LogStream::new(&mut self.ebpf)
+    }
+}
+
+impl Probes {
+    /// The maps of these programs. There is one reader: a second call fails.
+    ///
+    /// # Errors
+    ///
+    /// They were taken before.
+    pub(crate) fn of(programs: &mut Programs) -> Result<Self> {
+        let ebpf = &mut programs.ebpf;
+        Ok(Self {
+            at_drops: None,
+            drops: HashMap::try_from(take_map(ebpf, "DROPS")?)?,
+            tallies: PerCpuArray::try_from(take_map(ebpf, "TALLIES")?)?,
+            early: Array::try_from(take_map(ebpf, "EARLY")?)?,
+            members: HashMap::try_from(take_map(ebpf, "MEMBERS")?)?,
+            crowded: Array::try_from(take_map(ebpf, "CROWDED")?)?,
+        })
+    }
+
+    /// Attaches the programs: from here on, drops are counted. What is optional and refused is
+    /// skipped.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a required one.
+    pub(crate) fn attach(&mut self, programs: &mut Programs) -> Result<()> {
+        let (tracepoints, classifiers): (Vec<_>, _) = std::mem::take(&mut programs.loaded)
+            .into_iter()
+            .partition(|program| program.hook.tracepoint().is_some());
+        programs.loaded = classifiers;
+        let for_drops = programs.for_drops;
+        let others = tracepoints.into_iter().filter(|one| *one != for_drops);
+        let others = others.collect();
+        programs.attached.extend(for_drops.hook.tracepoint());
+        let at_drops = AtDrops::attach(&mut programs.ebpf, for_drops);
+        let lost = || format!("{} ({})", for_drops.cost, for_drops.hook);
+        self.at_drops = Some(at_drops.with_context(lost)?);
+        programs.attach_to(others).map(drop)
+    }
+
+    /// Stops counting, so that the counts do not move any more. The maps stay.
+    pub(crate) fn detach(&mut self) {
+        self.at_drops = None;
     }
 }
 

@@ -34,7 +34,7 @@ use aya::Ebpf;
 pub(crate) use self::attachment::Attachment;
 pub(crate) use self::churn::Churn;
 pub(crate) use self::clsact::NAME as OUR_FILTER;
-pub(crate) use self::follower::Follower;
+pub(crate) use self::follower::{Followed, Follower};
 use self::{attachment::MANY, clsact::Clsact, tcx::Classifiers};
 use crate::{
     net::{Change, Interface, netns::Namespace},

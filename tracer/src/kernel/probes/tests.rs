@@ -30,11 +30,12 @@ fn both_ends_can_be_sets_that_change() {
         debug: false,
         at_once: true,
     };
-    let mut probes = Probes::load(
+    let mut programs = Programs::load(
         &settings,
         Plan::of(&KernelBtf::of_running_kernel().unwrap()).unwrap(),
     )
     .unwrap();
+    let mut probes = Probes::of(&mut programs).unwrap();
     let member = |host: u32, side| Member {
         address: IpAddr::from(host.to_be_bytes()).into(),
         port: 0,

@@ -1,10 +1,15 @@
 //! Attaching to new interfaces, on a thread of its own: each attachment and detachment waits for the
-//! RTNL, which others may hold for seconds.
+//! RTNL, which others may hold for seconds. The same thread loads the programs that see all interfaces
+//! at once, which takes the kernel a second or two: meanwhile, nothing is attached one by one.
 
 use std::{
     collections::BTreeMap,
     io,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -13,21 +18,26 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Attachment, Key, TcProbes};
 use crate::{
+    kernel::probes::Programs,
     net::{Change, Interface},
     words,
 };
 
-/// How long a new interface is left alone. What comes in numbers is known as that by then, and is
-/// not attached to at all.
+/// How long it has to be quiet before the first new interface is attached to. What comes in numbers is
+/// known as that by then, and is not attached to at all.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long new interfaces wait where it is never quiet.
+const WAITS: Duration = Duration::from_millis(500);
 
 /// The thread, seen from the trace.
 pub(crate) struct Follower {
     /// `None` once it is to end.
     orders: Option<mpsc::Sender<Order>>,
-    reports: UnboundedReceiver<Report>,
+    reports: UnboundedReceiver<Followed>,
     /// Orders that were given.
     given: u64,
+    /// Whether the thread cannot be stopped quickly, and has nothing that the kernel would not take back.
+    is_loading: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,28 +46,36 @@ enum Order {
     Everywhere,
 }
 
-/// All orders so far are carried out.
-struct Report {
+/// What the thread has done.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// The orders that are carried out.
     done: u64,
-    unwatched: Option<String>,
+    /// A sentence about the interfaces without probes.
+    pub(crate) unwatched: Option<String>,
+    /// Whether the tracepoints see the packets of all interfaces, as was ordered.
+    pub(crate) is_everywhere: bool,
 }
 
 impl Follower {
-    /// Starts the thread, which keeps these probes until the end.
+    /// Starts the thread, which keeps these probes and their programs until the end.
     ///
     /// # Errors
     ///
     /// No thread can be had.
-    pub(crate) fn start(tc: TcProbes) -> io::Result<Self> {
+    pub(crate) fn start(tc: TcProbes, programs: Programs) -> io::Result<Self> {
         let (orders, to_do) = mpsc::channel();
         let (reporter, reports) = unbounded_channel();
+        let is_loading = Arc::new(AtomicBool::new(false));
+        let mut worker = Worker::new(tc, programs, reporter, Arc::clone(&is_loading));
         let thread = thread::Builder::new()
             .name("interfaces".to_owned())
-            .spawn(move || Worker::new(tc, reporter).run(&to_do))?;
+            .spawn(move || worker.run(&to_do))?;
         Ok(Self {
             orders: Some(orders),
             reports,
             given: 0,
+            is_loading,
             thread: Some(thread),
         })
     }
@@ -73,17 +91,18 @@ impl Follower {
         format!("the probes are not yet at {new}")
     }
 
-    /// The tracepoints see the packets of all interfaces: there is nothing to attach any more.
+    /// Orders it to have the tracepoints see the packets of all interfaces. What is new is not attached to
+    /// from now on, unless the kernel refuses that.
     pub(crate) fn everywhere(&mut self) {
         self.order(Order::Everywhere);
     }
 
-    /// Waits until all orders are carried out. Returns a sentence about the interfaces without probes.
-    /// Can be canceled without loss.
-    pub(crate) async fn next(&mut self) -> Option<String> {
+    /// Waits until all orders are carried out, or the tracepoints see everything. Can be canceled without
+    /// loss.
+    pub(crate) async fn next(&mut self) -> Followed {
         loop {
             match self.reports.recv().await {
-                Some(report) if report.done == self.given => return report.unwatched,
+                Some(report) if report.done == self.given || report.is_everywhere => return report,
                 Some(_) => {}
                 // The thread has failed, which the panic hook has reported.
                 None => std::future::pending().await,
@@ -100,10 +119,12 @@ impl Follower {
 }
 
 impl Drop for Follower {
-    /// Detaches.
+    /// Detaches, unless the thread is loading: the process ends sooner than that, and the kernel takes it
+    /// all back.
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take() {
+        let is_loading = self.is_loading.load(Ordering::Acquire);
+        if let Some(thread) = self.thread.take().filter(|_| !is_loading) {
             thread.join().ok();
         }
     }
@@ -112,18 +133,27 @@ impl Drop for Follower {
 /// What the thread has.
 struct Worker {
     tc: TcProbes,
+    programs: Programs,
+    is_loading: Arc<AtomicBool>,
     /// What is to be attached to.
     pending: BTreeMap<Key, Interface>,
-    /// When the next one is attached to.
-    due: Option<Instant>,
+    /// When the next one is attached to, and when it is at the latest.
+    due: Option<(Instant, Instant)>,
     done: u64,
-    reporter: UnboundedSender<Report>,
+    reporter: UnboundedSender<Followed>,
 }
 
 impl Worker {
-    fn new(tc: TcProbes, reporter: UnboundedSender<Report>) -> Self {
+    fn new(
+        tc: TcProbes,
+        programs: Programs,
+        reporter: UnboundedSender<Followed>,
+        is_loading: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             tc,
+            programs,
+            is_loading,
             pending: BTreeMap::new(),
             due: None,
             done: 0,
@@ -134,7 +164,7 @@ impl Worker {
     fn run(&mut self, orders: &mpsc::Receiver<Order>) {
         loop {
             let order = match self.due {
-                Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+                Some((due, _)) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
                 None => orders.recv().map_err(RecvTimeoutError::from),
             };
             match order {
@@ -145,23 +175,25 @@ impl Worker {
             }
             if self.pending.is_empty() {
                 self.due = None;
-                let report = Report {
-                    done: self.done,
-                    unwatched: self.tc.degraded(),
-                };
-                self.reporter.send(report).ok();
+                self.report();
             }
         }
+    }
+
+    fn report(&self) {
+        let report = Followed {
+            done: self.done,
+            unwatched: self.tc.degraded(),
+            is_everywhere: self.tc.attachment() == Attachment::Tracepoints,
+        };
+        self.reporter.send(report).ok();
     }
 
     fn take(&mut self, order: Order) {
         self.done += 1;
         let now = Instant::now();
         match order {
-            Order::Everywhere => {
-                self.tc.everywhere();
-                self.due = Some(now);
-            }
+            Order::Everywhere => self.everywhere(),
             Order::Follow(changes) => {
                 for change in &changes {
                     if let Change::Gone { netns, ifindex } = change {
@@ -171,13 +203,32 @@ impl Worker {
                 let present = self.tc.let_go(&changes);
                 let present = present.into_iter().map(|(key, new)| (key, new.clone()));
                 self.pending.extend(present);
-                let wait = match self.tc.attachment() {
-                    Attachment::Tracepoints => Duration::ZERO,
-                    _ => SETTLE,
+                let (_, latest) = self.due.unwrap_or((now, now + WAITS));
+                let due = match self.tc.attachment() {
+                    Attachment::Tracepoints => now,
+                    _ => latest.min(now + SETTLE),
                 };
-                self.due.get_or_insert(now + wait);
+                self.due = Some((due, latest));
             }
         }
+    }
+
+    /// Loads the programs at the tracepoints. Where the kernel refuses them, it goes on as before.
+    fn everywhere(&mut self) {
+        // Filters of clsact have to be removed by this process.
+        let is_taken_back = self.tc.attachment() != Attachment::Clsact;
+        self.is_loading.store(is_taken_back, Ordering::Release);
+        let watches = self.programs.watch_everywhere();
+        self.is_loading.store(false, Ordering::Release);
+        match watches {
+            Ok(true) => {
+                self.tc.everywhere();
+                self.report();
+            }
+            Ok(false) => {}
+            Err(error) => log::info!("the tracepoints cannot take over: {error:#}"),
+        }
+        self.due = Some((Instant::now(), Instant::now()));
     }
 
     /// What leads off the node comes first.

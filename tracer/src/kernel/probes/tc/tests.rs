@@ -17,7 +17,7 @@ use crate::{
     kernel::{
         btf::KernelBtf,
         budget::{self, Budget},
-        probes::{Probes, Settings},
+        probes::{Programs, Settings},
     },
     net::{Kind, Watch},
 };
@@ -83,7 +83,7 @@ fn run(command: &str) {
     output(command);
 }
 
-fn probes() -> Probes {
+fn programs() -> Programs {
     let btf = KernelBtf::of_running_kernel().unwrap();
     let settings = Settings {
         filter: Filter::default(),
@@ -93,7 +93,7 @@ fn probes() -> Probes {
         debug: false,
         at_once: false,
     };
-    Probes::load(&settings, crate::kernel::probes::Plan::of(&btf).unwrap()).unwrap()
+    Programs::load(&settings, crate::kernel::probes::Plan::of(&btf).unwrap()).unwrap()
 }
 
 fn descriptors() -> usize {
@@ -129,10 +129,10 @@ async fn follow_a_storm(attachment: Attachment) {
     let lab = Lab::new("storm");
     let namespaces = [lab.namespace()];
     let netns = namespaces[0].inode;
-    let mut probes = probes();
+    let mut programs = programs();
     let mut watch = Watch::start(&namespaces).unwrap();
     let mut tc = TcProbes::new(&namespaces, attachment);
-    probes
+    programs
         .attach_classifiers(&mut tc, watch.inventory().iter())
         .unwrap();
     assert_eq!(tc.degraded(), None);
@@ -211,16 +211,16 @@ fn filters_are_first_and_are_removed_in_order() {
     run(&format!("tc -n {} qdisc add dev b0 clsact", lab.0));
     let namespaces = [lab.namespace()];
     let interfaces = list(&namespaces);
-    let mut probes = probes();
+    let mut programs = programs();
     let mut tc = TcProbes::new(&namespaces, Attachment::Clsact);
-    probes.attach_classifiers(&mut tc, &interfaces).unwrap();
+    programs.attach_classifiers(&mut tc, &interfaces).unwrap();
     assert_eq!(tc.degraded(), None);
     assert_eq!(lab.filters(), 6);
     let first = output(&format!("tc -n {} filter show dev a0 ingress", lab.0));
     assert!(first.contains("pref 1 bpf"), "{first}");
     // Another process's start does not take them for left over.
     let mut other = TcProbes::new(&namespaces, Attachment::Clsact);
-    probes.attach_classifiers(&mut other, &interfaces).unwrap();
+    programs.attach_classifiers(&mut other, &interfaces).unwrap();
     assert_eq!(lab.filters(), 12);
     drop(other);
     assert_eq!(lab.filters(), 6);
@@ -237,15 +237,15 @@ fn what_a_dead_process_left_is_swept() {
     lab.ip("link add a0 type veth peer name b0");
     let namespaces = [lab.namespace()];
     let interfaces = list(&namespaces);
-    let mut probes = probes();
+    let mut programs = programs();
     let mut dead = TcProbes::new(&namespaces, Attachment::Clsact);
-    probes.attach_classifiers(&mut dead, &interfaces).unwrap();
+    programs.attach_classifiers(&mut dead, &interfaces).unwrap();
     // As SIGKILL does: the socket goes, the filters stay.
     dead.clsact.clear();
     drop(dead);
     assert_eq!(lab.filters(), 6);
     let mut tc = TcProbes::new(&namespaces, Attachment::Clsact);
-    probes.attach_classifiers(&mut tc, &interfaces).unwrap();
+    programs.attach_classifiers(&mut tc, &interfaces).unwrap();
     assert_eq!(lab.filters(), 6);
     drop(tc);
     assert_eq!(lab.filters(), 0);
@@ -260,10 +260,10 @@ async fn a_namespace_that_is_deleted_goes() {
         lab.0
     ));
     let namespaces = [lab.namespace(), other.namespace()];
-    let mut probes = probes();
+    let mut programs = programs();
     let mut watch = Watch::start(&namespaces).unwrap();
     let mut tc = TcProbes::new(&namespaces, Attachment::Clsact);
-    probes
+    programs
         .attach_classifiers(&mut tc, watch.inventory().iter())
         .unwrap();
     assert_eq!(tc.len(), 4);
