@@ -36,8 +36,13 @@ fn is_spoofed(flow: &Flow) -> bool {
 }
 
 fn lost_in_records(trace: &Trace) -> u64 {
+    lost_at(trace, "")
+}
+
+/// The events that `lost` records report of such places.
+fn lost_at(trace: &Trace, place: &str) -> u64 {
     let lost = trace.records.iter().filter_map(|record| match record {
-        Record::Lost(lost) => Some(lost.events),
+        Record::Lost(lost) if lost.place.contains(place) => Some(lost.events),
         _ => None,
     });
     lost.sum()
@@ -73,8 +78,12 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
         .map(|drop| drop.count)
         .sum();
     let summary = &trace.summary;
+    // The kernel runs a program once at a time on a CPU: one that interrupts itself is skipped. Nearly
+    // always, that is for a packet of something else on this machine.
+    let skipped = lost_at(&trace, "interrupted runs");
     ensure!(
-        summary.drops == by_the_rule + on_the_way && summary.shown == summary.drops,
+        (summary.drops..=summary.drops + skipped).contains(&(by_the_rule + on_the_way))
+            && summary.shown == summary.drops,
         "the rule has counted {by_the_rule}, {on_the_way} were lost before it: {summary:?}"
     );
 
@@ -98,9 +107,9 @@ fn counts_are_exact_and_losses_are_right() -> Result<()> {
     );
     ensure!(lost > 0, "nothing was lost: this shows nothing");
     ensure!(
-        (lost..=lost + of_the_last).contains(&summary.lost),
-        "{lost} to {} events were lost: {summary:?}",
-        lost + of_the_last
+        (lost..=lost + of_the_last + skipped).contains(&summary.lost),
+        "{lost} to {} events were lost, {skipped} runs skipped: {summary:?}",
+        lost + of_the_last + skipped
     );
     ensure!(
         lost_in_records(&trace) == summary.lost,

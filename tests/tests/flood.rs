@@ -151,19 +151,15 @@ fn clients_in_a_flood(flooded: bool) -> Result<()> {
         // A burst that is late must not bring the next client forward.
         thread::sleep(Duration::from_millis(50).saturating_sub(start.elapsed()));
     }
-    // On a busy machine, an event of one client may still be lost, and it is said then.
-    let mut unknown = Vec::new();
     for flow in clients {
         let attempt = target.tracer.outcome_of(flow)?;
         let verdict = attempt.verdict.context("a failure has a verdict")?;
         let rule = verdict.rule.as_ref().map(|rule| rule.as_str());
         match (verdict.point, rule) {
             (Point::Firewall, Some("netfilter")) => {}
-            (Point::Unknown, _) if flooded => unknown.push(verdict),
             _ => bail!("{flow}: {verdict:?}"),
         }
     }
-    ensure!(unknown.len() <= 1, "{unknown:?}");
     let trace = target.tracer.stop()?;
     println!("figure: {} events lost", trace.summary.lost);
     ensure!(flooded == (trace.summary.lost > 0), "{:?}", trace.summary);

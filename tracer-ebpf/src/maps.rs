@@ -17,7 +17,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use crate::{skb::SkbCopy, wake};
+use crate::{atomic, skb::SkbCopy, wake};
 
 /// Where the kernel keeps its fields. Read with volatile loads only: the loader replaces it.
 #[unsafe(no_mangle)]
@@ -297,11 +297,12 @@ pub(crate) fn put<T>(event: &T, len: usize, now: u64) {
 #[map]
 static TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(tally::LEN, 0);
 
-/// Adds one to a counter of [`tally`].
+/// Adds one to a counter of [`tally`]. Atomically: a program that counts a drop of a process may be
+/// interrupted by one that looks at a packet.
 #[inline(always)]
 pub(crate) fn tally(index: u32) {
     if let Some(counter) = TALLIES.get_ptr_mut(index) {
         // SAFETY: the pointer is this CPU's own slot, which the verifier checked.
-        unsafe { *counter += 1 };
+        unsafe { atomic::increment(counter) };
     }
 }

@@ -131,6 +131,8 @@ pub struct More {
     pub rule: Option<RuleName>,
     /// One sentence: that of the first of them.
     pub why: Option<String>,
+    /// Initial sequence numbers of the attempts, up to 4,096.
+    pub isns: Vec<u32>,
 }
 
 /// One dropped packet, or `count` alike ones.
@@ -160,10 +162,12 @@ pub struct DropReport {
     pub netns: Option<u32>,
     /// The namespace's name: that of `ip netns`, or of a process in it.
     pub netns_name: Option<String>,
-    /// How many packets this report stands for.
+    /// How many packets this report stands for; 0 where it corrects an earlier one.
     pub count: u64,
     /// Healthy traffic makes such drops, too: shown with `--noise` only.
     pub noise: bool,
+    /// Where the packets were lost by an earlier report on the same ones, which this one corrects.
+    pub corrects: Option<Point>,
     /// The pod that owns the source address.
     pub src_pod: Option<Pod>,
     /// The pod that owns the destination address.

@@ -101,13 +101,13 @@ impl Summary {
     }
 
     /// Takes back a verdict that was counted once.
-    pub fn take_back(&mut self, verdict: &Verdict) {
+    pub fn take_back(&mut self, verdict: &Verdict, count: u64) {
         let known = self.position(verdict);
         let Some(at) = known.or_else(|| self.position_of_others(verdict)) else {
             return;
         };
         let known = &mut self.verdicts[at];
-        known.count = known.count.saturating_sub(1);
+        known.count = known.count.saturating_sub(count);
         if known.count == 0 {
             self.verdicts.remove(at);
         }
@@ -231,8 +231,8 @@ mod tests {
         let mut summary = Summary::default();
         summary.tally(&verdict("1400 bytes at eth0", "eth0"), 1);
         summary.tally(&verdict("1400 bytes at eth1", "eth1"), 2);
-        summary.take_back(&verdict("1401 bytes at eth0", "eth0"));
-        summary.take_back(&verdict("1400 bytes at eth1", "eth1"));
+        summary.take_back(&verdict("1401 bytes at eth0", "eth0"), 1);
+        summary.take_back(&verdict("1400 bytes at eth1", "eth1"), 1);
         let counts: Vec<_> = summary.verdicts.iter().map(|known| known.count).collect();
         assert_eq!(counts, [1]);
     }

@@ -5,4 +5,6 @@ mod environment;
 mod evidence;
 mod memory;
 mod one_socket;
+mod signals;
+mod slow_rules;
 mod sources;

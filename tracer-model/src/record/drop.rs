@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
-use crate::{DropReport, Flow, Hook, Outer, Packet, Pod, Reason, SocketAddress, Verdict};
+use crate::{DropReport, Flow, Hook, Outer, Packet, Pod, Point, Reason, SocketAddress, Verdict};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "DropReport")]
@@ -27,6 +27,7 @@ struct DropShape {
     count: u64,
     #[serde(default)]
     noise: bool,
+    corrects: Option<Point>,
     src_pod: Option<Pod>,
     dst_pod: Option<Pod>,
     src_owner: Option<String>,

@@ -70,6 +70,8 @@ struct MoreShape {
     point: Option<Point>,
     rule: Option<RuleName>,
     why: Option<String>,
+    #[serde(default)]
+    isns: Vec<u32>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -244,6 +244,13 @@ impl Attempt {
         }
     }
 
+    /// Takes another verdict on a drop. Returns whether it has that drop.
+    pub(crate) fn judged_anew(&mut self, facts: &Arc<DropFacts>, verdict: Verdict) -> bool {
+        let mut drops = self.drops.iter_mut();
+        let known = drops.find(|drop| Arc::ptr_eq(&drop.facts, facts));
+        known.map(|drop| drop.verdict = verdict).is_some()
+    }
+
     /// Takes a retransmission of data.
     pub(crate) fn retransmitted(&mut self, event: &RetransmitEvent, by_client: bool) {
         self.sent(by_client)

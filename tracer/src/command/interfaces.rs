@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::shell::Shell;
 use crate::{
     engine::Input,
-    kernel::probes::{Attachment, Churn, Follower, Followed, Programs, TcProbes},
+    kernel::probes::{Attachment, Churn, Followed, Follower, Programs, TcProbes},
     net::Change,
 };
 

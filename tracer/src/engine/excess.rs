@@ -22,6 +22,9 @@ use crate::model::{AttemptReport, Cause, DropReport, Flow, More, Outcome, Verdic
 const KINDS: usize = 1024;
 /// Most source addresses that are counted separately within a second.
 const SOURCES: usize = 4096;
+/// Most initial sequence numbers that are kept of those.
+const ISNS: usize = 4096;
+
 /// Decides about each record.
 #[derive(Debug)]
 pub(super) struct Excess {
@@ -81,11 +84,11 @@ impl Excess {
             outcome: None,
             cause: Some(drop.verdict.cause()),
         };
-        let is_shown = self.shows(&kind, &drop.flow, false, now);
+        let is_shown = self.shows(&kind, &drop.flow, drop.corrects.is_some(), now);
         if !is_shown {
             self.packets += drop.count;
             let verdict = Some(&drop.verdict);
-            self.fold(kind, (drop.flow.src, drop.count), verdict, at, now);
+            self.fold(kind, (drop.flow.src, drop.count, None), verdict, at, now);
         }
         is_shown
     }
@@ -105,7 +108,7 @@ impl Excess {
         let corrects = attempt.corrects.is_some();
         let is_shown = self.shows(&kind, &attempt.flow, corrects, now);
         if !is_shown {
-            self.fold(kind, (attempt.flow.src, 1), verdict, at, now);
+            self.fold(kind, (attempt.flow.src, 1, attempt.isn), verdict, at, now);
         }
         is_shown
     }
@@ -170,7 +173,7 @@ impl Excess {
     fn fold(
         &mut self,
         kind: Kind,
-        (source, count): (IpAddr, u64),
+        (source, count, isn): (IpAddr, u64, Option<u32>),
         verdict: Option<&Verdict>,
         at: SystemTime,
         now: Nanos,
@@ -199,11 +202,15 @@ impl Excess {
                 point: verdict.map(|verdict| verdict.point),
                 rule: verdict.and_then(|verdict| verdict.rule.clone()),
                 why: verdict.map(|verdict| verdict.why.clone()),
+                isns: Vec::new(),
             },
             sources: HashSet::new(),
         });
         folded.more.records += 1;
         folded.more.count = folded.more.count.saturating_add(count);
+        if folded.more.isns.len() < ISNS {
+            folded.more.isns.extend(isn);
+        }
         if folded.sources.len() < SOURCES && folded.sources.insert(source) {
             folded.more.sources += 1;
         }

@@ -19,7 +19,7 @@ use crate::{
         update::{Change, Update},
     },
     decode::drop::DropFacts,
-    model::{AttemptReport, Clock, DropReport, Fix, Flow, Netns, NetnsName, Report, Site},
+    model::{AttemptReport, Clock, DropReport, Fix, Flow, Netns, NetnsName, Report, Site, Verdict},
     net,
     node::query::Query,
     report::accounts::Accounts,
@@ -220,6 +220,15 @@ impl Context<'_> {
             self.report(Report::Drop(Box::new(drop)));
         }
         is_shown
+    }
+
+    /// Reports another verdict on drops that were reported with the one `before`.
+    pub(super) fn correct_drop(&mut self, mut drop: DropReport, before: Verdict, count: u64) {
+        self.accounts.correct_drop(&before, &drop.verdict, count);
+        drop.corrects = Some(before.point);
+        if self.excess.shows_drop(&drop, self.time_of_day(), self.now) {
+            self.report(Report::Drop(Box::new(drop)));
+        }
     }
 
     /// Reports what was too much to show; at the end, all that is left of it.

@@ -168,6 +168,11 @@ impl Engine {
                     let judged = drops.answered(subject, answer.and_then(Answer::about_drop), cx);
                     attempts.dropped(judged, cx);
                 }
+                (Some(Purpose::Rules(netns)), answer) => {
+                    let facts = answer.map(Answer::about_rules).unwrap_or_default();
+                    let judged = drops.corrected(netns, facts, cx);
+                    attempts.corrected(judged, cx);
+                }
                 (Some(purpose), answer) => attempts.answered(purpose, answer, cx),
                 (None, _) => {}
             },
@@ -187,7 +192,8 @@ impl Engine {
                 drops.tick(cx);
                 losses.tick(tallies, cx);
                 // The answer to an attempt may be among the events that wait.
-                attempts.tick(read_until.unwrap_or(now).min(now), cx);
+                let read = read_until.unwrap_or(now).min(now);
+                attempts.tick(read, || drops.waiting(), cx);
                 cx.report_excess(false);
             }
             Input::Detached(tallies) => {

@@ -17,6 +17,8 @@ pub(crate) struct QueryId(u64);
 pub(crate) enum Purpose {
     /// The drops that are alike.
     Drops(Subject),
+    /// Drops that were judged without the rules of this namespace, by its inode number.
+    Rules(u32),
     /// An attempt that may be judged by its silence later.
     Baseline(AttemptKey),
     /// The same: the way that the node has for its packet.
@@ -88,6 +90,8 @@ impl Queries {
 
     /// How many questions about attempts are open.
     pub(crate) fn about_attempts(&self) -> usize {
-        self.open.len() - self.about_drops()
+        let about_rules = |purpose: &&Purpose| matches!(purpose, Purpose::Rules(_));
+        let rules = self.open.values().filter(about_rules).count();
+        self.open.len() - self.about_drops() - rules
     }
 }

@@ -258,7 +258,10 @@ impl Case<'_> {
             Some(false) => Some("does not match"),
             None => Some("is not known to match"),
         };
+        let isn = self.first.isn;
+        let is_left_out = isn.is_some_and(|isn| trace.left_out.contains(&isn));
         let doubts = [
+            is_left_out.then(|| format!("{name} saw it, and left out its record (--max-rate)")),
             (!trace.complete).then(|| format!("{name} did not watch all of its interfaces")),
             is_elsewhere.then(|| format!("{name} watched some of its network namespaces only")),
             (trace.lost > 0).then(|| format!("{name} lost {} events or records", trace.lost)),

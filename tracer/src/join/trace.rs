@@ -1,7 +1,7 @@
 //! What one node's trace says.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     time::{Duration, SystemTime},
 };
@@ -40,6 +40,8 @@ pub(crate) struct Trace {
     pub(super) shown: Shown,
     /// The drops.
     pub(super) drops: Vec<DropReport>,
+    /// The initial sequence numbers of attempts whose records were left out (`--max-rate`).
+    pub(super) left_out: HashSet<u32>,
     /// Where each attempt stands, by the time and number that all of its records share.
     known: HashMap<(SystemTime, Option<u32>, Option<u16>), usize>,
     /// The number of the latest record.
@@ -63,6 +65,7 @@ impl Trace {
             attempts: Vec::new(),
             shown: Shown::default(),
             drops: Vec::new(),
+            left_out: HashSet::new(),
             known: HashMap::new(),
             number: None,
         }
@@ -100,6 +103,10 @@ impl Trace {
             }
             Report::Drop(drop) => {
                 self.reach(drop.ts);
+                if drop.corrects.is_some() {
+                    let same = |known: &DropReport| known.flow == drop.flow && known.ts == drop.ts;
+                    self.drops.retain(|known| !same(known));
+                }
                 if self.drops.len() < MOST {
                     self.drops.push(*drop);
                 } else {
@@ -108,7 +115,11 @@ impl Trace {
             }
             Report::More(more) => {
                 self.reach(more.ts);
-                self.miss(more.records);
+                let room = MOST.saturating_sub(self.left_out.len());
+                let known = more.isns.len().min(room);
+                self.left_out.extend(&more.isns[..known]);
+                // It is not known of the others which attempts they were.
+                self.miss(more.records.saturating_sub(known as u64));
             }
             Report::Lost(lost) => {
                 self.reach(lost.ts);

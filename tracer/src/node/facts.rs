@@ -10,7 +10,9 @@ use super::{
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
-    ruleset::{Hint, HookPacket, Meaning, Mending, Ruleset, Shared, Survey, Suspect, Suspects},
+    ruleset::{
+        self, Hint, HookPacket, Meaning, Mending, Ruleset, Shared, Survey, Suspect, Suspects,
+    },
     translation::LostTranslation,
     way::{Packet, Start, Walked, Way},
     world::{LinkId, Part, World},
@@ -35,6 +37,12 @@ const LIMIT: Duration = Duration::from_millis(800);
 
 /// The same where netfilter rules are read: there can be a hundred thousand.
 const LIMIT_OF_RULES: Duration = Duration::from_secs(4);
+
+/// The same where a record is there already, and is corrected.
+const LIMIT_OF_LATE_RULES: Duration = Duration::from_secs(60);
+
+/// Why a rule is not certain.
+const CHANGED: &str = "the netfilter rules may have changed between the drop and their reading";
 
 /// What makes two drops ask the same of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,6 +92,8 @@ pub(crate) struct NodeFacts {
     pub(crate) ways: Vec<Way>,
     /// Its rules are still being read: a later drop can have them.
     pub(crate) lacks_rules: bool,
+    /// What nf_tables calls its rules, while they are being read.
+    pub(crate) generation: Option<u32>,
     /// Why something is missing, a sentence each.
     pub(crate) gaps: Vec<String>,
 }
@@ -142,7 +152,11 @@ impl NodeFacts {
                 None => None,
             }
         };
-        let inside = Self::gather_inside(facts, wants, earlier);
+        let limit = match wants.0.contains(&Fact::Ruleset) {
+            true => LIMIT_OF_RULES,
+            false => LIMIT,
+        };
+        let inside = Self::gather_inside(facts, wants, earlier, limit);
         let (mut found, walked, lost) = tokio::join!(inside, walked, lost_translation);
         found.lost_translation = lost;
         if let Some(Walked { world, ways, .. }) = walked {
@@ -153,17 +167,34 @@ impl NodeFacts {
         found
     }
 
+    /// Reads the facts about drops of one namespace again, one after the other, waiting for its rules. If
+    /// nf_tables has another `generation` of them by then, a rule may have come since, and nothing is
+    /// certain.
+    pub(crate) async fn gather_late(
+        drops: Vec<(Arc<DropFacts>, Wants)>,
+        generation: Option<u32>,
+    ) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (facts, wants) in drops {
+            let mut found = Self::gather_inside(facts, wants, None, LIMIT_OF_LATE_RULES).await;
+            let is_same = generation.is_some() && found.generation == generation;
+            if let Some(suspects) = found.suspects.as_mut().filter(|_| !is_same) {
+                suspects.certain = false;
+                found.gaps.push(CHANGED.to_owned());
+            }
+            all.push(found);
+        }
+        all
+    }
+
     async fn gather_inside(
         facts: Arc<DropFacts>,
         wants: Wants,
         earlier: Option<Arc<Self>>,
+        limit: Duration,
     ) -> Self {
         let Some(netns) = facts.netns.map(NetnsRef::Inode) else {
             return Self::default();
-        };
-        let limit = match wants.0.contains(&Fact::Ruleset) {
-            true => LIMIT_OF_RULES,
-            false => LIMIT,
         };
         let read = in_netns_async(&netns, limit, move |inside| {
             let mut found = Self::default();
@@ -269,14 +300,17 @@ impl NodeFacts {
                 return Some(None);
             };
             let suspects = shared.suspects(facts, &packet, earlier);
-            (shared.has_counted || suspects.certain).then_some(Some((shared.ruleset, suspects)))
+            let found = (shared.ruleset, shared.generation, suspects);
+            (shared.has_counted || found.2.certain).then_some(Some(found))
         });
-        let Some((ruleset, suspects)) = found.flatten() else {
+        let Some((ruleset, generation, suspects)) = found.flatten() else {
             self.lacks_rules = true;
+            self.generation = ruleset::generation();
             let gap = "the netfilter rules are still being read";
             self.gaps.push(gap.to_owned());
             return;
         };
+        self.generation = generation;
         self.gaps.extend(ruleset.gaps.clone());
         if suspects.rules.is_empty() {
             self.proxies = proxy::dead(&ruleset, &packet);

@@ -46,6 +46,12 @@ pub(crate) enum Query {
         wants: Wants,
         earlier: Option<Arc<NodeFacts>>,
     },
+    /// The same about drops of one namespace whose rules take long to read. `generation` is what nf_tables
+    /// called its rules when the first of them was dropped.
+    Rules {
+        drops: Vec<(Arc<DropFacts>, Wants)>,
+        generation: Option<u32>,
+    },
     /// A reading of a listener's namespace, to compare with later.
     ListenerBaseline(ListenerLocation),
     /// Why an attempt may have got no answer.
@@ -100,6 +106,8 @@ pub(crate) struct SilenceFacts {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Drop(Box<NodeFacts>),
+    /// In the same order.
+    Rules(Vec<NodeFacts>),
     ListenerBaseline(Option<ListenerBaseline>),
     Silence(Box<SilenceFacts>),
     Translation(Option<LostTranslation>),
@@ -130,7 +138,7 @@ pub(crate) struct ListenerBaseline {
 }
 
 impl Query {
-    /// Asks the node. Takes no longer than a second or so.
+    /// Asks the node. Takes no longer than a second or so, but for what is known to take long.
     pub(crate) async fn answer(self) -> Answer {
         match self {
             Self::Drop {
@@ -138,6 +146,9 @@ impl Query {
                 wants,
                 earlier,
             } => Answer::Drop(Box::new(NodeFacts::gather(facts, wants, earlier).await)),
+            Self::Rules { drops, generation } => {
+                Answer::Rules(NodeFacts::gather_late(drops, generation).await)
+            }
             Self::ListenerBaseline(location) => {
                 Answer::ListenerBaseline(ListenerBaseline::read(&location).await)
             }
@@ -249,6 +260,14 @@ impl Answer {
         match self {
             Self::Drop(facts) => Some(facts),
             _ => None,
+        }
+    }
+
+    /// What the node says about drops whose rules took long to read, if that was the question.
+    pub(crate) fn about_rules(self) -> Vec<NodeFacts> {
+        match self {
+            Self::Rules(facts) => facts,
+            _ => Vec::new(),
         }
     }
 }

@@ -107,7 +107,11 @@ impl Observed {
                 attempts.push(AttemptReport::clone(attempt));
             }
             Report::Drop(drop) if own.iter().any(|own| own.has(drop)) => {
-                self.drops.borrow_mut().push(DropReport::clone(drop));
+                let mut drops = self.drops.borrow_mut();
+                if drop.corrects.is_some() {
+                    drops.retain(|known| known.flow != drop.flow || known.ts != drop.ts);
+                }
+                drops.push(DropReport::clone(drop));
             }
             _ => return false,
         }

@@ -66,9 +66,16 @@ impl Accounts {
         self.layers.dropped(drop);
     }
 
+    /// Takes another verdict on so many drops.
+    pub(crate) fn correct_drop(&mut self, before: &Verdict, now: &Verdict, count: u64) {
+        self.summary.take_back(before, count);
+        self.summary.tally(now, count);
+        self.layers.corrected_drop(before, now, count);
+    }
+
     /// Takes back the verdict on an attempt that is about to be reported anew.
     pub(crate) fn take_back(&mut self, verdict: &Verdict) {
-        self.summary.take_back(verdict);
+        self.summary.take_back(verdict, 1);
     }
 
     /// Takes an attempt. `is_of_drop` says that its verdict is that of a drop, which was reported

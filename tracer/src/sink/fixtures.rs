@@ -84,6 +84,7 @@ fn dropped(flow: Flow, packet: Option<Packet>, reason: &str) -> DropReport {
         netns_name: None,
         count: 1,
         noise: false,
+        corrects: None,
         src_pod: None,
         dst_pod: None,
         src_owner: None,
@@ -332,6 +333,7 @@ pub(super) fn more() -> Report {
         point: Some(Point::Firewall),
         rule: Some("netfilter".into()),
         why: Some("dropped by rule handle 2 of chain f in table inet t".to_owned()),
+        isns: Vec::new(),
     })
 }
 

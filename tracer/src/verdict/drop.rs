@@ -1,7 +1,7 @@
 //! The verdict on one dropped packet.
 
 use super::{
-    drops::{Concern, answers, function, mtu, other_host, redirect, rules, unjudged},
+    drops::{Concern, answers, function, mtu, other_host, overlay, redirect, rules, unjudged},
     rule::Finding,
 };
 use crate::{
@@ -42,6 +42,12 @@ pub(crate) fn is_noise(facts: &DropFacts, node: &NodeFacts) -> bool {
     answers::is_leftover(facts, node)
         || redirect::is_refused_by_nat(facts, node)
         || other_host::is_flooded(facts, node)
+}
+
+/// Whether a packet was in a tunnel whose sender is no tunnel endpoint known here: anyone may have
+/// written it.
+pub(crate) fn is_from_stranger(facts: &DropFacts, node: &NodeFacts) -> bool {
+    overlay::is_from_stranger(facts, node)
 }
 
 /// Whether a packet was dropped because it is too large for the next hop.

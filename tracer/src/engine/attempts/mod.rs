@@ -8,13 +8,15 @@
 //!   which one a packet belongs to (`clients`: which client's query); `near`: where it can have been
 //!   lost then
 //! - `silence`: what the node is asked before silence decides
-//! - `unsent`: drops that were counted only, and whose they may have been; `of_drops`: what the attempts
-//!   say of a drop; `lost_questions`: dropped packets of Neighbor Discovery
+//! - `dropped`: what the drops of their packets come to; `unsent`: drops that were counted only, and
+//!   whose they may have been; `of_drops`: what the attempts say of a drop; `lost_questions`: dropped
+//!   packets of Neighbor Discovery
 //! - `unread`: what servers have not read at the end
 //! - `outcomes`: the verdict and the `report`; `tunnel_stats`: what became of others
 
 mod clients;
 mod deadlines;
+mod dropped;
 mod join;
 mod lost_questions;
 mod near;
@@ -28,25 +30,23 @@ mod tunnel_stats;
 mod unread;
 mod unsent;
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
-use tracer_common::event::{DropKey, EarlyHop, RetransmitEvent};
+use tracer_common::event::{EarlyHop, RetransmitEvent};
 
 use self::{
-    deadlines::Deadlines, join::begins, lost_questions::LostQuestions, silence::SilenceChecks,
-    table::Table, tunnel_stats::TunnelStats, unsent::Unsent,
+    deadlines::Deadlines, lost_questions::LostQuestions, silence::SilenceChecks, table::Table,
+    tunnel_stats::TunnelStats, unsent::Unsent,
 };
 use super::{
     MILLISECOND, Nanos,
-    drops::DropVerdict,
     effect::{Effect, MapQuery},
-    interfaces::Interfaces,
     knowledge::Context,
     queries::Purpose,
     work::Work,
 };
 use crate::{
-    attempt::{Attempt, OwnDrop},
+    attempt::Attempt,
     decode::{
         drop::DropFacts,
         sighting::{AttemptKey, Sighting},
@@ -113,86 +113,14 @@ impl Attempts {
         self.decide(moved, cx);
     }
 
-    /// Takes drops of the attempts' packets.
-    pub(crate) fn dropped(&mut self, drops: Vec<DropVerdict>, cx: &mut Context<'_>) {
-        for DropVerdict { facts, verdict } in drops {
-            self.work.owner_lookups += 1;
-            let owner = self.table.owner_of(&facts, cx.interfaces);
-            let begun = || self.table.begun(&facts, cx.now, cx.visibility.lost);
-            let Some((key, lost)) = owner.or_else(begun) else {
-                continue;
-            };
-            let drop = OwnDrop {
-                lost,
-                facts: Arc::clone(&facts),
-                verdict,
-            };
-            let attempt = self.table.dropped(&key, drop);
-            let own = attempt.and_then(|attempt| {
-                let last = attempt.drops.last()?;
-                Arc::ptr_eq(&last.facts, &facts).then_some((last, attempt))
-            });
-            let is_awaited = own.is_some_and(|(drop, attempt)| self.unsent.judged(drop, attempt));
-            self.decide(Some(key), cx);
-            if is_awaited {
-                self.correct(&facts.key, cx);
-            }
-        }
-    }
-
-    /// Takes an event of a drop, with the exact count of its kind at it. Returns whether the packet
-    /// is one of an attempt's, or begins one.
-    pub(crate) fn seen(&mut self, facts: &DropFacts, count: u64, interfaces: &Interfaces) -> bool {
-        self.work.owner_lookups += 1;
-        let is_own = self.table.owner_of(facts, interfaces).is_some();
-        self.unsent.event(facts, count, is_own);
-        self.lost_questions.take(facts);
-        is_own || begins(facts).is_some()
-    }
-
-    /// Takes the exact counts of some kinds of drops.
-    pub(crate) fn counted(&mut self, exact: &[(DropKey, u64)], cx: &Context<'_>) {
-        self.unsent.counted(exact, cx.time_of_day());
-    }
-
-    /// Forgets kinds of drops that the kernel counts anew.
-    pub(crate) fn forgotten(&mut self, kinds: &[DropKey]) {
-        self.unsent.forget(kinds);
-    }
-
-    /// Gives an attempt that has no drop of its own one that was counted only, if it can be its.
-    fn claim(&mut self, key: &AttemptKey, cx: &Context<'_>) {
-        let Some(attempt) = self.table.get_mut(key) else {
-            return;
-        };
-        let since = cx.clock.wall(attempt.first_at);
-        if let Some(drop) = self.unsent.claim(attempt, since) {
-            attempt.dropped(drop);
-        }
-    }
-
-    /// Gives drops of a kind that were counted only to attempts that were judged without.
-    fn correct(&mut self, kind: &DropKey, cx: &mut Context<'_>) {
-        for key in self.table.reported_without(kind) {
-            self.claim(&key, cx);
-            self.decide(Some(key), cx);
-        }
-    }
-
-    /// Has the counts read of the kinds by which these attempts may have lost packets.
-    fn count_kinds(&self, keys: &[AttemptKey], cx: &mut Context<'_>) {
-        let attempts = keys.iter().filter_map(|key| self.table.get(key));
-        let kinds: HashSet<_> = attempts
-            .flat_map(|attempt| self.unsent.kinds_of(attempt))
-            .collect();
-        if !kinds.is_empty() {
-            let kinds = kinds.into_iter().collect();
-            cx.effects.push(Effect::Read(MapQuery::Counts(kinds)));
-        }
-    }
-
     /// Looks at what the clock decides: of the packets, up to the time until which they were `read`.
-    pub(crate) fn tick(&mut self, read: Nanos, cx: &mut Context<'_>) {
+    /// `waiting` are the attempts' drops about which the node is being asked.
+    pub(crate) fn tick<'d, Drops: Iterator<Item = &'d DropFacts>>(
+        &mut self,
+        read: Nanos,
+        waiting: impl FnOnce() -> Drops,
+        cx: &mut Context<'_>,
+    ) {
         self.read = Some(read).filter(|read| *read < cx.now);
         self.report_refusals(read, cx);
         self.silence.forget_decided(&self.table);
@@ -210,13 +138,27 @@ impl Attempts {
         for key in early {
             self.silence.take_baseline(key, &self.table, cx);
         }
-        for key in self.table.expired(read) {
+        let expired = self.table.expired(read);
+        let due = self.silence.due(read);
+        // Silence says nothing about an attempt whose drop was seen: its verdict is on its way.
+        let has_drop = match expired.is_empty() && due.is_empty() {
+            true => HashSet::new(),
+            false => self.owners(waiting(), cx.interfaces),
+        };
+        let (later, expired): (Vec<_>, Vec<_>) =
+            expired.into_iter().partition(|key| has_drop.contains(key));
+        let (still_later, due): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|key| has_drop.contains(key));
+        for key in later.into_iter().chain(still_later) {
+            self.silence.postpone(key, read);
+        }
+        for key in expired {
             self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.schedule(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);
             }
         }
-        for key in self.silence.due(read) {
+        for key in due {
             self.claim(&key, cx);
             if self.is_open(&key) && !self.silence.ask(&key, &self.table, cx) {
                 self.report(&key, Outcome::Unanswered, SilenceFacts::default(), cx);

@@ -174,6 +174,11 @@ impl SilenceChecks {
         true
     }
 
+    /// Has an attempt come up again a little later.
+    pub(super) fn postpone(&mut self, key: AttemptKey, now: Nanos) {
+        self.scheduled.set(now.saturating_add(AFTER_TIMEOUT), key);
+    }
+
     /// The attempts about which the node is to be asked now.
     pub(super) fn due(&mut self, now: Nanos) -> Vec<AttemptKey> {
         self.scheduled.due(now)

@@ -26,7 +26,7 @@ use crate::{
         tls::{Tls, TlsCounts},
     },
     engine::{Nanos, interfaces::Interfaces},
-    model::{Outcome, TlsStage},
+    model::{Flow, Outcome, TlsStage},
 };
 
 /// States of a socket that may have data to send, of the kernel's UAPI (include/net/tcp_states.h):
@@ -348,6 +348,22 @@ impl Table {
             self.flows.forget(key, &attempt);
             self.shares.returned(attempt.share);
         }
+    }
+
+    /// Forgets an attempt, if nothing was reported of it, and nothing but packets in this tunnel has shown
+    /// it. Returns whether that is so.
+    pub(super) fn disown(&mut self, key: &AttemptKey, outer: Option<Flow>, now: Nanos) -> bool {
+        let source = outer.map(|outer| outer.src);
+        let is_of_tunnel = |hop: &Step| hop.outer.map(|outer| IpAddr::from(outer.src)) == source;
+        let is_shown_by_it = self.attempts.get(key).is_some_and(|attempt| {
+            let is_open = attempt.reported.is_none() && attempt.reply.is_none();
+            let is_seen = !attempt.hops.is_empty();
+            is_open && is_seen && source.is_some() && attempt.hops.iter().all(is_of_tunnel)
+        });
+        if is_shown_by_it {
+            self.remove(key, now);
+        }
+        is_shown_by_it
     }
 
     /// Whether an attempt is between two addresses, at any of its hops.

@@ -47,6 +47,8 @@ pub(crate) struct JudgedDrop {
 pub(crate) struct DropVerdict {
     pub(crate) facts: Arc<DropFacts>,
     pub(crate) verdict: Verdict,
+    /// Whether it was in a tunnel whose sender is not known here.
+    pub(crate) is_from_stranger: bool,
 }
 
 /// Judges drops, and counts what that takes.
@@ -93,6 +95,37 @@ impl Judge {
             Some(_) => Wants::default(),
             None => verdict::drop::wants(&drop.facts),
         }
+    }
+
+    /// What the node could say of a drop, whether or not it was judged before.
+    pub(crate) fn all_wants(drop: &TrackedDrop) -> Wants {
+        verdict::drop::wants(&drop.facts)
+    }
+
+    /// Tracks a drop anew that was judged before the node said this of it. Returns it with its verdict so
+    /// far, if there is to be another.
+    pub(crate) fn again(
+        &mut self,
+        drop: &TrackedDrop,
+        node: &NodeFacts,
+        cx: &Context<'_>,
+    ) -> Option<(TrackedDrop, Verdict)> {
+        let before = &drop.judged.get()?.verdict;
+        let again = TrackedDrop {
+            facts: Arc::clone(&drop.facts),
+            is_usual: drop.is_usual,
+            is_noise: Cell::new(false),
+            came_once: drop.came_once.clone(),
+            judged: OnceCell::new(),
+        };
+        self.reconsider(&again, Some(node));
+        if again.is_noise() {
+            return None;
+        }
+        let verdict = &self.conclude(&again, Some(node), cx).verdict;
+        let says_more = verdict.cause() != before.cause() || verdict.confidence > before.confidence;
+        let before = before.clone();
+        says_more.then_some((again, before))
     }
 
     /// Takes what the node says of a drop that may be noise after all.

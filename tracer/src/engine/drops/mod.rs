@@ -5,6 +5,7 @@
 //!
 //! - `fold`: alike drops become one report; `fragments`: which of them a filter by port is about
 //! - `judge`: the verdict; `node_facts`: what the node says of alike drops
+//! - `late`: drops that were judged before the rules were read, and are judged again
 //! - `copies`: what a bridge floods, until its packet is answered or not
 //! - `path_mtu`: segments that are too large, until their senders have learned or not
 //! - `report`: what is reported of a judged drop
@@ -13,6 +14,7 @@ mod copies;
 mod fold;
 mod fragments;
 mod judge;
+mod late;
 mod node_facts;
 mod path_mtu;
 mod report;
@@ -30,6 +32,7 @@ use self::{
     fold::{Folded, Folds},
     fragments::Fragments,
     judge::{Judge, TrackedDrop},
+    late::{LateDrop, LateDrops},
     node_facts::{FactsCache, Informed},
     path_mtu::PathMtu,
     report::report,
@@ -42,7 +45,7 @@ use super::{
 };
 use crate::{
     decode::drop::{DropFacts, DropKind},
-    node::facts::{NodeFacts, Subject, Wants},
+    node::{facts::Wants, gather::Fact},
     report::accounts::DropTotals,
     verdict,
 };
@@ -70,6 +73,7 @@ pub(crate) struct Drops {
     folds: Folds,
     fragments: Fragments,
     node_facts: FactsCache,
+    late: LateDrops,
     path_mtu: PathMtu,
     copies: Copies,
     totals: DropTotals,
@@ -98,6 +102,7 @@ impl Drops {
             folds: Folds::default(),
             fragments: Fragments::default(),
             node_facts: FactsCache::default(),
+            late: LateDrops::default(),
             path_mtu: PathMtu::default(),
             copies: Copies::default(),
             totals: DropTotals::default(),
@@ -220,29 +225,13 @@ impl Drops {
         self.report_all(folded, cx);
     }
 
-    /// Takes an answer of the node. Returns the drops whose attempts can have the verdict now.
-    pub(crate) fn answered(
-        &mut self,
-        subject: Subject,
-        facts: Option<Box<NodeFacts>>,
-        cx: &mut Context<'_>,
-    ) -> Vec<DropVerdict> {
-        let informed = self.node_facts.answered(subject, facts, cx.now);
-        self.deliver(informed, cx)
-    }
-
-    /// Judges all that still waits for the node as it is.
-    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
-        let informed = self.node_facts.give_up();
-        self.deliver(informed, cx)
-    }
-
     /// Looks at what the clock decides.
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         let due = self.folds.due(cx.now);
         if !due.is_empty() {
             cx.effects.push(Effect::Read(MapQuery::Counts(due)));
         }
+        self.late.ask(cx);
         self.make_room(cx);
     }
 
@@ -304,6 +293,10 @@ impl Drops {
             true => Wants::default(),
             false => Judge::wants(&pending.drop),
         };
+        // Its record need not wait for what takes longer than that.
+        if wants.0.contains(&Fact::Ruleset) && self.late.awaits(pending.drop.facts.netns) {
+            return self.deliver(Informed::as_it_is(pending), cx);
+        }
         match self.node_facts.inform(pending, wants, cx) {
             Some(informed) => self.deliver(informed, cx),
             None => Vec::new(),
@@ -330,6 +323,7 @@ impl Drops {
                 continue;
             }
             let judged = self.judge.conclude(&drop, facts.as_deref(), cx);
+            let mut shown = None;
             if let Some(count) = count {
                 let report = report(
                     &drop.facts,
@@ -339,13 +333,25 @@ impl Drops {
                     cx,
                 );
                 if cx.report_drop(report) {
-                    self.shown(count, cx);
+                    shown = Some(count);
                 }
+            }
+            let late = LateDrop {
+                drop: Rc::clone(&drop),
+                count: shown,
+                for_attempt,
+            };
+            self.late.judged(late, facts.as_deref());
+            if let Some(count) = shown {
+                self.shown(count, cx);
             }
             if for_attempt {
                 wanted.push(DropVerdict {
                     facts: Arc::clone(&drop.facts),
                     verdict: judged.verdict.clone(),
+                    is_from_stranger: facts
+                        .as_deref()
+                        .is_some_and(|facts| verdict::drop::is_from_stranger(&drop.facts, facts)),
                 });
             }
         }

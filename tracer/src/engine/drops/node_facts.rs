@@ -5,8 +5,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::PendingDrop;
+use super::{DropVerdict, Drops, PendingDrop};
 use crate::{
+    decode::drop::DropFacts,
     engine::{
         Nanos, SECOND,
         knowledge::Context,
@@ -133,6 +134,16 @@ impl FactsCache {
         Informed { drops, facts }
     }
 
+    /// The drops that wait for an answer, and whose attempts are to have the verdict.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &DropFacts> {
+        let asked = self.known.values().filter_map(|known| match known {
+            Known::Asked(waiting) => Some(waiting),
+            Known::Answered(..) => None,
+        });
+        let drops = asked.flatten().filter(|pending| pending.for_attempt);
+        drops.map(|pending| &*pending.drop.facts)
+    }
+
     /// Returns all that still waits: no more answers will come.
     pub(crate) fn give_up(&mut self) -> Informed {
         let waiting = self.known.drain().filter_map(|(_, known)| match known {
@@ -165,10 +176,34 @@ fn lacks_rules(facts: Option<&NodeFacts>) -> bool {
 }
 
 impl Informed {
-    fn as_it_is(drop: PendingDrop) -> Self {
+    pub(super) fn as_it_is(drop: PendingDrop) -> Self {
         Self {
             drops: vec![drop],
             facts: None,
         }
+    }
+}
+
+impl Drops {
+    /// Takes an answer of the node. Returns the drops whose attempts can have the verdict now.
+    pub(crate) fn answered(
+        &mut self,
+        subject: Subject,
+        facts: Option<Box<NodeFacts>>,
+        cx: &mut Context<'_>,
+    ) -> Vec<DropVerdict> {
+        let informed = self.node_facts.answered(subject, facts, cx.now);
+        self.deliver(informed, cx)
+    }
+
+    /// The drops of attempts that wait for what the node says of them.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &DropFacts> {
+        self.node_facts.waiting()
+    }
+
+    /// Judges all that still waits for the node as it is.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>) -> Vec<DropVerdict> {
+        let informed = self.node_facts.give_up();
+        self.deliver(informed, cx)
     }
 }

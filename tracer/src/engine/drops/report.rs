@@ -31,6 +31,7 @@ pub(super) fn report(
         netns_name: facts.netns.and_then(|inode| cx.netns.text(inode)),
         count,
         noise,
+        corrects: None,
         src_pod: src.pod(),
         dst_pod: dst.pod(),
         src_owner: src.words(),

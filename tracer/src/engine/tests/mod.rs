@@ -5,6 +5,7 @@
 
 mod attempts;
 mod drops;
+mod late;
 mod losses;
 mod path_mtu;
 mod ways;

@@ -19,6 +19,30 @@ fn what_never_came_was_lost_between() {
     );
 }
 
+/// Records that were too many to show: what is known of them is which attempts they are not.
+#[test]
+fn a_record_that_was_left_out_says_that_the_packet_came() {
+    let left_out = |records: u64, isns: Vec<u32>| {
+        let mut other = trace("b", [10, 0, 0, 2], Vec::new());
+        other.take(Report::More(More {
+            ts: at(2_000),
+            outcome: Some(Outcome::Answered),
+            records,
+            count: records,
+            sources: 1,
+            point: None,
+            rule: None,
+            why: None,
+            isns,
+        }));
+        lost_before(other)
+    };
+    assert_eq!(left_out(2, vec![8, 9]), CONFIRMED);
+    assert_eq!(left_out(2, vec![7, 9]), LIKELY);
+    // It may be the one that is not named.
+    assert_eq!(left_out(2, vec![8]), LIKELY);
+}
+
 /// The second node's clock is behind, so that its trace did not cover that time; another attempt
 /// shows it.
 #[test]

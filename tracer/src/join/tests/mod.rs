@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Trace;
 use crate::model::{
-    AttemptReport, Confidence, Direction, DropReport, Flow, Hop, Outcome, PathReport, Point,
+    AttemptReport, Confidence, Direction, DropReport, Flow, Hop, More, Outcome, PathReport, Point,
     Protocol, Report, Scope, Span, Started, Summary, Verdict,
 };
 

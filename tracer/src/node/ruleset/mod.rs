@@ -58,7 +58,7 @@ pub(crate) use fix::Mending;
 pub(crate) use meaning::Meaning;
 pub(crate) use owner::Owner;
 pub(crate) use packet::HookPacket;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Shared, generation};
 pub(crate) use survey::Survey;
 pub(crate) use suspects::{Hint, Suspect, Suspects};
 

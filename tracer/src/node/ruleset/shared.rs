@@ -21,6 +21,8 @@ use crate::net::{Subsystem, netns::Inside, nft_generation};
 
 /// How long a reader may take; those that have asked it wait for less.
 const READS_FOR: Duration = Duration::from_secs(60);
+/// A third of the usual share of a busy processor.
+const NICE: libc::c_int = 5;
 /// How long an earlier reading is used again, if nothing was changed since …
 const HOLDS: Duration = Duration::from_secs(10);
 /// … and from what time on that is worth it: it has older counters.
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) ruleset: Arc<Ruleset>,
     /// Whether they were read after the drop, so that the dropping rule has counted it.
     pub(crate) has_counted: bool,
+    /// What nf_tables called its rules all the time that they were read.
+    pub(crate) generation: Option<u32>,
 }
 
 /// A namespace: its inode number, and the one that is never used twice.
@@ -94,6 +98,7 @@ impl Reading {
         (has_counted || is_same()).then(|| Shared {
             ruleset: Arc::clone(&self.ruleset),
             has_counted,
+            generation: self.generation,
         })
     }
 
@@ -121,6 +126,7 @@ fn start(inside: Inside, packet: HookPacket, key: Key, hooks: u64) -> bool {
     let read = move || {
         // Also if it panics, the next one may read.
         let _done = Done(key);
+        be_nice();
         let (begun, before) = (Instant::now(), generation());
         let ruleset = Arc::new(Ruleset::read_for(&inside, &packet));
         let reading = Reading {
@@ -138,6 +144,12 @@ fn start(inside: Inside, packet: HookPacket, key: Key, hooks: u64) -> bool {
     };
     let thread = thread::Builder::new().name("ruleset".to_owned());
     thread.spawn(read).is_ok()
+}
+
+/// Whatever this node is for comes first. The tools that this thread runs inherit it.
+fn be_nice() {
+    // SAFETY: nothing is passed but numbers. 0 is the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 /// The reader has ended.
@@ -166,7 +178,8 @@ fn forget_old(states: &mut HashMap<Key, State>) {
     states.retain(|_, state| state.is_reading || !state.readings.is_empty());
 }
 
-fn generation() -> Option<u32> {
+/// What nf_tables calls its rules in the namespace that this thread is in.
+pub(crate) fn generation() -> Option<u32> {
     Subsystem::NfTables.is_in_kernel().then_some(())?;
     nft_generation().ok().flatten()
 }

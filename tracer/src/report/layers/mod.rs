@@ -111,9 +111,23 @@ impl Layers {
 
     /// Takes a drop.
     pub(crate) fn dropped(&mut self, drop: &DropReport) {
-        let number = self.blame(&drop.verdict);
+        self.blame_for_drops(&drop.verdict, drop.count);
+    }
+
+    /// Takes another verdict on so many drops.
+    pub(crate) fn corrected_drop(&mut self, before: &Verdict, now: &Verdict, count: u64) {
+        let cause = before.cause();
+        let mut all = self.blamed.iter_mut();
+        if let Some(blamed) = all.find(|known| known.verdict.blames(&cause)) {
+            blamed.drops = blamed.drops.saturating_sub(count);
+        }
+        self.blame_for_drops(now, count);
+    }
+
+    fn blame_for_drops(&mut self, verdict: &Verdict, count: u64) {
+        let number = self.blame(verdict);
         if let Some(blamed) = self.blamed(number) {
-            blamed.drops = blamed.drops.saturating_add(drop.count);
+            blamed.drops = blamed.drops.saturating_add(count);
         }
     }
 

@@ -102,6 +102,7 @@ fn drop_at(point: Point, count: u64) -> DropReport {
         netns_name: None,
         count,
         noise: false,
+        corrects: None,
         src_pod: None,
         dst_pod: None,
         src_owner: None,

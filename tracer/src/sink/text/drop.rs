@@ -54,6 +54,9 @@ fn headline(page: &mut Page<'_>, drop: &DropReport) {
     if drop.count > 1 {
         pieces.push(piece(format!("×{}", grouped(drop.count)), Paint::Bold));
     }
+    if drop.corrects.is_some() {
+        pieces.push(piece("corrects the verdict", Paint::Bold));
+    }
     page.canvas.line(0, INDENT, &pieces);
 }
 

@@ -105,6 +105,10 @@ impl Story {
         let key = Key::of_drop(drop);
         if let Some(entry) = self.find(&key) {
             entry.remember(&drop.flow);
+            // Its packets were counted with the verdict that it corrects.
+            if drop.corrects.is_some() {
+                return Showing::Hidden;
+            }
             entry.pending.add(drop.ts, drop.count, 0);
             return Showing::Counted;
         }

@@ -26,7 +26,7 @@ pub(crate) use self::{
 pub(crate) use super::drops::question::LostQuestion;
 use super::rule::Finding;
 use crate::{
-    attempt::{Attempt, OwnDrop},
+    attempt::{Attempt, OwnDrop, Step},
     model::{Direction, Outcome, Point, Verdict},
     node::{
         answer_route::AnswerRoute,
@@ -238,6 +238,16 @@ fn doubts(around: &AttemptContext) -> Vec<String> {
     doubts
 }
 
+/// That nothing but the packets of a tunnel shows the attempt: whoever can send those may have made it
+/// up.
+fn only_in_a_tunnel(attempt: &Attempt) -> Option<String> {
+    let outer = attempt.hops.first()?.outer?;
+    let of_tunnel = |hop: &Step| hop.outer.is_some_and(|other| other.src == outer.src);
+    let is_only_there = attempt.hops.iter().all(of_tunnel) && attempt.reply_hops.is_empty();
+    let sender = IpAddr::from(outer.src);
+    is_only_there.then(|| format!("it was seen only inside the packets of a tunnel, from {sender}"))
+}
+
 /// The ladder in words.
 fn ladder(attempt: &Attempt) -> Vec<String> {
     let mut evidence = Vec::new();
@@ -261,5 +271,6 @@ fn ladder(attempt: &Attempt) -> Vec<String> {
             last.place.ifname
         ));
     }
+    evidence.extend(only_in_a_tunnel(attempt));
     evidence
 }

@@ -20,7 +20,7 @@ mod nfqueue;
 pub(super) mod not_here;
 mod openvswitch;
 pub(super) mod other_host;
-mod overlay;
+pub(super) mod overlay;
 pub(super) mod path;
 mod program;
 pub(super) mod question;

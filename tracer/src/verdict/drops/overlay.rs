@@ -59,6 +59,12 @@ fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
     }
 }
 
+/// Whether the packet was in a tunnel that nothing here knows the sender of.
+pub(crate) fn is_from_stranger(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let is_unknown = node.around.knows_vtep == Some(false);
+    facts.outer.is_some() && !facts.is_from_node && is_unknown
+}
+
 fn is_in_tunnel_code(facts: &DropFacts) -> bool {
     Tunnel::has_function(function(facts))
 }

@@ -164,7 +164,9 @@ impl Worker {
     fn run(&mut self, orders: &mpsc::Receiver<Order>) {
         loop {
             let order = match self.due {
-                Some((due, _)) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+                Some((due, _)) => {
+                    orders.recv_timeout(due.saturating_duration_since(Instant::now()))
+                }
                 None => orders.recv().map_err(RecvTimeoutError::from),
             };
             match order {

@@ -220,7 +220,9 @@ fn filters_are_first_and_are_removed_in_order() {
     assert!(first.contains("pref 1 bpf"), "{first}");
     // Another process's start does not take them for left over.
     let mut other = TcProbes::new(&namespaces, Attachment::Clsact);
-    programs.attach_classifiers(&mut other, &interfaces).unwrap();
+    programs
+        .attach_classifiers(&mut other, &interfaces)
+        .unwrap();
     assert_eq!(lab.filters(), 12);
     drop(other);
     assert_eq!(lab.filters(), 6);
