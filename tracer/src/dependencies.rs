@@ -263,7 +263,7 @@ fn what_is_counted_is_done_in_one_place() {
         ("drop::judge(", "engine/drops/judge.rs"),
         ("judge::judge(", "engine/attempts/outcomes.rs"),
         ("cluster.name(", "engine/cluster_context.rs"),
-        (".owner_of(", "engine/attempts/mod.rs"),
+        (".owner_of(", "engine/attempts/dropped.rs"),
     ];
     for (call, place) in COUNTED {
         // A command that completes the records of other traces is not a trace's work.

@@ -1,7 +1,8 @@
 //! A signal ends a trace in order, whatever it is waiting for.
 
 use std::{
-    io::{self, Read as _},
+    fs::File,
+    io::{self, Read as _, Seek as _},
     net::TcpListener,
     os::unix::fs::OpenOptionsExt as _,
     process::{Command, Stdio},
@@ -28,31 +29,44 @@ const PORT: u16 = 8080;
 const GROUP: u32 = 79;
 const SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
 
+/// A trace, and the file that it prints to.
+struct Running {
+    child: Reaped,
+    printed: File,
+}
+
 /// `whydrop` at a node, with these arguments besides.
-fn whydrop(lab: &NodeLab, arguments: &[&str]) -> Result<Reaped> {
+fn whydrop(lab: &NodeLab, arguments: &[&str]) -> Result<Running> {
+    // A file takes all that is printed, whenever it is read.
+    let printed = tempfile::tempfile()?;
     let mut command = Command::new(binary());
     command.args(watching(&[&lab.node])).args(["-o", "json"]);
     let child = command
         .args(arguments)
-        .stdout(Stdio::piped())
+        .stdout(printed.try_clone()?)
         .stderr(Stdio::piped())
         .spawn()?;
-    Ok(Reaped::new(child))
+    let child = Reaped::new(child);
+    Ok(Running { child, printed })
 }
 
 /// Sends a signal, and waits for the end in order.
-fn expect_end(mut child: Reaped, signal: Signal) -> Result<()> {
+fn expect_end(running: Running, signal: Signal) -> Result<()> {
+    let Running {
+        mut child,
+        mut printed,
+    } = running;
     kill(Pid::from_raw(child.0.id().try_into()?), signal)?;
     let status = child.wait("whydrop to end")?;
     let mut said = String::new();
     let stderr = child.0.stderr.as_mut().context("stderr is a pipe")?;
     stderr.read_to_string(&mut said)?;
-    let mut printed = String::new();
-    let stdout = child.0.stdout.as_mut().context("stdout is a pipe")?;
-    stdout.read_to_string(&mut printed)?;
+    let mut lines = String::new();
+    printed.rewind()?;
+    printed.read_to_string(&mut lines)?;
     ensure!(
-        status.success() && printed.contains(r#""kind":"summary""#),
-        "{signal}: {status}\n{said}\n{printed}"
+        status.success() && lines.contains(r#""kind":"summary""#),
+        "{signal}: {status}\n{said}\n{lines}"
     );
     Ok(())
 }
@@ -86,11 +100,11 @@ fn while_names_are_waited_for() -> Result<()> {
             .open(&path)?;
         io::Write::write_all(&mut file, config.to_string().as_bytes())?;
         let path = path.to_str().context("UTF-8")?;
-        let child = whydrop(&lab, &["--kubeconfig", path, "shop/cart:8080"])?;
+        let running = whydrop(&lab, &["--kubeconfig", path, "shop/cart:8080"])?;
         // It asks, so that it waits.
         server.set_nonblocking(true)?;
         let _asked = poll_until("whydrop to ask the server", || server.accept().ok())?;
-        expect_end(child, signal)?;
+        expect_end(running, signal)?;
     }
     Ok(())
 }
@@ -106,9 +120,9 @@ fn while_it_starts() -> Result<()> {
     };
     pairs.create(&lab.node, &lab.outside)?;
     for (step, signal) in SIGNALS.into_iter().cycle().take(8).enumerate() {
-        let mut child = whydrop(&lab, &["--no-kube", "--all"])?;
+        let mut running = whydrop(&lab, &["--no-kube", "--all"])?;
         // Signals are caught from here on. What it is doing then differs from step to step.
-        let caught = format!("/proc/{}/status", child.0.id());
+        let caught = format!("/proc/{}/status", running.child.0.id());
         poll_until("whydrop to catch signals", || {
             let status = std::fs::read_to_string(&caught).ok()?;
             let mask = status
@@ -118,8 +132,11 @@ fn while_it_starts() -> Result<()> {
             (mask & 1 << (Signal::SIGINT as u64 - 1) != 0).then_some(())
         })?;
         std::thread::sleep(Duration::from_millis(60) * u32::try_from(step)?);
-        ensure!(child.0.try_wait()?.is_none(), "it has ended by itself");
-        expect_end(child, signal)?;
+        ensure!(
+            running.child.0.try_wait()?.is_none(),
+            "it has ended by itself"
+        );
+        expect_end(running, signal)?;
     }
     Ok(())
 }
@@ -147,14 +164,14 @@ fn while_more_comes_than_is_read() -> Result<()> {
         anyhow::bail!("an IPv4 address");
     };
     for signal in SIGNALS {
-        let child = whydrop(
+        let running = whydrop(
             &lab,
             &["--no-kube", "--ring-size", "4K", &target.to_string()],
         )?;
-        let reads = format!("/proc/{}/fdinfo", child.0.id());
+        let reads = format!("/proc/{}/fdinfo", running.child.0.id());
         poll_until("whydrop to attach", || has_links(&reads).then_some(()))?;
         spoofed_syns(&lab.outside, target, 5_000)?;
-        expect_end(child, signal)?;
+        expect_end(running, signal)?;
     }
     Ok(())
 }

@@ -36,4 +36,4 @@ pub(crate) const HELD: usize = 256 << 20;
 pub(crate) const NOTES: usize = 50;
 
 /// Characters of a note.
-pub(crate) const NOTE: usize = 200;
+pub(crate) const NOTE: usize = 1000;
