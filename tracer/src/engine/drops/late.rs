@@ -143,7 +143,7 @@ impl Drops {
             let judged = self.judge.conclude(&drop, Some(&facts), cx);
             if let Some(count) = late.count {
                 let report = report(&drop.facts, judged, (0, false), self.options.stack, cx);
-                cx.correct_drop(report, before, count);
+                cx.correct_drop(report, &before, count);
             }
             if late.for_attempt {
                 wanted.push(DropVerdict {
