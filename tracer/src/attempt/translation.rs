@@ -86,6 +86,21 @@ impl Attempt {
             })
     }
 
+    /// The translation that a dropped answer lacks, of a query whose answer is still awaited.
+    pub(crate) fn untranslated_answer(&self, facts: &DropFacts) -> Option<Untranslated> {
+        let is_behind = facts.hook != Some(Hook::Prerouting);
+        (is_behind && !self.reply_arrived()).then_some(())?;
+        let entry = facts.wire.as_ref().and_then(|wire| wire.entry);
+        let one = self
+            .translations()
+            .filter(|one| entry != Some((one.before, one.behind.reversed())))
+            .find(|one| self.lacks_way_back(one, &facts.key.flow, facts.netns))?;
+        Some(Untranslated {
+            seen: Some(facts.flow),
+            ..self.segment_of(one, false)
+        })
+    }
+
     fn segment_of(&self, of: Translation, by_client: bool) -> Untranslated {
         let first = self.hops.first();
         let sender = first.filter(|first| first.place.dir == Direction::Out);

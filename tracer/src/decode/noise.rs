@@ -76,6 +76,11 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NOT_SPECIFIED", "icmpv6_rcv") => Some("an ICMPv6 message that was received"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
         ("NOT_SPECIFIED", "ip6_mc_input") => Some("multicast for others"),
+        // Without a reason, only what is for many ends there. The broadcast address of a subnet does
+        // not show that it is one.
+        ("NOT_SPECIFIED", "__udp4_lib_rcv" | "__udp4_lib_mcast_deliver") if !is_tcp => {
+            Some("a broadcast without a receiver")
+        }
         _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
             Some("multicast without a receiver")
         }

@@ -22,8 +22,8 @@ pub(crate) struct LostTranslation {
     pub(crate) of: Untranslated,
     /// What the connection's entry makes of its packets now; `None` if there is no entry.
     pub(crate) now: Option<Flow>,
-    /// Seconds until the entry of an idle connection expires
-    /// (`nf_conntrack_tcp_timeout_established`).
+    /// Seconds until the entry of an idle connection expires (`nf_conntrack_tcp_timeout_established`),
+    /// or that of a datagram without an answer (`nf_conntrack_udp_timeout`).
     pub(crate) idle_limit: Option<u64>,
 }
 
@@ -51,12 +51,21 @@ impl LostTranslation {
             return Ok(None);
         }
         let now = entry.map(|entry| entry.behind(&of.before));
-        let setting = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+        let setting = format!("/proc/sys/{}", idle_setting(of.before.proto));
         Ok((now != Some(of.behind)).then_some(Self {
             of,
             now,
-            idle_limit: sysctl::number(setting)?,
+            idle_limit: sysctl::number(&setting)?,
         }))
+    }
+}
+
+/// The setting for how long conntrack keeps the entry of an idle connection, or of a datagram without
+/// an answer.
+pub(crate) fn idle_setting(of: Protocol) -> &'static str {
+    match of {
+        Protocol::Udp => "net/netfilter/nf_conntrack_udp_timeout",
+        _ => "net/netfilter/nf_conntrack_tcp_timeout_established",
     }
 }
 
@@ -76,12 +85,15 @@ async fn has_open_socket(of: &Untranslated, limit: Duration) -> bool {
         return false;
     };
     let read = in_netns_async(&netns, limit, move |_| {
-        let own = sockets::with_local_port(Protocol::Tcp, flow.sport.unwrap_or(0))?;
+        let own = sockets::with_local_port(flow.proto, flow.sport.unwrap_or(0))?;
         Ok(own.iter().any(|socket| {
             let remote = (socket.remote.ip(), Some(socket.remote.port()));
-            socket.is_established
-                && socket.local.ip() == flow.src
-                && remote == (flow.dst, flow.dport)
+            let is_of_server = remote == (flow.dst, flow.dport);
+            // A datagram socket that is not connected takes answers from anyone.
+            match flow.proto {
+                Protocol::Udp if !socket.is_connected() => socket.takes(flow.src) != Some(false),
+                _ => socket.is_established && socket.local.ip() == flow.src && is_of_server,
+            }
         }))
     });
     read.await.unwrap_or(false)

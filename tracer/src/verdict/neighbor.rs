@@ -167,7 +167,7 @@ impl<'a> Unanswered<'a> {
             };
         }
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
-        let mut fix = self.repair(world, from, between);
+        let mut fix = repair(world, between);
         let (confidence, why) = match world.between_in_words(from, between) {
             // What is in between is down for that.
             _ if !holder.is_up => (Likely, held.clone()),
@@ -220,41 +220,6 @@ impl<'a> Unanswered<'a> {
         };
         let rule = |verb: &'static str| Command::new(ip).arg(verb).words("pref 0 lookup local");
         Fix::change(rule("add"), rule("del"))
-    }
-
-    /// What removes an obstacle.
-    fn repair(self, world: &World, from: LinkId, between: &Between) -> Vec<Fix> {
-        let name = |id: LinkId| world.link(id).map(|link| link.name.clone());
-        let port = |id: LinkId, on: &'static str, off: &'static str| {
-            let set = |state: &'static str| {
-                Some(
-                    Command::new("bridge link set dev")
-                        .arg(name(id)?)
-                        .words(state),
-                )
-            };
-            Some(Fix::change(set(on)?, set(off)?).at(world.site(id.netns)))
-        };
-        let fix = match between {
-            Between::Obstacles(obstacles) => match obstacles.first() {
-                Some(Obstacle::Hairpin(id)) => port(*id, "hairpin on", "hairpin off"),
-                Some(Obstacle::Isolated(id, _)) => port(*id, "isolated off", "isolated on"),
-                Some(Obstacle::Down(id)) if id.netns == from.netns => name(*id).map(|name| {
-                    let set = |state: &'static str| {
-                        Command::new("ip link set dev").arg(&name).words(state)
-                    };
-                    Fix::change(set("up"), set("down"))
-                }),
-                _ => None,
-            },
-            Between::Apart {
-                outer,
-                bridge: None,
-                beside: Some(bridge),
-            } => join_bridge(world, *outer, *bridge),
-            _ => None,
-        };
-        fix.into_iter().collect()
     }
 
     /// No namespace in sight has it.
@@ -362,6 +327,40 @@ impl<'a> Unanswered<'a> {
             )
         })
     }
+}
+
+/// What removes an obstacle.
+fn repair(world: &World, between: &Between) -> Vec<Fix> {
+    let name = |id: LinkId| world.link(id).map(|link| link.name.clone());
+    let port = |id: LinkId, on: &'static str, off: &'static str| {
+        let set = |state: &'static str| {
+            Some(
+                Command::new("bridge link set dev")
+                    .arg(name(id)?)
+                    .words(state),
+            )
+        };
+        Some(Fix::change(set(on)?, set(off)?).at(world.site(id.netns)))
+    };
+    let fix = match between {
+        Between::Obstacles(obstacles) => match obstacles.first() {
+            Some(Obstacle::Hairpin(id)) => port(*id, "hairpin on", "hairpin off"),
+            Some(Obstacle::Isolated(id, _)) => port(*id, "isolated off", "isolated on"),
+            Some(Obstacle::Down(id)) => name(*id).map(|name| {
+                let set =
+                    |state: &'static str| Command::new("ip link set dev").arg(&name).words(state);
+                Fix::change(set("up"), set("down")).at(world.site(id.netns))
+            }),
+            _ => None,
+        },
+        Between::Apart {
+            outer,
+            bridge: None,
+            beside: Some(bridge),
+        } => join_bridge(world, *outer, *bridge),
+        _ => None,
+    };
+    fix.into_iter().collect()
 }
 
 /// Makes an interface a port of the bridge that the question reached.

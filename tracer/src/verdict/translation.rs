@@ -2,12 +2,17 @@
 
 use super::rule::Finding;
 use crate::{
-    model::{Confidence, Fix, Flow, Netns, Point, Site, address},
-    node::{change, translation::LostTranslation},
+    model::{Confidence, Fix, Flow, Netns, Point, Protocol, Site, address},
+    node::{
+        change,
+        translation::{LostTranslation, idle_setting},
+    },
 };
 
 /// What kube-proxy sets by default (`conntrack.tcpEstablishedTimeout`), in seconds.
 const KUBE_PROXYS: u64 = 86_400;
+/// The kernel's default for a datagram without an answer, in seconds.
+const OF_DATAGRAMS: u64 = 30;
 
 /// The finding, whatever showed the loss.
 pub(super) fn finding(lost: &LostTranslation, confidence: Confidence) -> Finding {
@@ -29,9 +34,13 @@ pub(super) fn finding(lost: &LostTranslation, confidence: Confidence) -> Finding
         _ if of.by_client => format!("what the client sends still goes to {}", to(&of.before)),
         _ => "what the server sends is not translated back".to_owned(),
     };
+    let is_udp = of.before.proto == Protocol::Udp;
+    let meanwhile = match is_udp {
+        true => "while the client waits for its answer",
+        false => "while the connection is open",
+    };
     let why = format!(
-        "the conntrack entry that translated {client} to {} {became} while the connection is open: \
-         {effect}",
+        "the conntrack entry that translated {client} to {} {became} {meanwhile}: {effect}",
         translated(&of.before, &of.behind)
     );
     let mut finding = Finding::new(Point::Conntrack, confidence, why).about(&[
@@ -40,25 +49,30 @@ pub(super) fn finding(lost: &LostTranslation, confidence: Confidence) -> Finding
         &of.behind.dst,
     ]);
     let there = Site::Namespace(Netns::Nameless(of.netns));
+    let opening = if is_udp { "query" } else { "SYN" };
     finding.fact(format!(
-        "the SYN from {client} to {} was translated: it became one from {} to {}",
+        "the {opening} from {client} to {} was translated: it became one from {} to {}",
         to(&of.before),
         address(of.behind.source()),
         to(&of.behind)
     ));
+    let path = idle_setting(of.before.proto);
+    let setting = path.rsplit('/').next().unwrap_or(path);
+    let usual = if is_udp { OF_DATAGRAMS } else { KUBE_PROXYS };
     if let Some(seconds) = idle_limit {
         finding.fact(format!(
-            "an entry expires after {seconds} s without a packet \
-             (nf_conntrack_tcp_timeout_established); `conntrack -F` and `-D` remove it at once"
+            "an entry expires after {seconds} s without a packet ({setting}); `conntrack -F` and `-D` \
+             remove it at once"
         ));
     }
-    if let Some(seconds) = idle_limit.filter(|seconds| *seconds < KUBE_PROXYS) {
-        let path = "net/netfilter/nf_conntrack_tcp_timeout_established";
-        finding.fix.push(
-            change::sysctl(path, seconds, KUBE_PROXYS)
-                .noting("or let the application send TCP keepalives more often than that")
-                .at(there),
-        );
+    if let Some(seconds) = idle_limit.filter(|seconds| *seconds < usual) {
+        let note = match is_udp {
+            true => "it has to be longer than the server takes to answer",
+            false => "or let the application send TCP keepalives more often than that",
+        };
+        finding
+            .fix
+            .push(change::sysctl(path, seconds, usual).noting(note).at(there));
     } else {
         finding.fix.push(Fix::advice(
             "reconnect the client; remove only the entries of endpoints that are gone (`conntrack -D \

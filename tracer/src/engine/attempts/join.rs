@@ -68,6 +68,21 @@ impl Flows {
 }
 
 impl Table {
+    /// The attempt of a flow seen from either end, at any of its hops: NAT changes the flow of a
+    /// connection on its way, and so what is dropped or sent again further on.
+    pub(super) fn find(&self, flow: &Tuple) -> Option<(AttemptKey, bool)> {
+        let behind_nat = |flow: &Tuple| {
+            let key = self.flows.clients.get(&(flow.src, flow.sport))?;
+            let mut hops = self.attempts.get(key)?.hops.iter();
+            hops.any(|hop| hop.flow == *flow).then(|| key.clone())
+        };
+        self.flows.find(flow).or_else(|| {
+            let of_client = behind_nat(flow).map(|key| (key, true));
+            let of_server = || behind_nat(&flow.reversed()).map(|key| (key, false));
+            of_client.or_else(of_server)
+        })
+    }
+
     /// The attempt whose server has sent this.
     pub(super) fn of_server(&self, sighting: &Sighting) -> Option<AttemptKey> {
         let (key, by_client) = self.flows.find(&sighting.flow)?;
@@ -98,10 +113,15 @@ impl Table {
     }
 
     /// The attempt that a segment belongs to which goes another way than its SYN, for want of that one's
-    /// translation: known by one end of the client, and by both numbers.
+    /// translation: known by one end of the client, and by both numbers. Of DNS, that of an answer.
     pub(super) fn untranslated(&self, facts: &DropFacts) -> Option<(AttemptKey, Untranslated)> {
-        facts.tcp?;
         let flow = &facts.key.flow;
+        if let Some((key, true)) = &facts.dns {
+            let key = self.of_client(key, [Some(flow.reversed()), None])?;
+            let untranslated = self.attempts.get(&key)?.untranslated_answer(facts)?;
+            return Some((key, untranslated));
+        }
+        facts.tcp?;
         let ends = [(flow.src, flow.sport), (flow.dst, flow.dport)];
         ends.iter().find_map(|end| {
             let key = self.flows.clients.get(end)?;
@@ -134,7 +154,7 @@ impl Table {
             let key = self.of_client(key, [Some(here), before_nat])?;
             return Some((key, lost, None));
         }
-        let (key, by_client) = self.flows.find(&facts.quoted_tuple?)?;
+        let (key, by_client) = self.find(&facts.quoted_tuple?)?;
         let claim = Claim {
             seq: facts.quoted_seq?,
             ack: None,
@@ -166,7 +186,7 @@ impl Table {
         }
         // Data further on in the connection.
         let data = !has(Tcp::SYN) && !has(Tcp::RST);
-        let (key, by_client) = self.flows.find(flow).filter(|_| data)?;
+        let (key, by_client) = self.find(flow).filter(|_| data)?;
         let claim = Claim {
             seq: tcp.seq,
             ack: has(Tcp::ACK).then_some(tcp.ack),

@@ -157,6 +157,8 @@ fn trail(known: &BTreeMap<Step, Known>, end: Step) -> Trail {
         at = from;
     }
     trail.obstacles.reverse();
+    // A bridge that is down is in the way at both of its ports.
+    trail.obstacles.dedup();
     trail.steps.reverse();
     trail
 }

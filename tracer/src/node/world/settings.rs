@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) accept_local: Option<u64>,
     /// `ipv4.conf.all.arp_ignore`
     pub(crate) arp_ignore: Option<u64>,
+    /// `ipv4.conf.all.arp_filter`
+    pub(crate) arp_filter: Option<u64>,
     /// `ipv4.conf.all.src_valid_mark`
     pub(crate) src_valid_mark: Option<u64>,
     /// `ipv6.conf.all.proxy_ndp`

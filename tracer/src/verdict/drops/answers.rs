@@ -131,11 +131,40 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
 }
 
 /// Whether a segment is what is left of a connection that is over: it finds no socket, and none
-/// waits for it under another name. A client that hangs up on data under way makes these.
+/// waits for it under another name. A client that hangs up on data under way makes these. So does one
+/// that has closed its datagram socket before the answer came, if it was that host's own: one that
+/// forwards may have asked for another.
 pub(in crate::verdict) fn is_leftover(facts: &DropFacts, node: &NodeFacts) -> bool {
+    if is_late_answer(facts) {
+        return is_end_host(facts, node) && node.around.sockets.is_empty();
+    }
     let by_tcp = matches!(function(facts), "tcp_v4_rcv" | "tcp_v6_rcv");
     let opens = facts.tcp_flags().is_none_or(|flags| flags.syn());
     facts.reason.is("NO_SOCKET") && by_tcp && !opens && waiting_for_another(facts, node).is_none()
+}
+
+/// The first of the ports that clients get by default (`ip_local_port_range`).
+const FIRST_OF_CLIENTS: u16 = 32_768;
+
+/// Whether a datagram that no socket takes looks like an answer, by what it says or by its ports: a
+/// client's port shows no closed server.
+pub(super) fn is_late_answer(facts: &DropFacts) -> bool {
+    let says_so = facts.dns.as_ref().map(|(_, is_answer)| *is_answer);
+    let is_client = |port: Option<u16>| port.is_some_and(|port| port >= FIRST_OF_CLIENTS);
+    let by_ports = is_client(facts.flow.dport) && !is_client(facts.flow.sport);
+    let is_answer = says_so.unwrap_or(by_ports);
+    facts.flow.proto == Protocol::Udp && facts.reason.is("NO_SOCKET") && is_answer
+}
+
+/// Whether the namespace forwards nothing: what comes in for it is its own processes'.
+fn is_end_host(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let netns = facts.netns.zip(node.world.as_deref());
+    let settings = netns.and_then(|(netns, world)| world.namespace(netns)?.settings);
+    let forwards = settings.and_then(|settings| match facts.flow.dst.is_ipv4() {
+        true => settings.ip_forward,
+        false => settings.ipv6_forwarding,
+    });
+    forwards == Some(0)
 }
 
 pub(super) fn may_be_untracked(facts: &DropFacts) -> Concern {
@@ -176,11 +205,21 @@ pub(super) fn untracked(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
 pub(super) fn is_stray(facts: &DropFacts) -> Concern {
     let flags = facts.tcp_flags();
     let answers = flags.is_some_and(|flags| flags.syn() && flags.ack());
-    Concern::surely(answers && facts.reason.is("NO_SOCKET"))
+    Concern::surely((answers && facts.reason.is("NO_SOCKET")) || is_late_answer(facts))
 }
 
-/// A SYN-ACK that no socket waits for.
+/// An answer that no socket waits for: a SYN-ACK, or a datagram.
 pub(super) fn stray(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
+    if is_late_answer(facts) {
+        let answered = address(facts.flow.source());
+        let waits = address(facts.flow.destination());
+        let why = format!(
+            "no socket waits for what looks like an answer of {answered} to {waits}: its process has \
+             closed the socket, or the conntrack entry that translated the question is gone"
+        );
+        let finding = Finding::new(Point::Unknown, Possible, why);
+        return Some(finding.about(&[&facts.flow.src, &facts.flow.dst]));
+    }
     let finding = Finding::new(
         Point::Unknown,
         Possible,

@@ -162,9 +162,18 @@ pub(super) fn destination_mac(facts: &DropFacts) -> Option<Mac> {
 }
 
 /// Whether a bridge or a switch has flooded a frame for another host: its address is none of this
-/// namespace, and the namespace forwards nothing.
+/// namespace, and the namespace forwards nothing, or is not asked to. It is not asked for what is for
+/// another host of the link itself, and for none of this node.
 pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let dst = facts.flow.dst;
     let world = facts.netns.zip(node.world.as_deref());
-    let is_bystander = world.and_then(|(netns, world)| world.is_bystander(netns, facts.flow.dst));
-    facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_bystander == Some(true)
+    let is_for_another = world.is_some_and(|(netns, world)| {
+        let is_on_link = world.namespace(netns).is_some_and(|namespace| {
+            let mut held = namespace.addresses.iter();
+            held.any(|held| held.ifindex == facts.iif && held.is_in_subnet_with(dst))
+        });
+        let is_elsewhere = is_on_link && world.is_whole() && world.holders(dst).is_empty();
+        world.is_bystander(netns, dst) == Some(true) || is_elsewhere
+    });
+    facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_for_another
 }

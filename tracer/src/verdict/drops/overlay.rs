@@ -75,7 +75,7 @@ pub(super) fn is_overlays(facts: &DropFacts) -> Concern {
         // A bridge gives this reason, too: it is not about a VTEP then.
         "NO_TX_TARGET" => !is_of_bridge(facts),
         "TUNNEL_TXINFO" | "VXLAN_INVALID_HDR" | "LOCAL_MAC" | "MAC_INVALID_SOURCE"
-        | "NO_SOCKET" | "IP_OUTNOROUTES" | "IP_INNOROUTES" => is_tunnelled(facts),
+        | "NO_SOCKET" | "IP_NOPROTO" | "IP_OUTNOROUTES" | "IP_INNOROUTES" => is_tunnelled(facts),
         _ => lacks_neighbor(facts) && is_tunnelled(facts),
     };
     if by_itself || is_in_tunnel_code(facts) {
@@ -101,6 +101,11 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         ("NO_SOCKET", _) if is_tunnelled(facts) => (
             "socket",
             "no tunnel device listens for the encapsulated packet here".to_owned(),
+        ),
+        // Of IP in IP and GRE, which have no port.
+        ("IP_NOPROTO", _) if is_tunnelled(facts) => (
+            "protocol",
+            "no tunnel device takes the encapsulated packet here".to_owned(),
         ),
         _ if lacks_neighbor && is_tunnelled(facts) => (
             "next hop",

@@ -54,8 +54,19 @@ pub(super) fn refused_by(
         )));
         return;
     }
+    if route.metric.is_some_and(|metric| metric >= LAST_RESORT) {
+        finding.fact("its metric makes it the last resort: it refuses what no other route takes");
+        finding.fix.push(Fix::advice(format!(
+            "add the route to {dst} that is missing, such as a default route (or have DHCP or the \
+             CNI's agent set it again); to delete the refusal helps nothing"
+        )));
+        return;
+    }
     finding.fix.push(without(route));
 }
+
+/// Routes with this metric or a larger one come behind all that anyone means to use.
+const LAST_RESORT: u32 = 1 << 31;
 
 /// A route ends the search in its table, and no other table has one.
 pub(super) fn thrown_by(finding: &mut Finding, dst: IpAddr, route: &Route) {

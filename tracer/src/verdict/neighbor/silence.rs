@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::Unanswered;
 use crate::{
-    model::Fix,
+    model::{Fix, shell::Command},
     node::{
         change,
-        world::{Link, LinkId, World},
+        world::{Kind, Link, LinkId, World},
     },
 };
 
@@ -23,6 +23,14 @@ impl Unanswered<'_> {
     /// known.
     pub(super) fn silence(self, world: &World, from: LinkId, at: LinkId) -> Option<Silence> {
         let link = world.link(at)?;
+        if link.noarp {
+            let set =
+                |state: &'static str| Command::new("ip link set dev").arg(&link.name).words(state);
+            return Some(Silence {
+                why: "the interface answers no ARP or ND (NOARP)".to_owned(),
+                fix: vec![Fix::change(set("arp on"), set("arp off")).at(world.site(at.netns))],
+            });
+        }
         if self.address.is_ipv6() {
             return (!world.has_address(at, self.address)).then(|| Silence {
                 why:
@@ -31,6 +39,9 @@ impl Unanswered<'_> {
                         .to_owned(),
                 fix: Vec::new(),
             });
+        }
+        if let Some(silence) = self.filtered(world, from, link) {
+            return Some(silence);
         }
         let mut sources = self.sources(world, from).peekable();
         sources.peek()?;
@@ -47,6 +58,38 @@ impl Unanswered<'_> {
         Some(Silence {
             why: format!("arp_ignore is {ignores} there, so it answers {answers}"),
             fix: reset(world, link),
+        })
+    }
+
+    /// With `arp_filter`, a link answers only those to whom its namespace would send by it:
+    /// `arp_filter()` in net/ipv4/arp.c. Routes are not in the model, but another link with an
+    /// address in the subnet of every possible source has one to it, and may be preferred.
+    fn filtered(self, world: &World, from: LinkId, link: &Link) -> Option<Silence> {
+        let namespace = world.namespace(link.id.netns)?;
+        let all = namespace.settings?.arp_filter.unwrap_or(0);
+        let own = link.ipv4?.arp_filter;
+        (all != 0 || own != 0).then_some(())?;
+        let other = self.sources(world, from).find_map(|source| {
+            let mut held = namespace.addresses.iter();
+            let by = held
+                .find(|held| held.ifindex != link.id.ifindex && held.is_in_subnet_with(source))?;
+            let by = namespace.links.get(&by.ifindex)?;
+            (by.kind != Kind::Loopback).then_some((source, by))
+        });
+        let (source, other) = other?;
+        let settings = [("all", all), (link.name.as_str(), own.into())];
+        let fix = settings.into_iter().filter(|(_, value)| *value != 0);
+        let fix = fix.map(|(name, value)| {
+            let path = format!("net/ipv4/conf/{name}/arp_filter");
+            change::sysctl(&path, value, 0).at(world.site(link.id.netns))
+        });
+        Some(Silence {
+            why: format!(
+                "arp_filter is on there, so it answers only those that it has a route to by that \
+                 interface, and {} is in the subnet of {source}, too",
+                other.name
+            ),
+            fix: fix.collect(),
         })
     }
 

@@ -24,6 +24,7 @@ pub(super) fn read() -> Result<Settings> {
         proxy_arp: all("proxy_arp")?,
         accept_local: all("accept_local")?,
         arp_ignore: all("arp_ignore")?,
+        arp_filter: all("arp_filter")?,
         src_valid_mark: all("src_valid_mark")?,
         proxy_ndp: all6("proxy_ndp")?,
         disable_ipv6: all6("disable_ipv6")?,

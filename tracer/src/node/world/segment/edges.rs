@@ -153,7 +153,7 @@ impl<'a> Edges<'a> {
                 from: Some(link.id),
                 vlan,
             };
-            return vec![(step, obstacle.or(closed(link)).or(refused))];
+            return vec![(step, obstacle.or(closed(link, self.world)).or(refused))];
         }
         let master = link
             .master
@@ -192,7 +192,7 @@ impl<'a> Edges<'a> {
             });
             let unflooded = port.port.is_some_and(|port| !port.broadcast_flood);
             let unflooded = unflooded.then_some(Obstacle::NoFlood(port.id));
-            let obstacle = closed(port).or(apart).or(refused).or(unflooded);
+            let obstacle = closed(port, self.world).or(apart).or(refused).or(unflooded);
             edges.push((Step::Out(port.id, tag), obstacle));
         }
         edges
@@ -246,10 +246,14 @@ impl<'a> Edges<'a> {
     }
 }
 
-/// What a bridge port's state keeps from passing.
-fn closed(port: &Link) -> Option<Obstacle> {
+/// What a bridge port's state keeps from passing. While the bridge is down, all of them are disabled.
+fn closed(port: &Link, world: &World) -> Option<Obstacle> {
     let state = port.port?.state;
-    (state != PortState::Forwarding).then_some(Obstacle::PortState(port.id, state))
+    let bridge = port.master.and_then(|id| world.link(port.sibling(id)));
+    match bridge.filter(|bridge| !bridge.up && state == PortState::Disabled) {
+        Some(bridge) => Some(Obstacle::Down(bridge.id)),
+        None => (state != PortState::Forwarding).then_some(Obstacle::PortState(port.id, state)),
+    }
 }
 
 fn keeps_apart(link: &Link) -> bool {

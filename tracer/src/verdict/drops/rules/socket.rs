@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "closed-port",
         points: &[Point::Socket],
         needs: &[Fact::Sockets, Fact::World],
-        evidence: "the reason `NO_SOCKET` for a SYN or a datagram; the connection's entry in conntrack for where it was sent before NAT, and the device that has the address",
+        evidence: "the reason `NO_SOCKET` for a SYN, or a datagram that does not look like an answer; the connection's entry in conntrack for where it was sent before NAT, and the device that has the address",
         refuted_by: "a socket on that address, port and interface (`ss -lntu`); that an address is left over, an entry that translates it",
         cannot_tell: "a device that kube-proxy's IPVS mode has left behind from a port that the Service does not have; a process that is not started yet from one that is gone; of a socket that takes such a packet by now, whether it was there: `likely` at most",
         applies: OnDrop::new(closed_port::is_first, closed_port::closed),
@@ -67,10 +67,10 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "stray-answer",
         points: &[Point::Unknown],
-        needs: &[],
-        evidence: "the reason `NO_SOCKET` for a SYN-ACK",
+        needs: &[Fact::Sockets, Fact::World],
+        evidence: "the reason `NO_SOCKET` for a SYN-ACK, or for a datagram that is a DNS answer, or comes from a server's port to a client's",
         refuted_by: "a socket here that waits for it",
-        cannot_tell: "an answer that was not translated back from one for another host",
+        cannot_tell: "an answer that was not translated back from one for another host, or from one that came late",
         applies: OnDrop::new(answers::is_stray, answers::stray),
     },
     Rule {
