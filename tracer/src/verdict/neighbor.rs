@@ -167,7 +167,7 @@ impl<'a> Unanswered<'a> {
             };
         }
         let is_ready = holder.flags.is_usable() && holder.is_up && holder.has_carrier;
-        let mut fix = repair(world, between);
+        let mut fix = repair(world, from, between);
         let (confidence, why) = match world.between_in_words(from, between) {
             // What is in between is down for that.
             _ if !holder.is_up => (Likely, held.clone()),
@@ -329,8 +329,10 @@ impl<'a> Unanswered<'a> {
     }
 }
 
-/// What removes an obstacle.
-fn repair(world: &World, between: &Between) -> Vec<Fix> {
+/// What removes an obstacle. A link of another namespace may be down on purpose, unless it is the bridge
+/// that its ports need.
+fn repair(world: &World, from: LinkId, between: &Between) -> Vec<Fix> {
+    let is_bridge = |id: LinkId| world.link(id).is_some_and(|link| link.bridge().is_some());
     let name = |id: LinkId| world.link(id).map(|link| link.name.clone());
     let port = |id: LinkId, on: &'static str, off: &'static str| {
         let set = |state: &'static str| {
@@ -346,11 +348,14 @@ fn repair(world: &World, between: &Between) -> Vec<Fix> {
         Between::Obstacles(obstacles) => match obstacles.first() {
             Some(Obstacle::Hairpin(id)) => port(*id, "hairpin on", "hairpin off"),
             Some(Obstacle::Isolated(id, _)) => port(*id, "isolated off", "isolated on"),
-            Some(Obstacle::Down(id)) => name(*id).map(|name| {
-                let set =
-                    |state: &'static str| Command::new("ip link set dev").arg(&name).words(state);
-                Fix::change(set("up"), set("down")).at(world.site(id.netns))
-            }),
+            Some(Obstacle::Down(id)) if id.netns == from.netns || is_bridge(*id) => {
+                name(*id).map(|name| {
+                    let set = |state: &'static str| {
+                        Command::new("ip link set dev").arg(&name).words(state)
+                    };
+                    Fix::change(set("up"), set("down")).at(world.site(id.netns))
+                })
+            }
             _ => None,
         },
         Between::Apart {
