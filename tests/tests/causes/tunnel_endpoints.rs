@@ -1,7 +1,9 @@
 //! A rule drops a tunnel's packets, and what the node's tunnels say of where they come from: of one with
 //! a remote, all; of one that takes its remotes from routes or programs, nothing.
 
-use anyhow::Result;
+use std::{net::TcpStream, time::Duration};
+
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
@@ -45,11 +47,17 @@ fn dial(kinds: &[String; 2], drops: Option<&str>) -> Result<Report> {
         )?;
     }
     stage.trace(["n2"], SERVER, |watch| {
-        let call = watch.dial("n1", SERVER)?;
-        match drops {
-            None => call.ends(End::Answered).map(drop),
-            Some(_) => watch.until_drop(),
+        if drops.is_none() {
+            return watch.dial("n1", SERVER)?.ends(End::Answered).map(drop);
         }
+        // What comes from a stranger opens no attempt: the drop is all that is reported.
+        let server = SERVER.parse()?;
+        let patience = Duration::from_secs(1);
+        let connected = watch
+            .stage()
+            .enter("n1", || TcpStream::connect_timeout(&server, patience));
+        ensure!(connected.is_err(), "the rule drops the tunnel's packets");
+        watch.until_drop()
     })
 }
 

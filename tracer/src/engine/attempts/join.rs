@@ -69,8 +69,8 @@ impl Flows {
 
 impl Table {
     /// The attempt of a flow seen from either end, at any of its hops: NAT changes the flow of a
-    /// connection on its way, and so what is dropped or sent again further on.
-    pub(super) fn find(&self, flow: &Tuple) -> Option<(AttemptKey, bool)> {
+    /// connection on its way, and an ICMP error quotes what it has become.
+    fn find(&self, flow: &Tuple) -> Option<(AttemptKey, bool)> {
         let behind_nat = |flow: &Tuple| {
             let key = self.flows.clients.get(&(flow.src, flow.sport))?;
             let mut hops = self.attempts.get(key)?.hops.iter();
@@ -186,7 +186,7 @@ impl Table {
         }
         // Data further on in the connection.
         let data = !has(Tcp::SYN) && !has(Tcp::RST);
-        let (key, by_client) = self.find(flow).filter(|_| data)?;
+        let (key, by_client) = self.flows.find(flow).filter(|_| data)?;
         let claim = Claim {
             seq: tcp.seq,
             ack: has(Tcp::ACK).then_some(tcp.ack),

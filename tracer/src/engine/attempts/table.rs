@@ -298,7 +298,7 @@ impl Table {
         if !SENDING.contains(&event.state) || event.len == 0 {
             return None;
         }
-        let (key, by_client) = self.find(&event.flow)?;
+        let (key, by_client) = self.flows.find(&event.flow)?;
         self.attempts.get_mut(&key)?.retransmitted(event, by_client);
         Some(key)
     }
