@@ -3,7 +3,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -91,6 +91,30 @@ fn full_window() -> Result<()> {
         "{said:?}"
     );
     Ok(())
+}
+
+/// The client has closed its side, and the server has read everything, and keeps its own side open.
+#[test]
+fn everything_is_read_of_a_client_that_has_closed() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve_with("b", SERVER, |_| Ok(()), read_to_the_end)?;
+    let server: SocketAddr = SERVER.parse()?;
+    let report = stage.trace(["node", "a", "b"], SERVER, |_| {
+        let mut connection = stage.enter("a", || TcpStream::connect(server))?;
+        connection.write_all(b"hello")?;
+        connection.shutdown(Shutdown::Write)?;
+        // As long as data that waits has to wait.
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
+    })?;
+    ensure!(unread(&report)?.is_none(), "{:?}", unread(&report));
+    Ok(())
+}
+
+fn read_to_the_end(mut connection: TcpStream) {
+    // It ends with the client's FIN.
+    let _ = connection.read_to_end(&mut Vec::new());
+    thread::park_timeout(deadline());
 }
 
 #[test]

@@ -76,9 +76,9 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NOT_SPECIFIED", "icmpv6_rcv") => Some("an ICMPv6 message that was received"),
         ("PACKET_SOCK_ERROR", _) => Some("a packet socket's copy of the packet"),
         ("NOT_SPECIFIED", "ip6_mc_input") => Some("multicast for others"),
-        // Without a reason, only what is for many ends there. The broadcast address of a subnet does
-        // not show that it is one.
-        ("NOT_SPECIFIED", "__udp4_lib_rcv" | "__udp4_lib_mcast_deliver") if !is_tcp => {
+        ("NOT_SPECIFIED", "__udp4_lib_mcast_deliver") => Some("a broadcast without a receiver"),
+        // What IPsec policies refuse ends there, too.
+        ("NOT_SPECIFIED", "__udp4_lib_rcv") if is_broadcast(facts) => {
             Some("a broadcast without a receiver")
         }
         _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
@@ -86,6 +86,12 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// The broadcast address of a subnet does not show that it is one; the frame's does.
+fn is_broadcast(facts: &DropFacts) -> bool {
+    let mac = facts.wire.as_ref().and_then(|wire| wire.dst_mac);
+    is_for_many(facts.flow.dst) || mac.is_some_and(|mac| mac[0] & 1 != 0)
 }
 
 fn is_for_many(ip: IpAddr) -> bool {
@@ -110,7 +116,7 @@ fn is_unwanted_multicast(reason: &str, function: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{sync::Arc, time::SystemTime};
 
     use tracer_common::{
         event::DropKey,
@@ -119,7 +125,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::decode::drop::DropKind;
+    use crate::decode::drop::{DropKind, Wire};
 
     fn is_noise(reason: &str, function: &str, tcp_flags: u8) -> bool {
         let flow = Tuple {
@@ -152,5 +158,31 @@ mod tests {
         assert!(!is_noise("TCP_INVALID_SEQUENCE", validates, Tcp::SYN));
         assert!(is_noise("TCP_RFC7323_PAWS_ACK", validates, Tcp::ACK));
         assert!(!is_noise("TCP_RFC7323_PAWS", validates, Tcp::ACK));
+    }
+
+    #[test]
+    fn a_datagram_is_noise_only_if_its_frame_was_for_many() {
+        let is_noise = |dst_mac: Option<[u8; 6]>| {
+            let kind = DropKind {
+                key: DropKey {
+                    flow: Tuple {
+                        proto: protocol::UDP,
+                        ..Tuple::default()
+                    },
+                    ..DropKey::default()
+                },
+                reason: "NOT_SPECIFIED".into(),
+                function: Some("__udp4_lib_rcv".to_owned()),
+            };
+            let mut facts = kind.facts(SystemTime::UNIX_EPOCH);
+            facts.wire = Some(Arc::new(Wire {
+                dst_mac,
+                ..Wire::default()
+            }));
+            explain(&facts).is_some()
+        };
+        assert!(is_noise(Some([0xff; 6])));
+        assert!(!is_noise(Some([2, 0, 0, 0, 0, 1])));
+        assert!(!is_noise(None));
     }
 }

@@ -22,7 +22,7 @@ use crate::model::{AttemptReport, Cause, DropReport, Flow, More, Outcome, Verdic
 const KINDS: usize = 1024;
 /// Most source addresses that are counted separately within a second.
 const SOURCES: usize = 4096;
-/// Most initial sequence numbers that are kept of those.
+/// Most initial sequence numbers that are kept of all kinds, until they are reported.
 const ISNS: usize = 4096;
 
 /// Decides about each record.
@@ -36,6 +36,8 @@ pub(super) struct Excess {
     known: HashSet<Kind>,
     networks: Networks,
     folded: HashMap<Kind, Folded>,
+    /// The initial sequence numbers in these.
+    isns: usize,
     total: u64,
     /// The dropped packets that they stand for.
     packets: u64,
@@ -73,6 +75,7 @@ impl Excess {
             known: HashSet::new(),
             networks: Networks::default(),
             folded: HashMap::new(),
+            isns: 0,
             total: 0,
             packets: 0,
         }
@@ -118,6 +121,7 @@ impl Excess {
         let is_due = |folded: &Folded| is_end || now.saturating_sub(folded.since) >= SECOND;
         let due = self.folded.extract_if(|_, folded| is_due(folded));
         let mut due: Vec<_> = due.map(|(_, folded)| folded.more).collect();
+        self.isns -= due.iter().map(|more| more.isns.len()).sum::<usize>();
         due.sort_by_key(|more| (std::cmp::Reverse(more.records), more.outcome));
         due
     }
@@ -208,8 +212,9 @@ impl Excess {
         });
         folded.more.records += 1;
         folded.more.count = folded.more.count.saturating_add(count);
-        if folded.more.isns.len() < ISNS {
-            folded.more.isns.extend(isn);
+        if let Some(isn) = isn.filter(|_| self.isns < ISNS) {
+            folded.more.isns.push(isn);
+            self.isns += 1;
         }
         if folded.sources.len() < SOURCES && folded.sources.insert(source) {
             folded.more.sources += 1;

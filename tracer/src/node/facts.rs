@@ -1,6 +1,11 @@
 //! What the node knows that a dropped packet does not say: gathered once for drops that are alike.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracer_common::tunnel::Tunnel;
 
@@ -38,7 +43,7 @@ const LIMIT: Duration = Duration::from_millis(800);
 /// The same where netfilter rules are read: there can be a hundred thousand.
 const LIMIT_OF_RULES: Duration = Duration::from_secs(4);
 
-/// The same where a record is there already, and is corrected.
+/// The same where records are there already, and are corrected: for all of them together.
 const LIMIT_OF_LATE_RULES: Duration = Duration::from_secs(60);
 
 /// Why a rule is not certain.
@@ -175,8 +180,10 @@ impl NodeFacts {
         generation: Option<u32>,
     ) -> Vec<Self> {
         let mut all = Vec::new();
+        let deadline = Instant::now() + LIMIT_OF_LATE_RULES;
         for (facts, wants) in drops {
-            let mut found = Self::gather_inside(facts, wants, None, LIMIT_OF_LATE_RULES).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut found = Self::gather_inside(facts, wants, None, left).await;
             let is_same = generation.is_some() && found.generation == generation;
             if let Some(suspects) = found.suspects.as_mut().filter(|_| !is_same) {
                 suspects.certain = false;

@@ -84,7 +84,11 @@ impl Unread {
 /// In the namespace that this thread is in.
 fn look(connections: &HashSet<Connection>, inside: Inside) -> Result<Vec<Unread>> {
     let mut sockets = tcp_sockets(TcpState::Established, None)?;
-    sockets.extend(tcp_sockets(TcpState::CloseWait, None)?);
+    sockets.extend(
+        tcp_sockets(TcpState::CloseWait, None)?
+            .into_iter()
+            .map(without_fin),
+    );
     let mut found = Vec::new();
     for socket in &sockets {
         let of = Connection {
@@ -117,6 +121,15 @@ fn look(connections: &HashSet<Connection>, inside: Inside) -> Result<Vec<Unread>
         });
     }
     Ok(found)
+}
+
+/// The queue's length is a difference of sequence numbers (`inet_diag_msg_attrs_fill`,
+/// net/ipv4/tcp_diag.c): the FIN that made it CLOSE_WAIT counts as a byte.
+fn without_fin(socket: InetSocket) -> InetSocket {
+    InetSocket {
+        recv_queue: socket.recv_queue.saturating_sub(1),
+        ..socket
+    }
 }
 
 /// How long data waits in a socket; `None` if none does, or not for long.

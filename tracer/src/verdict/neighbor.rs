@@ -175,14 +175,14 @@ impl<'a> Unanswered<'a> {
             None if !is_ready => (Likely, held.clone()),
             None if let Some(silence) = self.silence(world, from, holder.link) => {
                 fix.extend(silence.fix);
-                (Likely, format!("{held}: {}", silence.why))
+                (silence.confidence, format!("{held}: {}", silence.why))
             }
             // The model says that it can be reached: then the model lacks the cause.
             None => (Possible, format!("{held}, and did not answer (ARP or ND)")),
         };
-        let point = match confidence {
-            Possible => Point::Unknown,
-            _ => Point::Endpoint,
+        let point = match fix.is_empty() && confidence == Possible {
+            true => Point::Unknown,
+            false => Point::Endpoint,
         };
         let evidence = match point {
             Point::Unknown => self.unexamined(world, from, holder.link),

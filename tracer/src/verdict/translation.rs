@@ -74,10 +74,15 @@ pub(super) fn finding(lost: &LostTranslation, confidence: Confidence) -> Finding
             .fix
             .push(change::sysctl(path, seconds, usual).noting(note).at(there));
     } else {
-        finding.fix.push(Fix::advice(
-            "reconnect the client; remove only the entries of endpoints that are gone (`conntrack -D \
-             --orig-dst`, never `conntrack -F`)",
-        ));
+        let again = if is_udp {
+            "send the query again"
+        } else {
+            "reconnect the client"
+        };
+        finding.fix.push(Fix::advice(format!(
+            "{again}; remove only the entries of endpoints that are gone (`conntrack -D --orig-dst`, never \
+             `conntrack -F`)"
+        )));
     }
     finding
 }

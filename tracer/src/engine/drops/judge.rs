@@ -63,6 +63,12 @@ impl TrackedDrop {
         self.is_noise.get()
     }
 
+    /// Whether its verdict is final and sure.
+    pub(super) fn is_confirmed(&self) -> bool {
+        let judged = self.judged.get();
+        judged.is_some_and(|judged| judged.verdict.confidence == Confidence::Confirmed)
+    }
+
     /// Counts it as what healthy traffic drops too.
     pub(super) fn disregard(&self) {
         self.is_noise.set(true);
@@ -123,7 +129,10 @@ impl Judge {
             return None;
         }
         let verdict = &self.conclude(&again, Some(node), cx).verdict;
-        let says_more = verdict.cause() != before.cause() || verdict.confidence > before.confidence;
+        let is_other = verdict.cause() != before.cause() || verdict.confidence > before.confidence;
+        // Another rule's verdict takes the place of one only if it is as sure.
+        let is_as_sure = verdict.rule == before.rule || verdict.confidence >= before.confidence;
+        let says_more = node.suspects.is_some() && is_other && is_as_sure;
         let before = before.clone();
         says_more.then_some((again, before))
     }

@@ -72,7 +72,7 @@ impl LateDrops {
             Some(facts) => facts.lacks_rules,
             None => self.awaits(netns) && Judge::all_wants(&late.drop).0.contains(&Fact::Ruleset),
         };
-        let is_of_use = late.count.is_some() || late.for_attempt;
+        let is_of_use = (late.count.is_some() || late.for_attempt) && !late.drop.is_confirmed();
         let Some(netns) = netns.filter(|_| lacks_rules && is_of_use && self.kept < MOST) else {
             return;
         };

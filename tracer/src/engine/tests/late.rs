@@ -145,3 +145,23 @@ fn while_rules_are_read_records_come_at_once() {
     let corrections = rig.drops.iter().filter(|drop| drop.corrects.is_some());
     assert_eq!(corrections.count(), FLOWS as usize);
 }
+
+/// Rules that could not be read after all are no reason to take a verdict back.
+#[test]
+fn an_answer_without_rules_corrects_nothing() {
+    let mut rig = Rig::new();
+    rig.drop(drop_of(1, "NETFILTER_DROP"));
+    let before = NodeFacts {
+        suspects: read().suspects,
+        ..unread()
+    };
+    rig.answer(Some(Answer::Drop(Box::new(before))));
+    assert!(rig.drops[0].verdict.why.contains("handle"));
+    rig.pass(TICK);
+    if !rig.asked.is_empty() {
+        let (id, ..) = asked(&mut rig);
+        let failed = NodeFacts::default();
+        rig.feed(Input::Answer(id, Some(Answer::Rules(vec![failed]))));
+    }
+    assert_eq!(rig.shown(), [1]);
+}

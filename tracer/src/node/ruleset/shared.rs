@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Ruleset,
-    model::{Backend, Family},
+    model::{Backend, Family, Table},
     packet::HookPacket,
 };
 use crate::net::{Subsystem, netns::Inside, nft_generation};
@@ -98,20 +98,24 @@ impl Reading {
         (has_counted || is_same()).then(|| Shared {
             ruleset: Arc::clone(&self.ruleset),
             has_counted,
-            generation: self.generation,
+            generation: self.generation.filter(|_| self.is_numbered()),
         })
+    }
+
+    /// Whether the number changes with all of these rules: those of iptables-legacy, and the elements of
+    /// an ipset, change without it, and so does a set that packets fill.
+    fn is_numbered(&self) -> bool {
+        let mut tables = self.ruleset.tables.iter();
+        let is_nft = |table: &Table| table.backend == Backend::Nft && !table.changes_by_itself();
+        self.ruleset.ipsets.is_empty() && tables.all(is_nft)
     }
 
     /// Whether the rules are still these: only those of nf_tables have a number for that, which stays
     /// the same when packets fill a set, and when an element's time is over.
     fn holds_at(&self, generation: impl FnOnce() -> Option<u32>) -> bool {
-        let tables = &self.ruleset.tables;
         self.ended.duration_since(self.begun) >= SLOW
             && self.ended.elapsed() < HOLDS
-            && self.ruleset.ipsets.is_empty()
-            && tables
-                .iter()
-                .all(|table| table.backend == Backend::Nft && !table.changes_by_itself())
+            && self.is_numbered()
             && self.generation.is_some()
             && generation() == self.generation
     }
@@ -290,6 +294,21 @@ mod tests {
         assert!(!quick.holds_at(|| Some(7)));
         assert!(quick.for_drop(quick.begun, false).is_some());
         assert!(quick.for_drop(now + SLOW, true).is_none());
+    }
+
+    #[test]
+    fn only_what_nf_tables_numbers_has_a_generation() {
+        let numbered = reading(SLOW / 2, Some(7), &json!([]));
+        let shared = numbered.for_drop(numbered.begun, false).expect("in time");
+        assert_eq!(shared.generation, Some(7));
+        let mut ruleset = Ruleset::clone(&numbered.ruleset);
+        ruleset.tables[0].backend = Backend::Legacy;
+        let legacy = Reading {
+            ruleset: Arc::new(ruleset),
+            ..numbered
+        };
+        let shared = legacy.for_drop(legacy.begun, false).expect("in time");
+        assert_eq!(shared.generation, None);
     }
 
     #[test]

@@ -227,14 +227,12 @@ fn fits(facts: &DropFacts, because: &Because) -> bool {
     let functions: &[&str] = match because {
         Because::Rule(hook, _) => return facts.hook == Some(*hook),
         Because::Source(_) => &["ip_rcv_finish", "ip_route_input", "fib_validate_source"],
-        Because::Route(..) | Because::PolicyRule(..) | Because::NotForwarding(_) => &[
-            "ip_error",
-            "ip_rcv_finish",
-            "ip_forward",
-            "ip6_pkt_drop",
-            "ip6_forward",
-        ],
-        Because::Ttl | Because::TooBig { .. } => &["ip_forward", "ip6_forward"],
+        Because::Route(..) | Because::PolicyRule(..) | Because::NotForwarding(_) => {
+            &["ip_error", "ip_forward", "ip6_pkt_drop", "ip6_forward"]
+        }
+        // The functions that forward drop for many reasons.
+        Because::Ttl if facts.reason.is("IP_INHDR") => &["ip_forward", "ip6_forward"],
+        Because::TooBig { .. } if facts.reason.is("PKT_TOO_BIG") => &["ip_forward", "ip6_forward"],
         _ => return false,
     };
     let function = facts.function.as_deref().unwrap_or_default();

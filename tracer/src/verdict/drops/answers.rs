@@ -135,8 +135,9 @@ fn untranslated(facts: &DropFacts, world: Option<&World>) -> (Vec<String>, Fix) 
 /// that has closed its datagram socket before the answer came, if it was that host's own: one that
 /// forwards may have asked for another.
 pub(in crate::verdict) fn is_leftover(facts: &DropFacts, node: &NodeFacts) -> bool {
-    if is_late_answer(facts) {
-        return is_end_host(facts, node) && node.around.sockets.is_empty();
+    if looks_like_answer(facts) {
+        let has_socket = !node.around.sockets.is_empty() || !node.gaps.is_empty();
+        return is_answer(facts, node) && is_end_host(facts, node) && !has_socket;
     }
     let by_tcp = matches!(function(facts), "tcp_v4_rcv" | "tcp_v6_rcv");
     let opens = facts.tcp_flags().is_none_or(|flags| flags.syn());
@@ -148,12 +149,22 @@ const FIRST_OF_CLIENTS: u16 = 32_768;
 
 /// Whether a datagram that no socket takes looks like an answer, by what it says or by its ports: a
 /// client's port shows no closed server.
-pub(super) fn is_late_answer(facts: &DropFacts) -> bool {
-    let says_so = facts.dns.as_ref().map(|(_, is_answer)| *is_answer);
+pub(super) fn looks_like_answer(facts: &DropFacts) -> bool {
     let is_client = |port: Option<u16>| port.is_some_and(|port| port >= FIRST_OF_CLIENTS);
     let by_ports = is_client(facts.flow.dport) && !is_client(facts.flow.sport);
-    let is_answer = says_so.unwrap_or(by_ports);
+    let is_answer = answers_dns(facts).unwrap_or(by_ports);
     facts.flow.proto == Protocol::Udp && facts.reason.is("NO_SOCKET") && is_answer
+}
+
+/// Whether it is one: it says so, or conntrack knows what it answers. Ports alone do not show it, as a
+/// server may use any.
+fn is_answer(facts: &DropFacts, node: &NodeFacts) -> bool {
+    answers_dns(facts) == Some(true) || node.answered.is_some()
+}
+
+/// Of a DNS message, whether it is an answer.
+fn answers_dns(facts: &DropFacts) -> Option<bool> {
+    facts.dns.as_ref().map(|(_, is_answer)| *is_answer)
 }
 
 /// Whether the namespace forwards nothing: what comes in for it is its own processes'.
@@ -205,12 +216,12 @@ pub(super) fn untracked(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
 pub(super) fn is_stray(facts: &DropFacts) -> Concern {
     let flags = facts.tcp_flags();
     let answers = flags.is_some_and(|flags| flags.syn() && flags.ack());
-    Concern::surely((answers && facts.reason.is("NO_SOCKET")) || is_late_answer(facts))
+    Concern::surely((answers && facts.reason.is("NO_SOCKET")) || looks_like_answer(facts))
 }
 
 /// An answer that no socket waits for: a SYN-ACK, or a datagram.
 pub(super) fn stray(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    if is_late_answer(facts) {
+    if looks_like_answer(facts) {
         let answered = address(facts.flow.source());
         let waits = address(facts.flow.destination());
         let why = format!(

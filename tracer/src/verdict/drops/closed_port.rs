@@ -1,6 +1,6 @@
 //! Closed ports: a first packet that finds no socket, and why a socket of its port did not take it.
 
-use super::{Concern, Finding, answers::is_late_answer, place, service_address};
+use super::{Concern, Finding, answers::looks_like_answer, place, service_address};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -18,7 +18,7 @@ pub(super) fn is_first(facts: &DropFacts) -> Concern {
     // Only a SYN asks for a listener. Any other segment belongs to a connection.
     let flags = facts.tcp_flags();
     let opens = flags.is_none_or(|flags| flags.syn() && !flags.ack());
-    Concern::surely(opens && facts.reason.is("NO_SOCKET") && !is_late_answer(facts))
+    Concern::surely(opens && facts.reason.is("NO_SOCKET") && !looks_like_answer(facts))
 }
 
 /// A first packet that finds no socket.

@@ -137,6 +137,11 @@ fn has_mac(own: &Holder) -> String {
     }
 }
 
+/// Whether a link of this node has a MAC address.
+fn is_of_node(world: &World, mac: &Mac) -> bool {
+    world.links().any(|link| link.mac.as_ref() == Some(mac))
+}
+
 fn with_repair(mut finding: Finding, frame: &Frame<'_>, dst: IpAddr) -> Finding {
     if let Some((sender, entry)) = frame.entry_of(dst) {
         finding.fact(format!(
@@ -162,8 +167,8 @@ pub(super) fn destination_mac(facts: &DropFacts) -> Option<Mac> {
 }
 
 /// Whether a bridge or a switch has flooded a frame for another host: its address is none of this
-/// namespace, and the namespace forwards nothing, or is not asked to. It is not asked for what is for
-/// another host of the link itself, and for none of this node.
+/// namespace, and the namespace forwards nothing, or is not asked to. It is not asked for what goes
+/// from one host of the link to another, and neither is on this node.
 pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> bool {
     let dst = facts.flow.dst;
     let world = facts.netns.zip(node.world.as_deref());
@@ -172,7 +177,11 @@ pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> boo
             let mut held = namespace.addresses.iter();
             held.any(|held| held.ifindex == facts.iif && held.is_in_subnet_with(dst))
         });
-        let is_elsewhere = is_on_link && world.is_whole() && world.holders(dst).is_empty();
+        let is_absent = |address| world.holders(address).is_empty();
+        let is_of_others = is_absent(dst)
+            && is_absent(facts.flow.src)
+            && destination_mac(facts).is_some_and(|mac| !is_of_node(world, &mac));
+        let is_elsewhere = is_on_link && world.is_whole() && is_of_others;
         world.is_bystander(netns, dst) == Some(true) || is_elsewhere
     });
     facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_for_another

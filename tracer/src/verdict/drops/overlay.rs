@@ -43,7 +43,7 @@ pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 
 /// That nothing shows the tunnel's packet to come from a VTEP: anyone may have written it. `None` for
 /// one that does come from a known VTEP.
-fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+pub(super) fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
     let src = facts.outer.as_ref()?.src;
     if facts.is_from_node {
         return None;
@@ -284,7 +284,7 @@ fn without_reason(facts: &DropFacts, node: &NodeFacts) -> Option<(&'static str, 
 }
 
 /// The tunnel device that it was dropped at.
-fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Link> {
+pub(super) fn at_tunnel<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a Link> {
     let at = facts.ifname.as_deref()?;
     let mut tunnels = node.around.tunnels.iter();
     tunnels.find(|tunnel| tunnel.name == at)

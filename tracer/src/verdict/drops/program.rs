@@ -109,7 +109,7 @@ fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
         (Place::Tcx(direction) | Place::Clsact(direction), "TC_EGRESS") => {
             *direction == Direction::Egress
         }
-        (_, "TC_INGRESS" | "TC_EGRESS") => false,
+        (_, reason) if reason.starts_with("TC_") || reason.starts_with("TAP_") => false,
         (Place::Xdp(_), _) => true,
         _ => false,
     };

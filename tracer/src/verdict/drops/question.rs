@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Likely, Fix, Hook, Point},
+    model::{Confidence::Likely, Fix, Hook, Point, Protocol},
     node::{
         facts::NodeFacts,
         programs::Program,
@@ -35,11 +35,13 @@ pub(crate) struct LostQuestion {
 impl LostQuestion {
     /// The one that a drop has taken, if it has taken one.
     pub(crate) fn of(facts: &DropFacts) -> Option<Self> {
+        (facts.flow.proto == Protocol::Icmpv6).then_some(())?;
+        let (netns, hook) = facts.netns.zip(facts.hook)?;
         let (target, is_answer) = facts.asks_for()?;
         Some(Self {
             target,
-            netns: facts.netns?,
-            hook: facts.hook?,
+            netns,
+            hook,
             is_answer,
         })
     }

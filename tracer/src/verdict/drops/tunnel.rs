@@ -1,6 +1,6 @@
 //! What a tunnel refuses for a reason of its own.
 
-use super::{Concern, Finding, is_tunnelled, place};
+use super::{Concern, Finding, is_tunnelled, overlay, place};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -45,16 +45,20 @@ pub(super) fn contradicts_entry(facts: &DropFacts) -> Concern {
 /// A learning VXLAN device gets a packet of a MAC address that a permanent entry, or one of its own,
 /// has elsewhere (`vxlan_snoop`).
 pub(super) fn entry_elsewhere(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    let device = node.around.tunnels.first();
+    let device = overlay::at_tunnel(facts, node);
     let device = device.map_or("the VXLAN device", |device| device.name.as_str());
     let from = facts
         .outer
         .map_or_else(String::new, |outer| format!(" from {}", outer.src));
     let why = format!(
-        "{device} has a permanent FDB entry for the sender's MAC address, and the packet came{from}, \
-         not from where the entry says"
+        "{device} has an FDB entry for the sender's MAC address that learning must not change (permanent, \
+         or with a nexthop), and the packet came{from}, not from where the entry says"
     );
-    let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&device, &from]);
+    let confidence = match overlay::stranger(facts, node) {
+        Some(_) => Likely,
+        None => Confirmed,
+    };
+    let mut finding = Finding::new(Point::Overlay, confidence, why).about(&[&device, &from]);
     finding.fix.push(
         Fix::advice(format!(
             "compare `{}` with the addresses of the other nodes, and restart the CNI's agent, which \
@@ -73,23 +77,18 @@ pub(super) fn may_go_in_circles(facts: &DropFacts) -> Concern {
 /// A device sent the packet on to the next one, that one to another, and so on, without a queue
 /// between them (`dev_xmit_recursion`).
 pub(super) fn in_circles(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
-    let in_a_tunnel = is_tunnelled(facts);
-    let (what, confidence) = match in_a_tunnel {
-        true => (
-            "the tunnel's own packets are routed into a tunnel again",
-            Confirmed,
-        ),
-        false => (
+    let what = match is_tunnelled(facts) {
+        true => "the tunnel's own packets are routed into a tunnel again",
+        false => {
             "devices pass it on to each other in a circle, as a tunnel does whose remote end is \
-             routed through the tunnel",
-            Likely,
-        ),
+             routed through the tunnel"
+        }
     };
     let why = format!(
         "{what}{}: the kernel's limit of nested devices is reached",
         place(facts)
     );
-    let mut finding = Finding::new(Point::Overlay, confidence, why).about(&[&what, &place(facts)]);
+    let mut finding = Finding::new(Point::Overlay, Likely, why).about(&[&what, &place(facts)]);
     if let Some(outer) = &facts.outer {
         let get = Command::new("ip route get").arg(outer.dst);
         finding.fix.push(Fix::advice(format!(

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::Unanswered;
 use crate::{
-    model::{Fix, shell::Command},
+    model::{
+        Confidence::{self, Likely, Possible},
+        Fix,
+        shell::Command,
+    },
     node::{
         change,
         world::{Kind, Link, LinkId, World},
@@ -15,6 +19,7 @@ use crate::{
 pub(super) struct Silence {
     /// Follows upon the link's name.
     pub(super) why: String,
+    pub(super) confidence: Confidence,
     pub(super) fix: Vec<Fix>,
 }
 
@@ -23,11 +28,12 @@ impl Unanswered<'_> {
     /// known.
     pub(super) fn silence(self, world: &World, from: LinkId, at: LinkId) -> Option<Silence> {
         let link = world.link(at)?;
-        if link.noarp {
+        if link.noarp && self.address.is_ipv4() {
             let set =
                 |state: &'static str| Command::new("ip link set dev").arg(&link.name).words(state);
             return Some(Silence {
-                why: "the interface answers no ARP or ND (NOARP)".to_owned(),
+                why: "the interface answers no ARP (NOARP)".to_owned(),
+                confidence: Likely,
                 fix: vec![Fix::change(set("arp on"), set("arp off")).at(world.site(at.netns))],
             });
         }
@@ -37,16 +43,14 @@ impl Unanswered<'_> {
                     "a namespace answers Neighbor Solicitations only at the interface that has the \
                       address"
                         .to_owned(),
+                confidence: Likely,
                 fix: Vec::new(),
             });
-        }
-        if let Some(silence) = self.filtered(world, from, link) {
-            return Some(silence);
         }
         let mut sources = self.sources(world, from).peekable();
         sources.peek()?;
         if sources.any(|source| world.answers_at(link, self.address, Some(source))) {
-            return None;
+            return self.filtered(world, from, link);
         }
         let ignores = world.arp_ignore(link);
         let answers = match ignores {
@@ -57,39 +61,42 @@ impl Unanswered<'_> {
         };
         Some(Silence {
             why: format!("arp_ignore is {ignores} there, so it answers {answers}"),
+            confidence: Likely,
             fix: reset(world, link),
         })
     }
 
     /// With `arp_filter`, a link answers only those to whom its namespace would send by it:
-    /// `arp_filter()` in net/ipv4/arp.c. Routes are not in the model, but another link with an
-    /// address in the subnet of every possible source has one to it, and may be preferred.
+    /// `arp_filter()` in net/ipv4/arp.c. Routes are not in the model. Another link with an address in the
+    /// subnet of a possible source has one to it, which may be preferred.
     fn filtered(self, world: &World, from: LinkId, link: &Link) -> Option<Silence> {
         let namespace = world.namespace(link.id.netns)?;
         let all = namespace.settings?.arp_filter.unwrap_or(0);
         let own = link.ipv4?.arp_filter;
         (all != 0 || own != 0).then_some(())?;
-        let other = self.sources(world, from).find_map(|source| {
-            let mut held = namespace.addresses.iter();
-            let by = held
-                .find(|held| held.ifindex != link.id.ifindex && held.is_in_subnet_with(source))?;
-            let by = namespace.links.get(&by.ifindex)?;
-            (by.kind != Kind::Loopback).then_some((source, by))
-        });
-        let (source, other) = other?;
-        let settings = [("all", all), (link.name.as_str(), own.into())];
-        let fix = settings.into_iter().filter(|(_, value)| *value != 0);
-        let fix = fix.map(|(name, value)| {
-            let path = format!("net/ipv4/conf/{name}/arp_filter");
-            change::sysctl(&path, value, 0).at(world.site(link.id.netns))
-        });
+        let (source, other) = self.sources(world, from).find_map(|source| {
+            let others = namespace
+                .addresses
+                .iter()
+                .filter(|held| held.ifindex != link.id.ifindex && held.is_in_subnet_with(source));
+            let mut links = others.filter_map(|held| namespace.links.get(&held.ifindex));
+            let by = links.find(|by| by.up && by.kind != Kind::Loopback)?;
+            Some((source, by))
+        })?;
+        let get = Command::new("ip route get").arg(source);
+        let advice = format!(
+            "see whether `{get}` leads by {}; if so, give the addresses of that subnet to one interface \
+             only, or set arp_filter to 0",
+            other.name
+        );
         Some(Silence {
             why: format!(
-                "arp_filter is on there, so it answers only those that it has a route to by that \
+                "arp_filter is on there, so it answers only those that its routes lead to by that \
                  interface, and {} is in the subnet of {source}, too",
                 other.name
             ),
-            fix: fix.collect(),
+            confidence: Possible,
+            fix: vec![Fix::advice(advice).at(world.site(link.id.netns))],
         })
     }
 

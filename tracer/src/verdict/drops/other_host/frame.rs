@@ -177,7 +177,10 @@ mod tests {
         model::{Confidence, Confidence::*, Point, Point::*},
         net::{Kind, NeighborState},
         node::world::build::{Build, id},
-        verdict::{drop::judge, drops::tests},
+        verdict::{
+            drop::judge,
+            drops::{other_host::is_flooded, tests},
+        },
     };
 
     /// Pods 2 to 4 behind the bridge of namespace 1: 2 sends, and 4 gets what is for 3.
@@ -211,12 +214,7 @@ mod tests {
         judged_for(build, "10.0.1.3", src, mac)
     }
 
-    fn judged_for(
-        build: &Build,
-        dst: &str,
-        src: [u8; 6],
-        mac: [u8; 6],
-    ) -> (Point, Confidence, String) {
+    fn seen(build: &Build, dst: &str, src: [u8; 6], mac: [u8; 6]) -> (DropFacts, NodeFacts) {
         let mut facts = tests::facts("OTHERHOST", "ip_rcv_core");
         facts.netns = Some(4);
         facts.key.ifindex = 2;
@@ -231,6 +229,16 @@ mod tests {
             world: Some(Arc::new(build.world.clone())),
             ..NodeFacts::default()
         };
+        (facts, node)
+    }
+
+    fn judged_for(
+        build: &Build,
+        dst: &str,
+        src: [u8; 6],
+        mac: [u8; 6],
+    ) -> (Point, Confidence, String) {
+        let (facts, node) = seen(build, dst, src, mac);
         let verdict = judge(&facts, &node);
         assert_eq!(verdict.rule, Some("other-host".into()));
         let is_blamed = verdict.point == Endpoint;
@@ -294,5 +302,21 @@ mod tests {
         build.link(id(4, 1), "lo", Kind::Loopback);
         build.address(id(4, 1), "10.0.9.9");
         assert_eq!(judged_for(&build, "10.0.9.9", [2; 6], NOWHERE).0, Unknown);
+    }
+
+    #[test]
+    fn what_goes_from_one_stranger_to_another_is_flooded() {
+        let is_flooded = |build: &Build, src: [u8; 4], mac| {
+            let (mut facts, node) = seen(build, "10.0.1.77", NOWHERE, mac);
+            facts.iif = 2;
+            facts.flow.src = src.into();
+            is_flooded(&facts, &node)
+        };
+        let build = pods("10.0.1.3", THIRD);
+        assert!(is_flooded(&build, [10, 0, 1, 78], NOWHERE));
+        // The sender is on this node: its neighbor entry may be wrong.
+        assert!(!is_flooded(&build, [10, 0, 1, 2], NOWHERE));
+        // The frame is for a link of this node.
+        assert!(!is_flooded(&build, [10, 0, 1, 78], THIRD));
     }
 }

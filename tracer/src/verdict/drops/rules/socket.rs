@@ -67,7 +67,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "stray-answer",
         points: &[Point::Unknown],
-        needs: &[Fact::Sockets, Fact::World],
+        needs: &[Fact::Sockets, Fact::World, Fact::Conntrack],
         evidence: "the reason `NO_SOCKET` for a SYN-ACK, or for a datagram that is a DNS answer, or comes from a server's port to a client's",
         refuted_by: "a socket here that waits for it",
         cannot_tell: "an answer that was not translated back from one for another host, or from one that came late",
