@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::probe_mtu::probe_mtu;
-use crate::lab::{Family, Host};
+use crate::lab::{Family, Host, Namespace};
 
 /// IP in IP (RFC 2003).
 const PROTOCOL: i32 = 4;
@@ -20,7 +20,7 @@ const HEADERS: usize = 20 + 8;
 /// One direction of a tunnel between two hosts.
 pub struct IpInIp {
     sender: Socket,
-    receiver: Socket,
+    receiver: Option<Socket>,
     inner: [SocketAddrV4; 2],
 }
 
@@ -28,18 +28,33 @@ impl IpInIp {
     /// From one host to another, whose addresses of IPv4 are the outer ones. The inner ones are from
     /// the first to the second of `inner`.
     pub fn open(from: &Host, to: &Host, inner: [SocketAddrV4; 2]) -> Result<Self> {
-        let open = || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(PROTOCOL)));
-        let sender = from.enter(open).context("cannot open a raw socket")?;
         let IpAddr::V4(destination) = to.address(Family::V4) else {
             bail!("no IPv4 address");
         };
+        Self::towards(from, destination, inner)?.received_in(to)
+    }
+
+    /// To an address where no one takes it.
+    pub fn towards(
+        from: &Namespace,
+        destination: Ipv4Addr,
+        inner: [SocketAddrV4; 2],
+    ) -> Result<Self> {
+        let sender = from.enter(raw_socket)?;
         sender.connect(&SocketAddr::from((destination, 0)).into())?;
         probe_mtu(&sender, true).context("cannot forbid fragments")?;
-        let receiver = to.enter(open).context("cannot open a raw socket")?;
         Ok(Self {
             sender,
-            receiver,
+            receiver: None,
             inner,
+        })
+    }
+
+    /// The same, with a process in this namespace that takes what comes.
+    pub fn received_in(self, namespace: &Namespace) -> Result<Self> {
+        Ok(Self {
+            receiver: Some(namespace.enter(raw_socket)?),
+            ..self
         })
     }
 
@@ -63,14 +78,22 @@ impl IpInIp {
 
     /// Whether a datagram came out at the other end.
     pub fn arrived(&self, timeout: Duration) -> io::Result<bool> {
-        self.receiver.set_read_timeout(Some(timeout))?;
+        let Some(receiver) = &self.receiver else {
+            return Ok(false);
+        };
+        receiver.set_read_timeout(Some(timeout))?;
         let mut buffer = [std::mem::MaybeUninit::uninit(); 1 << 11];
-        match self.receiver.recv(&mut buffer) {
+        match receiver.recv(&mut buffer) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
+
+fn raw_socket() -> Result<Socket> {
+    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(PROTOCOL)))
+        .context("cannot open a raw socket")
 }
 
 /// RFC 1071.

@@ -91,6 +91,38 @@ fn blackhole_of_a_person() -> Result<()> {
     Ok(())
 }
 
+/// A refusal for all that no other route takes, as some distributions have it.
+fn last_resort(has_default: bool, end: End) -> Result<Report> {
+    let stage = Stage::routed_pods()?;
+    stage.ip("node", "route add unreachable default metric 4278198272")?;
+    stage.ip("b", "addr add 10.20.7.7/32 dev lo")?;
+    if has_default {
+        stage.ip("node", "route add default via 10.20.2.3")?;
+    }
+    stage.serve("b", "10.20.7.7:8080")?;
+    stage.trace(["node", "a"], "10.20.7.7:8080", |watch| {
+        watch.dial("a", "10.20.7.7:8080")?.ends(end)
+    })
+}
+
+#[test]
+fn only_the_last_resort_is_left() -> Result<()> {
+    last_resort(false, End::Failed(libc::EHOSTUNREACH))?
+        .outcome("rejected")?
+        .verdict(
+            &ExpectedVerdict::new("route", "confirmed")
+                .evidence("the last resort")
+                .fix("add the route to 10.20.7.7 that is missing")
+                .never_says(["ip route del unreachable"]),
+        )?;
+    Ok(())
+}
+
+#[test]
+fn last_resort_behind_a_default_route() -> Result<()> {
+    last_resort(true, End::Answered)?.silent().map(drop)
+}
+
 /// A `throw` ends the search in its table: the wider route there is not used.
 fn thrown(end: End) -> Result<Report> {
     let stage = Stage::routed_pods()?;
