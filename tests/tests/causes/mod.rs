@@ -11,6 +11,7 @@ mod counted_ends;
 mod dead_proxy;
 mod dns_service;
 mod exempted_from_nat;
+mod expired;
 mod explained_ways;
 mod idle_tunnels;
 mod invalid_packets;

@@ -329,6 +329,12 @@ impl Attempt {
         self.hops.iter().map(|hop| hop.times).max().unwrap_or(0)
     }
 
+    /// A place that one SYN passed again and again: more often than it was sent and a switch doubles it.
+    pub(crate) fn circled(&self) -> Option<&Step> {
+        let most = 2 * self.openings();
+        self.hops.iter().find(|hop| hop.times > most)
+    }
+
     /// The destination that the client asked for, where DNAT changed it on the way or before the
     /// first hop.
     pub(crate) fn original_dst(&self) -> Option<SocketAddress> {

@@ -298,6 +298,16 @@ impl DropFacts {
         headers(&self.wire.as_ref()?.bytes.as_slice())?.vni
     }
 
+    /// The hops that are left to it (TTL of IPv4, hop limit of IPv6), if its header was captured.
+    pub(crate) fn ttl(&self) -> Option<u8> {
+        let bytes = &self.wire.as_ref()?.bytes;
+        match bytes.first()? >> 4 {
+            4 => bytes.get(8).copied(),
+            6 => bytes.get(7).copied(),
+            _ => None,
+        }
+    }
+
     /// The address that a Neighbor Solicitation or Advertisement is about, and whether it is an answer.
     pub(crate) fn asks_for(&self) -> Option<(IpAddr, bool)> {
         let bytes = self.wire.as_ref()?.bytes.as_slice();

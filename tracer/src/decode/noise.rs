@@ -4,9 +4,10 @@
 //! tracepoint: a pure ACK in a closing state, a FIN into TIME_WAIT, a queue at the end of its
 //! socket. They are counted apart, and shown with `--noise` only.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::RangeInclusive};
 
 use super::drop::DropFacts;
+use crate::model::Protocol;
 
 /// Why the drop is no sign of a failure; `None` if it may be one.
 pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
@@ -81,11 +82,26 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         ("NOT_SPECIFIED", "__udp4_lib_rcv") if is_broadcast(facts) => {
             Some("a broadcast without a receiver")
         }
+        ("IP_INHDR", "ip_forward" | "ip6_forward") | ("NO_SOCKET", _) if is_traceroute(facts) => {
+            Some("a datagram of traceroute")
+        }
         _ if is_for_many(facts.flow.dst) && is_unwanted_multicast(reason, function) => {
             Some("multicast without a receiver")
         }
         _ => None,
     }
+}
+
+/// Ports that traceroute sends its datagrams to, one after the other, and the most hops that are left
+/// to one that has arrived: it sends 16 at once, three for each hop.
+const TRACEROUTE: (RangeInclusive<u16>, u8) = (33_434..=33_534, 8);
+
+/// Whether it is a datagram that is to show where it is dropped.
+fn is_traceroute(facts: &DropFacts) -> bool {
+    let (ports, hops) = TRACEROUTE;
+    let is_port = facts.flow.dport.is_some_and(|port| ports.contains(&port));
+    let is_plain = facts.flow.proto == Protocol::Udp && facts.outer.is_none();
+    is_plain && is_port && facts.ttl().is_some_and(|ttl| ttl <= hops)
 }
 
 /// The broadcast address of a subnet does not show that it is one; the frame's does.

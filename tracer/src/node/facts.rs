@@ -46,6 +46,9 @@ const LIMIT_OF_RULES: Duration = Duration::from_secs(4);
 /// The same where records are there already, and are corrected: for all of them together.
 const LIMIT_OF_LATE_RULES: Duration = Duration::from_secs(60);
 
+/// Hops that are enough to see a packet go around on this node, where one has used up all that it had.
+const HOPS_OF_A_LOOP: u8 = 16;
+
 /// Why a rule is not certain.
 const CHANGED: &str = "the netfilter rules may have changed between the drop and their reading";
 
@@ -368,7 +371,12 @@ fn way(facts: &DropFacts) -> Option<(Start, Packet)> {
         ifindex => Start::In(LinkId { netns, ifindex }),
     };
     let first = Packet::first_of(facts.flow);
+    let hops = match facts.reason.name() {
+        "IP_INHDR" => Some(HOPS_OF_A_LOOP),
+        _ => first.ttl,
+    };
     let packet = Packet {
+        ttl: hops,
         mark: Some(facts.mark),
         tcp_flags: facts.tcp.map(|tcp| tcp.flags).or(first.tcp_flags),
         ..first

@@ -6,7 +6,7 @@ use super::{AttemptContext, Case, tls::resetter};
 use crate::{
     attempt::{Attempt, Reply},
     model::{
-        Confidence::{Likely, Possible},
+        Confidence::{Confirmed, Likely, Possible},
         Flow, Outcome, Point,
     },
     verdict::rule::Finding,
@@ -102,13 +102,24 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
                  policy's, or that of a Service without endpoints"
             ),
         ),
-        (false, 11, _) | (true, 3, _) => (
-            Point::Route,
-            Likely,
-            format!(
-                "{who} says: time exceeded: a routing loop, or a sender that allows too few hops"
+        (false, 11, _) | (true, 3, _) => match attempt.circled() {
+            Some(step) => (
+                Point::Route,
+                Confirmed,
+                format!(
+                    "{who} says: time exceeded: a routing loop: the SYN passed {} {} times",
+                    step.place.ifname, step.times
+                ),
             ),
-        ),
+            None => (
+                Point::Route,
+                Likely,
+                format!(
+                    "{who} says: time exceeded: a routing loop beyond what was seen, or a sender that \
+                     allows too few hops"
+                ),
+            ),
+        },
         _ => (
             Point::Unknown,
             Possible,

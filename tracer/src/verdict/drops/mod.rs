@@ -10,6 +10,7 @@ mod bridge_port;
 mod closed_port;
 mod conntrack;
 mod discovery;
+mod expired;
 mod firewall;
 mod host;
 mod insertion;

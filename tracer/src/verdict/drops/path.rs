@@ -182,22 +182,6 @@ pub(super) fn neighbor_table(facts: &DropFacts, node: &NodeFacts) -> Option<Find
     Some(finding)
 }
 
-pub(super) fn is_expired(facts: &DropFacts) -> Concern {
-    let forwards = matches!(function(facts), "ip_forward" | "ip6_forward");
-    Concern::surely(forwards && facts.reason.is("IP_INHDR"))
-}
-
-pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
-    if let Some(finding) = overlay::leads_back(facts, node) {
-        return Some(finding);
-    }
-    let why = format!(
-        "TTL expired in transit{}: a routing loop, or a sender that allows too few hops",
-        place(facts)
-    );
-    Some(Finding::new(Point::Route, Confirmed, why).about(&[&place(facts)]))
-}
-
 /// Why it is not routed.
 #[derive(Clone, Copy)]
 enum Unrouted {

@@ -5,8 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            OnDrop, bridge, bridge_port, discovery, host, not_here, other_host, path, question,
-            queue, stale_entry,
+            OnDrop, bridge, bridge_port, discovery, expired, host, not_here, other_host, path,
+            question, queue, stale_entry,
         },
         rule::Rule,
     },
@@ -90,11 +90,11 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "time-to-live",
         points: &[Point::Route, Point::Overlay],
-        needs: &[Fact::Overlay, Fact::World],
-        evidence: "the reason `IP_INHDR` in a function that forwards; the tunnel's FDB, where it sends the packet to this node itself",
-        refuted_by: "a traceroute that reaches the destination without passing a hop twice",
-        cannot_tell: "a routing loop from a sender that allows few hops",
-        applies: OnDrop::new(path::is_expired, path::time_to_live),
+        needs: &[Fact::Overlay, Fact::World, Fact::Way],
+        evidence: "the reason `IP_INHDR` in a function that forwards; the tunnel's FDB, where it sends the packet to this node itself; the way that a packet with more hops would take from here",
+        refuted_by: "a way that ends without passing a hop twice; of a traceroute's datagram, its port and TTL",
+        cannot_tell: "where the way leaves this node, a routing loop from a sender that allows few hops: `possible`",
+        applies: OnDrop::new(expired::is_expired, expired::time_to_live),
     },
     Rule {
         name: "route",

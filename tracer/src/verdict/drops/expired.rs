@@ -1,0 +1,140 @@
+//! The packet has used up its hops: it goes around, or its sender has allowed too few.
+
+use super::{Concern, Finding, function, overlay, place};
+use crate::{
+    decode::drop::DropFacts,
+    model::{
+        Confidence::{Confirmed, Likely, Possible},
+        Fix, Point, Site,
+        shell::Command,
+    },
+    node::{
+        facts::NodeFacts,
+        way::{Act, Because, End, Step, Way},
+        world::{LinkId, World},
+    },
+};
+
+pub(super) fn is_expired(facts: &DropFacts) -> Concern {
+    let forwards = matches!(function(facts), "ip_forward" | "ip6_forward");
+    Concern::surely(forwards && facts.reason.is("IP_INHDR"))
+}
+
+pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    if let Some(finding) = overlay::leads_back(facts, node) {
+        return Some(finding);
+    }
+    let expired = format!("TTL expired in transit{}", place(facts));
+    let onward = match node.world.as_deref() {
+        Some(world) => onward(facts, node, world),
+        None => Onward::Unknown,
+    };
+    let about = [&place(facts) as &dyn std::fmt::Display];
+    Some(match onward {
+        Onward::Around(links) => {
+            let why = format!("{expired}: a routing loop, in by {links} in turn");
+            let mut finding = Finding::new(Point::Route, Confirmed, why).about(&about);
+            finding.fact(
+                "with all the hops that a packet can have, it would come here again and again",
+            );
+            finding.fix.push(one_of_them(facts));
+            finding
+        }
+        Onward::Back(link) => {
+            let why = format!(
+                "{expired}: it would leave by {link}, where it came in: a routing loop with the router \
+                 there, or a sender that allows too few hops"
+            );
+            let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
+            finding.fix.push(one_of_them(facts));
+            finding
+        }
+        Onward::Arrives(whom) => {
+            let why = format!(
+                "{expired}, on a way that ends at {whom} without a loop: its sender allows too few hops, as \
+                 traceroute does on purpose"
+            );
+            let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
+            finding.fix.push(
+                Fix::advice("raise the sender's TTL (net.ipv4.ip_default_ttl; hop_limit for IPv6)")
+                    .at(Site::Sender),
+            );
+            finding
+        }
+        Onward::Unknown => {
+            let why = format!("{expired}: a routing loop, or a sender that allows too few hops");
+            Finding::new(Point::Route, Possible, why).about(&about)
+        }
+    })
+}
+
+/// Where a packet like it would go from here, had it hops left.
+enum Onward {
+    /// By these links in turn.
+    Around(String),
+    /// Out by the link that it came in by.
+    Back(String),
+    /// To a namespace of this node that has the destination.
+    Arrives(String),
+    Unknown,
+}
+
+fn onward(facts: &DropFacts, node: &NodeFacts, world: &World) -> Onward {
+    let reader = facts.netns.unwrap_or_default();
+    let came_in = |step: &Step| matches!(step.act, Act::CameIn(link) if link.ifindex == facts.iif);
+    let circle = node.ways.iter().find_map(circle);
+    if let Some(links) = circle {
+        let names = links.into_iter().map(|link| world.link_name(link, reader));
+        return Onward::Around(names.collect::<Vec<_>>().join(" and "));
+    }
+    let [way] = node.ways.as_slice() else {
+        return Onward::Unknown;
+    };
+    match way.end {
+        End::Leaves { by, .. } if by.netns == reader && by.ifindex == facts.iif => {
+            Onward::Back(world.link_name(by, reader))
+        }
+        End::Delivered { netns, .. } if way.steps.iter().any(came_in) => {
+            match world.namespace(netns) {
+                Some(namespace) => Onward::Arrives(format!(
+                    "{} in network namespace {}",
+                    facts.flow.dst, namespace.name
+                )),
+                None => Onward::Unknown,
+            }
+        }
+        _ => Onward::Unknown,
+    }
+}
+
+/// The links that a packet comes in by again and again until its hops are used up.
+fn circle(way: &Way) -> Option<Vec<LinkId>> {
+    let End::Dropped {
+        because: Because::Ttl,
+        ..
+    } = way.end
+    else {
+        return None;
+    };
+    let came_in: Vec<LinkId> = way
+        .steps
+        .iter()
+        .filter_map(|step| match step.act {
+            Act::CameIn(link) => Some(link),
+            _ => None,
+        })
+        .collect();
+    let (last, before) = came_in.split_last()?;
+    let again = before.iter().rposition(|link| link == last)?;
+    let mut links = before[again..].to_vec();
+    links.dedup();
+    Some(links)
+}
+
+fn one_of_them(facts: &DropFacts) -> Fix {
+    let get = Command::new("ip route get").arg(facts.flow.dst);
+    Fix::advice(format!(
+        "compare `{get}` on the routers of the loop, and correct the one that should not send it back"
+    ))
+    .at(Site::Host)
+}
