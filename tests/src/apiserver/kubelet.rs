@@ -38,8 +38,10 @@ pub(super) struct State {
     pub(super) refusal: Option<String>,
     /// Why an image cannot be pulled.
     no_image: Option<String>,
-    /// The images that all nodes have, and whether there is a shell in them.
-    images: BTreeMap<String, bool>,
+    /// The images that all nodes have, and what is in them.
+    images: BTreeMap<String, Image>,
+    /// Connections to a standard input break after so many bytes.
+    pub(super) longest_upload: Option<usize>,
     /// How often something was to be attached to whose process has ended.
     late_attaches: usize,
     /// How often a trace got a sign of life.
@@ -58,6 +60,17 @@ pub(super) struct State {
     pub(super) reads: usize,
     /// How often a trace was ordered to end.
     orders: usize,
+}
+
+/// What an image has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// No shell.
+    Static,
+    /// A shell, and no other program.
+    ShellOnly,
+    /// What a shell commonly finds.
+    Tools,
 }
 
 struct Pod {
@@ -138,9 +151,14 @@ impl Kubelets {
         self.state().no_image = Some(why.to_owned());
     }
 
-    /// All nodes have an image, with or without a shell.
-    pub fn image(&self, name: &str, has_shell: bool) {
-        self.state().images.insert(name.to_owned(), has_shell);
+    /// All nodes have an image.
+    pub fn image(&self, name: &str, image: Image) {
+        self.state().images.insert(name.to_owned(), image);
+    }
+
+    /// From now on connections to a standard input break after so many bytes.
+    pub fn break_uploads(&self, after: usize) {
+        self.state().longest_upload = Some(after);
     }
 
     /// From now on only this token is taken.
@@ -287,8 +305,8 @@ impl State {
         let container = &spec["containers"][0];
         let image = container["image"].as_str().context("an image")?;
         let is_pulled = container["imagePullPolicy"] != "Never";
-        let has_shell = self.images.get(image);
-        let state = match (&self.no_image, is_pulled, has_shell) {
+        let there = self.images.get(image).copied();
+        let state = match (&self.no_image, is_pulled, there) {
             (Some(why), true, None) => {
                 Some(json!({"waiting": {"reason": "ErrImagePull", "message": why}}))
             }
@@ -296,7 +314,7 @@ impl State {
                 let why = "Container image is not present with pull policy of Never";
                 Some(json!({"waiting": {"reason": "ErrImageNeverPull", "message": why}}))
             }
-            (.., Some(false)) => {
+            (.., Some(Image::Static)) => {
                 let why = "exec: \"/bin/sh\": stat /bin/sh: no such file or directory";
                 Some(
                     json!({"terminated": {"reason": "StartError", "message": why, "exitCode": 128}}),
@@ -308,7 +326,7 @@ impl State {
         if let Some(state) = state {
             pod.object["status"]["containerStatuses"] = json!([{"state": state}]);
         } else if let Some(namespaces) = self.nodes.get(&pod.node) {
-            pod.start(namespaces)?;
+            pod.start(namespaces, there)?;
         }
         self.pods.insert(pod_name, pod);
         Ok(job)
@@ -396,7 +414,7 @@ impl State {
 }
 
 impl Pod {
-    fn start(&mut self, namespaces: &[String]) -> Result<()> {
+    fn start(&mut self, namespaces: &[String], image: Option<Image>) -> Result<()> {
         let container = &self.object["spec"]["containers"][0];
         let arguments = container["args"].as_array().into_iter().flatten();
         let has_stdin = container["stdin"] == true;
@@ -420,6 +438,9 @@ impl Pod {
             }
             None => Command::new(binary()),
         };
+        if image == Some(Image::ShellOnly) {
+            command.env("PATH", "/nonexistent");
+        }
         for name in namespaces {
             command.args(["--netns", name]);
         }

@@ -37,7 +37,10 @@ use tokio_rustls::{
 };
 
 use self::store::Store;
-pub use self::{kubelet::Kubelets, store::Manner};
+pub use self::{
+    kubelet::{Image, Kubelets},
+    store::Manner,
+};
 
 const TOKEN: &str = "a-token-of-the-lab";
 

@@ -186,7 +186,13 @@ fn attach(mut request: Request<Incoming>, pod: &str, kubelets: &Kubelets) -> Res
         let Ok(upgraded) = upgrade.await else { return };
         let io = TokioIo::new(upgraded);
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+        let mut taken = 0;
         while let Some(Ok(message)) = socket.next().await {
+            taken += message.len();
+            let longest = kubelets.state().longest_upload;
+            if longest.is_some_and(|longest| taken > longest) {
+                return;
+            }
             if let Message::Binary(bytes) = message
                 // The channel of standard input.
                 && let Some((0, bytes)) = bytes.split_first()

@@ -152,12 +152,12 @@ impl Cri {
         Ok((ips.collect::<Result<_>>()?, netns.into()))
     }
 
-    /// Runs a sandbox in the namespaces of the node, and a container in it. Returns the sandbox.
+    /// Runs a sandbox in the namespaces of the node, and a container in it. Returns both.
     pub(super) fn run_on_node(
         &mut self,
         config: &proto::PodSandboxConfig,
         container: proto::ContainerConfig,
-    ) -> Result<String> {
+    ) -> Result<(String, String)> {
         let request = proto::RunPodSandboxRequest {
             config: Some(config.clone()),
         };
@@ -169,9 +169,19 @@ impl Cri {
             sandbox_config: Some(config.clone()),
         };
         let container: proto::ContainerId = self.ask(RUNTIME, "CreateContainer", container)?;
-        self.ask(RUNTIME, "StartContainer", container)
+        self.ask(RUNTIME, "StartContainer", container.clone())
             .map(|proto::Empty {}| ())?;
-        Ok(sandbox)
+        Ok((sandbox, container.container_id))
+    }
+
+    /// Ends a container, with time to do so by itself.
+    pub(super) fn stop_container(&mut self, container: &str, seconds: i64) -> Result<()> {
+        let request = proto::StopContainerRequest {
+            container_id: container.to_owned(),
+            timeout: seconds,
+        };
+        self.ask(RUNTIME, "StopContainer", request)
+            .map(|proto::Empty {}| ())
     }
 
     /// Ends a sandbox with all its containers.

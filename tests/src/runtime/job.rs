@@ -35,6 +35,8 @@ const READ_ONLY: [&str; 6] = [
 /// A Job's pod that runs, or has run.
 pub struct JobPod {
     sandbox: String,
+    container: String,
+    grace: i64,
     log: PathBuf,
 }
 
@@ -109,16 +111,21 @@ impl Containerd {
             }),
             ..Default::default()
         };
-        let sandbox = self.cri.run_on_node(&sandbox, config);
-        let sandbox = sandbox.with_context(|| leftovers::log(&self.directory))?;
+        let running = self.cri.run_on_node(&sandbox, config);
+        let (sandbox, container) = running.with_context(|| leftovers::log(&self.directory))?;
         Ok(JobPod {
             sandbox,
+            container,
+            grace: spec["terminationGracePeriodSeconds"]
+                .as_i64()
+                .context("a grace period")?,
             log: directory.join(log),
         })
     }
 
-    /// Ends it: it gets SIGTERM.
+    /// Ends it, as a kubelet does: it gets SIGTERM, and its grace period.
     pub fn end_job(&mut self, pod: &JobPod) -> Result<()> {
+        self.cri.stop_container(&pod.container, pod.grace)?;
         self.cri.remove_pod(&pod.sandbox)
     }
 }

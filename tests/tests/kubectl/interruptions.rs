@@ -161,7 +161,8 @@ fn what_is_new_during_a_run_is_named() -> Result<()> {
 }
 
 /// The API server falls silent before the traces run. The first Ctrl-C is answered at once, though a
-/// request is open; the second does not wait for the Jobs to be deleted.
+/// request is open, and it is said what is waited for then; the second does not wait for the Jobs to be
+/// deleted.
 #[test]
 fn a_silent_api_server_does_not_hold_up_the_end() -> Result<()> {
     let cluster = Cluster::build()?;
@@ -176,7 +177,10 @@ fn a_silent_api_server_does_not_hold_up_the_end() -> Result<()> {
         (kubelets.open_questions() > 0).then_some(())
     })?;
     plugin.interrupt()?;
-    plugin.wait_for(&["ending the traces"])?;
+    plugin.wait_for(&[
+        "ending the traces",
+        "waiting for the API server to delete the Jobs",
+    ])?;
     plugin.interrupt()?;
     plugin.wait_for(&["not waiting until the Jobs are deleted"])?;
     let ended = plugin.ended()?;

@@ -1,5 +1,6 @@
 //! `kubectl whydrop` against an API server whose kubelets start the traces in the nodes' namespaces.
 
+mod containerd;
 mod heart;
 mod interruptions;
 mod program;
@@ -206,6 +207,7 @@ fn what_is_created_was_announced() -> Result<()> {
             "NET_ADMIN",
             "SYS_ADMIN",
             "SYS_PTRACE",
+            "SYS_CHROOT",
             "SYSLOG",
             "SYS_RESOURCE"
         ]);

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tracer_model::Confidence;
-use whydrop_tests::plugin::Ended;
+use whydrop_tests::{apiserver::Image, plugin::Ended};
 
 use super::{Cluster, PORT, path_of, place_node};
 
@@ -102,47 +102,55 @@ fn an_image_that_cannot_be_pulled() -> Result<()> {
     let why = "failed to pull image: dial tcp 203.0.113.9:443: i/o timeout";
     cluster.server.kubelets().withhold_images(why);
     let ended = refused(&cluster, &["prod/server"], 1)?;
-    says(
-        &ended,
-        &["node-2: the image", "i/o timeout", "--image", "ssh node-2"],
-    )
+    says(&ended, &["node-2: the image", "i/o timeout", "--image"])?;
+    // What can be pasted is a line of its own.
+    let command = "  scp whydrop node-2: && ssh node-2 sudo ./whydrop TO -o json > node-2.jsonl";
+    ensure!(
+        ended.stderr.lines().any(|line| line == command),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
 }
 
-/// Nodes have other images: the program is streamed into pods of one with a shell, traces there, gets its
-/// signs of life and its order to end; nothing is left.
-#[test]
-fn without_an_image_the_program_is_streamed() -> Result<()> {
-    let cluster = Cluster::build()?;
+/// No image can be pulled, and both nodes have these. Returns a program that can be streamed: as large as a
+/// release, about; a debug build has much that is not needed to run.
+fn streamed(cluster: &Cluster, images: &[(&str, Image)]) -> Result<String> {
     let kubelets = cluster.server.kubelets();
     kubelets.withhold_images("failed to pull image: dial tcp 203.0.113.9:443: i/o timeout");
-    for (name, has_shell) in [
-        ("registry.example/busybox-static:1", false),
-        ("registry.example/tools:2", true),
-    ] {
-        kubelets.image(name, has_shell);
-        for node in ["node-1", "node-2"] {
-            let mut node = cluster.server.object("nodes", "", node)?;
-            let mut images = node["status"]["images"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            images.retain(|image| {
-                image["names"][0]
-                    .as_str()
-                    .is_some_and(|name| kubelets.has_image(name))
-            });
-            images.push(json!({"names": [name]}));
-            node["status"]["images"] = images.into();
-            cluster.server.change("nodes", "MODIFIED", node)?;
-        }
+    for (name, image) in images {
+        kubelets.image(name, *image);
     }
-    // As large as a release, about: a debug build has much that is not needed to run.
+    let names: Vec<_> = images
+        .iter()
+        .map(|(name, _)| json!({"names": [name]}))
+        .collect();
+    for node in ["node-1", "node-2"] {
+        let mut node = cluster.server.object("nodes", "", node)?;
+        node["status"]["images"] = names.clone().into();
+        cluster.server.change("nodes", "MODIFIED", node)?;
+    }
     let program = cluster.laptop.path().join("program").display().to_string();
     let stripped = Command::new("strip")
         .args(["-o", &program])
         .arg(whydrop_tests::binary())
         .status()?;
     ensure!(stripped.success(), "strip: {stripped}");
+    Ok(program)
+}
+
+/// Nodes have other images: the program is streamed into pods of one with a shell and what the shell needs,
+/// traces there, gets its signs of life and its order to end; nothing is left.
+#[test]
+fn without_an_image_the_program_is_streamed() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let kubelets = cluster.server.kubelets();
+    let images = [
+        ("registry.example/busybox-static:1", Image::Static),
+        ("registry.example/alpine-bare:1", Image::ShellOnly),
+        ("registry.example/tools:2", Image::Tools),
+    ];
+    let program = streamed(&cluster, &images)?;
     let to = format!("server:{PORT}");
     let arguments = [
         &*to,
@@ -159,6 +167,8 @@ fn without_an_image_the_program_is_streamed() -> Result<()> {
         "node-1: the image",
         "whydrop can be streamed into a pod of it",
         "node-1: its container cannot be started: exec: \"/bin/sh\"",
+        "with the image registry.example/alpine-bare:1",
+        "node-1: that image cannot take it (status 97)",
         "with the image registry.example/tools:2",
         "node-1: tracing",
         "node-2: tracing",
@@ -176,6 +186,25 @@ fn without_an_image_the_program_is_streamed() -> Result<()> {
         "{verdict:?}"
     );
     cluster.expect_nothing_left()
+}
+
+/// The connection breaks while the program is streamed, and a shell waits for the rest of it: the run ends
+/// with that error, and nothing is left.
+#[test]
+fn an_upload_that_breaks_ends_with_its_error() -> Result<()> {
+    let cluster = Cluster::build()?;
+    let program = streamed(&cluster, &[("registry.example/tools:2", Image::Tools)])?;
+    cluster.server.kubelets().break_uploads(1 << 20);
+    let ended = refused(&cluster, &["prod/server", "--program", &program], 2)?;
+    says(
+        &ended,
+        &[
+            "node-2: there is no trace: whydrop cannot be streamed into its pod: the \
+           connection was closed",
+        ],
+    )?;
+    ensure!(!ended.stderr.contains("broke off"), "{}", ended.stderr);
+    Ok(())
 }
 
 #[test]

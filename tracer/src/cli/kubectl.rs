@@ -112,12 +112,13 @@ struct KubectlCli {
     #[arg(long, value_name = "NAME", help_heading = "Jobs")]
     image_pull_secret: Option<String>,
 
-    /// Image with a shell that the nodes have: where --image cannot be pulled, whydrop is streamed into
-    /// its pod [default: one that the node reports]
+    /// Image with a shell that the nodes have: where --image cannot be pulled, whydrop is streamed into a pod
+    /// of it [default: up to four that the node reports, the likeliest first]
     #[arg(long, value_name = "IMAGE", help_heading = "Jobs")]
     stream_into: Option<String>,
 
-    /// Static whydrop for the nodes that is streamed then [default: this program]
+    /// Static whydrop, built for the nodes' architecture, to stream there [default: this program, if it is
+    /// such a one]
     #[arg(long, value_name = "FILE", help_heading = "Jobs")]
     program: Option<PathBuf>,
 

@@ -13,7 +13,8 @@ pub(super) fn install() {
     panic::set_hook(Box::new(|info| {
         sink::after_a_fault(&sentence(info));
         if env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-            sink::note(&Backtrace::force_capture().to_string());
+            let backtrace = Backtrace::force_capture().to_string();
+            sink::note_lines(&backtrace.lines().collect::<Vec<_>>());
         }
     }));
 }

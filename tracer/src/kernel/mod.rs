@@ -3,6 +3,7 @@
 //! - [`btf`]: the only reader of BTF
 //! - [`probes`]: the only user of aya
 //! - [`reasons`], [`symbols`], [`hook`], [`clock`]: numbers to names
+//! - [`root`]: where the node's own files are
 //! - [`preflight`]: what this kernel and this process can and cannot do
 
 pub(crate) mod btf;
@@ -14,4 +15,5 @@ mod memory;
 pub(crate) mod preflight;
 pub(crate) mod probes;
 pub(crate) mod reasons;
+pub(crate) mod root;
 pub(crate) mod symbols;

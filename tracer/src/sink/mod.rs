@@ -18,7 +18,7 @@ use std::{
     time::SystemTime,
 };
 
-pub(crate) use self::stderr::{after_a_fault, error, note, usage};
+pub(crate) use self::stderr::{after_a_fault, error, note, note_lines, usage};
 pub(crate) use self::terminal::{ColorChoice, Style, Terminal};
 pub(crate) use self::text::{Canvas, Paint, piece};
 use crate::model::Report;

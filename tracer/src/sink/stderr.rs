@@ -15,15 +15,27 @@ use super::{
 /// Who says it.
 const LABEL: &str = "whydrop:";
 
-/// Writes a message.
+/// Writes a message of one line, whatever it quotes.
 pub(crate) fn note(text: &str) {
-    write(&labelled(&sanitized(text), width()));
+    note_lines(&[text]);
+}
+
+/// Writes a message of several lines, such as commands below a sentence. Each is one line, whatever it
+/// quotes: only who puts a message together decides where its lines end.
+pub(crate) fn note_lines(lines: &[impl AsRef<str>]) {
+    write(&labelled(&safe(lines), width()));
 }
 
 /// Writes why the program has failed; its lines stay apart.
 pub(crate) fn error(text: &str) {
-    let lines: Vec<_> = text.lines().map(sanitized).collect();
-    write(&labelled(&lines.join("\n"), width()));
+    let lines: Vec<_> = text.lines().collect();
+    note_lines(&lines);
+}
+
+/// Lines without anything that a terminal would take for more than text.
+fn safe(lines: &[impl AsRef<str>]) -> String {
+    let lines: Vec<_> = lines.iter().map(|line| sanitized(line.as_ref())).collect();
+    lines.join("\n")
 }
 
 /// Prints help, or what is wrong with the command line, and returns the exit status.
@@ -142,6 +154,15 @@ mod tests {
         assert_eq!(
             labelled("one\n  two", Some(80)),
             "whydrop: one\n           two"
+        );
+    }
+
+    #[test]
+    fn lines_end_where_they_were_meant_to_and_nowhere_else() {
+        let lines = ["do this:", "  scp whydrop a\nrm -r b", "\u{1b}[2J"];
+        assert_eq!(
+            safe(&lines),
+            "do this:\n  scp whydrop a\u{fffd}rm -r b\n\u{fffd}[2J"
         );
     }
 

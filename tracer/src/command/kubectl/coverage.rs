@@ -6,7 +6,10 @@ use std::{
     net::IpAddr,
 };
 
-use super::plan::{Plan, places, protocol};
+use super::{
+    placed::{Thing, places},
+    plan::{Plan, protocol},
+};
 use crate::{
     cli::{Proto, endpoint::Endpoint},
     cluster::{
@@ -26,7 +29,7 @@ pub(super) struct Coverage {
     proto: Proto,
     nodes: BTreeSet<String>,
     /// Addresses of names, and what is on which node.
-    known: (BTreeSet<IpAddr>, BTreeSet<(String, String)>),
+    known: (BTreeSet<IpAddr>, BTreeSet<(String, Thing)>),
 }
 
 impl Coverage {
@@ -45,23 +48,20 @@ impl Coverage {
 
     /// What is new and not traced, in a sentence; each is said once.
     pub(super) fn news(&mut self, view: &View) -> Option<String> {
-        let mut missing = BTreeMap::<String, String>::new();
+        let mut missing = BTreeMap::<Thing, New>::new();
         for ip in self.addresses(view) {
             if self.known.0.insert(ip) {
-                let name = match view.owner(ip) {
-                    Owner::Pod(pod) => format!("{} ({ip})", pod.id),
-                    _ => ip.to_string(),
+                let what = match view.owner(ip) {
+                    Owner::Pod(pod) => Thing::Pod(pod.id.clone()),
+                    _ => Thing::Address(ip),
                 };
-                missing.insert(name.clone(), name);
+                missing.entry(what).or_default().addresses.push(ip);
             }
         }
         for (node, what) in self.places(view) {
             let is_new = self.known.1.insert((node.clone(), what.clone()));
             if is_new && !self.nodes.contains(&node) {
-                let start = format!("{what} (");
-                let named = missing.keys().find(|name| name.starts_with(&start));
-                let name = named.cloned().unwrap_or(what);
-                missing.insert(name.clone(), format!("{name} on node {node}"));
+                missing.entry(what).or_default().node = Some(node);
             }
         }
         if missing.is_empty() {
@@ -71,7 +71,8 @@ impl Coverage {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let shown: Vec<String> = missing.into_values().take(SHOWN).collect();
+        let shown = missing.iter().take(SHOWN);
+        let shown: Vec<String> = shown.map(|(what, new)| new.in_words(what)).collect();
         Some(format!(
             "not traced, because new since the start: {}{more}; start again to include what is new",
             shown.join(", ")
@@ -92,33 +93,38 @@ impl Coverage {
     }
 
     /// What belongs to the ends, with its node. Whether it is ready makes no difference.
-    fn places(&self, view: &View) -> BTreeSet<(String, String)> {
+    fn places(&self, view: &View) -> BTreeSet<(String, Thing)> {
         let places = self.ends.iter().flat_map(|end| places(view, end));
-        places
-            .map(|(node, what)| {
-                let name = what.split(", ").next().unwrap_or_default();
-                (node, name.to_owned())
-            })
-            .collect()
+        places.map(|placed| (placed.node, placed.what)).collect()
+    }
+}
+
+/// What is new of something.
+#[derive(Debug, Default)]
+struct New {
+    /// Addresses that no trace matches.
+    addresses: Vec<IpAddr>,
+    /// Its node, where none runs.
+    node: Option<String>,
+}
+
+impl New {
+    fn in_words(&self, what: &Thing) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let addresses = match what {
+            Thing::Address(_) => String::new(),
+            _ if addresses.is_empty() => String::new(),
+            _ => format!(" ({})", addresses.join(", ")),
+        };
+        let node = self.node.as_ref().map(|node| format!(" on node {node}"));
+        format!("{what}{addresses}{}", node.unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{
-        objects::{ObjectName, Pod},
-        view::Object,
-    };
-
-    fn pod(view: &mut View, name: &str, ip: &str, node: &str) {
-        view.insert(Object::from(Pod {
-            id: ObjectName::new("shop", name),
-            ips: vec![ip.parse().expect("an address")],
-            node: Some(node.to_owned()),
-            ..Pod::default()
-        }));
-    }
+    use crate::command::kubectl::fixtures::pod;
 
     #[test]
     fn what_is_new_is_named_once() {

@@ -1,25 +1,29 @@
 //! The log of one pod: followed, and resumed where it broke off, without a lost or a doubled record.
-//!
-//! The API server puts its own time in front of each line, and takes it as the place to go on from.
-//! That is at least the last line once more: each record has a number, by which it is left out.
 
-use std::{sync::Arc, time::Duration};
+mod place;
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::mpsc::Sender,
     time::{sleep, timeout},
 };
 
-use super::manifest::CONTAINER;
+use self::place::Place;
+use super::upload::Upload;
 use crate::{
     cluster::source::api::client::{Client, RequestError},
     report::record,
 };
 
-/// The longest line, in bytes. One that is longer is left out, and missing.
-const LONGEST: usize = 4 << 20;
 /// How long a log may be silent: a trace sends a tick every five seconds.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How long after a failed upload a pod's end may come to be known.
+const LATE: Duration = Duration::from_secs(5);
 /// Reasons why it cannot be read that are passed on, until it is read again.
 const REASONS: usize = 3;
 /// How long to wait before asking again, at first and at most.
@@ -34,101 +38,53 @@ pub(super) enum Event {
     Broken(String),
     /// It goes on.
     Resumed,
-    /// There will be no more. Why, if not since the trace has ended.
-    Ended(Option<String>),
+    /// There will be no more.
+    Ended(End),
 }
 
-/// Where a log has been read up to.
-#[derive(Debug, Default)]
-struct Place {
-    /// The API server's time of the last line, to go on from.
-    since: Option<String>,
-    /// The same, as it was written.
-    last: Option<String>,
-    /// The time of the last line before the log broke off: the API server goes on from whole seconds.
-    broke_at: Option<String>,
-    /// The number of the last record.
-    seq: u64,
-    /// What came behind the last whole line.
-    rest: Vec<u8>,
-    /// The line is too long, and left out up to its end.
-    skips: bool,
+/// Why there will be no more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The trace has ended well.
+    InOrder,
+    /// It has ended with this status.
+    Status(i64),
+    /// It has ended, and the rest of the log cannot be read.
+    Unread(String),
+    /// Its pod is gone.
+    Gone,
+    /// The program was to be streamed into the pod, and did not get there.
+    NotStreamed(String),
 }
 
-impl Place {
-    /// Takes bytes, and gives the lines in them that are new.
-    fn take(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.rest.len() + part.len() > LONGEST {
-                self.rest.clear();
-                self.skips = true;
-            }
-            if !self.skips {
-                self.rest.extend_from_slice(part);
-            }
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.rest);
-                if !std::mem::take(&mut self.skips) {
-                    lines.extend(self.line(&line));
-                }
-            }
-        }
-        lines
-    }
-
-    fn line(&mut self, line: &[u8]) -> Option<String> {
-        let text = String::from_utf8_lossy(line);
-        let (time, text) = text.trim_end().split_once(' ')?;
-        // It goes into a URL.
-        let is_time = |c: char| c.is_ascii_digit() || "-:.TZ+".contains(c);
-        if !time.is_empty() && time.len() < 64 && time.chars().all(is_time) {
-            self.since = Some(time.replace('+', "%2B"));
-            self.last = Some(time.to_owned());
-        }
-        match record::number(text) {
-            Some(seq) if seq <= self.seq => None,
-            Some(seq) => {
-                self.seq = seq;
-                Some(text.to_owned())
-            }
-            // What the trace says beside its records, unless it was there before.
-            None if self.broke_at.as_deref().is_some_and(|known| time <= known) => None,
-            None => Some(text.to_owned()),
-        }
-    }
-
-    /// What broke off comes again, whole.
-    fn broke_off(&mut self) {
-        self.rest.clear();
-        self.skips = false;
-        self.broke_at = self.last.clone();
-    }
-
-    fn path(&self, pods: &str, pod: &str, follow: bool) -> String {
-        let since = self.since.as_ref();
-        let since = since.map(|since| format!("&sinceTime={since}"));
-        format!(
-            "{pods}/{pod}/log?container={CONTAINER}&timestamps=true&follow={follow}{}",
-            since.unwrap_or_default()
-        )
+impl End {
+    /// In words, unless all is well.
+    pub(super) fn in_words(&self) -> Option<String> {
+        Some(match self {
+            Self::InOrder => return None,
+            Self::Status(code) => format!("it ended with status {code}"),
+            Self::Unread(why) => format!("the end of its log cannot be read: {why}"),
+            Self::Gone => "its pod is gone".to_owned(),
+            Self::NotStreamed(why) => format!("whydrop cannot be streamed into its pod: {why}"),
+        })
     }
 }
 
-/// Reads a pod's log to its end. `pods` is the path of the namespace's pods.
-pub(super) async fn follow(
-    client: Arc<Client>,
-    pods: String,
-    pod: String,
-    node: usize,
-    events: Sender<(usize, Event)>,
-) {
+/// What is to be read, and for whom.
+pub(super) struct Source {
+    pub(super) client: Arc<Client>,
+    /// The path of the namespace's pods.
+    pub(super) pods: String,
+    pub(super) pod: String,
+    pub(super) node: usize,
+    pub(super) upload: Upload,
+    pub(super) events: Sender<(usize, Event)>,
+}
+
+/// Reads a pod's log to its end.
+pub(super) async fn follow(source: Source) {
     let mut log = Log {
-        client,
-        pods,
-        pod,
-        node,
-        events,
+        source,
         place: Place::default(),
         broken: Vec::new(),
     };
@@ -141,12 +97,7 @@ struct Unwanted;
 
 /// A log that is being read.
 struct Log {
-    client: Arc<Client>,
-    /// The path of the namespace's pods.
-    pods: String,
-    pod: String,
-    node: usize,
-    events: Sender<(usize, Event)>,
+    source: Source,
     place: Place,
     /// Why it broke off, as it was said.
     broken: Vec<String>,
@@ -155,39 +106,45 @@ struct Log {
 impl Log {
     async fn follow(&mut self) -> Result<(), Unwanted> {
         let mut pause = AGAIN.0;
+        let mut failed = None;
         loop {
-            let before = self.place.seq;
-            let broken = self.read(true).await?;
+            let before = self.place.seq();
+            let failure = self.source.upload.failure();
+            let broken = self.read(failure.is_none()).await?;
             self.place.broke_off();
             // Also an end may be a connection that was cut.
             match self.state().await {
                 Ok(State::Ended(code)) => {
                     let rest = self.read(false).await?;
-                    let why = match (rest, broken) {
-                        (Some(why), Some(_)) => {
-                            Some(format!("the end of its log cannot be read: {why}"))
-                        }
-                        _ if code != 0 => Some(format!("it ended with status {code}")),
-                        _ => None,
+                    let end = match (rest, broken) {
+                        (Some(why), Some(_)) => End::Unread(why),
+                        _ if code != 0 => End::Status(code),
+                        _ => End::InOrder,
                     };
-                    return self.send(Event::Ended(why)).await;
+                    return self.send(Event::Ended(end)).await;
                 }
-                Ok(State::Gone) => {
-                    let why = "its pod is gone".to_owned();
-                    return self.send(Event::Ended(Some(why))).await;
-                }
+                Ok(State::Gone) => return self.send(Event::Ended(End::Gone)).await,
                 Ok(State::Running) => {}
-                Err(error) => log::debug!("{}: {error}", self.pod),
+                Err(error) => log::debug!("{}: {error}", self.source.pod),
             }
-            // A log that has ended may be ahead of its pod's state.
+            // What ended the upload may be the end of the pod, which its state shows a little later.
+            if let Some(why) = failure
+                && failed.get_or_insert_with(Instant::now).elapsed() > LATE
+            {
+                let end = broken.map_or(End::NotStreamed(why), End::Unread);
+                return self.send(Event::Ended(end)).await;
+            }
+            // A log that has ended may be ahead of its pod's state; and that of a pod without its program
+            // has nothing that could be missed.
             if let Some(why) = broken
+                && self.source.upload.has_arrived()
                 && !self.broken.contains(&why)
                 && self.broken.len() < REASONS
             {
                 self.broken.push(why.clone());
                 self.send(Event::Broken(why)).await?;
             }
-            if self.place.seq > before {
+            if self.place.seq() > before {
                 pause = AGAIN.0;
             }
             sleep(pause).await;
@@ -197,19 +154,29 @@ impl Log {
 
     /// Reads until the log ends, or breaks off: why.
     async fn read(&mut self, follow: bool) -> Result<Option<String>, Unwanted> {
-        let path = self.place.path(&self.pods, &self.pod, follow);
-        let mut stream = match self.client.stream(&path).await {
+        let Source {
+            client, pods, pod, ..
+        } = &self.source;
+        let path = self.place.path(pods, pod, follow);
+        let mut stream = match client.stream(&path).await {
             Ok(stream) => stream,
             Err(error) => return Ok(Some(error.to_string())),
         };
+        let upload = self.source.upload.clone();
         loop {
-            let bytes = match timeout(SILENCE, stream.next()).await {
-                Err(_) => return Ok(Some(format!("nothing came for {} s", SILENCE.as_secs()))),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Ok(Some(error.to_string())),
-                Ok(Some(Ok(bytes))) => bytes,
+            let bytes = match next(&upload, stream.next()).await {
+                Next::Bytes(Some(Ok(bytes))) => bytes,
+                Next::Bytes(Some(Err(error))) => return Ok(Some(error.to_string())),
+                Next::Bytes(None) => return Ok(None),
+                Next::NotStreamed => return Ok(None),
+                Next::Silence => {
+                    return Ok(Some(format!("nothing came for {} s", SILENCE.as_secs())));
+                }
             };
             for line in self.place.take(&bytes) {
+                if record::number(&line).is_some() {
+                    upload.arrives();
+                }
                 if !std::mem::take(&mut self.broken).is_empty() {
                     self.send(Event::Resumed).await?;
                 }
@@ -219,13 +186,13 @@ impl Log {
     }
 
     async fn send(&self, event: Event) -> Result<(), Unwanted> {
-        let sent = self.events.send((self.node, event)).await;
+        let sent = self.source.events.send((self.source.node, event)).await;
         sent.map_err(|_| Unwanted)
     }
 
     async fn state(&self) -> Result<State, RequestError> {
-        let path = format!("{}/{}", self.pods, self.pod);
-        let found = match self.client.get(&path).await {
+        let path = format!("{}/{}", self.source.pods, self.source.pod);
+        let found = match self.source.client.get(&path).await {
             Ok(found) => found,
             Err(error) if error.is_not_found() => return Ok(State::Gone),
             Err(error) => return Err(error),
@@ -243,6 +210,34 @@ impl Log {
     }
 }
 
+/// What comes next in a log.
+#[derive(Debug, PartialEq)]
+enum Next<T> {
+    Bytes(T),
+    /// Nothing, for longer than a trace is ever silent.
+    Silence,
+    /// Nothing, since the program that should write it has not come.
+    NotStreamed,
+}
+
+/// Waits for what comes next. As long as the program is on its way, silence means nothing.
+async fn next<T>(upload: &Upload, read: impl Future<Output = T>) -> Next<T> {
+    let mut read = pin!(read);
+    if upload.is_on_its_way() {
+        tokio::select! {
+            bytes = &mut read => return Next::Bytes(bytes),
+            () = upload.decided() => {}
+        }
+        if upload.failure().is_some() {
+            return Next::NotStreamed;
+        }
+    }
+    match timeout(SILENCE, read).await {
+        Ok(bytes) => Next::Bytes(bytes),
+        Err(_) => Next::Silence,
+    }
+}
+
 enum State {
     Running,
     Ended(i64),
@@ -253,34 +248,24 @@ enum State {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_comes_again_is_left_out_and_nothing_else() {
-        let mut place = Place::default();
-        let first = place.take(b"2026-01-01T00:00:01.5Z {\"seq\":1}\n2026-01-01T00:00:02Z {\"seq\":2}\n2026-01-01T00:00:03Z {\"se");
-        assert_eq!(first, ["{\"seq\":1}", "{\"seq\":2}"]);
-        place.broke_off();
-        let path = place.path("/pods", "p", true);
-        assert!(path.ends_with("&sinceTime=2026-01-01T00:00:02Z"), "{path}");
-        let then =
-            place.take(b"2026-01-01T00:00:02Z {\"seq\":2}\n2026-01-01T00:00:03Z {\"seq\":3}\n");
-        assert_eq!(then, ["{\"seq\":3}"]);
-    }
+    #[tokio::test(start_paused = true)]
+    async fn silence_means_nothing_until_the_program_has_come() {
+        let silent = std::future::pending::<()>;
+        let upload = Upload::new(true);
+        let waited = timeout(SILENCE * 100, next(&upload, silent())).await;
+        assert!(waited.is_err(), "{waited:?}");
+        upload.arrives();
+        assert_eq!(next(&upload, silent()).await, Next::Silence);
 
-    #[test]
-    fn a_line_without_an_end_takes_no_memory_and_what_follows_is_read() {
-        let mut place = Place::default();
-        for _ in 0..20 {
-            assert!(place.take(&vec![b'a'; 1 << 20]).is_empty());
-            assert!(place.rest.len() <= LONGEST);
-        }
-        let then = place.take(b"\n2026-01-01T00:00:03Z {\"seq\":9}\n");
-        assert_eq!(then, ["{\"seq\":9}"]);
-    }
-
-    #[test]
-    fn a_time_that_is_none_does_not_come_into_a_url() {
-        let mut place = Place::default();
-        place.take(b"2026&follow=x {\"seq\":1}\n");
-        assert!(!place.path("/pods", "p", true).contains("sinceTime"));
+        let upload = Upload::new(true);
+        upload.fail("the connection was closed");
+        assert_eq!(next(&upload, silent()).await, Next::Silence);
+        let upload = Upload::new(true);
+        let fails = async {
+            sleep(SILENCE * 2).await;
+            upload.fail("the connection was closed");
+        };
+        let (next, ()) = tokio::join!(next(&upload, silent()), fails);
+        assert_eq!(next, Next::NotStreamed);
     }
 }

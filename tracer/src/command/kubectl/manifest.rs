@@ -124,8 +124,8 @@ impl Session {
                     "capabilities": {
                         "drop": ["ALL"],
                         "add": [
-                            "BPF", "PERFMON", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "SYSLOG",
-                            "SYS_RESOURCE",
+                            "BPF", "PERFMON", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "SYS_CHROOT",
+                            "SYSLOG", "SYS_RESOURCE",
                         ],
                     },
                 },

@@ -1,15 +1,17 @@
 //! `kubectl whydrop`: traces on the nodes of both ends of a connection, from a laptop, joined.
 //!
-//! - [`plan`]: what to trace, and where; [`coverage`]: what is new since; [`nodes`], [`permissions`]:
+//! - [`plan`], [`placed`]: what to trace, and where; [`coverage`]: what is new since; [`nodes`], [`permissions`]:
 //!   whether that can be done
 //! - [`manifest`]: what is created; [`stream`]: the same without an image; [`leftovers`]: what is deleted
-//! - [`pods`], [`follow`], [`heartbeat`]: a trace on its node, from here
+//! - [`pods`], [`follow`], [`heartbeat`], [`upload`]: a trace on its node, from here
 //! - [`objects`], [`names`], [`traces`]: what comes in, with names
 //!
 //! Nothing is created that was not announced, and whatever was created is deleted at the end. All that
 //! the cluster says may be hostile.
 
 mod coverage;
+#[cfg(test)]
+mod fixtures;
 mod follow;
 mod heartbeat;
 mod leftovers;
@@ -18,11 +20,13 @@ mod names;
 mod nodes;
 mod objects;
 mod permissions;
+mod placed;
 mod plan;
 mod pods;
 mod run;
 mod stream;
 mod traces;
+mod upload;
 
 use std::{
     env,
@@ -231,7 +235,7 @@ fn announce(config: &KubectlConfig, prepared: &Prepared) {
     }
     lines.push(
         "each in the host's network and process namespaces, not privileged, with the capabilities BPF, \
-         PERFMON, NET_ADMIN, SYS_ADMIN, SYS_PTRACE, SYSLOG and SYS_RESOURCE, without API access and \
+         PERFMON, NET_ADMIN, SYS_ADMIN, SYS_PTRACE, SYS_CHROOT, SYSLOG and SYS_RESOURCE, without API access and \
          without host paths; all are deleted at the end"
             .to_owned(),
     );

@@ -16,8 +16,8 @@ pub(super) struct Node {
     pub(super) not_ready: Option<String>,
     /// `amd64` or `arm64`; empty if it is not known.
     pub(super) architecture: String,
-    /// Images that it has.
-    pub(super) images: Vec<String>,
+    /// Images that it says it has; `None` if it could not be asked.
+    pub(super) images: Option<Vec<String>>,
 }
 
 /// Looks at the nodes; those of kinds that cannot be traced on are refused.
@@ -45,7 +45,7 @@ pub(super) async fn look(client: &Client, names: &[String]) -> Result<Vec<Node>>
                 selinux: false,
                 not_ready: None,
                 architecture: String::new(),
-                images: Vec::new(),
+                images: None,
             }),
             Err(error) => bail!("cannot look at node {}: {error}", plain(name)),
         }
@@ -138,7 +138,7 @@ fn judge(name: &str, object: &Value) -> Result<Node> {
         selinux: enforcing.iter().any(|name| image.contains(name)),
         not_ready,
         architecture: architecture.to_owned(),
-        images: images_of(object),
+        images: Some(images_of(object)),
     })
 }
 

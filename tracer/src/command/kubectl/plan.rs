@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 
+use super::placed::places;
 use crate::{
     cli::{Proto, endpoint::Endpoint},
     cluster::{
-        objects::{ObjectName, Pod},
-        owner::Owner,
+        objects::ObjectName,
         policy::Protocol,
         resolve::{Resolved, Socket, no_such, no_such_workload, resolve},
         view::{Kind, View},
@@ -53,8 +53,9 @@ impl Plan {
     ) -> Result<Self> {
         let mut nodes = BTreeMap::<String, BTreeSet<String>>::new();
         for end in [&from, &to].into_iter().flatten() {
-            for (node, what) in places(view, end) {
-                nodes.entry(node).or_default().insert(what);
+            for placed in places(view, end) {
+                let why = placed.to_string();
+                nodes.entry(placed.node).or_default().insert(why);
             }
         }
         let mut notes = Vec::new();
@@ -157,82 +158,16 @@ fn unknown(view: &View, endpoint: &Endpoint) -> String {
     }
 }
 
-/// The nodes of an end, and what is there.
-pub(super) fn places(view: &View, end: &Endpoint) -> Vec<(String, String)> {
-    match end {
-        Endpoint::Port(_) => Vec::new(),
-        Endpoint::Pod {
-            namespace, name, ..
-        } => {
-            let pod = view.pod(&ObjectName::new(namespace, name));
-            pod.and_then(place_of).into_iter().collect()
-        }
-        Endpoint::Workload { workload, .. } => {
-            view.pods_of(workload).filter_map(place_of).collect()
-        }
-        Endpoint::Service {
-            namespace, name, ..
-        } => behind(view, &ObjectName::new(namespace, name)),
-        Endpoint::Net { net, .. } if net.prefix_len() == net.max_prefix_len() => {
-            match view.owner(net.addr()) {
-                Owner::Pod(pod) => place_of(pod).into_iter().collect(),
-                Owner::Node {
-                    name: Some(name), ..
-                } => vec![(name.to_owned(), "the node itself".to_owned())],
-                Owner::Service(service) => behind(view, &service.id),
-                Owner::Gone(node) => vec![(node.to_owned(), "its range of addresses".to_owned())],
-                _ => Vec::new(),
-            }
-        }
-        Endpoint::Net { net, .. } => {
-            let within = |pod: &&Pod| pod.ips.iter().any(|ip| net.contains(ip));
-            view.pods().filter(within).filter_map(place_of).collect()
-        }
-    }
-}
-
-fn place_of(pod: &Pod) -> Option<(String, String)> {
-    let node = pod.node.clone().filter(|_| !pod.ended)?;
-    Some((node, pod.id.to_string()))
-}
-
-/// The endpoints of a Service, ready and not: the latter matter more.
-fn behind(view: &View, service: &ObjectName) -> Vec<(String, String)> {
-    let backends = view.slices_of(service).flat_map(|slice| &slice.backends);
-    backends
-        .filter_map(|backend| {
-            let pod = match view.owner(backend.ip) {
-                Owner::Pod(pod) => Some(pod),
-                _ => None,
-            };
-            let node = backend.node.clone();
-            let node = node.or_else(|| pod.and_then(|pod| pod.node.clone()))?;
-            let what = match pod {
-                Some(pod) => pod.id.to_string(),
-                None => backend.ip.to_string(),
-            };
-            let state = if backend.ready { "" } else { ", not ready" };
-            Some((node, format!("{what}{state}")))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{
-        objects::{Backend, EndpointSlice, Service, ServicePort, TargetPort},
-        view::Object,
+    use crate::{
+        cluster::{
+            objects::{Backend, EndpointSlice, Service, ServicePort, TargetPort},
+            view::Object,
+        },
+        command::kubectl::fixtures::pod,
     };
-
-    fn pod(view: &mut View, name: &str, ip: &str, node: &str) {
-        view.insert(Object::from(Pod {
-            id: ObjectName::new("shop", name),
-            ips: vec![ip.parse().expect("an address")],
-            node: Some(node.to_owned()),
-            ..Pod::default()
-        }));
-    }
 
     fn port(port: u16) -> ServicePort {
         ServicePort {

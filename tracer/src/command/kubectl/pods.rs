@@ -76,13 +76,17 @@ pub(super) fn progress(pod: &Value) -> Progress {
     Progress::Waiting
 }
 
-/// What can be done where nothing can be pulled.
-pub(super) fn by_hand(node: &str) -> String {
-    format!(
-        "name an image that the node can get with --image (and --image-pull-secret), or one that it has, with \
-         a shell, with --stream-into; or run whydrop by hand and join the traces:\n  scp whydrop {node}: && \
-         ssh {node} sudo ./whydrop -o json … > {node}.jsonl\n  whydrop join *.jsonl"
-    )
+/// Why a node cannot be traced, with what can be done where nothing can be pulled: lines.
+pub(super) fn by_hand(why: Option<&str>, node: &str) -> Vec<String> {
+    let why = why.map(|why| format!("{why}. ")).unwrap_or_default();
+    vec![
+        format!(
+            "{why}Name an image that the node can get with --image (and --image-pull-secret), or one that it \
+             has, with a shell, with --stream-into; or run whydrop by hand and join the traces:"
+        ),
+        format!("  scp whydrop {node}: && ssh {node} sudo ./whydrop TO -o json > {node}.jsonl"),
+        "  whydrop join *.jsonl".to_owned(),
+    ]
 }
 
 /// Why a Job has not got a running pod after a while; `None` before that.

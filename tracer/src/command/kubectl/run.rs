@@ -1,5 +1,6 @@
 //! The Jobs of a run: created, followed to their ends, deleted.
 
+mod ending;
 mod job;
 mod offer;
 
@@ -10,7 +11,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{
     sync::{
@@ -25,12 +25,13 @@ use self::{job::Job, offer::Question};
 use super::{
     Prepared,
     coverage::Coverage,
-    follow::{Event, follow},
-    heartbeat::beat,
+    follow::{End, Event, Source, follow},
+    heartbeat::Beat,
     manifest::{Session, in_url},
     nodes::{Node, is_proper},
     objects::Objects,
     pods::{self, Progress},
+    stream::is_unfit,
     traces::NodeTrace,
 };
 use crate::{
@@ -40,12 +41,6 @@ use crate::{
 
 /// How often the pods are looked at, until they run.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long after its order a trace may take to end.
-const TO_END: Duration = Duration::from_secs(6);
-/// How long after that its log is read.
-const TO_READ: Duration = Duration::from_secs(6);
-/// How much longer than `--duration` the traces may take.
-const SLACK: Duration = Duration::from_secs(60);
 /// Events on their way here.
 const EVENTS: usize = 256;
 
@@ -75,6 +70,8 @@ pub(super) struct Run<'a> {
     ends: watch::Sender<bool>,
     /// Since when they are to.
     ending: Option<Instant>,
+    /// They are not to be waited for.
+    is_hurried: bool,
 }
 
 impl<'a> Run<'a> {
@@ -111,6 +108,7 @@ impl<'a> Run<'a> {
             tasks: JoinSet::new(),
             ends: watch::channel(false).0,
             ending: None,
+            is_hurried: false,
         }
     }
 
@@ -151,6 +149,7 @@ impl<'a> Run<'a> {
             };
             if is_interrupted && self.ending.is_some() {
                 sink::note("not waiting for the traces any more");
+                self.is_hurried = true;
                 return Ok(());
             }
             if is_interrupted {
@@ -247,50 +246,52 @@ impl<'a> Run<'a> {
         let Some(pod) = self.jobs[index].pod.clone() else {
             return;
         };
-        let events = self.sender.clone();
-        let client = Arc::clone(&self.client);
-        self.tasks.spawn(follow(
-            client,
-            self.session.pods(),
-            pod.clone(),
-            index,
-            events,
-        ));
+        let job = &mut self.jobs[index];
+        self.tasks.spawn(follow(Source {
+            client: Arc::clone(&self.client),
+            pods: self.session.pods(),
+            pod: pod.clone(),
+            node: index,
+            upload: job.upload.clone(),
+            events: self.sender.clone(),
+        }));
         if self.session.attach {
-            let client = Arc::clone(&self.client);
-            let namespace = self.session.namespace.clone();
-            let program = self.jobs[index].program.clone();
-            let beat = beat(client, namespace, pod, program, self.ends.subscribe());
-            self.jobs[index].beat = Some(self.tasks.spawn(beat));
+            let beat = Beat {
+                client: Arc::clone(&self.client),
+                namespace: self.session.namespace.clone(),
+                pod,
+                program: job.program.clone(),
+                upload: job.upload.clone(),
+                ends: self.ends.subscribe(),
+            };
+            job.beat = Some(self.tasks.spawn(beat.go_on()));
         }
     }
 
     /// Takes what a log has given.
     fn take(&mut self, index: usize, event: Event) {
-        let trace = &mut self.traces[index];
-        trace.take(event, &self.objects.cluster);
-        // What has ended is not to be attached to again.
-        if trace.is_over
-            && let Some(beat) = self.jobs[index].beat.take()
-        {
-            beat.abort();
-        }
-    }
-
-    /// Orders the traces to end.
-    fn end(&mut self) {
-        self.ending = Some(Instant::now());
-        self.to_stream.clear();
-        self.ends.send_replace(true);
-        for index in 0..self.jobs.len() {
-            // What does not run yet has seen nothing.
-            let runs = self.jobs[index].pod.is_some();
-            if !runs {
-                self.traces[index].fail("it was not tracing yet");
+        let (job, trace) = (&mut self.jobs[index], &mut self.traces[index]);
+        let is_streamed = job.program.is_some() && trace.trace.is_none();
+        match event {
+            // Another image may have what this one lacks.
+            Event::Ended(End::Status(status))
+                if is_streamed && is_unfit(status) && self.ending.is_none() =>
+            {
+                trace.note(&format!("that image cannot take it (status {status})"));
+                job.quiet();
+                self.to_stream.push(index);
             }
-            // The pod gets SIGTERM, and its log is read up to its end.
-            if !runs || !self.session.attach {
-                self.delete(index);
+            event => {
+                trace.take(event, &self.objects.cluster);
+                if !trace.is_over {
+                    return;
+                }
+                // What has ended is not to be attached to again; and a shell that waits for the rest of
+                // the program would wait for long.
+                job.quiet();
+                if is_streamed {
+                    self.delete(index);
+                }
             }
         }
     }
@@ -305,49 +306,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Does not wait for ever.
-    fn hurry(&mut self, begun: Instant) {
-        let Some(ending) = self.ending else {
-            let longest = self.config.duration.map(|duration| duration + SLACK);
-            if longest.is_some_and(|longest| begun.elapsed() > longest) {
-                self.end();
-            }
-            return;
-        };
-        if ending.elapsed() > TO_END + TO_READ {
-            for trace in &mut self.traces {
-                trace.fail("its end did not come");
-            }
-        } else if ending.elapsed() > TO_END {
-            for index in 0..self.jobs.len() {
-                if !self.traces[index].is_over {
-                    self.delete(index);
-                }
-            }
-        }
-    }
-
     /// Has a Job deleted. Nothing waits for it: an API server that is silent takes long.
     fn delete(&mut self, index: usize) {
         self.jobs[index].delete(&self.client, &self.session);
-    }
-
-    /// Deletes all Jobs. A signal ends that at once.
-    pub(super) async fn clean_up(&mut self, signals: &mut Signals) {
-        self.tasks.abort_all();
-        let all = 0..self.jobs.len();
-        all.for_each(|index| self.delete(index));
-        let jobs = self.jobs.iter_mut().chain(&mut self.replaced);
-        let deletions = jobs.filter_map(|job| job.deletion.take());
-        tokio::select! {
-            _ = join_all(deletions) => {}
-            () = signals.any() => sink::note(&format!(
-                "not waiting until the Jobs are deleted: `kubectl delete jobs -n {} -l {}` deletes what is \
-                 left",
-                self.session.namespace,
-                self.session.selector()
-            )),
-        }
     }
 
     pub(super) fn into_traces(self) -> Vec<NodeTrace> {

@@ -14,6 +14,9 @@ const LARGEST: u64 = 64 << 20;
 /// Images of a node that are tried, one after the other.
 const TRIED: usize = 4;
 
+/// What the script ends with where it cannot take the program.
+const UNFIT: i64 = 97;
+
 /// The program, for an architecture.
 #[derive(Clone)]
 pub(super) struct Program(pub(super) Arc<[u8]>);
@@ -101,8 +104,19 @@ impl Elf {
     }
 }
 
+/// Images to try, at least one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Images {
+    pub(super) first: String,
+    pub(super) others: VecDeque<String>,
+}
+
 /// The images to try on a node: `given`, or those that it reports, the likeliest to have a shell first.
-pub(super) fn candidates(given: Option<&str>, node: &Node) -> VecDeque<String> {
+///
+/// # Errors
+///
+/// There is none. In words.
+pub(super) fn candidates(given: Option<&str>, node: &Node) -> Result<Images, String> {
     // Of what nodes commonly have.
     const WITH_SHELL: [&str; 12] = [
         "busybox",
@@ -127,17 +141,34 @@ pub(super) fn candidates(given: Option<&str>, node: &Node) -> VecDeque<String> {
         "etcd",
     ];
     if let Some(image) = given {
-        return VecDeque::from([image.to_owned()]);
+        return Ok(Images {
+            first: image.to_owned(),
+            others: VecDeque::new(),
+        });
     }
+    let reported = node.images.clone();
+    let mut images =
+        reported.ok_or("which images the node has is not known without `get nodes`")?;
     let rank = |image: &String| {
         let first = WITH_SHELL.iter().position(|name| image.contains(name));
         first.unwrap_or(WITH_SHELL.len())
     };
-    let mut images: Vec<String> = node.images.clone();
     images.retain(|image| !WITHOUT.iter().any(|name| image.contains(name)));
     images.sort_by_key(rank);
     images.truncate(TRIED);
-    images.into()
+    let mut images = VecDeque::from(images);
+    let first = images.pop_front();
+    Ok(Images {
+        first: first.ok_or("the node reports no image that might have a shell")?,
+        others: images,
+    })
+}
+
+/// Whether a container that has ended with this status has not come to start the program: its image lacks
+/// something that the script needs.
+pub(super) fn is_unfit(status: i64) -> bool {
+    // The shell's own: it finds no such program, or cannot start it.
+    matches!(status, UNFIT | 126 | 127)
 }
 
 /// The images that a node reports, by a name each with which the kubelet finds them.
@@ -169,7 +200,8 @@ fn is_image(name: &str) -> bool {
 /// pulled.
 pub(super) fn job(job: &Value, name: &str, image: &str, program: &Program) -> Value {
     let script = format!(
-        "head -c {} > {DIRECTORY}/whydrop && chmod 755 {DIRECTORY}/whydrop && exec {DIRECTORY}/whydrop \"$@\"",
+        "{{ head -c {} > {DIRECTORY}/whydrop && chmod 755 {DIRECTORY}/whydrop; }} || exit {UNFIT}; \
+         exec {DIRECTORY}/whydrop \"$@\"",
         program.0.len()
     );
     let mut job = job.clone();
@@ -197,7 +229,7 @@ mod tests {
             selinux: false,
             not_ready: None,
             architecture: "amd64".to_owned(),
-            images: images.iter().map(|image| (*image).to_owned()).collect(),
+            images: Some(images.iter().map(|image| (*image).to_owned()).collect()),
         }
     }
 
@@ -209,10 +241,29 @@ mod tests {
             "registry.k8s.io/coredns/coredns:v1.11",
             "docker.io/flannel/flannel:v0.26",
         ]);
-        let tried = candidates(None, &node);
+        let tried = |given, node: &Node| {
+            candidates(given, node).map(|images| {
+                let others = images.others.into_iter();
+                [images.first].into_iter().chain(others).collect::<Vec<_>>()
+            })
+        };
         let expected = ["docker.io/flannel/flannel:v0.26", "registry.example/app:1"];
-        assert_eq!(tried, expected.map(str::to_owned));
-        assert_eq!(candidates(Some("mine:1"), &node), ["mine:1".to_owned()]);
+        assert_eq!(tried(None, &node), Ok(expected.map(str::to_owned).into()));
+        let given = vec!["mine:1".to_owned()];
+        assert_eq!(tried(Some("mine:1"), &node), Ok(given));
+        let many: Vec<String> = (1..=9)
+            .map(|n| format!("registry.example/app:{n}"))
+            .collect();
+        let mut node = Node {
+            images: Some(many),
+            ..node
+        };
+        assert_eq!(tried(None, &node).map(|tried| tried.len()), Ok(TRIED));
+        node.images = Some(vec!["registry.k8s.io/pause:3.9".to_owned()]);
+        let none = tried(None, &node).expect_err("no image");
+        node.images = None;
+        let unknown = tried(None, &node).expect_err("it was not asked");
+        assert!(none.contains("reports no image") && unknown.contains("not known"));
     }
 
     #[test]
@@ -272,7 +323,9 @@ mod tests {
         assert_eq!(container["args"], json!(["--all"]));
         let script = container["command"][2].as_str().expect("a script");
         assert!(
-            script.contains("head -c 77 ") && script.ends_with("\"$@\""),
+            script.contains("head -c 77 ")
+                && script.contains("exit 97")
+                && script.ends_with("\"$@\""),
             "{script}"
         );
         assert!(spec["volumes"][0]["emptyDir"].is_object());

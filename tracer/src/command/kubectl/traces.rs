@@ -50,9 +50,19 @@ impl NodeTrace {
 
     /// Says what keeps it from taking part.
     pub(super) fn fail(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.is_over, true) {
-            self.note(why);
+        self.fail_with(&[why]);
+    }
+
+    /// The same in several lines.
+    pub(super) fn fail_with(&mut self, why: &[impl AsRef<str>]) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
         }
+        let lines = why.iter().enumerate().map(|(index, line)| match index {
+            0 => format!("{}: {}", self.node, line.as_ref()),
+            _ => line.as_ref().to_owned(),
+        });
+        sink::note_lines(&lines.collect::<Vec<_>>());
     }
 
     pub(super) fn note(&self, what: &str) {
@@ -65,8 +75,11 @@ impl NodeTrace {
             Event::Line(line) => self.line(&line, cluster),
             Event::Broken(why) => self.note(&format!("its log broke off ({why}); trying again")),
             Event::Resumed => self.note("its log goes on where it broke off"),
-            Event::Ended(why) => {
-                match (why, &self.summary) {
+            Event::Ended(end) => {
+                match (end.in_words(), &self.summary) {
+                    (Some(why), None) if self.trace.is_none() => {
+                        self.note(&format!("there is no trace: {why}"));
+                    }
                     (Some(why), None) => {
                         self.note(&format!("the trace ended without a summary: {why}"));
                     }

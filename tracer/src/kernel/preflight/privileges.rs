@@ -3,9 +3,12 @@
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use super::{Finding, State};
+use crate::kernel::root;
 
 /// Bit numbers of include/uapi/linux/capability.h.
 const NET_ADMIN: u32 = 12;
+const SYS_CHROOT: u32 = 18;
+const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
@@ -17,6 +20,8 @@ struct Process {
     capabilities: Option<u64>,
     /// Whether they are those of a user namespace, and not of the node.
     is_in_user_namespace: bool,
+    /// Whether the node's root is another one than this process's.
+    is_in_container: bool,
 }
 
 /// Looks at this process.
@@ -28,6 +33,7 @@ pub(super) fn look() -> Vec<Finding> {
     findings(Process {
         capabilities: status.as_deref().and_then(effective),
         is_in_user_namespace: namespace.is_ok_and(|inode| inode != INITIAL),
+        is_in_container: root::is_elsewhere(),
     })
 }
 
@@ -43,8 +49,38 @@ fn findings(process: Process) -> Vec<Finding> {
     };
     let has = |bit: u32| capabilities >> bit & 1 == 1;
     let mut findings = vec![to_load(process, &has)];
-    if findings[0].state == State::Present && !has(SYS_ADMIN) {
+    if findings[0].state != State::Present {
+        return findings;
+    }
+    if !has(SYS_ADMIN) {
         findings.push(to_enter());
+    }
+    // What is left needs none of the three, if it has SYS_ADMIN: that loads programs, too.
+    if !has(NET_ADMIN) {
+        findings.push(missing(
+            "rules",
+            "without CAP_NET_ADMIN",
+            "the kernel shows neither netfilter's rules nor conntrack's entries: a drop is reported without \
+             the rule",
+            "run as root, or with CAP_NET_ADMIN",
+        ));
+    }
+    if !has(SYS_PTRACE) {
+        findings.push(missing(
+            "other processes",
+            "without CAP_SYS_PTRACE",
+            "namespaces without a name of their own, such as those of pods, are not found; in a container, \
+             the node's own nft and iptables are not found either",
+            "run as root, or with CAP_SYS_PTRACE",
+        ));
+    } else if process.is_in_container && !has(SYS_CHROOT) {
+        findings.push(missing(
+            "the node's tools",
+            "without CAP_SYS_CHROOT",
+            "nft and iptables are looked for in this container alone, and not on the node: without them, a \
+             drop is reported without the rule",
+            "run with CAP_SYS_CHROOT, or in an image with nft and iptables",
+        ));
     }
     findings
 }
@@ -96,13 +132,22 @@ fn to_load(process: Process, has: &impl Fn(u32) -> bool) -> Finding {
 
 /// setns(2) wants it, whatever else there is.
 fn to_enter() -> Finding {
+    missing(
+        "other namespaces",
+        "without CAP_SYS_ADMIN",
+        "network namespaces other than this one, such as those of pods, cannot be entered: their interfaces, \
+         rules and listeners are not seen",
+        "run as root, or with CAP_SYS_ADMIN",
+    )
+}
+
+fn missing(name: &str, found: &str, cost: &'static str, fix: &'static str) -> Finding {
     Finding {
-        name: "other namespaces".to_owned(),
+        name: name.to_owned(),
         state: State::Missing,
-        found: "without CAP_SYS_ADMIN".to_owned(),
-        cost: "network namespaces other than this one, such as those of pods, cannot be entered: \
-               their interfaces, rules and listeners are not seen",
-        fix: "run as root, or with CAP_SYS_ADMIN",
+        found: found.to_owned(),
+        cost,
+        fix,
         hides: false,
     }
 }
@@ -123,10 +168,14 @@ mod tests {
     use super::*;
 
     fn said(capabilities: Option<u64>, is_in_user_namespace: bool) -> Vec<(String, State, String)> {
-        let process = Process {
+        of(Process {
             capabilities,
             is_in_user_namespace,
-        };
+            is_in_container: true,
+        })
+    }
+
+    fn of(process: Process) -> Vec<(String, State, String)> {
         let findings = findings(process).into_iter();
         findings
             .map(|finding| (finding.name, finding.state, finding.found))
@@ -140,8 +189,11 @@ mod tests {
             panic!("root may do everything");
         };
         let three = 1 << NET_ADMIN | 1 << PERFMON | 1 << BPF;
-        let [(_, State::Present, _), (name, State::Missing, without)] =
-            &said(Some(three), false)[..]
+        let [
+            (_, State::Present, _),
+            (name, State::Missing, without),
+            (_, State::Missing, processes),
+        ] = &said(Some(three), false)[..]
         else {
             panic!("enough to load, not to enter");
         };
@@ -149,6 +201,18 @@ mod tests {
             (name.as_str(), without.as_str()),
             ("other namespaces", "without CAP_SYS_ADMIN")
         );
+        assert_eq!(processes, "without CAP_SYS_PTRACE");
+        for (bit, name) in [
+            (NET_ADMIN, "without CAP_NET_ADMIN"),
+            (SYS_CHROOT, "without CAP_SYS_CHROOT"),
+        ] {
+            let [(_, State::Present, _), (_, State::Missing, without)] =
+                &said(Some(all & !(1 << bit)), false)[..]
+            else {
+                panic!("{name}");
+            };
+            assert_eq!(without, name);
+        }
         let [(_, State::Required, without)] = &said(Some(1 << BPF), false)[..] else {
             panic!("not enough");
         };

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::model::Family;
+use crate::kernel::root;
 
 /// More output than this is no ruleset that could be looked at in time.
 pub(crate) const MOST_OUTPUT: u64 = 64 << 20;
@@ -46,20 +47,16 @@ impl Failure {
     }
 }
 
-/// What the tool prints.
+/// What the tool prints. In a container without it, the node's own is run.
 pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<String, Failure> {
-    let path = match std::env::var("PATH") {
-        Ok(path) => format!("{path}:{PATHS}"),
-        Err(_) => PATHS.to_owned(),
+    let mut command = command(tool, arguments);
+    let child = match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound && root::is_elsewhere() => {
+            root::run_there(&mut command);
+            command.spawn()
+        }
+        child => child,
     };
-    let child = Command::new(tool)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
     let mut child = match child {
         Ok(child) => Running(child),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Failure::Missing),
@@ -85,6 +82,22 @@ pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<S
         )));
     }
     Ok(output)
+}
+
+fn command(tool: &str, arguments: &[&str]) -> Command {
+    let path = match std::env::var("PATH") {
+        Ok(path) => format!("{path}:{PATHS}"),
+        Err(_) => PATHS.to_owned(),
+    };
+    let mut command = Command::new(tool);
+    command
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// Is killed once its result is no longer awaited.

@@ -8,11 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    api::{AttachParams, AttachedProcess},
-    client::Body,
-};
+use kube::{Api, api::AttachParams, client::Body};
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
 
@@ -20,11 +16,14 @@ use super::{
     access::Access,
     failure::Failure,
     session::{NoAnswer, Opened, Session, open},
+    stdin::Stdin,
 };
 use crate::cluster::source::limits::PAGE;
 
 /// How long an answer may take, streams apart.
 const ANSWER: Duration = Duration::from_secs(15);
+/// Bytes of standard input that wait to be sent: a program may go that way.
+const INPUT: usize = 16 << 10;
 /// Characters of a message: those of admission are long, and worth reading.
 const MESSAGE: usize = 4000;
 
@@ -115,18 +114,20 @@ impl Client {
         namespace: &str,
         pod: &str,
         container: &str,
-    ) -> Result<AttachedProcess, RequestError> {
+    ) -> Result<Stdin, RequestError> {
         let session = self.session().await?;
         let pods: Api<Pod> = Api::namespaced(session.client.clone(), namespace);
         let params = AttachParams::default()
             .container(container)
             .stdin(true)
             .stdout(false)
-            .stderr(false);
+            .stderr(false)
+            .max_stdin_buf_size(INPUT);
         let attached = timeout(ANSWER, pods.attach(pod, &params)).await;
-        attached
+        let attached = attached
             .map_err(|_| silent())?
-            .map_err(|error| session.failed(&error).into())
+            .map_err(|error| session.failed(&error))?;
+        Stdin::of(attached)
     }
 
     /// A token may end before its time, or have no time that is known: then a new one is asked for.

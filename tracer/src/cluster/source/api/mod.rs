@@ -3,7 +3,7 @@
 //!
 //! - [`access`]: how to reach it; `session`: one request, with limits; `server`: credentials that stay good
 //! - `reflect`: one kind of objects; `resource`: where the server has them
-//! - [`client`]: requests that change something, for `kubectl whydrop` alone
+//! - [`client`]: requests that change something, for `kubectl whydrop` alone; `stdin`: what a container reads
 //! - `failure`: what goes wrong; `health`: what is said of that
 //! - `foreign`: policies that whydrop does not judge
 //!
@@ -18,6 +18,7 @@ mod reflect;
 mod resource;
 mod server;
 mod session;
+mod stdin;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::super::{leftovers, manifest::Session, stream::Program};
+use super::super::{leftovers, manifest::Session, stream::Program, upload::Upload};
 use crate::{cluster::source::api::client::Client, sink};
 
 /// A Job of a node.
@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) program: Option<Program>,
     /// Images that can be tried next.
     pub(super) ways: VecDeque<String>,
+    /// How far that is.
+    pub(super) upload: Upload,
     /// The sign of life that its trace gets.
     pub(super) beat: Option<AbortHandle>,
     /// Its deletion, once that was asked for.
@@ -37,9 +39,17 @@ impl Job {
             is_delayed: false,
             is_offered: false,
             program: None,
+            upload: Upload::new(false),
             ways: VecDeque::new(),
             beat: None,
             deletion: None,
+        }
+    }
+
+    /// Lets its trace have no more signs of life.
+    pub(super) fn quiet(&mut self) {
+        if let Some(beat) = self.beat.take() {
+            beat.abort();
         }
     }
 

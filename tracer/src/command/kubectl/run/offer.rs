@@ -1,6 +1,6 @@
 //! Where the image cannot be pulled: the program is streamed into a pod, once the user agrees.
 
-use std::{collections::VecDeque, future::pending};
+use std::future::pending;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -8,7 +8,8 @@ use super::{
     super::{
         consent,
         pods::by_hand,
-        stream::{self, Program},
+        stream::{self, Images, Program},
+        upload::Upload,
     },
     Run,
     job::Job,
@@ -47,24 +48,25 @@ impl Run<'_> {
         let image = plain(&self.config.image);
         self.traces[index].note(&format!("the image {image} cannot be pulled there ({why})"));
         match self.ways(index) {
-            Ok(images) => {
+            Ok(Images { first, mut others }) => {
                 self.traces[index].note(&format!(
                     "the node has the image {}: whydrop can be streamed into a pod of it, through its \
                      standard input",
-                    plain(&images[0])
+                    plain(&first)
                 ));
-                self.jobs[index].ways = images;
+                others.push_front(first);
+                self.jobs[index].ways = others;
             }
             Err(missing) => {
-                let why = format!("{missing}. {}", by_hand(&node.name));
-                self.traces[index].fail(&why);
+                let why = by_hand(Some(&missing), &node.name);
+                self.traces[index].fail_with(&why);
                 return;
             }
         }
         match &self.question {
             _ if self.config.yes => self.to_stream.push(index),
             Question::Answered(true) => self.to_stream.push(index),
-            Question::Answered(false) => self.traces[index].fail(&by_hand(&node.name)),
+            Question::Answered(false) => self.traces[index].fail_with(&by_hand(None, &node.name)),
             Question::Asked(_) => {}
             Question::Unasked => {
                 self.question = Question::Asked(spawn_blocking(|| {
@@ -87,27 +89,23 @@ impl Run<'_> {
             }
             match is_yes {
                 true => self.to_stream.push(index),
-                false => self.traces[index].fail(&by_hand(&self.nodes[index].name)),
+                false => self.traces[index].fail_with(&by_hand(None, &self.nodes[index].name)),
             }
         }
     }
 
-    /// The images to try on a node, at least one.
+    /// The images to try on a node.
     ///
     /// # Errors
     ///
     /// Nothing can be streamed. In words.
-    fn ways(&self, index: usize) -> Result<VecDeque<String>, String> {
+    fn ways(&self, index: usize) -> Result<Images, String> {
         if !self.session.attach {
             return Err("whydrop cannot be streamed there without `create pods/attach`".to_owned());
         }
         let node = &self.nodes[index];
         Program::read(self.config.program.as_deref(), node)?;
-        let images = stream::candidates(self.config.stream_into.as_deref(), node);
-        if images.is_empty() {
-            return Err("the node reports no image that might have a shell".to_owned());
-        }
-        Ok(images)
+        stream::candidates(self.config.stream_into.as_deref(), node)
     }
 
     /// Puts a Job whose pod takes the program from its standard input in the place of a node's Job.
@@ -116,7 +114,10 @@ impl Run<'_> {
         let program = Program::read(self.config.program.as_deref(), node);
         let (image, program) = match (self.jobs[index].ways.pop_front(), program) {
             (Some(image), Ok(program)) => (image, program),
-            (None, _) => return self.traces[index].fail(&by_hand(&node.name)),
+            (None, _) => {
+                let missing = "no image of the node that was tried can take the program";
+                return self.traces[index].fail_with(&by_hand(Some(missing), &node.name));
+            }
             (_, Err(why)) => return self.traces[index].fail(&why),
         };
         self.delete(index);
@@ -131,6 +132,7 @@ impl Run<'_> {
         let job = Job {
             is_offered: true,
             program: Some(program),
+            upload: Upload::new(true),
             ways: std::mem::take(&mut self.jobs[index].ways),
             ..Job::new(name)
         };
