@@ -87,6 +87,23 @@ fn entry_was_flushed() -> Result<()> {
     Ok(())
 }
 
+/// Without a rule that needs it, conntrack gives no packet an entry: the answer is not invalid for that.
+#[test]
+fn conntrack_is_not_in_use() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", "10.20.2.3:8080")?;
+    stage.exec("b", "nft 'table ip f { chain out { type filter hook output priority 0; tcp sport 8080 drop; }; }'")?;
+    let report = stage.trace(["b"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")?.ends(End::Silent)
+    })?;
+    report.verdict(
+        &ExpectedVerdict::new("firewall", "confirmed")
+            .why("tcp sport 8080 drop")
+            .fix("accept"),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn healthy() -> Result<()> {
     trace(true, End::Answered)?.silent().map(drop)

@@ -46,6 +46,25 @@ fn open(name: &str, more: libc::c_int) -> Result<File> {
     Ok(file)
 }
 
+/// The process has gone, and the device was to stay.
+#[test]
+fn no_process_has_it_open() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.ip(
+        "node",
+        "tuntap add dev tun0 mode tun; link set tun0 up; addr add 10.20.8.1/24 dev tun0",
+    )?;
+    let report = stage.trace(["node", "a"], "10.20.8.9:53", |watch| {
+        watch.ask("a", "10.20.8.9:53")?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("route", "confirmed")
+            .why("tun0 has no carrier: no process has it open")
+            .fix("start the program that tun0 belongs to"),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn packets_wait_in_the_ring() -> Result<()> {
     let stage = Stage::routed_pods()?;

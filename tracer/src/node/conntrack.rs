@@ -122,6 +122,14 @@ fn stats() -> Result<Stats> {
     Ok(parse(&stats.unwrap_or_default()))
 }
 
+/// Whether conntrack looks at nothing in the namespace that this thread is in: it has no entry, and has
+/// called no packet invalid. Without a rule that needs it, it is not in use there.
+pub(super) fn sees_nothing() -> bool {
+    let count = sysctl::number("/proc/sys/net/netfilter/nf_conntrack_count");
+    let is_empty = count.is_ok_and(|count| count.unwrap_or(0) == 0);
+    is_empty && stats().is_ok_and(|stats| stats.get("invalid").is_none_or(|count| *count == 0))
+}
+
 /// The entry of another connection or of another packet that has one of the two tuples which this
 /// packet's entry, not yet in the table, was to have.
 fn taken(packet: &Wire) -> Option<ConntrackEntry> {

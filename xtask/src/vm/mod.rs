@@ -83,9 +83,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn selection(&self) -> Selection<'_> {
+    /// What is run on a kernel, by its version.
+    fn selection<'a>(&'a self, kernel: &'a str) -> Selection<'a> {
         if self.quick {
-            Selection::Quick
+            Selection::Quick(kernel)
         } else {
             Selection::Of(&self.tests, &self.args)
         }
@@ -102,12 +103,12 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     setup::setup()?.require_tools()?;
     setup::require_vm_tools()?;
     let kernels = chosen(options, &directory().join("kernels"))?;
-    let selection = options.selection();
-    let payload = Payload::build(&selection)?;
+    // Not by the kernel, as far as that is built.
+    let payload = Payload::build(&options.selection(""))?;
     let files = payload.files();
-    let command = match &options.run {
-        Some(command) => command.clone(),
-        None => payload.commands(&selection)?,
+    let command = |kernel: &Kernel| match &options.run {
+        Some(command) => Ok(command.clone()),
+        None => payload.commands(&options.selection(&kernel.version)),
     };
     let mut table = Table::default();
     // A machine keeps one processor busy.
@@ -116,7 +117,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let ended: Vec<Result<Results>> = thread::scope(|scope| {
             let running: Vec<_> = kernels
                 .iter()
-                .map(|kernel| scope.spawn(|| on(kernel, options, &files, &command)))
+                .map(|kernel| scope.spawn(|| on(kernel, options, &files, &command(kernel)?)))
                 .collect();
             let ended = running.into_iter().map(|machine| machine.join());
             ended
@@ -164,7 +165,7 @@ fn on(
     // A hundred megabytes that the next run writes anew.
     let _ = fs::remove_file(&image);
     if options.quick {
-        quick::require_all(&mut results);
+        quick::require_all(&kernel.version, &mut results);
     }
     Ok(results)
 }

@@ -36,15 +36,15 @@ pub(super) const PROGRAMS: [&str; 2] = [CHECK, "load"];
 pub(super) enum Selection<'a> {
     /// Of these modules, or of all if none is named, those that fit the arguments.
     Of(&'a [String], &'a [OsString]),
-    /// One for each path from the kernel into whydrop.
-    Quick,
+    /// One for each path from the kernel of this version into whydrop.
+    Quick(&'a str),
 }
 
 impl Selection<'_> {
     fn has(&self, name: &str) -> bool {
         match self {
             Self::Of(only, _) => only.is_empty() || only.iter().any(|only| only == name),
-            Self::Quick => quick::of(name).is_some(),
+            Self::Quick(kernel) => quick::of(name, kernel).is_some(),
         }
     }
 
@@ -57,7 +57,7 @@ impl Selection<'_> {
                 !left_out::has(module, test)
                     && (words.is_empty() || words.iter().any(|word| full.contains(word.as_str())))
             }
-            Self::Quick => quick::of(module).unwrap_or_default().contains(test),
+            Self::Quick(kernel) => quick::of(module, kernel).unwrap_or_default().contains(test),
         };
         all.iter().map(String::as_str).filter(is_wanted).collect()
     }
@@ -90,7 +90,7 @@ impl Payload {
     /// The quick selection takes what `cargo xtask test` has built: it is for the path from the
     /// kernel into whydrop, not for how whydrop is built.
     pub(super) fn build(selection: &Selection<'_>) -> Result<Self> {
-        if let Selection::Quick = selection {
+        if let Selection::Quick(_) = selection {
             let [whydrop, scenarios] = executables::of_tests(SCENARIOS)?;
             return Ok(Self {
                 modules: modules(&scenarios)?,
@@ -233,7 +233,7 @@ fn a_machine_runs_what_is_selected() {
 
     let quick = ["iptables_forward", "iptables_input"].map(str::to_owned);
     assert_eq!(
-        Selection::Quick.tests("netfilter", &quick),
+        Selection::Quick("6.1.192").tests("netfilter", &quick),
         ["iptables_forward"]
     );
 }

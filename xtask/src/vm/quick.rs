@@ -31,25 +31,59 @@ const QUICK: [(&str, &[&str]); 14] = [
     ("verdict_path", &["dead_neighbor_of_a_router"]),
 ];
 
-/// The tests of a module that are run; `None` if there are none.
-pub(super) fn of(module: &str) -> Option<&'static [&'static str]> {
-    let mut all = QUICK.iter();
+/// Of these, the ones that are run on kernels with TCX, too: there, whydrop is loaded and attached as on
+/// the kernel of its development, on which all scenarios run.
+const WITH_TCX: [(&str, &[&str]); 6] = [
+    ("attempts_nat", &["filter_on_the_service"]),
+    ("counting", &["a_storm_of_drops"]),
+    ("lifecycle", &["nothing_is_left_after_a_kill"]),
+    ("netfilter", &["iptables_forward"]),
+    ("read_only", &["asking_changes_nothing"]),
+    ("verdict_host", &["programs::xdp_program_in_the_driver"]),
+];
+
+/// The first kernel with TCX.
+const TCX: (u32, u32) = (6, 6);
+
+/// What is run on a kernel, by its version.
+fn selected(kernel: &str) -> &'static [(&'static str, &'static [&'static str])] {
+    let mut numbers = kernel.split('.').map_while(|number| number.parse().ok());
+    match numbers.next().zip(numbers.next()) {
+        Some(version) if version >= TCX => &WITH_TCX,
+        _ => &QUICK,
+    }
+}
+
+/// The tests of a module that are run on a kernel; `None` if there are none.
+pub(super) fn of(module: &str, kernel: &str) -> Option<&'static [&'static str]> {
+    let mut all = selected(kernel).iter();
     all.find(|(name, _)| *name == module)
         .map(|(_, tests)| *tests)
 }
 
-/// How many tests there are.
-pub(super) fn count() -> usize {
-    QUICK.iter().map(|(_, tests)| tests.len()).sum()
+/// How many tests there are at most, and on kernels with TCX.
+pub(super) fn count() -> [usize; 2] {
+    [&QUICK[..], &WITH_TCX[..]].map(|all| all.iter().map(|(_, tests)| tests.len()).sum())
 }
 
 /// A test that did not run, because it has another name by now, is no success.
-pub(super) fn require_all(results: &mut Results) {
-    for (module, tests) in QUICK {
-        for test in tests {
+pub(super) fn require_all(kernel: &str, results: &mut Results) {
+    for (module, tests) in selected(kernel) {
+        for test in *tests {
             if results.of(&format!("{module}::{test}")).is_none() {
                 results.add_problem(format!("did not run {module}::{test}"));
             }
         }
     }
+}
+
+#[test]
+fn kernels_with_tcx_run_a_part() {
+    assert!(of("silence", "6.1.192").is_some());
+    assert!(of("silence", "6.12.117").is_none());
+    let is_part = |(module, tests): &(&str, &[&str])| {
+        let all = of(module, "6.1.192").unwrap_or_default();
+        tests.iter().all(|test| all.contains(test))
+    };
+    assert!(WITH_TCX.iter().all(is_part));
 }

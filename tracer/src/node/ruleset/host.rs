@@ -17,6 +17,8 @@ pub(crate) struct Host {
     pub(crate) bridge_calls_iptables: bool,
     /// The kernel has ebtables' own tables loaded, which are not read.
     pub(crate) has_ebtables: bool,
+    /// Conntrack is not in use there: without an entry, a packet is not invalid for that.
+    pub(crate) tracks_nothing: bool,
 }
 
 /// What an address is, or all addresses of a network.

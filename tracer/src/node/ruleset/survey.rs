@@ -12,7 +12,7 @@ use crate::{
     decode::drop::DropFacts,
     model::Flow,
     net::{RouteKey, RouteKind, Rtnetlink},
-    node::{route::Lookup, sysctl, world::bridge_setting},
+    node::{conntrack, route::Lookup, sysctl, world::bridge_setting},
 };
 
 /// What is known of the packet's network namespace.
@@ -49,6 +49,7 @@ impl Survey {
         survey.host.reverse_path = reverse_path(&rtnetlink, facts);
         survey.host.bridge_calls_iptables = bridge_calls_iptables(facts);
         survey.host.has_ebtables = Path::new("/sys/module/ebtables").exists();
+        survey.host.tracks_nothing = conntrack::sees_nothing();
         survey
     }
 

@@ -244,6 +244,7 @@ fn host(world: &World, kernel: &dyn Kernel, at: &AtHook, packet: &Packet) -> Hos
         has_all_addresses: false,
         bridge_calls_iptables: false,
         has_ebtables: false,
+        tracks_nothing: false,
         reverse_path: input.and_then(|link| {
             let back = kernel.route(at.netns, RouteKey::to(packet.flow.src)).ok()?;
             match &back.answer {

@@ -108,6 +108,13 @@ pub(super) fn interface_not_ready(facts: &DropFacts, node: &NodeFacts) -> Option
             ),
         });
     }
+    if lacks_carrier && link.is_some_and(|link| link.kind.is_tun()) {
+        finding.why += ": no process has it open";
+        finding.fix.push(Fix::advice(format!(
+            "start the program that {name} belongs to (a VPN, often), or remove the route that leads \
+             there"
+        )));
+    }
     if is_down {
         let set = |state: &'static str| Command::new("ip link set dev").arg(name).words(state);
         finding.fix.push(Fix::change(set("up"), set("down")));

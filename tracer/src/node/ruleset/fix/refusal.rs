@@ -20,7 +20,7 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
             remarks: vec![remark.to_owned()],
         })
     };
-    if packet.is_invalid() {
+    if packet.is_invalid() && !packet.host.tracks_nothing {
         return said(
             "no rule is proposed: conntrack has no entry for the packet, so find out why first",
         );
