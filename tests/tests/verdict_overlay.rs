@@ -98,7 +98,7 @@ fn blocked(
             lab.port
         )),
         false => ExpectedVerdict::new("overlay", "likely").evidence(format!(
-            "from {from}, which is no tunnel endpoint known here"
+            "no tunnel of this namespace leads to {from}, which sent it; it is an address of "
         )),
     };
     let judged = judged

@@ -10,8 +10,8 @@ use whydrop_tests::{
 };
 
 const SERVER: &str = "10.21.1.2:8080";
-const STRANGE: &str = "no tunnel endpoint known here";
-const UNKNOWN: &str = "cannot be seen from this node's tunnels";
+const STRANGE: &str = "no tunnel of this namespace leads to 10.20.10.1, which sent it";
+const UNKNOWN: &str = "do not show whether that is a tunnel endpoint";
 
 /// Two nodes with a tunnel between them: what each one's is created with, and what the second one
 /// drops.

@@ -174,7 +174,7 @@ fn syn_inside_of_vxlan() -> Result<()> {
     let to = node.socket(Family::V4, VXLAN_PORT);
     ForgedSegment::syn(flow, SEQ)?.send_in_vxlan(&stage.outsider, to)?;
     let from = stage.outsider.address(Family::V4);
-    let unknown = format!("from {from}, which is no tunnel endpoint known here");
+    let unknown = format!("no tunnel of this namespace leads to {from}, which sent it");
     let expected = ExpectedVerdict::new("overlay", "likely").evidence(unknown);
     expect_only_drop(&mut watch, &expected)?;
     // Silence is reported in the order of the SYNs: the time of the forged one is over by then.

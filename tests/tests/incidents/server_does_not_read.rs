@@ -87,7 +87,7 @@ fn full_window() -> Result<()> {
     report.silent()?;
     let said = unread(&report)?.unwrap_or_default();
     ensure!(
-        said.contains("has not read") && said.contains(SERVER),
+        said.contains(" unread for ") && said.contains(SERVER),
         "{said:?}"
     );
     Ok(())

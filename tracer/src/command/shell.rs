@@ -39,6 +39,9 @@ pub(super) trait Outlet {
     /// Shows what is due by now.
     fn tick(&mut self, now: SystemTime) -> io::Result<Delivery>;
 
+    /// Goes on below what the terminal has written of a signal's key.
+    fn interrupted(&mut self) -> io::Result<Delivery>;
+
     /// Follows a terminal that was resized.
     fn resize(&mut self, columns: Option<usize>);
 }
@@ -50,6 +53,10 @@ impl Outlet for Printer<Stdout> {
 
     fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
         Self::tick(self, now)
+    }
+
+    fn interrupted(&mut self) -> io::Result<Delivery> {
+        Self::interrupted(self)
     }
 
     fn resize(&mut self, columns: Option<usize>) {
@@ -244,6 +251,11 @@ impl Shell {
         for note in self.notes.take().into_iter().flatten() {
             sink::note(&note);
         }
+    }
+
+    /// A signal has ended the trace.
+    pub(super) fn interrupted(&mut self) -> Result<()> {
+        self.write(|outlet| outlet.interrupted())
     }
 
     fn print(&mut self, report: &Report) -> Result<()> {

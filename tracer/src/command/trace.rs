@@ -69,7 +69,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         trace.announce(config)?;
         tokio::select! {
             ended = watch(&mut trace) => ended?,
-            () = signals.any() => {}
+            () = signals.any() => trace.shell.interrupted()?,
             () = ending::after(config.duration) => {}
             () = heart.stopped() => {}
         }

@@ -224,7 +224,7 @@ impl Context<'_> {
 
     /// Reports another verdict on drops that were reported with the one `before`.
     pub(super) fn correct_drop(&mut self, mut drop: DropReport, before: &Verdict, count: u64) {
-        self.accounts.correct_drop(before, &drop.verdict, count);
+        self.accounts.correct_drop(before, &drop, count);
         drop.corrects = Some(before.point);
         if self.excess.shows_drop(&drop, self.time_of_day(), self.now) {
             self.report(Report::Drop(Box::new(drop)));

@@ -12,9 +12,12 @@ use super::{
     listeners::{self, listeners_for},
     process::{self, Process},
 };
-use crate::net::{
-    netns::{Inside, NetnsRef, in_netns_async},
-    sock_diag::{InetSocket, TcpState, tcp_sockets},
+use crate::{
+    net::{
+        netns::{Inside, NetnsRef, in_netns_async},
+        sock_diag::{InetSocket, TcpState, tcp_sockets},
+    },
+    words,
 };
 
 /// What waits for less than this may be read any moment.
@@ -69,15 +72,16 @@ impl Unread {
             Some(process) => process.to_string(),
             None => format!("the server at {local}"),
         };
-        let what = match self.is_accepted {
-            true => "has not read",
-            false => "has not accepted the connection, with",
-        };
-        format!(
-            "{who} {what} {} bytes from {remote} on {local}, for {} s",
-            self.bytes,
-            self.waits / 1000
-        )
+        let (bytes, seconds) = (words::count(self.bytes.into(), "byte"), self.waits / 1000);
+        match self.is_accepted {
+            true => {
+                format!("{who} has left {bytes} from {remote} to {local} unread for {seconds} s")
+            }
+            false => format!(
+                "{who} has not accepted the connection from {remote} to {local}, on which {bytes} \
+                 have been waiting for {seconds} s"
+            ),
+        }
     }
 }
 
@@ -162,14 +166,14 @@ mod tests {
         };
         assert_eq!(
             unread.in_words(),
-            "python3 (pid 42) has not read 87380 bytes from 10.0.0.9:4242 on 10.0.0.1:80, for 3 s"
+            "python3 (pid 42) has left 87380 bytes from 10.0.0.9:4242 to 10.0.0.1:80 unread for 3 s"
         );
         unread.is_accepted = false;
         unread.process = None;
         assert_eq!(
             unread.in_words(),
-            "the server at 10.0.0.1:80 has not accepted the connection, with 87380 bytes from \
-             10.0.0.9:4242 on 10.0.0.1:80, for 3 s"
+            "the server at 10.0.0.1:80 has not accepted the connection from 10.0.0.9:4242 to \
+             10.0.0.1:80, on which 87380 bytes have been waiting for 3 s"
         );
     }
 }

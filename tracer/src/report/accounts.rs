@@ -66,11 +66,11 @@ impl Accounts {
         self.layers.dropped(drop);
     }
 
-    /// Takes another verdict on so many drops.
-    pub(crate) fn correct_drop(&mut self, before: &Verdict, now: &Verdict, count: u64) {
+    /// Takes a drop whose verdict was another one before for so many packets.
+    pub(crate) fn correct_drop(&mut self, before: &Verdict, drop: &DropReport, count: u64) {
         self.summary.take_back(before, count);
-        self.summary.tally(now, count);
-        self.layers.corrected_drop(before, now, count);
+        self.summary.tally(&drop.verdict, count);
+        self.layers.corrected_drop(before, drop, count);
     }
 
     /// Takes back the verdict on an attempt that is about to be reported anew.

@@ -120,6 +120,11 @@ trait Sink: std::fmt::Debug {
         String::new()
     }
 
+    /// What goes below the `^C` that a terminal writes where its cursor is.
+    fn interrupted(&mut self) -> String {
+        String::new()
+    }
+
     /// Follows a terminal that was resized; `None` for lines of any length.
     fn resize(&mut self, _columns: Option<usize>) {}
 }
@@ -169,6 +174,16 @@ impl<W: Write> Printer<W> {
     /// As for [`Printer::print`].
     pub(crate) fn tick(&mut self, now: SystemTime) -> io::Result<Delivery> {
         let rendered = self.sink.tick(now);
+        self.write(&rendered)
+    }
+
+    /// Goes on below what the terminal has written of a signal's key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Printer::print`].
+    pub(crate) fn interrupted(&mut self) -> io::Result<Delivery> {
+        let rendered = self.sink.interrupted();
         self.write(&rendered)
     }
 

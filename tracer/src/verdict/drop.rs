@@ -1,5 +1,6 @@
 //! The verdict on one dropped packet.
 
+pub(crate) use super::drops::CLOSED_PORT;
 use super::{
     drops::{Concern, answers, function, mtu, other_host, overlay, redirect, rules, unjudged},
     rule::Finding,

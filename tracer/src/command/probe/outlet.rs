@@ -36,6 +36,10 @@ impl Outlet for ProbeOutlet {
         self.output.borrow_mut().tick(now)
     }
 
+    fn interrupted(&mut self) -> io::Result<Delivery> {
+        self.output.borrow_mut().interrupted()
+    }
+
     fn resize(&mut self, columns: Option<usize>) {
         self.output.borrow_mut().resize(columns);
     }

@@ -67,6 +67,8 @@ pub(crate) struct Suspects {
     pub(crate) rules: Vec<Suspect>,
     /// Those that their counters clear.
     pub(crate) cleared: Vec<Suspect>,
+    /// Their counters were read after the drop.
+    pub(crate) have_counted: bool,
     /// That one of several is left, only two readings of their counters show.
     pub(crate) by_growth: bool,
     /// That one of several is left, only the answer to the packet shows.
@@ -255,6 +257,7 @@ impl Suspects {
 
     /// Leaves out the rules that have counted nothing: `after` was read after the drop.
     pub(crate) fn narrow_by_counters(&mut self, after: &Ruleset) {
+        self.have_counted = true;
         for suspect in &mut self.rules {
             suspect.counter = after.counter(suspect).or(suspect.counter);
         }
@@ -336,11 +339,23 @@ impl Suspect {
 
     /// One phrase that says which rule it is.
     pub(crate) fn describe(&self) -> String {
+        match self.quoted() {
+            Some(text) => format!("{}: {text}", self.place()),
+            None => self.place(),
+        }
+    }
+
+    /// The rule itself, between backquotes; `None` for a policy.
+    pub(crate) fn quoted(&self) -> Option<String> {
+        self.number.map(|_| format!("`{}`", self.text))
+    }
+
+    /// Where it is, in words.
+    pub(crate) fn place(&self) -> String {
         let Self {
             family,
             table,
             chain,
-            text,
             ..
         } = self;
         let tool = match family {
@@ -355,9 +370,9 @@ impl Suspect {
         match (self.number, self.handle) {
             (None, _) => format!("the drop policy of {place}"),
             (Some(_), Some(handle)) if !self.is_iptables => {
-                format!("rule handle {handle} of {place}: `{text}`")
+                format!("rule handle {handle} of {place}")
             }
-            (Some(number), _) => format!("rule {number} of {place}: `{text}`"),
+            (Some(number), _) => format!("rule {number} of {place}"),
         }
     }
 }

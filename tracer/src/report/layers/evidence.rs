@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Tally;
 use crate::{
-    model::{AttemptReport, Outcome, Pod, address},
+    model::{AttemptReport, DropReport, Outcome, Pod, address},
     words,
 };
 
@@ -65,6 +65,14 @@ pub(super) fn example(attempt: &AttemptReport) -> String {
         Outcome::Stalled => format!("{what}, handshake done, data does not get through"),
         _ => format!("{what} {}", words::after_ms(*waited_ms)),
     }
+}
+
+/// The ends of a dropped packet.
+pub(super) fn ends(drop: &DropReport) -> String {
+    let DropReport { flow, .. } = drop;
+    let src = end(drop.src_pod.as_ref(), flow.src, None);
+    let dst = end(drop.dst_pod.as_ref(), flow.dst, flow.dport);
+    format!("{src} → {dst}")
 }
 
 fn end(pod: Option<&Pod>, ip: IpAddr, port: Option<u16>) -> String {

@@ -1,6 +1,7 @@
 //! What a whole trace says of each layer, for the report at its end.
 //!
 //! - [`Layers`]: takes the records as they are printed, and keeps counts and examples only
+//! - `opening`: which drops were of first packets
 //! - `rows`: the table, from what was kept
 //!
 //! Invariant: `ok` rests on something that was seen to work, and is said only where no failed
@@ -8,6 +9,7 @@
 //! Everything else is `blocked` by a layer before it, or `not observed`.
 
 mod evidence;
+mod opening;
 mod rows;
 
 use std::{
@@ -16,6 +18,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
+use self::opening::Opened;
 use crate::{
     decode::tls::TlsCounts,
     model::{
@@ -83,6 +86,8 @@ struct Blamed {
     tcp: u64,
     dns: u64,
     drops: u64,
+    /// Those of the drops that were first packets.
+    opened: Opened,
 }
 
 /// What one attempt has added.
@@ -111,23 +116,25 @@ impl Layers {
 
     /// Takes a drop.
     pub(crate) fn dropped(&mut self, drop: &DropReport) {
-        self.blame_for_drops(&drop.verdict, drop.count);
+        self.blame_for_drops(drop, drop.count);
     }
 
-    /// Takes another verdict on so many drops.
-    pub(crate) fn corrected_drop(&mut self, before: &Verdict, now: &Verdict, count: u64) {
+    /// Takes a drop whose verdict was another one before for so many packets.
+    pub(crate) fn corrected_drop(&mut self, before: &Verdict, drop: &DropReport, count: u64) {
         let cause = before.cause();
         let mut all = self.blamed.iter_mut();
         if let Some(blamed) = all.find(|known| known.verdict.blames(&cause)) {
             blamed.drops = blamed.drops.saturating_sub(count);
+            blamed.opened.take_back(drop, count);
         }
-        self.blame_for_drops(now, count);
+        self.blame_for_drops(drop, count);
     }
 
-    fn blame_for_drops(&mut self, verdict: &Verdict, count: u64) {
-        let number = self.blame(verdict);
+    fn blame_for_drops(&mut self, drop: &DropReport, count: u64) {
+        let number = self.blame(&drop.verdict);
         if let Some(blamed) = self.blamed(number) {
             blamed.drops = blamed.drops.saturating_add(count);
+            blamed.opened.add(drop, count);
         }
     }
 
@@ -303,6 +310,7 @@ impl Layers {
             tcp: 0,
             dns: 0,
             drops: 0,
+            opened: Opened::default(),
         });
         number
     }

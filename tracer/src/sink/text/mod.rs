@@ -176,6 +176,13 @@ impl Sink for Text {
         page.canvas.finish()
     }
 
+    fn interrupted(&mut self) -> String {
+        match self.style.interactive {
+            true => "\n".to_owned(),
+            false => String::new(),
+        }
+    }
+
     fn resize(&mut self, columns: Option<usize>) {
         self.style.width = columns;
     }

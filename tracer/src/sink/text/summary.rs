@@ -10,7 +10,7 @@ use super::{
     verdict::{alarm, blame, draw_remedy},
 };
 use crate::{
-    model::{LayerResult, OtherVerdict, Outcome, Point, Summary, VerdictCount},
+    model::{Layer, LayerResult, LayerRow, OtherVerdict, Outcome, Point, Summary, VerdictCount},
     words,
 };
 
@@ -20,7 +20,8 @@ pub(super) fn draw(page: &mut Page<'_>, summary: &Summary) {
     if !summary.verdicts.is_empty() {
         draw_verdicts(&mut page.canvas, &summary.verdicts);
     }
-    if !summary.layers.is_empty() {
+    let says = |row: &LayerRow| row.result != LayerResult::NotObserved || row.evidence.is_some();
+    if summary.layers.iter().any(says) {
         page.canvas.line(0, 0, &[]);
         layers::draw(&mut page.canvas, page.style, &summary.layers);
     }
@@ -43,10 +44,6 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
         ..
     } = summary;
     let (canvas, style) = (&mut page.canvas, page.style);
-    if style.interactive {
-        // The terminal has written `^C` where the cursor was.
-        canvas.line(0, 0, &[]);
-    }
     let mut title = vec![];
     if let Some(ts) = ts {
         title.push(piece(time(style, *ts, "%H:%M:%S%.3f"), Paint::Dim));
@@ -147,6 +144,9 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
     } else if let Some(row) = layers.iter().find(|row| row.result == LayerResult::Failed) {
         let how = row.verdict.as_deref().unwrap_or("failed");
         (format!("{}: {how}", row.layer.name()), Paint::Warn)
+    } else if let Some(unread) = unread(layers) {
+        let text = format!("no failure seen on the way to the server, but {unread}");
+        (text, Paint::Warn)
     } else if all > 0 {
         ("no failure seen".to_owned(), Paint::Good)
     } else if summary.lost == 0 && summary.noise == 0 && summary.noise_shown == 0 {
@@ -172,6 +172,13 @@ fn draw_conclusion(page: &mut Page<'_>, summary: &Summary) {
             .labelled(INDENT, "also:", &text, alarm(verdict.confidence));
     }
     draw_other_manifests(page, summary);
+}
+
+/// What a server has left unread.
+fn unread(layers: &[LayerRow]) -> Option<&str> {
+    let mut rows = layers.iter();
+    let row = rows.find(|row| row.layer == Layer::Application)?;
+    row.evidence.as_deref()
 }
 
 /// How much a verdict explains.

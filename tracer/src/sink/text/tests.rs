@@ -257,6 +257,49 @@ fn a_server_that_answers_and_fails_is_a_failure() {
 }
 
 #[test]
+fn what_a_server_has_left_unread_is_in_the_last_line() {
+    let row = |layer, evidence: Option<&str>| LayerRow {
+        layer,
+        test: "reads".into(),
+        result: LayerResult::NotObserved,
+        evidence: evidence.map(str::to_owned),
+        verdict: None,
+    };
+    let summary = |layers| {
+        Report::Summary(Box::new(Summary {
+            attempts: [(Outcome::Answered, 1)].into(),
+            layers,
+            ..Summary::default()
+        }))
+    };
+    let unread = "python3 (pid 7) has left 9 bytes unread";
+    let unread = text(100, &summary(vec![row(Layer::Application, Some(unread))]));
+    let last = unread.lines().last().unwrap_or_default();
+    assert_eq!(
+        last.trim_start(),
+        "verdict: no failure seen on the way to the server, but python3 (pid 7) has left 9 bytes unread"
+    );
+    // A table in which nothing was seen says nothing.
+    let blank = text(100, &summary(vec![row(Layer::Tcp, None)]));
+    assert!(
+        unread.contains("Layer") && !blank.contains("Layer"),
+        "{blank}"
+    );
+}
+
+#[test]
+fn what_follows_the_key_of_a_signal_has_a_line_of_its_own() {
+    let interrupted = |interactive| {
+        let style = Style {
+            interactive,
+            ..Style::plain()
+        };
+        Text::new(style, Detail::default()).interrupted()
+    };
+    assert_eq!([true, false].map(interrupted), ["\n", ""]);
+}
+
+#[test]
 fn a_loss_is_a_warning() {
     insta::assert_snapshot!(text(80, &fixtures::more()), @"
     09:41:07.312  … and 4,318 more drops alike from 1,203 sources  firewall

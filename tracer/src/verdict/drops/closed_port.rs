@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The name of this rule.
+pub(crate) const CLOSED_PORT: &str = "closed-port";
+
 pub(super) fn is_first(facts: &DropFacts) -> Concern {
     // Only a SYN asks for a listener. Any other segment belongs to a connection.
     let flags = facts.tcp_flags();

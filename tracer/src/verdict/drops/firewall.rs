@@ -12,7 +12,10 @@ use crate::{
         change,
         conntrack::Connection,
         facts::NodeFacts,
-        ruleset::{Meaning, Owner, Suspect, Suspects, model::Verdict},
+        ruleset::{
+            Meaning, Owner, Suspect, Suspects,
+            model::{Counter, Verdict},
+        },
     },
     words,
 };
@@ -69,9 +72,16 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
         finding.fact(format!("the rule: {rule}"));
         finding.policy = policy_of(suspect);
     }
-    if let Some(counter) = suspect.counter {
-        let packets = words::count(counter.packets, "packet");
-        finding.fact(format!("that rule has counted {packets}"));
+    // Of a counter that was read before the drop, the figure says nothing.
+    match suspect.counter.filter(|_| all.have_counted) {
+        Some(Counter { packets: 0, .. }) => finding.fact(
+            "its counter is at 0: the rules have been replaced since, or another one dropped it",
+        ),
+        Some(Counter { packets, .. }) => {
+            let packets = words::count(packets, "packet");
+            finding.fact(format!("that rule has counted {packets}"));
+        }
+        None => {}
     }
     if certain && all.by_growth {
         finding.fact("of all rules that can have dropped it, only this one has counted it");

@@ -37,6 +37,7 @@ mod tunnel;
 pub(super) mod unjudged;
 mod unruled;
 
+pub(crate) use self::closed_port::CLOSED_PORT;
 pub(super) use self::rules::rules;
 use super::rule::Finding;
 use crate::{decode::drop::DropFacts, node::facts::NodeFacts};

@@ -25,12 +25,30 @@ pub(super) fn is_filtered(facts: &DropFacts) -> Concern {
 pub(super) fn filtered(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let hook = facts.hook.map(|hook| format!(" in {hook}"));
     let hook = hook.unwrap_or_default();
-    let why = format!("a netfilter rule drops the overlay's own packets{hook}");
-    let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&hook]);
-    finding.evidence = evidence(facts, node);
+    let what = format!("drops the overlay's own packets{hook}");
+    let certain = node.suspects.as_ref().filter(|suspects| suspects.certain);
+    let mut finding = match certain.map(|suspects| suspects.rules.as_slice()) {
+        Some([rule]) => {
+            let mut why = format!("{} {what}", rule.place());
+            if let Some(text) = rule.quoted() {
+                why += &format!(": {text}");
+            }
+            Finding::new(Point::Overlay, Confirmed, why).about(&[&rule.describe()])
+        }
+        _ => {
+            let why = format!("a netfilter rule {what}");
+            let mut finding = Finding::new(Point::Overlay, Confirmed, why).about(&[&hook]);
+            let suspects = node.suspects.iter().flat_map(|suspects| &suspects.rules);
+            for rule in suspects.take(2) {
+                finding.fact(format!("it may have been {}", rule.describe()));
+            }
+            finding
+        }
+    };
+    finding.evidence.extend(evidence(facts, node));
     if let Some(stranger) = stranger(facts, node) {
         let refusal =
-            "no rule is proposed: it would let anyone into the tunnel that writes such packets";
+            "no rule is suggested: it would admit anyone who can send such packets to the tunnel";
         finding.evidence.insert(0, refusal.to_owned());
         finding.evidence.insert(0, stranger);
         finding.confidence = Likely;
@@ -51,12 +69,24 @@ pub(super) fn stranger(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
     match node.around.knows_vtep {
         Some(true) => None,
         Some(false) => Some(format!(
-            "from {src}, which is no tunnel endpoint known here"
+            "no tunnel of this namespace leads to {src}, which sent it{}",
+            holder(facts, node).unwrap_or_default()
         )),
         None => Some(format!(
-            "from {src}; whether that is a tunnel endpoint cannot be seen from this node's tunnels"
+            "it is from {src}; the tunnels of this namespace do not show whether that is a tunnel \
+             endpoint"
         )),
     }
+}
+
+/// The other namespace that has the address which the tunnel's packet is from: a node of a lab, or a pod
+/// that can send such packets, too.
+fn holder(facts: &DropFacts, node: &NodeFacts) -> Option<String> {
+    let (netns, world) = facts.netns.zip(node.world.as_deref())?;
+    let src = facts.outer.as_ref()?.src;
+    let holder = world.holders_near(netns, src).into_iter().next()?;
+    let at = world.holder_in_words(&holder, netns);
+    Some(format!("; it is an address of {at}"))
 }
 
 /// Whether the packet was in a tunnel that nothing here knows the sender of.
@@ -299,10 +329,6 @@ fn lacks_neighbor(facts: &DropFacts) -> bool {
 fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     let mut evidence = Vec::new();
     let around = &node.around;
-    if let Some(suspects) = &node.suspects {
-        let rules = suspects.rules.iter().take(2);
-        evidence.extend(rules.map(|rule| format!("it can have been {}", rule.describe())));
-    }
     if let Some(overlay) = &around.overlay {
         evidence.extend(overlay.missing().map(|missing| format!("{missing}")));
         let vni = overlay.device.vxlan().map(|vxlan| vxlan.vni);

@@ -67,7 +67,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "overlay-filtered",
         points: &[Point::Overlay],
-        needs: &[Fact::Ruleset, Fact::Overlay],
+        needs: &[Fact::Ruleset, Fact::Overlay, Fact::World],
         evidence: "a netfilter drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE",
         refuted_by: "a drop of the same packet with all candidate rules removed",
         cannot_tell: "several rules that could each have dropped it",

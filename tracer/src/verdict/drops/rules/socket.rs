@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         applies: OnDrop::new(answers::may_be_untracked, answers::untracked),
     },
     Rule {
-        name: "closed-port",
+        name: closed_port::CLOSED_PORT,
         points: &[Point::Socket],
         needs: &[Fact::Sockets, Fact::World],
         evidence: "the reason `NO_SOCKET` for a SYN, or a datagram that does not look like an answer; the connection's entry in conntrack for where it was sent before NAT, and the device that has the address",
