@@ -3,13 +3,13 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use tracer_model::{PathReport, record};
+use tracer_model::{PathReport, record as json};
 
 use crate::{
     binary::binary,
     deadline,
     lab::Namespace,
-    record::Record,
+    record::{self, Record},
     tracer::{Tracer, watching},
     traffic::{Flow, Outcome, TcpAttempt},
 };
@@ -23,16 +23,22 @@ impl TwoNodes {
     /// The names of the two.
     pub const NAMES: [&'static str; 2] = ["node-1", "node-2"];
 
-    /// Starts both.
+    /// Starts both, without a filter.
     pub fn start(nodes: [&Namespace; 2]) -> Result<Self> {
+        let [first, second] = nodes;
+        Self::start_with([&[first], &[second]], &["--all"])
+    }
+
+    /// Starts both with the same filter. Each watches these namespaces of its node.
+    pub fn start_with(nodes: [&[&Namespace]; 2], filter: &[&str]) -> Result<Self> {
         let start = |index: usize| {
             let mut arguments = vec![
-                "--all".to_owned(),
                 "--answered".to_owned(),
                 "--node-name".to_owned(),
                 Self::NAMES[index].to_owned(),
             ];
-            arguments.extend(watching(&[nodes[index]]));
+            arguments.extend(filter.iter().map(|word| (*word).to_owned()));
+            arguments.extend(watching(nodes[index]));
             Tracer::start(arguments)
         };
         Ok(Self {
@@ -46,6 +52,17 @@ impl TwoNodes {
         self.tracers[0].outcome_of(flow)?;
         drop(attempt);
         Ok(flow)
+    }
+
+    /// Waits until the first node has reported that a connection stands still.
+    pub fn await_stall(&mut self, flow: Flow) -> Result<()> {
+        let wanted = record::Flow::from(flow);
+        let is_it = |record: &Record| {
+            record.as_attempt().is_some_and(|attempt| {
+                attempt.flow == wanted && attempt.outcome == tracer_model::Outcome::Stalled
+            })
+        };
+        self.tracers[0].wait_for("the stall", is_it).map(drop)
     }
 
     /// Connects, and waits until both nodes have reported it.
@@ -74,7 +91,7 @@ pub fn join(traces: &[Vec<Record>]) -> Result<Vec<PathReport>> {
     for (index, records) in traces.iter().enumerate() {
         let mut lines = String::new();
         for (number, record) in records.iter().enumerate() {
-            lines += &record::write(record, number as u64 + 1)?;
+            lines += &json::write(record, number as u64 + 1)?;
             lines.push('\n');
         }
         let file = directory.path().join(format!("{index}.jsonl"));
@@ -86,7 +103,7 @@ pub fn join(traces: &[Vec<Record>]) -> Result<Vec<PathReport>> {
     let lines = String::from_utf8(output.stdout)?;
     lines
         .lines()
-        .map(|line| match crate::record::read(line)? {
+        .map(|line| match record::read(line)? {
             Record::Path(path) => Ok(*path),
             other => Err(anyhow::anyhow!("no path: {other:?}")),
         })

@@ -1,11 +1,17 @@
 //! Two nodes that are traced at the same time, each by a whydrop of its own, and what `whydrop join`
 //! says of both together. A router that no trace watches lies between them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{Shutdown, SocketAddr},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tracer_model::{Confidence, Outcome, PathReport, Point};
 use whydrop_tests::{
+    deadline,
     fault::{Chain, Iptables, nft},
     joined::{TwoNodes, join, path_of},
     lab::{
@@ -13,7 +19,7 @@ use whydrop_tests::{
         topology::{OverlayLab, Underlay},
     },
     record::Record,
-    traffic::{TcpAttempt, TcpServer},
+    traffic::{Outcome::Connected, TcpAttempt, TcpServer, upload},
 };
 
 const PORT: u16 = 8080;
@@ -201,6 +207,83 @@ fn nat_at_the_first_node() -> Result<()> {
     let fault = || nft(router(&lab)?, Chain::inet("forward"), &block);
     let tried = connect(&lab, (&first.pod, &second.pod), (asked, server), fault)?;
     between(&tried.path()?, Point::Overlay, ("node-1", "node-2")).map(drop)
+}
+
+/// The same with a filter by a Service: each node matches what the name stands for, as `kubectl whydrop` has
+/// it, and the second one never sees the address that was asked for.
+#[test]
+fn a_filter_by_the_address_of_a_service() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let [first, second] = &lab.nodes;
+    let server = second.pod.socket(Family::V4, PORT);
+    let asked: SocketAddr = "198.51.100.7:80".parse()?;
+    let rule = format!("ip daddr 198.51.100.7 tcp dport 80 dnat ip to {server}");
+    nft(&first.node, Chain::dnat(), &rule)?;
+    let _server = TcpServer::echo(&second.pod, server)?;
+    let filter = [
+        "svc/shop/cart:80",
+        "--to-is",
+        &asked.to_string(),
+        "--to-is",
+        &server.to_string(),
+    ];
+    let mut both = TwoNodes::start_with([&[&first.node], &[&second.node]], &filter)?;
+    both.healthy(TcpAttempt::start(&first.pod, None, asked)?)?;
+    let drop = format!("tcp dport {PORT} drop");
+    nft(&second.node, Chain::inet("forward"), &drop)?;
+    let flow = both.await_outcome(TcpAttempt::start(&first.pod, None, asked)?)?;
+    let tried = Tried {
+        traces: both.finish()?,
+        flow,
+    };
+    let path = tried.path()?;
+    let expected = (Point::Firewall, Confidence::Confirmed, None);
+    ensure!(judged(&path)? == expected, "{path:?}");
+    Ok(())
+}
+
+/// The network between the nodes takes no large packet, and says nothing: the handshake is seen at both, and
+/// the connection stands still. That they are lost there, and not in the second node, no trace shows.
+#[test]
+fn large_packets_are_lost_between_the_nodes() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let [first, second] = &lab.nodes;
+    let server = second.pod.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&second.pod, server)?;
+    // That segments are sent again is seen where their socket is.
+    let namespaces = [first, second].map(|node| -> [&Namespace; 2] { [&node.node, &node.pod] });
+    let [first_node, second_node] = &namespaces;
+    let mut both = TwoNodes::start_with([first_node, second_node], &["--all"])?;
+    both.healthy(TcpAttempt::start(&first.pod, None, server)?)?;
+    let rule = format!("udp dport {} ip length > 1000 drop", lab.port);
+    nft(router(&lab)?, Chain::inet("forward"), &rule)?;
+    let attempt = TcpAttempt::start(&first.pod, None, server)?;
+    let flow = attempt.flow();
+    let Connected(connection) = attempt.outcome(deadline())? else {
+        anyhow::bail!("no connection");
+    };
+    let transfer = {
+        let connection = connection.try_clone()?;
+        thread::spawn(move || upload(connection, 200_000, deadline()))
+    };
+    both.await_stall(flow)?;
+    connection.shutdown(Shutdown::Both)?;
+    let is_complete = transfer.join().expect("the transfer does not panic")?;
+    ensure!(!is_complete, "large packets got through");
+    let tried = Tried {
+        traces: both.finish()?,
+        flow,
+    };
+    let path = tried.path()?;
+    ensure!(path.outcome == Outcome::Stalled, "{path:?}");
+    let (point, confidence, between) = judged(&path)?;
+    ensure!(
+        point == Point::Mtu && confidence < Confidence::Confirmed && between.is_none(),
+        "{path:?}"
+    );
+    let nodes: BTreeSet<_> = path.hops.iter().map(|hop| hop.node.as_str()).collect();
+    ensure!(nodes == TwoNodes::NAMES.into(), "{path:?}");
+    Ok(())
 }
 
 /// A second node whose clock is 90 s ahead says the same, and the difference is found.

@@ -64,7 +64,10 @@ pub(crate) struct Options {
 pub(crate) fn dist(options: &Options) -> Result<()> {
     let release = Release::current(&options.image, options.allow_dirty)?;
     setup::setup()?;
-    let path = put(&X86_64, "strip", &release, options.twice)?;
+    setup::offer_package_tools();
+    let directory = run::workspace().join("target/dist");
+    empty(&directory)?;
+    let path = put(&X86_64, "strip", &release, &directory, options.twice)?;
     if !options.unchecked {
         eprintln!(
             "dist: starting it alone on Linux {} in virtual machines; --unchecked leaves that out",
@@ -84,7 +87,7 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
         },
         path: path.clone(),
     }];
-    if let Some(there) = aarch64(&path, &release, options.twice)? {
+    if let Some(there) = aarch64(&path, &release, &directory, options.twice)? {
         built.push(Built {
             triple: AARCH64.triple,
             architecture: "arm64",
@@ -95,21 +98,27 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
             path: there,
         });
     }
-    artifacts::make(
-        &release,
-        &run::workspace().join("target/dist"),
-        &path,
-        &built,
-    )
+    artifacts::make(&release, &directory, &path, &built)
+}
+
+/// All that is in there goes along with a release: what an earlier run has made does not.
+fn empty(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("cannot empty {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
 }
 
 /// Builds it for an architecture, and puts it where releases are.
-fn put(target: &Target, strip: &str, release: &Release, twice: bool) -> Result<PathBuf> {
-    let directory = run::workspace().join("target/dist");
-    fs::create_dir_all(&directory)?;
+fn put(
+    target: &Target,
+    strip: &str,
+    release: &Release,
+    directory: &Path,
+    twice: bool,
+) -> Result<PathBuf> {
     let path = directory.join(format!("whydrop-{}", target.triple));
-    // Another file takes its place: the one before may be running.
-    let new = path.with_extension("new");
     let build = |place: Place| {
         eprintln!(
             "dist: building whydrop for {}, optimized: this takes some minutes",
@@ -120,9 +129,9 @@ fn put(target: &Target, strip: &str, release: &Release, twice: bool) -> Result<P
             place,
             &[("WHYDROP_IMAGE", &release.image_and_tag())],
         )?;
-        fs::copy(&built, &new).with_context(|| format!("cannot write {}", new.display()))?;
-        run::run(Command::new(strip).arg(&new))?;
-        fs::read(&new).with_context(|| format!("cannot read {}", new.display()))
+        fs::copy(&built, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        run::run(Command::new(strip).arg(&path))?;
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     if twice {
         let first = build(Place::Fresh)?;
@@ -135,7 +144,6 @@ fn put(target: &Target, strip: &str, release: &Release, twice: bool) -> Result<P
     } else {
         build(Place::Kept)?;
     }
-    fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
     let size = fs::metadata(&path)?.len();
     if size > LARGEST {
         println!(
@@ -179,13 +187,24 @@ fn starts_alone(path: &Path, kernel: &str) -> Result<()> {
 
 /// The same for the other architecture, as far as this machine can: what that takes is not to be had
 /// everywhere, which is no failure of whydrop's. The kernel programs are the same bytes for both.
-fn aarch64(here: &Path, release: &Release, twice: bool) -> Result<Option<PathBuf>> {
+fn aarch64(
+    here: &Path,
+    release: &Release,
+    directory: &Path,
+    twice: bool,
+) -> Result<Option<PathBuf>> {
     let triple = AARCH64.triple;
     if let Some(why) = lacking()? {
         println!("dist: not built for {triple}: {why}");
         return Ok(None);
     }
-    let there = put(&AARCH64, "aarch64-linux-gnu-strip", release, twice)?;
+    let there = put(
+        &AARCH64,
+        "aarch64-linux-gnu-strip",
+        release,
+        directory,
+        twice,
+    )?;
     let alike = answer(&mut Command::new(here))? == answer(Command::new(EMULATOR).arg(&there))?;
     ensure!(
         alike,

@@ -127,6 +127,14 @@ pub(crate) fn offer_arm_tools() -> Option<String> {
     (!missing.is_empty()).then(|| tools::list(&missing))
 }
 
+/// Installs what the packages of a release are tried out with, if available.
+pub(crate) fn offer_package_tools() {
+    let missing = install_tools("trials of packages", &tools::PACKAGE_TOOLS);
+    if !missing.is_empty() {
+        step("not every package is tried out");
+    }
+}
+
 /// Installs what benchmarks compare with, if available.
 pub(crate) fn offer_bench_tools() {
     let missing = install_tools("the benchmarks", &tools::BENCH_TOOLS);

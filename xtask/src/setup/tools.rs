@@ -90,6 +90,12 @@ pub(super) const ARM_TOOLS: [Tool; 2] = [
     ),
 ];
 
+/// What the packages of a release are installed with, to see that they can be.
+pub(super) const PACKAGE_TOOLS: [Tool; 2] = [
+    tool("dpkg", "dpkg", "to install a deb"),
+    tool("rpm", "rpm", "to install an rpm"),
+];
+
 /// What the benchmarks compare with; they do without.
 pub(super) const BENCH_TOOLS: [Tool; 1] = [tool(
     "bpftrace",
