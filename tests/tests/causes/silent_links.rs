@@ -47,6 +47,24 @@ fn the_interface_does_not_speak_arp() -> Result<()> {
     Ok(())
 }
 
+/// The client takes its own MAC address for the server's.
+#[test]
+fn the_client_asks_no_one() -> Result<()> {
+    let stage = pair()?;
+    stage.ip("a", "link set eth0 arp off")?;
+    let report = stage.trace(["a", "b"], SERVER, |watch| {
+        watch.dial("a", SERVER)?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::any_of(["route", "endpoint"])
+            .at_least("likely")
+            .why("NOARP")
+            .fix("ip link set dev eth0 arp on")
+            .never_says(GONE),
+    )?;
+    Ok(())
+}
+
 /// A second interface of the server in the same subnet.
 fn two_interfaces(preferred: &str) -> Result<Stage> {
     let stage = pair()?;

@@ -38,7 +38,7 @@ use crate::{
 
 /// How long the node may take to answer. It takes milliseconds, unless the machine is very busy;
 /// then a late verdict is better than a poor one.
-const LIMIT: Duration = Duration::from_millis(800);
+const LIMIT: Duration = Duration::from_millis(1500);
 
 /// The same where netfilter rules are read: there can be a hundred thousand.
 const LIMIT_OF_RULES: Duration = Duration::from_secs(4);

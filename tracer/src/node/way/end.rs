@@ -63,6 +63,9 @@ pub(crate) enum Because {
     Source(SourceFault),
     /// Its source is a loopback address, and the link that it would leave by takes none.
     LoopbackSource(LinkId),
+    /// This link does not ask for its neighbors: it takes its own MAC address for theirs (NOARP;
+    /// `arp_constructor()` and `ndisc_constructor()` in the kernel).
+    AsksNoOne(LinkId),
     /// The namespace does not forward packets that come in by this link.
     NotForwarding(LinkId),
     /// It has used up its hops.

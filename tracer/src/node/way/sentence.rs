@@ -117,6 +117,10 @@ impl Because {
             Self::Source(SourceFault::ReversePath) => {
                 "the reverse-path filter refuses its source".to_owned()
             }
+            Self::AsksNoOne(link) => format!(
+                "{} is set not to ask for neighbors (NOARP), and sends to its own MAC address",
+                name(link)
+            ),
             Self::LoopbackSource(link) => format!(
                 "its source is a loopback address, and route_localnet is 0 at {}",
                 name(link)

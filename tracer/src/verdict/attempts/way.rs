@@ -12,6 +12,7 @@ use crate::{
     model::{
         Confidence::{Confirmed, Likely, Possible},
         Direction, Fix, Flow, Outcome, Point, address,
+        shell::Command,
     },
     node::{
         way::{self, Act, Because, Comparison, End, Way},
@@ -345,6 +346,11 @@ pub(super) fn unanswered<'a>(case: &Case<'a>) -> Option<Model<'a>> {
 pub(super) fn fix(world: &World, netns: u32, because: &Because) -> Option<Fix> {
     match because {
         Because::PolicyRule(rule, _) => Some(policy_rule::removal(rule).at(world.site(netns))),
+        Because::AsksNoOne(link) => {
+            let dev = Command::new("ip link set dev").arg(&world.link(*link)?.name);
+            let fix = Fix::change(dev.clone().words("arp on"), dev.words("arp off"));
+            Some(fix.at(world.site(link.netns)))
+        }
         _ => None,
     }
 }
@@ -361,6 +367,7 @@ pub(super) fn point(because: &Because) -> Point {
         Because::Route(..)
         | Because::PolicyRule(..)
         | Because::LoopbackSource(_)
+        | Because::AsksNoOne(_)
         | Because::NotForwarding(_)
         | Because::Ttl
         | Because::Obstacle(_) => Point::Route,

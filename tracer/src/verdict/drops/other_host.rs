@@ -42,6 +42,17 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         let why = format!("{frames}, which is not this interface's");
         return Some(Finding::new(Point::Unknown, Possible, why).about(&subject));
     };
+    if let Some(link) = frame.asks_no_one(dst) {
+        let name = frame.world.link_name(link.id, frame.netns);
+        let why = format!(
+            "{frames}, that of {name} itself, which is set not to ask for neighbors (NOARP)"
+        );
+        let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
+        let dev = Command::new("ip link set dev").arg(&link.name);
+        let fix = Fix::change(dev.clone().words("arp on"), dev.words("arp off"));
+        finding.fix.push(fix.at(frame.world.site(link.id.netns)));
+        return Some(finding);
+    }
     let is_answer = facts
         .tcp_flags()
         .is_some_and(|flags| flags.syn() && flags.ack());

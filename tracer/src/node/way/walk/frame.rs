@@ -102,6 +102,9 @@ impl Walk<'_> {
             return match edge {
                 Some((next, Some(Obstacle::NoFlood(_)))) => Ok((next, None)),
                 Some(edge) => Ok(edge),
+                None if self.asks_no_one.is_some() => {
+                    Err(self.dropped(at(step), self.other_mac(frame)))
+                }
                 None => Err(self.undecided(format!(
                     "where the bridge {} sends frames to {}",
                     self.world.link_name(bridge, self.netns),

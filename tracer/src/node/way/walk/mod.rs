@@ -66,6 +66,8 @@ pub(super) struct Walk<'a> {
     steps: Vec<Step>,
     /// The namespace that it is in.
     netns: u32,
+    /// The link that it left by, if that has sent it to its own MAC address.
+    asks_no_one: Option<LinkId>,
     /// Which of several packets to go on with, at each rule that chooses, as far as that is laid
     /// down; and from among how many.
     choices: Vec<Choice>,
@@ -93,6 +95,7 @@ impl<'a> Walk<'a> {
             packet,
             steps: Vec::new(),
             netns: 0,
+            asks_no_one: None,
             choices,
             chosen: 0,
         }
@@ -176,7 +179,8 @@ impl<'a> Walk<'a> {
         Box::new(End::Dropped {
             netns: self.netns,
             link,
-            because,
+            // What becomes of a frame that was sent so is of no interest.
+            because: self.asks_no_one.map_or(because, Because::AsksNoOne),
         })
     }
 

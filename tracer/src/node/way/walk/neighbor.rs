@@ -13,7 +13,7 @@ use crate::{
             end::{Refused, Unanswered},
         },
         world::{
-            Link, LinkId,
+            Kind, Link, LinkId,
             segment::{Segment, Step, Trail},
         },
     },
@@ -36,6 +36,16 @@ struct Question {
     program: Option<(LinkId, Program)>,
 }
 
+/// Whether a link takes its own MAC address for that of each neighbor (`arp_constructor()` and
+/// `ndisc_constructor()` in the kernel). Others without ARP need no MAC address.
+fn asks_no_one(link: &Link) -> bool {
+    let has_neighbors = matches!(
+        link.kind,
+        Kind::Veth | Kind::Bridge(_) | Kind::Vlan { .. } | Kind::Macvlan(_) | Kind::Bond
+    );
+    link.noarp && has_neighbors
+}
+
 impl Walk<'_> {
     /// The MAC address of a next hop at a link.
     pub(super) fn resolve(&mut self, out: &Link, hop: IpAddr) -> Result<Mac, Box<End>> {
@@ -46,6 +56,12 @@ impl Walk<'_> {
         let mut entries = entries.iter();
         let entry = entries.find(|one| one.address == hop && one.ifindex == out.id.ifindex);
         let state = entry.map(|entry| entry.state);
+        let is_set = state == Some(NeighborState::Permanent);
+        if let Some(own) = out.mac.as_ref().filter(|_| asks_no_one(out) && !is_set) {
+            self.asks_no_one = Some(out.id);
+            self.resolved(out, hop, own, format!("that of {}: NOARP", out.name));
+            return Ok(own.clone());
+        }
         if let Some(mac) = entry
             .filter(|entry| entry.state.is_usable())
             .and_then(|entry| entry.lladdr.clone())
@@ -165,6 +181,9 @@ impl Walk<'_> {
         let Some(mac) = link.mac.clone() else {
             return Ok(None);
         };
+        if link.noarp && hop.is_ipv4() {
+            return Ok(None);
+        }
         let is_local = self.world.is_local(link.id.netns, hop) == Some(true);
         if hop.is_ipv6() {
             let answers = is_local && self.world.has_address(link.id, hop);

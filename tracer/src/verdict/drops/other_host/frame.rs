@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::destination_mac;
 use crate::{
     decode::drop::DropFacts,
-    net::{Mac, Neighbor},
+    net::{Mac, Neighbor, NeighborState},
     node::{
         facts::NodeFacts,
         world::{Holder, Link, LinkId, Namespace, World},
@@ -99,6 +99,20 @@ impl<'a> Frame<'a> {
         hops.find(|(_, hop)| hop.address == dst)
     }
 
+    /// The sender's link, if it has sent the frame to its own MAC address, as it asks no one.
+    pub(in crate::verdict::drops) fn asks_no_one(&self, dst: IpAddr) -> Option<&'a Link> {
+        let hops = self.hops(dst).into_iter();
+        let mut links = hops
+            .filter(|(_, hop)| hop.state == NeighborState::Noarp)
+            .filter_map(|(sender, hop)| {
+                self.world.link(LinkId {
+                    netns: sender.inode,
+                    ifindex: hop.ifindex,
+                })
+            });
+        links.find(|link| link.noarp && link.mac.as_ref() == Some(&self.mac))
+    }
+
     /// The sender's entry that is surely wrong: another link of this node has the next hop, or none
     /// that the frame can come to has the MAC address.
     pub(in crate::verdict::drops) fn stale_entry(
@@ -175,7 +189,7 @@ mod tests {
     use crate::{
         decode::drop::Wire,
         model::{Confidence, Confidence::*, Point, Point::*},
-        net::{Kind, NeighborState},
+        net::Kind,
         node::world::build::{Build, id},
         verdict::{
             drop::judge,

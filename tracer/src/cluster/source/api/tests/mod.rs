@@ -151,7 +151,8 @@ async fn what_is_too_long_ago_is_listed_again() -> Result<()> {
     listener
         .until(|now| !now.has(Kind::Pod, "prod", "client-bad"))
         .await?;
-    assert_eq!(listener.lists_of(Kind::Pod), 2);
+    // On a busy machine, the watch may be cut twice.
+    assert!(listener.lists_of(Kind::Pod) >= 2);
     assert_eq!(listener.lists_of(Kind::Service), 1);
 
     // And it is followed on from there.

@@ -15,6 +15,10 @@ pub(super) enum Fault {
     Rule(String, String),
     /// A command of bridge(8) in a namespace.
     Bridge(String, String),
+    /// A namespace marks what comes in, and a policy rule refuses that mark, or another one.
+    Marked(String, u32),
+    /// A namespace exempts what comes in from tracking, and so from NAT.
+    Untracked(String),
 }
 
 impl Fault {
@@ -27,7 +31,7 @@ impl Fault {
         let some_node = random.pick(&nodes).clone();
         let ip = |netns: &str, command: String| Self::Ip(netns.to_owned(), command);
         let is_bridged = pod.attached == Attached::Bridge;
-        match random.below(20) {
+        match random.below(30) {
             0 => Self::Setting(some_node, "ipv4/ip_forward".to_owned(), 0),
             1 if pod.attached == Attached::Route => {
                 Self::Setting(node, format!("ipv4/conf/{port}/forwarding"), 0)
@@ -66,6 +70,27 @@ impl Fault {
             16 => ip(&some_node, "link set w down".to_owned()),
             17 => ip(&some_node, "addr flush dev w".to_owned()),
             18 => Self::Rule(any, rule(random)),
+            19 => ip(&name, "link set eth0 arp off".to_owned()),
+            20 => ip(&some_node, "link set br0 down".to_owned()),
+            21 => Self::Marked(any, random.below(2) as u32 + MARK),
+            22 => Self::Untracked(some_node),
+            23 => Self::Setting(some_node, "ipv4/conf/all/rp_filter".to_owned(), 2),
+            24 if is_bridged => {
+                let off = *random.pick(&["flood", "bcast_flood", "learning", "mcast_flood"]);
+                Self::Bridge(node, format!("link set dev {port} {off} off"))
+            }
+            25 => {
+                let to = plan.address(Target::Pod(pod.number.into()));
+                let kind = *random.pick(&["throw", "prohibit", "unreachable"]);
+                ip(&any, format!("route replace {kind} {to}/32"))
+            }
+            26 => {
+                // A copy of the address at another place.
+                let to = plan.address(Target::Pod(pod.number.into()));
+                ip(&any, format!("addr add {to}/32 dev lo"))
+            }
+            27 => ip(&node, format!("link set {port} down")),
+            28 if plan.pods[plan.from] != pod => ip(&name, "addr flush dev eth0".to_owned()),
             _ => {
                 let to = plan.address(Target::Pod(pod.number.into()));
                 ip(&any, format!("rule add pref 10 to {to} unreachable"))
@@ -73,6 +98,9 @@ impl Fault {
         }
     }
 }
+
+/// What a policy rule may refuse.
+pub(super) const MARK: u32 = 5;
 
 /// A node's route to the other node's pods goes away.
 fn route_away(node: &str) -> String {
@@ -103,5 +131,11 @@ fn rule(random: &mut Random) -> String {
         "ip ttl 1",
     ];
     let what = random.pick(&matches);
-    format!("{hook} {what} drop")
+    let verdict = random.pick(&["drop", "drop", "reject", "accept"]);
+    let verdict = match (hook, *verdict) {
+        // There it is not supported.
+        (&"postrouting", "reject") => "drop",
+        (_, verdict) => verdict,
+    };
+    format!("{hook} {what} {verdict}")
 }

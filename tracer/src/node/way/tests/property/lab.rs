@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    faults::Fault,
+    faults::{Fault, MARK},
     plan::{Attached, PORT, Plan, SERVICE},
 };
 
@@ -220,6 +220,18 @@ impl Lab {
             }
             Fault::Setting(netns, path, value) => {
                 self.settings(netns, &[(path.clone(), *value)]);
+            }
+            Fault::Marked(netns, mark) => {
+                let place = "type filter hook prerouting priority -150";
+                let rule = format!("udp dport {PORT} meta mark set {mark}");
+                self.nft(netns, &chain("marks", place, &rule));
+                let refuses = format!("rule add pref 20 fwmark {MARK} unreachable");
+                self.ip(netns, &refuses);
+            }
+            Fault::Untracked(netns) => {
+                let place = "type filter hook prerouting priority -300";
+                let rule = format!("udp dport {PORT} notrack");
+                self.nft(netns, &chain("raw", place, &rule));
             }
             Fault::Rule(netns, rule) => {
                 let (hook, rule) = rule.split_once(' ').unwrap();
