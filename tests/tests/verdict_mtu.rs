@@ -68,6 +68,7 @@ fn veth_peer_takes_less() -> Result<()> {
                         mtu(family)
                             .evidence("MTU of right is 1500")
                             .evidence("the other end of right, eth0, takes 1300 bytes only")
+                            .evidence("are the two ends of a veth pair, and need the same MTU")
                             .evidence(ping(family, 1300, &lab))
                             .fix("ip link set dev right mtu 1300 (undo: ")
                             .fix("ip link set dev right mtu 1500)"),

@@ -15,6 +15,7 @@ pub struct Packet {
     pub gso_size: Option<u32>,
     /// ICMP or ICMPv6 type and code.
     pub icmp: Option<(u8, u8)>,
-    /// Identifier and sequence number of an ICMP or ICMPv6 echo request or reply.
+    /// Identifier and sequence number of an ICMP or ICMPv6 echo request or reply, or of the one that an
+    /// ICMP error quotes.
     pub echo: Option<(u16, u16)>,
 }

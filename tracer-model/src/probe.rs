@@ -36,6 +36,9 @@ pub struct Sending {
     pub dport: Option<u16>,
     /// At most this many connections, queries or echo requests to each address.
     pub most: u32,
+    /// At most this many segments on all of these connections to one address, besides those that open
+    /// and close them; `None` where nothing but the layer's own exchange is sent.
+    pub segments: Option<u32>,
     /// The command that sends the like.
     pub test: String,
 }

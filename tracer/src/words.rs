@@ -1,4 +1,4 @@
-//! Numbers in sentences.
+//! Numbers and namespaces in sentences.
 
 /// `1 event`, `2 events`: a number and its noun, which forms its plural with an s.
 pub(crate) fn count(number: u64, noun: &str) -> String {
@@ -10,6 +10,17 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
+
+/// A network namespace by the name that the node's model has for it.
+pub(crate) fn namespace(name: &str) -> String {
+    match name {
+        HOST => "the host's network namespace".to_owned(),
+        name => format!("network namespace {name}"),
+    }
+}
+
+/// The name of the host's own network namespace.
+pub(crate) const HOST: &str = "host";
 
 /// `once`, `2 times`.
 pub(crate) fn times(number: u64) -> String {

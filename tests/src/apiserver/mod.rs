@@ -135,6 +135,11 @@ impl ApiServer {
         self.kubeconfig_for(dir, &format!("{{token: {TOKEN}}}"))
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The token that it takes.
     pub fn token(&self) -> &'static str {
         TOKEN

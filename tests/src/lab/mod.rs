@@ -8,6 +8,7 @@ mod memory_limit;
 mod namespace;
 mod sweep;
 pub mod topology;
+mod tun;
 
 use std::{
     process,
@@ -27,6 +28,7 @@ pub use memory_limit::MemoryLimit;
 pub use namespace::Namespace;
 pub use sweep::sweep;
 pub use topology::{Hint, Topology};
+pub use tun::tun_device;
 
 /// Hands out namespaces with names of their own and addresses of their own.
 ///

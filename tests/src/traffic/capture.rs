@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, Read as _},
     net::IpAddr,
 };
@@ -42,24 +42,40 @@ impl Capture {
         })
     }
 
-    /// How many connections, datagrams and echo requests an address has begun so far. A SYN that is
-    /// sent again begins nothing.
+    /// How many connections, datagrams and echo requests an address has begun so far, and how many
+    /// segments it has sent whose bytes lie before those of their connection. A SYN that is sent again
+    /// begins nothing.
     pub fn begun(&self, src: IpAddr) -> BTreeMap<Purpose, u32> {
         let mut buffer = vec![0; 1 << 16];
         let mut frames = self.frames.borrow_mut();
         while let Ok(count) = (&self.socket).read(&mut buffer) {
             frames.push(buffer[..count].to_vec());
         }
-        let mut syns = BTreeSet::new();
+        let mut syns = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for frame in frames.iter() {
-            let Some((purpose, id)) = opening(frame.get(ETHERNET..).unwrap_or_default(), src)
-            else {
+            let packet = frame.get(ETHERNET..).unwrap_or_default();
+            let Some((purpose, part)) = sent(packet, src) else {
                 continue;
             };
-            if id.is_none_or(|id| syns.insert((purpose.clone(), id))) {
-                *begun.entry(purpose).or_default() += 1;
-            }
+            let purpose = match part {
+                Part::Whole => purpose,
+                Part::Syn { sport, isn } => {
+                    if syns.insert((purpose.clone(), sport), isn) == Some(isn) {
+                        continue;
+                    }
+                    purpose
+                }
+                Part::Segment { sport, end } => {
+                    let isn = syns.get(&(purpose.clone(), sport));
+                    if isn.is_none_or(|isn| isn.wrapping_add(1) != end) {
+                        continue;
+                    }
+                    let (_, to, dport) = purpose;
+                    (SEGMENT.to_owned(), to, dport)
+                }
+            };
+            *begun.entry(purpose).or_default() += 1;
         }
         begun
     }
@@ -70,45 +86,66 @@ impl Capture {
     }
 }
 
-/// What a packet of this source begins; of a SYN, with its port and number.
-fn opening(packet: &[u8], src: IpAddr) -> Option<(Purpose, Option<(u16, u32)>)> {
-    let (from, to, protocol, rest): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {
-        4 => {
-            let header = usize::from(packet[0] & 0xf) * 4;
-            let address = |at: usize| <[u8; 4]>::try_from(packet.get(at..at + 4)?).ok();
-            let rest = packet.get(header..)?;
-            (
-                address(12)?.into(),
-                address(16)?.into(),
-                *packet.get(9)?,
-                rest,
-            )
-        }
-        6 => {
-            let address = |at: usize| <[u8; 16]>::try_from(packet.get(at..at + 16)?).ok();
-            (
-                address(8)?.into(),
-                address(24)?.into(),
-                *packet.get(6)?,
-                packet.get(40..)?,
-            )
-        }
-        _ => return None,
+/// In place of the protocol: segments whose bytes lie before those of their connection.
+pub const SEGMENT: &str = "segment";
+
+/// What a packet is of what it belongs to.
+enum Part {
+    /// All of it.
+    Whole,
+    /// The SYN of a connection.
+    Syn { sport: u16, isn: u32 },
+    /// Bytes of a connection up to this number.
+    Segment { sport: u16, end: u32 },
+}
+
+/// What a packet of this source belongs to; nothing where it only answers.
+fn sent(packet: &[u8], src: IpAddr) -> Option<(Purpose, Part)> {
+    let half = |at: usize| {
+        let bytes = packet.get(at..at + 2)?.try_into().ok()?;
+        Some(u16::from_be_bytes(bytes))
     };
+    let (from, to, protocol, header, length): (IpAddr, IpAddr, u8, usize, u16) =
+        match packet.first()? >> 4 {
+            4 => {
+                let address = |at: usize| <[u8; 4]>::try_from(packet.get(at..at + 4)?).ok();
+                let header = usize::from(packet[0] & 0xf) * 4;
+                let protocol = *packet.get(9)?;
+                let [from, to] = [address(12)?, address(16)?];
+                (from.into(), to.into(), protocol, header, half(2)?)
+            }
+            6 => {
+                let address = |at: usize| <[u8; 16]>::try_from(packet.get(at..at + 16)?).ok();
+                let [from, to] = [address(8)?, address(24)?];
+                let length = half(4)?.checked_add(40)?;
+                (from.into(), to.into(), *packet.get(6)?, 40, length)
+            }
+            _ => return None,
+        };
     if from != src {
         return None;
     }
-    let number = |at: usize| Some(u16::from_be_bytes(rest.get(at..at + 2)?.try_into().ok()?));
+    let rest = packet.get(header..)?;
     let of = |name: &str, port| (name.to_owned(), to, port);
     match protocol {
         6 => {
-            let is_syn = rest.get(13)? & 0x12 == 0x02;
-            let isn = u32::from_be_bytes(rest.get(4..8)?.try_into().ok()?);
-            is_syn.then_some((of("tcp", Some(number(2)?)), Some((number(0)?, isn))))
+            let (sport, dport) = (half(header)?, half(header + 2)?);
+            let seq = u32::from_be_bytes(rest.get(4..8)?.try_into().ok()?);
+            let before = header + usize::from(rest.get(12)? >> 4) * 4;
+            let payload = usize::from(length).checked_sub(before)?;
+            let part = match (rest.get(13)? & 0x12 == 0x02, payload) {
+                (true, _) => Part::Syn { sport, isn: seq },
+                (false, 0) => return None,
+                (false, payload) => Part::Segment {
+                    sport,
+                    end: seq.wrapping_add(u32::try_from(payload).ok()?),
+                },
+            };
+            Some((of("tcp", Some(dport)), part))
         }
-        17 => Some((of("udp", Some(number(2)?)), None)),
-        1 if rest.first()? == &8 => Some((of("icmp", None), None)),
-        58 if rest.first()? == &128 => Some((of("icmpv6", None), None)),
+        17 => Some((of("udp", half(header + 2)), Part::Whole)),
+        1 if rest.first()? == &8 => Some((of("icmp", None), Part::Whole)),
+        58 if rest.first()? == &128 => Some((of("icmpv6", None), Part::Whole)),
         _ => None,
     }
 }

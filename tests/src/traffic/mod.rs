@@ -15,7 +15,7 @@ mod udp;
 mod wire;
 mod zone;
 
-pub use capture::{Capture, Purpose};
+pub use capture::{Capture, Purpose, SEGMENT};
 pub use dns::{DnsQuery, DnsServer};
 pub use flood::{spoofed_syns, spoofed_syns_of_one_network};
 pub use flow::{Flow, Protocol};

@@ -2,47 +2,27 @@
 //! (Nyr/openvpn-install#651).
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read as _, Write as _},
     net::UdpSocket,
-    os::fd::AsRawFd as _,
     thread,
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Stage},
+    lab::tun_device,
 };
 
 /// A tun device of the node, whose other end is this process.
 fn tun(stage: &Stage, more: libc::c_int) -> Result<File> {
-    let file = stage.enter("node", || open("tun0", more))?;
+    let file = stage.enter("node", || tun_device("tun0", libc::IFF_TUN | more))?;
     stage.ip(
         "node",
         "link set tun0 txqueuelen 4; link set tun0 up; addr add 10.20.8.1/24 dev tun0",
     )?;
-    Ok(file)
-}
-
-fn open(name: &str, more: libc::c_int) -> Result<File> {
-    /// `TUNSETIFF` of include/uapi/linux/if_tun.h.
-    const SET_INTERFACE: libc::c_ulong = 0x4004_54ca;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
-    // SAFETY: all zero is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed();
-    }
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | more;
-    request.ifr_ifru.ifru_flags = flags.try_into()?;
-    // SAFETY: the kernel reads and writes a whole `ifreq`, which outlives the call.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), SET_INTERFACE, &raw mut request) };
-    ensure!(result == 0, "{}", std::io::Error::last_os_error());
     Ok(file)
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -226,22 +227,57 @@ fn no_server_to_ask() -> Result<()> {
     Ok(())
 }
 
+/// A lab whose server serves TCP, and DNS to a client with a resolver's configuration.
+struct Site {
+    lab: RouterLab,
+    server: SocketAddr,
+    resolver: SocketAddr,
+    /// A resolv.conf, of which the lines after the server's are the test's.
+    file: PathBuf,
+    _directory: TempDir,
+    _serving: TcpServer,
+}
+
+impl Site {
+    fn build() -> Result<Self> {
+        let lab = RouterLab::build()?;
+        let server = lab.server.socket(Family::V4, PORT);
+        let directory = TempDir::new()?;
+        let site = Self {
+            _serving: TcpServer::echo(&lab.server, server)?,
+            resolver: lab.server.socket(Family::V4, 53),
+            file: directory.path().join("resolv.conf"),
+            _directory: directory,
+            server,
+            lab,
+        };
+        site.configure("")?;
+        Ok(site)
+    }
+
+    fn configure(&self, more: &str) -> Result<()> {
+        let text = format!("nameserver {}\n{more}", self.resolver.ip());
+        Ok(fs::write(&self.file, text)?)
+    }
+
+    fn probe(&self, name: &str) -> Probe {
+        let to = format!("{name}:{PORT}");
+        probe(&self.lab, &self.lab.client, to, Family::V4)
+    }
+}
+
 /// An answer is truncated: it is asked for again by TCP, which a rule may drop.
 #[test]
 fn truncated() -> Result<()> {
-    let lab = RouterLab::build()?;
-    let server = lab.server.socket(Family::V4, PORT);
-    let _serving = TcpServer::echo(&lab.server, server)?;
-    let resolver = lab.server.socket(Family::V4, 53);
-    let _dns = ZoneServer::truncating(&lab.server, resolver, &[(NAME, server.ip())])?;
-    let directory = TempDir::new()?;
-    let file = directory.path().join("resolv.conf");
-    fs::write(&file, format!("nameserver {}\n", resolver.ip()))?;
-    let run = || {
-        let to = format!("{NAME}:{PORT}");
-        let probe = probe(&lab, &lab.client, to, Family::V4);
-        probe.resolver(&file).run()
-    };
+    let site = Site::build()?;
+    let Site {
+        lab,
+        server,
+        resolver,
+        ..
+    } = &site;
+    let _dns = ZoneServer::truncating(&lab.server, *resolver, &[(NAME, server.ip())])?;
+    let run = || site.probe(NAME).resolver(&site.file).run();
     let healthy = run()?;
     healthy.healthy()?;
     let row = healthy.expect(Layer::Dns, LayerResult::Ok, &server.ip().to_string())?;
@@ -257,23 +293,19 @@ fn truncated() -> Result<()> {
 /// A process of the pod has a mount namespace with a resolv.conf of its own: that one is used.
 #[test]
 fn the_pods_own_configuration() -> Result<()> {
-    let lab = RouterLab::build()?;
-    let server = lab.server.socket(Family::V4, PORT);
-    let _serving = TcpServer::echo(&lab.server, server)?;
-    let resolver = lab.server.socket(Family::V4, 53);
-    let _dns = ZoneServer::start(&lab.server, resolver, &[(NAME, server.ip())])?;
-    let directory = TempDir::new()?;
-    let file = directory.path().join("resolv.conf");
-    let run = || probe(&lab, &lab.client, format!("cart.shop:{PORT}"), Family::V4).run();
+    let site = Site::build()?;
+    let Site {
+        lab,
+        server,
+        resolver,
+        file,
+        ..
+    } = &site;
+    let _dns = ZoneServer::start(&lab.server, *resolver, &[(NAME, server.ip())])?;
+    let run = || site.probe("cart.shop").run();
     for (domain, is_known) in [("svc.cluster.local", true), ("elsewhere.example", false)] {
-        fs::write(
-            &file,
-            format!(
-                "nameserver {}\nsearch {domain}\noptions ndots:5\n",
-                resolver.ip()
-            ),
-        )?;
-        let pod = pod_process(&lab.client, &file)?;
+        site.configure(&format!("search {domain}\noptions ndots:5\n"))?;
+        let pod = pod_process(&lab.client, file)?;
         let probed = run()?;
         match is_known {
             true => {
@@ -362,6 +394,8 @@ fn no_such_name() -> Result<()> {
     let probe = probe(&shop.lab, &shop.lab.pod_a, to, Family::V4);
     let unknown = probe.cluster(&file).resolver(&dns.resolver).run()?;
     let row = unknown.fails(Layer::Dns, Point::Dns, "crat.shop does not exist")?;
+    // That the queries were admitted says nothing of a flow that has no address.
+    unknown.expect(Layer::Policy, LayerResult::Blocked, "blocked by DNS")?;
     let verdict = row.verdict.as_ref().expect("a verdict");
     let asked = "crat.shop.shop.svc.cluster.local., crat.shop.svc.cluster.local.";
     ensure!(

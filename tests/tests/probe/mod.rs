@@ -1,14 +1,17 @@
 //! `whydrop probe`: each layer fails for a real reason, and the verdict names it; the healthy twin runs
 //! the same probe before the fault, and no layer fails.
 
+mod commands;
 mod dns;
 mod http;
 mod ipv6;
+mod lost_errors;
 mod mtu;
 mod overlay;
 mod sent;
 mod tcp;
 mod tls;
+mod veth;
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -16,8 +19,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
+    fault::{Chain, nft},
     kube::{Objects, Pod, service},
-    lab::{Family, Host, Lab, Namespace, Topology, topology::NodeLab},
+    lab::{
+        Family, Host, Lab, Namespace, Topology,
+        topology::{NodeLab, RouterLab},
+    },
     probe::Probe,
 };
 
@@ -25,6 +32,31 @@ use whydrop_tests::{
 fn probe(lab: &impl Topology, from: &Host, to: impl std::fmt::Display, family: Family) -> Probe {
     let namespaces: Vec<&Namespace> = lab.namespaces();
     Probe::new(from.address(family), to, &namespaces)
+}
+
+/// The router takes no more than this on the way to the server.
+fn narrow(lab: &RouterLab, family: Family, mtu: u32) -> Result<()> {
+    let (flag, server) = (family.flag(), lab.server.address(family));
+    let route = format!("ip {flag} route replace {server} dev right mtu lock {mtu}");
+    lab.router.run(&route).map(drop)
+}
+
+/// No router's word comes back.
+fn lose_icmp(lab: &RouterLab, family: Family) -> Result<()> {
+    let rule = family.pick(
+        "icmp type destination-unreachable drop",
+        "icmpv6 type packet-too-big drop",
+    );
+    nft(&lab.router, Chain::inet("output"), rule)
+}
+
+/// The host drops echo requests, as many clouds do.
+fn ignore_echo(host: &Host) -> Result<()> {
+    let rules = "icmp type echo-request drop; icmpv6 type echo-request drop";
+    for rule in rules.split("; ") {
+        nft(host, Chain::inet("input"), rule)?;
+    }
+    Ok(())
 }
 
 /// A node with the pods `shop/web`, `shop/cart-0`, `shop/cart-1` and `shop/cart-2`, of which the last is

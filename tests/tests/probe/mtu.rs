@@ -2,47 +2,27 @@
 
 use std::{
     io::Read as _,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
+    os::fd::AsRawFd as _,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use socket2::SockRef;
 use whydrop_tests::{
     fault::{Chain, nft},
     lab::{
         Family, Host,
         topology::{OverlayLab, RouterLab, Underlay},
     },
+    poll_until,
     probe::Probed,
     record::{Layer, LayerReport, LayerResult, Point},
     traffic::TcpServer,
 };
 
-use super::{PORT, probe};
-
-fn narrow(lab: &RouterLab, family: Family, mtu: u32) -> Result<()> {
-    let (flag, server) = (family.flag(), lab.server.address(family));
-    let route = format!("ip {flag} route replace {server} dev right mtu lock {mtu}");
-    lab.router.run(&route).map(drop)
-}
-
-/// No router's word comes back.
-fn lose_icmp(lab: &RouterLab, family: Family) -> Result<()> {
-    let rule = family.pick(
-        "icmp type destination-unreachable drop",
-        "icmpv6 type packet-too-big drop",
-    );
-    nft(&lab.router, Chain::inet("output"), rule)
-}
-
-/// The host drops echo requests, as many clouds do.
-fn ignore_echo(host: &Host) -> Result<()> {
-    let rules = "icmp type echo-request drop; icmpv6 type echo-request drop";
-    for rule in rules.split("; ") {
-        nft(host, Chain::inet("input"), rule)?;
-    }
-    Ok(())
-}
+use super::{PORT, ignore_echo, lose_icmp, narrow, probe};
 
 /// The sizes were tried with segments of a connection.
 fn by_segments(probed: &Probed) -> Result<()> {
@@ -92,22 +72,34 @@ fn black_hole() -> Result<()> {
 /// The same router, whose errors arrive: the path MTU is learned, and nothing fails.
 #[test]
 fn fragmentation_needed() -> Result<()> {
-    Family::at_once(|family| {
-        let lab = RouterLab::build()?;
-        let server = lab.server.socket(family, PORT);
-        let _serving = TcpServer::echo(&lab.server, server)?;
-        let mtu = family.pick(1337, 1381);
-        narrow(&lab, family, mtu)?;
-        let told = probe(&lab, &lab.client, server, family).run()?;
-        told.healthy()?;
-        let words = format!(
-            "{mtu} bytes pass to {}; {} answers \"fragmentation needed\", MTU {mtu}",
-            server.ip(),
-            lab.router.address(family)
-        );
-        told.expect(Layer::Mtu, LayerResult::Ok, &words)?;
-        Ok(())
-    })
+    Family::at_once(|family| reported(family, true))
+}
+
+/// The same where echo requests are filtered.
+#[test]
+fn fragmentation_needed_without_echo() -> Result<()> {
+    Family::at_once(|family| reported(family, false))
+}
+
+fn reported(family: Family, has_echo: bool) -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(family, PORT);
+    let _serving = TcpServer::echo(&lab.server, server)?;
+    if !has_echo {
+        ignore_echo(&lab.server)?;
+    }
+    let mtu = family.pick(1337, 1381);
+    narrow(&lab, family, mtu)?;
+    let probed = probe(&lab, &lab.client, server, family).run()?;
+    probed.healthy()?;
+    let words = format!(
+        "{mtu} bytes pass to {}; {} answers \"{}\", MTU {mtu}",
+        server.ip(),
+        lab.router.address(family),
+        family.pick("fragmentation needed", "packet too big")
+    );
+    probed.expect(Layer::Mtu, LayerResult::Ok, &words)?;
+    Ok(())
 }
 
 /// Echo requests are filtered: segments of a connection find the black hole as exactly.
@@ -125,6 +117,11 @@ fn black_hole_without_echo() -> Result<()> {
             Layer::Mtu,
             LayerResult::Ok,
             "1500 bytes, the MTU of eth0, pass",
+        )?;
+        healthy.expect(
+            Layer::Firewall,
+            LayerResult::Ok,
+            "echo requests are filtered",
         )?;
         by_segments(&healthy)?;
         let mtu = family.pick(1337, 1381);
@@ -160,28 +157,6 @@ fn black_hole_without_echo_and_sack() -> Result<()> {
     let lost = run()?;
     is_exact(lost.fails(Layer::Mtu, Point::Mtu, "")?, 1337)?;
     by_segments(&lost)
-}
-
-/// Echo requests are filtered, and the router's errors arrive: nothing fails.
-#[test]
-fn fragmentation_needed_without_echo() -> Result<()> {
-    Family::at_once(|family| {
-        let lab = RouterLab::build()?;
-        let server = lab.server.socket(family, PORT);
-        let _serving = TcpServer::echo(&lab.server, server)?;
-        ignore_echo(&lab.server)?;
-        let mtu = family.pick(1337, 1381);
-        narrow(&lab, family, mtu)?;
-        let probed = probe(&lab, &lab.client, server, family).run()?;
-        probed.healthy()?;
-        let words = format!(
-            "{mtu} bytes pass to {}; {} answers \"fragmentation needed\", MTU {mtu}",
-            server.ip(),
-            lab.router.address(family)
-        );
-        probed.expect(Layer::Mtu, LayerResult::Ok, &words)?;
-        Ok(())
-    })
 }
 
 /// The path between two nodes takes less than the pods' MTU and the tunnel's header.
@@ -228,6 +203,63 @@ fn below_vxlan(family: Family, has_echo: bool) -> Result<()> {
         by_segments(&lost)?;
     }
     Ok(())
+}
+
+/// The server resets the connection in the midst of the search: what was not acknowledged then is not
+/// taken for lost.
+#[test]
+fn reset_in_the_midst() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    ignore_echo(&lab.server)?;
+    let run = || probe(&lab, &lab.client, server, Family::V4).run();
+    {
+        let _serving = TcpServer::echo(&lab.server, server)?;
+        let healthy = run()?;
+        healthy.healthy()?;
+        by_segments(&healthy)?;
+    }
+    narrow(&lab, Family::V4, 1337)?;
+    lose_icmp(&lab, Family::V4)?;
+    let _serving = TcpServer::serve(&lab.server, server, |connection| reset_later(&connection))?;
+    let reset = run()?;
+    reset.healthy()?;
+    let words = format!("the connection to {server} was reset after");
+    let row = reset.expect(Layer::Mtu, LayerResult::Skipped, &words)?;
+    ensure!(row.verdict.is_none(), "{row:?}");
+    Ok(())
+}
+
+/// Resets a connection once it has brought a few segments, of which its reader sees no byte.
+fn reset_later(connection: &TcpStream) {
+    let is_enough = || {
+        let closed = connection.peek(&mut [0]).is_ok_and(|count| count == 0);
+        (closed || segments_in(connection).is_ok_and(|count| count >= 5)).then_some(())
+    };
+    if connection.set_nonblocking(true).is_ok() && poll_until("segments", is_enough).is_ok() {
+        // With nothing left to linger for, closing resets.
+        let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// How many segments a connection has brought (`tcpi_segs_in`).
+fn segments_in(connection: &TcpStream) -> Result<u32> {
+    // SAFETY: all fields are numbers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&info))?;
+    // SAFETY: the option fills in no more than `size` bytes of a structure that lives until after the
+    // call.
+    let result = unsafe {
+        libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut size,
+        )
+    };
+    ensure!(result == 0, "{}", std::io::Error::last_os_error());
+    Ok(info.tcpi_segs_in)
 }
 
 /// A server that counts the bytes that its application gets.

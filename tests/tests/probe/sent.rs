@@ -24,10 +24,10 @@ use whydrop_tests::{
     probe::{Probe, Probed},
     record::{Layer, LayerResult},
     tracer::{Reaped, run_to_end},
-    traffic::{Capture, TcpServer, ZoneServer, tls_server},
+    traffic::{Capture, SEGMENT, TcpServer, ZoneServer, tls_server},
 };
 
-use super::probe;
+use super::{ignore_echo, lose_icmp, narrow, probe};
 use crate::lifecycle::{expect_gone, held};
 
 const PORT: u16 = 8443;
@@ -36,8 +36,8 @@ const PORT: u16 = 8443;
 type Begun = BTreeMap<(String, IpAddr, Option<u16>), u32>;
 
 /// Runs a probe twice, the first time dry, and compares what its source sends with what it has listed.
-/// Returns what it found.
-fn listed(lab: &RouterLab, command: &Probe, family: Family) -> Result<Probed> {
+/// Returns what it found, and what was sent.
+fn listed(lab: &RouterLab, command: &Probe, family: Family) -> Result<(Probed, Begun)> {
     let capture = Capture::start(&lab.client, "eth0")?;
     let own = lab.client.address(family);
     let dry = command.clone().with("--dry-run").run()?;
@@ -54,8 +54,9 @@ fn listed(lab: &RouterLab, command: &Probe, family: Family) -> Result<Probed> {
         sent.plan,
         dry.plan
     );
-    holds(&dry.plan.sends, &capture.begun(own))?;
-    Ok(sent)
+    let begun = capture.begun(own);
+    holds(&dry.plan.sends, &begun)?;
+    Ok((sent, begun))
 }
 
 /// The list holds everything that was begun. Where it leaves the address open, it says to how many of
@@ -63,12 +64,18 @@ fn listed(lab: &RouterLab, command: &Probe, family: Family) -> Result<Probed> {
 fn holds(planned: &[Sending], begun: &Begun) -> Result<()> {
     let mut open: BTreeMap<(String, Option<u16>), BTreeSet<IpAddr>> = BTreeMap::new();
     for ((proto, dst, dport), count) in begun {
+        let is_segment = proto == SEGMENT;
+        let proto_of = if is_segment { "tcp" } else { proto };
+        let most_of = |one: &Sending| match is_segment {
+            true => one.segments.unwrap_or_default(),
+            false => one.most,
+        };
         let of_it = |one: &&Sending| {
             let same_port = one.dport == *dport || (one.dst.is_none() && one.dport.is_none());
-            one.proto.to_string() == *proto && same_port && one.dst.is_none_or(|ip| ip == *dst)
+            one.proto.to_string() == proto_of && same_port && one.dst.is_none_or(|ip| ip == *dst)
         };
         let all: Vec<&Sending> = planned.iter().filter(of_it).collect();
-        let most: u32 = all.iter().map(|one| one.most).sum();
+        let most: u32 = all.iter().map(|one| most_of(one)).sum();
         ensure!(
             *count <= most,
             "{count} of {proto} to {dst} {dport:?}, and at most {most} were planned: {planned:?}"
@@ -80,9 +87,10 @@ fn holds(planned: &[Sending], begun: &Begun) -> Result<()> {
         }
     }
     for ((proto, dport), addresses) in &open {
+        let proto_of = if proto == SEGMENT { "tcp" } else { proto };
         let fitting = planned
             .iter()
-            .filter(|one| one.proto.to_string() == *proto && one.dst.is_none());
+            .filter(|one| one.proto.to_string() == proto_of && one.dst.is_none());
         let most = fitting
             .filter_map(|one| one.addresses)
             .max()
@@ -110,7 +118,7 @@ fn only_what_the_plan_holds() -> Result<()> {
         let command = probe(&lab, &lab.client, server, family)
             .with("--http")
             .with("/");
-        let sent = listed(&lab, &command, family)?;
+        let (sent, _) = listed(&lab, &command, family)?;
         sent.healthy()?;
         let segments = sent.plan.sends.iter().filter(|one| one.layer == Layer::Mtu);
         ensure!(
@@ -129,16 +137,28 @@ fn only_what_the_plan_holds_without_echo() -> Result<()> {
         let lab = RouterLab::build()?;
         let server = lab.server.socket(family, PORT);
         let _server = TcpServer::echo(&lab.server, server)?;
-        let rule = family.pick(
-            "icmp type echo-request drop",
-            "icmpv6 type echo-request drop",
-        );
-        nft(&lab.server, Chain::inet("input"), rule)?;
+        ignore_echo(&lab.server)?;
         let command = probe(&lab, &lab.client, server, family);
-        let sent = listed(&lab, &command, family)?;
+        let (sent, begun) = listed(&lab, &command, family)?;
         sent.expect(Layer::Mtu, LayerResult::Ok, "in TCP segments")?;
+        let count = segments(&begun, server);
+        ensure!((1..64).contains(&count), "{count} segments: {begun:?}");
+        // A search that takes all its rounds.
+        narrow(&lab, family, family.pick(1337, 1381))?;
+        lose_icmp(&lab, family)?;
+        let (sent, begun) = listed(&lab, &command, family)?;
+        sent.expect(Layer::Mtu, LayerResult::Failed, "in TCP segments")?;
+        let count = segments(&begun, server);
+        ensure!((20..=64).contains(&count), "{count} segments: {begun:?}");
+        let said = sent.plan.sends.iter().find_map(|one| one.segments);
+        ensure!(said == Some(64), "{:?}", sent.plan);
         Ok(())
     })
+}
+
+fn segments(begun: &Begun, to: SocketAddr) -> u32 {
+    let of_it = (SEGMENT.to_owned(), to.ip(), Some(to.port()));
+    begun.get(&of_it).copied().unwrap_or_default()
 }
 
 /// The same for a name with several addresses, whose answer has to be asked for by TCP.
@@ -181,7 +201,7 @@ fn only_what_the_plan_holds_for_a_name() -> Result<()> {
     .resolver(&file)
     .with("--http")
     .with("/");
-    let sent = listed(&lab, &command, Family::V4)?;
+    let (sent, _) = listed(&lab, &command, Family::V4)?;
     sent.healthy()?;
     sent.expect(Layer::Tcp, LayerResult::Ok, "4 of 4 addresses answered")?;
     sent.expect(Layer::Application, LayerResult::Ok, "200 OK")?;
@@ -293,7 +313,8 @@ fn sockets_of(pid: u32) -> Result<Vec<String>> {
 fn without_root() -> Result<()> {
     let mut command = Command::new(binary());
     command
-        .args(["probe", "10.0.0.1:80"])
+        .args(["probe", "--cluster", "a.json", "--kubeconfig", "k"])
+        .args(["--from", "10.0.0.2", "10.0.0.1:80"])
         .uid(UNPRIVILEGED)
         .gid(UNPRIVILEGED);
     let output = run_to_end(&mut command)?;
@@ -303,7 +324,9 @@ fn without_root() -> Result<()> {
         "{output:?}"
     );
     ensure!(
-        stderr.contains("needs root") && stderr.contains("whydrop explain"),
+        stderr.contains("needs root")
+            && stderr
+                .contains("`whydrop explain --cluster a.json --from 10.0.0.2 --to 10.0.0.1:80`"),
         "{stderr}"
     );
     Ok(())

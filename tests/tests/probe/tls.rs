@@ -14,10 +14,20 @@ const NAME: &str = "cart.example.com";
 const PORT: u16 = 8443;
 
 fn ask(kind: Kind, name: &str) -> Result<Probed> {
+    ask_in(&RouterLab::build()?, kind, name)
+}
+
+/// The same after the server was seen to be healthy.
+fn ask_after_good(kind: Kind, name: &str) -> Result<Probed> {
     let lab = RouterLab::build()?;
+    ask_in(&lab, Kind::Good, NAME)?.healthy()?;
+    ask_in(&lab, kind, name)
+}
+
+fn ask_in(lab: &RouterLab, kind: Kind, name: &str) -> Result<Probed> {
     let server = lab.server.socket(Family::V4, PORT);
     let _server = serve(&lab.server, server, NAME, kind)?;
-    let probe = probe(&lab, &lab.client, server, Family::V4);
+    let probe = probe(lab, &lab.client, server, Family::V4);
     probe
         .with("--server-name")
         .with(name)
@@ -38,7 +48,7 @@ fn good() -> Result<()> {
 
 #[test]
 fn expired() -> Result<()> {
-    let expired = ask(Kind::Expired, NAME)?;
+    let expired = ask_after_good(Kind::Expired, NAME)?;
     expired.fails(Layer::Tls, Point::Tls, "expired on 2021-01-01")?;
     expired.expect(Layer::Tcp, LayerResult::Ok, "")?;
     // The request is made all the same.
@@ -48,7 +58,7 @@ fn expired() -> Result<()> {
 
 #[test]
 fn wrong_name() -> Result<()> {
-    let wrong = ask(Kind::Good, "other.example.com")?;
+    let wrong = ask_after_good(Kind::Good, "other.example.com")?;
     wrong.fails(
         Layer::Tls,
         Point::Tls,
@@ -60,7 +70,7 @@ fn wrong_name() -> Result<()> {
 /// That a server has no newer version than 1.2 is no failure, and is said.
 #[test]
 fn only_1_2() -> Result<()> {
-    let old = ask(Kind::Only12, NAME)?;
+    let old = ask_after_good(Kind::Only12, NAME)?;
     old.healthy()?;
     old.expect(Layer::Tls, LayerResult::Ok, "TLS 1.2 only")?;
     Ok(())
@@ -68,7 +78,7 @@ fn only_1_2() -> Result<()> {
 
 #[test]
 fn reset_on_alpn_only() -> Result<()> {
-    let reset = ask(Kind::ResetsAlpn, NAME)?;
+    let reset = ask_after_good(Kind::ResetsAlpn, NAME)?;
     let why = "a ClientHello with ALPN h2,http/1.1 is answered with a RST, and one without ALPN is accepted";
     let tls = reset.fails(Layer::Tls, Point::Tls, why)?;
     let fix = tls
@@ -83,7 +93,7 @@ fn reset_on_alpn_only() -> Result<()> {
 /// A server, or a box in front of it, that does not bear TLS 1.3.
 #[test]
 fn reset_on_tls_1_3_only() -> Result<()> {
-    let reset = ask(Kind::ResetsTls13, NAME)?;
+    let reset = ask_after_good(Kind::ResetsTls13, NAME)?;
     let why =
         "a ClientHello with TLS 1.3 is answered with a RST, and one with TLS 1.2 only is accepted";
     let tls = reset.fails(Layer::Tls, Point::Tls, why)?;

@@ -31,6 +31,8 @@ struct SendingShape {
     addresses: Option<u32>,
     dport: Option<u16>,
     most: u32,
+    #[serde(default)]
+    segments: Option<u32>,
     test: String,
 }
 

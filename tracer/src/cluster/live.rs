@@ -34,6 +34,12 @@ impl Cluster {
         &self.view
     }
 
+    /// The source whose objects of a kind these are; `None` where none has listed them.
+    #[must_use]
+    pub(crate) fn source(&self, kind: Kind) -> Option<Source> {
+        self.best.get(&kind).copied()
+    }
+
     /// Who had an address then, among the pods with a network namespace of their own.
     #[must_use]
     pub(crate) fn holder(&self, ip: IpAddr, then: SystemTime) -> Option<Holder> {

@@ -160,7 +160,7 @@ impl DropKind {
     }
 }
 
-/// Identifier and sequence number of an echo request or reply.
+/// Identifier and sequence number of an echo request or reply. Of a quoted packet, an error holds them.
 fn echo(packet: &[u8], flow: &Layer) -> Option<(u16, u16)> {
     let is_echo = match flow.tuple.proto {
         protocol::ICMP => matches!(flow.icmp[0], 0 | 8),
@@ -250,7 +250,10 @@ impl Decoder {
             icmp: parsed
                 .filter(|_| is_icmp)
                 .map(|parsed| parsed.flow.icmp.into()),
-            echo: parsed.and_then(|parsed| echo(captured, &parsed.flow)),
+            echo: parsed.and_then(|parsed| {
+                let own = echo(captured, &parsed.flow);
+                own.or_else(|| echo(captured, &parsed.quoted?))
+            }),
         });
         facts
     }

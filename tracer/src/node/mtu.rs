@@ -50,13 +50,17 @@ pub(crate) struct Advice {
     pub(crate) change: Option<Fix>,
 }
 
+/// The MTU that IP needs at least: IPv6 1280 bytes (RFC 8200), IPv4 68 (RFC 791).
+pub(crate) fn least(dst: IpAddr) -> u32 {
+    if dst.is_ipv4() { 68 } else { 1280 }
+}
+
 /// What would work for packets to `dst` that start out at an interface (name and MTU) and pass this
-/// hop. `None` if there is nothing to advise: IPv6 needs 1280 bytes (RFC 8200), IPv4 68 (RFC 791).
+/// hop. `None` if there is nothing to advise: it is less than IP needs.
 pub(crate) fn advise(dst: IpAddr, hop: &Hop, start: (&str, u32)) -> Option<Advice> {
     let mtu = hop.inner_mtu();
-    let least = if dst.is_ipv4() { 68 } else { 1280 };
     let (ifname, now) = start;
-    (mtu >= least).then(|| Advice {
+    (mtu >= least(dst)).then(|| Advice {
         mtu,
         ping: ping(dst, mtu),
         change: (now > mtu).then(|| change::mtu(ifname, now, mtu)),

@@ -62,8 +62,8 @@ impl Own {
             && self.src.is_none_or(|src| src == flow.src)
     }
 
-    /// Whether a dropped packet is of this connection, in either direction. Behind NAT, one of its
-    /// addresses is another.
+    /// Whether a dropped packet is of this connection, in either direction, or is an ICMP error that
+    /// quotes one. Behind NAT, one of its addresses is another.
     fn has(&self, drop: &DropReport) -> bool {
         let Flow {
             proto,
@@ -71,7 +71,7 @@ impl Own {
             sport,
             dst,
             dport,
-        } = drop.flow;
+        } = drop.quoted.unwrap_or(drop.flow);
         let ends = [src, dst];
         let known = self.src.is_some_and(|own| ends.contains(&own)) || ends.contains(&self.dst);
         // Other processes ping the same address.
@@ -155,8 +155,16 @@ impl Observed {
     /// Waits for a drop of a packet that is larger than this, and no longer than the limit.
     pub(crate) async fn dropped(&self, own: Own, size: u32, limit: Duration) -> Option<DropReport> {
         let is_it = |drop: &&DropReport| {
-            own.has(drop) && drop.packet.is_some_and(|packet| packet.len > size)
+            let is_larger = drop.packet.is_some_and(|packet| packet.len > size);
+            own.has(drop) && drop.quoted.is_none() && is_larger
         };
+        let dropped = || self.drops.borrow().iter().find(is_it).cloned();
+        self.until(limit, dropped).await
+    }
+
+    /// Waits for a drop of an error that says that a packet is too large, and no longer than the limit.
+    pub(crate) async fn silenced(&self, own: Own, limit: Duration) -> Option<DropReport> {
+        let is_it = |drop: &&DropReport| own.has(drop) && says_too_big(drop);
         let dropped = || self.drops.borrow().iter().find(is_it).cloned();
         self.until(limit, dropped).await
     }
@@ -173,4 +181,14 @@ impl Observed {
         };
         timeout(limit, wait).await.ok()
     }
+}
+
+/// Whether it is a "fragmentation needed" or a "packet too big".
+fn says_too_big(drop: &DropReport) -> bool {
+    let icmp = drop.packet.and_then(|packet| packet.icmp);
+    drop.quoted.is_some()
+        && matches!(
+            (drop.flow.proto, icmp),
+            (Protocol::Icmp, Some((3, 4))) | (Protocol::Icmpv6, Some((2, _)))
+        )
 }

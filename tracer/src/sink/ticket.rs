@@ -105,11 +105,14 @@ mod tests {
         ## Sent
 
         ```
-        probe  shop/web → svc/shop/cart:443  sends from the network namespace cni-5c2f8a5e:
+        probe  shop/web → svc/shop/cart:443  sends from network namespace cni-5c2f8a5e:
             TCP at most 1 × tcp to 10.96.3.7:443
                 $ ip netns exec cni-5c2f8a5e nc -zv -w 3 10.96.3.7 443
             MTU at most 64 × icmp to 10.244.3.17
                 $ ip netns exec cni-5c2f8a5e ping -M do -c 3 -s 1472 10.244.3.17
+            MTU at most 1 × tcp to 10.244.3.17:8443, with at most 64 segments of all sizes, where echo
+                requests are not answered
+                $ ip netns exec cni-5c2f8a5e nping --tcp --df -c 3 -p 8443 --data-length 1460 10.244.3.17
             TLS at most 3 × tcp to the first address that TCP reaches
                 $ ip netns exec cni-5c2f8a5e openssl s_client -connect 10.96.3.7:443 -servername cart.shop.svc.cluster.local -alpn h2,http/1.1
             application nothing: not asked for; --http PATH asks

@@ -29,7 +29,12 @@ use crate::{
         filter,
         options::{ProbeConfig, Proto, TraceConfig},
     },
-    cluster::source::Sources,
+    cluster::{
+        live::Cluster,
+        source::{ClusterConfig, Sources},
+        update::Source,
+        view::Kind,
+    },
     engine::{FilterNames, Input},
     model::{LayerReport, LayerResult, Report},
     net::netns::NetnsRef,
@@ -37,7 +42,8 @@ use crate::{
     probe::{
         Plan, layers,
         observed::Observed,
-        plan::{Source, Wishes},
+        plan::{self, Wishes, command},
+        target::Target,
     },
     sink::{Delivery, Printer},
 };
@@ -72,11 +78,16 @@ fn refuse_without_root(config: &ProbeConfig) -> Result<()> {
         .from
         .as_ref()
         .map_or("ADDRESS".to_owned(), ToString::to_string);
+    let to = match &config.to {
+        // Names of DNS are not resolved there.
+        Target::Host { port, .. } => format!("ADDRESS:{port}"),
+        Target::Endpoint(endpoint) => endpoint.to_string(),
+    };
+    let explain = command::explain(&config.cluster).arg("--from").arg(from);
     bail!(
         "a probe sends from the source's network namespace and traces its packets in the kernel, \
-         which needs root; without root, `whydrop explain --from {from} --to {}` evaluates the \
-         cluster's part: the NetworkPolicies",
-        config.to
+         which needs root; without root, `{}` evaluates the cluster's part: the NetworkPolicies",
+        explain.arg("--to").arg(to)
     )
 }
 
@@ -99,7 +110,7 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
         http: config.http.clone(),
         tls: config.tls,
         server_name: config.server_name.clone(),
-        cluster: config.cluster.clone(),
+        cluster: told_by(&config.cluster, &known.cluster),
     };
     let plan = Plan::new(view, source.clone(), config.to.clone(), resolver, wishes);
     if let (true, Err(reason)) = (plan.by_name(), &plan.dns) {
@@ -143,6 +154,18 @@ async fn probe(config: &ProbeConfig) -> Result<ExitCode> {
     conclude(&found, interrupted, &observed, node, &output)
 }
 
+/// Where the objects come from that are known: files, or else an API server. A better source replaces
+/// another's objects.
+fn told_by(config: &ClusterConfig, cluster: &Cluster) -> ClusterConfig {
+    let policies = cluster.source(Kind::NetworkPolicy);
+    let mut config = config.clone();
+    match policies.or_else(|| cluster.source(Kind::Pod)) {
+        Some(Source::Api) => config.files.clear(),
+        _ => config.kubeconfig = None,
+    }
+    config
+}
+
 /// Attaches the trace: it follows the addresses that it is given later, and watches this namespace,
 /// the source's, and those that have an address of the destination.
 fn attach(
@@ -183,7 +206,7 @@ fn attach(
 }
 
 /// Has the trace follow packets between the source and these addresses.
-fn follow(trace: &mut Trace, addresses: &[IpAddr], source: &Source) -> Result<()> {
+fn follow(trace: &mut Trace, addresses: &[IpAddr], source: &plan::Source) -> Result<()> {
     trace.shell.follow(addresses, &source.addresses)
 }
 
@@ -192,7 +215,7 @@ fn follow(trace: &mut Trace, addresses: &[IpAddr], source: &Source) -> Result<()
 async fn send(
     trace: &mut Trace,
     (walk, mut to_follow): (Walk, UnboundedReceiver<Follow>),
-    source: &Source,
+    source: &plan::Source,
     output: &Output,
     signals: &mut Signals,
 ) -> Result<(Vec<LayerReport>, bool)> {

@@ -26,7 +26,15 @@ use crate::{
     node::world::World,
     probe::{
         Plan,
-        layers::{self, dns::Queries, placement::Placement, policy, tcp::Tried, traced},
+        layers::{
+            self,
+            dns::Queries,
+            mtu::Path,
+            placement::Placement,
+            policy,
+            tcp::Tried,
+            traced::{self, Seen},
+        },
         observed::Observed,
         plan::{MOST_ANSWERS, command::connect_to},
         send::Sockets,
@@ -133,17 +141,16 @@ impl Walk {
         }
     }
 
-    /// The rows that rest on what the trace has seen of all packets before.
-    fn traced_rows(&self, tried: &[Tried], rows: &Rows) {
-        let (attempts, mut drops) = (self.observed.attempts(), self.observed.drops());
-        // That echo requests are filtered says nothing of the connection.
-        drops.retain(|drop| !drop.flow.proto.is_icmp());
+    /// The rows that rest on what the trace has seen of all packets: the last of them may be the one that
+    /// a rule drops.
+    fn traced_rows(&self, tried: &[Tried], paths: &[Path], rows: &Rows) {
+        let (attempts, drops) = (self.observed.attempts(), self.observed.drops());
         let of_tcp: Vec<_> = attempts
             .iter()
             .filter(|one| one.dns.is_none())
             .cloned()
             .collect();
-        let seen = traced::rows(&of_tcp, &drops);
+        let seen = Seen::of(of_tcp, drops);
         let first = tried
             .iter()
             .find(|one| !one.is_connected())
@@ -152,9 +159,10 @@ impl Walk {
         let way =
             first.and_then(|one| self.way(one.to.socket, one.attempt.as_ref(), Protocol::Tcp));
         let way = way.unwrap_or_default();
-        rows.put(traced::layer(Layer::Firewall, &seen, &of_tcp, way));
+        let firewall = seen.layer(Layer::Firewall, way.clone());
+        rows.put(traced::searched(firewall, paths, way));
         let test = to.map(|to| self.shown(&connect_to(to))).unwrap_or_default();
-        let overlay = traced::layer(Layer::Overlay, &seen, &of_tcp, test.clone());
+        let overlay = seen.layer(Layer::Overlay, test.clone());
         let node = self.plan.source.node.as_deref();
         let placement = Placement::of(tried, node);
         let cross = tried.iter().find(|one| {
@@ -164,7 +172,7 @@ impl Walk {
         let of_cross = cross.and_then(|one| one.attempt.as_ref()?.verdict.clone());
         rows.put(traced::placed(overlay, placement, of_cross, test));
         let listens = to.map(|to| self.listens(to)).unwrap_or_default();
-        rows.put(traced::layer(Layer::Listener, &seen, &of_tcp, listens));
+        rows.put(seen.layer(Layer::Listener, listens));
     }
 
     /// The command, to be run where the probe sends from.
@@ -201,8 +209,8 @@ impl Walk {
     /// Nothing can be sent to the destination: DNS gave no address, or none that the source can send to.
     /// Its queries say something of some layers all the same.
     fn blocked_by_dns(&self, is_resolved: bool, rows: &Rows) {
-        let (attempts, drops) = (self.observed.attempts(), self.observed.drops());
-        let seen = traced::rows(&attempts, &drops);
+        let attempts = self.observed.attempts();
+        let seen = Seen::of(attempts.clone(), self.observed.drops());
         let by = match is_resolved {
             true => "blocked by TCP",
             false => "blocked by DNS",
@@ -214,13 +222,20 @@ impl Walk {
                     let reason = "the name has no address of a family that the source has";
                     layers::without(layer, LayerResult::Failed, "", reason)
                 }
-                Layer::Policy => policy::layer(&self.plan, self.cluster.view(), &self.flows()),
+                // That the queries were admitted says nothing of what was to follow.
+                Layer::Policy => {
+                    let own = policy::layer(&self.plan, self.cluster.view(), &self.flows());
+                    match own.result {
+                        LayerResult::Failed => own,
+                        _ => blocked,
+                    }
+                }
                 Layer::Firewall => {
                     let unanswered = attempts.iter().find(|one| one.outcome != Outcome::Answered);
                     let server = unanswered.and_then(|one| Some((one.flow.dst, one.flow.dport?)));
                     let way = server
                         .and_then(|server| self.way(server.into(), unanswered, Protocol::Udp));
-                    let own = traced::layer(layer, &seen, &attempts, way.unwrap_or_default());
+                    let own = seen.layer(layer, way.unwrap_or_default());
                     match own.result {
                         LayerResult::Failed => own,
                         _ => blocked,

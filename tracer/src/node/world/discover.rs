@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::net::netns::NetnsRef;
+use crate::{net::netns::NetnsRef, words};
 
 /// Names of `ip netns` are there.
 const NAMED: &str = "/run/netns";
@@ -46,7 +46,7 @@ pub(crate) fn all() -> Vec<Found> {
     if let Some(inode) = own {
         found.entry(inode).or_insert_with(|| Found {
             inode,
-            name: "host".to_owned(),
+            name: words::HOST.to_owned(),
             reference: NetnsRef::Own,
         });
     }

@@ -4,6 +4,7 @@ use super::{
     Between, FdbKind, Holder, Mac, Obstacle, PortState, World,
     link::{Kind, LinkId, MacvlanMode},
 };
+use crate::words;
 
 /// What port timers count in: `USER_HZ`, the same on all machines with Linux of today.
 const TICKS: u64 = 100;
@@ -17,7 +18,7 @@ impl World {
         };
         match self.namespace(id.netns) {
             Some(namespace) if id.netns != reader => {
-                format!("{name} of network namespace {}", namespace.name)
+                format!("{name} of {}", words::namespace(&namespace.name))
             }
             _ => name,
         }

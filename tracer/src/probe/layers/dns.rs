@@ -67,13 +67,15 @@ impl Query {
         }
     }
 
+    /// Whether the answer has an address.
+    pub(crate) fn has_address(&self) -> bool {
+        let reply = self.result.as_ref();
+        reply.is_ok_and(|reply| !reply.addresses.is_empty())
+    }
+
     /// Whether it says that the name has no such address.
     fn has_no_address(&self) -> bool {
-        self.is_answered()
-            && self
-                .result
-                .as_ref()
-                .is_ok_and(|reply| reply.addresses.is_empty())
+        self.is_answered() && !self.has_address()
     }
 
     fn verdict(&self) -> Option<Verdict> {
@@ -170,16 +172,8 @@ impl Queries {
 
     /// The name that was answered with addresses.
     pub(crate) fn resolved(&self) -> Option<&str> {
-        let has_any = |query: &&Query| {
-            query
-                .result
-                .as_ref()
-                .is_ok_and(|reply| !reply.addresses.is_empty())
-        };
-        self.walk
-            .iter()
-            .find(has_any)
-            .map(|query| query.name.as_str())
+        let found = self.walk.iter().find(|query| query.has_address());
+        found.map(|query| query.name.as_str())
     }
 }
 
@@ -232,14 +226,9 @@ fn walk_test(plan: &DnsPlan, queries: &Queries) -> Option<LayerTest> {
     let command = decides.unwrap_or(last).test.clone();
     let counts = code_counts(walk);
     // A name with few dots is asked for in every search domain before it is asked for as it is.
-    let has_none = |query: &&Query| {
-        query
-            .result
-            .as_ref()
-            .is_ok_and(|reply| reply.addresses.is_empty())
-    };
     let of_others = |query: &&Query| resolved.is_some_and(|name| name != query.name);
-    let in_vain = walk.iter().filter(has_none).filter(of_others).count();
+    let in_vain = walk.iter().filter(of_others);
+    let in_vain = in_vain.filter(|query| query.has_no_address()).count();
     let storm = plan.storm(walk.len(), in_vain);
     let (result, evidence, verdict) = match (unanswered, resolved) {
         (Some(query), _) => (
@@ -331,11 +320,11 @@ fn no_such_name(plan: &DnsPlan, walk: &[Query]) -> Verdict {
     found.evidence = vec![
         format!("asked for, in this order: {}", names.join(", ")),
         format!(
-            "{}: search {}, ndots:{}",
+            "{}: {}, ndots:{}",
             plan.resolver.origin,
             match plan.resolver.search.as_slice() {
-                [] => "nothing".to_owned(),
-                search => search.join(" "),
+                [] => "no search list".to_owned(),
+                search => format!("search {}", search.join(" ")),
             },
             plan.resolver.ndots
         ),

@@ -32,8 +32,8 @@ pub(crate) fn layer(plan: &Plan, view: &View, tried: &[Tried]) -> LayerReport {
     if !view.knows(Kind::NetworkPolicy) && !tried.iter().any(|one| blamed(&one)) {
         let passed = tried.iter().filter(|one| one.answered).count();
         let seen = format!(
-            "no NetworkPolicy is known (--cluster, --kubeconfig); {passed} of {} flows were answered",
-            tried.len()
+            "no NetworkPolicy is known (--cluster, --kubeconfig); {passed} of {} answered",
+            words::counted(tried.len(), "flow", "flows")
         );
         return without(Layer::Policy, LayerResult::Skipped, "", seen);
     }

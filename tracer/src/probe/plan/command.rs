@@ -68,16 +68,16 @@ pub(crate) fn segment_to(to: SocketAddr, size: u32) -> Command {
     segment(&to.ip().to_string(), to.port(), size, to.is_ipv6())
 }
 
-/// Evaluates the NetworkPolicies as the probe does: with the objects that it has.
-pub(super) fn explain(cluster: &ClusterConfig) -> Command {
-    let mut command = Command::new("whydrop explain");
-    for file in &cluster.files {
-        command = command.arg("--cluster").arg(file.display());
+/// Evaluates the NetworkPolicies with the objects of files, or else those of an API server: `explain` takes
+/// one of the two.
+pub(crate) fn explain(cluster: &ClusterConfig) -> Command {
+    let command = Command::new("whydrop explain");
+    match (cluster.files.as_slice(), &cluster.kubeconfig) {
+        ([], Some(path)) => command.arg("--kubeconfig").arg(path.display()),
+        (files, _) => files.iter().fold(command, |command, file| {
+            command.arg("--cluster").arg(file.display())
+        }),
     }
-    if let Some(path) = &cluster.kubeconfig {
-        command = command.arg("--kubeconfig").arg(path.display());
-    }
-    command
 }
 
 impl HttpPlan {
@@ -114,6 +114,15 @@ mod tests {
     fn each_command_asks_what_the_probe_asks() {
         let server: SocketAddr = "10.96.0.10:53".parse().unwrap();
         let replica: SocketAddr = "[fd00::7]:1053".parse().unwrap();
+        let both = ClusterConfig {
+            files: vec!["a.json".into(), "b.json".into()],
+            kubeconfig: Some("k".into()),
+            ..ClusterConfig::default()
+        };
+        let by_api = ClusterConfig {
+            kubeconfig: Some("k".into()),
+            ..ClusterConfig::default()
+        };
         let http = HttpPlan {
             path: "/a?b&c".to_owned(),
             host: "cart.example.com".to_owned(),
@@ -134,6 +143,11 @@ mod tests {
                 dig(replica, "cart.", true, true),
                 "dig +tcp @fd00::7 -p 1053 cart. AAAA",
             ),
+            (
+                explain(&both),
+                "whydrop explain --cluster a.json --cluster b.json",
+            ),
+            (explain(&by_api), "whydrop explain --kubeconfig k"),
             (connect_to(to), "nc -zv -w 3 10.0.0.1 8443"),
             (ping_to(to.ip(), 1500), "ping -M do -c 3 -s 1472 10.0.0.1"),
             (

@@ -30,8 +30,9 @@ const DNS: u16 = 53;
 const MOST_SIZED: usize = 3;
 /// The MTU where the interface is not known.
 pub(crate) const USUAL_MTU: u32 = 1500;
-/// How many echo requests are sent to one address: the rounds of the search, and what confirms it.
-pub(crate) const MOST_ECHOES: u32 = 64;
+/// How many echo requests, or segments, are sent to one address to find the MTU: the rounds of the
+/// search, and what confirms it.
+pub(crate) const MOST_SIZES: u32 = 64;
 /// How many addresses of a name are connected to.
 pub(crate) const MOST_ANSWERS: usize = 8;
 /// The ports whose servers speak TLS, by their registration or by custom.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    DNS, MOST_ANSWERS, MOST_ECHOES, MOST_SIZED, Plan, USUAL_MTU,
+    DNS, MOST_ANSWERS, MOST_SIZED, MOST_SIZES, Plan, USUAL_MTU,
     command::{connect, connect_to, dig, hello, ping, ping_to, segment, segment_to},
     sized,
 };
@@ -69,10 +69,13 @@ impl Plan {
             let command = ping_to(ip, mtu);
             sends.push(Sending {
                 dport: None,
-                ..self.sending(to.0, to.1, one.socket, MOST_ECHOES, &command)
+                ..self.sending(to.0, to.1, one.socket, MOST_SIZES, &command)
             });
             let command = segment_to(one.socket, mtu);
-            sends.push(self.sending(Layer::Mtu, Protocol::Tcp, one.socket, 1, &command));
+            sends.push(Sending {
+                segments: Some(MOST_SIZES),
+                ..self.sending(Layer::Mtu, Protocol::Tcp, one.socket, 1, &command)
+            });
         }
         // One is asked: the first that TCP reaches.
         let (Some(first), is_only) = (all.first(), all.len() == 1) else {
@@ -103,6 +106,7 @@ impl Plan {
                 addresses,
                 dport: (proto == Protocol::Tcp).then_some(port),
                 most,
+                segments: (layer == Layer::Mtu && proto == Protocol::Tcp).then_some(MOST_SIZES),
                 test: self.source.shown(&command),
             });
         };
@@ -120,7 +124,7 @@ impl Plan {
         };
         let sizes = count(MOST_SIZED);
         let command = ping(name, mtu, is_v6);
-        push(Layer::Mtu, echo, sizes, MOST_ECHOES, command);
+        push(Layer::Mtu, echo, sizes, MOST_SIZES, command);
         let command = segment(name, port, mtu, is_v6);
         push(Layer::Mtu, Protocol::Tcp, sizes, 1, command);
         for (layer, most, command) in self.on_top(None) {
@@ -157,6 +161,7 @@ impl Plan {
             addresses: None,
             dport: Some(to.port()),
             most,
+            segments: None,
             test: self.source.shown(command),
         }
     }

@@ -47,6 +47,8 @@ pub(crate) struct Round {
     pub(crate) reported: Option<(IpAddr, u32)>,
     /// How long the quickest reply took.
     pub(crate) fastest: Option<Duration>,
+    /// The peer has reset the connection: what was not answered need not be lost.
+    pub(crate) is_reset: bool,
 }
 
 impl Round {

@@ -136,6 +136,7 @@ impl Segments {
                 }
             }
         }
+        round.is_reset = self.is_closed;
         let sent: BTreeSet<u32> = sizes.iter().copied().collect();
         round.lost = sent.difference(&round.passed).copied().collect();
         Ok(round)

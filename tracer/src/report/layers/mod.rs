@@ -43,6 +43,8 @@ pub(crate) struct Layers {
     next: u64,
     /// What servers have not read, a sentence each.
     unread: Vec<String>,
+    /// What a rule drops that is no part of any attempt, in words.
+    apart: Option<String>,
     standing: HashMap<Id, Share>,
     /// The attempts of `standing`, oldest first.
     order: VecDeque<Id>,
@@ -112,6 +114,11 @@ impl Layers {
     /// Takes what servers have not read, a sentence each.
     pub(crate) fn unread(&mut self, unread: Vec<String>) {
         self.unread = unread;
+    }
+
+    /// Takes what a rule drops that is no part of any attempt, in words.
+    pub(crate) fn dropped_apart(&mut self, what: String) {
+        self.apart = Some(what);
     }
 
     /// Takes a drop.

@@ -10,9 +10,12 @@ use super::{
     units::INDENT,
     verdict::{alarm, blame, draw_verdict},
 };
-use crate::model::{
-    AttemptReport, Layer, LayerReport, LayerResult, LayerRow, Outcome, PlanReport, Protocol,
-    Sending, Started, Summary, Verdict, address,
+use crate::{
+    model::{
+        AttemptReport, Layer, LayerReport, LayerResult, LayerRow, Outcome, PlanReport, Protocol,
+        Sending, Started, Summary, Verdict, address,
+    },
+    words,
 };
 
 /// What a probe has shown so far.
@@ -50,7 +53,7 @@ impl Probe {
     pub(super) fn plan(page: &mut Page<'_>, plan: &PlanReport) {
         let from = plan.from.as_deref().unwrap_or("this node");
         let title = format!("{from} → {}", plan.to);
-        let netns = format!("sends from the network namespace {}:", plan.netns);
+        let netns = format!("sends from {}:", words::namespace(&plan.netns));
         page.canvas.line(
             0,
             INDENT,
@@ -170,6 +173,7 @@ fn sending_in_words(sending: &Sending) -> String {
         addresses,
         dport,
         most,
+        segments,
         ..
     } = sending;
     let to = match (dst, addresses) {
@@ -181,14 +185,14 @@ fn sending_in_words(sending: &Sending) -> String {
             format!("{}{most} addresses of the name", port.unwrap_or_default())
         }
     };
+    let segments = segments.map(|count| format!(", with at most {count} segments of all sizes"));
+    let segments = segments.unwrap_or_default();
     let when = match (layer, proto) {
         (Layer::Dns, Protocol::Tcp) => ", where an answer is truncated",
-        (Layer::Mtu, Protocol::Tcp) => {
-            ", with segments of all sizes, where echo requests are not answered"
-        }
+        (Layer::Mtu, Protocol::Tcp) => ", where echo requests are not answered",
         _ => "",
     };
-    format!("at most {most} × {proto} to {to}{when}")
+    format!("at most {most} × {proto} to {to}{segments}{when}")
 }
 
 fn draw_row(page: &mut Page<'_>, layer: &str, row: &LayerRow) {

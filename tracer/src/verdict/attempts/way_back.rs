@@ -14,6 +14,7 @@ use crate::{
         world::{LinkId, World},
     },
     verdict::rule::Finding,
+    words,
 };
 
 /// The model delivers the packet, and loses the answer.
@@ -51,8 +52,8 @@ fn lost(case: &Case<'_>, back: Model<'_>, from: u32) -> Option<Finding> {
     let world = back.world;
     let because_of = because.in_words(world, *netns);
     let why = format!(
-        "it reaches network namespace {}, and no answer comes back: {}: {because_of}",
-        name_of(world, from),
+        "it reaches {}, and no answer comes back: {}: {because_of}",
+        words::namespace(&name_of(world, from)),
         place_of(world, *netns, *link),
     );
     let mut finding =
@@ -93,8 +94,9 @@ fn not_translated_back(model: Model<'_>, back: Model<'_>, from: u32) -> Option<F
     let (there, translator) = (name_of(world, from), name_of(world, missed));
     let by = world.link_name(out, from);
     let why = format!(
-        "the answer leaves network namespace {there} by {by}, and not by {translator}, which \
-         translated the question: it is not translated back (NAT)"
+        "the answer leaves {} by {by}, and not by {translator}, which translated the question: it is not \
+         translated back (NAT)",
+        words::namespace(&there)
     );
     let mut finding = Finding::new(Point::Conntrack, Likely, why).about(&[&there, &translator]);
     finding.fact(format!(

@@ -36,6 +36,7 @@ mod translation;
 mod tunnel;
 pub(super) mod unjudged;
 mod unruled;
+mod veth;
 
 pub(crate) use self::closed_port::CLOSED_PORT;
 pub(super) use self::rules::rules;

@@ -1,17 +1,19 @@
 //! A packet larger than a hop takes.
 
-use super::{Concern, Finding, function, place};
+use super::{
+    Concern, Finding, function, place,
+    veth::{Pair, narrow_peer, without_world},
+};
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
         Fix, Point, Protocol,
     },
-    net::Link,
     node::{
         change,
         facts::NodeFacts,
-        mtu::{Advice, Hop, advise, narrowest},
+        mtu::{Advice, Hop, advise, least, narrowest, ping},
     },
 };
 
@@ -81,6 +83,9 @@ pub(super) fn too_big_message_lost(facts: &DropFacts, node: &NodeFacts) -> Optio
     Some(finding)
 }
 
+/// The bytes that a veth lets pass above its MTU (`VLAN_HLEN`).
+const VLAN_TAG: u32 = 4;
+
 /// Functions that drop for size only, and give no reason on some kernels.
 const SIZE_ONLY: [&str; 7] = [
     "__dev_forward_skb2",
@@ -141,19 +146,19 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     }
     if let Some((link, peer)) = peer {
         finding.evidence.push(format!(
-            "the other end of {}, {}, takes {} bytes only",
+            "the other end of {}, {}, takes {} bytes only, and up to {VLAN_TAG} more for a VLAN tag",
             link.name, peer.name, peer.mtu
         ));
-        let hop = Hop {
-            ifname: peer.name.clone(),
-            mtu: peer.mtu,
-            overhead: 0,
-        };
-        // With the same MTU at both ends, the sender of what is too large gets an error.
-        if let Some(advice) = advise(facts.flow.dst, &hop, (&link.name, link.mtu)) {
-            let ping = advice.ping.map(|ping| format!("this proves it: {ping}"));
-            finding.evidence.extend(ping);
-            finding.fix.extend(advice.change);
+        let ping = ping(facts.flow.dst, peer.mtu);
+        let ping = ping.map(|ping| format!("this proves it: {ping}"));
+        finding.evidence.extend(ping);
+        let least = least(facts.flow.dst);
+        match Pair::at(facts, node, &link.name) {
+            Some(pair) => {
+                finding.evidence.push(pair.in_words());
+                finding.fix.extend(pair.set(pair.agreed(least)));
+            }
+            None => finding.fix.push(without_world(link, peer, least)),
         }
         return Some(finding);
     }
@@ -172,29 +177,28 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         if let Some(ping) = advice.ping {
             finding.evidence.push(format!("this proves it: {ping}"));
         }
-        let change = advice.change.or_else(|| widen(hop, node, len));
-        finding.fix.extend(change);
+        match advice.change {
+            Some(change) => finding.fix.push(change),
+            None => finding.fix.extend(widen(hop, facts, node, len)),
+        }
     }
     Some(finding)
 }
 
 /// A narrow hop made as wide as the others here, if that is wide enough: its link may take more than
-/// it is set to.
-fn widen(hop: &Hop, node: &NodeFacts, len: u32) -> Option<Fix> {
+/// it is set to. Of a veth pair, both ends.
+fn widen(hop: &Hop, facts: &DropFacts, node: &NodeFacts, len: u32) -> Vec<Fix> {
     let others = node.around.hops.iter().map(|hop| hop.mtu);
     let wide = others
         .max()
-        .filter(|wide| hop.overhead == 0 && *wide >= len)?;
-    Some(change::mtu(&hop.ifname, hop.mtu, wide))
-}
-
-/// Both ends of the veth pair that dropped it, if the other one is too narrow for it.
-fn narrow_peer<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Link, &'a Link)> {
-    let by_veth = matches!(function(facts), "__dev_forward_skb2" | "__dev_forward_skb");
-    let link = node.around.link.as_ref().filter(|_| by_veth)?;
-    let peer = node.around.peer.as_ref()?;
-    let len = facts.packet.as_ref()?.len;
-    (len > peer.mtu).then_some((link, peer))
+        .filter(|wide| hop.overhead == 0 && *wide >= len);
+    let Some(wide) = wide else {
+        return Vec::new();
+    };
+    match Pair::at(facts, node, &hop.ifname) {
+        Some(pair) => pair.set(wide),
+        None => vec![change::mtu(&hop.ifname, hop.mtu, wide)],
+    }
 }
 
 /// What gives up waiting for fragments: older kernels free them there without a reason.

@@ -12,6 +12,7 @@ use crate::{
         facts::NodeFacts,
         world::{Holder, Kind, LinkId, World},
     },
+    words,
 };
 
 pub(super) fn may_be_elsewhere(facts: &DropFacts) -> Concern {
@@ -87,8 +88,8 @@ fn held_by_another(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     };
     let mac = frame.as_ref().map(Frame::mac)?;
     let why = format!(
-        "{held}: the neighbor entry of network namespace {} for {dst} is stale",
-        sender.name
+        "{held}: the neighbor entry of {} for {dst} is stale",
+        words::namespace(&sender.name)
     );
     let mut finding = Finding::new(Point::Endpoint, Likely, why);
     finding.fact(match &holder.mac {

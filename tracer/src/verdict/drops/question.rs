@@ -17,6 +17,7 @@ use crate::{
         way::{Because, End, Refused, Unanswered, Way},
         world::{LinkId, World},
     },
+    words,
 };
 
 /// A question for a neighbor, or an answer to one, that a netfilter hook has dropped.
@@ -113,7 +114,7 @@ pub(in crate::verdict) fn by_a_rule(
     };
     let netns = world.namespace(refused.netns);
     let netns = netns.map_or_else(String::new, |one| {
-        format!(" of network namespace {}", one.name)
+        format!(" of {}", words::namespace(&one.name))
     });
     let why = format!(
         "{what} is dropped in {}{netns} by {}",

@@ -13,6 +13,7 @@ use crate::{
         change,
         world::{Kind, Link, LinkId, World},
     },
+    words,
 };
 
 /// Why a link does not answer.
@@ -113,9 +114,8 @@ impl Unanswered<'_> {
             .filter(|one| one.settings.is_some_and(|all| all.link_tables > Some(0)))
             .map(|one| {
                 format!(
-                    "network namespace {} has netfilter tables of the family arp or bridge, which \
-                     were not examined",
-                    one.name
+                    "{} has netfilter tables of the family arp or bridge, which were not examined",
+                    words::namespace(&one.name)
                 )
             })
             .collect();

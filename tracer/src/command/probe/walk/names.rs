@@ -27,13 +27,8 @@ impl Walk {
                 self.ask(first, (name, false), false),
                 self.ask(first, (name, true), false)
             )?;
-            let has = |query: &Query| {
-                query
-                    .result
-                    .as_ref()
-                    .is_ok_and(|reply| !reply.addresses.is_empty())
-            };
-            let ends = has(&v4) || has(&v6) || v4.result.is_err() || v6.result.is_err();
+            let ends =
+                v4.has_address() || v6.has_address() || v4.result.is_err() || v6.result.is_err();
             queries.walk.extend([v4, v6]);
             if ends {
                 break;

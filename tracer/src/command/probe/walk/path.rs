@@ -7,12 +7,15 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::Walk;
-use crate::probe::{
-    layers::mtu::{By, Found, Next, Path, Search},
-    observed::Own,
-    plan::{MOST_ECHOES, USUAL_MTU, sized},
-    send::{Echo, Round, Segments},
-    target::Destination,
+use crate::{
+    model::DropReport,
+    probe::{
+        layers::mtu::{By, Found, Narrow, Next, Path, Search},
+        observed::Own,
+        plan::{MOST_SIZES, USUAL_MTU, sized},
+        send::{Echo, Round, Segments},
+        target::Destination,
+    },
 };
 
 /// How long the first replies are waited for.
@@ -21,6 +24,8 @@ const FIRST: Duration = Duration::from_millis(500);
 const LATER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 /// How long the trace's word about a dropped request is waited for.
 const JUDGED: Duration = Duration::from_secs(1);
+/// The bytes that a veth lets pass above its MTU (`VLAN_HLEN`).
+const VLAN_TAG: u32 = 4;
 /// The largest packet of IP.
 const LARGEST: u32 = 65_535;
 
@@ -78,6 +83,9 @@ impl Walk {
             ifname: interface.map(|interface| interface.name.clone()),
             found: Err(String::new()),
             dropped: None,
+            silenced: None,
+            narrow: None,
+            is_reset: false,
             reached: false,
             source: self.plan.source.site.clone(),
         };
@@ -120,26 +128,52 @@ impl Walk {
         let mut search = Search::new(link);
         let mut wait = FIRST;
         while let Next::Try(sizes) = search.next()
-            && by.sent() + 16 < MOST_ECHOES
+            && by.sent() + 16 < MOST_SIZES
+            && !path.is_reset
         {
             let round = by.round(&sizes, wait).await?;
             search.learn(&round);
+            path.is_reset = round.is_reset;
             if let Some(fastest) = search.fastest {
                 wait = (fastest * 4).clamp(LATER[0], LATER[1]);
             }
         }
         let mut found = search.found(0);
-        if let Some([passes, fails]) = search.confirmation() {
+        if let Some([passes, fails]) = search.confirmation().filter(|_| !path.is_reset) {
             let round = by
                 .round(&[passes, fails, fails, passes, fails], wait)
                 .await?;
             found = confirmed(&search, &round);
-            let dropped = self.observed.dropped(by.own(), passes, JUDGED).await;
+            path.is_reset = round.is_reset;
+        }
+        if found.fails.is_some() && !found.is_reported() || path.is_reset {
+            let passes = found.passes.unwrap_or_default();
+            let (dropped, silenced) = tokio::join!(
+                self.observed.dropped(by.own(), passes, JUDGED),
+                self.observed.silenced(by.own(), JUDGED)
+            );
+            path.narrow = dropped.as_ref().and_then(|drop| self.narrow(drop, passes));
             path.dropped = dropped.map(|drop| drop.verdict);
+            path.silenced = silenced;
         }
         found.sent = by.sent();
         path.found = Ok(found);
         Ok(())
+    }
+}
+
+impl Walk {
+    /// The end of a veth pair that was too narrow for a packet. It lets a little more than its MTU pass.
+    fn narrow(&self, drop: &DropReport, passes: u32) -> Option<Narrow> {
+        let near = self
+            .world
+            .link_named(drop.netns?, drop.ifname.as_deref()?)?;
+        let far = self.world.link(near.other_end()?)?;
+        let is_it = (far.mtu..=far.mtu + VLAN_TAG).contains(&passes) && far.mtu < near.mtu;
+        is_it.then(|| Narrow {
+            name: self.world.link_name(far.id, self.plan.source.inode),
+            mtu: far.mtu,
+        })
     }
 }
 

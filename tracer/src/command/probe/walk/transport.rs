@@ -28,7 +28,6 @@ impl Walk {
             let planned = &self.plan.destinations;
             let not_ready: Vec<_> = planned.not_ready.iter().map(Destination::text).collect();
             rows.put(layers::tcp::layer(&tried, planned.left_out, &not_ready));
-            self.traced_rows(&tried, rows);
             self.flows_done(rows);
             let reached = tried.iter().filter(|one| one.is_connected());
             let first = reached.min_by_key(|one| one.to.role != Role::Front);
@@ -36,9 +35,10 @@ impl Walk {
             let (tls, application) = tokio::try_join!(self.tls(first), self.application(first))?;
             rows.put(tls);
             rows.put(application);
-            Ok::<_, anyhow::Error>(())
+            Ok::<_, anyhow::Error>(tried)
         };
-        let ((), paths) = tokio::try_join!(upper, self.paths(all, &reached))?;
+        let (tried, paths) = tokio::try_join!(upper, self.paths(all, &reached))?;
+        self.traced_rows(&tried, &paths, rows);
         rows.put(layers::mtu::layer(&paths));
         Ok(())
     }

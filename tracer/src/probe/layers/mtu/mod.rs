@@ -1,16 +1,16 @@
 //! MTU: the largest packet that passes there and back.
 
+mod black_hole;
 mod search;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub(crate) use self::search::{Found, Next, SMALL, Search};
 
-use super::{report, took, verdict, without};
+use super::{report, took, without};
 use crate::{
     model::{
-        Confidence, Fix, Layer, LayerReport, LayerResult, LayerTest, Netns, Point, Site, Verdict,
-        shell::Command,
+        Confidence, DropReport, Layer, LayerReport, LayerResult, LayerTest, Netns, Point, Verdict,
     },
     probe::plan::command::{ping_to, segment_to},
 };
@@ -35,10 +35,24 @@ pub(crate) struct Path {
     pub(crate) found: Result<Found, String>,
     /// The verdict of the trace on a packet of the search that was dropped.
     pub(crate) dropped: Option<Verdict>,
+    /// A dropped "fragmentation needed" about a packet of the search.
+    pub(crate) silenced: Option<DropReport>,
+    /// What was too narrow for a packet of the search, if it is an end of a veth pair.
+    pub(crate) narrow: Option<Narrow>,
+    /// The peer has reset the connection before the search was done.
+    pub(crate) is_reset: bool,
     /// Whether TCP reached the address.
     pub(crate) reached: bool,
     /// Where the source is.
     pub(crate) source: Netns,
+}
+
+/// An end of a veth pair, whose other end has a larger MTU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Narrow {
+    /// Its name, with its namespace if that is not the source's.
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
 }
 
 /// The layer.
@@ -50,7 +64,33 @@ pub(crate) fn layer(paths: &[Path]) -> LayerReport {
     report(Layer::Mtu, paths.iter().map(Path::test).collect(), None)
 }
 
+/// What says that a packet is too large, in words.
+fn too_big(dst: IpAddr) -> &'static str {
+    match dst {
+        IpAddr::V4(_) => "\"fragmentation needed\"",
+        IpAddr::V6(_) => "\"packet too big\"",
+    }
+}
+
+/// Whether a verdict of the trace is more than a guess.
+fn is_sure(verdict: &Verdict) -> bool {
+    verdict.point != Point::Unknown && verdict.confidence >= Confidence::Likely
+}
+
+fn is_of_rules(verdict: &Verdict) -> bool {
+    matches!(verdict.point, Point::Firewall | Point::Policy)
+}
+
 impl Path {
+    /// The verdict on a rule that drops large packets, or the errors about them.
+    pub(crate) fn filtered(&self) -> Option<Verdict> {
+        let silenced = self.silenced.as_ref();
+        let by_rule =
+            silenced.is_some_and(|drop| drop.hook.is_some() || is_of_rules(&drop.verdict));
+        let found = self.test().verdict;
+        found.filter(|found| by_rule || is_of_rules(found))
+    }
+
     /// The command that sends a packet of this size.
     fn command(&self, size: u32) -> String {
         let command = match self.by {
@@ -71,6 +111,9 @@ impl Path {
             Ok(found) => found,
             Err(reason) => return plain(SMALL, LayerResult::Skipped, reason.clone()),
         };
+        if self.is_reset {
+            return self.reset(found);
+        }
         let dst = self.to.ip();
         let Some(passes) = found.passes else {
             let (result, reason) = self.unanswered();
@@ -102,124 +145,78 @@ impl Path {
         };
         if !found.is_steady {
             let text = format!(
-                "packets to {dst} are lost at random, large and small: no size is the limit"
+                "{passes} bytes pass to {dst} one time and not the next, or {fails} do: packets are lost \
+                 for another reason than their size"
             );
             return plain(passes, LayerResult::Skipped, text);
         }
         match found.reported {
-            Some((by, mtu)) if mtu == passes => plain(
+            Some((by, mtu)) if found.is_reported() => plain(
                 passes,
                 LayerResult::Ok,
                 format!(
-                    "{passes} bytes pass to {dst}; {by} answers \"fragmentation needed\", MTU {mtu}, to larger ones{rtt}{besides}"
+                    "{passes} bytes pass to {dst}; {by} answers {}, MTU {mtu}, to larger ones{rtt}{besides}",
+                    too_big(dst)
                 ),
             ),
-            _ => LayerTest {
-                test: self.command(fails),
-                result: LayerResult::Failed,
-                evidence: Some(format!("{passes} bytes {pass}, {fails} do not{besides}")),
-                verdict: Some(self.black_hole(found, passes, fails)),
-            },
+            _ => {
+                let narrow = self.narrow.as_ref();
+                let narrow = narrow.map(|narrow| {
+                    format!(
+                        ": {} has an MTU of {}, and a veth pair lets {} more pass",
+                        narrow.name,
+                        narrow.mtu,
+                        passes - narrow.mtu
+                    )
+                });
+                let narrow = narrow.unwrap_or_default();
+                LayerTest {
+                    test: self.command(fails),
+                    result: LayerResult::Failed,
+                    evidence: Some(format!(
+                        "{passes} bytes {pass}, {fails} do not{narrow}{besides}"
+                    )),
+                    verdict: Some(self.black_hole(found, passes, fails)),
+                }
+            }
         }
     }
 
-    /// Not even the smallest size is answered.
+    /// The connection is gone, so what came back for the last sizes says nothing of them.
+    fn reset(&self, found: &Found) -> LayerTest {
+        let segments = crate::words::count(found.sent.into(), "segment");
+        let by_rule = self.dropped.clone();
+        let verdict = by_rule.filter(|found| is_sure(found) && is_of_rules(found));
+        LayerTest {
+            test: self.command(found.passes.unwrap_or(SMALL)),
+            result: match verdict {
+                Some(_) => LayerResult::Failed,
+                None => LayerResult::Skipped,
+            },
+            evidence: Some(format!(
+                "the connection to {} was reset after {segments}, so sizes cannot be compared; echo \
+                 requests are not answered",
+                self.to
+            )),
+            verdict,
+        }
+    }
+
+    /// Not even the smallest size is answered. Where TCP reaches the address, segments were tried, too.
     fn unanswered(&self) -> (LayerResult, String) {
         let dst = self.to.ip();
-        match (self.reached, self.by) {
-            (true, By::Echo) => (
-                LayerResult::Skipped,
-                format!(
-                    "{dst} answers no echo request of {SMALL} bytes, so sizes cannot be compared"
-                ),
-            ),
-            (true, By::Segments) => (
+        match self.reached {
+            true => (
                 LayerResult::Skipped,
                 format!(
                     "{dst} answers no echo request of {SMALL} bytes and acknowledges no segment that it \
                      has had, so sizes cannot be compared"
                 ),
             ),
-            (false, _) => (
+            false => (
                 LayerResult::Blocked,
                 format!("{dst} answers neither TCP nor an echo request of {SMALL} bytes"),
             ),
         }
-    }
-
-    fn black_hole(&self, found: &Found, passes: u32, fails: u32) -> Verdict {
-        let dst = self.to.ip();
-        let is_sure = |verdict: &Verdict| {
-            verdict.point != Point::Unknown && verdict.confidence >= Confidence::Likely
-        };
-        let traced = self.dropped.clone().filter(is_sure);
-        // A rule that drops packets by their size is no matter of the MTU.
-        let is_of_size = traced
-            .as_ref()
-            .is_none_or(|verdict| verdict.point == Point::Mtu);
-        let what = match self.by {
-            By::Echo => " or their echoes",
-            By::Segments => "",
-        };
-        let mut own = traced.unwrap_or_else(|| {
-            verdict(
-                "probe-mtu-black-hole",
-                Point::Mtu,
-                Confidence::Likely,
-                format!(
-                    "packets of more than {passes} bytes to {dst}{what} are lost, and no \
-                     \"fragmentation needed\" comes back"
-                ),
-                dst.to_string(),
-            )
-        });
-        own.evidence.push(format!(
-            "`{}` passes and `{}` does not, with {} {} sent in all",
-            self.command(passes),
-            self.command(fails),
-            found.sent,
-            match self.by {
-                By::Echo => "requests",
-                By::Segments => "segments of a connection",
-            }
-        ));
-        match found.reported {
-            Some((by, mtu)) => own.evidence.push(format!(
-                "{by} answers \"fragmentation needed\" with MTU {mtu}, and {mtu} bytes do not pass either"
-            )),
-            None => own.evidence.push(
-                "no \"fragmentation needed\" came to the source, so its kernel cannot learn the path MTU"
-                    .to_owned(),
-            ),
-        }
-        if is_of_size {
-            own.fix.extend(self.fixes(found, passes));
-        }
-        own
-    }
-
-    fn fixes(&self, found: &Found, passes: u32) -> Vec<Fix> {
-        let mut fixes = Vec::new();
-        if let Some(ifname) = &self.ifname {
-            let set = |mtu: u32| {
-                Command::new("ip link set dev")
-                    .arg(ifname)
-                    .words("mtu")
-                    .arg(mtu)
-            };
-            let mut fix =
-                Fix::change(set(passes), set(found.link)).noting("until the pod is restarted");
-            fix.site = Site::Namespace(self.source.clone());
-            fixes.push(fix);
-        }
-        fixes.push(
-            Fix::advice(format!(
-                "for all pods, set the MTU of the network plugin to {passes} (Calico: \
-                 calicoNetwork.mtu, Cilium: MTU, Flannel: Backend.MTU in net-conf.json), or let ICMP \
-                 \"fragmentation needed\" pass"
-            ))
-            .at(Site::Cluster),
-        );
-        fixes
     }
 }

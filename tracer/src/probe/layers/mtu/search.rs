@@ -137,6 +137,16 @@ pub(crate) struct Found {
     pub(crate) is_steady: bool,
 }
 
+impl Found {
+    /// Whether a router has reported just this size: then path MTU discovery works.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.is_steady
+            && self
+                .reported
+                .is_some_and(|(_, mtu)| self.passes == Some(mtu))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +167,7 @@ mod tests {
                     .map(|mtu| (router, mtu)),
                 passed,
                 lost,
-                fastest: None,
+                ..Round::default()
             });
         }
         (search, rounds)

@@ -36,11 +36,15 @@ impl Layers {
         if through == 0 || untested || open > 0 || !complete || self.blamed.iter().any(accused) {
             return row;
         }
+        let through = words::count(through, "attempt");
+        let drops = match &self.apart {
+            Some(apart) => format!("{apart}; no other drop"),
+            None => "no drop".to_owned(),
+        };
         ok(
             row,
             format!(
-                "{} got through; no drop by netfilter, tc or XDP was seen, and 0 events were lost",
-                words::count(through, "attempt")
+                "{through} got through; {drops} by netfilter, tc or XDP was seen, and 0 events were lost"
             ),
         )
     }

@@ -49,8 +49,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "mtu",
         points: &[Point::Mtu],
-        needs: &[Fact::Mtu],
-        evidence: "the reason `PKT_TOO_BIG`; or no reason, in a function that drops for size only, with the packet's length and the interface's MTU",
+        needs: &[Fact::Mtu, Fact::World],
+        evidence: "the reason `PKT_TOO_BIG`; or no reason, in a function that drops for size only, with the packet's length and the interface's MTU; of a veth pair, the MTUs of both ends",
         refuted_by: "a packet of the same size that passes the same hop",
         cannot_tell: "a single drop from a black hole: if the ICMP message arrives, TCP recovers at once",
         applies: OnDrop::new(mtu::is_too_large, mtu::mtu),
