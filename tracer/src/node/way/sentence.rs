@@ -9,6 +9,7 @@ use super::{
 use crate::{
     model::address,
     node::world::{Between, LinkId, World},
+    words,
 };
 
 impl Step {
@@ -61,13 +62,13 @@ impl End {
         match self {
             Self::Delivered { netns, link, .. } => {
                 let namespace = world.namespace(*netns).map(|one| one.name.as_str());
-                let namespace = namespace.unwrap_or("an unknown one");
+                let namespace = words::namespace(namespace.unwrap_or("an unknown one"));
                 match link {
                     Some(link) => format!(
-                        "delivered in network namespace {namespace}, in by {}",
+                        "delivered in {namespace}, in by {}",
                         world.link_name(*link, *netns)
                     ),
-                    None => format!("delivered in network namespace {namespace}"),
+                    None => format!("delivered in {namespace}"),
                 }
             }
             Self::Dropped {
@@ -191,8 +192,9 @@ impl Unanswered {
                 false => "the question",
             };
             let netns = world.namespace(refused.netns).map(|one| &one.name);
-            let netns =
-                netns.map_or_else(String::new, |name| format!(" of network namespace {name}"));
+            let netns = netns.map_or_else(String::new, |name| {
+                format!(" of {}", words::namespace(name))
+            });
             text += &format!(
                 "; {}{netns} drops {what}: {}",
                 refused.hook.name(),

@@ -285,8 +285,9 @@ pub(super) fn exempted(case: &Case<'_>) -> Option<Finding> {
     let place = name_of(model.world, netns);
     let mut finding = Finding::new(Point::Conntrack, Likely, why).about(&[&place, rule]);
     finding.fact(format!(
-        "at {} of network namespace {place}, other rules would translate it to {}",
+        "at {} of {}, other rules would translate it to {}",
         hook.name(),
+        words::namespace(&place),
         address(to)
     ));
     finding.fact(format!(
@@ -327,8 +328,8 @@ pub(super) fn name_of(world: &World, netns: u32) -> String {
 /// Where a packet ends: the namespace, and the link if it is at one.
 pub(super) fn place_of(world: &World, netns: u32, link: Option<LinkId>) -> String {
     let at = link.map(|link| format!(", at {}", world.link_name(link, netns)));
-    let namespace = name_of(world, netns);
-    format!("in network namespace {namespace}{}", at.unwrap_or_default())
+    let namespace = words::namespace(&name_of(world, netns));
+    format!("in {namespace}{}", at.unwrap_or_default())
 }
 
 /// What the model says, as evidence for a verdict that does not rest on it.

@@ -18,6 +18,7 @@ use crate::{
         facts::NodeFacts,
         world::{Holder, LinkId, Namespace, World},
     },
+    words,
 };
 
 pub(super) fn is_for_another(facts: &DropFacts) -> Concern {
@@ -101,8 +102,8 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
     };
     let hop = entry.address;
     let why = format!(
-        "{frames}, {whose}: the neighbor entry of network namespace {} for {hop} has it",
-        sender.name
+        "{frames}, {whose}: the neighbor entry of {} for {hop} has it",
+        words::namespace(&sender.name)
     );
     let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
     if hop != dst {
@@ -156,8 +157,8 @@ fn is_of_node(world: &World, mac: &Mac) -> bool {
 fn with_repair(mut finding: Finding, frame: &Frame<'_>, dst: IpAddr) -> Finding {
     if let Some((sender, entry)) = frame.entry_of(dst) {
         finding.fact(format!(
-            "network namespace {} has the entry {entry}",
-            sender.name
+            "{} has the entry {entry}",
+            words::namespace(&sender.name)
         ));
         finding.fix.push(repair(frame.world, sender, entry));
         return finding;
