@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
             created = self.create() => created?,
             () = signals.any() => bail!("interrupted"),
         }
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.traces.iter().any(|trace| !trace.is_over) {
@@ -139,6 +139,10 @@ impl<'a> Run<'a> {
                 }
                 () = signals.any() => true,
                 _ = looks.tick() => {
+                    // The time of a trace begins when it does.
+                    if self.jobs.iter().any(Job::is_uploading) {
+                        begun = Instant::now();
+                    }
                     self.hurry(begun);
                     self.say_what_is_new();
                     tokio::select! {

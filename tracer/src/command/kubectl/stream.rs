@@ -14,6 +14,8 @@ const LARGEST: u64 = 64 << 20;
 /// Images of a node that are tried, one after the other.
 const TRIED: usize = 4;
 
+/// How much longer than others a Job may take whose pod gets the program first, in seconds.
+const UPLOAD: u64 = 1800;
 /// What the script ends with where it cannot take the program.
 const UNFIT: i64 = 97;
 
@@ -206,6 +208,8 @@ pub(super) fn job(job: &Value, name: &str, image: &str, program: &Program) -> Va
     );
     let mut job = job.clone();
     job["metadata"]["name"] = name.into();
+    let deadline = job["spec"]["activeDeadlineSeconds"].as_u64();
+    job["spec"]["activeDeadlineSeconds"] = deadline.map(|deadline| deadline + UPLOAD).into();
     let spec = &mut job["spec"]["template"]["spec"];
     spec["volumes"] =
         json!([{"name": "whydrop", "emptyDir": {"medium": "Memory", "sizeLimit": LARGEST}}]);
@@ -308,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_streamed_job_pulls_nothing_and_mounts_nothing_of_the_host() {
-        let plain = json!({"metadata": {"name": "whydrop-1"}, "spec": {"template": {"spec": {
+        let plain = json!({"metadata": {"name": "whydrop-1"}, "spec": {
+            "activeDeadlineSeconds": 210,
+            "template": {"spec": {
             "containers": [{"image": "x", "args": ["--all"], "resources": {"limits": {}}}],
         }}}});
         let job = job(
@@ -317,6 +323,7 @@ mod tests {
             "debian:12",
             &Program(vec![0; 77].into()),
         );
+        assert_eq!(job["spec"]["activeDeadlineSeconds"], 210 + UPLOAD);
         let spec = &job["spec"]["template"]["spec"];
         let container = &spec["containers"][0];
         assert_eq!(container["imagePullPolicy"], "Never");

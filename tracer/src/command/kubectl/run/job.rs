@@ -46,6 +46,11 @@ impl Job {
         }
     }
 
+    /// Whether its pod takes the program right now.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.pod.is_some() && self.upload.is_on_its_way()
+    }
+
     /// Lets its trace have no more signs of life.
     pub(super) fn quiet(&mut self) {
         if let Some(beat) = self.beat.take() {
