@@ -147,7 +147,7 @@ fn put(
     let size = fs::metadata(&path)?.len();
     if size > LARGEST {
         println!(
-            "dist: larger than {} MiB: docs/benchmarks.md says what it is made of",
+            "dist: larger than {} MiB: docs/benchmarks.md says what it is made of, and what was tried",
             LARGEST >> 20
         );
     }
