@@ -176,6 +176,27 @@ fn the_far_node_dropped_it() -> Result<()> {
     Ok(())
 }
 
+/// So is what its policy engine refused: both saw the attempt, and the path has the verdict of the node that
+/// has the policy.
+#[test]
+fn a_policy_of_the_far_node_refused_it() -> Result<()> {
+    let lab = OverlayLab::build(Underlay::Routed)?;
+    let far = &lab.nodes[1].node;
+    let rules = format!(
+        "*filter\n:cali-FORWARD - [0:0]\n:cali-tw-veth-a - [0:0]\n-A FORWARD -j cali-FORWARD\n\
+         -A cali-FORWARD -p tcp --dport {PORT} -j cali-tw-veth-a\n\
+         -A cali-tw-veth-a -m comment --comment \"Drop if no policies passed packet\" -j DROP\nCOMMIT\n"
+    );
+    let load = || far.run_with_input("iptables-nft-restore", &rules).map(drop);
+    let tried = pods(&lab, load)?;
+    let path = tried.path()?;
+    let expected = (Point::Policy, Confidence::Confirmed, None);
+    ensure!(judged(&path)? == expected, "{path:?}");
+    let nodes: BTreeSet<_> = path.hops.iter().map(|hop| hop.node.as_str()).collect();
+    ensure!(nodes == TwoNodes::NAMES.into(), "{path:?}");
+    Ok(())
+}
+
 /// The far node's INPUT rejects it: the client's node sees an ICMP error, the far one the rule.
 #[test]
 fn the_far_node_rejected_it() -> Result<()> {
