@@ -80,3 +80,25 @@ fn query() -> Result<()> {
     report.outcome("unanswered")?.verdict(&exempted())?;
     Ok(())
 }
+
+/// The rules of this Service were removed, and others are still there.
+#[test]
+fn no_rule_translates_it() -> Result<()> {
+    let stage = stage()?;
+    let dial = |end: End| {
+        stage.trace(["node", "a"], SERVICE, |watch| {
+            watch.dial("a", SERVICE)?.ends(end).map(drop)
+        })
+    };
+    dial(End::Answered)?.silent()?;
+    stage.exec(
+        "node",
+        "iptables -t nat -F PREROUTING
+         iptables -t nat -A PREROUTING -p tcp -d 10.96.0.11/32 --dport 53 -j DNAT --to-destination \
+            10.20.2.3:8080",
+    )?;
+    dial(End::Silent)?.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::any_of(["off-node"]).evidence("no rule translates 10.96.0.10:53"),
+    )?;
+    Ok(())
+}

@@ -23,6 +23,7 @@ mod neighbors;
 mod next_hops;
 mod old_timestamp;
 mod on_the_link;
+mod out_of_window;
 mod overlapping_subnet;
 mod queues;
 mod routes;

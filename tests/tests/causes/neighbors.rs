@@ -160,21 +160,26 @@ fn own_address_is_asked_for() -> Result<()> {
     let stage = bridged()?;
     stage.serve("node", "10.20.2.1:8080")?;
     stage.ip("node", "rule del pref 0")?;
-    let report = dial_to(&stage, ["node", "a"], "10.20.2.1:8080", false)?;
-    report.verdict(
+    let dial = || {
+        stage.trace(["node", "a"], "10.20.2.1:8080", |watch| {
+            watch.dial("a", "10.20.2.1:8080")
+        })
+    };
+    dial()?.unanswered()?.verdict(
         &ExpectedVerdict::any_of(["route"])
             .at_least("likely")
             .why("no policy rule looks up the table local")
             .fix("rule add pref 0 lookup local")
             .never_says(GONE),
     )?;
-    Ok(())
+    stage.ip("node", "rule add pref 0 lookup local")?;
+    dial()?.silent().map(drop)
 }
 
 /// The pod's gateway is answered by proxy ARP, which needs a route.
 #[test]
 fn proxy_lacks_a_route() -> Result<()> {
-    let stage = Stage::new(["a", "b", "node"])?;
+    let mut stage = Stage::new(["a", "b", "node"])?;
     for (role, port, address) in [("a", "calia", "10.20.1.2"), ("b", "calib", "10.20.1.3")] {
         stage.veth((role, "eth0"), ("node", port))?;
         stage.ip(
@@ -195,14 +200,29 @@ fn proxy_lacks_a_route() -> Result<()> {
     }
     stage.sysctl("node", "net.ipv4.ip_forward=1")?;
     stage.serve("b", "10.20.1.3:8080")?;
-    dial(&stage, false)?.verdict(
+    let dial = |stage: &Stage| {
+        stage.trace(["node", "a", "b"], "10.20.1.3:8080", |watch| {
+            watch.dial("a", "10.20.1.3:8080")
+        })
+    };
+    dial(&stage)?.unanswered()?.verdict(
         &ExpectedVerdict::any_of(["endpoint", "route"])
             .at_least("likely")
             .why("169.254.1.1")
             .fix("169.254.1.1")
             .never_says(GONE),
     )?;
-    Ok(())
+    // With a default route, the node answers for the gateway.
+    stage.add("gw")?;
+    stage.veth(("gw", "eth0"), ("node", "up"))?;
+    stage.ip(
+        "node",
+        "addr add 10.20.9.1/24 dev up; route add default via 10.20.9.2",
+    )?;
+    for role in ["a", "b"] {
+        stage.ip(role, "neigh flush all")?;
+    }
+    dial(&stage)?.silent().map(drop)
 }
 
 /// The neighbor has the address at another link, and answers only for those of the one that is asked.

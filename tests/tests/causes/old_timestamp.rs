@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{self, Read},
     net::{SocketAddrV4, TcpListener, TcpStream},
-    os::fd::AsRawFd as _,
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{Report, Stage},
     kernel, poll_until,
-    traffic::{Flow, ForgedSegment, Protocol},
+    traffic::{Flow, ForgedSegment, Protocol, numbers},
 };
 
 const SERVER: &str = "10.20.2.3:8080";
@@ -61,50 +60,6 @@ fn timestamp(ago: u32) -> Result<u32> {
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
     // They wrap around.
     Ok((now.as_millis() as u32).wrapping_sub(ago))
-}
-
-/// What a socket sends and expects next.
-fn numbers(socket: &TcpStream) -> io::Result<(u32, u32)> {
-    const RECEIVED: i32 = 1;
-    const SENT: i32 = 2;
-    /// `TCP_REPAIR_OFF_NO_WP`
-    const OFF: i32 = -1;
-    let set = |option, value: i32| {
-        // SAFETY: the kernel reads four bytes, which outlive the call.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                option,
-                (&raw const value).cast(),
-                4,
-            )
-        };
-        (result == 0)
-            .then_some(())
-            .ok_or_else(io::Error::last_os_error)
-    };
-    let next = |queue| {
-        set(libc::TCP_REPAIR_QUEUE, queue)?;
-        let (mut number, mut length) = (0_u32, 4);
-        // SAFETY: the kernel writes at most four bytes, which outlive the call.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_QUEUE_SEQ,
-                (&raw mut number).cast(),
-                &raw mut length,
-            )
-        };
-        (result == 0)
-            .then_some(number)
-            .ok_or_else(io::Error::last_os_error)
-    };
-    set(libc::TCP_REPAIR, 1)?;
-    let found = (next(SENT)?, next(RECEIVED)?);
-    set(libc::TCP_REPAIR, OFF)?;
-    Ok(found)
 }
 
 /// Data on an open connection, with the timestamp of a while ago.

@@ -196,7 +196,7 @@ fn advertisements_are_ignored() -> Result<()> {
 
 /// The way back to a client is another one for the pod than for the node
 /// (aws/amazon-vpc-cni-k8s#75).
-fn secondary(rp_filter: u8, end: End) -> Result<Report> {
+fn secondary([all, eth0]: [u8; 2], end: End) -> Result<Report> {
     let stage = Stage::new(["cl", "rt", "node", "pod"])?;
     stage.veth(("cl", "eth0"), ("rt", "c0"))?;
     stage.veth(("rt", "n0"), ("node", "eth0"))?;
@@ -226,7 +226,7 @@ fn secondary(rp_filter: u8, end: End) -> Result<Report> {
     stage.sysctl(
         "node",
         &format!(
-            "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter={rp_filter} \
+            "net.ipv4.conf.all.rp_filter={all} net.ipv4.conf.eth0.rp_filter={eth0} \
              net.ipv4.conf.eth1.rp_filter=0 net.ipv4.conf.eni1.rp_filter=0 \
              net.ipv4.conf.eni1.proxy_arp=1 net.ipv4.neigh.eni1.proxy_delay=0 \
              net.ipv4.ip_forward=1"
@@ -245,20 +245,35 @@ fn secondary(rp_filter: u8, end: End) -> Result<Report> {
 
 #[test]
 fn way_back_is_by_a_policy_rule() -> Result<()> {
-    secondary(1, End::Silent)?.outcome("unanswered")?.verdict(
-        &ExpectedVerdict::new("rpfilter", "confirmed")
-            .evidence("goes out by eth1")
-            .evidence("from 10.20.11.77")
-            .fix("net.ipv4.conf.eth0.rp_filter=2"),
-    )?;
+    secondary([0, 1], End::Silent)?
+        .outcome("unanswered")?
+        .verdict(
+            &ExpectedVerdict::new("rpfilter", "confirmed")
+                .evidence("goes out by eth1")
+                .evidence("from 10.20.11.77")
+                .fix("net.ipv4.conf.eth0.rp_filter=2"),
+        )?;
     Ok(())
+}
+
+/// The larger one of the interface's setting and that of all counts (kubernetes/kubernetes#124587).
+#[test]
+fn all_interfaces_are_strict() -> Result<()> {
+    secondary([1, 0], End::Silent)?
+        .outcome("unanswered")?
+        .verdict(
+            &ExpectedVerdict::new("rpfilter", "confirmed")
+                .evidence("goes out by eth1")
+                .fix("net.ipv4.conf.eth0.rp_filter=2"),
+        )?;
+    secondary([1, 2], End::Answered)?.silent().map(drop)
 }
 
 #[test]
 fn healthy() -> Result<()> {
     block(true)?.silent()?;
     advertised(true)?.silent()?;
-    secondary(2, End::Answered)?.silent().map(drop)
+    secondary([0, 2], End::Answered)?.silent().map(drop)
 }
 
 /// A policy rule refuses it, and no route does.

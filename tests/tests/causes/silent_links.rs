@@ -56,13 +56,39 @@ fn the_client_asks_no_one() -> Result<()> {
         watch.dial("a", SERVER)?.ends(End::Silent)
     })?;
     report.outcome("unanswered")?.verdict(
-        &ExpectedVerdict::any_of(["route", "endpoint"])
+        &ExpectedVerdict::any_of(["route"])
             .at_least("likely")
             .why("NOARP")
             .fix("ip link set dev eth0 arp on")
             .never_says(GONE),
     )?;
+    // Where the server is not watched, only the model has it.
+    let report = stage.trace(["a"], SERVER, |watch| {
+        watch.dial("a", SERVER)?.ends(End::Silent)
+    })?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("sends to its own MAC address")
+            .fix("ip link set dev eth0 arp on"),
+    )?;
     Ok(())
+}
+
+/// Both ends are told where the other one is.
+#[test]
+fn neighbors_are_set_by_hand() -> Result<()> {
+    let stage = pair()?;
+    let (a, b) = (stage.mac("a")?, stage.mac("b")?);
+    stage.ip("a", "link set eth0 arp off")?;
+    stage.ip(
+        "a",
+        &format!("neigh replace 10.20.1.3 lladdr {b} dev eth0 nud noarp"),
+    )?;
+    stage.ip(
+        "b",
+        &format!("neigh replace 10.20.1.2 lladdr {a} dev eth0 nud permanent"),
+    )?;
+    dial(&stage, true)?.silent().map(drop)
 }
 
 /// A second interface of the server in the same subnet.

@@ -39,7 +39,7 @@ fn no_process_has_it_open() -> Result<()> {
     })?;
     report.outcome("unanswered")?.verdict(
         &ExpectedVerdict::new("route", "confirmed")
-            .why("tun0 has no carrier: no process has it open")
+            .why("tun0 has no carrier, as when no process has it open")
             .fix("start the program that tun0 belongs to"),
     )?;
     Ok(())

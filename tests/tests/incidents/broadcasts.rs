@@ -16,7 +16,7 @@ fn only_the_datagram_for_one_host_is_reported() -> Result<()> {
         "addr add 10.20.1.2/24 brd + dev eth0; route add default dev eth0",
     )?;
     stage.ip("b", "addr add 10.20.1.3/24 brd + dev eth0")?;
-    let report = stage.trace(["b"], "--all", |watch| {
+    let report = stage.trace(["a", "b"], "--all", |watch| {
         let socket = stage.enter("a", || UdpSocket::bind("10.20.1.2:0"))?;
         socket.set_broadcast(true)?;
         for to in ["10.20.1.255", "255.255.255.255", "10.20.1.3"] {

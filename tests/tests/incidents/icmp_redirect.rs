@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
@@ -66,6 +66,28 @@ fn a_server_that_is_gone() -> Result<()> {
 #[test]
 fn healthy() -> Result<()> {
     trace(&network()?, End::Answered)?.silent().map(drop)
+}
+
+/// The redirect is about a connection that the node translates: the kernel's NAT drops it, and no rule
+/// has.
+#[test]
+fn healthy_behind_a_service() -> Result<()> {
+    const SERVICE: &str = "10.20.96.1:80";
+    let stage = network()?;
+    stage.ip("client", "route add 10.20.96.1/32 via 10.20.10.5")?;
+    stage.exec(
+        "node",
+        &format!(
+            "iptables -t nat -A PREROUTING -d 10.20.96.1/32 -p tcp --dport 80 -j DNAT \
+                --to-destination {SERVER}
+             iptables -t nat -A POSTROUTING -p tcp --dport 8080 -j MASQUERADE"
+        ),
+    )?;
+    let report = stage.trace(["node", "client"], "--all", |watch| {
+        watch.dial("client", SERVICE)?.ends(End::Answered)
+    })?;
+    ensure!(report.trace().summary.noise > 0, "no redirect was dropped");
+    report.silent().map(drop)
 }
 
 /// The redirect comes well before the answer.

@@ -157,6 +157,11 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Time")]
     pub(crate) heartbeat: Option<Duration>,
 
+    /// In a container with a PID namespace that is not the machine's own, run the nft and iptables of its
+    /// first process: it is the node's
+    #[arg(long, hide = true)]
+    pub(crate) node_tools: bool,
+
     /// How to print.
     #[command(flatten)]
     pub(crate) output: OutputArgs<TraceFormat>,

@@ -84,6 +84,8 @@ pub(crate) struct TraceConfig {
     pub(crate) count: Option<u64>,
     /// How long stdin may be silent before the trace ends.
     pub(crate) heartbeat: Option<Duration>,
+    /// The first process of this PID namespace is the node's.
+    pub(crate) node_tools: bool,
     /// How long nothing may be reported before a tick is.
     pub(crate) ticks: Option<Duration>,
     /// Bytes of the ring buffer: a power of two; as the memory allows when absent.
@@ -226,6 +228,7 @@ impl TraceConfig {
             duration: args.duration,
             count: args.count,
             heartbeat,
+            node_tools: args.node_tools,
             ticks,
             ring_bytes: args.ring_size,
             memory: args.memory,

@@ -16,6 +16,7 @@ use crate::{
     cli::{filter, options::TraceConfig},
     cluster::{source::Sources, update::Update},
     engine::{FilterNames, Input},
+    kernel::root,
     sink::Printer,
 };
 
@@ -38,6 +39,9 @@ pub(crate) fn run(config: &TraceConfig) -> Result<()> {
 async fn trace(config: &TraceConfig) -> Result<()> {
     if config.debug {
         log::to_stderr();
+    }
+    if config.node_tools {
+        root::trust_first_process();
     }
     // Signals first: from here on, Ctrl-C ends the trace in order.
     let mut signals = Signals::new()?;

@@ -96,18 +96,31 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
 /// to one that has arrived: it sends 16 at once, three for each hop.
 const TRACEROUTE: (RangeInclusive<u16>, u8) = (33_434..=33_534, 8);
 
+/// The first of the ports that clients get by default (`ip_local_port_range`).
+const FIRST_OF_CLIENTS: u16 = 32_768;
+
 /// Whether it is a datagram that is to show where it is dropped.
 fn is_traceroute(facts: &DropFacts) -> bool {
     let (ports, hops) = TRACEROUTE;
     let is_port = facts.flow.dport.is_some_and(|port| ports.contains(&port));
+    // Otherwise it may be an answer to a client with such a port.
+    let is_from_client = facts
+        .flow
+        .sport
+        .is_some_and(|port| port >= FIRST_OF_CLIENTS);
     let is_plain = facts.flow.proto == Protocol::Udp && facts.outer.is_none();
-    is_plain && is_port && facts.ttl().is_some_and(|ttl| ttl <= hops)
+    is_plain
+        && is_port
+        && is_from_client
+        && facts.dns.is_none()
+        && facts.ttl().is_some_and(|ttl| ttl <= hops)
 }
 
-/// The broadcast address of a subnet does not show that it is one; the frame's does.
+/// The broadcast address of a subnet does not show that it is one; the frame's does. The copy that a host
+/// gets of its own has no frame (`ip_mc_output`).
 fn is_broadcast(facts: &DropFacts) -> bool {
     let mac = facts.wire.as_ref().and_then(|wire| wire.dst_mac);
-    is_for_many(facts.flow.dst) || mac.is_some_and(|mac| mac[0] & 1 != 0)
+    is_for_many(facts.flow.dst) || mac.is_none_or(|mac| mac[0] & 1 != 0)
 }
 
 fn is_for_many(ip: IpAddr) -> bool {
@@ -199,6 +212,33 @@ mod tests {
         };
         assert!(is_noise(Some([0xff; 6])));
         assert!(!is_noise(Some([2, 0, 0, 0, 0, 1])));
-        assert!(!is_noise(None));
+        assert!(is_noise(None));
+    }
+
+    #[test]
+    fn an_answer_to_a_high_port_is_no_datagram_of_traceroute() {
+        let is_noise = |sport, dport, ttl| {
+            let kind = DropKind {
+                key: DropKey::default(),
+                reason: "IP_INHDR".into(),
+                function: Some("ip_forward".to_owned()),
+            };
+            let mut facts = kind.facts(SystemTime::UNIX_EPOCH);
+            facts.flow.proto = Protocol::Udp;
+            facts.flow.sport = Some(sport);
+            facts.flow.dport = Some(dport);
+            let mut bytes = vec![0; 20];
+            bytes[0] = 0x45;
+            bytes[8] = ttl;
+            facts.wire = Some(Arc::new(Wire {
+                bytes,
+                ..Wire::default()
+            }));
+            explain(&facts).is_some()
+        };
+        assert!(is_noise(40_000, 33_434, 1));
+        assert!(!is_noise(443, 33_434, 1));
+        assert!(!is_noise(40_000, 33_433, 1));
+        assert!(!is_noise(40_000, 33_434, 60));
     }
 }

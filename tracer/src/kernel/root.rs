@@ -1,9 +1,15 @@
 //! The root directory of the node, where this process has another: in a container.
 
 use std::{
-    ffi::CStr, fs, io, os::unix::fs::MetadataExt as _, os::unix::process::CommandExt as _,
+    ffi::CStr,
+    fs, io,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Whether the first process is taken for the node's in any PID namespace.
+static IS_TRUSTED: AtomicBool = AtomicBool::new(false);
 
 /// That of the first process, in the PID namespace of the node.
 const FIRST: &CStr = c"/proc/1/root";
@@ -16,6 +22,21 @@ pub(crate) fn is_elsewhere() -> bool {
         (Ok(first), Ok(own)) => (first.dev(), first.ino()) != (own.dev(), own.ino()),
         _ => false,
     }
+}
+
+/// Takes the first process of this PID namespace for the node's, as its user says that it is.
+pub(crate) fn trust_first_process() {
+    IS_TRUSTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process has another root than the node's, and the first process has the node's. In a PID
+/// namespace of its own, that process may be an application's: what is in its root is not to be run.
+pub(crate) fn is_nodes() -> bool {
+    // `PROC_PID_INIT_INO` of include/linux/proc_ns.h.
+    const INITIAL: u64 = 0xeffffffc;
+    let namespace = fs::metadata("/proc/self/ns/pid").map(|file| file.ino());
+    let is_initial = namespace.is_ok_and(|inode| inode == INITIAL);
+    is_elsewhere() && (is_initial || IS_TRUSTED.load(Ordering::Relaxed))
 }
 
 /// Has a program run with the node's root: it is found there, with its libraries. Its namespaces are those

@@ -127,7 +127,7 @@ fn look(connections: &HashSet<Connection>, inside: Inside) -> Result<Vec<Unread>
     Ok(found)
 }
 
-/// The queue's length is a difference of sequence numbers (`inet_diag_msg_attrs_fill`,
+/// The queue's length is a difference of sequence numbers (`tcp_diag_get_info`,
 /// net/ipv4/tcp_diag.c): the FIN that made it CLOSE_WAIT counts as a byte.
 fn without_fin(socket: InetSocket) -> InetSocket {
     InetSocket {

@@ -131,6 +131,7 @@ impl TraceConfig {
             duration: None,
             count: None,
             heartbeat: None,
+            node_tools: false,
             ticks: None,
             ring_bytes: None,
             memory: None,

@@ -170,9 +170,16 @@ impl Session {
     }
 
     fn arguments(&self, config: &KubectlConfig, plan: &Plan, node: &str) -> Vec<String> {
-        let mut arguments: Vec<String> = ["--no-kube", "-o", "json", "--answered", TICKS]
-            .map(str::to_owned)
-            .into();
+        let mut arguments: Vec<String> = [
+            "--no-kube",
+            "-o",
+            "json",
+            "--answered",
+            "--node-tools",
+            TICKS,
+        ]
+        .map(str::to_owned)
+        .into();
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 arguments.extend([name.to_owned(), value]);

@@ -51,7 +51,7 @@ impl Failure {
 pub(super) fn run(tool: &str, arguments: &[&str], deadline: Instant) -> Result<String, Failure> {
     let mut command = command(tool, arguments);
     let child = match command.spawn() {
-        Err(error) if error.kind() == ErrorKind::NotFound && root::is_elsewhere() => {
+        Err(error) if error.kind() == ErrorKind::NotFound && root::is_nodes() => {
             root::run_there(&mut command);
             command.spawn()
         }

@@ -115,8 +115,7 @@ pub(super) fn rejected(case: &Case<'_>) -> Option<Finding> {
                 Point::Route,
                 Likely,
                 format!(
-                    "{who} says: time exceeded: a routing loop beyond what was seen, or a sender that \
-                     allows too few hops"
+                    "{who} says: time exceeded: a routing loop, or a sender whose TTL is too small"
                 ),
             ),
         },

@@ -1,4 +1,4 @@
-//! The packet has used up its hops: it goes around, or its sender has allowed too few.
+//! The packet has used up its hops: it goes around, or its sender has set too small a TTL.
 
 use super::{Concern, Finding, function, overlay, place};
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     let about = [&place(facts) as &dyn std::fmt::Display];
     Some(match onward {
         Onward::Around(links) => {
-            let why = format!("{expired}: a routing loop, in by {links} in turn");
+            let why = format!("{expired}: a routing loop, which it enters by {links} by turns");
             let mut finding = Finding::new(Point::Route, Confirmed, why).about(&about);
             finding.fact(
                 "with all the hops that a packet can have, it would come here again and again",
@@ -43,7 +43,7 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
         Onward::Back(link) => {
             let why = format!(
                 "{expired}: it would leave by {link}, where it came in: a routing loop with the router \
-                 there, or a sender that allows too few hops"
+                 there, or a sender whose TTL is too small"
             );
             let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
             finding.fix.push(one_of_them(facts));
@@ -51,18 +51,21 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
         }
         Onward::Arrives(whom) => {
             let why = format!(
-                "{expired}, on a way that ends at {whom} without a loop: its sender allows too few hops, as \
-                 traceroute does on purpose"
+                "{expired}, and by the routes of now its way ends at {whom} without a loop: the sender's TTL \
+                 is too small, as traceroute has it on purpose, or the routes have changed since"
             );
-            let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
+            let mut finding = Finding::new(Point::Route, Possible, why).about(&about);
             finding.fix.push(
-                Fix::advice("raise the sender's TTL (net.ipv4.ip_default_ttl; hop_limit for IPv6)")
-                    .at(Site::Sender),
+                Fix::advice(
+                    "if it comes again, look at the sender's TTL (net.ipv4.ip_default_ttl; hop_limit for \
+                     IPv6)",
+                )
+                .at(Site::Sender),
             );
             finding
         }
         Onward::Unknown => {
-            let why = format!("{expired}: a routing loop, or a sender that allows too few hops");
+            let why = format!("{expired}: a routing loop, or a sender whose TTL is too small");
             Finding::new(Point::Route, Possible, why).about(&about)
         }
     })
@@ -82,8 +85,9 @@ enum Onward {
 fn onward(facts: &DropFacts, node: &NodeFacts, world: &World) -> Onward {
     let reader = facts.netns.unwrap_or_default();
     let came_in = |step: &Step| matches!(step.act, Act::CameIn(link) if link.ifindex == facts.iif);
-    let circle = node.ways.iter().find_map(circle);
-    if let Some(links) = circle {
+    // A rule may choose among several destinations: then all of them have to lead around.
+    let circles: Option<Vec<_>> = node.ways.iter().map(circle).collect();
+    if let Some(links) = circles.and_then(|circles| circles.into_iter().next()) {
         let names = links.into_iter().map(|link| world.link_name(link, reader));
         return Onward::Around(names.collect::<Vec<_>>().join(" and "));
     }

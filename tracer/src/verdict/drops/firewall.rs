@@ -61,7 +61,13 @@ fn unread(mut finding: Finding) -> Finding {
 fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
     let certain = all.certain;
     let rule = suspect.describe();
-    let confidence = if certain { Confirmed } else { Likely };
+    // Of a counter that was read before the drop, the figure says nothing.
+    let counter = suspect.counter.filter(|_| all.have_counted);
+    let confidence = match counter {
+        Some(Counter { packets: 0, .. }) => Possible,
+        _ if certain => Confirmed,
+        _ => Likely,
+    };
     let why = one_sentence(suspect, &rule);
     let mut finding = Finding::new(point(suspect.meaning), confidence, why).about(&[&rule]);
     if suspect.meaning == Meaning::PolicyEnforcement {
@@ -72,8 +78,7 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
         finding.fact(format!("the rule: {rule}"));
         finding.policy = policy_of(suspect);
     }
-    // Of a counter that was read before the drop, the figure says nothing.
-    match suspect.counter.filter(|_| all.have_counted) {
+    match counter {
         Some(Counter { packets: 0, .. }) => finding.fact(
             "its counter is at 0: the rules have been replaced since, or another one dropped it",
         ),

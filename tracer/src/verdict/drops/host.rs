@@ -109,7 +109,7 @@ pub(super) fn interface_not_ready(facts: &DropFacts, node: &NodeFacts) -> Option
         });
     }
     if lacks_carrier && link.is_some_and(|link| link.kind.is_tun()) {
-        finding.why += ": no process has it open";
+        finding.why += ", as when no process has it open";
         finding.fix.push(Fix::advice(format!(
             "start the program that {name} belongs to (a VPN, often), or remove the route that leads \
              there"

@@ -48,7 +48,7 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         let why = format!(
             "{frames}, that of {name} itself, which is set not to ask for neighbors (NOARP)"
         );
-        let mut finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
+        let mut finding = Finding::new(Point::Route, Likely, why).about(&subject);
         let dev = Command::new("ip link set dev").arg(&link.name);
         let fix = Fix::change(dev.clone().words("arp on"), dev.words("arp off"));
         finding.fix.push(fix.at(frame.world.site(link.id.netns)));

@@ -51,8 +51,8 @@ pub(super) fn entry_elsewhere(facts: &DropFacts, node: &NodeFacts) -> Option<Fin
         .outer
         .map_or_else(String::new, |outer| format!(" from {}", outer.src));
     let why = format!(
-        "{device} has an FDB entry for the sender's MAC address that learning must not change (permanent, \
-         or with a nexthop), and the packet came{from}, not from where the entry says"
+        "{device} has a static FDB entry for the sender's MAC address (permanent, or with a nexthop), and \
+         the packet came{from}, not from where the entry says"
     );
     let confidence = match overlay::stranger(facts, node) {
         Some(_) => Likely,

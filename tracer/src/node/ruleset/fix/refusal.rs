@@ -20,7 +20,9 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
             remarks: vec![remark.to_owned()],
         })
     };
-    if packet.is_invalid() && !packet.host.tracks_nothing {
+    // Of ICMP errors without an entry, conntrack counts none, so nothing shows whether it is in use.
+    let is_tracked = packet.proto != 6 || !packet.host.tracks_nothing;
+    if packet.is_invalid() && is_tracked {
         return said(
             "no rule is proposed: conntrack has no entry for the packet, so find out why first",
         );

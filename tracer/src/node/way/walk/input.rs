@@ -15,6 +15,8 @@ impl Walk<'_> {
     pub(super) fn input(&mut self, id: LinkId, prerouted: bool) -> Next {
         let link = self.link(id)?;
         self.did(Act::CameIn(id));
+        // It was taken all the same.
+        self.asks_no_one = self.asks_no_one.filter(|link| link.netns == id.netns);
         let master = link
             .master
             .and_then(|master| self.world.link(link.sibling(master)));

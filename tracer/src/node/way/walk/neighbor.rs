@@ -56,22 +56,25 @@ impl Walk<'_> {
         let mut entries = entries.iter();
         let entry = entries.find(|one| one.address == hop && one.ifindex == out.id.ifindex);
         let state = entry.map(|entry| entry.state);
-        let is_set = state == Some(NeighborState::Permanent);
-        if let Some(own) = out.mac.as_ref().filter(|_| asks_no_one(out) && !is_set) {
+        let known = entry.filter(|entry| entry.state.is_usable());
+        let known = known.and_then(|entry| entry.lladdr.as_ref());
+        let is_own = known.is_none_or(|mac| Some(mac) == out.mac.as_ref());
+        if let Some(own) = out.mac.as_ref().filter(|_| asks_no_one(out) && is_own) {
             self.asks_no_one = Some(out.id);
             self.resolved(out, hop, own, format!("that of {}: NOARP", out.name));
             return Ok(own.clone());
         }
-        if let Some(mac) = entry
-            .filter(|entry| entry.state.is_usable())
-            .and_then(|entry| entry.lladdr.clone())
-        {
+        if let Some(mac) = known {
             let by = format!(
                 "neighbor entry {}",
                 entry.map_or(NeighborState::None, |one| one.state)
             );
-            self.resolved(out, hop, &mac, by);
-            return Ok(mac);
+            self.resolved(out, hop, mac, by);
+            return Ok(mac.clone());
+        }
+        if out.noarp && matches!(out.kind, Kind::Ipvlan | Kind::Netkit) {
+            let want = format!("whom {} hands it to without a MAC address", out.name);
+            return Err(self.undecided(want));
         }
         let segment = self.world.segment(out.id);
         let asks_as = self.asks_as(out, hop);

@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         needs: &[],
         evidence: "the reason `RECURSION_LIMIT`",
         refuted_by: "a route to the tunnel's remote end by a device that is no tunnel",
-        cannot_tell: "where the packet is in no tunnel yet: tunnels inside each other from other devices that send in a circle: `likely` at most",
+        cannot_tell: "tunnels inside each other from other devices that send in a circle: `likely` at most",
         applies: OnDrop::new(tunnel::may_go_in_circles, tunnel::in_circles),
     },
     Rule {
