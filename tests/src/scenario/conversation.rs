@@ -67,7 +67,7 @@ pub(super) fn serve(host: &Host, family: Family, traffic: Traffic, port: u16) ->
 }
 
 impl Traffic {
-    fn protocol(self) -> Protocol {
+    pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Connect | Self::Upload(_) => Protocol::Tcp,
             Self::Datagram(_) | Self::Burst(..) => Protocol::Udp,

@@ -20,7 +20,7 @@ use crate::{
     expected::ExpectedDrop,
     lab::{Family, Host, Namespace, Topology},
     tracer::{Trace, Tracer, shown, watching},
-    traffic::Flow,
+    traffic::{Flow, Protocol, wait_until_unbound},
 };
 
 /// What strikes a server's socket.
@@ -163,7 +163,12 @@ impl<'a> Scenario<'a> {
             Fault::OnPort(fault) => fault(port)?,
             Fault::Whole(fault) => fault()?,
             Fault::OnServer(fault) => fault(&server)?,
-            Fault::NoServer => drop(server),
+            Fault::NoServer => {
+                drop(server);
+                if self.traffic.protocol() == Protocol::Udp {
+                    wait_until_unbound(self.server, port)?;
+                }
+            }
         }
         let broken = conversation.begin(self.source)?;
         let flow = broken.flow;

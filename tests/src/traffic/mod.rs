@@ -25,6 +25,6 @@ pub use ip_in_ip::{INNER, IpInIp};
 pub use ping::ping;
 pub use repair::numbers;
 pub use tcp::{Outcome, TcpAttempt, TcpServer, upload, wait_until_closed};
-pub use udp::{UdpClient, UdpServer};
+pub use udp::{UdpClient, UdpServer, wait_until_unbound};
 pub use wire::{Wire, WireEnd};
 pub use zone::ZoneServer;

@@ -1,7 +1,7 @@
 //! UDP: an echo server, datagrams, storms.
 
 use std::{
-    io,
+    fs, io,
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, RawFd},
@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
 use super::{Flow, Protocol, probe_mtu::probe_mtu, tcp::set_freebind};
-use crate::lab::Namespace;
+use crate::{lab::Namespace, poll_until};
 
 /// Sends back every datagram.
 pub struct UdpServer {
@@ -100,6 +100,29 @@ fn echo(socket: &Socket, deaf: &AtomicBool) {
             Err(_) => return,
         }
     }
+}
+
+/// Waits until no socket of the namespace has this port, nor will a datagram for it find one.
+///
+/// Polls: a program that another test starts has a copy of each socket for a moment, and closing it is
+/// not announced.
+pub fn wait_until_unbound(namespace: &Namespace, port: u16) -> Result<()> {
+    let local = format!(":{port:04X}");
+    poll_until("a UDP port to be closed", || {
+        let is_bound = namespace.enter(|| -> io::Result<bool> {
+            for table in ["udp", "udp6"] {
+                // `/proc/net` is the namespace of the process, this one that of the thread.
+                let table = fs::read_to_string(format!("/proc/thread-self/net/{table}"))?;
+                let sockets = table.lines().skip(1);
+                let mut locals = sockets.filter_map(|line| line.split_whitespace().nth(1));
+                if locals.any(|address| address.ends_with(&local)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        is_bound.is_ok_and(|bound| !bound).then_some(())
+    })
 }
 
 /// A UDP socket with one peer.

@@ -34,6 +34,9 @@ pub(super) fn run(config: &JoinConfig) -> Result<()> {
     }
     name_apart(&mut traces);
     let paths = join(&traces);
+    for sentence in traces.iter().filter_map(Trace::without_path) {
+        sink::note(&sentence);
+    }
     let mut printer = Printer::new(
         io::stdout(),
         config.output.format,

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::scope::{Filter, Shown};
-use crate::model::{AttemptReport, DropReport, Report, Span, Started};
+use crate::{
+    model::{AttemptReport, DropReport, Report, Span, Started},
+    words,
+};
 
 /// Attempts and drops that are kept of one trace each. What is beyond that is counted as lost: the
 /// trace cannot say any more that a packet did not come.
@@ -42,6 +45,8 @@ pub(crate) struct Trace {
     pub(super) drops: Vec<DropReport>,
     /// The initial sequence numbers of attempts whose records were left out (`--max-rate`).
     pub(super) left_out: HashSet<u32>,
+    /// How many attempts that were: those with no path of their own.
+    left_out_attempts: u64,
     /// Where each attempt stands, by the time and number that all of its records share.
     known: HashMap<(SystemTime, Option<u32>, Option<u16>), usize>,
     /// The number of the latest record.
@@ -66,6 +71,7 @@ impl Trace {
             shown: Shown::default(),
             drops: Vec::new(),
             left_out: HashSet::new(),
+            left_out_attempts: 0,
             known: HashMap::new(),
             number: None,
         }
@@ -118,6 +124,9 @@ impl Trace {
                 let room = MOST.saturating_sub(self.left_out.len());
                 let known = more.isns.len().min(room);
                 self.left_out.extend(&more.isns[..known]);
+                if more.outcome.is_some() {
+                    self.left_out_attempts = self.left_out_attempts.saturating_add(more.count);
+                }
                 // It is not known of the others which attempts they were.
                 self.miss(more.records.saturating_sub(known as u64));
             }
@@ -145,6 +154,18 @@ impl Trace {
             }
             Report::Path(_) | Report::Plan(_) | Report::Layer(_) => {}
         }
+    }
+
+    /// What it does not show of the node's attempts, in a sentence.
+    pub(crate) fn without_path(&self) -> Option<String> {
+        (self.left_out_attempts > 0).then(|| {
+            format!(
+                "{} counted {} in `more` records: none of them is a path here. A trace with \
+                 `--max-rate 0` has them all",
+                self.node,
+                words::count(self.left_out_attempts, "attempt"),
+            )
+        })
     }
 
     /// Another trace of the node, appended to the same file.

@@ -4,6 +4,7 @@
 //! - [`probes`]: the only user of aya
 //! - [`reasons`], [`symbols`], [`hook`], [`clock`]: numbers to names
 //! - [`root`]: where the node's own files are
+//! - [`priority`]: the processor time that this process takes
 //! - [`preflight`]: what this kernel and this process can and cannot do
 
 pub(crate) mod btf;
@@ -13,6 +14,7 @@ pub(crate) mod clock;
 pub(crate) mod hook;
 mod memory;
 pub(crate) mod preflight;
+pub(crate) mod priority;
 pub(crate) mod probes;
 pub(crate) mod reasons;
 pub(crate) mod root;

@@ -295,6 +295,9 @@ fn report(config: &KubectlConfig, run: Run<'_>) -> Result<()> {
     }
     name_apart(&mut traces);
     let paths = join(&traces);
+    for sentence in traces.iter().filter_map(Trace::without_path) {
+        sink::note(&sentence);
+    }
     let mut printer = Printer::new(
         io::stdout(),
         config.format,

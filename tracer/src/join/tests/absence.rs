@@ -43,6 +43,31 @@ fn a_record_that_was_left_out_says_that_the_packet_came() {
     assert_eq!(left_out(2, vec![8]), LIKELY);
 }
 
+/// Only what is an attempt would have been a path.
+#[test]
+fn attempts_without_a_path_are_counted() {
+    let mut trace = trace("b", [10, 0, 0, 2], Vec::new());
+    let said = |trace: &Trace| trace.without_path().unwrap_or_default();
+    let mut more = |outcome, count| {
+        trace.take(Report::More(More {
+            ts: at(2_000),
+            outcome,
+            records: 2,
+            count,
+            sources: 1,
+            point: None,
+            rule: None,
+            why: None,
+            isns: Vec::new(),
+        }));
+        said(&trace)
+    };
+    assert_eq!(more(None, 900), "");
+    more(Some(Outcome::Unanswered), 30);
+    let both = more(Some(Outcome::Answered), 4);
+    assert!(both.starts_with("b counted 34 attempts"), "{both}");
+}
+
 /// The second node's clock is behind, so that its trace did not cover that time; another attempt
 /// shows it.
 #[test]

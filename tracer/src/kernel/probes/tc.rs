@@ -112,7 +112,9 @@ impl TcProbes {
         let mut wanted: BTreeMap<u32, Vec<&Interface>> = BTreeMap::new();
         for interface in interfaces {
             let key = (interface.netns, interface.link.ifindex);
-            if !self.held.contains_key(&key) {
+            if self.attachment == Attachment::Tracepoints {
+                self.held.entry(key).or_insert(Held::Everywhere);
+            } else if !self.held.contains_key(&key) {
                 wanted.entry(interface.netns).or_default().push(interface);
             }
         }
@@ -238,9 +240,6 @@ impl TcProbes {
 
     /// Attaches in the namespace that this thread is in.
     fn attach_here(&mut self, interface: &Interface) -> io::Result<Held> {
-        if self.attachment == Attachment::Tracepoints {
-            return Ok(Held::Everywhere);
-        }
         let Some(classifiers) = &self.classifiers else {
             return Err(io::Error::other("the programs are not loaded"));
         };

@@ -17,12 +17,13 @@ use super::{
     model::{Backend, Family, Table},
     packet::HookPacket,
 };
-use crate::net::{Subsystem, netns::Inside, nft_generation};
+use crate::{
+    kernel::priority::be_nice,
+    net::{Subsystem, netns::Inside, nft_generation},
+};
 
 /// How long a reader may take; those that have asked it wait for less.
 const READS_FOR: Duration = Duration::from_secs(60);
-/// A third of the usual share of a busy processor.
-const NICE: libc::c_int = 5;
 /// How long an earlier reading is used again, if nothing was changed since …
 const HOLDS: Duration = Duration::from_secs(10);
 /// … and from what time on that is worth it: it has older counters.
@@ -148,12 +149,6 @@ fn start(inside: Inside, packet: HookPacket, key: Key, hooks: u64) -> bool {
     };
     let thread = thread::Builder::new().name("ruleset".to_owned());
     thread.spawn(read).is_ok()
-}
-
-/// Whatever this node is for comes first. The tools that this thread runs inherit it.
-fn be_nice() {
-    // SAFETY: nothing is passed but numbers. 0 is the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 /// The reader has ended.

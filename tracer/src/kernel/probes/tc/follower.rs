@@ -14,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, bail};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Attachment, Key, TcProbes};
 use crate::{
-    kernel::probes::Programs,
+    kernel::{priority::be_nice, probes::Programs},
     net::{Change, Interface},
     words,
 };
@@ -220,7 +221,7 @@ impl Worker {
         // Filters of clsact have to be removed by this process.
         let is_taken_back = self.tc.attachment() != Attachment::Clsact;
         self.is_loading.store(is_taken_back, Ordering::Release);
-        let watches = self.programs.watch_everywhere();
+        let watches = self.load_everywhere();
         self.is_loading.store(false, Ordering::Release);
         match watches {
             Ok(true) => {
@@ -231,6 +232,18 @@ impl Worker {
             Err(error) => log::info!("the tracepoints cannot take over: {error:#}"),
         }
         self.due = Some((Instant::now(), Instant::now()));
+    }
+
+    /// The kernel verifies them for a second, on a processor that those who make the interfaces need as
+    /// well: on a thread of its own, as this one may not be slow with the RTNL.
+    fn load_everywhere(&mut self) -> Result<bool> {
+        let programs = &mut self.programs;
+        let load = move || {
+            be_nice();
+            programs.watch_everywhere()
+        };
+        thread::scope(|scope| scope.spawn(load).join())
+            .unwrap_or_else(|_| bail!("the thread that loads has failed"))
     }
 
     /// What leads off the node comes first.
