@@ -59,6 +59,38 @@ fn a_pod_that_is_born_during_the_trace() -> Result<()> {
     })
 }
 
+/// An interface has the name that it has when a packet passes.
+#[test]
+fn an_interface_that_gets_another_name() -> Result<()> {
+    // A shell would take it for more.
+    const RENAMED: &str = "v$(id);x";
+    let lab = NodeLab::build()?;
+    let from = format!("{}/32", lab.pod_a.address(Family::V4));
+    let mut watch = AttemptTrace::start(&[&lab.node], ["--from", &from])?;
+    let server = lab.outside.socket(Family::V4, 8080);
+    let _server = TcpServer::echo(&lab.outside, server)?;
+    let mut name = "veth-a";
+    loop {
+        watch.healthy(
+            &lab.pod_a,
+            &lab.outside,
+            server,
+            &ExpectedAttempt::answered()
+                .hops(&[(&lab.node, &format!("{name} in, cni0 in, eth0 out"))])
+                .reply_hops(&[(&lab.node, &format!("eth0 in, cni0 out, {name} out"))]),
+        )?;
+        if name == RENAMED {
+            return watch.finish().map(drop);
+        }
+        // Before Linux 6.3, a name is not changed while the link is up.
+        lab.node.run(&format!("ip link set dev {name} down"))?;
+        let rename = format!("ip link set dev {name} name {RENAMED}");
+        lab.node.run(&rename)?;
+        lab.node.run(&format!("ip link set dev {RENAMED} up"))?;
+        name = RENAMED;
+    }
+}
+
 /// On a node with many interfaces the packets of all are seen at once, the same ones at the same
 /// hops; those of other namespaces are not.
 #[test]

@@ -8,10 +8,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use whydrop_tests::{
+    fault::{Chain, nft},
     kernel,
-    lab::{Topology, topology::NodeLab},
+    lab::{Family, Topology, topology::NodeLab},
     poll_until,
     tracer::{Tracer, watching},
+    traffic::UdpClient,
 };
 
 /// The ids of the BPF objects that a process holds: `key` as its `fdinfo` calls them.
@@ -105,6 +107,39 @@ fn nothing_is_left_after_a_kill() -> Result<()> {
 #[test]
 fn nothing_is_left_after_a_regular_end() -> Result<()> {
     leaves_nothing(|_, tracer| tracer.stop().map(drop))
+}
+
+/// Several people look at one node: each trace shows each drop once, and the end of one changes nothing
+/// for the others.
+#[test]
+fn traces_beside_each_other() -> Result<()> {
+    const TRACES: usize = 4;
+    let lab = NodeLab::build()?;
+    nft(&lab.node, Chain::inet("forward"), "udp dport 9999 drop")?;
+    let to = lab.outside.socket(Family::V4, 9999);
+    let mut arguments = watching(&[&lab.node]);
+    arguments.push(to.to_string());
+    let start = || Tracer::start(arguments.iter());
+    let mut traces = (0..TRACES).map(|_| start()).collect::<Result<Vec<_>>>()?;
+    let client = UdpClient::connect(&lab.pod_a, None, to)?;
+    for sent in 1.. {
+        client.send(10)?;
+        for tracer in &mut traces {
+            let mut seen = 0;
+            tracer.wait_for("the drop of each datagram", |record| {
+                seen += record.as_drop().map_or(0, |drop| drop.count);
+                seen == sent
+            })?;
+        }
+        match traces.pop() {
+            Some(tracer) => {
+                let summary = tracer.stop()?.summary;
+                ensure!((summary.drops, summary.lost) == (sent, 0), "{summary:?}");
+            }
+            None => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::{fs, process::Command};
 
 use anyhow::{Result, ensure};
 use whydrop_tests::{
+    binary,
     fault::Iptables,
     lab::{Family, Namespace, Topology, topology::RouterLab},
     poll_until,
     record::{Outcome, Point, Record},
-    tracer::{Tracer, watching},
+    tracer::{Tracer, run_to_end, watching},
     traffic::TcpAttempt,
 };
 
@@ -142,6 +143,32 @@ fn users(module: &str) -> Option<Vec<String>> {
 /// Loads or unloads; what the kernel has, is looked at afterwards.
 fn modprobe(arguments: &[&str]) {
     let _ = Command::new("modprobe").args(arguments).status();
+}
+
+/// Nor do the other commands, which look at all there is on a node.
+#[test]
+fn other_commands_change_nothing() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let _unloaded = match in_a_machine_of_its_own() {
+        true => Some(Unloaded::new()?),
+        false => None,
+    };
+    let before = State::of(&lab)?;
+    let server = lab.server.address(Family::V4).to_string();
+    let client = lab.client.address(Family::V4).to_string();
+    let to = format!("{server}:8001");
+    let way = ["explain", "--way", "--from", &client, "--to", &to];
+    for arguments in [&["check"][..], &way] {
+        let output = run_to_end(Command::new(binary()).args(arguments))?;
+        ensure!(
+            !output.stdout.is_empty(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let after = State::of(&lab)?;
+    ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
+    Ok(())
 }
 
 /// A rule of iptables-legacy drops one connection, nothing listens for another: the verdicts come

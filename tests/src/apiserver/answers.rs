@@ -62,12 +62,18 @@ pub(super) async fn answer(
             status(403, "Forbidden", &message)
         }
         Manner::EndlessName => endless(asked.parameter("watch").is_some()),
+        Manner::EndlessEvents if asked.parameter("watch").is_some() => storm(),
+        Manner::Overloaded => status(
+            503,
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
         Manner::EndlessPages => whole(
             StatusCode::OK,
             &json!({"metadata": {"resourceVersion": "1", "continue": "more"}, "items": []}),
         ),
         Manner::Redirected => redirected(),
-        Manner::Served | Manner::Silent => served(&asked, plural, store),
+        Manner::Served | Manner::Silent | Manner::EndlessEvents => served(&asked, plural, store),
     })
 }
 
@@ -153,6 +159,27 @@ fn endless(is_watch: bool) -> Response<Body> {
         let more = Bytes::from(vec![b'a'; 1 << 16]);
         while sender.send_data(next).await.is_ok() {
             next = more.clone();
+        }
+    });
+    json_response(StatusCode::OK, Either::Right(body))
+}
+
+/// A few pods that change for as long as anyone reads.
+fn storm() -> Response<Body> {
+    let (mut sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        for version in 1_000_000_u64.. {
+            let event = json!({"type": "MODIFIED", "object": {
+                "kind": "Pod", "apiVersion": "v1",
+                "metadata": {
+                    "name": format!("busy-{}", version % 100), "namespace": "prod",
+                    "uid": "u", "resourceVersion": version.to_string(),
+                    "labels": {"app": "b".repeat(60)},
+                },
+            }});
+            if sender.send_data(line(&event)).await.is_err() {
+                return;
+            }
         }
     });
     json_response(StatusCode::OK, Either::Right(body))

@@ -234,6 +234,16 @@ impl ApiServer {
         self.store().cut(plural);
     }
 
+    /// Sends the watchers of a kind these bytes, whatever they are.
+    pub fn send(&self, plural: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
+        self.store().send(plural, &bytes.into().into())
+    }
+
+    /// Whether it has got a request that no one has asked about yet.
+    pub fn was_asked(&mut self) -> bool {
+        self.asked.try_recv().is_ok()
+    }
+
     /// Forgets what has happened to a kind: its watchers must list it again.
     pub fn expire(&self, plural: &str) -> Result<()> {
         self.store().expire(plural)

@@ -25,8 +25,12 @@ pub enum Manner {
     EndlessName,
     /// By one page after the other.
     EndlessPages,
+    /// By one event after the other, as fast as they are read; a list as it is.
+    EndlessEvents,
     /// By the way to another server.
     Redirected,
+    /// 503, since it has too much to do.
+    Overloaded,
 }
 
 /// What is sent to a watcher.
@@ -205,6 +209,14 @@ impl Store {
         {
             watcher.send(WatchMessage::Cut).ok();
         }
+    }
+
+    pub(super) fn send(&mut self, plural: &str, bytes: &Bytes) -> Result<()> {
+        let objects = self.kind(plural)?;
+        objects
+            .watchers
+            .retain(|watcher| watcher.send(WatchMessage::Line(bytes.clone())).is_ok());
+        Ok(())
     }
 
     pub(super) fn expire(&mut self, plural: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A ruleset that takes long to read: records do not wait for it, and are corrected once it is known.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -39,7 +40,7 @@ impl Stage {
         output(Command::new("mkfifo").arg(&gate))?;
         let at = tools.path().display();
         let script = format!(
-            "#!/bin/sh\n[ -e {at}/open ] || read -r _ < {at}/gate\nPATH=${{PATH#*:}} exec nft \"$@\"\n"
+            "#!/bin/sh\necho \"$*\" >>{at}/runs\n[ -e {at}/open ] || read -r _ < {at}/gate\nPATH=${{PATH#*:}} exec nft \"$@\"\n"
         );
         let tool = tools.path().join("nft");
         fs::write(&tool, script)?;
@@ -137,6 +138,33 @@ fn rules_that_were_changed_meanwhile_confirm_nothing() -> Result<()> {
         corrected.verdict.confidence.name() == "likely" && evidence.contains("may have changed"),
         "{corrected:?}"
     );
+    stage.tracer.stop().map(drop)
+}
+
+/// All of them wait for the one that reads.
+#[test]
+fn many_flows_have_one_reader() -> Result<()> {
+    const FLOWS: usize = 30;
+    let mut stage = Stage::start()?;
+    let server = stage.lab.server.socket(Family::V4, PORT);
+    let flows = (0..FLOWS).map(|_| TcpAttempt::start(&stage.lab.client, None, server));
+    let flows = flows.collect::<Result<Vec<_>>>()?;
+    // By then the time of their questions is over.
+    for flow in &flows {
+        stage.tracer.outcome_of(flow.flow())?;
+    }
+    let runs = fs::read_to_string(stage.tools.path().join("runs"))?;
+    // A reader asks for the chains first, and then for all of it.
+    let questions: BTreeSet<_> = runs.lines().collect();
+    ensure!(questions.len() == runs.lines().count(), "{runs}");
+    // What it has read is for all that it was to be read for.
+    stage.let_go()?;
+    let mut corrected = 0;
+    stage.tracer.wait_for("the rule of all drops", |record| {
+        let drop = record.as_drop().filter(|drop| drop.corrects.is_some());
+        corrected += usize::from(drop.is_some_and(names_rule));
+        corrected > FLOWS
+    })?;
     stage.tracer.stop().map(drop)
 }
 

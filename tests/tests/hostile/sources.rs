@@ -16,7 +16,9 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use whydrop_tests::{
-    UNPRIVILEGED, binary,
+    UNPRIVILEGED,
+    apiserver::{ApiServer, Manner},
+    binary,
     fault::{Chain, nft},
     lab::{Family, Host, output, topology::RouterLab},
     poll_until,
@@ -195,6 +197,29 @@ fn a_pipe_as_kubeconfig_ends_with_ctrl_c() -> Result<()> {
     let stderr = child.0.stderr.as_mut().context("stderr is a pipe")?;
     stderr.read_to_string(&mut said)?;
     ensure!(said.contains("a signal came while"), "{said}");
+    Ok(())
+}
+
+/// An API server reports changes as fast as they are read: drops are shown beside that, and the trace
+/// ends when it is to, without what is still to be read.
+#[test]
+fn a_server_that_reports_without_an_end() -> Result<()> {
+    let mut server = ApiServer::up()?;
+    server.answer("pods", Manner::EndlessEvents);
+    let directory = tempfile::tempdir()?;
+    let config = server.kubeconfig(directory.path())?;
+    let trace = with_a_drop_until(&["--kubeconfig", text(&config)?], |lab, tracer| {
+        server.wait_for_watch("pods")?;
+        let to = lab.server.socket(Family::V4, 9999);
+        UdpClient::connect(&lab.client, None, to)?.send(10)?;
+        let mut drops = 0;
+        tracer.wait_for("a drop beside the changes", |record| {
+            drops += usize::from(record.as_drop().is_some());
+            drops == 2
+        })?;
+        Ok(())
+    })?;
+    ensure!(trace.summary.drops == 2, "{:?}", trace.summary);
     Ok(())
 }
 

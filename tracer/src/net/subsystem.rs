@@ -74,10 +74,13 @@ impl Subsystem {
     }
 }
 
-/// Whether `/proc/modules` lists the module. Its lines begin with the name.
+/// Whether `/proc/modules` lists the module as loaded. Its lines are `name size references users state
+/// address`. One that is going would be loaded again, and one that is coming may fail.
 fn is_loaded(modules: &str, name: &str) -> bool {
-    let mut names = modules.lines().filter_map(|line| line.split(' ').next());
-    names.any(|loaded| loaded == name)
+    modules.lines().any(|line| {
+        let mut fields = line.split(' ');
+        fields.next() == Some(name) && fields.nth(3) == Some("Live")
+    })
 }
 
 /// Those that are part of the kernel's image, which does not change while it runs.
@@ -113,6 +116,16 @@ mod tests {
         assert!(is_loaded(modules, "tcp_diag"));
         assert!(!is_loaded(modules, "nf_tables"));
         assert!(!is_loaded("", "tcp_diag"));
+    }
+
+    #[test]
+    fn modules_that_come_or_go_are_not_loaded() {
+        let modules = "nf_tables 1 0 - Unloading 0x0\ntcp_diag 16384 0 - Loading 0x0\n\
+                       inet_diag 24576 2 tcp_diag,udp_diag, Live 0x0 (E)\nudp_diag\n";
+        assert!(!is_loaded(modules, "nf_tables"));
+        assert!(!is_loaded(modules, "tcp_diag"));
+        assert!(is_loaded(modules, "inet_diag"));
+        assert!(!is_loaded(modules, "udp_diag"));
     }
 
     #[test]

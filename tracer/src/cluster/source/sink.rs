@@ -281,6 +281,26 @@ mod tests {
         ));
     }
 
+    /// Otherwise, what it sends would pile up here.
+    #[tokio::test]
+    async fn a_source_that_is_faster_than_its_reader_waits() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let sink = Sink::new(Source::Api, sender);
+        let put = |name: &str| Change::Put(Box::new(pod(name, "x")));
+        for name in ["a", "b"] {
+            sink.send(put(name)).await;
+        }
+        let mut third = Box::pin(sink.send(put("c")));
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("there is no room"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(all_of(&mut receiver).len(), 2);
+        assert!(third.await);
+        assert_eq!(all_of(&mut receiver).len(), 1);
+    }
+
     #[tokio::test]
     async fn notes_are_short_and_few() {
         let (sender, mut receiver) = mpsc::channel(2 * NOTES);

@@ -179,6 +179,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tool_leaves_behind_is_not_waited_for() {
+        let limit = Duration::from_millis(50);
+        let forks = reason(shell("sleep 1 & echo out", limit));
+        assert_eq!(forks, "sh took too long and was stopped");
+    }
+
+    #[test]
     fn endless_output_is_not_kept() {
         let endless = reason(shell("exec yes", LONG));
         assert_eq!(endless, "sh printed more than 64 MiB");

@@ -218,3 +218,70 @@ fn path(service: &str, method: &str) -> PathAndQuery {
 fn root_cause(error: impl std::error::Error + Send + Sync + 'static) -> String {
     printable(&anyhow::Error::from(error).root_cause().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tempfile::TempDir;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{UnixListener, UnixStream},
+    };
+
+    use super::*;
+
+    /// What is said of whoever answers there, each time it is asked.
+    async fn said_of<F>(answer: impl Fn(UnixStream) -> F + Send + 'static) -> String
+    where
+        F: Future<Output = io::Result<()>> + Send,
+    {
+        let directory = TempDir::new().unwrap();
+        let socket = directory.path().join("cri.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                answer(stream).await.ok();
+            }
+        });
+        let error = Runtime::connect(&socket).await.err().expect("no runtime");
+        server.abort();
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn what_is_no_runtime_is_an_error_in_few_words() {
+        let hangs_up = said_of(async |stream| Ok(drop(stream))).await;
+        let another_protocol = said_of(async |mut stream| {
+            stream.read_u8().await?;
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
+        });
+        let junk = said_of(async |mut stream| {
+            stream.read_u8().await?;
+            stream.write_all(&[0xa5; 100_000]).await
+        });
+        // A frame of HTTP/2 that says that it is larger than any may be.
+        let too_large = said_of(async |mut stream| {
+            stream.read_u8().await?;
+            stream
+                .write_all(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0])
+                .await
+        });
+        for said in [
+            hangs_up,
+            another_protocol.await,
+            junk.await,
+            too_large.await,
+        ] {
+            assert!(
+                said.starts_with("breaks off the connection: ")
+                    || said.starts_with("cannot be reached: "),
+                "{said}"
+            );
+            assert!(
+                said.len() < 300 && !said.contains(char::is_control),
+                "{said}"
+            );
+        }
+    }
+}

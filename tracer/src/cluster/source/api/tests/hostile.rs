@@ -110,3 +110,63 @@ async fn a_token_that_the_server_quotes_is_not_shown() -> Result<()> {
     assert!(!note.contains("LEAK"), "{note}");
     Ok(())
 }
+
+/// Whoever answers in the server's place does not get the token.
+#[tokio::test]
+async fn a_server_with_another_certificate_is_not_shown_the_token() -> Result<()> {
+    let (mut server, other) = (ApiServer::up()?, ApiServer::up()?);
+    let mut listener = Listener::mistaken(&server, &other)?;
+    listener.until(|now| !now.notes.is_empty()).await?;
+    let note = listener.only_note()?;
+    assert!(note.contains("certificate"), "{note}");
+    assert!(!server.was_asked());
+    Ok(())
+}
+
+/// What is no event ends the watch, which begins again; what then happens is followed.
+#[tokio::test]
+async fn what_is_no_event_spoils_no_other() -> Result<()> {
+    let deep = [b"[".repeat(100_000), b"\n".to_vec()].concat();
+    let junk: [&[u8]; 6] = [
+        b"no event at all\n",
+        b"\xff\xfe\x00\x80\n",
+        b"{\"type\":\"ADDED\",\"object\":7}\n",
+        b"{\"type\":\"EXPLODED\",\"object\":{}}\n",
+        b"{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\\u0000\"}}}\n",
+        &deep,
+    ];
+    for junk in junk {
+        let mut server = ApiServer::up()?;
+        let mut listener = Listener::to(&server)?;
+        listener.until_settled().await?;
+        server.next_watch("pods").await?;
+        server.send("pods", junk)?;
+        // Watched again by then, or still.
+        let mut pod = server.object("pods", "prod", "client-ok")?;
+        pod["metadata"]["name"] = "later".into();
+        pod["metadata"]["uid"] = "later".into();
+        server.change("pods", "ADDED", pod)?;
+        listener
+            .until(|now| now.has(Kind::Pod, "prod", "later"))
+            .await?;
+        assert!(listener.has(Kind::Pod, "prod", "client-ok"));
+        assert!(listener.notes.len() <= 1, "{:?}", listener.notes);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_reported_once_and_asked_again() -> Result<()> {
+    let server = ApiServer::up()?;
+    server.answer("pods", Manner::Overloaded);
+    let mut listener = Listener::to(&server)?;
+    listener.until_settled().await?;
+    let note = listener.only_note()?;
+    assert!(note.contains("503"), "{note}");
+    assert!(listener.has(Kind::Service, "default", "kubernetes"));
+    server.answer("pods", Manner::Served);
+    listener
+        .until(|now| now.has(Kind::Pod, "prod", "client-ok"))
+        .await?;
+    Ok(())
+}

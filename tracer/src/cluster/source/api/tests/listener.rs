@@ -58,6 +58,16 @@ impl Listener {
         Self::with(dir, kubeconfig)
     }
 
+    /// The same with a kubeconfig that takes another server's certificate for this one's.
+    pub(crate) fn mistaken(server: &ApiServer, other: &ApiServer) -> Result<Self> {
+        let (dir, of_other) = (TempDir::new()?, TempDir::new()?);
+        let kubeconfig = server.kubeconfig(dir.path())?;
+        other.kubeconfig(of_other.path())?;
+        let certificate = |dir: &TempDir| dir.path().join("ca.crt");
+        std::fs::copy(certificate(&of_other), certificate(&dir))?;
+        Self::with(dir, kubeconfig)
+    }
+
     fn with(dir: TempDir, kubeconfig: PathBuf) -> Result<Self> {
         let access = Place::Option(kubeconfig).access()?;
         let (sender, updates) = channel(64);
