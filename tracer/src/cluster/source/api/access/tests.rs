@@ -181,14 +181,6 @@ users: [{{name: b, user: {user}}}]
     assert!(!format!("{access:?}").contains("LEAK"));
 }
 
-#[test]
-fn a_token_with_a_newline_is_trimmed() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("config");
-    fs::write(&path, GOOD.replace("{token: t}", "{token: \"t\\n\"}")).unwrap();
-    assert!(Place::Option(path).access().is_ok());
-}
-
 /// Nothing that it names is run or asked.
 #[test]
 fn fuzz_kubeconfig() {

@@ -100,6 +100,21 @@ async fn a_credential_plugin_that_fails_is_named_without_what_it_says() -> Resul
     Ok(())
 }
 
+/// A `|` in YAML leaves a newline, which kubectl trims as well. One within it makes it no token.
+#[tokio::test]
+async fn a_token_with_a_newline_is_trimmed() -> Result<()> {
+    let server = ApiServer::up()?;
+    let user = format!("{{token: \"{}\\n\"}}", server.token());
+    let mut listener = Listener::as_user(&server, &user)?;
+    listener.until_settled().await?;
+    assert_eq!(listener.notes, Vec::<String>::new());
+    assert!(listener.has(Kind::Pod, "prod", "client-ok"));
+    let mut listener = Listener::as_user(&server, r#"{token: "LEAK\nLEAK"}"#)?;
+    listener.until_settled().await?;
+    insta::assert_snapshot!(listener.only_note()?, @"SERVER cannot be asked: the token of the kubeconfig's user is not one word");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_token_that_the_server_quotes_is_not_shown() -> Result<()> {
     let server = ApiServer::up()?;
