@@ -63,11 +63,13 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         outlet: Box::new(printer),
     })?;
     let in_force = tokio::select! {
+        // Attaching takes seconds: a signal that came meanwhile is older than what the sources say.
+        biased;
+        () = signals.any() => false,
         known = wait::for_names(&mut trace.shell, &mut trace.sources) => {
             known?;
             true
         }
-        () = signals.any() => false,
     };
     if in_force {
         trace.announce(config)?;
