@@ -176,6 +176,35 @@ fn while_more_comes_than_is_read() -> Result<()> {
     Ok(())
 }
 
+/// What waits in a large ring buffer is not read to its end first: all of it fits, so that whatever is
+/// lost was left there.
+#[test]
+fn while_there_is_much_to_read() -> Result<()> {
+    const SYNS: u32 = 10_000;
+    let lab = NodeLab::build()?;
+    nft(&lab.node, Chain::inet("forward"), "tcp dport 8080 drop")?;
+    let std::net::SocketAddr::V4(target) = lab.pod_a.socket(Family::V4, PORT) else {
+        anyhow::bail!("an IPv4 address");
+    };
+    for signal in SIGNALS {
+        let mut arguments = watching(&[&lab.node]);
+        arguments.extend(["--ring-size".to_owned(), "16M".to_owned()]);
+        arguments.push(target.to_string());
+        let tracer = Tracer::start(arguments)?;
+        let pid = Pid::from_raw(tracer.pid().try_into()?);
+        tracer.paused(|| {
+            spoofed_syns(&lab.outside, target, SYNS)?;
+            Ok(kill(pid, signal)?)
+        })?;
+        let summary = tracer.ended()?.summary;
+        ensure!(
+            summary.drops == u64::from(SYNS) && summary.lost > 0,
+            "{signal}: {summary:?}"
+        );
+    }
+    Ok(())
+}
+
 /// Whether a process has attached all of its programs at the node's interfaces.
 fn has_links(fdinfo: &str) -> bool {
     let Ok(files) = std::fs::read_dir(fdinfo) else {

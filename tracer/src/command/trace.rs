@@ -3,7 +3,10 @@
 use std::{io, iter, time::Duration};
 
 use anyhow::Result;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    task::yield_now,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use super::{
     ending::{self, Signals},
@@ -98,6 +101,8 @@ async fn watch(trace: &mut Trace) -> Result<()> {
     let mut ticks = ticks();
     while !trace.shell.ended {
         trace.step(&mut ticks).await?;
+        // In a flood, the next step is due at once: a signal must not wait for the last of them.
+        yield_now().await;
     }
     Ok(())
 }

@@ -251,7 +251,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_runtime_is_an_error_in_few_words() {
-        let hangs_up = said_of(async |stream| Ok(drop(stream))).await;
+        let hangs_up = said_of(async |stream| {
+            drop(stream);
+            Ok(())
+        });
         let another_protocol = said_of(async |mut stream| {
             stream.read_u8().await?;
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
@@ -268,7 +271,7 @@ mod tests {
                 .await
         });
         for said in [
-            hangs_up,
+            hangs_up.await,
             another_protocol.await,
             junk.await,
             too_large.await,
