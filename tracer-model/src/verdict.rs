@@ -49,6 +49,8 @@ pub struct Cause {
     pub rule: Option<RuleName>,
     /// What it has blamed.
     pub subject: String,
+    /// The policies that it has blamed: an enforcer's rule at a pod may be the same for others.
+    pub policies: Vec<String>,
 }
 
 impl Verdict {
@@ -78,12 +80,19 @@ impl Verdict {
             point: self.point,
             rule: self.rule.clone(),
             subject: self.subject.clone(),
+            policies: self.policies().to_vec(),
         }
+    }
+
+    fn policies(&self) -> &[String] {
+        let policy = self.policy.as_ref();
+        policy.map_or(&[], |policy| &policy.policies)
     }
 
     /// Whether it blames this.
     pub fn blames(&self, cause: &Cause) -> bool {
         (self.point, &self.rule, &self.subject) == (cause.point, &cause.rule, &cause.subject)
+            && self.policies() == cause.policies
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several causes in one trace.
 
 use super::*;
+use crate::model::{PolicyDirection, PolicyVerdict};
 
 /// An attempt that this rule has stopped.
 fn by_rule(n: u64, rule: &str) -> AttemptReport {
@@ -45,6 +46,45 @@ fn each_rule_is_credited_with_its_own_attempts() {
         .map(|one| (one.verdict.subject.as_str(), one.attempts))
         .collect();
     assert_eq!(all, [("rule 2", 2), ("rule 1", 1)]);
+}
+
+/// An attempt that these policies have refused.
+fn by_policies(n: u64, policies: &[&str]) -> AttemptReport {
+    let verdict = Verdict {
+        // The enforcer's rule at the pod is the same, whichever policies isolate it.
+        subject: "the reject at the end of the pod's chain".to_owned(),
+        policy: Some(PolicyVerdict {
+            direction: PolicyDirection::Ingress,
+            pod: "shop/cart-1".to_owned(),
+            policies: policies.iter().map(|&name| name.to_owned()).collect(),
+            missing: String::new(),
+        }),
+        ..Verdict::new(Point::Policy, Confidence::Confirmed, "refused")
+    };
+    AttemptReport {
+        verdict: Some(verdict),
+        ..tcp(n, Outcome::Unanswered)
+    }
+}
+
+/// One policy is replaced by another during the trace, and the client is refused by each.
+#[test]
+fn other_policies_are_another_cause() {
+    let (deny, only_web) = (["shop/default-deny-ingress"], ["shop/cart-only-web"]);
+    let layers = of(&[
+        by_policies(1, &deny),
+        by_policies(2, &only_web),
+        by_policies(3, &only_web),
+    ]);
+    let all = layers.verdicts();
+    let all: Vec<_> = all
+        .iter()
+        .map(|one| {
+            let policy = one.verdict.policy.as_ref().expect("a policy");
+            (policy.policies[0].as_str(), one.attempts)
+        })
+        .collect();
+    assert_eq!(all, [(only_web[0], 2), (deny[0], 1)]);
 }
 
 #[test]
