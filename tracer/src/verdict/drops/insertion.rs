@@ -41,8 +41,17 @@ pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
         (true, Some(failed)) => format!(" (insert_failed grew by {failed})"),
         _ => String::new(),
     };
+    // Translating the source otherwise would not help: the packets are of one connection.
+    let is_own = table
+        .taken
+        .as_ref()
+        .is_some_and(|entry| is_same_connection(facts, entry));
+    let taken = match is_own {
+        true => "another packet of the same connection has made one at the same time",
+        false => "the translated tuple is taken",
+    };
     let why = format!(
-        "no conntrack entry could be made{}: the translated tuple is taken{grown}",
+        "no conntrack entry could be made{}: {taken}{grown}",
         place(facts)
     );
     let confidence = match table.taken {
@@ -67,10 +76,14 @@ pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
             }
         ));
     }
-    finding.fix.push(Fix::advice(
-        "let the rule that translates the source choose ports at random (--random-fully), or give \
-         it more ports or more source addresses",
-    ));
+    finding.fix.push(match is_own {
+        true => Fix::advice("send the next packet from another socket, or after the first answer")
+            .at(Site::Sender),
+        false => Fix::advice(
+            "let the rule that translates the source choose ports at random (--random-fully), or \
+             give it more ports or more source addresses",
+        ),
+    });
     if facts.flow.proto == Protocol::Udp && facts.flow.dport == Some(DNS) {
         finding.fix.push(
             Fix::advice(
@@ -82,6 +95,12 @@ pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     Some(finding)
 }
 
+/// Whether an entry is of the packet's own connection, translated in another way.
+fn is_same_connection(facts: &DropFacts, entry: &ConntrackEntry) -> bool {
+    let own = facts.wire.as_ref().and_then(|wire| wire.entry);
+    own.is_some_and(|(original, _)| Flow::from(&original) == entry.original)
+}
+
 /// Whose entry was there first.
 fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
     let ends = |flow: &Flow| {
@@ -91,9 +110,7 @@ fn holder(facts: &DropFacts, entry: &ConntrackEntry) -> String {
             address(flow.destination())
         )
     };
-    let own = facts.wire.as_ref().and_then(|wire| wire.entry);
-    let is_same = own.is_some_and(|(original, _)| Flow::from(&original) == entry.original);
-    match is_same {
+    match is_same_connection(facts, entry) {
         true => format!(
             "another packet from {} had made the entry in between, with another translation: its \
              answers come from {}",

@@ -82,60 +82,6 @@ fn an_enforcer_behind_nfqueue_is_known_by_executable_and_queue_rule() {
     }
 }
 
-#[test]
-fn a_redirect_about_a_translated_connection_is_noise() {
-    let redirect = |kind: u8, status: u32| {
-        let mut facts = facts("NETFILTER_DROP", "nf_hook_slow");
-        facts.flow.proto = Protocol::Icmp;
-        facts.key.icmp_type = kind;
-        facts.hook = Some(Hook::Output);
-        facts.wire = Some(Arc::new(crate::decode::drop::Wire {
-            ct: ct::STATUS | ct::ENTRY | status << ct::STATUS_SHIFT,
-            ..Default::default()
-        }));
-        facts
-    };
-    let none_dropped_it = |rules: Vec<Suspect>| NodeFacts {
-        suspects: Some(Suspects {
-            certain: !rules.is_empty(),
-            rules,
-            complete: true,
-            translates: true,
-            ..Suspects::default()
-        }),
-        ..NodeFacts::default()
-    };
-    let done = ct::SRC_NAT_DONE | ct::DST_NAT_DONE;
-    let node = none_dropped_it(Vec::new());
-    assert!(is_noise(&redirect(5, done | ct::DST_NAT), &node));
-    // Translations that were decided on, to none.
-    assert!(!is_noise(&redirect(5, done), &node));
-    assert!(!is_noise(&redirect(3, done | ct::DST_NAT), &node));
-    let incomplete = NodeFacts::default();
-    assert!(!is_noise(&redirect(5, done | ct::DST_NAT), &incomplete));
-    let mut unread = redirect(5, 0);
-    unread.wire = None;
-    assert!(is_noise(&unread, &node));
-    // A rule that drops redirects stays a rule.
-    let json = r#"{"nftables": [
-        {"table": {"family": "ip", "name": "t"}},
-        {"chain": {"family": "ip", "table": "t", "name": "out", "type": "filter",
-          "hook": "output", "prio": 0, "policy": "drop"}}]}"#;
-    let ruleset = Ruleset::from_texts(json, "", "").expect("a ruleset");
-    let ends = Ends {
-        src: [10, 88, 0, 12].into(),
-        dst: [10, 88, 0, 1].into(),
-        sport: None,
-        dport: None,
-    };
-    let packet = HookPacket {
-        hook: Some(Hook::Output),
-        ..HookPacket::new(ends, protocol::ICMP)
-    };
-    let by_rule = none_dropped_it(ruleset.suspects(&packet, Hint::Any).rules);
-    assert!(!is_noise(&redirect(5, done | ct::DST_NAT), &by_rule));
-}
-
 /// What is said of a rule with this counter, which was read after the drop or before it.
 fn counted(packets: u64, was_after: bool) -> Verdict {
     let json = format!(

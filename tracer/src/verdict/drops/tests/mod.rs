@@ -1,7 +1,9 @@
 //! Drops with what the node says of them, and the verdict that they must lead to.
 
+mod connections;
 mod filters;
 mod points;
+mod redirects;
 mod table;
 mod tunnels;
 

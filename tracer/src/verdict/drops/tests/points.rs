@@ -36,6 +36,9 @@ fn reasons_and_functions_lead_to_points() {
         ("RECURSION_LIMIT", "__dev_queue_xmit", Point::Overlay),
         ("IPV6_NDISC_HOP_LIMIT", "icmpv6_rcv", Point::Endpoint),
         ("IPV6DISABLED", "ipv6_rcv", Point::Route),
+        ("DEV_READY", "__dev_queue_xmit", Point::Route),
+        ("IP_LOCALNET", "ip_route_input_slow", Point::Rpfilter),
+        ("NEIGH_CREATEFAIL", "ip_finish_output2", Point::Queue),
         (
             "OVS_DROP_EXPLICIT",
             "ovs_dp_process_packet",
