@@ -40,6 +40,22 @@ pub(super) fn by_iptables(
     }
 }
 
+/// Shows a table that iptables-nft made as its own tool does. Returns what keeps from it: then it stays
+/// as nft shows it.
+pub(super) fn refine(table: &mut Table, shown: Result<Option<Table>, String>) -> Option<String> {
+    let refined = match shown {
+        Ok(Some(by_iptables)) => iptables::refine(table, &[by_iptables]),
+        // It has rules of nft's, which its own tool does not show.
+        Ok(None) if !table.has_opaque_rules() => Ok(()),
+        Ok(None) => Err(iptables::differs(table)),
+        Err(reason) => Err(reason),
+    };
+    if refined.is_err() {
+        table.name_opaque_rules();
+    }
+    refined.err()
+}
+
 fn lists_one_table_here(tool: &str, deadline: Instant) -> bool {
     static IS_FIT: OnceLock<bool> = OnceLock::new();
     if let Some(known) = IS_FIT.get() {

@@ -18,7 +18,7 @@ use super::{
     command::{Failure, run},
     condition::{Condition, Field, Values},
     ebtables, fix, ipset, iptables,
-    iptables_listing::by_iptables,
+    iptables_listing::{by_iptables, refine},
     model::{Backend, Base, Family, Rule, Statement, Table},
     nft, nft_kernel,
     packet::HookPacket,
@@ -214,17 +214,8 @@ impl Ruleset {
             {
                 continue;
             }
-            let refined = match by_iptables(family, &table.name, deadline) {
-                Ok(Some(by_iptables)) => iptables::refine(table, &[by_iptables]),
-                // It has rules of nft's, which its own tool does not show.
-                Ok(None) if !table.has_opaque_rules() => Ok(()),
-                Ok(None) => Err(iptables::differs(table)),
-                Err(reason) => Err(reason),
-            };
-            if refined.is_err() {
-                table.name_opaque_rules();
-            }
-            self.gaps.extend(refined.err());
+            let shown = by_iptables(family, &table.name, deadline);
+            self.gaps.extend(refine(table, shown));
         }
     }
 

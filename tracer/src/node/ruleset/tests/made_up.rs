@@ -233,3 +233,30 @@ fn calico_s_log_rules_name_the_decision() {
         "no policy of tier default admits it (ingress): its end denies"
     );
 }
+
+/// A workload's chain drops what conntrack calls invalid, which is no policy's doing.
+#[test]
+fn what_calico_drops_as_invalid_is_conntrack_s() {
+    let ruleset = legacy(
+        "*filter\n:FORWARD ACCEPT [0:0]\n:cali-tw-cali1 - [0:0]\n\
+         -A FORWARD -o cali1 -j cali-tw-cali1\n\
+         -A cali-tw-cali1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+         -A cali-tw-cali1 -m conntrack --ctstate INVALID -j DROP\n\
+         -A cali-tw-cali1 -m comment --comment \"cali:end\" -j DROP\nCOMMIT\n",
+    );
+    let dropped = |tracked| {
+        let packet = HookPacket {
+            output: Some("cali1".to_owned()).into(),
+            tracked,
+            tcp_flags: Some(0x10),
+            ..syn("10.30.1.2", "10.244.1.4", 8080)
+        };
+        let suspects = ruleset.suspects(&packet, Hint::Legacy);
+        assert!(suspects.certain);
+        let rule = &suspects.rules[0];
+        (rule.number, rule.owner, rule.meaning)
+    };
+    let (owner, invalid, policy) = (Owner::Calico, Meaning::Invalid, Meaning::PolicyEnforcement);
+    assert_eq!(dropped(Tracked::Nothing), (Some(2), owner, invalid));
+    assert_eq!(dropped(Tracked::New), (Some(3), owner, policy));
+}

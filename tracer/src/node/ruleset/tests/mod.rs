@@ -9,6 +9,7 @@ use crate::{decode::tracked::Tracked, model::Hook};
 mod cases;
 mod live;
 mod made_up;
+mod opaque;
 mod parsing;
 mod record;
 mod recorded;

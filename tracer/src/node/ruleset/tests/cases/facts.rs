@@ -20,6 +20,32 @@ fn a_bare_port_in_an_ipset_is_of_any_protocol() {
 }
 
 #[test]
+fn a_port_is_asked_for_without_a_protocol() {
+    let ruleset = case("bare-ports");
+    // By the source's port.
+    for packet in [forwarded(80), udp(forwarded(80))] {
+        let from = |sport| HookPacket {
+            ends: ends("10.30.1.2", sport, "10.30.2.2", 80),
+            ..packet.clone()
+        };
+        names(
+            &ruleset,
+            &from(30123),
+            "FORWARD",
+            "--match-set open-ports src",
+        );
+        clears(&ruleset, &from(30124));
+    }
+    // By nft, of any protocol that has ports there.
+    for packet in [delivered(30123), udp(delivered(30123))] {
+        names(&ruleset, &packet, "incoming", "th dport @open_ports");
+    }
+    for packet in [delivered(30124), udp(delivered(30124))] {
+        clears(&ruleset, &packet);
+    }
+}
+
+#[test]
 fn ipsets_of_every_kind() {
     let ruleset = case("ipsets");
     names(&ruleset, &udp(forwarded(53)), "FORWARD", "by-port");
@@ -295,4 +321,11 @@ fn a_rule_of_which_all_is_known_comes_first() {
     let found = suspects(&case("open-conditions"), &forwarded(80));
     let numbers: Vec<_> = found.rules.iter().filter_map(|rule| rule.number).collect();
     assert_eq!(numbers, [3, 2, 1]);
+    let found = suspects(&case("open-conditions-nft"), &forwarded(80));
+    let texts: Vec<_> = found.rules.iter().map(|rule| rule.text.as_str()).collect();
+    let [plain, _, _] = texts.as_slice() else {
+        panic!("{texts:?}");
+    };
+    assert!(plain.contains("tcp dport 80"), "{texts:?}");
+    assert!(!found.certain);
 }

@@ -154,3 +154,41 @@ fn firewalls_take_their_own_commands() {
         ["ufw route insert 1 allow proto tcp from 10.30.1.2 to 10.30.2.2 port 8080"]
     );
 }
+
+/// The interface that the packet came in by is not the one that its sender is routed to.
+#[test]
+fn firewalld_s_reverse_path_check_is_named() {
+    let from_elsewhere = |reverse_path| HookPacket {
+        hook: Some(Hook::Prerouting),
+        output: Device::None,
+        ends: ends("2001:db8:77::7", 40000, "2001:db8:1::1", 80),
+        tracked: Tracked::Nothing,
+        header: None,
+        host: Arc::new(Host {
+            reverse_path: Some(reverse_path),
+            ..(*node()).clone()
+        }),
+        ..forwarded(80)
+    };
+    let packet = from_elsewhere(false);
+    advises(
+        "firewalld-rpfilter",
+        &packet,
+        Owner::Firewalld,
+        "IPv6_rpfilter=loose",
+    );
+    let ruleset = case("firewalld-rpfilter");
+    names(
+        &ruleset,
+        &packet,
+        "filter_PREROUTING",
+        "fib saddr . mark . iif oif missing drop",
+    );
+    let found = suspects(&ruleset, &packet);
+    let remarks = ruleset.mend(&found, &packet).remarks;
+    assert!(
+        remarks[0].contains("2001:db8:77::7 is not routed back by va"),
+        "{remarks:?}"
+    );
+    clears(&ruleset, &from_elsewhere(true));
+}
