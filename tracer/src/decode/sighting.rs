@@ -244,3 +244,82 @@ fn carrier(captured: &[u8]) -> Option<Tuple> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::event::{CAPTURE_LEN, Sighted, kind};
+
+    use super::*;
+
+    /// The event of a packet.
+    fn seen(packet: &[u8]) -> SightingEvent {
+        let mut capture = [0; CAPTURE_LEN];
+        capture[..packet.len()].copy_from_slice(packet);
+        SightingEvent {
+            kind: kind::SIGHTING,
+            at: 1,
+            original: Tuple::default(),
+            place: Sighted::default(),
+            len: packet.len() as u32,
+            capture_len: packet.len() as u32,
+            payload: [0; 8],
+            capture,
+        }
+    }
+
+    fn tcp_header() -> Vec<u8> {
+        let (ports, seq) = ([0x9c, 0x40, 0, 80], 1_000_u32.to_be_bytes());
+        let rest = [0, 0, 0, 0, 0x50, Tcp::SYN, 0, 0, 0, 0, 0, 0];
+        [&ports[..], &seq, &rest].concat()
+    }
+
+    fn ipv4(proto: u8, payload: &[u8]) -> Vec<u8> {
+        let len = (20 + payload.len() as u16).to_be_bytes();
+        let start = [0x45, 0, len[0], len[1], 0, 0, 0, 0, 64, proto, 0, 0];
+        [&start[..], &[10, 0, 0, 1], &[192, 0, 2, 2], payload].concat()
+    }
+
+    fn ipv6(proto: u8, payload: &[u8]) -> Vec<u8> {
+        let len = (payload.len() as u16).to_be_bytes();
+        let start = [0x60, 0, 0, 0, len[0], len[1], proto, 64];
+        [&start[..], &[0xfd; 16], &[0xfe; 16], payload].concat()
+    }
+
+    fn icmp(kind: u8, quoted: &[u8]) -> Vec<u8> {
+        [&[kind, 1, 0, 0, 0, 0, 0, 0], quoted].concat()
+    }
+
+    /// Whether an ICMP message about a SYN is taken for a rejection of it.
+    fn rejects(packet: &[u8]) -> bool {
+        let sighting = Sighting::decode(&seen(packet));
+        sighting.is_some_and(|sighting| {
+            assert!(
+                matches!(
+                    &sighting.part,
+                    Part::Rejects(Some(AttemptKey::Tcp(1_000)), _)
+                ),
+                "{sighting:?}"
+            );
+            true
+        })
+    }
+
+    #[test]
+    fn a_redirect_rejects_nothing() {
+        let syn = ipv4(protocol::TCP, &tcp_header());
+        let of_v4 = |kind| rejects(&ipv4(protocol::ICMP, &icmp(kind, &syn)));
+        assert!(of_v4(3) && of_v4(11));
+        assert!(!of_v4(5));
+        let syn = ipv6(protocol::TCP, &tcp_header());
+        let of_v6 = |kind| rejects(&ipv6(protocol::ICMPV6, &icmp(kind, &syn)));
+        assert!(of_v6(1) && of_v6(3));
+        assert!(!of_v6(137));
+        // As a router writes it: the target, the destination, and an option with the packet.
+        let option = [&[4, 9, 0, 0, 0, 0, 0, 0][..], &syn].concat();
+        let redirect = [&[0x60; 16][..], &[0xfe; 16], &option].concat();
+        assert!(!rejects(&ipv6(protocol::ICMPV6, &icmp(137, &redirect))));
+        // The numbers mean other things in the other family.
+        assert!(is_redirect(false, [5, 0]) && is_redirect(true, [137, 0]));
+        assert!(!is_redirect(true, [5, 0]) && !is_redirect(false, [137, 0]));
+    }
+}

@@ -6,6 +6,7 @@ mod files;
 mod manifests;
 mod many;
 mod ports;
+mod recorded;
 mod services;
 mod unread;
 

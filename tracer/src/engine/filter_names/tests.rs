@@ -10,9 +10,10 @@ use crate::{
         options::{Config, Mode, TraceConfig},
     },
     cluster::{
-        objects::Pod,
+        objects::{Backend, EndpointSlice, Pod, Service, ServicePort, TargetPort},
         update::{Change, Update},
         view::Object,
+        workload::Controller,
     },
     sink::Terminal,
 };
@@ -225,4 +226,101 @@ fn long_lists_are_cut() {
         names.whereabouts(config.to.as_ref().unwrap()).unwrap(),
         "10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4 and 1 more"
     );
+}
+
+/// A pod that a ReplicaSet of the Deployment `front` has made.
+fn roll_out(cluster: &mut Cluster, template: &str, pod: &str, ip: &str) {
+    let pod = Pod {
+        id: ObjectName::new("shop", &format!("front-{template}-{pod}")),
+        controller: Some(Controller {
+            kind: "ReplicaSet".to_owned(),
+            name: format!("front-{template}"),
+        }),
+        labels: [("pod-template-hash".to_owned(), template.to_owned())].into(),
+        ips: vec![ip.parse().unwrap()],
+        ..Pod::default()
+    };
+    update(cluster, Change::Put(Box::new(Object::from(pod))));
+}
+
+/// A Service with one pod behind it.
+fn serve(cluster: &mut Cluster) {
+    let port = |port| ServicePort {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        port,
+        node_port: None,
+        target: TargetPort::Number(8080),
+    };
+    let service = Service {
+        id: ObjectName::new("shop", "cart"),
+        cluster_ips: vec!["10.96.0.7".parse().unwrap()],
+        ports: vec![port(80)],
+        ..Service::default()
+    };
+    let slice = EndpointSlice {
+        id: ObjectName::new("shop", "cart-1"),
+        service: Some("cart".to_owned()),
+        ports: vec![port(8080)],
+        backends: vec![Backend {
+            ip: "10.244.1.5".parse().unwrap(),
+            ready: true,
+            node: None,
+        }],
+    };
+    update(cluster, Change::Put(Box::new(Object::Service(service))));
+    update(cluster, Change::Put(Box::new(Object::EndpointSlice(slice))));
+}
+
+#[test]
+fn a_workload_is_followed_through_its_rollouts() {
+    let config = config(&["svc/shop/cart:80", "--from", "deploy/shop/front"]);
+    let mut names = names_of(&config);
+    let mut cluster = Cluster::default();
+    let mut sets = Sets::default();
+    let from = |sets: &Sets| {
+        let text = sets.text();
+        let from: Vec<_> = text
+            .split(", ")
+            .filter(|one| one.starts_with("from"))
+            .collect();
+        from.join(", ")
+    };
+    for kind in [Kind::Pod, Kind::EndpointSlice] {
+        update(&mut cluster, Change::All(kind, Vec::new()));
+    }
+    serve(&mut cluster);
+    roll_out(&mut cluster, "5f55779c87", "dwslg", "10.244.1.6");
+    // Of another workload, whose name begins alike.
+    put(&mut cluster, "front-end", &["10.244.1.7"]);
+    sets.change(names.look(&cluster));
+    assert!(names.is_resolved());
+    assert_eq!(
+        sets.text(),
+        "from 10.244.1.6:0*, to 10.244.1.5:0, to 10.244.1.5:8080, to 10.96.0.7:0, to 10.96.0.7:80"
+    );
+
+    // The new pod comes before the old one goes.
+    roll_out(&mut cluster, "7c9d8b6f5", "x2x4z", "10.244.2.9");
+    assert_eq!(
+        sets.change(names.look(&cluster)),
+        ["deploy/shop/front is now also 10.244.2.9"]
+    );
+    assert_eq!(from(&sets), "from 10.244.1.6:0*, from 10.244.2.9:0*");
+    let gone = |pod| Change::Gone(Kind::Pod, ObjectName::new("shop", pod));
+    update(&mut cluster, gone("front-5f55779c87-dwslg"));
+    assert_eq!(
+        sets.change(names.look(&cluster)),
+        ["deploy/shop/front is no longer 10.244.1.6"]
+    );
+    assert_eq!(from(&sets), "from 10.244.2.9:0*");
+
+    // Scaled to nothing: packets to the last pod are still its own, until another pod has the address.
+    update(&mut cluster, gone("front-7c9d8b6f5-x2x4z"));
+    let notes = sets.change(names.look(&cluster));
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert_eq!(from(&sets), "from 10.244.2.9:0*");
+    put(&mut cluster, "other", &["10.244.2.9"]);
+    sets.change(names.look(&cluster));
+    assert_eq!(from(&sets), "");
 }

@@ -201,6 +201,25 @@ fn policies_that_the_rules_name_stay_where_the_api_is_silent() {
     };
     let found = refine(named.clone(), &scene(&silent, "10.244.1.2", 8080));
     assert_eq!(found.policy, named.policy);
+    // So do they where the container runtime alone has listed the pods. That no more is known is said
+    // once, though it holds for both ends.
+    let mut runtime = Cluster::default();
+    for pod in cluster().view().pods() {
+        let pod = crate::cluster::view::Object::from(pod.clone());
+        apply(&mut runtime, Change::Put(Box::new(pod)));
+    }
+    let unnamed = by_rule("netfilter", Point::Policy);
+    for verdict in [named.clone(), unnamed] {
+        let policy = verdict.policy.clone();
+        let found = refine(verdict, &scene(&runtime, "10.244.1.2", 8080));
+        assert_eq!((found.point, &found.policy), (Point::Policy, &policy));
+        let facts = found.evidence.join("\n") + &found.why;
+        let times = facts.matches("hold none, not even an empty list").count();
+        assert_eq!(times, 1, "{facts}");
+        // It is the first thing to say only where nothing else is known of the policies.
+        let leads = found.evidence[0].contains("hold none");
+        assert_eq!(leads, policy.is_none(), "{facts}");
+    }
     // Where the objects are known, they say more.
     let cluster = cluster();
     let found = refine(named.clone(), &scene(&cluster, "10.244.1.2", 8080));
