@@ -88,7 +88,7 @@ fn no_endpoint_on_this_node() -> Result<()> {
     watch.finish().map(drop)
 }
 
-/// What goes to a ClusterIP that no rule translates leaves by the default route.
+/// What goes to a ClusterIP that no rule translates leaves through the default route.
 #[test]
 fn a_cluster_ip_that_leaves_the_node_untranslated() -> Result<()> {
     let lab = VoidLab::build()?;

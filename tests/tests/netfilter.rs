@@ -27,7 +27,7 @@ fn by(did: &'static str, rule: impl Into<String>) -> ExpectedVerdict {
         .why(did)
         .why("by rule ")
         .why(rule)
-        .evidence("no other rule at this hook can have dropped it")
+        .evidence("no other rule at this hook could have dropped it")
 }
 
 /// By the second rule of a chain of iptables': the first is for another port.

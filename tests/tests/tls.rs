@@ -85,7 +85,7 @@ fn answered_or_reset() -> Result<()> {
         let (flow, _connection) = say_hello(&mut watch, &lab, (family, BAD), 517, &answered)?;
         let reset = ExpectedAttempt::failed("refused", "socket", "likely")
             .corrects("answered")
-            .by("the far end, in by right")
+            .by("the far end, through right")
             .why("the ClientHello was answered with a RST by the far end")
             .evidence("the ClientHello of 517 bytes was seen at left");
         watch.expect(flow, &through_router(&lab, reset))?;

@@ -36,7 +36,7 @@ fn policy(pod: &str, chain: &str) -> ExpectedVerdict {
         ))
         .evidence(format!("chain {chain}: "))
         .evidence(format!("{pod} reject"))
-        .evidence("no other rule at this hook can have dropped it")
+        .evidence("no other rule at this hook could have dropped it")
 }
 
 /// kube-proxy's word on a Service.
@@ -44,7 +44,7 @@ fn no_endpoints(place: &str) -> ExpectedVerdict {
     ExpectedVerdict::new("endpoint", "confirmed")
         .why("the Service prod/empty has no endpoints")
         .why(place)
-        .evidence("no other rule at this hook can have dropped it")
+        .evidence("no other rule at this hook could have dropped it")
 }
 
 /// From the other node: `prod/client-ok` is admitted, another pod is not.

@@ -85,7 +85,7 @@ fn full_table() -> Result<()> {
                         .why("the conntrack table is full")
                         .evidence(format!("{limit} of {limit} entries are in use"))
                         .evidence("conntrack has refused")
-                        .evidence("no rule at this hook can have dropped it")
+                        .evidence("no rule at this hook could have dropped it")
                         .fix("sysctl -w net.netfilter.nf_conntrack_max=")
                         .fix("  # on the host"),
                 ),

@@ -54,7 +54,7 @@ fn nft_rule_with_its_handle() -> Result<()> {
         &confirmed()
             .why("handle 3 of chain c in table inet filter_forward")
             .why(format!("`tcp dport {port} drop`"))
-            .evidence("no other rule at this hook can have dropped it")
+            .evidence("no other rule at this hook could have dropped it")
             .fix("nft insert rule inet filter_forward c position 3 ip saddr"),
     )
 }
@@ -75,7 +75,7 @@ fn two_rules_that_could_both_have_dropped_it() -> Result<()> {
         },
         "nft",
         &ExpectedVerdict::new("firewall", "likely")
-            .evidence("2 rules can have dropped it")
+            .evidence("2 rules could have dropped it")
             .evidence("candidate: rule handle 3 of chain c in table inet filter_forward")
             .evidence("candidate: rule handle 3 of chain c in table ip filter_forward"),
     )

@@ -101,9 +101,9 @@ fn blocked(
             "no tunnel of this namespace leads to {from}, which sent it; it is an address of "
         )),
     };
-    let judged = judged
-        .why(format!("drops the overlay's own packets in {hook}"))
-        .evidence(format!("`{rule}"));
+    let judged = judged.why(format!(
+        "drops the overlay's own packets in {hook}: `{rule}"
+    ));
     let expected = ExpectedDrop::new("NETFILTER_DROP", "nft_do_chain")
         .hook(hook)
         .judged(judged);
@@ -136,7 +136,7 @@ fn port_blocked_by_iptables() -> Result<()> {
             .hook("OUTPUT")
             .judged(
                 overlay()
-                    .evidence("rule 1 of chain OUTPUT in table filter (iptables-legacy)")
+                    .why("rule 1 of chain OUTPUT in table filter (iptables-legacy)")
                     .fix("iptables-legacy -t filter -I OUTPUT 1 "),
             ),
         (node, OverlayLab::VXLAN),

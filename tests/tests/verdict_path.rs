@@ -344,7 +344,7 @@ fn strict_reverse_path() -> Result<()> {
             ExpectedVerdict::new("rpfilter", "confirmed")
                 .why(source.to_string())
                 .evidence(format!(
-                    "src {source} came in by left, but the route back goes out by right"
+                    "src {source} came in through left, but the route back leaves through right"
                 ))
                 .fix("sysctl -w net.ipv4.conf.left.rp_filter=2")
         },

@@ -33,7 +33,7 @@ fn another_port_admitted(
                         .evidence(place)
                         .evidence(rule)
                         .evidence("no policy of tier default admits it (ingress)")
-                        .evidence("no other rule at this hook can have dropped it"),
+                        .evidence("no other rule at this hook could have dropped it"),
                 ),
         )
 }

@@ -89,7 +89,7 @@ layout! {
     skb_refdst: "sk_buff._skb_refdst" Required;
     /// The firewall mark.
     skb_mark: "sk_buff.mark" Required;
-    /// Ifindex of the interface the packet came in by.
+    /// Ifindex of the interface the packet came in through.
     skb_iif: "sk_buff.skb_iif" Required;
     /// The conntrack entry; the lowest three bits are its `ctinfo`.
     skb_nfct: "sk_buff._nfct" Optional;

@@ -58,27 +58,27 @@ mod programs {
 
     use crate::{drops, retransmits, sightings, skb::Skb};
 
-    /// Packets that come in by an interface. Looks only: the next program decides.
+    /// Packets that come in through an interface. Looks only: the next program decides.
     #[classifier]
     pub(crate) fn tc_ingress(ctx: TcContext) -> i32 {
         let _ = sightings::observe(&ctx, direction::IN);
         TC_ACT_UNSPEC
     }
 
-    /// Packets that go out by an interface. Looks only: the next program decides.
+    /// Packets that leave through an interface. Looks only: the next program decides.
     #[classifier]
     pub(crate) fn tc_egress(ctx: TcContext) -> i32 {
         let _ = sightings::observe(&ctx, direction::OUT);
         TC_ACT_UNSPEC
     }
 
-    /// Packets that come in by any interface: `void netif_receive_skb(struct sk_buff *skb)`
+    /// Packets that come in through any interface: `void netif_receive_skb(struct sk_buff *skb)`
     #[btf_tracepoint(function = "netif_receive_skb")]
     pub(crate) fn netif_receive_skb(ctx: BtfTracePointContext) -> Option<()> {
         sightings::observe_everywhere(Skb::typed(ctx.arg(0)), direction::IN)
     }
 
-    /// Packets that go out by any interface: `void net_dev_queue(struct sk_buff *skb)`
+    /// Packets that leave through any interface: `void net_dev_queue(struct sk_buff *skb)`
     #[btf_tracepoint(function = "net_dev_queue")]
     pub(crate) fn net_dev_queue(ctx: BtfTracePointContext) -> Option<()> {
         sightings::observe_everywhere(Skb::typed(ctx.arg(0)), direction::OUT)

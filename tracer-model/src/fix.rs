@@ -96,9 +96,29 @@ const UNDO: &str = " (undo: ";
 impl Manifest {
     /// The file, with its name in the first line.
     pub fn text(&self) -> String {
-        let also = self.also.as_ref().map(|also| format!("# {also}\n"));
-        format!("# {}\n{}{}", self.file, also.unwrap_or_default(), self.yaml)
+        let also = self.also.as_deref().map(comment).unwrap_or_default();
+        format!("# {}\n{also}{}", self.file, self.yaml)
     }
+}
+
+/// Columns that a comment in a manifest takes at most, unless a word of it is longer.
+const COMMENT: usize = 78;
+
+/// A sentence as a comment, in as many lines as it needs.
+fn comment(sentence: &str) -> String {
+    let mut text = "#".to_owned();
+    let mut column = 1;
+    for word in sentence.split_whitespace() {
+        let columns = 1 + word.chars().count();
+        if column > 1 && column + columns > COMMENT {
+            text += "\n#";
+            column = 1;
+        }
+        text += " ";
+        text += word;
+        column += columns;
+    }
+    text + "\n"
 }
 
 impl Fix {
@@ -242,6 +262,23 @@ mod tests {
     fn change() -> Fix {
         let set = |value: u8| Command::new("sysctl -w").arg(format!("net.x={value}"));
         Fix::change(set(1), set(0))
+    }
+
+    #[test]
+    fn a_comment_takes_as_many_lines_as_it_needs() {
+        let sentence = ["word"; 20].join(" ");
+        let manifest = Manifest {
+            file: "a.yaml".to_owned(),
+            also: Some(sentence),
+            yaml: "kind: X\n".to_owned(),
+            command: Command::new("true"),
+        };
+        let text = manifest.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines.iter().all(|line| line.len() <= COMMENT));
+        assert!(lines[..3].iter().all(|line| line.starts_with("# ")));
+        assert_eq!(text.matches("word").count(), 20);
     }
 
     #[test]

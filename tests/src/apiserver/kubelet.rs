@@ -1,26 +1,21 @@
 //! Jobs, their pods and the pods' logs. Each pod is a process in the namespaces of its node: the
 //! program under test, started as the Job says.
 
+mod jobs;
+mod log;
+mod pod;
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read, Write as _},
-    process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
 };
 
-use anyhow::{Context as _, Result};
 use hyper::header::HeaderValue;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::sync::watch;
+use serde_json::Value;
 
+pub(super) use self::log::Log;
+use self::pod::Pod;
 use super::TOKEN;
-use crate::binary;
 
 /// The cluster's nodes, as far as they run Jobs.
 #[derive(Clone, Default)]
@@ -71,62 +66,6 @@ pub enum Image {
     ShellOnly,
     /// What a shell commonly finds.
     Tools,
-}
-
-struct Pod {
-    object: Value,
-    node: String,
-    process: Option<Child>,
-    stdin: Option<ChildStdin>,
-    log: Log,
-    /// What is mounted in it.
-    volume: Option<TempDir>,
-    /// It is to go once its process has ended.
-    is_deleted: bool,
-}
-
-/// What a process has said, and who reads it.
-#[derive(Clone)]
-pub(super) struct Log {
-    /// Each line with the time at which it came.
-    lines: Arc<Mutex<Vec<(String, String)>>>,
-    /// Lines so far, streams that are still at work, and how often it was cut.
-    pub(super) state: watch::Sender<(usize, usize, u32)>,
-}
-
-impl Log {
-    fn new() -> Self {
-        Self {
-            lines: Arc::default(),
-            // Of stdout and stderr.
-            state: watch::channel((0, 2, 0)).0,
-        }
-    }
-
-    fn follow(&self, stream: impl Read + Send + 'static) {
-        let log = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { break };
-                let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.9fZ");
-                let mut lines = log.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.push((now.to_string(), line));
-                log.state.send_modify(|(count, ..)| *count = lines.len());
-            }
-            log.state.send_modify(|(_, streams, _)| *streams -= 1);
-        });
-    }
-
-    /// The lines from an index on that are not older than a time.
-    pub(super) fn from(&self, index: usize, since: &str) -> Vec<String> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = lines.iter().skip(index);
-        // The API server hands on whole seconds.
-        let since = since.get(..19).unwrap_or(since);
-        new.filter(|(time, _)| time.as_str() >= since)
-            .map(|(time, line)| format!("{time} {line}\n"))
-            .collect()
-    }
 }
 
 impl Kubelets {
@@ -267,219 +206,4 @@ impl Kubelets {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    /// Creates a Job, and starts its pod.
-    pub(super) fn create(&mut self, mut job: Value) -> Result<Value> {
-        let name = job["metadata"]["name"]
-            .as_str()
-            .context("a name")?
-            .to_owned();
-        job["metadata"]["uid"] = format!("{name}-uid").into();
-        self.created.push(job.clone());
-        self.jobs.insert(name.clone(), job.clone());
-        if self.refusal.is_some() {
-            return Ok(job);
-        }
-        let template = &job["spec"]["template"];
-        let mut labels = template["metadata"]["labels"].clone();
-        labels["batch.kubernetes.io/job-name"] = name.clone().into();
-        let spec = &template["spec"];
-        let node = spec["nodeName"].as_str().context("a node")?.to_owned();
-        let pod_name = format!("{name}-abcde");
-        let mut pod = Pod {
-            object: json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": pod_name, "labels": labels},
-                "spec": spec,
-                "status": {"phase": "Pending"},
-            }),
-            node,
-            process: None,
-            stdin: None,
-            log: Log::new(),
-            volume: None,
-            is_deleted: false,
-        };
-        let container = &spec["containers"][0];
-        let image = container["image"].as_str().context("an image")?;
-        let is_pulled = container["imagePullPolicy"] != "Never";
-        let there = self.images.get(image).copied();
-        let state = match (&self.no_image, is_pulled, there) {
-            (Some(why), true, None) => {
-                Some(json!({"waiting": {"reason": "ErrImagePull", "message": why}}))
-            }
-            (_, false, None) => {
-                let why = "Container image is not present with pull policy of Never";
-                Some(json!({"waiting": {"reason": "ErrImageNeverPull", "message": why}}))
-            }
-            (.., Some(Image::Static)) => {
-                let why = "exec: \"/bin/sh\": stat /bin/sh: no such file or directory";
-                Some(
-                    json!({"terminated": {"reason": "StartError", "message": why, "exitCode": 128}}),
-                )
-            }
-            _ if self.pods_wait => Some(json!({"waiting": {"reason": "ContainerCreating"}})),
-            _ => None,
-        };
-        if let Some(state) = state {
-            pod.object["status"]["containerStatuses"] = json!([{"state": state}]);
-        } else if let Some(namespaces) = self.nodes.get(&pod.node) {
-            pod.start(namespaces, there)?;
-        }
-        self.pods.insert(pod_name, pod);
-        Ok(job)
-    }
-
-    /// Deletes a Job: its pod gets a chance to end.
-    pub(super) fn delete(&mut self, job: &str) -> bool {
-        for pod in self.pods.values_mut() {
-            if pod.object["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job {
-                pod.is_deleted = true;
-                if let Some(process) = &pod.process
-                    && let Ok(pid) = process.id().try_into()
-                {
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-                }
-            }
-        }
-        self.jobs.remove(job).is_some()
-    }
-
-    /// Takes note of processes that have ended.
-    pub(super) fn settle(&mut self) {
-        for pod in self.pods.values_mut() {
-            let Some(process) = &mut pod.process else {
-                continue;
-            };
-            if let Ok(Some(status)) = process.try_wait() {
-                pod.process = None;
-                let code = status.code().unwrap_or(137);
-                let phase = if code == 0 { "Succeeded" } else { "Failed" };
-                let state = json!({"terminated": {"exitCode": code}});
-                pod.object["status"] =
-                    json!({"phase": phase, "containerStatuses": [{"state": state}]});
-            }
-        }
-        // Where no kubelet says that it has ended, a pod stays.
-        let nodes = &self.nodes;
-        self.pods.retain(|_, pod| {
-            !pod.is_deleted || pod.process.is_some() || !nodes.contains_key(&pod.node)
-        });
-    }
-
-    /// Objects with all of these labels.
-    pub(super) fn pods_with(&mut self, selector: &str) -> Vec<Value> {
-        self.settle();
-        let pods = self.pods.values().map(|pod| &pod.object);
-        with_labels(pods, selector)
-    }
-
-    pub(super) fn jobs_with(&self, selector: &str) -> Vec<Value> {
-        with_labels(self.jobs.values(), selector)
-    }
-
-    pub(super) fn pod(&mut self, name: &str) -> Option<Value> {
-        self.settle();
-        self.pods.get(name).map(|pod| pod.object.clone())
-    }
-
-    /// A pod's log; an error where its node is gone.
-    pub(super) fn log(&mut self, name: &str) -> Option<Result<Log, String>> {
-        self.reads += 1;
-        let pod = self.pods.get(name)?;
-        Some(match self.nodes.contains_key(&pod.node) {
-            true => Ok(pod.log.clone()),
-            false => Err(format!("dial tcp {}:10250: no route to host", pod.node)),
-        })
-    }
-
-    /// Writes to a pod's standard input.
-    pub(super) fn write(&mut self, pod: &str, bytes: &[u8]) -> bool {
-        self.orders += usize::from(bytes == b"end\n");
-        self.beats += usize::from(bytes == b"\n");
-        let stdin = self.pods.get_mut(pod).and_then(|pod| pod.stdin.as_mut());
-        stdin.is_some_and(|stdin| stdin.write_all(bytes).is_ok())
-    }
-
-    /// Whether a pod runs, with a standard input. As a kubelet, it knows a container that has ended.
-    pub(super) fn has_stdin(&mut self, pod: &str) -> bool {
-        self.settle();
-        let found = self.pods.get(pod);
-        let has_ended = found.is_some_and(|pod| pod.process.is_none());
-        self.late_attaches += usize::from(has_ended);
-        found.is_some_and(|pod| pod.stdin.is_some() && !has_ended)
-    }
-}
-
-impl Pod {
-    fn start(&mut self, namespaces: &[String], image: Option<Image>) -> Result<()> {
-        let container = &self.object["spec"]["containers"][0];
-        let arguments = container["args"].as_array().into_iter().flatten();
-        let has_stdin = container["stdin"] == true;
-        // What is started, with the directory of the volume in the place of its path.
-        let words = container["command"].as_array().into_iter().flatten();
-        let mut words: Vec<String> = words.filter_map(Value::as_str).map(str::to_owned).collect();
-        let mount = &container["volumeMounts"][0]["mountPath"];
-        if let Some(mount) = mount.as_str() {
-            let volume = tempfile::tempdir()?;
-            let place = format!("{}/", volume.path().display());
-            for word in &mut words {
-                *word = word.replace(&format!("{mount}/"), &place);
-            }
-            self.volume = Some(volume);
-        }
-        let mut command = match words.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments);
-                command
-            }
-            None => Command::new(binary()),
-        };
-        if image == Some(Image::ShellOnly) {
-            command.env("PATH", "/nonexistent");
-        }
-        for name in namespaces {
-            command.args(["--netns", name]);
-        }
-        let mut process = command
-            .args(arguments.filter_map(Value::as_str))
-            // Without an attached client, it is open and silent.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        self.log.follow(process.stdout.take().context("piped")?);
-        self.log.follow(process.stderr.take().context("piped")?);
-        self.stdin = process.stdin.take().filter(|_| has_stdin);
-        self.process = Some(process);
-        self.object["status"] =
-            json!({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]});
-        Ok(())
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-fn with_labels<'a>(objects: impl Iterator<Item = &'a Value>, selector: &str) -> Vec<Value> {
-    let wanted: Vec<(&str, &str)> = selector
-        .split(',')
-        .filter_map(|one| one.split_once('='))
-        .collect();
-    objects
-        .filter(|object| {
-            let labels = &object["metadata"]["labels"];
-            wanted.iter().all(|(key, value)| labels[*key] == *value)
-        })
-        .cloned()
-        .collect()
 }

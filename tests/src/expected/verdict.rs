@@ -217,5 +217,5 @@ fn a_name_stands_by_itself() {
     assert!(!names("10.0.0.10", "10.0.0.1"));
     assert!(!names("110.0.0.1", "10.0.0.1"));
     assert!(!names("eth0.5", "eth0"));
-    assert!(names("comes in by eth0.", "eth0"));
+    assert!(names("comes in through eth0.", "eth0"));
 }

@@ -109,7 +109,7 @@ fn carry(
     }
 }
 
-/// Opens an interface for whole frames, but for those that leave by it.
+/// Opens an interface for whole frames, but for those that leave through it.
 fn open((namespace, ifname): WireEnd<'_>) -> Result<Socket> {
     let socket = namespace.enter(|| -> io::Result<Socket> {
         // Bound only below: until then it must take nothing, hence no protocol.

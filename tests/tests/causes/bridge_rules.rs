@@ -43,7 +43,7 @@ fn trace(stage: &Stage, rules: &str, to: &str) -> Result<Report> {
 fn rule(text: &str) -> ExpectedVerdict {
     ExpectedVerdict::new("firewall", "confirmed")
         .why(text)
-        .evidence("no other rule at this hook can have dropped it")
+        .evidence("no other rule at this hook could have dropped it")
         .never_says(["add a route", "is not routed back"])
 }
 
@@ -86,7 +86,7 @@ fn a_policy_is_not_blamed_for_what_a_rule_of_a_port_dropped() -> Result<()> {
     Ok(())
 }
 
-/// What the bridge hands to the node is routed, and came in by the bridge.
+/// What the bridge hands to the node is routed, and came in through the bridge.
 fn routed(input: &str) -> String {
     format!("iptables -A FORWARD -i {input} -o vc -d 10.20.2.3 -j DROP")
 }
@@ -100,7 +100,7 @@ fn a_routed_packet_comes_in_by_the_bridge() -> Result<()> {
     Ok(())
 }
 
-/// At the port that a frame leaves by.
+/// At the port that a frame leaves through.
 fn egress(device: &str) -> String {
     format!(
         "nft 'table netdev fw {{ chain egress {{ type filter hook egress device vb priority 0;

@@ -51,7 +51,7 @@ fn the_loop_ends_where_it_is_watched() -> Result<()> {
     stage.sysctl("a", "net.ipv4.ip_default_ttl=63")?;
     dial(&stage, BEYOND, End::Failed(libc::EHOSTUNREACH))?.verdict(
         &ExpectedVerdict::new("route", "confirmed")
-            .why("a routing loop, which it enters by")
+            .why("a routing loop through")
             .names("up")
             .names("eth0")
             .fix("ip route get 10.20.7.7")
@@ -69,7 +69,7 @@ fn the_sender_allows_too_few_hops() -> Result<()> {
         &ExpectedVerdict::new("route", "possible")
             .why("without a loop: the sender's TTL is too small")
             .fix("ip_default_ttl")
-            .never_says(["a routing loop, which it enters by"]),
+            .never_says(["a routing loop through"]),
     )?;
     Ok(())
 }

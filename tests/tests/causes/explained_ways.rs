@@ -88,3 +88,22 @@ fn a_rule_drops_or_rejects() -> Result<()> {
     let rejected = explain(&stage, SERVER, &[])?;
     check(&rejected, 10, "rejected", "FORWARD rejects it")
 }
+
+/// A route into a tunnel: what that does with the packet is not followed. The twin has the same
+/// destination behind a route that can be followed.
+#[test]
+fn a_tunnel_leaves_it_undecided() -> Result<()> {
+    const BEHIND: &str = "10.20.9.9:8080";
+    let stage = Stage::routed_pods()?;
+    stage.ip("b", "link set lo up; addr add 10.20.9.9/32 dev lo")?;
+    stage.serve("b", BEHIND)?;
+    stage.ip("node", "route add 10.20.9.9/32 via 10.20.2.3")?;
+    check(&explain(&stage, BEHIND, &[])?, 0, "delivered", BEHIND)?;
+    stage.ip(
+        "node",
+        "link add tun1 type vxlan id 7 dstport 4789 remote 10.20.2.3; link set tun1 up; route \
+         replace 10.20.9.9/32 dev tun1",
+    )?;
+    let into_tunnel = explain(&stage, BEHIND, &[])?;
+    check(&into_tunnel, 11, "undecided", "the tunnel tun1")
+}

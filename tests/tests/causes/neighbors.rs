@@ -305,7 +305,7 @@ fn holder_has_the_ipv6_address_at_another_link() -> Result<()> {
     dial(true)?.silent().map(drop)
 }
 
-/// A route sends it out by the link of another pod.
+/// A route sends it out through the link of another pod.
 #[test]
 fn route_leads_to_another_link() -> Result<()> {
     let stage = Stage::routed_pods()?;

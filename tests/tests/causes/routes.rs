@@ -249,7 +249,7 @@ fn way_back_is_by_a_policy_rule() -> Result<()> {
         .outcome("unanswered")?
         .verdict(
             &ExpectedVerdict::new("rpfilter", "confirmed")
-                .evidence("goes out by eth1")
+                .evidence("leaves through eth1")
                 .evidence("from 10.20.11.77")
                 .fix("net.ipv4.conf.eth0.rp_filter=2"),
         )?;
@@ -263,7 +263,7 @@ fn all_interfaces_are_strict() -> Result<()> {
         .outcome("unanswered")?
         .verdict(
             &ExpectedVerdict::new("rpfilter", "confirmed")
-                .evidence("goes out by eth1")
+                .evidence("leaves through eth1")
                 .fix("net.ipv4.conf.eth0.rp_filter=2"),
         )?;
     secondary([1, 2], End::Answered)?.silent().map(drop)

@@ -1,12 +1,12 @@
 //! A signal ends a trace in order, whatever it is waiting for.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _},
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
     net::TcpListener,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use whydrop_tests::{
     binary,
     fault::{Chain, nft},
@@ -50,25 +50,58 @@ fn whydrop(lab: &NodeLab, arguments: &[&str]) -> Result<Running> {
     Ok(Running { child, printed })
 }
 
-/// Sends a signal, and waits for the end in order.
-fn expect_end(running: Running, signal: Signal) -> Result<()> {
-    let Running {
-        mut child,
-        mut printed,
-    } = running;
-    kill(Pid::from_raw(child.0.id().try_into()?), signal)?;
-    let status = child.wait("whydrop to end")?;
-    let mut said = String::new();
-    let stderr = child.0.stderr.as_mut().context("stderr is a pipe")?;
-    stderr.read_to_string(&mut said)?;
-    let mut lines = String::new();
-    printed.rewind()?;
-    printed.read_to_string(&mut lines)?;
-    ensure!(
-        status.success() && lines.contains(r#""kind":"summary""#),
-        "{signal}: {status}\n{said}\n{lines}"
-    );
-    Ok(())
+impl Running {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.0.id().try_into()?), signal)?)
+    }
+
+    /// The records that are printed so far.
+    fn records(&self) -> Result<Vec<Value>> {
+        // Where the process writes next is not moved.
+        let mut bytes = vec![0; self.printed.metadata()?.len().try_into()?];
+        self.printed.read_exact_at(&mut bytes, 0)?;
+        let text = String::from_utf8(bytes)?;
+        let whole = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        Ok(whole.map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
+    /// Everything is attached.
+    fn wait_for_start(&self) -> Result<()> {
+        poll_until("the trace to start", || {
+            let records = self.records().ok()?;
+            records.iter().find(|record| record["kind"] == "started")?;
+            Some(())
+        })
+    }
+
+    /// Waits for the end in order after a signal. Returns the summary.
+    fn expect_end(mut self, signal: Signal) -> Result<Value> {
+        let status = self.child.wait("whydrop to end")?;
+        let stderr = self.child.0.stderr.as_mut().context("stderr is a pipe")?;
+        let said = io::read_to_string(stderr)?;
+        let last = self.records()?.pop().unwrap_or_default();
+        ensure!(
+            status.success() && last["kind"] == "summary",
+            "{signal}: {status}\n{said}\n{last}"
+        );
+        Ok(last)
+    }
+}
+
+/// The kernel's numbers of the programs that a process has loaded so far.
+fn programs(pid: u32) -> BTreeSet<u32> {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+        return BTreeSet::new();
+    };
+    let infos = files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
+    let number = |info: String| {
+        let mut lines = info.lines();
+        let id = lines.find_map(|line| line.strip_prefix("prog_id:"))?;
+        id.trim().parse().ok()
+    };
+    infos.filter_map(number).collect()
 }
 
 /// A server that takes connections and says nothing.
@@ -92,7 +125,7 @@ fn while_names_are_waited_for() -> Result<()> {
             "clusters": [{"name": "k", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
             "users": [{"name": "u", "user": {}}],
         });
-        let mut options = std::fs::OpenOptions::new();
+        let mut options = fs::OpenOptions::new();
         let mut file = options
             .create_new(true)
             .write(true)
@@ -104,7 +137,8 @@ fn while_names_are_waited_for() -> Result<()> {
         // It asks, so that it waits.
         server.set_nonblocking(true)?;
         let _asked = poll_until("whydrop to ask the server", || server.accept().ok())?;
-        expect_end(running, signal)?;
+        running.signal(signal)?;
+        running.expect_end(signal)?;
     }
     Ok(())
 }
@@ -121,41 +155,58 @@ fn while_it_starts() -> Result<()> {
     pairs.create(&lab.node, &lab.outside)?;
     for (step, signal) in SIGNALS.into_iter().cycle().take(8).enumerate() {
         let mut running = whydrop(&lab, &["--no-kube", "--all"])?;
+        let pid = running.child.0.id();
         // Signals are caught from here on. What it is doing then differs from step to step.
-        let caught = format!("/proc/{}/status", running.child.0.id());
+        let caught = format!("/proc/{pid}/status");
         poll_until("whydrop to catch signals", || {
-            let status = std::fs::read_to_string(&caught).ok()?;
+            let status = fs::read_to_string(&caught).ok()?;
             let mask = status
                 .lines()
                 .find_map(|line| line.strip_prefix("SigCgt:"))?;
             let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
             (mask & 1 << (Signal::SIGINT as u64 - 1) != 0).then_some(())
         })?;
-        std::thread::sleep(Duration::from_millis(60) * u32::try_from(step)?);
+        // The last steps may find it at work: then it has loaded all that it loads.
+        poll_until("another program to be loaded", || {
+            let has_started = || running.records().is_ok_and(|records| !records.is_empty());
+            (programs(pid).len() >= step || has_started()).then_some(())
+        })?;
         ensure!(
             running.child.0.try_wait()?.is_none(),
             "it has ended by itself"
         );
-        expect_end(running, signal)?;
+        running.signal(signal)?;
+        running.expect_end(signal)?;
     }
     Ok(())
 }
 
-/// Interfaces come in numbers, so that other programs are being verified.
+/// Interfaces come in numbers, so that other programs take over: the first of them is there, and the
+/// second one is being verified, or is attached.
 #[test]
 fn while_the_tracepoints_take_over() -> Result<()> {
-    let lab = NodeLab::build()?;
-    let tracer = Tracer::start([&watching(&[&lab.node])[..], &["--all".to_owned()]].concat())?;
-    let pairs = VethPairs {
-        name: "crowd",
-        count: 60,
-        group: GROUP,
-    };
-    pairs.create(&lab.node, &lab.outside)?;
-    tracer.stop().map(drop)
+    for signal in SIGNALS {
+        let lab = NodeLab::build()?;
+        let running = whydrop(&lab, &["--no-kube", "--all"])?;
+        running.wait_for_start()?;
+        let before = programs(running.child.0.id());
+        let pairs = VethPairs {
+            name: "crowd",
+            count: 60,
+            group: GROUP,
+        };
+        pairs.create(&lab.node, &lab.outside)?;
+        poll_until("the other programs to be loaded", || {
+            let now = programs(running.child.0.id());
+            now.difference(&before).next().map(drop)
+        })?;
+        running.signal(signal)?;
+        running.expect_end(signal)?;
+    }
+    Ok(())
 }
 
-/// Events wait in a full ring buffer.
+/// Events wait in a full ring buffer, and others were lost.
 #[test]
 fn while_more_comes_than_is_read() -> Result<()> {
     let lab = NodeLab::build()?;
@@ -168,10 +219,15 @@ fn while_more_comes_than_is_read() -> Result<()> {
             &lab,
             &["--no-kube", "--ring-size", "4K", &target.to_string()],
         )?;
-        let reads = format!("/proc/{}/fdinfo", running.child.0.id());
-        poll_until("whydrop to attach", || has_links(&reads).then_some(()))?;
+        running.wait_for_start()?;
+        // It reads nothing while it is stopped, and then finds the signal.
+        running.signal(Signal::SIGSTOP)?;
         spoofed_syns(&lab.outside, target, 5_000)?;
-        expect_end(running, signal)?;
+        running.signal(signal)?;
+        running.signal(Signal::SIGCONT)?;
+        let summary = running.expect_end(signal)?;
+        let lost = summary["lost"].as_u64();
+        ensure!(lost > Some(0), "nothing was lost: {summary}");
     }
     Ok(())
 }
@@ -203,13 +259,4 @@ fn while_there_is_much_to_read() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Whether a process has attached all of its programs at the node's interfaces.
-fn has_links(fdinfo: &str) -> bool {
-    let Ok(files) = std::fs::read_dir(fdinfo) else {
-        return false;
-    };
-    let infos = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
-    infos.filter(|info| info.contains("link_type:")).count() > 4
 }

@@ -71,7 +71,7 @@ fn the_answer_is_dropped_and_the_syn_comes_again() -> Result<()> {
     Ok(())
 }
 
-/// A policy rule sends the server's answers out by another interface than the SYN comes in by.
+/// A policy rule sends the server's answers out through another interface than the SYN comes in through.
 fn hijacked(leads_to: &'static str) -> Result<Report> {
     let mut stage = Stage::routed_pods()?;
     stage.add("elsewhere")?;

@@ -1,4 +1,4 @@
-//! Several rules can have dropped a packet: counters that are read again after the next drop, and
+//! Several rules could have dropped a packet: counters that are read again after the next drop, and
 //! the answer that was sent, say which.
 
 use anyhow::Result;
@@ -11,7 +11,7 @@ fn by_growth(why: &str) -> [ExpectedVerdict; 2] {
     let several = ExpectedVerdict::any_of(["firewall"])
         .at_least("likely")
         .at_most("likely")
-        .evidence("rules can have dropped it");
+        .evidence("rules could have dropped it");
     let one = ExpectedVerdict::any_of(["firewall"])
         .at_least("confirmed")
         .why(why)

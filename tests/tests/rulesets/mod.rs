@@ -16,5 +16,5 @@ use whydrop_tests::expected::ExpectedVerdict;
 fn firewall() -> ExpectedVerdict {
     ExpectedVerdict::any_of(["firewall"])
         .at_least("confirmed")
-        .evidence("no other rule at this hook can have dropped it")
+        .evidence("no other rule at this hook could have dropped it")
 }

@@ -228,7 +228,7 @@ fn helps(lab: &NodeLab, server: SocketAddr) -> Result<()> {
     tracer.stop().map(drop)
 }
 
-/// No rule can have dropped it, so none is blamed.
+/// No rule could have dropped it, so none is blamed.
 #[test]
 fn bpf_program_at_a_netfilter_hook() -> Result<()> {
     if kernel::NO_BPF_NETFILTER.applies() {
@@ -251,7 +251,7 @@ fn bpf_program_at_a_netfilter_hook() -> Result<()> {
                 .judged(
                     ExpectedVerdict::new("firewall", "possible")
                         .why("in FORWARD")
-                        .evidence("no rule that is there now can have dropped it"),
+                        .evidence("no rule that is there now could have dropped it"),
                 ),
         )
 }

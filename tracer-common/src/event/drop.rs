@@ -96,7 +96,7 @@ pub struct DropEvent {
     pub mtu: u32,
     /// The firewall mark.
     pub mark: u32,
-    /// Ifindex of the interface the packet came in by; 0 for local output.
+    /// Ifindex of the interface the packet came in through; 0 for local output.
     pub iif: u32,
     /// The thread on the CPU; meaningful where the drop is made in process context only.
     pub pid: u32,

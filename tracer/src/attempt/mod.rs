@@ -317,7 +317,7 @@ impl Attempt {
     }
 
     /// How many SYNs or queries were seen: as often as at the place that saw the most. One that loops
-    /// leaves by an interface, and comes back in by it again and again: then the first place counts.
+    /// leaves through an interface, and comes back in through it again and again: then the first place counts.
     pub(crate) fn openings(&self) -> u64 {
         let comes_back = |hop: &Step| {
             let mut others = self.hops.iter();

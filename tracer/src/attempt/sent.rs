@@ -28,7 +28,7 @@ impl Sent {
         }
     }
 
-    /// Whether it can have sent a segment with this number.
+    /// Whether it could have sent a segment with this number.
     pub(crate) fn can_have_sent(&self, seq: u32) -> bool {
         self.is_within(seq, AHEAD)
     }

@@ -1,5 +1,7 @@
 //! What the command line takes, and how it refuses the rest.
 
+use std::time::Duration;
+
 use clap::{CommandFactory, error::ErrorKind};
 
 use super::{

@@ -21,7 +21,7 @@ const FORMER: usize = 8;
 #[derive(Debug, Clone)]
 struct Tenure {
     pod: Arc<Pod>,
-    /// When it can have had it at the earliest.
+    /// When it could have had it at the earliest.
     from: SystemTime,
     /// When a source reported it.
     learned: SystemTime,

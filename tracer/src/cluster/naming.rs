@@ -9,7 +9,7 @@ use super::{
     owner::Owner,
     policy::Protocol,
 };
-use crate::model;
+use crate::model::{self, Flow, SocketAddress};
 
 /// One end of a flow, and when it was seen.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +88,19 @@ impl Role {
             return Self::Dns;
         }
         Self::Plain
+    }
+}
+
+impl End {
+    /// One end of a flow. `asked` says whether it is certain that the other end opened the connection.
+    pub(crate) fn of(flow: &Flow, (ip, port): SocketAddress, asked: bool, at: SystemTime) -> Self {
+        Self {
+            ip,
+            port,
+            protocol: Protocol::of_flow(flow.proto),
+            at,
+            asked,
+        }
     }
 }
 

@@ -34,12 +34,10 @@ mod watchdog;
 use std::{env, io, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser as _;
 
 use crate::{
     cli::{
         Cli,
-        arrange::arranged,
         options::{Config, Mode},
     },
     sink::{self, Terminal},
@@ -54,10 +52,8 @@ pub fn main() -> ExitCode {
     if kubectl::is_asked_for(env::args_os().next().as_deref()) {
         return kubectl::main();
     }
-    let config = match Config::new(
-        Cli::parse_from(arranged(env::args_os())),
-        &Terminal::stdout(),
-    ) {
+    let cli = Cli::read(env::args_os());
+    let config = match cli.and_then(|cli| Config::new(cli, &Terminal::stdout())) {
         Ok(config) => config,
         Err(usage) => return sink::usage(&usage),
     };

@@ -65,8 +65,8 @@ async fn trace(config: &TraceConfig) -> Result<()> {
         sources: Sources::start(&config.cluster)?,
         outlet: Box::new(printer),
     })?;
+    // A signal that came meanwhile ends the trace, though it would also fail now.
     let in_force = tokio::select! {
-        // Attaching takes seconds: a signal that came meanwhile is older than what the sources say.
         biased;
         () = signals.any() => false,
         known = wait::for_names(&mut trace.shell, &mut trace.sources) => {
@@ -77,8 +77,9 @@ async fn trace(config: &TraceConfig) -> Result<()> {
     if in_force {
         trace.announce(config)?;
         tokio::select! {
-            ended = watch(&mut trace) => ended?,
+            biased;
             () = signals.any() => trace.shell.interrupted()?,
+            ended = watch(&mut trace) => ended?,
             () = ending::after(config.duration) => {}
             () = heart.stopped() => {}
         }

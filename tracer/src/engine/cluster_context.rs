@@ -8,7 +8,6 @@ use crate::{
         live::Cluster,
         naming::{End, Name},
         owner::Owner,
-        policy::Protocol,
     },
     decode::drop::DropFacts,
     engine::interfaces::Interfaces,
@@ -53,23 +52,11 @@ impl<'a> Naming<'a> for Names<'a> {
         self.cluster
     }
 
-    fn of(
-        &mut self,
-        flow: &Flow,
-        (ip, port): SocketAddress,
-        is_server: bool,
-        at: SystemTime,
-    ) -> Name {
+    fn of(&mut self, flow: &Flow, end: SocketAddress, is_server: bool, at: SystemTime) -> Name {
         *self.lookups += 1;
-        let name = self.cluster.name(&End {
-            ip,
-            port,
-            protocol: Protocol::of_flow(flow.proto),
-            at,
-            asked: is_server,
-        });
+        let name = self.cluster.name(&End::of(flow, end, is_server, at));
         // A node has an address in the range of its pods for itself: a bridge's, or a tunnel's.
-        match self.interfaces.host_interface(ip) {
+        match self.interfaces.host_interface(end.0) {
             Some(ifname) if matches!(name, Name::Vacant(_)) => Name::Here {
                 ifname: ifname.to_owned(),
                 is_probe: false,

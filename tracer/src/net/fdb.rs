@@ -20,7 +20,7 @@ pub(crate) struct FdbEntry {
     pub(crate) port: Option<u16>,
     /// Another network identifier than the device's.
     pub(crate) vni: Option<u32>,
-    /// The interface that tunnel packets to it leave by, if it is fixed.
+    /// The interface that tunnel packets to it leave through, if it is fixed.
     pub(crate) via: Option<u32>,
     /// How it came about: permanent (configured), or learnt.
     pub(crate) state: NeighborState,

@@ -44,7 +44,7 @@ impl Inventory {
 pub(super) struct Table {
     netns: u32,
     interfaces: BTreeMap<u32, Interface>,
-    /// Interfaces that routes with a gateway go out by.
+    /// Interfaces that routes with a gateway leave through.
     gateways: BTreeSet<u32>,
     /// What the batch touched, as it was before: `None` if it was not there.
     before: BTreeMap<u32, Option<Interface>>,
@@ -122,7 +122,7 @@ impl Table {
         }
     }
 
-    /// Takes a new list of the interfaces that routes with a gateway go out by.
+    /// Takes a new list of the interfaces that routes with a gateway leave through.
     pub(super) fn gateways(&mut self, gateways: BTreeSet<u32>) {
         self.gateways = gateways;
     }

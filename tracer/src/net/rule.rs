@@ -51,7 +51,7 @@ pub(crate) struct Rule {
     pub(crate) from: Option<IpNet>,
     /// Destinations that it is for.
     pub(crate) to: Option<IpNet>,
-    /// The link that packets came in by; `lo` for those that are sent from here.
+    /// The link that packets came in through; `lo` for those that are sent from here.
     pub(crate) input: Option<String>,
     /// The link that a socket is bound to.
     pub(crate) output: Option<String>,

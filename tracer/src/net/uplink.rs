@@ -2,7 +2,7 @@
 //! any more.
 //!
 //! - A device with a driver, a tun device and an encrypting tunnel always do.
-//! - A veth, bridge or the like does if a route with a gateway goes out by it: there is a router
+//! - A veth, bridge or the like does if a route with a gateway leaves through it: there is a router
 //!   behind it. With directly connected routes only, there are pods behind it.
 //! - An interface whose packets go on through another one of the same namespace does not, that other
 //!   one does: a bridge or bond with a NIC in it, a VLAN, and a tunnel, whose packets are seen again
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Interface, Kind};
 
-/// The interfaces that lead off, given those that routes with a gateway go out by.
+/// The interfaces that lead off, given those that routes with a gateway leave through.
 pub(super) fn uplinks(
     interfaces: &BTreeMap<u32, Interface>,
     gateways: &BTreeSet<u32>,

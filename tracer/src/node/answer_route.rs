@@ -1,4 +1,4 @@
-//! The route of an answer that leaves by another interface than the question came by.
+//! The route of an answer that leaves through another interface than the question came by.
 
 use std::{sync::Arc, time::Duration};
 

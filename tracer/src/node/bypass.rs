@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Arrival {
     /// `PREROUTING`, or `OUTPUT` for what is sent from there.
     pub(crate) hook: Hook,
-    /// The interface that it came in by.
+    /// The interface that it came in through.
     pub(crate) ifname: Option<String>,
     /// Its ends.
     pub(crate) flow: Flow,

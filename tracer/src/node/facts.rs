@@ -72,13 +72,13 @@ pub(crate) struct Subject {
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeFacts {
-    /// The netfilter rules that can have dropped it.
+    /// The netfilter rules that could have dropped it.
     pub(crate) suspects: Option<Suspects>,
     /// What NAT makes of its destination, where its connection's entry was there before.
     pub(crate) destination: Option<Destination>,
     /// The rules that sent it to a proxy which is not there.
     pub(crate) proxies: Vec<DeadProxy>,
-    /// The BPF programs at netfilter hooks, where no rule can have dropped it.
+    /// The BPF programs at netfilter hooks, where no rule could have dropped it.
     pub(crate) netfilter_programs: Vec<LoadedProgram>,
     /// What would let it pass, where one rule is left.
     pub(crate) mending: Mending,
@@ -243,7 +243,7 @@ impl NodeFacts {
             } else {
                 Hook::Output
             },
-            // Rules see the bridge where a packet comes in by one of its ports.
+            // Rules see the bridge where a packet comes in through one of its ports.
             ifname: link
                 .filter(|link| link.master.is_none())
                 .map(|link| link.name),
@@ -296,13 +296,13 @@ impl NodeFacts {
         self.gaps.append(&mut self.around.gaps);
     }
 
-    /// Which rules can have dropped it.
+    /// Which rules could have dropped it.
     fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts, earlier: Option<&Self>) {
         let survey = Survey::of(facts);
         let host = Arc::new(survey.host.clone());
         let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
         // Rules that were read earlier lack this drop in their counters: they will do where only one
-        // of them can have dropped it.
+        // of them could have dropped it.
         let earlier = earlier.and_then(|earlier| earlier.suspects.as_ref());
         let found = [true, false].into_iter().find_map(|may_be_earlier| {
             let shared = Ruleset::shared_for(inside, &packet, facts.at, may_be_earlier);
@@ -338,7 +338,7 @@ impl NodeFacts {
 }
 
 impl Shared {
-    /// The rules that can have dropped it. `earlier` are those of a drop before this one, with their
+    /// The rules that could have dropped it. `earlier` are those of a drop before this one, with their
     /// counters in between.
     fn suspects(
         &self,

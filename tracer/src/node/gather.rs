@@ -31,7 +31,7 @@ pub(crate) enum Fact {
     Ruleset,
     /// How full the conntrack table of the namespace is.
     Conntrack,
-    /// The interfaces that it came in by and was dropped at; they are read with everything else.
+    /// The interfaces that it came in through and was dropped at; they are read with everything else.
     Link,
     /// The route of the packet, what refuses it, and whether the interface forwards.
     Route,
@@ -127,7 +127,7 @@ pub(crate) struct Question {
     pub(crate) dport: Option<u16>,
     /// IP protocol.
     pub(crate) proto: u8,
-    /// The interface that the packet came in by; `None` or 0 for one that was sent from here.
+    /// The interface that the packet came in through; `None` or 0 for one that was sent from here.
     pub(crate) iif: Option<u32>,
     /// The packet's mark.
     pub(crate) mark: u32,
@@ -156,7 +156,7 @@ pub(crate) struct Carrier {
 pub(crate) struct DropContext {
     /// The interface that the packet was dropped at.
     pub(crate) link: Option<Link>,
-    /// The interface that it came in by.
+    /// The interface that it came in through.
     pub(crate) incoming: Option<Link>,
     /// The other end of the veth pair that it was dropped at.
     pub(crate) peer: Option<Link>,
@@ -164,9 +164,9 @@ pub(crate) struct DropContext {
     pub(crate) route: Option<Lookup>,
     /// The default route, which would take it if there were no other.
     pub(crate) default_route: Option<Route>,
-    /// Whether the interface it came in by forwards.
+    /// Whether the interface it came in through forwards.
     pub(crate) forwarding: Option<Forwarding>,
-    /// The reverse-path filter of the interface it came in by.
+    /// The reverse-path filter of the interface it came in through.
     pub(crate) rpfilter: Option<RpFilter>,
     /// Entries for the next hop and for the destination, on all interfaces.
     pub(crate) neighbors: Vec<Neighbor>,

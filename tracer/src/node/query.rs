@@ -75,9 +75,9 @@ pub(crate) struct SilenceQuery {
     pub(crate) arrivals: Vec<(u32, Arrival)>,
     /// The datagram socket that it may be for: its namespace, and the address that was asked.
     pub(crate) datagrams: Option<(NetnsRef, SocketAddr)>,
-    /// The interface that it was last seen to leave by: its namespace and its number.
+    /// The interface that it was last seen to leave through: its namespace and its number.
     pub(crate) left_by: Option<(u32, u32)>,
-    /// The answer that left by another interface than the question came by: its namespace, and the
+    /// The answer that left through another interface than the question came by: its namespace, and the
     /// interface.
     pub(crate) answer: Option<(u32, RouteKey, u32)>,
 }
@@ -90,7 +90,7 @@ pub(crate) struct SilenceFacts {
     pub(crate) walked: Option<Walked>,
     /// What NAT has made of its destination.
     pub(crate) destination: Option<Destination>,
-    /// The tun device that it left by.
+    /// The tun device that it left through.
     pub(crate) tun: Option<TunDevice>,
     /// The datagram socket that it is for.
     pub(crate) datagrams: Option<DatagramSocket>,

@@ -1,5 +1,5 @@
-//! The reverse-path filter of IPv4: a packet must come in by the interface that a packet back to
-//! its source would leave by.
+//! The reverse-path filter of IPv4: a packet must come in through the interface that a packet back to
+//! its source would leave through.
 
 use std::net::IpAddr;
 
@@ -35,7 +35,7 @@ impl Mode {
 /// What it says to packets from one address by one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RpFilter {
-    /// The interface that packets came in by.
+    /// The interface that packets came in through.
     pub(crate) ifname: String,
     /// Its number.
     pub(crate) ifindex: u32,
@@ -124,19 +124,19 @@ impl RpFilter {
         }
         let Ok(route) = &self.back.answer else {
             return Some(format!(
-                "src {src} came in by {ifname}, but there is no route back ({})",
+                "src {src} came in through {ifname}, but there is no route back ({})",
                 self.back
             ));
         };
         if route.kind == RouteKind::Local {
             return Some(format!(
-                "src {src} came in by {ifname}, but is an address of this namespace itself"
+                "src {src} came in through {ifname}, but is an address of this namespace itself"
             ));
         }
         let output = route.ifname.as_deref().unwrap_or("another interface");
         let by = self.back.matched.as_ref().unwrap_or(route);
         Some(format!(
-            "src {src} came in by {ifname}, but the route back goes out by {output} ({by}{})",
+            "src {src} came in through {ifname}, but the route back leaves through {output} ({by}{})",
             self.source_in_words()
         ))
     }
@@ -193,7 +193,7 @@ mod tests {
         let strict = filter(0, 1, by_eth0());
         assert_eq!(
             strict.contradiction().unwrap(),
-            "src 10.1.2.3 came in by eth1, but the route back goes out by eth0 (10.1.0.0/16 dev \
+            "src 10.1.2.3 came in through eth1, but the route back leaves through eth0 (10.1.0.0/16 dev \
              eth0)"
         );
         let fix = strict.fix().unwrap();
@@ -228,7 +228,7 @@ mod tests {
             assert_eq!(lost.fix(), None);
             assert_eq!(
                 lost.contradiction().unwrap(),
-                "src 10.1.2.3 came in by eth1, but there is no route back (10.1.2.3: no route)"
+                "src 10.1.2.3 came in through eth1, but there is no route back (10.1.2.3: no route)"
             );
         }
         let mut own = route("10.1.2.3/32", "lo");

@@ -55,7 +55,7 @@ impl fmt::Display for Taker {
 }
 
 impl Taken {
-    /// Looks at the sockets of a namespace for the first packet of a flow, which has come in by this
+    /// Looks at the sockets of a namespace for the first packet of a flow, which has come in through this
     /// interface, or was sent there. `None` where a packet is for no socket: it has no ports.
     pub(crate) fn read(
         netns: &NetnsRef,

@@ -1,4 +1,4 @@
-//! Who reads a tun device: what leaves by it goes to a process of this node, and no further if that
+//! Who reads a tun device: what leaves through it goes to a process of this node, and no further if that
 //! does not read.
 
 use std::{fs, time::Duration};

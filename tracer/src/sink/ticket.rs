@@ -135,7 +135,7 @@ mod tests {
         TCP          ✗ failed  1 of 2 endpoints answered directly                         socket
                                                                                           (confirmed)
                      ✓ ok      svc/shop/cart: answered by 10.244.3.17:8443 after 0.4 ms,
-                               over 4 hops
+                               through 4 interfaces
                      $ ip netns exec cni-5c2f8a5e nc -zv -w 3 10.96.3.7 443
                      ✗ failed  shop/cart-1: refused by 10.244.3.18 after 0.3 ms           socket
                                                                                           (confirmed)

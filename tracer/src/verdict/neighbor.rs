@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Unanswered<'a> {
     /// The address that was asked for.
     pub(super) address: IpAddr,
-    /// The interface that the question left by, and its name.
+    /// The interface that the question left through, and its name.
     pub(super) from: Option<(LinkId, &'a str)>,
     /// The destination of the packet that waited; the address itself, or behind it.
     pub(super) dst: IpAddr,
@@ -232,7 +232,7 @@ impl<'a> Unanswered<'a> {
         if let Some((proxy, _)) = &proxy {
             evidence.push(format!(
                 "{proxy} answers for others (proxy_arp), but only for addresses that it has a \
-                 route to, by another interface"
+                 route to, through another interface"
             ));
         }
         let is_held = |world: &World| !world.holders(self.address).is_empty();

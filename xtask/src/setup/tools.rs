@@ -17,7 +17,7 @@ const fn tool(program: &'static str, package: &'static str, purpose: &'static st
     }
 }
 
-pub(super) const LAB_TOOLS: [Tool; 17] = [
+pub(super) const LAB_TOOLS: [Tool; 18] = [
     tool("ip", "iproute2", "network namespaces, links, routes"),
     tool("tc", "iproute2", "queues and packet filters"),
     tool("bridge", "iproute2", "forwarding entries"),
@@ -43,6 +43,11 @@ pub(super) const LAB_TOOLS: [Tool; 17] = [
         "a second opinion on what a link carried",
     ),
     tool("ping", "iputils-ping", "ICMP traffic"),
+    tool(
+        "nc",
+        "netcat-openbsd",
+        "connections by hand, as the labs suggest",
+    ),
     tool("sysctl", "procps", "kernel settings of a namespace"),
     tool("modprobe", "kmod", "kernel modules that a lab needs"),
     tool("unshare", "util-linux", "namespaces of time and users"),

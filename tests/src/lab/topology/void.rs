@@ -21,7 +21,7 @@ pub struct VoidLab {
     pub node: Host,
     /// The pod.
     pub pod: Host,
-    /// What swallows everything that leaves by `eth0`.
+    /// What swallows everything that leaves through `eth0`.
     pub sink: Sink,
     plan: AddressPlan,
 }

@@ -73,8 +73,16 @@ fn text(preflight: &Preflight, style: &Style) -> String {
         }
     }
     canvas.gap();
+    let has_unused = preflight
+        .findings
+        .iter()
+        .any(|finding| finding.state == State::Unused);
     let (end, paint) = match (preflight.blocker(), preflight.degraded().len()) {
         (Some(_), _) => ("A trace cannot run here.", Paint::Bad),
+        (None, 0) if has_unused => (
+            "Everything can be shown here but what is marked with –",
+            Paint::Good,
+        ),
         (None, 0) => ("Everything can be shown here.", Paint::Good),
         (None, _) => (
             "A trace runs here, without what is marked with !",

@@ -2,7 +2,7 @@
 
 use super::report::{Report, SideReport};
 use crate::{
-    model::Fix,
+    model::{Apply, Fix},
     sink::{Canvas, Paint, Style, piece},
 };
 
@@ -42,6 +42,11 @@ fn draw_fix(canvas: &mut Canvas<'_>, fix: &Fix) {
         canvas.sentence((0, 0), &[], title, Paint::Plain);
         canvas.verbatim(0, "", text, Paint::Act);
     };
+    if matches!(fix.apply, Apply::Advice(_)) {
+        canvas.gap();
+        canvas.labelled(0, "advice:", &fix.line(), Paint::Act);
+        return;
+    }
     if let Some(manifest) = fix.as_manifest() {
         let title = match &manifest.also {
             None => "to admit this flow and nothing else, save:".to_owned(),

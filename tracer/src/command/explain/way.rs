@@ -53,9 +53,25 @@ struct StepReport {
     text: String,
 }
 
+/// How a way ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum EndKind {
+    /// A process gets it, or what in the kernel it is for.
+    Delivered,
+    /// It goes on beyond this node.
+    Leaves,
+    Dropped,
+    /// By a rule that answers.
+    Rejected,
+    /// No process takes it.
+    Refused,
+    Undecided,
+}
+
 #[derive(Debug, Serialize)]
 struct EndReport {
-    end: &'static str,
+    end: EndKind,
     netns: Option<String>,
     ifname: Option<String>,
     /// The socket that takes it, where it is delivered to one.
@@ -74,14 +90,17 @@ struct SocketReport {
 impl Report {
     /// The exit status: 0 if every way ends at a process or leaves this node.
     pub(super) fn status(&self) -> ExitCode {
-        let ends = |which: &[&str]| self.ways.iter().any(|way| which.contains(&way.end.end));
-        if ends(&["dropped", "rejected", "refused"]) {
-            ExitCode::from(FAILED)
-        } else if ends(&["undecided"]) || self.ways.is_empty() {
-            ExitCode::from(UNDECIDED)
-        } else {
-            ExitCode::SUCCESS
+        let mut worst = if self.ways.is_empty() { UNDECIDED } else { 0 };
+        for way in &self.ways {
+            match way.end.end {
+                EndKind::Dropped | EndKind::Rejected | EndKind::Refused => {
+                    return ExitCode::from(FAILED);
+                }
+                EndKind::Undecided => worst = UNDECIDED,
+                EndKind::Delivered | EndKind::Leaves => {}
+            }
         }
+        ExitCode::from(worst)
     }
 }
 
@@ -184,18 +203,18 @@ fn report(world: &World, way: &Way, taken: Option<Taken>) -> WayReport {
     });
     let (end, netns, link) = match &way.end {
         End::Delivered { netns, link, .. } => match taken {
-            Some(Taken::Refused(_)) => ("refused", Some(*netns), *link),
-            Some(Taken::Unknown(_)) => ("undecided", Some(*netns), *link),
-            Some(Taken::By(_)) | None => ("delivered", Some(*netns), *link),
+            Some(Taken::Refused(_)) => (EndKind::Refused, Some(*netns), *link),
+            Some(Taken::Unknown(_)) => (EndKind::Undecided, Some(*netns), *link),
+            Some(Taken::By(_)) | None => (EndKind::Delivered, Some(*netns), *link),
         },
         End::Dropped {
             netns,
             link,
             because: Because::Rule(_, by),
-        } if by.rejects => ("rejected", Some(*netns), *link),
-        End::Dropped { netns, link, .. } => ("dropped", Some(*netns), *link),
-        End::Leaves { by, .. } => ("leaves", Some(by.netns), Some(*by)),
-        End::Undecided { netns, .. } => ("undecided", Some(*netns), None),
+        } if by.rejects => (EndKind::Rejected, Some(*netns), *link),
+        End::Dropped { netns, link, .. } => (EndKind::Dropped, Some(*netns), *link),
+        End::Leaves { by, .. } => (EndKind::Leaves, Some(by.netns), Some(*by)),
+        End::Undecided { netns, .. } => (EndKind::Undecided, Some(*netns), None),
     };
     let link = link.and_then(|link| world.link(link));
     let mut text = way.end.in_words(world);
@@ -252,9 +271,9 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
             canvas.sentence((4, 4 + STEP + 2), &[name], &step.text, Paint::Plain);
         }
         let paint = match way.end.end {
-            "delivered" | "leaves" => Paint::Good,
-            "dropped" | "rejected" | "refused" => Paint::Bad,
-            _ => Paint::Warn,
+            EndKind::Delivered | EndKind::Leaves => Paint::Good,
+            EndKind::Dropped | EndKind::Rejected | EndKind::Refused => Paint::Bad,
+            EndKind::Undecided => Paint::Warn,
         };
         canvas.sentence((0, 2), &[], &way.end.text, paint);
     }

@@ -7,7 +7,6 @@ use crate::{
     cluster::{
         live::Cluster,
         naming::{End, Name},
-        policy::Protocol,
     },
     model::{AttemptReport, Direction, DropReport, Flow, Report, SocketAddress},
     verdict::cluster::{AttemptFlow, DropScene, DroppedPacket, Naming, refine},
@@ -31,20 +30,8 @@ impl<'a> Naming<'a> for Names<'a> {
         self.0
     }
 
-    fn of(
-        &mut self,
-        flow: &Flow,
-        (ip, port): SocketAddress,
-        is_server: bool,
-        at: SystemTime,
-    ) -> Name {
-        self.0.name(&End {
-            ip,
-            port,
-            protocol: Protocol::of_flow(flow.proto),
-            at,
-            asked: is_server,
-        })
+    fn of(&mut self, flow: &Flow, end: SocketAddress, is_server: bool, at: SystemTime) -> Name {
+        self.0.name(&End::of(flow, end, is_server, at))
     }
 }
 

@@ -93,7 +93,7 @@ impl Table {
     ///
     /// What a packet says of itself, an outsider can write into it. So what is known by its flow
     /// alone must also have come by the attempt's way, in the same tunnel, with a number that this
-    /// end can have sent.
+    /// end could have sent.
     pub(super) fn owner_of(
         &self,
         facts: &DropFacts,

@@ -5,7 +5,7 @@
 //! of the way to the timeout, to have something to compare with, and once after it.
 //!
 //! - `table`: all attempts, bounded, with their `deadlines`, and how they share it (`shares`); `join`:
-//!   which one a packet belongs to (`clients`: which client's query); `near`: where it can have been
+//!   which one a packet belongs to (`clients`: which client's query); `near`: where it could have been
 //!   lost then
 //! - `silence`: what the node is asked before silence decides
 //! - `dropped`: what the drops of their packets come to; `unsent`: drops that were counted only, and

@@ -11,7 +11,7 @@ use crate::{
 
 /// Whether a packet that was dropped can have come there by the attempt's way.
 ///
-/// A packet that came in by an interface off that way is another one, whatever it says of itself.
+/// A packet that came in through an interface off that way is another one, whatever it says of itself.
 pub(super) fn is_on_way(attempt: &Attempt, facts: &DropFacts, interfaces: &Interfaces) -> bool {
     let (netns, at, came_in_by) = (facts.key.netns, facts.key.ifindex, facts.iif);
     let mut seen = hops(attempt);

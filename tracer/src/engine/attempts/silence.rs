@@ -251,7 +251,7 @@ fn query(
     (!query.is_empty()).then_some(query)
 }
 
-/// An answer that left by another interface than its question came by, where no drop explains that it
+/// An answer that left through another interface than its question came by, where no drop explains that it
 /// did not arrive: the namespace, what its route is looked up by, and the interface.
 fn answer_elsewhere(attempt: &Attempt, interfaces: &Interfaces) -> Option<(u32, RouteKey, u32)> {
     attempt.reply.as_ref()?;
@@ -352,7 +352,7 @@ fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsR
     })
 }
 
-/// The interface that it was last seen to leave by.
+/// The interface that it was last seen to leave through.
 fn left_by(last: &Step) -> Option<(u32, u32)> {
     let is_out = last.place.dir == Direction::Out;
     is_out.then_some((last.place.netns, last.place.ifindex))
@@ -384,7 +384,7 @@ fn arrivals(attempt: &Attempt, interfaces: &Interfaces) -> Vec<(u32, Arrival)> {
             } else {
                 Hook::Prerouting
             },
-            // Rules see the bridge where a packet comes in by one of its ports.
+            // Rules see the bridge where a packet comes in through one of its ports.
             ifname: (!is_port).then(|| hop.place.ifname.clone()),
             flow: Flow::from(sent.unwrap_or(&hop.flow)),
         };

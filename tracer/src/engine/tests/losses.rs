@@ -20,7 +20,7 @@ fn drops_whose_events_were_lost_are_shown_by_their_count() {
     assert_eq!(rig.lost.len(), 1);
 }
 
-/// The verdict on an attempt that left by the NIC, where nothing came back.
+/// The verdict on an attempt that left through the NIC, where nothing came back.
 fn silence(rig: &mut Rig) -> Point {
     rig.pass(TIMEOUT);
     assert_eq!(rig.outcomes(), [Outcome::Unanswered]);

@@ -122,7 +122,7 @@ fn a_namespace_s_counter_confirms_only_where_no_other_packet_came_in() {
     assert_eq!(refuted.point, Point::Unknown);
 }
 
-/// The verdict once the node has found that the packet comes in by the veth and ends like this.
+/// The verdict once the node has found that the packet comes in through the veth and ends like this.
 fn verdict(rig: &mut Rig, end: End) -> Verdict {
     verdict_of(rig, end, Others::Rule)
 }

@@ -127,7 +127,7 @@ pub(crate) struct Vxlan {
     pub(crate) remote: Option<IpAddr>,
     /// UDP destination port.
     pub(crate) port: u16,
-    /// The interface that tunnel packets leave by, if it is fixed.
+    /// The interface that tunnel packets leave through, if it is fixed.
     pub(crate) underlying: Option<u32>,
     /// Whether the FDB learns from packets that come in.
     pub(crate) learning: bool,

@@ -9,17 +9,17 @@ use crate::net::message::{Attributes, u64_at};
 pub(crate) struct BridgePort {
     /// What it does with frames.
     pub(crate) state: PortState,
-    /// Frames may leave by the port that they came in by.
+    /// Frames may leave through the port that they came in through.
     pub(crate) hairpin: bool,
     /// No frames are exchanged with other isolated ports.
     pub(crate) isolated: bool,
     /// The addresses of senders are learned.
     pub(crate) learning: bool,
-    /// Frames to unknown addresses leave by it.
+    /// Frames to unknown addresses leave through it.
     pub(crate) unicast_flood: bool,
-    /// Broadcasts leave by it.
+    /// Broadcasts leave through it.
     pub(crate) broadcast_flood: bool,
-    /// Multicasts leave by it.
+    /// Multicasts leave through it.
     pub(crate) multicast_flood: bool,
     /// The bridge answers ARP and ND for what is behind other ports, and keeps the questions.
     pub(crate) neigh_suppress: bool,

@@ -1,4 +1,4 @@
-//! Which interfaces routes with a gateway go out by: `RTM_NEWROUTE` and `RTM_DELROUTE`.
+//! Which interfaces routes with a gateway leave through: `RTM_NEWROUTE` and `RTM_DELROUTE`.
 
 use std::{collections::BTreeSet, io};
 
@@ -9,7 +9,7 @@ use crate::net::{
 };
 
 impl Rtnetlink {
-    /// The interfaces that routes with a gateway go out by, in all tables, of both versions.
+    /// The interfaces that routes with a gateway leave through, in all tables, of both versions.
     pub(in crate::net) fn gateways(&self) -> io::Result<BTreeSet<u32>> {
         let all = Request::new(libc::RTM_GETROUTE, &[0; FIXED]);
         // A list that keeps changing is read again on the next change.
@@ -20,7 +20,7 @@ impl Rtnetlink {
     }
 }
 
-/// The interfaces that a route with a gateway goes out by, whether it has come or gone.
+/// The interfaces that a route with a gateway leaves through, whether it has come or gone.
 pub(in crate::net) fn gateways(message: &Message<'_>) -> Vec<u32> {
     let is_relevant = matches!(message.kind, libc::RTM_NEWROUTE | libc::RTM_DELROUTE)
         && message.u8_at(7) == Some(libc::RTN_UNICAST);

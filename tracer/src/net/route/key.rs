@@ -29,7 +29,7 @@ pub(crate) struct RouteKey {
     pub(crate) dst: IpAddr,
     /// Where it comes from, if that is to be taken into account.
     pub(crate) src: Option<IpAddr>,
-    /// The interface it came in by; `None` for one that is sent from here.
+    /// The interface it came in through; `None` for one that is sent from here.
     pub(crate) iif: Option<u32>,
     /// The interface that its socket is bound to.
     pub(crate) oif: Option<u32>,

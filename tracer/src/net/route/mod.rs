@@ -21,7 +21,7 @@ pub(crate) struct Route {
     pub(crate) kind: RouteKind,
     /// The addresses it is for; a single one in the answer to a question about one.
     pub(crate) to: IpNet,
-    /// The interface that packets leave by.
+    /// The interface that packets leave through.
     pub(crate) output: Option<u32>,
     /// That interface's name.
     pub(crate) ifname: Option<String>,

@@ -1,4 +1,4 @@
-//! A tunnel device that is down: whether a destination without a route can have been behind it.
+//! A tunnel device that is down: whether a destination without a route could have been behind it.
 
 use std::{fmt, io, net::IpAddr};
 
@@ -44,7 +44,7 @@ impl fmt::Display for NotBehind {
             Self::OtherWay(route) => {
                 write!(
                     f,
-                    "others of that network have a route by another device: {route}"
+                    "others of that network have a route through another device: {route}"
                 )
             }
         }

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
     fn rpfilter(&mut self) {
         let came_in = self.found.incoming.as_ref().or(self.found.link.as_ref());
         let Some((ifindex, name)) = came_in.map(|link| (link.ifindex, link.name.clone())) else {
-            let gap = "the interface it came in by is not known, so neither is its rp_filter";
+            let gap = "the interface it came in through is not known, so neither is its rp_filter";
             self.found.gaps.push(gap.to_owned());
             return;
         };

@@ -77,7 +77,7 @@ impl Reader<'_> {
         Ok((!is_any).then_some(false))
     }
 
-    /// The interface that the packet leaves by below a tunnel, and what it has grown by there.
+    /// The interface that the packet leaves through below a tunnel, and what it has grown by there.
     fn below_tunnel(&mut self) -> Option<(Link, u32)> {
         let device = self.tunnel();
         self.found.tunnel.clone_from(&device);
@@ -96,7 +96,7 @@ impl Reader<'_> {
         Some((self.link(output)?, overhead))
     }
 
-    /// The tunnel device that the packet was dropped at, or would leave by.
+    /// The tunnel device that the packet was dropped at, or would leave through.
     fn tunnel(&mut self) -> Option<Link> {
         let is_tunnel = |link: &Link| link.kind.tunnel().is_some();
         if let Some(link) = self.found.link.clone().filter(is_tunnel) {
@@ -131,7 +131,7 @@ impl Reader<'_> {
         self.found.route.as_ref()?.answer.as_ref().ok()
     }
 
-    /// In by an interface, out by another, and if that is a tunnel, out again below it.
+    /// In through an interface, out through another, and if that is a tunnel, out again below it.
     pub(super) fn hops(&mut self) {
         let mut links: Vec<(Link, u32)> = Vec::new();
         links.extend(self.found.link.clone().map(|link| (link, 0)));

@@ -12,7 +12,7 @@ use crate::{
 pub(crate) struct Forwarding {
     /// IP version, 4 or 6.
     pub(crate) version: u8,
-    /// The interface that packets come in by.
+    /// The interface that packets come in through.
     pub(crate) ifname: String,
     /// `conf/all/forwarding`, for IPv4 the same as `ip_forward`.
     pub(crate) all: u64,
@@ -43,7 +43,7 @@ impl Forwarding {
         }))
     }
 
-    /// Whether packets that come in by the interface are forwarded. IPv4 asks the interface's
+    /// Whether packets that come in through the interface are forwarded. IPv4 asks the interface's
     /// setting, IPv6 that of all.
     pub(crate) fn is_on(&self) -> bool {
         if self.version == 4 {

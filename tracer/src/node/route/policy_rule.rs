@@ -95,7 +95,7 @@ impl Lookup {
         }
     }
 
-    /// The name of the link that the packet came in by; `None` if that is not known.
+    /// The name of the link that the packet came in through; `None` if that is not known.
     fn input<'a>(&self, world: &'a World, netns: u32) -> Option<Input<'a>> {
         let Some(ifindex) = self.packet.iif.filter(|iif| *iif != 0) else {
             return Some(Input {
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// What the kernel answers to a packet that came in by `eth0`, or was sent from here.
+    /// What the kernel answers to a packet that came in through `eth0`, or was sent from here.
     fn lookup(iif: Option<u32>, refusal: Refusal) -> Lookup {
         Lookup {
             packet: RouteKey {

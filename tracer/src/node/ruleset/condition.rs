@@ -26,13 +26,13 @@ pub(crate) enum Field {
     Family,
     /// The address family, by its EtherType.
     EtherType,
-    /// Name of the interface it came in by.
+    /// Name of the interface it came in through.
     Input,
-    /// Name of the interface it goes out by.
+    /// Name of the interface it leaves through.
     Output,
-    /// Name of the bridge port that it came in by.
+    /// Name of the bridge port that it came in through.
     InputPort,
-    /// Name of the bridge port that it goes out by.
+    /// Name of the bridge port that it leaves through.
     OutputPort,
     /// The ICMP type, of this protocol.
     IcmpType(u8),
@@ -50,7 +50,7 @@ pub(crate) enum Field {
     SourceType,
     /// What the routes call the destination address.
     DestinationType,
-    /// Whether the source is routed back by the interface that the packet came in by.
+    /// Whether the source is routed back through the interface that the packet came in through.
     ReversePath,
     /// The firewall mark, or the connection's.
     Mark(Mark),

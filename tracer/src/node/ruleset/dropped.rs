@@ -128,7 +128,7 @@ impl Devices {
         }
         let (input, output) = match facts.hook {
             // A bridge hook's devices are ports, also with br_netfilter. The drop shows the one that
-            // the frame is to leave by, once that is known.
+            // the frame is to leave through, once that is known.
             Some(Hook::BridgePrerouting) => (came_by, Device::None),
             Some(Hook::BridgeForward) => (came_by, shown),
             None | Some(Hook::BridgeInput | Hook::BridgeOutput | Hook::BridgePostrouting) => {

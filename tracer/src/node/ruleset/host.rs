@@ -11,7 +11,7 @@ pub(crate) struct Host {
     pub(crate) addresses: Vec<Local>,
     /// All that are the host's own, or broadcast addresses, are among them.
     pub(crate) has_all_addresses: bool,
-    /// Whether the source is routed back by the interface that the packet came in by.
+    /// Whether the source is routed back through the interface that the packet came in through.
     pub(crate) reverse_path: Option<bool>,
     /// Bridges hand frames of the packet's version to iptables (br_netfilter).
     pub(crate) bridge_calls_iptables: bool,

@@ -264,7 +264,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `-m rpfilter --invert` holds where the source is not routed back by the interface.
+    /// `-m rpfilter --invert` holds where the source is not routed back through the interface.
     fn rpfilter(&mut self) -> Condition {
         let mut inverted = false;
         let mut is_plain = true;

@@ -9,7 +9,7 @@
 //!   what they print into the [`model`]
 //! - Deciding: [`packet`] at the hook, what its [`host`] says, [`truth`] of conditions, `walk`
 //!   through the chains
-//! - Reporting: which rules can have dropped a packet ([`suspects`]), their [`owner`] and [`meaning`], and a
+//! - Reporting: which rules could have dropped a packet ([`suspects`]), their [`owner`] and [`meaning`], and a
 //!   fix for a user's; or what becomes of a packet that comes to a hook ([`passage`])
 
 use std::collections::HashMap;

@@ -18,11 +18,11 @@ pub(crate) struct HookPacket {
     pub(crate) tcp_flags: Option<u8>,
     /// ICMP type and code.
     pub(crate) icmp: Option<(u8, u8)>,
-    /// The interface that it came in by.
+    /// The interface that it came in through.
     pub(crate) input: Device,
-    /// The interface that it goes out by.
+    /// The interface that it leaves through.
     pub(crate) output: Device,
-    /// The bridge ports that it came in and goes out by, where a bridge hands it to the IP hooks.
+    /// The bridge ports that it came in and leaves through, where a bridge hands it to the IP hooks.
     pub(crate) ports: Ports,
     /// Firewall mark.
     pub(crate) mark: Option<u32>,
@@ -76,9 +76,9 @@ pub(crate) enum Ports {
     None,
     /// A bridge has.
     Bridged {
-        /// The port that it came in by.
+        /// The port that it came in through.
         input: Device,
-        /// The port that it goes out by.
+        /// The port that it leaves through.
         output: Device,
     },
     /// Not known.

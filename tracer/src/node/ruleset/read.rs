@@ -44,7 +44,7 @@ impl Ruleset {
         ruleset
     }
 
-    /// What can have dropped the packet, and its answers: the rules of tables that have a chain at
+    /// What could have dropped the packet, and its answers: the rules of tables that have a chain at
     /// their hooks.
     pub(crate) fn read_for(inside: &Inside, packet: &HookPacket) -> Self {
         let is_wanted = Self::is_wanted(packet);

@@ -31,7 +31,7 @@ const SLOW: Duration = Duration::from_millis(200);
 /// What is kept of the time to answer for the rest of the question.
 const FOR_THE_REST: Duration = Duration::from_millis(300);
 
-/// The rules that a packet can have met.
+/// The rules that a packet could have met.
 pub(crate) struct Shared {
     pub(crate) ruleset: Arc<Ruleset>,
     /// Whether they were read after the drop, so that the dropping rule has counted it.
@@ -63,7 +63,7 @@ static STATES: LazyLock<Mutex<HashMap<Key, State>>> = LazyLock::new(Mutex::defau
 static READ: Condvar = Condvar::new();
 
 impl Ruleset {
-    /// What can have dropped a packet at this time: see [`Ruleset::read_for`]. `may_be_earlier` says
+    /// What could have dropped a packet at this time: see [`Ruleset::read_for`]. `may_be_earlier` says
     /// whether rules will do that were read before the drop. `None` while they are still being read.
     pub(crate) fn shared_for(
         inside: &Inside,

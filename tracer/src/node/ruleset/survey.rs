@@ -25,7 +25,7 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Reads it in the namespace that this thread is in. What cannot be read stays unknown: then
-    /// more rules can have dropped the packet.
+    /// more rules could have dropped the packet.
     pub(crate) fn of(facts: &DropFacts) -> Self {
         let mut survey = Self {
             host: Host {
@@ -121,7 +121,7 @@ fn local(rtnetlink: &Rtnetlink, address: IpAddr) -> Option<Local> {
     })
 }
 
-/// Whether the source is routed back by the interface that the packet came in by.
+/// Whether the source is routed back through the interface that the packet came in through.
 fn reverse_path(rtnetlink: &Rtnetlink, facts: &DropFacts) -> Option<bool> {
     if facts.iif == 0 || facts.outer.is_some() {
         return None;
@@ -143,7 +143,7 @@ fn reverse_path(rtnetlink: &Rtnetlink, facts: &DropFacts) -> Option<bool> {
         RouteKind::Unicast => {
             let hops = back.matched.iter().flat_map(|matched| &matched.hops);
             let mut outputs = hops.map(|(output, _)| *output).chain(route.output);
-            // A frame that a bridge forwards came in by one of its ports; routes know the bridge.
+            // A frame that a bridge forwards came in through one of its ports; routes know the bridge.
             Some(outputs.any(|output| output == facts.iif || Some(output) == master))
         }
         // What comes from the host itself is routed back by the loopback device.

@@ -1,4 +1,4 @@
-//! The rules that can have dropped a packet.
+//! The rules that could have dropped a packet.
 
 use super::{
     Ruleset, calico,
@@ -60,7 +60,7 @@ impl Hint {
     }
 }
 
-/// The rules that can have dropped a packet, those that surely met it first.
+/// The rules that could have dropped a packet, those that surely met it first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Suspects {
     /// The rules.
@@ -81,7 +81,7 @@ pub(crate) struct Suspects {
     pub(crate) translates: bool,
 }
 
-/// A rule, or a chain's policy, that can have dropped a packet.
+/// A rule, or a chain's policy, that could have dropped a packet.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspect {
     /// The engine that it is in.
@@ -136,7 +136,7 @@ pub(super) struct At {
 }
 
 impl Ruleset {
-    /// The rules that can have dropped the packet.
+    /// The rules that could have dropped the packet.
     pub(crate) fn suspects(&self, packet: &HookPacket, hint: Hint) -> Suspects {
         let walk = Walk::new(self, packet, Question::WhoDropped, |table| {
             hint.admits(table)

@@ -99,7 +99,7 @@ impl Translation {
         });
         let is_own = progress.is_some_and(|progress| !progress.is_confirmed);
         let side = match is_done {
-            // Only this packet can have reached NAT yet.
+            // Only this packet could have reached NAT yet.
             Some(true) if is_own => Side::Behind,
             Some(false) if is_own => Side::Before,
             _ if before.is_like(after) => Side::Either,

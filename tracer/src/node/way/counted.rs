@@ -43,7 +43,7 @@ pub(crate) struct Comparison {
     pub(crate) moved: u64,
     /// How often the packet was sent meanwhile.
     pub(crate) sent: u64,
-    /// No other packet can have moved it: it is a rule's own, or none came in.
+    /// No other packet could have moved it: it is a rule's own, or none came in.
     pub(crate) is_alone: bool,
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum End {
     Delivered {
         /// The namespace.
         netns: u32,
-        /// The link that it came in by.
+        /// The link that it came in through.
         link: Option<LinkId>,
         /// Its firewall mark there, if it is known.
         mark: Option<u32>,
@@ -36,7 +36,7 @@ pub(crate) enum End {
     },
     /// Beyond what can be seen.
     Leaves {
-        /// The link that it leaves by.
+        /// The link that it leaves through.
         by: LinkId,
         /// The next hop there.
         to: IpAddr,
@@ -59,14 +59,14 @@ pub(crate) enum Because {
     Route(Refusal, String),
     /// A policy rule refuses what goes to this address.
     PolicyRule(Box<Rule>, IpAddr),
-    /// The source is refused at the link that it came in by.
+    /// The source is refused at the link that it came in through.
     Source(SourceFault),
-    /// Its source is a loopback address, and the link that it would leave by takes none.
+    /// Its source is a loopback address, and the link that it would leave through takes none.
     LoopbackSource(LinkId),
     /// This link does not ask for its neighbors: it takes its own MAC address for theirs (NOARP;
     /// `arp_constructor()` and `ndisc_constructor()` in the kernel).
     AsksNoOne(LinkId),
-    /// The namespace does not forward packets that come in by this link.
+    /// The namespace does not forward packets that come in through this link.
     NotForwarding(LinkId),
     /// It has used up its hops.
     Ttl,
@@ -110,7 +110,7 @@ pub(crate) enum SourceFault {
     Own,
     /// It is a loopback or otherwise impossible address.
     Martian,
-    /// The route back leaves by another link.
+    /// The route back leaves through another link.
     ReversePath,
 }
 

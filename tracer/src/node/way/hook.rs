@@ -300,7 +300,7 @@ fn behind(world: &World, at: &AtHook, packet: &Packet, way: &Way) -> Result<Pack
     })
 }
 
-/// The address that MASQUERADE chooses: one of the link that the packet leaves by.
+/// The address that MASQUERADE chooses: one of the link that the packet leaves through.
 fn masquerade(world: &World, at: &AtHook, dst: IpAddr) -> Option<IpAddr> {
     let output = world.link_named(at.netns, at.output.as_deref()?)?;
     let namespace = world.namespace(at.netns)?;

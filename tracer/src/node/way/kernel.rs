@@ -20,7 +20,7 @@ pub(crate) trait Kernel {
     /// What the rules at a hook make of a packet.
     fn pass(&self, at: &AtHook, packet: &Packet) -> Judgment;
 
-    /// The tc and XDP programs at a link that may drop what comes in by it, or goes out.
+    /// The tc and XDP programs at a link that may drop what comes in through it, or goes out.
     ///
     /// # Errors
     ///
@@ -35,9 +35,9 @@ pub(crate) struct AtHook {
     pub(crate) netns: u32,
     /// The hook.
     pub(crate) hook: Hook,
-    /// Name of the link that the packet came in by.
+    /// Name of the link that the packet came in through.
     pub(crate) input: Option<String>,
-    /// Name of the link that it goes out by, where that is decided.
+    /// Name of the link that it leaves through, where that is decided.
     pub(crate) output: Option<String>,
     /// Names of the bridge ports, where a bridge passes the packet to the hook.
     pub(crate) ports: Option<(Option<String>, Option<String>)>,

@@ -46,7 +46,7 @@ pub(crate) use self::{
 pub(crate) enum Start {
     /// A process in this namespace sends the packet.
     Sent(u32),
-    /// The packet came in by this link, with a MAC address that the link takes.
+    /// The packet came in through this link, with a MAC address that the link takes.
     In(LinkId),
 }
 

@@ -18,7 +18,7 @@ impl Step {
         let name = |id: &LinkId| world.link_name(*id, self.netns);
         match &self.act {
             Act::Sent => "a process sends it".to_owned(),
-            Act::CameIn(link) => format!("in by {}", name(link)),
+            Act::CameIn(link) => format!("in through {}", name(link)),
             Act::Bridged { bridge, from, to } => {
                 let mut text = format!("the bridge {}", name(bridge));
                 if let Some(from) = from {
@@ -51,7 +51,7 @@ impl Step {
             ),
             Act::Routed(route) => route.clone(),
             Act::Resolved { hop, mac, by } => format!("{hop} is at {mac} ({by})"),
-            Act::WentOut(link) => format!("out by {}", name(link)),
+            Act::WentOut(link) => format!("out through {}", name(link)),
         }
     }
 }
@@ -65,7 +65,7 @@ impl End {
                 let namespace = words::namespace(namespace.unwrap_or("an unknown one"));
                 match link {
                     Some(link) => format!(
-                        "delivered in {namespace}, in by {}",
+                        "delivered in {namespace}, through {}",
                         world.link_name(*link, *netns)
                     ),
                     None => format!("delivered in {namespace}"),
@@ -89,7 +89,7 @@ impl End {
                 }
             }
             Self::Leaves { by, to } => {
-                format!("leaves by {} to {to}", world.link_name(*by, u32::MAX))
+                format!("leaves through {} to {to}", world.link_name(*by, u32::MAX))
             }
             Self::Undecided { want, .. } => format!("undecided: {want}"),
         }
@@ -127,7 +127,10 @@ impl Because {
                 name(link)
             ),
             Self::NotForwarding(link) => {
-                format!("packets that come in by {} are not forwarded", name(link))
+                format!(
+                    "packets that come in through {} are not forwarded",
+                    name(link)
+                )
             }
             Self::Ttl => "it has used up its hops (TTL)".to_owned(),
             Self::TooBig { link, mtu } => {

@@ -20,7 +20,7 @@ pub(crate) struct Step {
 pub(crate) enum Act {
     /// A process sends it.
     Sent,
-    /// It comes in by a link.
+    /// It comes in through a link.
     CameIn(LinkId),
     /// A bridge passes it from one port, or its own namespace, to another port.
     Bridged {
@@ -28,7 +28,7 @@ pub(crate) enum Act {
         bridge: LinkId,
         /// The port that it came by.
         from: Option<LinkId>,
-        /// The port that it leaves by; `None` where the bridge takes it in.
+        /// The port that it leaves through; `None` where the bridge takes it in.
         to: Option<LinkId>,
     },
     /// The rules at a hook let it pass.
@@ -52,6 +52,6 @@ pub(crate) enum Act {
         /// The neighbor entry's state, or who would answer.
         by: String,
     },
-    /// It goes out by a link.
+    /// It leaves through a link.
     WentOut(LinkId),
 }

@@ -22,13 +22,13 @@ pub(crate) enum Obstacle {
     PortState(LinkId, PortState),
     /// Both bridge ports are isolated.
     Isolated(LinkId, LinkId),
-    /// The frame would leave by the bridge port that it came in by, whose hairpin mode is off.
+    /// The frame would leave through the bridge port that it came in through, whose hairpin mode is off.
     Hairpin(LinkId),
     /// The bridge port does not take frames of this VLAN, or untagged ones.
     VlanIn(LinkId, Option<u16>),
-    /// The frame's VLAN does not leave by the bridge port.
+    /// The frame's VLAN does not leave through the bridge port.
     VlanOut(LinkId, u16),
-    /// Broadcasts do not leave by the bridge port.
+    /// Broadcasts do not leave through the bridge port.
     NoFlood(LinkId),
     /// A macvlan or ipvlan link, and its parent: they never exchange frames.
     OwnParent {
@@ -44,9 +44,9 @@ pub(crate) enum Obstacle {
 /// A place on the way of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
-    /// It leaves by a link, with a VLAN tag or none.
+    /// It leaves through a link, with a VLAN tag or none.
     Out(LinkId, Option<u16>),
-    /// It comes in by a link.
+    /// It comes in through a link.
     In(LinkId, Option<u16>),
     /// A bridge has it, from one of its ports or from its own namespace; in a VLAN, if it filters.
     Bridge {

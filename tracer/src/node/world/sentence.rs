@@ -114,7 +114,7 @@ impl World {
                 name(other)
             ),
             Obstacle::Hairpin(id) => format!(
-                "the frame would have to leave by {0}, where it came in, and hairpin mode of {0} \
+                "the frame would have to leave through {0}, where it came in, and hairpin mode of {0} \
                  is off",
                 name(id)
             ),
@@ -128,7 +128,10 @@ impl World {
                 )
             }
             Obstacle::NoFlood(id) => {
-                format!("broadcasts do not leave by the bridge port {}", name(id))
+                format!(
+                    "broadcasts do not leave through the bridge port {}",
+                    name(id)
+                )
             }
             Obstacle::OwnParent { child, parent } => format!(
                 "{} is on top of {}, and the two never exchange frames",

@@ -1,6 +1,6 @@
 //! TCP: each address is connected to.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use super::{report, took};
 use crate::{
@@ -50,10 +50,11 @@ impl Tried {
     /// What became of it, with figures.
     fn outcome(&self) -> String {
         let Some(error) = self.error else {
-            let hops = self.attempt.as_ref().map_or(0, |one| one.hops.len());
-            let seen = match hops {
+            let hops = self.attempt.iter().flat_map(|one| &one.hops);
+            let interfaces: BTreeSet<_> = hops.map(|hop| (hop.netns, &hop.ifname)).collect();
+            let seen = match interfaces.len() as u64 {
                 0 => String::new(),
-                hops => format!(", over {}", words::counted(hops, "hop", "hops")),
+                seen => format!(", through {}", words::count(seen, "interface")),
             };
             let by = self.attempt.as_ref().and_then(|one| one.translated);
             let by = by.and_then(|flow| Some(format!("{}:{}", flow.dst, flow.dport?)));

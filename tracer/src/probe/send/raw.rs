@@ -37,7 +37,7 @@ pub(super) fn read_error(socket: &Socket) -> Option<(IpAddr, u32, [u8; 8])> {
             let is_too_big = TOO_BIG.iter().any(|(kind, code)| {
                 error.ee_type == *kind && code.is_none_or(|code| error.ee_code == code)
             });
-            // The kernel's own word about the first link is none of a router.
+            // What the kernel itself says about the first link does not come from a router.
             let is_icmp = error.ee_origin == libc::SO_EE_ORIGIN_ICMP
                 || error.ee_origin == libc::SO_EE_ORIGIN_ICMP6;
             if is_icmp && is_too_big {

@@ -178,8 +178,8 @@ impl Layers {
     }
 
     /// The verdicts that are more than possible, by the failed attempts that they explain, then by the
-    /// drops; of equal ones, the first comes first. The first of all is the main verdict: where an attempt
-    /// failed, it explains one, or there is none.
+    /// drops; of equal ones, the first comes first. The first of all is the main verdict. If attempts failed
+    /// and no verdict explains one of them, there is no main verdict, and nothing is returned.
     pub(crate) fn verdicts(&self) -> Vec<OtherVerdict> {
         let failed = self.tcp.failures() + self.dns.failures() + self.tls.reset;
         let mut sure: Vec<&Blamed> = self

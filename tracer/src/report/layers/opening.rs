@@ -77,7 +77,7 @@ impl Blamed {
         }
     }
 
-    /// Whether no socket takes what it drops: whoever sent it is refused.
+    /// Whether no socket takes what it drops: its sender is refused.
     pub(super) fn is_closed_port(&self) -> bool {
         let rule = self.verdict.rule.as_ref();
         rule.is_some_and(|rule| rule.as_str() == CLOSED_PORT) && self.is_sure()

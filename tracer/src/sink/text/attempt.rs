@@ -78,7 +78,7 @@ pub(super) fn draw_ending(
     }
     pieces.extend(outcome(attempt));
     if !adjacent {
-        pieces.push(piece(format!("as at {}", page.clock(of)), Paint::Dim));
+        pieces.push(piece(format!("see {}", page.clock(of)), Paint::Dim));
     }
     let indent = if adjacent { INDENT } else { 0 };
     page.canvas.line(indent, INDENT, &pieces);

@@ -150,7 +150,7 @@ fn gap_there(attempt: &AttemptReport) -> String {
     let place = place(attempt, last);
     match last.dir {
         Direction::In => format!("not seen beyond {place}"),
-        Direction::Out => format!("left by {place}, and nothing came back"),
+        Direction::Out => format!("left through {place}, and nothing came back"),
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
     }
     let seconds = repeats.span.as_secs_f64();
     let span = if repeats.span.is_zero() {
-        "again".to_owned()
+        match repeats.attempts {
+            0 => "again".to_owned(),
+            _ => String::new(),
+        }
     } else if seconds < 1.0 {
         format!("in {:.0} ms", seconds * 1000.0)
     } else {
@@ -36,7 +39,7 @@ pub(super) fn draw(page: &mut Page<'_>, repeats: &Repeats) {
             piece(span, Paint::Plain).after(" "),
             piece(repeats.point.name(), Paint::Warn),
             piece(&repeats.ends, Paint::Plain).elidable(),
-            piece(format!("as at {}", page.clock(repeats.of)), Paint::Dim),
+            piece(format!("see {}", page.clock(repeats.of)), Paint::Dim),
         ],
     );
 }

@@ -137,7 +137,7 @@ pub(super) fn in_words(case: &Case<'_>, last: &Step) -> Vec<String> {
     }
     if let Some(tun) = &case.around.tun {
         words.push(format!(
-            "what leaves by {} is read by {}: whether that sent it on cannot be seen",
+            "what leaves through {} is read by {}: whether that sent it on cannot be seen",
             tun.name,
             tun.reader()
         ));

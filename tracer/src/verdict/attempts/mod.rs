@@ -75,13 +75,13 @@ pub(crate) struct AttemptContext {
     pub(crate) uplinks: BTreeSet<LinkId>,
     /// What NAT has made of its destination.
     pub(crate) destination: Option<Destination>,
-    /// The tun device that it left by.
+    /// The tun device that it left through.
     pub(crate) tun: Option<TunDevice>,
     /// The datagram socket that it is for.
     pub(crate) datagrams: Option<DatagramSocket>,
     /// What has become of the translation that the connection began with, if that is gone.
     pub(crate) lost_translation: Option<LostTranslation>,
-    /// The route of an answer that left by another interface than its question came by.
+    /// The route of an answer that left through another interface than its question came by.
     pub(crate) answer_route: Option<AnswerRoute>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
@@ -92,7 +92,7 @@ pub(crate) struct AttemptContext {
 }
 
 impl AttemptContext {
-    /// Whether the SYN was seen to reach its destination's namespace, or to leave by an interface behind
+    /// Whether the SYN was seen to reach its destination's namespace, or to leave through an interface behind
     /// which that is: nothing on its way to there has refused it.
     #[must_use]
     pub(crate) fn has_arrived(&self, attempt: &Attempt) -> bool {
@@ -112,7 +112,7 @@ impl AttemptContext {
 pub(crate) struct Interface {
     /// What it is: `physical`, `veth`, `tun`, …
     pub(crate) kind: String,
-    /// Whether what goes out by it leaves this node.
+    /// Whether what leaves through it leaves this node.
     pub(crate) leads_off: bool,
     /// Its own addresses, in order.
     pub(crate) addresses: Vec<IpAddr>,
@@ -238,8 +238,8 @@ fn doubts(around: &AttemptContext) -> Vec<String> {
     doubts
 }
 
-/// That nothing but the packets of a tunnel shows the attempt: whoever can send those may have made it
-/// up.
+/// That nothing but the packets of a tunnel shows the attempt: a host that can send those may have
+/// made it up.
 fn only_in_a_tunnel(attempt: &Attempt) -> Option<String> {
     let outer = attempt.hops.first()?.outer?;
     let of_tunnel = |hop: &Step| hop.outer.is_some_and(|other| other.src == outer.src);
@@ -258,8 +258,8 @@ fn ladder(attempt: &Attempt) -> Vec<String> {
     };
     if let Some(last) = attempt.last_hop() {
         let verb = match last.place.dir {
-            Direction::In => "in by",
-            Direction::Out => "out by",
+            Direction::In => "coming in through",
+            Direction::Out => "leaving through",
         };
         let times = words::times(attempt.openings());
         let places = match attempt.hops.len() {

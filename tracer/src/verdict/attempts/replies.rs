@@ -30,7 +30,7 @@ pub(crate) fn sender(attempt: &Attempt, around: &AttemptContext) -> Option<Strin
             },
         }),
         Reply::Reset if !attempt.reply_is_local() => {
-            Some(format!("the far end, in by {}", first.place.ifname))
+            Some(format!("the far end, through {}", first.place.ifname))
         }
         Reply::Reset => Some("this node".to_owned()),
     }

@@ -46,7 +46,7 @@ pub(super) fn reply_lost(case: &Case<'_>) -> Option<Finding> {
         match &case.around.answer_route {
             Some(route) => blame_route(&mut finding, route, client, (first, at)),
             None => finding.fix.push(Fix::advice(format!(
-                "let the answer leave by {first}: give {client} a route there, in front of the policy \
+                "let the answer leave through {first}: give {client} a route there, in front of the policy \
                  rule or route that leads it to {at}"
             ))),
         }
@@ -79,7 +79,7 @@ fn blame_route(
         finding.fact(format!("the route of the answer: {lookup}"));
         finding.fix.push(
             Fix::advice(format!(
-                "let the answer leave by {first}: give {client} a route there that is more specific \
+                "let the answer leave through {first}: give {client} a route there that is more specific \
                  than the one that leads it to {at}"
             ))
             .at(site.clone()),
@@ -90,7 +90,7 @@ fn blame_route(
         "the policy rule `{rule}` leads the answer to a table whose route is {lookup}"
     ));
     let advice = format!(
-        "let the answer leave by {first}: a policy rule in front of `{rule}` that looks up a table with a \
+        "let the answer leave through {first}: a policy rule in front of `{rule}` that looks up a table with a \
          route by {first}"
     );
     let ip = match dst.is_ipv4() {
@@ -229,8 +229,8 @@ pub(super) fn gap(case: &Case<'_>) -> Option<Finding> {
         (Direction::In, _) => "it was not seen to leave again, and no drop of it was seen",
     };
     let verb = match last.place.dir {
-        Direction::In => "came in by",
-        Direction::Out => "went out by",
+        Direction::In => "came in through",
+        Direction::Out => "left through",
     };
     let holder = case.around.destination_holder.as_ref();
     let held =

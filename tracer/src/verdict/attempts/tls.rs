@@ -46,7 +46,7 @@ pub(super) fn reset(case: &Case<'_>) -> Option<Finding> {
 pub(super) fn resetter(tls: &Tls) -> String {
     match &tls.reset_at {
         Some(place) if place.dir == Direction::In => {
-            format!("the far end, in by {}", place.ifname)
+            format!("the far end, through {}", place.ifname)
         }
         _ => "this node".to_owned(),
     }

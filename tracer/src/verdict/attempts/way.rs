@@ -113,7 +113,7 @@ impl<'a> Model<'a> {
     fn in_words(self) -> String {
         let end = match self.end {
             Ending::Left(by) => {
-                format!("it leaves by {}", self.world.link_name(by, u32::MAX))
+                format!("it leaves through {}", self.world.link_name(by, u32::MAX))
             }
             Ending::Here(end) => {
                 let subject = match end {
@@ -314,7 +314,7 @@ pub(super) fn contradicted(case: &Case<'_>) -> Option<Finding> {
     );
     (left && ends_here).then_some(())?;
     let ifname = &last.place.ifname;
-    let why = format!("it left by {ifname}, but {}", model.in_words());
+    let why = format!("it left through {ifname}, but {}", model.in_words());
     let mut finding = Finding::new(Point::Unknown, Possible, why).about(&[ifname]);
     finding.fact("the routes and rules were read after the packet: they may have changed since");
     Some(finding)

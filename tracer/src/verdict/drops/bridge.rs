@@ -53,7 +53,7 @@ pub(super) fn may_be_hairpin(facts: &DropFacts) -> Concern {
     Concern::maybe(refused && facts.reason.is("NOT_SPECIFIED"))
 }
 
-/// A frame that would have to leave by the port where it came in.
+/// A frame that would have to leave through the port where it came in.
 pub(super) fn hairpin(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let world = node.world.as_deref()?;
     let port = world.link_named(facts.netns?, facts.ifname.as_deref()?)?;
@@ -89,7 +89,7 @@ pub(super) fn hairpin(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             Point::Route,
             Likely,
             format!(
-                "the frame would have to leave by {name}, where it came in, and hairpin mode of \
+                "the frame would have to leave through {name}, where it came in, and hairpin mode of \
                  {name} is off"
             ),
         )

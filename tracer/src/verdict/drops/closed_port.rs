@@ -131,7 +131,7 @@ fn fit(facts: &DropFacts, node: &NodeFacts, socket: &Socket) -> Fit {
     }
 }
 
-/// The VRF that the packet came in by, its name.
+/// The VRF that the packet came in through, its name.
 fn vrf<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<&'a str> {
     let incoming = link(facts, node, facts.iif)?;
     let master = incoming.master.and_then(|master| link(facts, node, master));
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// What is found of a SYN for 10.0.0.1 port 8080 that came in by interface 2.
+    /// What is found of a SYN for 10.0.0.1 port 8080 that came in through interface 2.
     fn found(sockets: &[Socket]) -> Finding {
         let mut facts = tests::facts("NO_SOCKET", "tcp_v4_rcv");
         facts.flow.dst = [10, 0, 0, 1].into();

@@ -55,7 +55,7 @@ pub(super) fn table_full(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         ));
     }
     finding.evidence.push(match rules.map(Vec::as_slice) {
-        Some([]) => "no rule at this hook can have dropped it".to_owned(),
+        Some([]) => "no rule at this hook could have dropped it".to_owned(),
         Some([rule, ..]) => format!("it can also have been {}", rule.describe()),
         None => "the ruleset was not read".to_owned(),
     });
@@ -83,7 +83,7 @@ fn was_full(facts: &DropFacts, node: &NodeFacts, table: &Conntrack) -> Option<Fi
         "{} of {} entries are in use now",
         table.count, table.max
     ));
-    finding.fact("no rule at this hook can have dropped it");
+    finding.fact("no rule at this hook could have dropped it");
     finding.fix.push(larger(table));
     Some(finding)
 }

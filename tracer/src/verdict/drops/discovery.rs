@@ -29,7 +29,7 @@ pub(super) fn is_refused(facts: &DropFacts) -> Concern {
     Concern::surely(fault(facts).is_some())
 }
 
-/// Whoever sent it does not find its neighbor, or is not found.
+/// Its sender does not find its neighbor, or is not found.
 pub(super) fn refused(facts: &DropFacts, _: &NodeFacts) -> Option<Finding> {
     let (fault, origin) = fault(facts)?;
     let why = format!(

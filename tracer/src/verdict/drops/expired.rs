@@ -32,7 +32,7 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     let about = [&place(facts) as &dyn std::fmt::Display];
     Some(match onward {
         Onward::Around(links) => {
-            let why = format!("{expired}: a routing loop, which it enters by {links} by turns");
+            let why = format!("{expired}: a routing loop through {links}");
             let mut finding = Finding::new(Point::Route, Confirmed, why).about(&about);
             finding.fact(
                 "with all the hops that a packet can have, it would come here again and again",
@@ -42,7 +42,7 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
         }
         Onward::Back(link) => {
             let why = format!(
-                "{expired}: it would leave by {link}, where it came in: a routing loop with the router \
+                "{expired}: it would leave through {link}, where it came in: a routing loop with the router \
                  there, or a sender whose TTL is too small"
             );
             let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
@@ -75,7 +75,7 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
 enum Onward {
     /// By these links in turn.
     Around(String),
-    /// Out by the link that it came in by.
+    /// Out by the link that it came in through.
     Back(String),
     /// To a namespace of this node that has the destination.
     Arrives(String),
@@ -111,7 +111,7 @@ fn onward(facts: &DropFacts, node: &NodeFacts, world: &World) -> Onward {
     }
 }
 
-/// The links that a packet comes in by again and again until its hops are used up.
+/// The links that a packet comes in through again and again until its hops are used up.
 fn circle(way: &Way) -> Option<Vec<LinkId>> {
     let End::Dropped {
         because: Because::Ttl,

@@ -24,7 +24,7 @@ use crate::{
 const LISTED: usize = 3;
 
 /// That it was netfilter, the stack says. Which rule it was, the ruleset says where only one that
-/// can have dropped the packet is left; otherwise the candidates are listed.
+/// could have dropped the packet is left; otherwise the candidates are listed.
 pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let hook = facts
         .hook
@@ -50,7 +50,7 @@ pub(super) fn netfilter(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> 
     })
 }
 
-/// No rule that was read can have dropped it; one that was not read can.
+/// No rule that was read could have dropped it; one that was not read can.
 fn unread(mut finding: Finding) -> Finding {
     finding.confidence = Possible;
     finding.fact("the ruleset could not be read whole");
@@ -89,11 +89,11 @@ fn one_suspect(node: &NodeFacts, suspect: &Suspect, all: &Suspects) -> Finding {
         None => {}
     }
     if certain && all.by_growth {
-        finding.fact("of all rules that can have dropped it, only this one has counted it");
+        finding.fact("of all rules that could have dropped it, only this one has counted it");
     } else if certain && all.by_answer {
-        finding.fact("of all rules that can have dropped it, only this one answers as was seen");
+        finding.fact("of all rules that could have dropped it, only this one answers as was seen");
     } else if certain {
-        finding.fact("no other rule at this hook can have dropped it");
+        finding.fact("no other rule at this hook could have dropped it");
     }
     if suspect.meaning == Meaning::NoLocalEndpoints {
         finding.fix.push(Fix::advice(
@@ -199,7 +199,7 @@ fn several_suspects(suspects: &[Suspect], mut finding: Finding) -> Finding {
         finding.confidence = Possible;
     }
     let rules = words::count(suspects.len() as u64, "rule");
-    finding.fact(format!("{rules} can have dropped it"));
+    finding.fact(format!("{rules} could have dropped it"));
     for suspect in suspects.iter().take(LISTED) {
         finding.fact(format!(
             "candidate: {} ({})",

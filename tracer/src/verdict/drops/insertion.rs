@@ -63,7 +63,7 @@ pub(super) fn tuple_taken(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
         &facts.flow.dst,
         &place(facts),
     ]);
-    finding.fact("no rule at this hook can have dropped it");
+    finding.fact("no rule at this hook could have dropped it");
     finding
         .evidence
         .extend(table.taken.as_ref().map(|entry| holder(facts, entry)));

@@ -77,7 +77,7 @@ pub(super) fn too_big_message_lost(facts: &DropFacts, node: &NodeFacts) -> Optio
     let named = suspects.take(2);
     finding
         .evidence
-        .extend(named.map(|rule| format!("it can have been {}", rule.describe())));
+        .extend(named.map(|rule| format!("it may have been {}", rule.describe())));
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     Some(finding)
@@ -231,7 +231,7 @@ fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice
     let hop = narrowest(&node.around.hops)?;
     let packet = facts.packet.as_ref()?;
     (packet.len > hop.inner_mtu()).then_some(())?;
-    // A narrower tunnel says what it takes. A narrower interface that packets come in by drops them
+    // A narrower tunnel says what it takes. A narrower interface that packets come in through drops them
     // itself, and says nothing: without a tunnel, the change belongs where they start.
     let tunnel = match (&node.around.tunnel, node.around.tunnels.as_slice()) {
         _ if hop.overhead == 0 => None,

@@ -1,4 +1,4 @@
-//! Frames for another MAC address than that of the interface which they came in by.
+//! Frames for another MAC address than that of the interface which they came in through.
 
 pub(super) mod frame;
 

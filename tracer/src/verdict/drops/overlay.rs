@@ -239,7 +239,7 @@ pub(super) fn lacks_route(facts: &DropFacts) -> Concern {
     Concern::maybe(facts.reason.is("IP_INNOROUTES"))
 }
 
-/// The tunnel device is down, and the routes by it went with it: if the destination can have been
+/// The tunnel device is down, and the routes by it went with it: if the destination could have been
 /// behind it.
 pub(super) fn tunnel_down(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let mut tunnels = node.around.down.iter();

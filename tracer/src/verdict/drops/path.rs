@@ -37,8 +37,8 @@ pub(super) fn reverse_path(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
     }
     let src = facts.flow.src;
     let why = format!(
-        "the reverse-path filter{}: the route back to {src} does not lead out by the interface \
-         that the packet came in by",
+        "the reverse-path filter{}: the route back to {src} does not lead out through the interface \
+         that the packet came in through",
         place(facts)
     );
     let mut finding = Finding::new(Point::Rpfilter, Confirmed, why).about(&[&src, &place(facts)]);
@@ -219,7 +219,7 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             match node.around.incoming.as_ref().or(node.around.link.as_ref()) {
                 Some(link) => format!(
                     "{dst} is not an address of this namespace, and it does not forward what comes \
-                     in by {}",
+                     in through {}",
                     link.name
                 ),
                 None => {

@@ -13,7 +13,7 @@ use crate::{
 /// "Redirect" of ICMP and of ICMPv6.
 const REDIRECT: [(Protocol, u8); 2] = [(Protocol::Icmp, 5), (Protocol::Icmpv6, 137)];
 
-/// Whether NAT has dropped a redirect: no rule can have.
+/// Whether NAT has dropped a redirect: no rule could have.
 pub(in crate::verdict) fn is_refused_by_nat(facts: &DropFacts, node: &NodeFacts) -> bool {
     let kind = (facts.flow.proto, facts.key.icmp_type);
     is_netfilter(facts)

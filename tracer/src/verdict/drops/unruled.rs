@@ -12,7 +12,7 @@ use crate::{
     verdict::policy_rule,
 };
 
-/// Whether the whole ruleset was read, and no rule of it can have dropped the packet.
+/// Whether the whole ruleset was read, and no rule of it could have dropped the packet.
 pub(super) fn no_rule_can(node: &NodeFacts) -> bool {
     node.suspects.as_ref().is_some_and(is_acquitted)
 }
@@ -55,13 +55,13 @@ pub(super) fn unroutable_translation(facts: &DropFacts, node: &NodeFacts) -> Opt
         format!("{changed}, and no route leads there: {lookup}")
     };
     let mut finding = Finding::new(Point::Route, Likely, why).about(&[&src, &dst]);
-    finding.fact("no rule at this hook can have dropped it");
+    finding.fact("no rule at this hook could have dropped it");
     if lacks_localnet {
         finding.fact(format!("the kernel says now, from {src}: {lookup}"));
         let fix = change::sysctl("net/ipv4/conf/all/route_localnet", 0, 1);
-        finding.fix.push(
-            fix.noting("its source must be translated, too, when it leaves by another interface"),
-        );
+        finding.fix.push(fix.noting(
+            "its source must be translated, too, when it leaves through another interface",
+        ));
     } else if let Some(route) = lookup.culprit() {
         finding.fact(format!("the route {route} refuses it"));
     } else if let Some(rule) = world.and_then(|(netns, world)| lookup.refusing_rule(world, netns)) {
@@ -103,7 +103,7 @@ pub(super) fn dead_proxy(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
     };
     let why = format!("a rule sends it to the proxy at {proxy_at} (TPROXY), {what}: {rule}");
     let mut finding = Finding::new(Point::Firewall, Likely, why).about(&[&rule]);
-    finding.fact("no rule that drops can have met it");
+    finding.fact("no rule that drops could have met it");
     finding
         .fix
         .push(Fix::advice(format!("{fix}, or remove the rule")));
@@ -115,7 +115,7 @@ pub(super) fn proxies_are_alive(_: &DropFacts, node: &NodeFacts) -> Option<Strin
         .then(|| "no rule sends it to a proxy that is not there".to_owned())
 }
 
-/// No rule that was read can have dropped it, and nothing else explains it.
+/// No rule that was read could have dropped it, and nothing else explains it.
 pub(super) fn unexplained(facts: &DropFacts, node: &NodeFacts, hook: &str) -> Finding {
     let programs = node.netfilter_programs.iter();
     let programs: Vec<_> = programs
@@ -123,7 +123,7 @@ pub(super) fn unexplained(facts: &DropFacts, node: &NodeFacts, hook: &str) -> Fi
         .collect();
     if programs.is_empty() {
         let why = format!(
-            "netfilter dropped it{hook}{}, and no rule that is there now can have done so",
+            "netfilter dropped it{hook}{}, and no rule that is there now could have done so",
             place(facts)
         );
         let mut finding =
@@ -137,6 +137,6 @@ pub(super) fn unexplained(facts: &DropFacts, node: &NodeFacts, hook: &str) -> Fi
         programs.join(", ")
     );
     let mut finding = Finding::new(Point::Firewall, Possible, why).about(&[&hook, &place(facts)]);
-    finding.fact("no rule that is there now can have dropped it");
+    finding.fact("no rule that is there now could have dropped it");
     finding
 }

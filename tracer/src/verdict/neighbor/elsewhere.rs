@@ -98,7 +98,7 @@ impl Unanswered<'_> {
             ),
             evidence,
             fix: vec![Fix::advice(format!(
-                "give {} a route by the interface or the gateway that leads there",
+                "give {} a route through the interface or the gateway that leads there",
                 self.dst
             ))],
         }

@@ -65,7 +65,7 @@ fn a_drop_that_comes_late_corrects_the_verdict_and_the_summary() {
 fn a_copy_of_a_syn_that_was_answered_decides_nothing() {
     let mut rig = Rig::new();
     rig.syn();
-    // The SYN-ACK leaves by another interface than the client's.
+    // The SYN-ACK leaves through another interface than the client's.
     let answers = Part::Answers(AttemptKey::Tcp(ISN), None);
     rig.see(NIC, Direction::Out, flow().reversed(), answers);
     rig.drop(syn_drop(1, "TCP_CSUM"));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 
-/// Data of the client's, further on in the connection, that came in by an interface.
+/// Data of the client's, further on in the connection, that came in through an interface.
 fn data_drop(seq: u32, iif: u32) -> DropFacts {
     DropFacts {
         tcp: Some(Tcp {

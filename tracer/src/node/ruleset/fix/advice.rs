@@ -38,7 +38,7 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
              keeps bridges apart, `open` does not",
         ),
         Owner::Tailscale => advice(
-            "Tailscale drops what comes from its own addresses by another interface: use other \
+            "Tailscale drops what comes from its own addresses through another interface: use other \
              addresses for that network, or `tailscale set --netfilter-mode=nodivert`",
         ),
         Owner::Neutron => advice("add a security group rule, or an FWaaS rule, in OpenStack"),
@@ -63,7 +63,7 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
     }
 }
 
-/// Whoever made the rule, it was not meant for these.
+/// No matter who made the rule, it was not meant for these.
 pub(super) fn of_neighbor_discovery(suspect: &Suspect) -> Mending {
     let place = match suspect.number {
         None => "in that chain",

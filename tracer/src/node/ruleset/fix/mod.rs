@@ -33,7 +33,7 @@ pub(crate) struct Mending {
 }
 
 impl Ruleset {
-    /// What to do, where one rule is left that can have dropped the packet.
+    /// What to do, where one rule is left that could have dropped the packet.
     pub(crate) fn mend(&self, suspects: &Suspects, packet: &HookPacket) -> Mending {
         let [suspect] = suspects.rules.as_slice() else {
             return Mending::default();

@@ -52,7 +52,7 @@ pub(super) fn of(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket) -> O
     None
 }
 
-/// The packet's source is not routed back by the interface that it came in by.
+/// The packet's source is not routed back through the interface that it came in through.
 fn way_back(packet: &HookPacket) -> Mending {
     let src = packet.ends.src;
     let by = match &packet.input {
@@ -63,7 +63,7 @@ fn way_back(packet: &HookPacket) -> Mending {
         Some(false) => Mending {
             fixes: vec![Fix::advice(format!(
                 "if {src} is to be reached{by}, add a route to it; no rule is proposed for a sender \
-                 that is not routed back by the interface it came in by"
+                 that is not routed back through the interface it came in through"
             ))],
             remarks: vec![format!(
                 "{src} is not routed back{by}, where the packet came in"

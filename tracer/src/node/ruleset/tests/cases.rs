@@ -95,14 +95,14 @@ fn header(proto: u8, ttl: u8, len: u16) -> Arc<Header> {
     })
 }
 
-/// Everything that can have dropped it, after a look at the counters.
+/// Everything that could have dropped it, after a look at the counters.
 fn suspects(ruleset: &Ruleset, packet: &HookPacket) -> Suspects {
     let mut suspects = ruleset.suspects(packet, Hint::Nft);
     suspects.narrow_by_counters(ruleset);
     suspects
 }
 
-/// The one rule that can have dropped it.
+/// The one rule that could have dropped it.
 #[track_caller]
 fn convicted(ruleset: &Ruleset, packet: &HookPacket) -> Suspect {
     let found = suspects(ruleset, packet);

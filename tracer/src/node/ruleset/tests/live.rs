@@ -92,7 +92,7 @@ impl Lab {
         self.read_by(Ruleset::read)
     }
 
-    /// Reads what can have dropped a packet.
+    /// Reads what could have dropped a packet.
     fn read_for(&self, packet: &HookPacket) -> Ruleset {
         let packet = packet.clone();
         self.read_by(move |inside| Ruleset::read_for(inside, &packet))

@@ -44,7 +44,7 @@ pub(super) struct Candidate {
 /// What is asked of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Which rules can have dropped the packet, which is as the drop showed it.
+    /// Which rules could have dropped the packet, which is as the drop showed it.
     WhoDropped,
     /// What becomes of the packet, which is as it comes to the hook.
     WhatBecomes,
@@ -188,7 +188,7 @@ impl<'a> Walk<'a> {
         let packet = self.packet;
         self.is_untracked = is_tracking;
         let may_be_tracked = match packet.hook {
-            // What comes in by the loopback device has its entry already.
+            // What comes in through the loopback device has its entry already.
             Some(Hook::Prerouting) => packet.input.name().is_none_or(|name| name == "lo"),
             // So has what a rule's `reject` has made.
             Some(Hook::Output) => {

@@ -38,7 +38,7 @@ fn end(node: &Node) -> String {
     node.end(Start::Sent(2), A, B)
 }
 
-const DELIVERED: &str = "delivered in network namespace n3, in by eth0";
+const DELIVERED: &str = "delivered in network namespace n3, through eth0";
 
 #[test]
 fn a_bridge_passes_frames() {
@@ -52,7 +52,7 @@ fn a_bridge_passes_frames() {
         .filter(|step| step.netns == 1 && matches!(step.act, Act::Passed(_) | Act::Translated(..)));
     assert_eq!(hooks.count(), 0);
     let to_bridge = node.end(Start::Sent(2), A, "10.0.1.1");
-    assert_eq!(to_bridge, "delivered in network namespace n1, in by cni0");
+    assert_eq!(to_bridge, "delivered in network namespace n1, through cni0");
     assert_eq!(node.end(Start::Sent(1), "10.0.1.1", B), DELIVERED);
 }
 
@@ -78,13 +78,13 @@ fn a_service_of_the_pod_itself_takes_hairpin_mode() {
     let service = |node: &Node| node.end(Start::Sent(2), A, "10.9.0.1");
     assert_eq!(
         service(&node),
-        "dropped at va of network namespace n1: the frame would have to leave by va, where it came \
+        "dropped at va of network namespace n1: the frame would have to leave through va, where it came \
          in, and hairpin mode of va is off"
     );
     node.build.port(id(1, 2), 1).hairpin = true;
     assert_eq!(
         service(&node),
-        "delivered in network namespace n2, in by eth0"
+        "delivered in network namespace n2, through eth0"
     );
 }
 
@@ -119,7 +119,7 @@ fn a_frame_goes_where_the_fdb_says() {
     assert_eq!(set(&mut node, entry(3, FdbKind::Learned)), DELIVERED);
     assert_eq!(
         set(&mut node, entry(2, FdbKind::Learned)),
-        "dropped at va of network namespace n1: the frame would have to leave by va, where it came \
+        "dropped at va of network namespace n1: the frame would have to leave through va, where it came \
          in, and hairpin mode of va is off"
     );
     node.build.at(id(1, 3)).mac = Some(mac.clone());

@@ -58,28 +58,28 @@ fn a_packet_is_routed_and_delivered() {
             "POSTROUTING lets it pass",
             "10.1.0.1 is at 02:00:00:01:00:02 (c of network namespace n1 answers for its own \
              address)",
-            "out by eth0",
-            "in by c",
+            "out through eth0",
+            "in through c",
             "PREROUTING lets it pass",
             "10.2.0.0/24 dev s",
             "FORWARD lets it pass",
             "POSTROUTING lets it pass",
             "10.2.0.2 is at 02:00:00:03:00:02 (eth0 of network namespace n3 answers for its own \
              address)",
-            "out by s",
-            "in by eth0",
+            "out through s",
+            "in through eth0",
             "PREROUTING lets it pass",
             "INPUT lets it pass",
         ]
     );
     assert_eq!(
         way.end.in_words(&node.build.world),
-        "delivered in network namespace n3, in by eth0"
+        "delivered in network namespace n3, through eth0"
     );
     let from_the_router = node.end(Start::In(id(1, 2)), CLIENT, SERVER);
     assert_eq!(
         from_the_router,
-        "delivered in network namespace n3, in by eth0"
+        "delivered in network namespace n3, through eth0"
     );
 }
 
@@ -89,7 +89,7 @@ fn a_namespace_reaches_itself_by_lo() {
     let to_itself = |node: &Node| node.end(Start::Sent(2), CLIENT, CLIENT);
     assert_eq!(
         to_itself(&node),
-        "delivered in network namespace n2, in by lo"
+        "delivered in network namespace n2, through lo"
     );
     node.build.at(id(2, 1)).up = false;
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_router_may_not_route() {
     node.not_forwarding.push((1, 2));
     assert_eq!(
         end(&node),
-        "dropped at c of network namespace n1: packets that come in by c are not forwarded"
+        "dropped at c of network namespace n1: packets that come in through c are not forwarded"
     );
     let mut node = routed();
     node.remove_routes(1);
@@ -151,11 +151,11 @@ fn a_translated_packet_goes_where_it_is_translated_to() {
     let mut node = routed();
     node.dnat(1, Hook::Prerouting, &flow(CLIENT, "10.9.0.1"), &[SERVER]);
     let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
-    assert_eq!(found, "delivered in network namespace n3, in by eth0");
+    assert_eq!(found, "delivered in network namespace n3, through eth0");
     let mut node = routed();
     node.dnat(2, Hook::Output, &flow(CLIENT, "10.9.0.1"), &[CLIENT]);
     let found = node.end(Start::Sent(2), CLIENT, "10.9.0.1");
-    assert_eq!(found, "delivered in network namespace n2, in by lo");
+    assert_eq!(found, "delivered in network namespace n2, through lo");
 }
 
 #[test]
@@ -195,7 +195,10 @@ fn a_wrong_neighbor_entry_is_used() {
          02:09:09:09:09:09, but 10.2.0.2 is at eth0, whose address is 02:00:00:03:00:02"
     );
     set(&mut node, entry(NeighborState::Failed, 9));
-    assert_eq!(end(&node), "delivered in network namespace n3, in by eth0");
+    assert_eq!(
+        end(&node),
+        "delivered in network namespace n3, through eth0"
+    );
 }
 
 #[test]
@@ -230,12 +233,12 @@ fn what_leaves_by_a_nic_leaves() {
     let leaves = |node: &Node| node.end(Start::Sent(2), CLIENT, "198.51.100.7");
     assert_eq!(
         leaves(&node),
-        "leaves by ens5 of network namespace n1 to 192.0.2.254"
+        "leaves through ens5 of network namespace n1 to 192.0.2.254"
     );
     node.build.at(id(1, 9)).kind = Kind::Tun { vnet_hdr: false };
     assert_eq!(
         leaves(&node),
-        "leaves by ens5 of network namespace n1 to 192.0.2.254"
+        "leaves through ens5 of network namespace n1 to 192.0.2.254"
     );
 }
 
@@ -257,7 +260,10 @@ fn proxy_arp_takes_a_route() {
     );
     node.build.link(id(1, 9), "ens5", Kind::Physical);
     node.route(1, "0.0.0.0/0", 9, Some("192.0.2.254"));
-    assert_eq!(end(&node), "delivered in network namespace n3, in by eth0");
+    assert_eq!(
+        end(&node),
+        "delivered in network namespace n3, through eth0"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::node::{
 };
 
 impl Walk<'_> {
-    /// A packet that has come in by a link. Behind a bridge port, its MAC address says where to;
+    /// A packet that has come in through a link. Behind a bridge port, its MAC address says where to;
     /// that is not known, but the sender's view of the next hop is.
     pub(super) fn arriving(&mut self, id: LinkId) -> Next {
         let link = self.link(id)?;
@@ -21,14 +21,20 @@ impl Walk<'_> {
             });
         }
         let Some(sender) = link.other_end() else {
-            let want = format!("the MAC address of a frame that came in by {}", link.name);
+            let want = format!(
+                "the MAC address of a frame that came in through {}",
+                link.name
+            );
             return Err(self.undecided(want));
         };
         self.netns = sender.netns;
         let lookup = self.route(self.packet.route_key(None))?;
         let route = lookup.answer.as_ref().ok();
         let Some(route) = route.filter(|route| route.output == Some(sender.ifindex)) else {
-            let want = format!("the MAC address of a frame that came in by {}", link.name);
+            let want = format!(
+                "the MAC address of a frame that came in through {}",
+                link.name
+            );
             return Err(self.undecided(want));
         };
         let hop = route.gateway.unwrap_or(self.packet.flow.dst);
@@ -155,7 +161,7 @@ impl Walk<'_> {
     }
 
     /// A bridge takes in what is for an address of its own, or of a port; its namespace takes only
-    /// what is for the bridge, or for the very port that the frame came in by.
+    /// what is for the bridge, or for the very port that the frame came in through.
     fn taken_by_bridge(
         &self,
         frame: &mut Frame,

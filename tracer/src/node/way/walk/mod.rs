@@ -40,7 +40,7 @@ enum At {
         /// A bridge has shown it to `PREROUTING` already.
         prerouted: bool,
     },
-    /// It is about to leave by a link.
+    /// It is about to leave through a link.
     Output { link: LinkId, hop: IpAddr },
 }
 

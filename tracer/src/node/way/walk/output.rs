@@ -1,4 +1,4 @@
-//! Sent by a process, and out by a link: routing, `OUTPUT`, `POSTROUTING`, the neighbor.
+//! Sent by a process, and out through a link: routing, `OUTPUT`, `POSTROUTING`, the neighbor.
 
 use std::net::IpAddr;
 
@@ -39,7 +39,7 @@ impl Walk<'_> {
         })
     }
 
-    /// A packet to an address of its own namespace comes in again by `lo`, with its route.
+    /// A packet to an address of its own namespace comes in again through `lo`, with its route.
     fn loop_back(&mut self, netns: u32) -> Next {
         let mut links = self.world.links().filter(|link| link.id.netns == netns);
         let Some(lo) = links.find(|link| link.kind == Kind::Loopback) else {

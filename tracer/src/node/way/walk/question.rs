@@ -129,7 +129,7 @@ impl Walk<'_> {
     }
 }
 
-/// The bridges on a way, each with the port that it is entered by and the one that it is left by.
+/// The bridges on a way, each with the port that it is entered by and the one that it is left through.
 fn crossings(trail: &Trail) -> Vec<(LinkId, Option<LinkId>, Option<LinkId>)> {
     let pairs = trail.steps.windows(2);
     let crossings = pairs.filter_map(|pair| match *pair {

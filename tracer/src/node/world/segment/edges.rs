@@ -105,7 +105,7 @@ impl<'a> Edges<'a> {
         edges
     }
 
-    /// From a macvlan or ipvlan link: to the others of its parent, and out by the parent.
+    /// From a macvlan or ipvlan link: to the others of its parent, and out through the parent.
     fn beside(&self, link: &Link, parent: LinkId, obstacle: Option<Obstacle>) -> Vec<Edge> {
         let mut edges = vec![
             (Step::Out(parent, None), obstacle),

@@ -25,7 +25,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         ✓ in   veth1a2b  node  +0.000 ms  ×3
         ✓ out  vxlan.1   node  +0.031 ms  ×3
         ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 → 192.0.2.2:8472
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(80, &attempts::off_node()), @"
     09:41:07.312  off-node (likely)  shop/web-7d9f8b6c5-x2x4z:43210 →
@@ -41,7 +41,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         ✓ out  vxlan.1   node  +0.031 ms  ×3
         ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN 192.0.2.1:50000 →
                192.0.2.2:8472
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(60, &attempts::off_node()), @"
     09:41:07.312  off-node (likely)
@@ -58,7 +58,7 @@ fn a_syn_that_leaves_in_vxlan_and_never_returns() {
         ✓ out  vxlan.1   node  +0.031 ms  ×3
         ✓ out  eth0      node  +0.040 ms  ×3  inside VXLAN
                192.0.2.1:50000 → 192.0.2.2:8472
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
 }
 
@@ -68,7 +68,8 @@ fn a_syn_dropped_on_this_node() {
     09:41:07.312  firewall (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ✗ unanswered after 1001 ms  1 SYN
         why: a rule in the chain inet filter forward dropped the SYN
-        - nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in by veth7a1c
+        - nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in through
+          veth7a1c
         fix: nft delete rule inet filter forward handle 12
         ✓ in   veth7a1c  node  +0.000 ms
         ✗ not seen beyond veth7a1c
@@ -123,7 +124,7 @@ fn refused_by_the_far_end() {
     09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ refused by 10.244.3.17 (the far end)
         after 1 ms  1 SYN
         why: nothing listens on 10.244.3.17:443
-        - the RST came in by eth0 0.588 ms after the SYN had left by it
+        - the RST came in through eth0 0.588 ms after the SYN had left through it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
         ← RST
@@ -134,7 +135,7 @@ fn refused_by_the_far_end() {
     09:41:07.312  socket (confirmed)  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ✗ refused by 10.244.3.17 (the far end) after 1 ms  1 SYN
         why: nothing listens on 10.244.3.17:443
-        - the RST came in by eth0 0.588 ms after the SYN had left by it
+        - the RST came in through eth0 0.588 ms after the SYN had left through it
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.022 ms
         ← RST
@@ -191,7 +192,7 @@ fn a_dns_query_is_an_attempt_and_nxdomain_an_answer() {
         why: 2 queries left this node by eth0, and nothing came back
         ✓ in   veth1a2b  node  +0.000 ms  ×2
         ✓ out  eth0      node  +0.025 ms  ×2
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(80, &attempts::dns_unanswered()), @"
     09:41:07.312  off-node (likely)  10.244.1.5:40000 → 10.244.2.2:53
@@ -200,7 +201,7 @@ fn a_dns_query_is_an_attempt_and_nxdomain_an_answer() {
         why: 2 queries left this node by eth0, and nothing came back
         ✓ in   veth1a2b  node  +0.000 ms  ×2
         ✓ out  eth0      node  +0.025 ms  ×2
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(120, &attempts::dns_nxdomain()), @"
     09:41:07.312  10.244.1.5:40000 → 10.244.2.2:53 (for 10.96.0.10:53)  dns A cart.shop.svc.cluster.local  ✓ answered
@@ -216,7 +217,7 @@ fn ipv6_addresses_are_never_shortened() {
         ✓ in   veth1a2b  node  +0.000 ms
         ✓ out  eth0      node  +0.040 ms  inside VXLAN [2001:db8:1111:2222:3333:4444:5555:6661]:50000 →
                [2001:db8:1111:2222:3333:4444:5555:6662]:8472
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
     insta::assert_snapshot!(text(60, &attempts::ipv6()), @"
     09:41:07.312  [fd00:10:244:1:a8bb:ccff:fedd:ee01]:43210 →
@@ -226,7 +227,7 @@ fn ipv6_addresses_are_never_shortened() {
         ✓ out  eth0      node  +0.040 ms  inside VXLAN
                [2001:db8:1111:2222:3333:4444:5555:6661]:50000 →
                [2001:db8:1111:2222:3333:4444:5555:6662]:8472
-        ✗ left by eth0, and nothing came back
+        ✗ left through eth0, and nothing came back
     ");
 }
 
@@ -236,7 +237,8 @@ fn color_follows_the_marks() {
     ‹[2m09:41:07.312‹[0m  ‹[1m‹[31mfirewall (confirmed)‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ‹[1m‹[31m✗ unanswered‹[0m after 1001 ms  1 SYN
         why: a rule in the chain inet filter forward dropped the SYN
-        ‹[2m- nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in by veth7a1c‹[0m
+        ‹[2m- nf_hook_slow dropped it in FORWARD, 0.012 ms after it came in through‹[0m
+          ‹[2mveth7a1c‹[0m
         ‹[36mfix: nft delete rule inet filter forward handle 12‹[0m
         ‹[32m✓‹[0m in   veth7a1c  ‹[2mnode‹[0m  +0.000 ms
         ‹[1m‹[31m✗ not seen beyond veth7a1c‹[0m
@@ -245,7 +247,7 @@ fn color_follows_the_marks() {
     ‹[2m09:41:07.312‹[0m  ‹[33msocket (confirmed)‹[0m  10.244.1.5:43210 → 10.244.3.17:443  tcp
         ‹[33m✗ refused by 10.244.3.17 (the far end)‹[0m after 1 ms  1 SYN
         why: nothing listens on 10.244.3.17:443
-        ‹[2m- the RST came in by eth0 0.588 ms after the SYN had left by it‹[0m
+        ‹[2m- the RST came in through eth0 0.588 ms after the SYN had left through it‹[0m
         ‹[32m✓‹[0m in   veth1a2b  ‹[2mnode‹[0m  +0.000 ms
         ‹[32m✓‹[0m out  eth0      ‹[2mnode‹[0m  +0.022 ms
         ‹[1m← RST‹[0m

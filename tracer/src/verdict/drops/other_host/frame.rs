@@ -1,4 +1,4 @@
-//! A frame that is not for the interface it came in by: its destination, and its sender.
+//! A frame that is not for the interface it came in through: its destination, and its sender.
 
 use std::net::IpAddr;
 

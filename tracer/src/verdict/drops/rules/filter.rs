@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "conntrack-full",
         points: &[Point::Conntrack],
         needs: &[Fact::Ruleset, Fact::Conntrack],
-        evidence: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum, or its `drop` that has grown since the trace began where no rule can have dropped the packet",
+        evidence: "a netfilter drop in `PREROUTING` or `OUTPUT` of a packet without a conntrack entry, and conntrack's count at its maximum, or its `drop` that has grown since the trace began where no rule could have dropped the packet",
         refuted_by: "a count below the maximum",
         cannot_tell: "a full table from a rule at the same hook that could have dropped the packet, too: then `likely`",
         applies: OnDrop::new(conntrack::may_be_full, conntrack::table_full)
@@ -45,8 +45,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "conntrack-insertion",
         points: &[Point::Conntrack],
         needs: &[Fact::Ruleset, Fact::Conntrack],
-        evidence: "a netfilter drop in `POSTROUTING` or `INPUT` of a packet whose entry is not in the table yet, no rule there that can have made it; an entry with the same tuple, or `insert_failed` of conntrack's statistics since the trace began",
-        refuted_by: "an `insert_failed` of 0 and a tuple that is free; a rule that can have dropped the packet",
+        evidence: "a netfilter drop in `POSTROUTING` or `INPUT` of a packet whose entry is not in the table yet, no rule there that could have made it; an entry with the same tuple, or `insert_failed` of conntrack's statistics since the trace began",
+        refuted_by: "an `insert_failed` of 0 and a tuple that is free; a rule that could have dropped the packet",
         cannot_tell: "without the entry that has the tuple, which of two packets came first: `likely` at most",
         applies: OnDrop::new(insertion::may_be_uninsertable, insertion::tuple_taken)
             .or_refuted(insertion::every_insertion_succeeded),
@@ -55,8 +55,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "unroutable-translation",
         points: &[Point::Route],
         needs: &[Fact::Ruleset, Fact::Route, Fact::World],
-        evidence: "a netfilter drop in `OUTPUT` of a packet that NAT or a mark has changed there, no rule that can have made it, and no route for what the packet is now",
-        refuted_by: "a route from its source to its new destination (`ip route get DST from SRC`); a rule that can have dropped it",
+        evidence: "a netfilter drop in `OUTPUT` of a packet that NAT or a mark has changed there, no rule that could have made it, and no route for what the packet is now",
+        refuted_by: "a route from its source to its new destination (`ip route get DST from SRC`); a rule that could have dropped it",
         cannot_tell: "a route that was missing from one that has gone since: `likely` at most",
         applies: OnDrop::new(unruled::may_be_rerouted, unruled::unroutable_translation)
             .or_refuted(unruled::is_routable),
@@ -65,8 +65,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "dead-proxy",
         points: &[Point::Firewall],
         needs: &[Fact::Ruleset],
-        evidence: "a netfilter drop in `PREROUTING`, no rule that can have made it, and a `TPROXY` rule of iptables that sends the packet to a port where no transparent socket is",
-        refuted_by: "a transparent socket at the proxy's address and port (`ss -lnt`); a rule that can have dropped the packet",
+        evidence: "a netfilter drop in `PREROUTING`, no rule that could have made it, and a `TPROXY` rule of iptables that sends the packet to a port where no transparent socket is",
+        refuted_by: "a transparent socket at the proxy's address and port (`ss -lnt`); a rule that could have dropped the packet",
         cannot_tell: "a proxy that has gone from one that is not started yet: `likely` at most",
         applies: OnDrop::new(unruled::may_be_proxied, unruled::dead_proxy)
             .or_refuted(unruled::proxies_are_alive),
@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         ],
         needs: &[Fact::Ruleset, Fact::Conntrack],
         evidence: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
-        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in by, where the rule asks for another interface",
+        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in through, where the rule asks for another interface",
         cannot_tell: "several rules that could each have dropped it; at a hook of the bridge family, a rule of ebtables' own tables, which are not read: `likely` at most where the kernel has them loaded; where no rule can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
         applies: OnDrop::new(
             |facts| Concern::surely(is_netfilter(facts)),

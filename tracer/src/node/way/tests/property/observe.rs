@@ -65,7 +65,11 @@ impl Seen {
                 netns: one.netns,
                 ifindex: one.ifindex,
             };
-            let way = if one.is_in { "in by" } else { "out by" };
+            let way = if one.is_in {
+                "in through"
+            } else {
+                "out through"
+            };
             format!("{way} {}", world.link_name(link, u32::MAX))
         });
         let places: Vec<_> = places.collect();
