@@ -162,9 +162,14 @@ impl Observed {
         self.until(limit, dropped).await
     }
 
-    /// Waits for a drop of an error that says that a packet is too large, and no longer than the limit.
-    pub(crate) async fn silenced(&self, own: Own, limit: Duration) -> Option<DropReport> {
-        let is_it = |drop: &&DropReport| own.has(drop) && says_too_big(drop);
+    /// Waits for a drop of an error that says that a packet to this address is too large, and no longer
+    /// than the limit. Errors of one router are reported together, whichever packets they quote.
+    pub(crate) async fn silenced(&self, dst: IpAddr, limit: Duration) -> Option<DropReport> {
+        let is_it = |drop: &&DropReport| {
+            let own = self.own.borrow();
+            let mut own = own.iter().filter(|own| own.dst == dst);
+            says_too_big(drop) && own.any(|own| own.has(drop))
+        };
         let dropped = || self.drops.borrow().iter().find(is_it).cloned();
         self.until(limit, dropped).await
     }

@@ -161,10 +161,9 @@ impl Echo {
             }
             match self.read_reply() {
                 Ok(Some(seq)) => {
-                    if open.remove(&seq)
-                        && let Some(size) = self.sizes.get(&seq)
-                    {
-                        round.passed.insert(*size);
+                    // It may be the late one to an earlier request.
+                    round.passed.extend(self.sizes.get(&seq));
+                    if open.remove(&seq) {
                         round.fastest.get_or_insert_with(|| begun.elapsed());
                     }
                 }

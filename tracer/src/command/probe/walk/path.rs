@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Walk;
 use crate::{
-    model::DropReport,
+    model::{DropReport, Point},
     probe::{
         layers::mtu::{By, Found, Narrow, Next, Path, Search},
         observed::Own,
@@ -23,7 +23,9 @@ const FIRST: Duration = Duration::from_millis(500);
 /// How long later ones are at least, and at most.
 const LATER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 /// How long the trace's word about a dropped request is waited for.
-const JUDGED: Duration = Duration::from_secs(1);
+const JUDGED: Duration = Duration::from_millis(2500);
+/// How long a record waits at most for the rules that can have dropped its packet.
+const RULES_READ: Duration = Duration::from_secs(4);
 /// The bytes that a veth lets pass above its MTU (`VLAN_HLEN`).
 const VLAN_TAG: u32 = 4;
 /// The largest packet of IP.
@@ -126,32 +128,46 @@ impl Walk {
     /// Searches, and confirms what was found.
     async fn search(&self, path: &mut Path, mut by: Sizes, link: u32) -> Result<()> {
         let mut search = Search::new(link);
-        let mut wait = FIRST;
-        while let Next::Try(sizes) = search.next()
-            && by.sent() + 16 < MOST_SIZES
-            && !path.is_reset
-        {
-            let round = by.round(&sizes, wait).await?;
-            search.learn(&round);
-            path.is_reset = round.is_reset;
-            if let Some(fastest) = search.fastest {
-                wait = (fastest * 4).clamp(LATER[0], LATER[1]);
+        let (mut wait, mut least) = (FIRST, LATER[0]);
+        let mut found;
+        // On a busy node, answers are late: what was found is confirmed, or else searched for again.
+        loop {
+            while let Next::Try(sizes) = search.next()
+                && has_room(&by)
+                && !path.is_reset
+            {
+                let round = by.round(&sizes, wait).await?;
+                search.learn(&round);
+                path.is_reset = round.is_reset;
+                if let Some(fastest) = search.fastest {
+                    wait = (fastest * 4).clamp(least, LATER[1]);
+                }
             }
-        }
-        let mut found = search.found(0);
-        if let Some([passes, fails]) = search.confirmation().filter(|_| !path.is_reset) {
+            found = search.found(0);
+            let confirmation = search.confirmation().filter(|_| !path.is_reset);
+            let Some([passes, fails]) = confirmation else {
+                break;
+            };
             let round = by
                 .round(&[passes, fails, fails, passes, fails], wait)
                 .await?;
             found = confirmed(&search, &round);
             path.is_reset = round.is_reset;
+            search.learn(&round);
+            if found.is_steady || !has_room(&by) {
+                break;
+            }
+            (wait, least) = (LATER[1], LATER[1]);
         }
         if found.fails.is_some() && !found.is_reported() || path.is_reset {
             let passes = found.passes.unwrap_or_default();
-            let (dropped, silenced) = tokio::join!(
-                self.observed.dropped(by.own(), passes, JUDGED),
-                self.observed.silenced(by.own(), JUDGED)
-            );
+            let dropped = self.observed.dropped(by.own(), passes, JUDGED).await;
+            // Whatever else has been dropped is known by now.
+            let limit = match &dropped {
+                Some(dropped) if is_answered(dropped) => RULES_READ,
+                _ => Duration::ZERO,
+            };
+            let silenced = self.observed.silenced(path.to.ip(), limit).await;
             path.narrow = dropped.as_ref().and_then(|drop| self.narrow(drop, passes));
             path.dropped = dropped.map(|drop| drop.verdict);
             path.silenced = silenced;
@@ -177,6 +193,12 @@ impl Walk {
     }
 }
 
+/// Whether what has dropped a packet answers that it is too large, other than a veth.
+fn is_answered(drop: &DropReport) -> bool {
+    let function = drop.function.as_deref().unwrap_or_default();
+    drop.verdict.point == Point::Mtu && !function.starts_with("__dev_forward_skb")
+}
+
 /// What was found, and whether it was so again.
 fn confirmed(search: &Search, round: &Round) -> Found {
     let mut found = search.found(0);
@@ -184,6 +206,12 @@ fn confirmed(search: &Search, round: &Round) -> Found {
         found.passes.unwrap_or_default(),
         found.fails.unwrap_or_default(),
     );
-    found.is_steady = round.passed.contains(&passes) && !round.passed.contains(&fails);
+    let largest = round.passed.last().copied().unwrap_or_default();
+    found.is_steady = round.passed.contains(&passes) && largest < fails;
     found
+}
+
+/// Whether one more round, and what confirms it, are within what the plan has.
+fn has_room(by: &Sizes) -> bool {
+    by.sent() + 16 < MOST_SIZES
 }

@@ -16,8 +16,8 @@ pub(crate) struct Search {
     link: u32,
     /// The largest size that passed; 0 for none.
     passes: u32,
-    /// The smallest size above it that did not.
-    fails: Option<u32>,
+    /// The sizes that did not. Of those below one that passed, the answers were late or lost.
+    lost: BTreeSet<u32>,
     /// A router has said this, and it was tried.
     tried: BTreeSet<u32>,
     pub(crate) reported: Option<(IpAddr, u32)>,
@@ -38,16 +38,21 @@ impl Search {
         Self {
             link,
             passes: 0,
-            fails: None,
+            lost: BTreeSet::new(),
             tried: BTreeSet::new(),
             reported: None,
             fastest: None,
         }
     }
 
+    /// The smallest size above the largest that passed that did not.
+    fn fails(&self) -> Option<u32> {
+        self.lost.range(self.passes + 1..).next().copied()
+    }
+
     /// The sizes to try next.
     pub(crate) fn next(&mut self) -> Next {
-        let Some(fails) = self.fails else {
+        let Some(fails) = self.fails() else {
             return match self.passes {
                 0 => Next::Try(vec![SMALL, self.link, self.link]),
                 _ => Next::Known,
@@ -84,25 +89,19 @@ impl Search {
         if let Some(largest) = round.passed.last() {
             self.passes = self.passes.max(*largest);
         }
-        let lost = round
-            .lost
-            .iter()
-            .copied()
-            .filter(|size| *size > self.passes);
-        let known = self.fails.filter(|size| *size > self.passes);
-        self.fails = lost.chain(known).min();
+        self.lost.extend(&round.lost);
     }
 
     /// The sizes that confirm the answer: the one must pass, the other must not.
     pub(crate) fn confirmation(&self) -> Option<[u32; 2]> {
-        Some([self.passes, self.fails?]).filter(|_| self.passes > 0)
+        Some([self.passes, self.fails()?]).filter(|_| self.passes > 0)
     }
 
     pub(crate) fn found(&self, sent: u32) -> Found {
         Found {
             link: self.link,
             passes: (self.passes > 0).then_some(self.passes),
-            fails: self.fails,
+            fails: self.fails(),
             reported: self.reported,
             fastest: self.fastest,
             sent,
@@ -199,6 +198,22 @@ mod tests {
         assert_eq!((honest.passes, rounds), (1400, 2));
         assert_eq!(search(1500, 1300, Some(1400)).0.passes, 1300);
         assert_eq!(search(1500, 1450, Some(1400)).0.passes, 1450);
+    }
+
+    #[test]
+    fn a_late_answer_counts() {
+        let mut search = Search::new(1500);
+        let round = |passed: &[u32], lost: &[u32]| Round {
+            passed: passed.iter().copied().collect(),
+            lost: lost.iter().copied().collect(),
+            ..Round::default()
+        };
+        search.learn(&round(&[100], &[1500]));
+        search.learn(&round(&[200], &[1300, 1400]));
+        assert_eq!(search.confirmation(), Some([200, 1300]));
+        // Together with those of the next sizes, the answer to an earlier one comes.
+        search.learn(&round(&[300, 1300], &[400]));
+        assert_eq!(search.confirmation(), Some([1300, 1400]));
     }
 
     #[test]
