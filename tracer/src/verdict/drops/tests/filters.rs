@@ -130,6 +130,6 @@ fn a_figure_never_contradicts_the_rule_that_it_is_shown_beside() {
         assert!(!evidence.contains("count"), "{evidence}");
     }
     let (confidence, evidence) = of(0, true);
-    assert_eq!(confidence, Confidence::Likely);
+    assert_eq!(confidence, Confidence::Possible);
     assert!(evidence.contains("its counter is at 0: "), "{evidence}");
 }
