@@ -135,7 +135,7 @@ fn rules_that_were_changed_meanwhile_confirm_nothing() -> Result<()> {
     ensure!(names_rule(&corrected), "{corrected:?}");
     let evidence = corrected.verdict.evidence.join("; ");
     ensure!(
-        corrected.verdict.confidence.name() == "likely" && evidence.contains("may have changed"),
+        corrected.verdict.confidence.name() == "possible" && evidence.contains("may have changed"),
         "{corrected:?}"
     );
     stage.tracer.stop().map(drop)
