@@ -20,7 +20,7 @@ use whydrop_tests::{
     fault::{Chain, nft},
     lab::{Family, VethPairs, topology::NodeLab},
     poll_until,
-    tracer::{Reaped, Tracer, watching},
+    tracer::{Reaped, watching},
     traffic::spoofed_syns,
 };
 
@@ -243,19 +243,20 @@ fn while_there_is_much_to_read() -> Result<()> {
         anyhow::bail!("an IPv4 address");
     };
     for signal in SIGNALS {
-        let mut arguments = watching(&[&lab.node]);
-        arguments.extend(["--ring-size".to_owned(), "16M".to_owned()]);
-        arguments.push(target.to_string());
-        let tracer = Tracer::start(arguments)?;
-        let pid = Pid::from_raw(tracer.pid().try_into()?);
-        tracer.paused(|| {
-            spoofed_syns(&lab.outside, target, SYNS)?;
-            Ok(kill(pid, signal)?)
-        })?;
-        let summary = tracer.ended()?.summary;
+        let running = whydrop(
+            &lab,
+            &["--no-kube", "--ring-size", "16M", &target.to_string()],
+        )?;
+        running.wait_for_start()?;
+        running.signal(Signal::SIGSTOP)?;
+        spoofed_syns(&lab.outside, target, SYNS)?;
+        running.signal(signal)?;
+        running.signal(Signal::SIGCONT)?;
+        let summary = running.expect_end(signal)?;
+        let (drops, lost) = (summary["drops"].as_u64(), summary["lost"].as_u64());
         ensure!(
-            summary.drops == u64::from(SYNS) && summary.lost > 0,
-            "{signal}: {summary:?}"
+            drops == Some(SYNS.into()) && lost > Some(0),
+            "{signal}: {summary}"
         );
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What a whole trace says of each layer, for the report at its end.
 //!
 //! - [`Layers`]: takes the records as they are printed, and keeps counts and examples only
-//! - `opening`: which drops were of first packets
+//! - `tally`: what became of the attempts; `opening`: which drops were of first packets
 //! - `rows`: the table, from what was kept
 //!
 //! Invariant: `ok` rests on something that was seen to work, and is said only where no failed
@@ -11,14 +11,18 @@
 mod evidence;
 mod opening;
 mod rows;
+mod tally;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use self::opening::Opened;
+use self::{
+    opening::Opened,
+    tally::{Hellos, Tally},
+};
 use crate::{
     decode::tls::TlsCounts,
     model::{
@@ -52,33 +56,6 @@ pub(crate) struct Layers {
 
 /// What identifies an attempt: a hash of its time, flow and number.
 type Id = u64;
-
-/// The attempts of one protocol.
-#[derive(Debug, Default)]
-struct Tally {
-    outcomes: BTreeMap<Outcome, u64>,
-    /// Failures that may be any layer's, by outcome and whether a tunnel was seen.
-    open: BTreeMap<(Outcome, bool), u64>,
-    /// Failures behind which nothing was reached, by point and whether a tunnel was seen.
-    blocks: BTreeMap<(Point, bool), u64>,
-    /// Those answered through a tunnel.
-    through_tunnel: u64,
-    /// Codes of DNS answers.
-    codes: BTreeMap<String, u64>,
-    answered: Option<(Id, String)>,
-    failed: Option<(Id, String)>,
-}
-
-/// ClientHellos.
-#[derive(Debug, Default)]
-struct Hellos {
-    /// What was seen of all of them.
-    counts: TlsCounts,
-    /// Those never acknowledged, of connections that have stalled.
-    unacknowledged: u64,
-    /// Those answered with a RST.
-    reset: u64,
-}
 
 /// A verdict, and how often it was given.
 #[derive(Debug)]
@@ -320,59 +297,6 @@ impl Layers {
             opened: Opened::default(),
         });
         number
-    }
-}
-
-impl Hellos {
-    fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
-        match share.tls {
-            Some(TlsStage::Reset) => by(&mut self.reset),
-            Some(_) => by(&mut self.unacknowledged),
-            None => {}
-        }
-    }
-}
-
-impl Tally {
-    fn move_by(&mut self, share: &Share, by: impl Fn(&mut u64)) {
-        by(self.outcomes.entry(share.outcome).or_default());
-        if share.open {
-            let key = (share.outcome, share.tunnel);
-            by(self.open.entry(key).or_default());
-        }
-        if let Some(point) = share.blocks {
-            by(self.blocks.entry((point, share.tunnel)).or_default());
-        }
-        if share.tunnel && share.outcome == Outcome::Answered {
-            by(&mut self.through_tunnel);
-        }
-        if let Some(code) = &share.code {
-            by(self.codes.entry(code.clone()).or_default());
-        }
-    }
-
-    fn count(&self, outcome: Outcome) -> u64 {
-        self.outcomes.get(&outcome).copied().unwrap_or_default()
-    }
-
-    fn all(&self) -> u64 {
-        self.outcomes.values().sum()
-    }
-
-    fn failures(&self) -> u64 {
-        self.all() - self.count(Outcome::Answered)
-    }
-
-    /// Handshakes that were done, whatever became of the data.
-    fn handshakes(&self) -> u64 {
-        self.count(Outcome::Answered) + self.count(Outcome::Stalled)
-    }
-
-    fn open(&self, of: impl Fn(Outcome, bool) -> bool) -> u64 {
-        let open = self.open.iter();
-        open.filter(|((outcome, tunnel), _)| of(*outcome, *tunnel))
-            .map(|(_, count)| count)
-            .sum()
     }
 }
 

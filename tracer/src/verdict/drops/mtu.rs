@@ -73,11 +73,15 @@ pub(super) fn too_big_message_lost(facts: &DropFacts, node: &NodeFacts) -> Optio
     // What this namespace sends itself has met the hop that takes less.
     let confidence = if facts.iif == 0 { Confirmed } else { Likely };
     let mut finding = Finding::new(Point::Mtu, confidence, why).about(&[&sender, &place(facts)]);
+    let was = match node.suspects.as_ref().is_some_and(|all| all.certain) {
+        true => "it was dropped by",
+        false => "it may have been",
+    };
     let suspects = node.suspects.iter().flat_map(|suspects| &suspects.rules);
     let named = suspects.take(2);
     finding
         .evidence
-        .extend(named.map(|rule| format!("it may have been {}", rule.describe())));
+        .extend(named.map(|rule| format!("{was} {}", rule.describe())));
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     Some(finding)

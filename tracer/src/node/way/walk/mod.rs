@@ -66,7 +66,7 @@ pub(super) struct Walk<'a> {
     steps: Vec<Step>,
     /// The namespace that it is in.
     netns: u32,
-    /// The link that it left by, if that has sent it to its own MAC address.
+    /// The link that it left through, if that has sent it to its own MAC address.
     asks_no_one: Option<LinkId>,
     /// Which of several packets to go on with, at each rule that chooses, as far as that is laid
     /// down; and from among how many.

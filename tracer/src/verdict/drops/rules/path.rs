@@ -93,7 +93,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         needs: &[Fact::Overlay, Fact::World, Fact::Way],
         evidence: "the reason `IP_INHDR` in a function that forwards; the tunnel's FDB, where it sends the packet to this node itself; the way that a packet with more hops would take from here",
         refuted_by: "a way from here that ends without passing a hop twice",
-        cannot_tell: "where the way does not circle on this node, a loop beyond it, or one that has been mended since, from a sender whose TTL is too small: `possible`, or `likely` where it would leave by the interface that it came in by",
+        cannot_tell: "where the way does not circle on this node, a loop beyond it, or one that has been mended since, from a sender whose TTL is too small: `possible`, or `likely` where it would leave through the interface that it came in through",
         applies: OnDrop::new(expired::is_expired, expired::time_to_live),
     },
     Rule {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// A node that translates, where these rules can have dropped it.
+/// A node that translates, where these rules could have dropped it.
 fn none_dropped_it(rules: Vec<Suspect>) -> NodeFacts {
     NodeFacts {
         suspects: Some(Suspects {

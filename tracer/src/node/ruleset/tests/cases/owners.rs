@@ -155,7 +155,7 @@ fn firewalls_take_their_own_commands() {
     );
 }
 
-/// The interface that the packet came in by is not the one that its sender is routed to.
+/// The interface that the packet came in through is not the one that its sender is routed to.
 #[test]
 fn firewalld_s_reverse_path_check_is_named() {
     let from_elsewhere = |reverse_path| HookPacket {
