@@ -49,7 +49,7 @@ fn permanent_entry_for_another_vtep() -> Result<()> {
                 .at_least("likely")
                 // The entry leads elsewhere: the sender may be a stranger.
                 .at_most("likely")
-                .why("vxlan10 has an FDB entry for the sender's MAC address that learning must not")
+                .why("vxlan10 has a static FDB entry for the sender's MAC address")
                 .fix("bridge fdb show dev vxlan10")
         })),
         (node, OverlayLab::VXLAN),

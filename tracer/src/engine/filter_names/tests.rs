@@ -231,7 +231,7 @@ fn long_lists_are_cut() {
 /// A pod that a ReplicaSet of the Deployment `front` has made.
 fn roll_out(cluster: &mut Cluster, template: &str, pod: &str, ip: &str) {
     let pod = Pod {
-        id: ObjectName::new("shop", &format!("front-{template}-{pod}")),
+        id: ObjectName::new("shop", format!("front-{template}-{pod}")),
         controller: Some(Controller {
             kind: "ReplicaSet".to_owned(),
             name: format!("front-{template}"),
