@@ -5,6 +5,8 @@ use anyhow::Result;
 use whydrop_tests::{
     expected::ExpectedVerdict,
     incident::{End, Report, Stage},
+    poll_until,
+    traffic::TcpAttempt,
 };
 
 const SERVER: &str = "10.20.200.1:8080";
@@ -94,9 +96,8 @@ fn one_of_a_group_is_dead_for_the_node_itself() -> Result<()> {
     blames_the_silent_one(&many(&stage, "node", false)?)
 }
 
-/// Both are behind one interface: the entry of the dead one distinguishes them.
-#[test]
-fn one_of_two_at_one_interface_is_dead() -> Result<()> {
+/// Both are behind one interface, where nobody has the second one's address.
+fn at_one_interface() -> Result<Stage> {
     let stage = two_routers()?;
     stage.ip("one", "addr add 10.20.11.3/24 dev eth0")?;
     stage.ip(
@@ -104,13 +105,49 @@ fn one_of_two_at_one_interface_is_dead() -> Result<()> {
         "route add 10.20.200.1/32 nexthop via 10.20.11.3 dev e1 nexthop via 10.20.11.9 dev e1",
     )?;
     spread(&stage)?;
-    many(&stage, "a", false)?.verdict(
-        &ExpectedVerdict::any_of(["endpoint"])
-            .at_least("likely")
-            .why("10.20.11.9")
-            .never_says(["10.20.11.3 does not answer"]),
-    )?;
-    Ok(())
+    Ok(stage)
+}
+
+fn blames_the_one_without_an_answer(report: &Report) -> Result<()> {
+    report
+        .verdict(
+            &ExpectedVerdict::any_of(["endpoint"])
+                .at_least("likely")
+                .why("10.20.11.9")
+                .never_says(["10.20.11.3 does not answer"]),
+        )
+        .map(drop)
+}
+
+/// The entry of the dead one distinguishes them.
+#[test]
+fn one_of_two_at_one_interface_is_dead() -> Result<()> {
+    let stage = at_one_interface()?;
+    blames_the_one_without_an_answer(&many(&stage, "a", false)?)
+}
+
+/// The kernel soon removes the entry of a neighbor that it asked in vain, here before whydrop reads it.
+#[test]
+fn the_dead_ones_entry_is_gone() -> Result<()> {
+    let stage = at_one_interface()?;
+    let report = stage.trace(["node"], SERVER, |watch| {
+        watch.before_it_looks(|stage| {
+            let server = SERVER.parse()?;
+            let dial = |_| TcpAttempt::start(stage.namespace("a"), None, server);
+            let calls = (0..12).map(dial).collect::<Result<Vec<_>>>()?;
+            poll_until("a next hop to fail", || {
+                let entries = stage.exec("node", "ip neigh show nud failed dev e1");
+                let is_failed = entries.is_ok_and(|all| all.contains("10.20.11.9"));
+                is_failed.then_some(())
+            })?;
+            // What the client sends again would have the kernel ask again.
+            stage.ip("a", "link set eth0 down")?;
+            drop(calls);
+            stage.ip("node", "neigh del 10.20.11.9 dev e1")
+        })?;
+        watch.until_drop()
+    })?;
+    blames_the_one_without_an_answer(&report)
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::net::{
 /// has answered the first by then.
 const ENOUGH: u32 = 2;
 
+/// Next hops of one route that are looked at.
+const MANY_HOPS: usize = 16;
+
 /// The neighbor that a packet waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SilentHop {
@@ -55,7 +58,25 @@ impl SilentHop {
         let (RouteKind::Unicast, Some(output)) = (route.kind, route.output) else {
             return Ok(None);
         };
-        let address = route.gateway.unwrap_or(packet.dst);
+        // Which of several next hops it takes, the answer does not always say.
+        let hops = match &lookup.matched {
+            Some(route) if !route.hops.is_empty() => route.hops.clone(),
+            _ => vec![(output, route.gateway)],
+        };
+        let mut silent = Vec::new();
+        for (output, gateway) in hops.into_iter().take(MANY_HOPS) {
+            let address = gateway.unwrap_or(packet.dst);
+            silent.extend(Self::at(&rtnetlink, output, address)?);
+        }
+        let only = silent.pop().filter(|_| silent.is_empty());
+        Ok(only.map(|hop| Self {
+            by: lookup.matched,
+            ..hop
+        }))
+    }
+
+    /// The neighbor at an interface, if it was asked often enough in vain.
+    fn at(rtnetlink: &Rtnetlink, output: u32, address: IpAddr) -> Result<Option<Self>> {
         let entries = rtnetlink.neighbors_of(address, Some(output))?;
         let (Some(entry), Some(link)) = (entries.first(), rtnetlink.link(output)?) else {
             return Ok(None);
@@ -73,7 +94,7 @@ impl SilentHop {
             ifname: link.name,
             state: entry.state,
             asked,
-            by: lookup.matched,
+            by: None,
         }))
     }
 }

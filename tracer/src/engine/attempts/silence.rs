@@ -346,6 +346,8 @@ fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsR
             src: Some(last.flow.src.into()),
             iif: Some(last.place.ifindex),
             proto: Some(last.flow.proto),
+            sport: Some(last.flow.sport),
+            dport: Some(last.flow.dport),
             ..RouteKey::to(destination)
         };
         (NetnsRef::Inode(last.place.netns), packet)

@@ -50,8 +50,7 @@ pub(super) fn of<'a>(facts: &DropFacts, node: &'a NodeFacts) -> NextHop<'a> {
         .into_iter()
         .map(|gateway| gateway.unwrap_or(facts.flow.dst))
         .collect();
-    let silent = |hop: &&IpAddr| state(facts, node, **hop).is_some_and(|one| !one.is_usable());
-    let silent: Vec<_> = hops.iter().filter(silent).copied().collect();
+    let silent = silent(&hops, |hop| state(facts, node, hop));
     let why = match (hops.as_slice(), silent.as_slice()) {
         ([], _) => format!(
             "a next hop{} did not answer (ARP or ND); {} has another route now: {lookup}",
@@ -78,10 +77,47 @@ pub(super) fn of<'a>(facts: &DropFacts, node: &'a NodeFacts) -> NextHop<'a> {
     ))
 }
 
+/// The next hops that can be the silent one. The kernel soon removes the entry of a neighbor that it
+/// asked in vain, so one without an entry can be it, unless another was asked in vain by its entry.
+fn silent(hops: &[IpAddr], state: impl Fn(IpAddr) -> Option<NeighborState>) -> Vec<IpAddr> {
+    let of = |wanted: fn(Option<NeighborState>) -> bool| -> Vec<_> {
+        let hops = hops.iter().copied();
+        hops.filter(|hop| wanted(state(*hop))).collect()
+    };
+    let asked_in_vain = of(|state| state.is_some_and(|one| !one.is_usable()));
+    match asked_in_vain.is_empty() {
+        true => of(|state| state.is_none()),
+        false => asked_in_vain,
+    }
+}
+
 /// What is known of a neighbor at the interface that the packet waited at.
 fn state(facts: &DropFacts, node: &NodeFacts, address: IpAddr) -> Option<NeighborState> {
     let at = facts.key.ifindex;
     let mut entries = node.around.neighbors.iter();
     let entry = entries.find(|entry| entry.address == address && (at == 0 || entry.ifindex == at));
     entry.map(|entry| entry.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOPS: [[u8; 4]; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]];
+
+    fn silent_of(states: [Option<NeighborState>; 3]) -> Vec<usize> {
+        let hops = HOPS.map(IpAddr::from);
+        let place = |address| hops.iter().position(|hop| *hop == address).unwrap();
+        let found = silent(&hops, |address| states[place(address)]);
+        found.into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_failed_entry_accuses_before_a_missing_one() {
+        use NeighborState::{Failed, Reachable, Stale};
+        assert_eq!(silent_of([Some(Reachable), Some(Failed), None]), [1]);
+        assert_eq!(silent_of([Some(Reachable), Some(Stale), None]), [2]);
+        assert_eq!(silent_of([Some(Reachable), None, None]), [1, 2]);
+        assert!(silent_of([Some(Reachable); 3]).is_empty());
+    }
 }
