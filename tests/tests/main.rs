@@ -38,6 +38,7 @@ mod listener;
 mod nat;
 mod netfilter;
 mod output_ends;
+mod overlays;
 mod policy_causes;
 mod probe;
 mod read_only;

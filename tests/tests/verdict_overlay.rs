@@ -208,8 +208,12 @@ fn no_tunnel_at_the_other_node() -> Result<()> {
         &lab,
         Family::V4,
         || node.run("ip link set dev vxlan10 down").map(drop),
-        ExpectedDrop::new("NO_SOCKET", "__udp4_lib_rcv")
-            .judged(overlay().why("no tunnel device listens for the encapsulated packet here")),
+        ExpectedDrop::new("NO_SOCKET", "__udp4_lib_rcv").judged(
+            overlay()
+                .why("no tunnel device listens for the encapsulated packet here")
+                .evidence("vxlan10 is down")
+                .fix("ip link set dev vxlan10 up"),
+        ),
         (node, "eth0"),
     )
 }

@@ -136,6 +136,14 @@ impl Tunnel {
         !matches!(self, Self::Wireguard)
     }
 
+    /// The kind that its packets look like: what GRE carries shows in its header only.
+    pub const fn on_the_wire(self) -> Self {
+        match self {
+            Self::Gretap | Self::Erspan => Self::Gre,
+            other => other,
+        }
+    }
+
     /// Bytes that it adds to each packet, over IPv4 or IPv6, without options.
     pub const fn overhead(self, over_ipv6: bool) -> u32 {
         self.headers() + if over_ipv6 { IPV6_HEADER } else { IPV4 }
@@ -172,7 +180,7 @@ tunnels! {
         over_ipv6: [],
         headers: 0,
         links: ["ipip"],
-        functions: ["ipip_", "ip_tunnel_", "ip_md_tunnel_"],
+        functions: ["ipip_", "ip_tunnel_", "ip_md_tunnel_", "tunnel4_"],
     }
     /// IPv6 directly in IPv4 (RFC 4213).
     Sit {
@@ -182,7 +190,7 @@ tunnels! {
         over_ipv6: [],
         headers: 0,
         links: ["sit"],
-        functions: ["sit_", "ipip6_"],
+        functions: ["sit_", "ipip6_", "tunnel64_"],
     }
     /// Either version of IP directly in IPv6 (RFC 2473).
     Ip6tnl {
@@ -192,7 +200,7 @@ tunnels! {
         over_ipv6: [IPIP, IPV6],
         headers: 0,
         links: ["ip6tnl"],
-        functions: ["ip6_tnl_", "ip4ip6_", "ip6ip6_"],
+        functions: ["ip6_tnl_", "ip4ip6_", "ip6ip6_", "tunnel6_", "tunnel46_"],
     }
     /// IP in GRE (RFC 2784).
     Gre {
@@ -289,9 +297,18 @@ mod tests {
 
     #[test]
     fn the_kernels_functions_are_known_by_how_they_start() {
-        for name in ["vxlan_xmit_one", "ip_tunnel_xmit", "wg_xmit", "gre_rcv"] {
+        for name in [
+            "vxlan_xmit_one",
+            "ip_tunnel_xmit",
+            "tunnel4_rcv",
+            "tunnel64_rcv",
+            "wg_xmit",
+            "gre_rcv",
+        ] {
             assert!(Tunnel::has_function(name), "{name}");
         }
-        assert!(!Tunnel::has_function("ip_rcv_core"));
+        for name in ["ip_rcv_core", "tun_net_xmit"] {
+            assert!(!Tunnel::has_function(name), "{name}");
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) use self::{
 };
 #[cfg(test)]
 pub(crate) use self::{
-    link::{BridgePort, Ipv4Settings, Vxlan},
+    link::{BridgePort, IpTunnel, Ipv4Settings, Vxlan},
     tc::FilterActions,
 };
 

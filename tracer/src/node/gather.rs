@@ -182,6 +182,9 @@ pub(crate) struct DropContext {
     pub(crate) tunnel: Option<Link>,
     /// All VXLAN devices of the namespace.
     pub(crate) tunnels: Vec<Link>,
+    /// Of a packet that was in a tunnel: the devices whose packets look like that one. `None` if they
+    /// could not be read, or the kind is not known.
+    pub(crate) alike: Option<Vec<Link>>,
     /// Those of them that are down, where the packet has no route.
     pub(crate) down: Vec<DownTunnel>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each

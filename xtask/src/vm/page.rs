@@ -48,7 +48,7 @@ fn differences() -> Result<String> {
 }
 
 fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> String {
-    let [quick, with_tcx] = quick::count();
+    let [without_tcx, with_tcx] = quick::count();
     let mut page = format!(
         "# Kernels\n\n\
          The scenarios of `tests/tests` on stock Debian kernels (cloud flavor), each in a virtual \
@@ -57,8 +57,8 @@ fn page(columns: &[(&str, Results)], groups: &[&str], differences: &str) -> Stri
          too; development happens on 6.18.\n\n\
          `cargo xtask vm-test {}` regenerates this page, in a few hours; `cargo xtask vm-test \
          6.1.192 --test netfilter` updates one cell. Continuous integration runs `cargo xtask \
-         vm-test --quick`: {quick} tests, one for each path from the kernel into whydrop, on the newest \
-         6.1, and {with_tcx} of them on the newest 6.12.\n\n\
+         vm-test --quick`: `check`, `load` and one scenario for each path from the kernel into whydrop, \
+         {without_tcx} on the newest 6.1 and {with_tcx} on the newest 6.12.\n\n\
          ## Scenarios\n\n\
          Passed / failed / skipped; a dash means not run yet. {}\n\n",
         KERNELS.join(" "),

@@ -39,7 +39,23 @@ impl Reader<'_> {
                 reader.knows_vtep(carrier)
             });
             self.found.knows_vtep = known.flatten();
+            if let Some(kind) = carrier.tunnel {
+                self.found.alike = self.step("the tunnels of that kind", |reader| {
+                    reader.tunnels_alike(kind)
+                });
+            }
         }
+    }
+
+    /// The tunnel devices whose packets look the same on the wire.
+    fn tunnels_alike(&self, kind: Tunnel) -> Result<Vec<Link>> {
+        let mut found = Vec::new();
+        for other in Tunnel::ALL {
+            if other.on_the_wire() == kind.on_the_wire() {
+                found.extend(self.rtnetlink.tunnel_links(*other)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Whether something in this namespace leads to where a tunnel's packet comes from. Anyone can
@@ -59,7 +75,10 @@ impl Reader<'_> {
         }
         let mut is_any = false;
         for kind in Tunnel::ALL {
-            if carrier.tunnel.is_some_and(|of| of != *kind) {
+            if carrier
+                .tunnel
+                .is_some_and(|of| of.on_the_wire() != kind.on_the_wire())
+            {
                 continue;
             }
             for tunnel in self.rtnetlink.tunnel_links(*kind)? {
@@ -77,8 +96,9 @@ impl Reader<'_> {
         Ok((!is_any).then_some(false))
     }
 
-    /// The interface that the packet leaves through below a tunnel, and what it has grown by there.
-    fn below_tunnel(&mut self) -> Option<(Link, u32)> {
+    /// The interface that the packet leaves through below a tunnel, or the path from there if that is
+    /// known to take less, and what the packet has grown by there.
+    fn below_tunnel(&mut self) -> Option<Hop> {
         let device = self.tunnel();
         self.found.tunnel.clone_from(&device);
         let remote = self.other_end(device.as_ref())?;
@@ -92,8 +112,21 @@ impl Reader<'_> {
             }
             (_, kind) => kind??.overhead(over_ipv6),
         };
-        let output = remote.route.answer.ok()?.output?;
-        Some((self.link(output)?, overhead))
+        let vtep = remote.vtep;
+        let route = remote.route.answer.ok()?;
+        let link = self.link(route.output?)?;
+        Some(match route.mtu.filter(|mtu| *mtu < link.mtu) {
+            Some(mtu) => Hop {
+                ifname: format!("the path to {vtep}"),
+                mtu,
+                overhead,
+            },
+            None => Hop {
+                ifname: link.name,
+                mtu: link.mtu,
+                overhead,
+            },
+        })
     }
 
     /// The tunnel device that the packet was dropped at, or would leave through.
@@ -133,37 +166,38 @@ impl Reader<'_> {
 
     /// In through an interface, out through another, and if that is a tunnel, out again below it.
     pub(super) fn hops(&mut self) {
-        let mut links: Vec<(Link, u32)> = Vec::new();
-        links.extend(self.found.link.clone().map(|link| (link, 0)));
+        let mut links: Vec<Link> = Vec::new();
+        links.extend(self.found.link.clone());
         if let Some(link) = self.found.link.clone() {
             let peer = self.step("the other end of the veth", |reader| {
                 Ok(reader.rtnetlink.peer(&link)?)
             });
             self.found.peer = peer.flatten();
         }
-        links.extend(self.found.incoming.clone().map(|link| (link, 0)));
+        links.extend(self.found.incoming.clone());
         let output = self
             .answer()
             .filter(|route| route.kind == RouteKind::Unicast);
         if let Some(output) = output.and_then(|route| route.output) {
-            links.extend(self.link(output).map(|link| (link, 0)));
+            links.extend(self.link(output));
         }
-        links.extend(self.below_tunnel());
-        self.found.hops = hops(&links);
+        let below = self.below_tunnel();
+        self.found.hops = hops(links, below);
     }
 }
 
 /// Each interface once; below a tunnel, its packets are the larger ones.
-fn hops(links: &[(Link, u32)]) -> Vec<Hop> {
+fn hops(links: Vec<Link>, below: Option<Hop>) -> Vec<Hop> {
     let mut found: Vec<Hop> = Vec::new();
-    for (link, overhead) in links {
-        match found.iter_mut().find(|hop| hop.ifname == link.name) {
-            Some(known) => known.overhead = known.overhead.max(*overhead),
-            None => found.push(Hop {
-                ifname: link.name.clone(),
-                mtu: link.mtu,
-                overhead: *overhead,
-            }),
+    let plain = links.into_iter().map(|link| Hop {
+        ifname: link.name,
+        mtu: link.mtu,
+        overhead: 0,
+    });
+    for hop in plain.chain(below) {
+        match found.iter_mut().find(|known| known.ifname == hop.ifname) {
+            Some(known) => known.overhead = known.overhead.max(hop.overhead),
+            None => found.push(hop),
         }
     }
     found
@@ -180,8 +214,17 @@ mod tests {
             mtu: 1500,
             ..Link::default()
         };
-        let found = hops(&[(link("eth0"), 0), (link("vxlan10"), 0), (link("eth0"), 50)]);
-        let inner: Vec<_> = found.iter().map(Hop::inner_mtu).collect();
-        assert_eq!(inner, [1450, 1500]);
+        let below = |ifname: &str, mtu| Hop {
+            ifname: ifname.to_owned(),
+            mtu,
+            overhead: 50,
+        };
+        let links = || vec![link("eth0"), link("vxlan10")];
+        let inner = |hops: &[Hop]| hops.iter().map(Hop::inner_mtu).collect::<Vec<_>>();
+        let found = hops(links(), Some(below("eth0", 1500)));
+        assert_eq!(inner(&found), [1450, 1500]);
+        // What path MTU discovery has found is a hop of its own.
+        let found = hops(links(), Some(below("the path to 192.0.2.2", 1400)));
+        assert_eq!(inner(&found), [1500, 1500, 1350]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tracer_common::tunnel::Tunnel;
+
 use super::{AttemptContext, Case, tls::resetter};
 use crate::{
     attempt::{Attempt, Reply},
@@ -138,8 +140,10 @@ pub(super) fn tunnel_rejected(case: &Case<'_>) -> Option<Finding> {
     let says = match (rejection.v6, kind, code) {
         (false, 3, 3) | (true, 1, 4) => match carrier.dport {
             Some(port) => format!("nothing takes {} port {port} there", carrier.proto),
-            None => "port unreachable".to_owned(),
+            // Of a protocol without ports, it is the protocol that no one takes.
+            None => format!("nothing takes {} there", carrier_in_words(&carrier)),
         },
+        (false, 3, 2) => format!("nothing takes {} there", carrier_in_words(&carrier)),
         (false, 3, 1) | (true, 1, 3) => "host unreachable".to_owned(),
         (false, 3, 0) | (true, 1, 0) => "no route to that network".to_owned(),
         (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited".to_owned(),
@@ -154,7 +158,21 @@ pub(super) fn tunnel_rejected(case: &Case<'_>) -> Option<Finding> {
     let mut finding = Finding::new(Point::Overlay, Likely, why).about(&[&from, &remote, &says]);
     finding.fact(format!(
         "the ICMP error quotes {} from {} to {remote}, which carried it",
-        carrier.proto, carrier.src
+        carrier_in_words(&carrier),
+        carrier.src
     ));
     Some(finding)
+}
+
+/// What a packet is that carries another one, as firewalls ask for it: a protocol without a name by its
+/// number.
+pub(super) fn carrier_in_words(carrier: &Flow) -> String {
+    let number = carrier.proto.number();
+    match carrier.proto.name() {
+        Some(name) => name.to_owned(),
+        None => match Tunnel::of_protocol(number, carrier.dst.is_ipv6()) {
+            Some(tunnel) => format!("{} (protocol {number})", tunnel.name()),
+            None => format!("protocol {number}"),
+        },
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Case, departure, doubts, way};
+use super::{Case, departure, doubts, replies::carrier_in_words, way};
 use crate::{
     attempt::{Reply, Step},
     model::{
@@ -274,7 +274,9 @@ fn what_to_open(last: &Step) -> Fix {
         .unwrap_or_default();
     Fix::advice(format!(
         "let through {} from {} to {}{port} (security group, router, the far end's firewall)",
-        flow.proto, flow.src, flow.dst
+        carrier_in_words(&flow),
+        flow.src,
+        flow.dst
     ))
     .at(Site::Beyond)
 }

@@ -32,6 +32,7 @@ mod rules;
 mod service_address;
 mod socket;
 mod stale_entry;
+mod takers;
 mod translation;
 mod tunnel;
 pub(super) mod unjudged;

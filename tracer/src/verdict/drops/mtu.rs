@@ -101,6 +101,31 @@ const SIZE_ONLY: [&str; 7] = [
     "ip6_fragment",
 ];
 
+/// Functions of tunnels that drop for size among other things, and give no reason. The packet is not
+/// encapsulated yet.
+const TUNNELS: [&str; 6] = [
+    "ip_tunnel_xmit",
+    "ip_md_tunnel_xmit",
+    "ipip6_tunnel_xmit",
+    "sit_tunnel_xmit",
+    "ip6_tnl_start_xmit",
+    "ip6gre_tunnel_xmit",
+];
+
+/// Whether a tunnel may have dropped it for its size: it is whole, and must not be fragmented.
+fn may_exceed_tunnel(facts: &DropFacts) -> bool {
+    let is_gso = facts.packet.is_some_and(|packet| packet.gso_size.is_some());
+    let bytes = facts.wire.as_ref().map(|wire| wire.bytes.as_slice());
+    let must_stay_whole = match bytes {
+        // The flag DF.
+        Some([0x40..0x50, _, _, _, _, _, flags, ..]) => flags & 0x40 != 0,
+        Some([0x60..0x70, ..]) => true,
+        _ => false,
+    };
+    let is_tunnels = !facts.reason.is_specified() && TUNNELS.contains(&function(facts));
+    is_tunnels && !is_gso && must_stay_whole && facts.outer.is_none()
+}
+
 fn is_said(facts: &DropFacts) -> bool {
     facts.reason.is("PKT_TOO_BIG")
 }
@@ -108,7 +133,10 @@ fn is_said(facts: &DropFacts) -> bool {
 pub(in crate::verdict) fn is_too_large(facts: &DropFacts) -> Concern {
     let unsaid = !facts.reason.is_specified() && SIZE_ONLY.contains(&function(facts));
     let is_known = facts.packet.is_some() && facts.mtu.is_some();
-    Concern::surely(is_known && (is_said(facts) || unsaid))
+    match is_known && (is_said(facts) || unsaid) {
+        true => Concern::Surely,
+        false => Concern::maybe(is_known && may_exceed_tunnel(facts)),
+    }
 }
 
 pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
@@ -122,12 +150,20 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     };
     let mtu = facts.mtu?;
     let narrow = advice(facts, node).map(|(hop, _)| hop);
+    let in_tunnel = may_exceed_tunnel(facts);
+    // Below the tunnel, there must be too little room for it.
+    (!in_tunnel || narrow.is_some_and(|hop| hop.overhead > 0)).then_some(())?;
     let peer = narrow_peer(facts, node);
-    let is_seen = is_said(facts) || len > mtu || peer.is_some();
+    let is_seen = is_said(facts) || len > mtu || peer.is_some() || in_tunnel;
     let mut finding = Finding::new(
         Point::Mtu,
         if is_seen { Confirmed } else { Likely },
         match narrow {
+            Some(hop) if hop.overhead > 0 && len <= hop.mtu => format!(
+                "a packet of {len} bytes does not fit into {}, whose MTU is {}, with the {} bytes \
+                 that the tunnel adds",
+                hop.ifname, hop.mtu, hop.overhead
+            ),
             Some(hop) => format!(
                 "a packet of {len} bytes does not fit into {}, whose MTU is {}",
                 hop.ifname, hop.mtu
@@ -192,6 +228,14 @@ pub(super) fn mtu(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
 /// A narrow hop made as wide as the others here, if that is wide enough: its link may take more than
 /// it is set to. Of a veth pair, both ends.
 fn widen(hop: &Hop, facts: &DropFacts, node: &NodeFacts, len: u32) -> Vec<Fix> {
+    if node
+        .around
+        .tunnel
+        .as_ref()
+        .is_some_and(|tunnel| tunnel.name == hop.ifname)
+    {
+        return vec![widen_tunnel(hop, node, len)];
+    }
     let others = node.around.hops.iter().map(|hop| hop.mtu);
     let wide = others
         .max()
@@ -203,6 +247,20 @@ fn widen(hop: &Hop, facts: &DropFacts, node: &NodeFacts, len: u32) -> Vec<Fix> {
         Some(pair) => pair.set(wide),
         None => vec![change::mtu(&hop.ifname, hop.mtu, wide)],
     }
+}
+
+/// A tunnel may be as wide as the network below it leaves room for. What does not fit into that has to be
+/// smaller where it starts.
+fn widen_tunnel(hop: &Hop, node: &NodeFacts, len: u32) -> Fix {
+    let below = node.around.hops.iter().filter(|below| below.overhead > 0);
+    let room = below.map(Hop::inner_mtu).min().unwrap_or(hop.mtu);
+    if room >= len {
+        return change::mtu(&hop.ifname, hop.mtu, room);
+    }
+    Fix::advice(format!(
+        "give the interfaces that such packets start from an MTU of {room}: those of pods by the CNI's \
+         configuration"
+    ))
 }
 
 /// What gives up waiting for fragments: older kernels free them there without a reason.

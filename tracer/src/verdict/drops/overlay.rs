@@ -4,7 +4,7 @@ use tracer_common::tunnel::Tunnel;
 
 use super::{
     Concern, Finding, bridge_port::is_of_bridge, function, is_netfilter, is_tunnelled, other_host,
-    path, place,
+    path, place, takers,
 };
 use crate::{
     decode::drop::DropFacts,
@@ -133,13 +133,14 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             "no tunnel device listens for the encapsulated packet here".to_owned(),
         ),
         // Of IP in IP and GRE, which have no port.
-        ("IP_NOPROTO", _) if is_tunnelled(facts) => (
-            "protocol",
-            "no tunnel device takes the encapsulated packet here".to_owned(),
-        ),
+        ("IP_NOPROTO", _) if is_tunnelled(facts) => ("protocol", takers::NONE.to_owned()),
+        _ if takers::is_refused(facts, node) => ("protocol", takers::NONE.to_owned()),
         _ if lacks_neighbor && is_tunnelled(facts) => (
             "next hop",
-            "the next hop to the remote VTEP does not answer".to_owned(),
+            format!(
+                "the next hop to the remote {} does not answer",
+                endpoint(facts)
+            ),
         ),
         ("IP_OUTNOROUTES" | "IP_INNOROUTES", _) => ("route", NO_ROUTE.to_owned()),
         ("OTHERHOST", Some(device)) => ("MAC address", other_mac(facts, device)),
@@ -165,6 +166,9 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             0,
             "this kernel gives no reason here; the cause is what the node lacks now".to_owned(),
         );
+    }
+    if reason == "NO_SOCKET" || reason == "IP_NOPROTO" || takers::is_refused(facts, node) {
+        takers::explain(&mut finding, facts, node);
     }
     if reason == "OTHERHOST" {
         finding.fix.push(
@@ -325,6 +329,17 @@ fn lacks_neighbor(facts: &DropFacts) -> bool {
     path::lacks_neighbor(facts) != Concern::No
 }
 
+/// What the end of the tunnel is called.
+fn endpoint(facts: &DropFacts) -> &'static str {
+    let tunnel = facts
+        .outer
+        .and_then(|outer| Tunnel::of(outer.proto.number(), outer.dport, outer.dst.is_ipv6()));
+    match tunnel {
+        Some(Tunnel::Vxlan) | None => "VTEP",
+        Some(_) => "tunnel endpoint",
+    }
+}
+
 /// What the node says of the tunnel: the device, the VTEP, and what is missing on the way there.
 fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     let mut evidence = Vec::new();
@@ -339,8 +354,10 @@ fn evidence(facts: &DropFacts, node: &NodeFacts) -> Vec<String> {
     }
     if let Some(remote) = &around.remote {
         evidence.push(format!(
-            "the route to the VTEP {}: {}",
-            remote.vtep, remote.route
+            "the route to the {} {}: {}",
+            endpoint(facts),
+            remote.vtep,
+            remote.route
         ));
         let entries = remote.neighbors.iter();
         evidence.extend(entries.map(|entry| format!("the neighbor entry: {entry}")));

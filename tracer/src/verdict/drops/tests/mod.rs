@@ -5,6 +5,7 @@ mod filters;
 mod points;
 mod redirects;
 mod table;
+mod tunnel_mtu;
 mod tunnels;
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
