@@ -1,5 +1,7 @@
 //! What an attempt comes to, by what was seen of it.
 
+use tracer_common::tuple::Tuple;
+
 use super::{Attempt, Lost, OwnDrop, Reply, Step, resent::is_stalled_hello};
 use crate::{
     decode::tls::Tls,
@@ -18,9 +20,13 @@ impl Attempt {
 
     /// Whether a reply that came back to the client's side comes from the address and port that the
     /// client asked: another one is no answer to it. An ICMP error may come from anyone.
+    ///
+    /// A redirect to a port of the namespace itself is in force before the first interface, `lo`, where
+    /// the answer is already translated back: it comes from what the client asked for.
     fn is_from_requested(&self, hop: &Step) -> bool {
         let is_error = matches!(self.reply, Some(Reply::Rejection(_)));
-        is_error || hop.flow == self.flow.reversed()
+        let requested = [Some(self.flow), self.original].into_iter().flatten();
+        is_error || requested.map(Tuple::reversed).any(|flow| flow == hop.flow)
     }
 
     /// The reply that came back to the client's side from another address or port than was asked.

@@ -168,6 +168,12 @@ impl DropFacts {
         let is_tcp = self.flow.proto == Protocol::Tcp;
         is_tcp.then(|| TcpFlags::new(self.key.tcp_flags))
     }
+
+    /// Whether the kernel dropped it when it was to be forwarded, and gave no reason.
+    pub(crate) fn was_refused_by_forwarding(&self) -> bool {
+        let function = self.function.as_deref();
+        !self.reason.is_specified() && matches!(function, Some("ip_forward" | "ip6_forward"))
+    }
 }
 
 impl DropFacts {

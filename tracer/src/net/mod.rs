@@ -37,6 +37,8 @@ mod watch;
 
 use std::net::IpAddr;
 
+#[cfg(test)]
+pub(crate) use self::link::{BridgePort, IpTunnel, Ipv4Settings, Vxlan};
 pub(crate) use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},
@@ -52,14 +54,9 @@ pub(crate) use self::{
     route::{Route, RouteKey, RouteKind},
     rule::{LOCAL_TABLE, Rule, RuleAction},
     subsystem::Subsystem,
-    tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterId, TcFilter},
+    tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterActions, FilterId, TcFilter},
     vlan::Vlan,
     watch::Watch,
-};
-#[cfg(test)]
-pub(crate) use self::{
-    link::{BridgePort, IpTunnel, Ipv4Settings, Vxlan},
-    tc::FilterActions,
 };
 
 /// An interface of a watched namespace.

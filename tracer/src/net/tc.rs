@@ -28,6 +28,11 @@ mod tca {
     /// `TCA_GACT_PARMS`, after which `tc_gact` has the action as its third number.
     pub(super) const GACT_PARMS: u16 = 2;
     pub(super) const SHOT: u32 = 2;
+    /// `TCA_MIRRED_PARMS`: `struct tc_mirred` has `eaction` as its sixth number and `ifindex` as its
+    /// seventh.
+    pub(super) const MIRRED_PARMS: u16 = 2;
+    /// `TCA_EGRESS_REDIR` and `TCA_INGRESS_REDIR`.
+    pub(super) const REDIRECTIONS: [u32; 2] = [1, 3];
     /// `TC_H_CLSACT`, and the handle that the qdisc has there.
     pub(super) const CLSACT: u32 = 0xffff_fff1;
     pub(super) const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -71,6 +76,10 @@ pub(crate) struct FilterId {
 pub(crate) struct FilterActions {
     /// The one that matters most.
     pub(crate) action: Option<FilterAction>,
+    /// The interface that it sends packets to, 0 if that has gone.
+    pub(crate) redirect: Option<u32>,
+    /// How often that interface could not take one.
+    pub(crate) overlimits: u32,
     /// How many packets they have dropped so far.
     pub(crate) drops: Option<u32>,
 }
@@ -240,6 +249,17 @@ fn actions(all: Attributes<'_>) -> FilterActions {
                     _ => FilterAction::Other,
                 }
             }
+            Some("mirred") => {
+                let parameters = options.get(tca::MIRRED_PARMS).unwrap_or_default();
+                let redirects = u32_at(parameters, 20)
+                    .is_some_and(|action| tca::REDIRECTIONS.contains(&action));
+                if redirects && found.redirect.is_none() {
+                    found.redirect = u32_at(parameters, 24);
+                    let queue = one.inside(tca::ACT_STATS).get(tca::STATS_QUEUE);
+                    found.overlimits = queue.and_then(|queue| u32_at(queue, 16)).unwrap_or(0);
+                }
+                FilterAction::Other
+            }
             Some("police") => FilterAction::Police,
             Some(_) => FilterAction::Other,
             None => continue,
@@ -248,7 +268,7 @@ fn actions(all: Attributes<'_>) -> FilterActions {
         if found.action != Some(FilterAction::Drop) && is_news {
             found.action = Some(action);
         }
-        // `struct gnet_stats_queue`: the third number is `drops`.
+        // `struct gnet_stats_queue`: the third number is `drops`, the fifth `overlimits`.
         let queue = one.inside(tca::ACT_STATS).get(tca::STATS_QUEUE);
         if let Some(drops) = queue.and_then(|queue| u32_at(queue, 8)) {
             found.drops = Some(found.drops.unwrap_or(0).saturating_add(drops));
@@ -301,6 +321,34 @@ mod tests {
         };
         assert_eq!(with(tca::BPF_DIRECT), Some(FilterAction::Classic));
         assert_eq!(with(0), None);
+    }
+
+    #[test]
+    fn a_redirection_names_its_interface() {
+        let mirred = |eaction, ifindex: u32| {
+            let numbers = [0, 0, 4, 1, 1, eaction, ifindex];
+            let parameters: Vec<_> = numbers.into_iter().flat_map(u32::to_ne_bytes).collect();
+            let found = read(1, "matchall", |options| {
+                options.nested(2, |actions| {
+                    actions.nested(1, |action| {
+                        action
+                            .with(tca::ACT_KIND, b"mirred\0")
+                            .nested(tca::ACT_OPTIONS, |options| {
+                                options.with(tca::MIRRED_PARMS, &parameters)
+                            })
+                            .nested(tca::ACT_STATS, |stats| {
+                                stats.with(tca::STATS_QUEUE, &words([0, 0, 0, 0, 5]))
+                            })
+                    })
+                })
+            });
+            let found = found.unwrap().actions.unwrap();
+            (found.redirect, found.overlimits)
+        };
+        assert_eq!(mirred(1, 7), (Some(7), 5));
+        assert_eq!(mirred(3, 0), (Some(0), 5));
+        // A mirror passes the packet on.
+        assert_eq!(mirred(2, 7), (None, 0));
     }
 
     #[test]

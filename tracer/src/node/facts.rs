@@ -17,6 +17,7 @@ use super::{
     queue_program::QueueProgram,
     ruleset::{
         self, Hint, HookPacket, Meaning, Mending, Ruleset, Shared, Survey, Suspect, Suspects,
+        model::Proxy,
     },
     translation::LostTranslation,
     way::{Packet, Start, Walked, Way},
@@ -78,6 +79,8 @@ pub(crate) struct NodeFacts {
     pub(crate) destination: Option<Destination>,
     /// The rules that sent it to a proxy which is not there.
     pub(crate) proxies: Vec<DeadProxy>,
+    /// The rules that may have given a packet the socket of a proxy, if it was forwarded in vain.
+    pub(crate) proxied: Vec<(Suspect, Proxy)>,
     /// The BPF programs at netfilter hooks, where no rule could have dropped it.
     pub(crate) netfilter_programs: Vec<LoadedProgram>,
     /// What would let it pass, where one rule is left.
@@ -325,6 +328,9 @@ impl NodeFacts {
         if suspects.rules.is_empty() {
             self.proxies = proxy::dead(&ruleset, &packet);
             self.netfilter_programs = query::at_netfilter();
+        }
+        if facts.was_refused_by_forwarding() {
+            self.proxied = proxy::of_forwarded(&ruleset, &packet);
         }
         let is_invalid = |rule: &Suspect| rule.meaning == Meaning::Invalid;
         let is_tcp = facts.flow.proto == Protocol::Tcp;

@@ -51,8 +51,21 @@ pub(crate) struct Program {
     pub(crate) action: Option<FilterAction>,
     /// Packets that the filter's action dropped so far.
     pub(crate) drops: Option<u32>,
+    /// Of a filter that sends packets to another interface: which one.
+    pub(crate) redirect: Option<Redirect>,
     /// Its owner's agent does not run on this node.
     pub(crate) is_left_behind: bool,
+}
+
+/// The interface that a filter sends packets to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Redirect {
+    /// Its name; `None` if it has gone: the filter keeps all packets then.
+    pub(crate) to: Option<String>,
+    /// It is up; while it is not, the filter drops them, too.
+    pub(crate) is_up: bool,
+    /// How often the filter could not send one.
+    pub(crate) refused: u32,
 }
 
 impl Place {
@@ -76,7 +89,14 @@ impl Program {
 
     /// Whether it could drop packets: filters that only sort or police say that they do.
     pub(crate) fn may_drop(&self) -> bool {
-        self.id.is_some() || !matches!(self.action, None | Some(FilterAction::Other))
+        self.id.is_some()
+            || !matches!(self.action, None | Some(FilterAction::Other))
+            || self.leads_nowhere().is_some()
+    }
+
+    /// The interface that it sends packets to, if that cannot take any.
+    pub(crate) fn leads_nowhere(&self) -> Option<&Redirect> {
+        self.redirect.as_ref().filter(|redirect| !redirect.is_up)
     }
 }
 
@@ -117,6 +137,11 @@ impl fmt::Display for Program {
                 write!(f, ", a classic BPF program that decides itself")?;
             }
             Some(FilterAction::Other) | None => {}
+        }
+        match &self.redirect {
+            Some(Redirect { to: Some(name), .. }) => write!(f, " redirect to {name}")?,
+            Some(_) => write!(f, " redirect to an interface that has gone")?,
+            None => {}
         }
         if let Some(drops) = self.drops.filter(|drops| *drops > 0) {
             write!(f, ", {drops} dropped")?;
@@ -192,6 +217,7 @@ impl Program {
             links: Vec::new(),
             action: None,
             drops: None,
+            redirect: None,
             is_left_behind: false,
         }
     }
@@ -212,6 +238,7 @@ mod tests {
             links: Vec::new(),
             action: None,
             drops: None,
+            redirect: None,
             is_left_behind: false,
         };
         assert_eq!(
@@ -229,6 +256,7 @@ mod tests {
             links: Vec::new(),
             action: Some(FilterAction::Drop),
             drops: Some(3),
+            redirect: None,
             is_left_behind: false,
         };
         assert_eq!(

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 
 use super::{
-    ruleset::{HookPacket, Ruleset, Suspect},
+    ruleset::{HookPacket, Ruleset, Suspect, model::Proxy},
     sockets,
 };
 use crate::{
-    model::Protocol,
+    model::{Hook, Protocol},
     net::sock_diag::{TcpState, tcp_sockets},
 };
 
@@ -47,6 +47,17 @@ pub(super) fn dead(ruleset: &Ruleset, packet: &HookPacket) -> Vec<DeadProxy> {
             })
         })
         .collect()
+}
+
+/// The rules at PREROUTING that send a packet to a proxy which was forwarded then.
+pub(super) fn of_forwarded(ruleset: &Ruleset, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
+    let packet = HookPacket {
+        hook: Some(Hook::Prerouting),
+        // Such a rule changes it.
+        mark: None,
+        ..packet.clone()
+    };
+    ruleset.proxies(&packet)
 }
 
 enum Socket {

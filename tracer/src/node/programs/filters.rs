@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::{Place, Program};
+use super::{Place, Program, Redirect};
 use crate::{
     kernel::probes::{
         OUR_FILTER,
         query::{self, Direction},
     },
-    net::{CLSACT_EGRESS, CLSACT_INGRESS, Rtnetlink, TcFilter},
+    net::{CLSACT_EGRESS, CLSACT_INGRESS, FilterActions, Rtnetlink, TcFilter},
 };
 
 const PARENTS: [(u32, Direction); 2] = [
@@ -22,8 +22,11 @@ pub(super) fn read(rtnetlink: &Rtnetlink, ifindex: u32) -> io::Result<Vec<Progra
     let has = |kind| qdiscs.iter().any(|qdisc| qdisc.kind == kind);
     let at = |parent, place: Place| {
         let filters = rtnetlink.filters(ifindex, parent)?.into_iter();
-        let programs = filters.filter_map(move |filter| program(filter, &place));
-        io::Result::Ok(programs)
+        let programs = filters.filter_map(|filter| {
+            let redirect = redirect(rtnetlink, filter.actions.unwrap_or_default());
+            program(filter, &place, redirect)
+        });
+        io::Result::Ok(programs.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
     for (parent, direction) in PARENTS {
@@ -51,8 +54,23 @@ pub(super) fn read(rtnetlink: &Rtnetlink, ifindex: u32) -> io::Result<Vec<Progra
     Ok(found)
 }
 
+/// Where a filter sends packets; `None` if it does not, or if that cannot be read.
+fn redirect(rtnetlink: &Rtnetlink, actions: FilterActions) -> Option<Redirect> {
+    let refused = actions.overlimits;
+    // The kernel forgets an interface that goes.
+    let link = match actions.redirect? {
+        0 => None,
+        ifindex => Some(rtnetlink.link(ifindex).ok()??),
+    };
+    Some(Redirect {
+        is_up: link.as_ref().is_some_and(|link| link.up),
+        to: link.map(|link| link.name),
+        refused,
+    })
+}
+
 /// `None` for our own, and for kinds of which it is not known what they do.
-fn program(filter: TcFilter, place: &Place) -> Option<Program> {
+fn program(filter: TcFilter, place: &Place, redirect: Option<Redirect>) -> Option<Program> {
     if filter.name.as_deref() == Some(OUR_FILTER) {
         return None;
     }
@@ -69,6 +87,7 @@ fn program(filter: TcFilter, place: &Place) -> Option<Program> {
         }),
         action: actions.action,
         drops: actions.drops,
+        redirect,
         is_left_behind: false,
     })
 }
@@ -76,7 +95,7 @@ fn program(filter: TcFilter, place: &Place) -> Option<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{FilterAction, FilterActions, FilterId};
+    use crate::net::{FilterAction, FilterId};
 
     fn bpf(name: &str, action: Option<FilterAction>) -> Option<Program> {
         let filter = TcFilter {
@@ -92,9 +111,10 @@ mod tests {
             actions: Some(FilterActions {
                 action,
                 drops: None,
+                ..FilterActions::default()
             }),
         };
-        program(filter, &Place::Clsact(Direction::Ingress))
+        program(filter, &Place::Clsact(Direction::Ingress), None)
     }
 
     #[test]

@@ -123,6 +123,7 @@ mod tests {
             links: links.to_vec(),
             action: None,
             drops: None,
+            redirect: None,
             is_left_behind: false,
         }
     }

@@ -1,13 +1,53 @@
-//! What Calico's log rules say of the drops behind them.
+//! Which of Calico's rules enforce policies, and what its log rules say of the drops behind them.
 //!
 //! With flow logs (Calico 3.30), felix puts an NFLOG rule in front of each rule that denies, whose prefix
 //! names the decision (felix/rules/nflogprefix.go): action, owner and direction, a rule's number, and
 //! the name of a policy or tier.
 
-use super::{model::Chain, owner::Owner};
+use super::{
+    model::{Chain, Rule},
+    owner::Owner,
+};
+
+/// Starts of the names of its chains that hold policies and profiles, or lead to those of one endpoint
+/// (felix/rules/rule_defs.go).
+const OF_POLICIES: [&str; 13] = [
+    "cali-pi-",
+    "cali-po-",
+    "cali-pri-",
+    "cali-pro-",
+    "cali-gi-",
+    "cali-go-",
+    "cali-tw-",
+    "cali-fw-",
+    "cali-sm-",
+    "cali-th-",
+    "cali-fh-",
+    "cali-thfw-",
+    "cali-fhfw-",
+];
+
+/// What an endpoint's chain drops no matter the policies, by the comment.
+const OF_ENDPOINTS: [&str; 2] = [
+    "encapped packets originating in workloads",
+    "Endpoint admin disabled",
+];
 
 /// Prefixes of this length have a hash in the middle of the name: the kernel keeps 63 bytes.
 const HASHED: usize = 63;
+
+/// Whether a rule is there for network policies, and not for the way that Calico routes pods.
+pub(super) fn is_of_policies(chain: &Chain, rule: Option<&Rule>) -> bool {
+    // In nftables mode, all of its chains are in one table.
+    let starts = ["filter-", "mangle-", "raw-"].into_iter();
+    let name = starts
+        .filter_map(|start| chain.name.strip_prefix(start))
+        .next()
+        .unwrap_or(&chain.name);
+    let comment = rule.and_then(|rule| rule.comment.as_deref());
+    let is_of_endpoint = |comment: &str| OF_ENDPOINTS.iter().any(|part| comment.contains(part));
+    OF_POLICIES.iter().any(|start| name.starts_with(start)) && !comment.is_some_and(is_of_endpoint)
+}
 
 /// Which tier, policy and rule has denied, as the log rule in front of a rule says.
 pub(super) fn decision(owner: Owner, chain: &Chain, rule: Option<usize>) -> Option<String> {

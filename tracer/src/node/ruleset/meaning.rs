@@ -47,7 +47,7 @@ impl Meaning {
             Self::NoEndpoints
         } else if owner == Owner::KubeProxy && chain.name == "cluster-ips-check" {
             Self::NoSuchService
-        } else if owner.enforces_policies() {
+        } else if owner.enforces_policies_by(chain, rule) {
             Self::PolicyEnforcement
         } else {
             Self::Plain

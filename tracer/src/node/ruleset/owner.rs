@@ -1,6 +1,7 @@
 //! Who made a rule: by the names of its chain and table, by its comment, and by the rules around it.
 
 use super::{
+    calico,
     condition::{Condition, Field},
     model::{Chain, Rule, Statement, Table, Verdict},
 };
@@ -198,6 +199,16 @@ impl Owner {
                 | Self::Antrea
                 | Self::Weave
         )
+    }
+
+    /// A rule of its in this chain does so: agents have others, too.
+    pub(super) fn enforces_policies_by(self, chain: &Chain, rule: Option<&Rule>) -> bool {
+        match self {
+            Self::Calico => calico::is_of_policies(chain, rule),
+            // It drops what other nodes should have encrypted.
+            Self::Weave => !chain.name.starts_with("WEAVE-IPSEC"),
+            _ => self.enforces_policies(),
+        }
     }
 
     /// Its name, for sentences.

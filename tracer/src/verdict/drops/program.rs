@@ -101,7 +101,7 @@ pub(super) fn removal(program: &Program, ifname: &str) -> Option<Fix> {
 }
 
 /// The programs at the place that the reason names.
-fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
+pub(super) fn droppers<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Vec<&'a Program> {
     let is_there = |program: &&Program| match (&program.place, facts.reason.name()) {
         (Place::Tcx(direction) | Place::Clsact(direction), "TC_INGRESS") => {
             *direction == Direction::Ingress

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{
-    Concern, Finding,
+    Concern, Finding, dead_redirect,
     path::lacks_neighbor,
     program::{left_behind, removal},
 };
@@ -143,23 +143,31 @@ pub(in crate::verdict) fn by_a_program(
     program: &Program,
 ) -> Finding {
     let hop = unanswered.hop;
+    let leads_nowhere = program.leads_nowhere();
     let owner = program.owner();
     let point = match owner {
+        _ if leads_nowhere.is_some() => Point::Route,
         Some(owner) if owner.is_policy_engine => Point::Policy,
         _ => Point::Firewall,
     };
     let whose = owner.map(|owner| format!(" of {}", owner.name));
     let at = world.link_name(link, unanswered.from.netns);
-    let why = format!(
-        "the {} for {hop} meets a program{} at {at}, and is not answered{}",
-        question(unanswered),
-        whose.unwrap_or_default(),
-        left_behind(program),
-    );
+    let meets = match leads_nowhere.map(dead_redirect::in_words) {
+        Some((to, state)) => format!("a filter of tc at {at} that sends it to {to}, which {state}"),
+        None => format!(
+            "a program{} at {at}, and is not answered{}",
+            whose.unwrap_or_default(),
+            left_behind(program)
+        ),
+    };
+    let why = format!("the {} for {hop} meets {meets}", question(unanswered));
     let mut evidence = vec![format!("attached there: {program}")];
     evidence.extend(waits(world, unanswered));
     let ifname = world.link(link).map(|link| link.name.as_str());
-    let fix = ifname.and_then(|ifname| removal(program, ifname));
+    let fix = ifname.and_then(|ifname| match leads_nowhere {
+        Some(redirect) => dead_redirect::repair(program, redirect, ifname),
+        None => removal(program, ifname),
+    });
     Finding {
         evidence,
         fix: fix

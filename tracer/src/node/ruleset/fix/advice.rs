@@ -1,6 +1,6 @@
 //! What to do about a rule of an agent's: it makes its rules anew, so its own setting is named.
 
-use super::Mending;
+use super::{Mending, calico};
 use crate::{
     model::{Fix, Hook, Protocol, shell::Command},
     node::ruleset::{
@@ -18,6 +18,9 @@ pub(super) fn of_owner(ruleset: &Ruleset, suspect: &Suspect, packet: &HookPacket
     let src = packet.ends.src;
     if suspect.owner == Owner::Firewalld && suspect.text.contains("fib saddr") {
         return reverse_path(packet);
+    }
+    if suspect.owner == Owner::Calico {
+        return calico::of_no_policy(suspect, packet);
     }
     let fixes = match suspect.owner {
         Owner::Firewalld => firewalld(ruleset, suspect, packet),

@@ -8,6 +8,7 @@
 mod admission;
 mod advice;
 mod bridged;
+mod calico;
 mod flow;
 mod name;
 mod plan;

@@ -234,6 +234,40 @@ fn calico_s_log_rules_name_the_decision() {
     );
 }
 
+/// felix drops for its own settings, too.
+#[test]
+fn not_every_rule_of_calico_s_is_a_policy() {
+    let meaning = |chain: &str, comment: &str| {
+        let ruleset = legacy(&format!(
+            "*filter\n:FORWARD ACCEPT [0:0]\n:{chain} - [0:0]\n-A FORWARD -j {chain}\n-A {chain} -m \
+             comment --comment \"cali:x\" -m comment --comment \"{comment}\" -j DROP\nCOMMIT\n"
+        ));
+        let suspects = ruleset.suspects(&syn("10.1.2.3", "192.0.2.7", 80), Hint::Legacy);
+        (suspects.rules[0].owner, suspects.rules[0].meaning)
+    };
+    let policy = (Owner::Calico, Meaning::PolicyEnforcement);
+    for chain in ["cali-tw-cali1", "cali-pi-_deny", "cali-po-_deny"] {
+        assert_eq!(meaning(chain, "Drop if no policies passed packet"), policy);
+    }
+    let encapsulated = "Drop VXLAN encapped packets originating in workloads";
+    for (chain, comment) in [
+        ("cali-from-wl-dispatch", "Unknown interface"),
+        ("cali-to-wl-dispatch-1", "Unknown interface"),
+        ("cali-wl-to-host", "Configured DefaultEndpointToHostAction"),
+        (
+            "cali-INPUT",
+            "Drop IPv4 VXLAN packets from non-allowed hosts",
+        ),
+        ("cali-fw-cali1", encapsulated),
+    ] {
+        assert_eq!(
+            meaning(chain, comment),
+            (Owner::Calico, Meaning::Plain),
+            "{chain}"
+        );
+    }
+}
+
 /// A workload's chain drops what conntrack calls invalid, which is no policy's doing.
 #[test]
 fn what_calico_drops_as_invalid_is_conntrack_s() {

@@ -203,6 +203,7 @@ impl Kernel for Node {
             links: Vec::new(),
             action: None,
             drops: None,
+            redirect: None,
             is_left_behind: false,
         };
         Ok(program.then(made_up).into_iter().collect())

@@ -5,8 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            Concern, OnDrop, conntrack, firewall, insertion, is_netfilter, nfqueue, openvswitch,
-            program, unruled,
+            Concern, OnDrop, conntrack, dead_redirect, firewall, insertion, is_netfilter, nfqueue,
+            openvswitch, program, unruled,
         },
         rule::Rule,
     },
@@ -132,6 +132,19 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         cannot_tell: "isolation from a VLAN or a port state that refuses the packet: `likely` at most",
         applies: OnDrop::new(firewall::may_be_isolated, firewall::isolated_port)
             .or_refuted(firewall::port_is_not_isolated),
+    },
+    Rule {
+        name: "dead-redirect",
+        points: &[Point::Route],
+        needs: &[Fact::Programs],
+        evidence: "the reason `TC_INGRESS` or `TC_EGRESS`, and a filter of tc at the interface, the only one that drops, which redirects packets to an interface that is down or has gone; its `overlimits`, which count what it could not send",
+        refuted_by: "the interface that it leads to, up (`ip link show`)",
+        cannot_tell: "whether the filter matches this packet, where it has counted none: then `likely`",
+        applies: OnDrop::new(
+            dead_redirect::may_lead_nowhere,
+            dead_redirect::leads_nowhere,
+        )
+        .or_refuted(dead_redirect::all_lead_somewhere),
     },
     Rule {
         name: "bpf-program",

@@ -5,8 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            OnDrop, bridge, bridge_port, discovery, expired, host, not_here, other_host, path,
-            question, queue, stale_entry,
+            OnDrop, bridge, bridge_port, discovery, expired, forwarded_proxy, host, not_here,
+            other_host, path, question, queue, stale_entry,
         },
         rule::Rule,
     },
@@ -49,6 +49,19 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "an ARP or ND reply from that address at this interface, or a neighbor entry that is usable; no next hop of the packet's route by the interface that it waited at; a namespace of this node that has the address changes what it says; of a default route without a gateway: hosts of the link that answer for others (proxy ARP)",
         cannot_tell: "an endpoint that is gone from one that is down, where no namespace of this node has the address",
         applies: OnDrop::new(path::lacks_neighbor, path::neighbor),
+    },
+    Rule {
+        name: "forwarded-proxy",
+        points: &[Point::Route],
+        needs: &[Fact::Ruleset, Fact::Route, Fact::World],
+        evidence: "no reason, in `ip_forward` or `ip6_forward`; a `TPROXY` rule of iptables that the packet meets, and a route by the packet's mark that leads on",
+        refuted_by: "a local route for the packet's mark (`ip route get DST from SRC iif IF mark MARK`)",
+        cannot_tell: "another cause for which forwarding drops without a reason: `likely` at most",
+        applies: OnDrop::new(
+            forwarded_proxy::may_have_a_socket,
+            forwarded_proxy::forwarded,
+        )
+        .or_refuted(forwarded_proxy::is_taken_in),
     },
     Rule {
         name: "refused-discovery",
