@@ -33,6 +33,35 @@ fn expected() -> ExpectedVerdict {
     ExpectedVerdict::any_of(["firewall"])
         .at_least("likely")
         .names("FORWARD")
+        .evidence("accepted in another table")
+        .evidence("flanneld forward")
+}
+
+/// Docker accepts by iptables what firewalld rejects in a table of its own (moby/libnetwork#2496).
+#[test]
+fn firewalld_rejects_what_docker_accepts() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.exec(
+        "node",
+        "iptables -N DOCKER; iptables -A FORWARD -o vb -j DOCKER
+         iptables -A DOCKER -d 10.20.2.3 -p tcp --dport 8080 -j ACCEPT
+         nft 'table inet firewalld { chain filter_FORWARD { type filter hook forward priority filter + \
+         10; ct state established,related accept; jump filter_FORWARD_IN_ZONES; }; \
+         chain filter_FORWARD_IN_ZONES { iifname va goto filter_FWDI_public; }; \
+         chain filter_FWDI_public { reject with icmpx admin-prohibited; }; }'",
+    )?;
+    stage.serve("b", "10.20.2.3:8080")?;
+    let report = stage.trace(["node", "a", "b"], "10.20.2.3:8080", |watch| {
+        watch.dial("a", "10.20.2.3:8080")
+    })?;
+    report.verdict(
+        &ExpectedVerdict::new("firewall", "confirmed")
+            .why("firewalld")
+            .evidence("accepted in another table")
+            .evidence("chain DOCKER in table filter")
+            .fix("firewall-cmd"),
+    )?;
+    Ok(())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tracer_common::tuple::Tuple;
 use super::{Attempt, Lost, OwnDrop, Reply, Step, resent::is_stalled_hello};
 use crate::{
     decode::tls::Tls,
-    model::{Confidence, Outcome, Point, TlsStage},
+    model::{Confidence, Direction, Outcome, Point, TlsStage},
 };
 
 impl Attempt {
@@ -46,11 +46,31 @@ impl Attempt {
         }
         let arrived = self.reply_arrived();
         match &self.reply {
+            Some(Reply::Answer(_)) if self.is_kept_from_client() => Some(Outcome::Unanswered),
             Some(Reply::Answer(_)) if arrived || self.settled => Some(Outcome::Answered),
             Some(Reply::Reset) if arrived => Some(Outcome::Refused),
             Some(Reply::Rejection(_)) if arrived => Some(Outcome::Rejected),
             _ => None,
         }
+    }
+
+    /// Whether the answer came back to the client's interface again and again, and was dropped behind it:
+    /// the client has acknowledged none.
+    fn is_kept_from_client(&self) -> bool {
+        let sender = self.hops.first().map(|hop| &hop.place);
+        let Some(sender) = sender.filter(|place| place.dir == Direction::Out) else {
+            return false;
+        };
+        let mut back = self.reply_hops.iter();
+        let is_sent_again =
+            back.any(|hop| hop.place.is_reverse_of(sender) && hop.times > 1) && !self.settled;
+        let is_dropped_there = |drop: &OwnDrop| {
+            let facts = &drop.facts;
+            drop.lost == Lost::Reply
+                && (facts.netns, facts.iif) == (Some(sender.netns), sender.ifindex)
+                && !matches!(drop.verdict.point, Point::Socket | Point::Unknown)
+        };
+        is_sent_again && self.drops.iter().any(is_dropped_there)
     }
 
     /// Whether the handshake was done, and the ClientHello answered with a RST.

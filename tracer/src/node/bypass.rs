@@ -9,13 +9,13 @@ use std::{
 use anyhow::Result;
 
 use super::ruleset::{
-    HookPacket, Ruleset, Survey,
+    HookPacket, Ruleset, Survey, Suspect,
     packet::{Device, Ends},
     passage::{Passage, Way},
 };
 use crate::{
     decode::tracked::Tracked,
-    model::{Flow, Hook, Protocol},
+    model::{Flow, Hook, Protocol, SocketAddress},
     net::{conntrack_entry, netns::Inside},
 };
 
@@ -83,6 +83,38 @@ impl Bypass {
     /// Whether the entry was made without any translation.
     pub(crate) fn lacks_translation(&self) -> bool {
         self.kept.destination() == self.original.destination()
+    }
+}
+
+/// The rule that has led a packet to its destination.
+#[derive(Debug, Clone)]
+pub(crate) struct Leads {
+    /// The packet in front of NAT.
+    pub(crate) original: Flow,
+    /// The rule.
+    pub(crate) rule: Suspect,
+    /// Where another rule would lead without it, and that rule.
+    pub(crate) instead: Option<(SocketAddress, Suspect)>,
+}
+
+impl Leads {
+    /// Reads it in the namespace that this thread is in. `None` if no rule surely leads there.
+    pub(super) fn read(inside: &Inside, arrival: &Arrival, there: SocketAddress) -> Option<Self> {
+        let ruleset = recent(inside);
+        let packet = arrival.packet();
+        let by = |ruleset: &Ruleset| {
+            let translator = ruleset.translator(&packet)?;
+            let ends = translator.packet.ends;
+            Some(((ends.dst, ends.dport), translator))
+        };
+        let (leads_to, translator) = by(&ruleset)?;
+        (leads_to == there).then_some(())?;
+        let instead = by(&ruleset.without(&translator)).filter(|(other, _)| *other != there);
+        Some(Self {
+            original: arrival.flow,
+            rule: translator.rule,
+            instead: instead.map(|(other, translator)| (other, translator.rule)),
+        })
     }
 }
 

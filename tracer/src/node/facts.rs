@@ -10,7 +10,7 @@ use std::{
 use tracer_common::tunnel::Tunnel;
 
 use super::{
-    bypass::{self, Arrival, Destination},
+    bypass::{self, Arrival, Destination, Leads},
     conntrack::{Connection, Conntrack},
     gather::{Carrier, DropContext, Fact, Question},
     proxy::{self, DeadProxy},
@@ -77,6 +77,8 @@ pub(crate) struct NodeFacts {
     pub(crate) suspects: Option<Suspects>,
     /// What NAT makes of its destination, where its connection's entry was there before.
     pub(crate) destination: Option<Destination>,
+    /// The rule that led it to its destination, where it was another one before.
+    pub(crate) leads: Option<Leads>,
     /// The rules that sent it to a proxy which is not there.
     pub(crate) proxies: Vec<DeadProxy>,
     /// The rules that may have given a packet the socket of a proxy, if it was forwarded in vain.
@@ -252,6 +254,10 @@ impl NodeFacts {
                 .map(|link| link.name),
             flow: Flow::from(&original),
         };
+        let there = facts.flow.destination();
+        if arrival.flow.destination() != there {
+            self.leads = Leads::read(inside, &arrival, there);
+        }
         match Destination::read(inside, &arrival) {
             Ok(destination) => self.destination = destination,
             Err(error) => self.gaps.push(format!("{error:#}")),

@@ -45,6 +45,8 @@ pub(crate) struct RpFilter {
     pub(crate) interface: u64,
     /// The way back to the source.
     pub(crate) back: Lookup,
+    /// The way back by the packet's mark, where the filter leaves that out.
+    pub(crate) by_mark: Option<Lookup>,
 }
 
 impl RpFilter {
@@ -83,7 +85,10 @@ impl RpFilter {
             ..back
         };
         let as_answered = Lookup::read(rtnetlink, answer)?;
+        let is_left_out = mark != 0 && !takes_mark;
+        let marked = is_left_out.then(|| Lookup::read(rtnetlink, RouteKey { mark, ..back }));
         Ok(Some(Self {
+            by_mark: marked.transpose()?,
             ifname: ifname.to_owned(),
             ifindex,
             all,
@@ -135,10 +140,23 @@ impl RpFilter {
         }
         let output = route.ifname.as_deref().unwrap_or("another interface");
         let by = self.back.matched.as_ref().unwrap_or(route);
+        let mark = self.right_mark().map_or_else(String::new, |mark| {
+            format!(
+                "; by its mark {mark:#x}, it leaves through {ifname}, and src_valid_mark is 0: the \
+                 filter does not look at marks"
+            )
+        });
         Some(format!(
-            "src {src} came in through {ifname}, but the route back leaves through {output} ({by}{})",
+            "src {src} came in through {ifname}, but the route back leaves through {output} ({by}{}){mark}",
             self.source_in_words()
         ))
+    }
+
+    /// The packet's mark, if the way back by it is the right one.
+    fn right_mark(&self) -> Option<u32> {
+        let marked = self.by_mark.as_ref()?;
+        let route = marked.answer.as_ref().ok()?;
+        (route.output == Some(self.ifindex)).then_some(marked.packet.mark)
     }
 
     /// How the route back is asked for, where its source decides.
@@ -150,11 +168,15 @@ impl RpFilter {
         })
     }
 
-    /// Makes the filter loose, if that helps: there is a way back, by another interface.
+    /// Has the filter look at marks, if that helps; otherwise makes it loose: there is a way back, by
+    /// another interface.
     pub(crate) fn fix(&self) -> Option<Fix> {
         let elsewhere = matches!(&self.back.answer, Ok(route) if route.kind != RouteKind::Local);
         let helps = self.mode() == Mode::Strict && self.refuses() && elsewhere;
         helps.then(|| {
+            if self.right_mark().is_some() {
+                return change::sysctl("net/ipv4/conf/all/src_valid_mark", 0, 1);
+            }
             let path = format!("net/ipv4/conf/{}/rp_filter", self.ifname);
             change::sysctl(&path, self.interface, 2)
         })
@@ -181,6 +203,7 @@ mod tests {
                 answer,
                 blocking: Vec::new(),
             },
+            by_mark: None,
         }
     }
 
@@ -206,6 +229,24 @@ mod tests {
         let mut same = strict;
         same.ifindex = 2;
         assert_eq!((same.contradiction(), same.fix()), (None, None));
+    }
+
+    #[test]
+    fn a_mark_that_leads_back_is_to_be_looked_at() {
+        let mut filter = filter(0, 1, by_eth0());
+        let mut marked = filter.back.clone();
+        marked.packet.mark = 0x8_0000;
+        marked.answer.as_mut().unwrap().output = Some(3);
+        filter.by_mark = Some(marked);
+        let why = filter.contradiction().unwrap();
+        assert!(why.contains("by its mark 0x80000, it leaves through eth1"));
+        let fix = filter.fix().unwrap();
+        assert_eq!(fix.line(), "sysctl -w net.ipv4.conf.all.src_valid_mark=1");
+        // It leads elsewhere, too.
+        let marked = filter.by_mark.as_mut().unwrap();
+        marked.answer.as_mut().unwrap().output = Some(2);
+        let fix = filter.fix().unwrap();
+        assert_eq!(fix.line(), "sysctl -w net.ipv4.conf.eth1.rp_filter=2");
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(crate) use self::command::MOST_OUTPUT;
 #[cfg(test)]
 mod tests;
 mod translation;
+mod translator;
 pub(crate) mod truth;
 mod value;
 mod walk;

@@ -101,7 +101,12 @@ impl Ruleset {
 
     /// The rule that exempts the packet from tracking, if it meets one.
     fn exempting(&self, packet: &HookPacket, walk: &Walk<'_>) -> Option<String> {
-        let [table, chain, rule, base] = walk.exempting?;
+        Some(self.that_takes(walk.exempting?, packet).describe())
+    }
+
+    /// The rule at this place of a walk (table, chain, rule, base chain), which the packet meets.
+    pub(super) fn that_takes(&self, place: [usize; 4], packet: &HookPacket) -> Suspect {
+        let [table, chain, rule, base] = place;
         let candidate = Candidate {
             table,
             chain,
@@ -113,7 +118,7 @@ impl Ruleset {
             as_invalid: false,
             map: None,
         };
-        Some(self.suspect(&candidate, packet).describe())
+        self.suspect(&candidate, packet)
     }
 
     /// The same rules, with none that exempts from tracking.

@@ -35,6 +35,7 @@ mod service_address;
 mod socket;
 mod stale_entry;
 mod takers;
+mod translated;
 mod translation;
 mod tunnel;
 pub(super) mod unjudged;

@@ -3,13 +3,13 @@
 use super::{
     Concern, Finding, function,
     next_hop::{self, NextHop},
-    overlay, place, routes,
+    overlay, place, routes, translated,
 };
 use crate::{
     decode::drop::DropFacts,
     model::{
         Confidence::{Confirmed, Likely},
-        Fix, Point, Site,
+        Fix, Point, Site, address as address_of,
     },
     node::{change, facts::NodeFacts, route::Lookup, world::LinkId},
     verdict::{
@@ -135,6 +135,15 @@ pub(super) fn neighbor(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         evidence.insert(0, fact);
         fix.push(advice);
     }
+    let why = match &node.leads {
+        Some(leads) if point == Point::Endpoint => {
+            evidence.extend(translated::in_words(leads));
+            fix.extend(translated::repair(leads));
+            let requested = address_of(leads.original.destination());
+            format!("{why}: a rule translates {requested} to it")
+        }
+        _ => why,
+    };
     if facts.reason.is("NEIGH_QUEUEFULL") {
         evidence.push("the queue of packets that wait for its answer is full".to_owned());
     }

@@ -9,6 +9,7 @@ mod admission;
 mod advice;
 mod bridged;
 mod calico;
+mod elsewhere;
 mod flow;
 mod name;
 mod plan;
@@ -45,6 +46,21 @@ impl Ruleset {
         if suspect.meaning != Meaning::Plain {
             return Mending::default();
         }
+        let mut mending = self.mend_plain(suspect, packet);
+        if let Some(rule) = elsewhere::accepting(self, suspect, packet) {
+            mending.remarks.insert(
+                0,
+                format!(
+                    "it is accepted in another table, which does not help, as each table at the hook \
+                     decides for itself: {rule}"
+                ),
+            );
+        }
+        mending
+    }
+
+    /// The same for a rule that is a firewall's.
+    fn mend_plain(&self, suspect: &Suspect, packet: &HookPacket) -> Mending {
         if is_neighbor_discovery(packet) {
             return advice::of_neighbor_discovery(suspect);
         }

@@ -78,7 +78,11 @@ impl<'a> Walk<'a> {
                     self.ends += 1;
                     let behind = state.translated(nat);
                     match self.question {
-                        Question::WhatBecomes => self.translated.push(behind),
+                        Question::WhatBecomes => {
+                            self.translated.push(behind);
+                            let place = [self.table, chain, rule, self.base];
+                            self.translating.push(place);
+                        }
                         Question::WhoDropped => {
                             self.accepted = either(self.accepted, Some(behind));
                         }
@@ -196,6 +200,10 @@ impl<'a> Walk<'a> {
             }
             Verdict::Accept => {
                 self.ends += 1;
+                if state.sure {
+                    let place = [self.table, chain, rule, self.base];
+                    self.accepting.push(place);
+                }
                 self.accepted = either(self.accepted, Some(state));
                 None
             }

@@ -64,6 +64,10 @@ pub(super) struct Walk<'a> {
     pub(super) left: Option<State>,
     /// What NAT may have made of it, one for each rule that may have translated it.
     pub(super) translated: Vec<State>,
+    /// Those rules: table, chain, rule, and the base chain.
+    pub(super) translating: Vec<[usize; 4]>,
+    /// The rules that surely accept it: table, chain, rule, and the base chain.
+    pub(super) accepting: Vec<[usize; 4]>,
     /// The packet behind NAT, where it may get there untranslated.
     pub(super) untranslated: Option<State>,
     /// The last rule that exempted it from tracking: table, chain, rule, and the base chain.
@@ -102,6 +106,8 @@ impl<'a> Walk<'a> {
             is_complete: true,
             left: None,
             translated: Vec::new(),
+            translating: Vec::new(),
+            accepting: Vec::new(),
             untranslated: None,
             exempting: None,
             zone: Some(0),

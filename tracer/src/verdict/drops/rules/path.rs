@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "neighbor",
         points: &[Point::Endpoint, Point::Route, Point::Unknown],
-        needs: &[Fact::Route, Fact::Neighbor, Fact::World],
-        evidence: "a `NEIGH_` reason, or the function `neigh_invalidate`; the route, its next hop by the interface that the packet waited at, and all network namespaces that have the address",
+        needs: &[Fact::Route, Fact::Neighbor, Fact::World, Fact::Destination],
+        evidence: "a `NEIGH_` reason, or the function `neigh_invalidate`; the rule that translated its destination; the route, its next hop by the interface that the packet waited at, and all network namespaces that have the address",
         refuted_by: "an ARP or ND reply from that address at this interface, or a neighbor entry that is usable; no next hop of the packet's route by the interface that it waited at; a namespace of this node that has the address changes what it says; of a default route without a gateway: hosts of the link that answer for others (proxy ARP)",
         cannot_tell: "an endpoint that is gone from one that is down, where no namespace of this node has the address",
         applies: OnDrop::new(path::lacks_neighbor, path::neighbor),

@@ -41,6 +41,7 @@ fn the_node_is_asked_for_what_the_rules_in_question_need() {
             Fact::Route,
             Fact::Neighbor,
             Fact::Overlay,
+            Fact::Destination,
             Fact::World,
             Fact::Way
         ]
