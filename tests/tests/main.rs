@@ -7,8 +7,9 @@
 //! whydrop-tests --test scenarios verdict_mtu::` runs those of one file. The tables are made from
 //! their doc comments by `cargo xtask scenarios`.
 //!
-//! Not made here: WireGuard and IPVS, which the kernel that the tests run on does not have;
-//! encrypted IPsec; a backlog of a socket or of a CPU that overflows.
+//! Not made here: IPVS, which the kernel that the tests run on does not have; encrypted IPsec; a backlog
+//! of a socket or of a CPU that overflows. What only other kernels have, such as WireGuard, is skipped
+//! where it is not, and said to be (`overlays`).
 
 mod attempts_answers;
 mod attempts_firewall;

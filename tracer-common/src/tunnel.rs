@@ -265,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_overheads_are_these() {
+        let page = include_str!("../../docs/overlays.md");
+        for tunnel in Tunnel::ALL {
+            let name = match tunnel {
+                Tunnel::Gretap => "GRE with Ethernet",
+                other => other.name(),
+            };
+            let [v4, v6] = [false, true].map(|over_ipv6| tunnel.overhead(over_ipv6));
+            let row = format!("| {name} | {v4} | {v6} |");
+            assert!(page.contains(&row), "docs/overlays.md has no row {row}");
+        }
+    }
+
+    #[test]
     fn a_packet_or_a_link_belongs_to_one_kind() {
         let of = |protocol, port, is_ipv6| Tunnel::of(protocol, port, is_ipv6);
         for port in [4789, 8472] {

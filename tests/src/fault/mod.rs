@@ -6,7 +6,7 @@ pub(crate) mod bpf;
 mod classifier;
 mod conntrack;
 mod firewall;
-mod netlink;
+pub(crate) mod netlink;
 mod nfqueue;
 mod program;
 mod socket_filter;

@@ -21,12 +21,12 @@ pub(super) fn message(
 }
 
 /// An attribute that holds others.
-pub(super) fn nested(kind: u16, inside: &[u8]) -> Vec<u8> {
+pub(crate) fn nested(kind: u16, inside: &[u8]) -> Vec<u8> {
     attribute(kind | libc::NLA_F_NESTED as u16, inside)
 }
 
 /// An attribute, with its length before it and filled up to four bytes.
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let len = 4 + value.len() as u16;
     let mut attribute = Vec::with_capacity(value.len() + 7);
     attribute.extend(len.to_ne_bytes());

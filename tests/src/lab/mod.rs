@@ -9,6 +9,7 @@ mod namespace;
 mod sweep;
 pub mod topology;
 mod tun;
+mod wireguard;
 
 use std::{
     process,
@@ -29,6 +30,7 @@ pub use namespace::Namespace;
 pub use sweep::sweep;
 pub use topology::{Hint, Topology};
 pub use tun::tun_device;
+pub use wireguard::{Wireguard, WireguardPeer};
 
 /// Hands out namespaces with names of their own and addresses of their own.
 ///

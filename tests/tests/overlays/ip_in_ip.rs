@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::stage::Kind;
+use super::kind::Kind;
 
 const KIND: Kind = Kind::IpInIp;
 
@@ -45,4 +45,9 @@ fn larger_than_the_tunnel_takes() -> Result<()> {
 #[test]
 fn tunnel_as_wide_as_its_underlay() -> Result<()> {
     KIND.tunnel_as_wide_as_its_underlay()
+}
+
+#[test]
+fn tunnel_narrower_than_its_underlay_allows() -> Result<()> {
+    KIND.tunnel_narrower_than_its_underlay_allows()
 }

@@ -34,6 +34,7 @@ mod tc;
 mod uplink;
 mod vlan;
 mod watch;
+mod wireguard;
 
 use std::net::IpAddr;
 
@@ -57,6 +58,7 @@ pub(crate) use self::{
     tc::{CLSACT_EGRESS, CLSACT_INGRESS, FilterAction, FilterActions, FilterId, TcFilter},
     vlan::Vlan,
     watch::Watch,
+    wireguard::WireguardDevice,
 };
 
 /// An interface of a watched namespace.

@@ -4,7 +4,7 @@ use std::io;
 
 use netlink_sys::{
     Socket, SocketAddr,
-    constants::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
+    constants::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
 };
 
 use super::message::{Message, Request, messages, u32_at};
@@ -36,6 +36,11 @@ impl Netlink {
     /// For questions about netfilter (`NETLINK_NETFILTER`).
     pub(super) fn netfilter() -> io::Result<Self> {
         Self::open(NETLINK_NETFILTER)
+    }
+
+    /// For questions to subsystems that have no protocol of their own (`NETLINK_GENERIC`).
+    pub(super) fn generic() -> io::Result<Self> {
+        Self::open(NETLINK_GENERIC)
     }
 
     fn open(protocol: isize) -> io::Result<Self> {

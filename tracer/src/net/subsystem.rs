@@ -18,14 +18,17 @@ pub(crate) enum Subsystem {
     TcpSockets,
     /// sock_diag for UDP: which interface a socket is bound to.
     UdpSockets,
+    /// WireGuard's devices and peers.
+    Wireguard,
 }
 
 impl Subsystem {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::NfTables,
         Self::Conntrack,
         Self::TcpSockets,
         Self::UdpSockets,
+        Self::Wireguard,
     ];
 
     /// The module, where it is one.
@@ -35,6 +38,7 @@ impl Subsystem {
             Self::Conntrack => "nf_conntrack_netlink",
             Self::TcpSockets => "tcp_diag",
             Self::UdpSockets => "udp_diag",
+            Self::Wireguard => "wireguard",
         }
     }
 
@@ -45,6 +49,7 @@ impl Subsystem {
             Self::Conntrack => "ctnetlink_dump_table",
             Self::TcpSockets => "tcp_diag_dump",
             Self::UdpSockets => "udp_diag_dump",
+            Self::Wireguard => "wg_get_device_dump",
         }
     }
 

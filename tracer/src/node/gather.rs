@@ -22,7 +22,7 @@ use super::{
     sockets::Socket,
     tun::TunDevice,
 };
-use crate::net::{Link, Neighbor, Qdisc, Route, netns::Inside};
+use crate::net::{Link, Neighbor, Qdisc, Route, WireguardDevice, netns::Inside};
 
 /// A group of facts that can be asked for. What one builds on is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +185,8 @@ pub(crate) struct DropContext {
     /// Of a packet that was in a tunnel: the devices whose packets look like that one. `None` if they
     /// could not be read, or the kind is not known.
     pub(crate) alike: Option<Vec<Link>>,
+    /// What the WireGuard device that it was dropped at is set up with.
+    pub(crate) wireguard: Option<WireguardDevice>,
     /// Those of them that are down, where the packet has no route.
     pub(crate) down: Vec<DownTunnel>,
     /// Programs and filters at the interface, in the order in which packets meet them: for each

@@ -55,4 +55,5 @@ pub(crate) mod translation;
 pub(crate) mod tun;
 pub(crate) mod unread;
 pub(crate) mod way;
+pub(crate) mod wireguard;
 pub(crate) mod world;

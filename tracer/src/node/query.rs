@@ -21,6 +21,7 @@ use super::{
     tun::TunDevice,
     unread::{Connection, Unread},
     way::{Comparison, Packet, Start, Walked},
+    wireguard::Encrypted,
 };
 use crate::{
     decode::{drop::DropFacts, untranslated::Untranslated},
@@ -80,6 +81,9 @@ pub(crate) struct SilenceQuery {
     /// The answer that left through another interface than the question came by: its namespace, and the
     /// interface.
     pub(crate) answer: Option<(u32, RouteKey, u32)>,
+    /// The WireGuard device that it was last seen to leave through: its namespace, its number, and the
+    /// packet's destination.
+    pub(crate) encrypted: Option<(u32, u32, IpAddr)>,
 }
 
 /// What the node says of it.
@@ -100,6 +104,8 @@ pub(crate) struct SilenceFacts {
     pub(crate) lost_translation: Option<LostTranslation>,
     /// The route of the answer, if it leads to where that left.
     pub(crate) answer_route: Option<AnswerRoute>,
+    /// The peer that it was encrypted for, and the way of the encrypted packets.
+    pub(crate) encrypted: Option<Encrypted>,
 }
 
 /// The answer to the [`Query`] of the same name.
@@ -168,6 +174,7 @@ impl SilenceQuery {
         let is_asked = self.walk.is_some()
             || self.datagrams.is_some()
             || self.answer.is_some()
+            || self.encrypted.is_some()
             || !self.arrivals.is_empty();
         !is_asked && !self.may_change()
     }
@@ -186,6 +193,7 @@ impl SilenceQuery {
             datagrams,
             left_by,
             answer,
+            encrypted,
         } = self;
         let listener = async {
             let (location, baseline) = listener?;
@@ -216,14 +224,20 @@ impl SilenceQuery {
             let output = read.lookup.answer.as_ref().ok()?.output;
             (output == Some(ifindex)).then_some(read)
         };
-        let (listener, silent_hop, walked, destination, tun, datagrams, answer_route) = tokio::join!(
+        let encrypted = async {
+            let (netns, ifindex, dst) = encrypted?;
+            let read = Encrypted::of(netns, ifindex, dst, LIMIT).await;
+            read.ok().flatten()
+        };
+        let (listener, silent_hop, walked, destination, tun, datagrams, answer_route, encrypted) = tokio::join!(
             listener,
             silent_hop,
             walked,
             destination(arrivals),
             tun,
             datagrams,
-            answer_route
+            answer_route,
+            encrypted
         );
         SilenceFacts {
             listener,
@@ -235,6 +249,7 @@ impl SilenceQuery {
             compared: None,
             lost_translation: None,
             answer_route,
+            encrypted,
         }
     }
 }

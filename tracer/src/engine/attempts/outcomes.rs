@@ -115,6 +115,7 @@ impl Attempts {
             compared,
             lost_translation,
             answer_route,
+            encrypted,
         } = found;
         let (world, ways, way_back) = match walked {
             Some(Walked {
@@ -151,6 +152,7 @@ impl Attempts {
             datagrams,
             lost_translation,
             answer_route,
+            encrypted,
             sender_is_own: match &attempt.reply {
                 Some(Reply::Rejection(rejection)) => cx.interfaces.holder(rejection.from).is_some(),
                 _ => false,

@@ -15,7 +15,7 @@ use crate::{
         MILLISECOND, Nanos, SECOND, interfaces::Interfaces, knowledge::Context, queries::Purpose,
     },
     model::{Direction, Flow, Hook, Outcome, Place, Point},
-    net::{RouteKey, netns::NetnsRef},
+    net::{Kind, RouteKey, netns::NetnsRef},
     node::{
         bypass::Arrival,
         query::{
@@ -247,6 +247,9 @@ fn query(
             .and_then(|attempt| delivered_to(attempt, interfaces)),
         left_by: attempt.last_hop().and_then(left_by),
         answer: None,
+        encrypted: attempt
+            .last_hop()
+            .and_then(|last| encrypted_by(last, interfaces)),
     };
     (!query.is_empty()).then_some(query)
 }
@@ -358,6 +361,14 @@ fn silent_neighbor(attempt: &Attempt, interfaces: &Interfaces) -> Option<(NetnsR
 fn left_by(last: &Step) -> Option<(u32, u32)> {
     let is_out = last.place.dir == Direction::Out;
     is_out.then_some((last.place.netns, last.place.ifindex))
+}
+
+/// The WireGuard device that it was last seen to leave through, and its destination.
+fn encrypted_by(last: &Step, interfaces: &Interfaces) -> Option<(u32, u32, IpAddr)> {
+    let (netns, ifindex) = left_by(last)?;
+    let interface = interfaces.get(netns, ifindex)?;
+    let is_wireguard = interface.link.kind == Kind::Wireguard;
+    is_wireguard.then_some((netns, ifindex, last.flow.dst.into()))
 }
 
 /// How it came to each namespace that it was seen in, where it was not seen to arrive.

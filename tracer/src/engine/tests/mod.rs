@@ -6,6 +6,7 @@
 
 mod attempts;
 mod drops;
+mod encrypted;
 mod late;
 mod losses;
 mod packets;

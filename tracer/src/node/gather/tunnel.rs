@@ -1,11 +1,13 @@
 //! The tunnel that the packet takes, and the MTUs on its way, inside and below the tunnel.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use tracer_common::tunnel::Tunnel;
 
 use super::{Carrier, read::Reader};
 use crate::{
-    net::{Link, Route, RouteKey, RouteKind},
+    net::{Kind, Link, Route, RouteKey, RouteKind, WireguardDevice},
     node::{
         mtu::Hop,
         overlay::{Overlay, Remote},
@@ -30,6 +32,10 @@ impl Reader<'_> {
                 let route = reader.found.route.as_ref();
                 Overlay::read(&reader.rtnetlink, device, dst, route)
             });
+        }
+        let link = self.found.link.clone();
+        if let Some(link) = link.filter(|link| link.kind == Kind::Wireguard) {
+            self.found.wireguard = self.wireguard(&link);
         }
         if let Some(carrier) = self.question.carrier {
             self.found.remote = self.step("the way to the VTEP", |reader| {
@@ -147,15 +153,34 @@ impl Reader<'_> {
         if let Some(known) = known.find(|remote| remote.route.answer.is_ok()) {
             return Some(known.clone());
         }
-        // Without a remote of its own, a tunnel of IP in IP sends to the gateway of the route.
         let device = device?;
-        let by_route = self
-            .answer()
-            .filter(|route| route.output == Some(device.ifindex));
-        let gateway = by_route.and_then(|route| route.gateway);
-        let dst = device.tunnel_remote().or(gateway)?;
+        let dst = match device.kind {
+            // Without a remote of its own, a tunnel of IP in IP sends to the gateway of the route.
+            Kind::IpTunnel(_) => {
+                let by_route = self
+                    .answer()
+                    .filter(|route| route.output == Some(device.ifindex));
+                let gateway = by_route.and_then(|route| route.gateway);
+                device.tunnel_remote().or(gateway)?
+            }
+            Kind::Wireguard => self.wireguard_endpoint(device)?,
+            _ => device.tunnel_remote()?,
+        };
         self.step("the way to the tunnel's other end", |reader| {
             Remote::read(&reader.rtnetlink, dst)
+        })
+    }
+
+    /// Where a WireGuard device sends the packet.
+    fn wireguard_endpoint(&mut self, device: &Link) -> Option<IpAddr> {
+        let dst = self.question.dst;
+        let found = self.wireguard(device)?;
+        Some(found.peer_of(dst)?.endpoint?.ip())
+    }
+
+    fn wireguard(&mut self, device: &Link) -> Option<WireguardDevice> {
+        self.step("the peers of the WireGuard device", |_| {
+            Ok(WireguardDevice::read(device.ifindex)?)
         })
     }
 

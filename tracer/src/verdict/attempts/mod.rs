@@ -15,6 +15,7 @@ mod tls;
 mod tunnel_stats;
 mod way;
 mod way_back;
+mod wireguard;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -37,6 +38,7 @@ use crate::{
         translation::LostTranslation,
         tun::TunDevice,
         way::{Comparison, Way},
+        wireguard::Encrypted,
         world::{LinkId, World},
     },
     words,
@@ -83,6 +85,8 @@ pub(crate) struct AttemptContext {
     pub(crate) lost_translation: Option<LostTranslation>,
     /// The route of an answer that left through another interface than its question came by.
     pub(crate) answer_route: Option<AnswerRoute>,
+    /// The peer that a WireGuard device has encrypted it for.
+    pub(crate) encrypted: Option<Encrypted>,
     /// Whether the sender of an ICMP error is an address of a watched namespace.
     pub(crate) sender_is_own: bool,
     /// Whose address the sender of an ICMP error has, where the objects know it: `node n2`.

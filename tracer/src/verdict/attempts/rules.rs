@@ -2,6 +2,7 @@
 
 use super::{
     OnAttempt, datagrams, departure, listener, replies, silence, stall, tls, way, way_back,
+    wireguard,
 };
 use crate::{model::Point, node::gather::Fact, verdict::rule::Rule};
 
@@ -190,6 +191,24 @@ pub(in crate::verdict) const RULES: &[Rule<OnAttempt>] = &[
         refuted_by: "an answer that was seen, or a namespace that is watched and showed no drop of one",
         cannot_tell: "an answer that is lost from a packet that is lost in front of its destination: `likely` at most",
         applies: OnAttempt::new(way_back::explained),
+    },
+    Rule {
+        name: "wireguard-blocked",
+        points: &[Point::Overlay],
+        needs: &[Fact::World, Fact::Way],
+        evidence: "a last hop out through a WireGuard device; the endpoint of the peer whose allowed IPs have the destination; the routes, rules and neighbors of all namespaces, by which UDP to that endpoint ends on this node",
+        refuted_by: "routes and rules by which that UDP leaves this node",
+        cannot_tell: "the node as it was from the node as it is a moment later: `likely` at most",
+        applies: OnAttempt::new(wireguard::blocked),
+    },
+    Rule {
+        name: "wireguard-handshake",
+        points: &[Point::Overlay],
+        needs: &[],
+        evidence: "a last hop out through a WireGuard device, and no handshake within three minutes with the peer whose allowed IPs have the destination",
+        refuted_by: "a handshake (`wg show DEVICE latest-handshakes`), or a walk by which its UDP ends on this node",
+        cannot_tell: "UDP that is blocked on the way from a peer that is gone, and from keys or ports that do not fit: `likely` at most",
+        applies: OnAttempt::new(wireguard::no_handshake),
     },
     Rule {
         name: "off-node",

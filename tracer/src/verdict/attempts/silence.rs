@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Case, departure, doubts, replies::carrier_in_words, way};
+use super::{Case, departure, doubts, replies::carrier_in_words, way, wireguard};
 use crate::{
     attempt::{Reply, Step},
     model::{
@@ -186,17 +186,20 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     evidence.extend(departure::in_words(case, last));
     evidence.push("no drop of it was seen on this node".to_owned());
     evidence.extend(way::in_words(case));
-    let inside = match &last.outer {
-        Some(outer) => format!(" inside a tunnel to {}", IpAddr::from(outer.dst)),
-        None => String::new(),
+    let peer = case.around.encrypted.as_ref().map(|to| &to.peer);
+    let inside = match (&last.outer, peer) {
+        (Some(outer), _) => format!(" inside a tunnel to {}", IpAddr::from(outer.dst)),
+        (None, Some(peer)) => format!(", encrypted for the WireGuard peer at {}", peer.endpoint),
+        (None, None) => String::new(),
     };
+    evidence.extend(peer.map(wireguard::handshake));
     let why = format!(
         "it left this node by {}{inside}, and nothing came back",
         last.place.ifname
     );
     Some(Finding {
         evidence,
-        fix: vec![what_to_open(last)],
+        fix: vec![what_to_open(last, peer.and_then(|peer| peer.carrier))],
         ..Finding::new(Point::OffNode, Likely, why).about(&[&last.place.ifname, &inside])
     })
 }
@@ -266,8 +269,8 @@ pub(super) fn left_this_node(case: &Case<'_>, last: &Step) -> Option<Vec<String>
 }
 
 /// What has to be allowed beyond this node.
-fn what_to_open(last: &Step) -> Fix {
-    let flow = Flow::from(last.outer.as_ref().unwrap_or(&last.flow));
+fn what_to_open(last: &Step, encrypted: Option<Flow>) -> Fix {
+    let flow = encrypted.unwrap_or_else(|| last.outer.as_ref().unwrap_or(&last.flow).into());
     let port = flow
         .dport
         .map(|port| format!(" port {port}"))

@@ -151,7 +151,8 @@ pub(super) fn overlay(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
                 device.name
             ),
         ),
-        _ if is_in_tunnel_code(facts) => without_reason(facts, node)
+        _ if is_in_tunnel_code(facts) => takers::unsent_by_wireguard(facts, node)
+            .or_else(|| without_reason(facts, node))
             .unwrap_or_else(|| (reason, format!("the tunnel code dropped it ({reason})"))),
         _ => return None,
     };

@@ -1,4 +1,5 @@
-//! A tunnel's packet that no device of its kind takes: which devices there are, and why they do not.
+//! A tunnel's packet that no device of its kind takes, or that a device has no peer for: which devices and
+//! peers there are, and why they do not fit.
 
 use std::net::IpAddr;
 
@@ -33,6 +34,30 @@ pub(super) fn is_refused(facts: &DropFacts, node: &NodeFacts) -> bool {
             })
 }
 
+/// Why a WireGuard device does not send a packet, where its peers show that.
+pub(super) fn unsent_by_wireguard(
+    facts: &DropFacts,
+    node: &NodeFacts,
+) -> Option<(&'static str, String)> {
+    let device = node.around.wireguard.as_ref()?;
+    (function(facts) == "wg_xmit").then_some(())?;
+    let (name, dst) = (facts.ifname.as_deref()?, facts.flow.dst);
+    match device.peer_of(dst) {
+        None => Some((
+            "peer",
+            format!("no WireGuard peer of {name} has {dst} among its allowed IPs"),
+        )),
+        Some(peer) if peer.endpoint.is_none() => Some((
+            "endpoint",
+            format!(
+                "the WireGuard peer of {name} for {dst} has no endpoint: none is configured, and it has \
+                 sent nothing yet"
+            ),
+        )),
+        Some(_) => None,
+    }
+}
+
 /// Whether a device is for packets with these outer ends.
 fn fits(link: &Link, outer: &Flow) -> bool {
     let is = |end: Option<IpAddr>, address| end.is_none_or(|end| end == address);
@@ -59,8 +84,13 @@ pub(super) fn explain(finding: &mut Finding, facts: &DropFacts, node: &NodeFacts
             named => format!("the {} devices here: {}", tunnel.name(), named.join(", ")),
         },
     );
-    let down: Vec<_> = devices.iter().filter(|link| fits(link, &outer)).collect();
-    if let [link] = down.as_slice()
+    let mut fitting: Vec<_> = devices.iter().filter(|link| fits(link, &outer)).collect();
+    // The kernel has a device without a remote of each kind, whether it is used or not.
+    let is_exact = |link: &Link| link.tunnel_remote() == Some(outer.src);
+    if fitting.iter().any(|link| is_exact(link)) {
+        fitting.retain(|link| is_exact(link));
+    }
+    if let [link] = fitting.as_slice()
         && !link.up
     {
         let set = |state: &str| Command::new("ip link set dev").arg(&link.name).arg(state);
@@ -138,6 +168,19 @@ mod tests {
         let none = judge(&dropped(4, "tunnel4_rcv"), &node(&[]));
         assert_eq!(none.evidence[0], "this namespace has no IP-in-IP device");
         assert!(none.fix.is_empty());
+    }
+
+    #[test]
+    fn of_several_the_one_with_that_remote_is_taken_up() {
+        let fixes = |devices: &[Link]| judge(&dropped(47, "gre_rcv"), &node(devices)).fix;
+        let (spare, used) = (
+            device("gre0", false, None),
+            device("gre1", false, Some([192, 0, 2, 1])),
+        );
+        let fix = fixes(&[spare.clone(), used]);
+        assert!(fix[0].text().contains("ip link set dev gre1 up"));
+        let other = device("gre2", false, None);
+        assert!(fixes(&[spare, other]).is_empty());
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "overlay",
         points: &[Point::Overlay],
         needs: &[Fact::Overlay],
-        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE; or a drop at a tunnel device for want of a neighbor, or for another MAC address",
+        evidence: "a reason or a function of the tunnel code; or a drop of a packet that carries another one, in VXLAN, Geneve, IP-in-IP or GRE; or a drop at a tunnel device for want of a neighbor, or for another MAC address; the peers of a WireGuard device",
         refuted_by: "the VNI, VTEP, route or neighbor entry that it says is missing; for GRE, a device that is up and has the sender as its remote; for `NO_TX_TARGET`, a function of the bridge, which has ports and no VTEP",
         cannot_tell: "a wrong VNI here from one at the sender",
         applies: OnDrop::new(overlay::is_overlays, overlay::overlay),
