@@ -2,17 +2,20 @@
 //! encrypted packets, which no filter for the packet inside matches.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
 
-use super::way::{Packet, Start, Walked};
+use super::{
+    route::Lookup,
+    way::{Packet, Start, Walked},
+};
 use crate::{
     model::{Flow, Protocol},
     net::{
-        WireguardDevice,
+        RouteKey, Rtnetlink, WireguardDevice,
         netns::{NetnsRef, in_netns_async},
     },
 };
@@ -78,7 +81,7 @@ impl Peer {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let age = |seconds| now.saturating_sub(Duration::from_secs(seconds));
-        let source = source(endpoint);
+        let source = source(endpoint.ip(), device.mark)?;
         Ok(Some(Self {
             endpoint,
             handshake: peer.last_handshake.map(age),
@@ -108,15 +111,15 @@ impl Peer {
     }
 }
 
-/// The source that the kernel chooses for packets to there. Nothing is sent.
-fn source(to: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = match to.is_ipv4() {
-        true => [0; 4].into(),
-        false => [0; 16].into(),
+/// The source that the kernel chooses for packets to there.
+fn source(to: IpAddr, mark: u32) -> Result<Option<IpAddr>> {
+    let key = RouteKey {
+        mark,
+        proto: Some(Protocol::Udp.number()),
+        ..RouteKey::to(to)
     };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(to).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    let found = Lookup::read(&Rtnetlink::open()?, key)?;
+    Ok(found.answer.ok().and_then(|route| route.source))
 }
 
 #[cfg(test)]
@@ -148,8 +151,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_source_is_chosen_without_a_packet() {
-        let own = source(([127, 0, 0, 1], 9).into());
-        assert_eq!(own, Some([127, 0, 0, 1].into()));
+    fn a_source_is_chosen_by_the_route() {
+        let own = [127, 0, 0, 1].into();
+        assert_eq!(source(own, 0).unwrap(), Some(own));
     }
 }

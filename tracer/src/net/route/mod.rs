@@ -27,6 +27,9 @@ pub(crate) struct Route {
     pub(crate) ifname: Option<String>,
     /// The next router; `None` if the destination is on the link.
     pub(crate) gateway: Option<IpAddr>,
+    /// The source of packets that this namespace sends by it, if it says one: the answer for one address
+    /// does.
+    pub(crate) source: Option<IpAddr>,
     /// Of a route with several next hops: the interface and gateway of each.
     pub(crate) hops: Vec<(u32, Option<IpAddr>)>,
     /// The table, 254 is main, 255 is local.
@@ -192,6 +195,7 @@ pub(crate) mod tests {
             metric: None,
             mtu: None,
             mtu_expires: None,
+            source: None,
         }
     }
 

@@ -41,6 +41,7 @@ pub(in crate::net) fn route(message: &Message<'_>) -> Option<Route> {
         output: all.u32(libc::RTA_OIF),
         ifname: None,
         gateway: gateway(all),
+        source: all.address(libc::RTA_PREFSRC),
         hops: next_hops(all.get(libc::RTA_MULTIPATH).unwrap_or_default()),
         table: all.u32(libc::RTA_TABLE).unwrap_or(table.into()),
         protocol,

@@ -57,6 +57,7 @@ impl Node {
             metric: None,
             mtu: None,
             mtu_expires: None,
+            source: None,
         };
         self.routes.push((netns, route));
     }
@@ -144,6 +145,7 @@ impl Kernel for Node {
             metric: None,
             mtu: None,
             mtu_expires: None,
+            source: None,
         };
         let mut of_table: Vec<_> = self
             .routes
