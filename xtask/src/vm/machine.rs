@@ -185,7 +185,8 @@ impl Protocol {
         true
     }
 
-    /// `test name ... ok`, `... FAILED`, `... ignored, why`
+    /// `test name ... ok`, `... FAILED`, `... ignored, why`, and `... skipped: why`, which the test itself
+    /// says before it ends.
     fn take_output(&mut self, line: &str) {
         let Some(running) = &self.running else { return };
         if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
@@ -215,6 +216,7 @@ impl Protocol {
             "ok" => Outcome::Passed,
             "FAILED" => Outcome::Failed,
             ignored if named.is_some() && ignored.starts_with("ignored") => Outcome::Skipped,
+            skipped if skipped.starts_with("skipped: ") => Outcome::Skipped,
             _ => return,
         };
         if let Some(test) = self.test.take() {
@@ -253,4 +255,26 @@ fn tests_are_known_by_their_group() {
         ("units::node::links", Outcome::Failed),
     ];
     assert_eq!(ended, expected);
+}
+
+#[test]
+fn a_test_that_skips_itself_has_not_passed() {
+    let mut protocol = Protocol::new("7");
+    for line in [
+        "@7 begin overlays",
+        "running 3 tests",
+        "test overlays::gre::healthy ... skipped: this kernel has no GRE",
+        "ok",
+        "test overlays::geneve::healthy ... ok",
+        "test overlays::wireguard::healthy ... ",
+        "skipped: this kernel has no WireGuard",
+        "ok",
+        "@7 end overlays 0",
+    ] {
+        protocol.take(line);
+    }
+    let of = |test: &str| protocol.results.of(&format!("overlays::{test}::healthy"));
+    assert_eq!(of("gre"), Some(Outcome::Skipped));
+    assert_eq!(of("geneve"), Some(Outcome::Passed));
+    assert_eq!(of("wireguard"), Some(Outcome::Skipped));
 }
