@@ -97,6 +97,13 @@ impl Address {
         }
     }
 
+    /// The last eight bytes, which say all of IPv4: for hashing.
+    #[inline(always)]
+    pub(crate) fn low(&self) -> u64 {
+        let [.., c, d] = self.words;
+        u64::from(c) << 32 | u64::from(d)
+    }
+
     /// The address' sixteen bytes, IPv4 in its mapped form.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;

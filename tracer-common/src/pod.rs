@@ -19,3 +19,9 @@ unsafe impl aya::Pod for event::DropKey {}
 unsafe impl aya::Pod for event::DropCount {}
 // SAFETY: as above.
 unsafe impl aya::Pod for event::EarlyHops {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::Held {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::HeldLog {}
+// SAFETY: as above.
+unsafe impl aya::Pod for event::Handshake {}

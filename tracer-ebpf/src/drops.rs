@@ -12,14 +12,17 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
-    event::{DropCount, DropEvent, DropKey, STACK_DEPTH, kind, tally},
-    packet::{Layer, PLAIN_V4, PLAIN_V6, Role, plain, solicited, tcp, walk},
+    event::{
+        DropCount, DropEvent, DropKey, STACK_DEPTH, handshake_key, held_flow, kind, tally,
+    },
+    packet::{Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, solicited, tcp, walk},
     tuple::Tuple,
 };
 
 use crate::{
     atomic, conntrack,
     frame::ETHERNET_LEN,
+    held,
     maps::{
         DROPS, DropRoom, FILTER, LAYOUT, STACKS, asked_for, asked_for_here, drop_room,
         has_room_for, is_learned, may_begin_kind, put, tally,
@@ -84,6 +87,7 @@ pub(crate) fn observe(
         ctx,
         "drop: reason {} at {:x}, count {}", reason, location, count
     );
+    release(&event.key.flow, tcp, now);
     if first == FirstLook::Matches {
         conntrack::original_tuple(&skb, &mut event.original);
     }
@@ -106,6 +110,22 @@ pub(crate) fn observe(
     describe(event, &skb, &packet, &place);
     put(event, event.sent_len(), now);
     Some(())
+}
+
+/// What is known of the packet's handshake comes before its drop.
+#[inline(always)]
+fn release(flow: &Tuple, tcp: Option<Tcp>, now: u64) {
+    let Some(tcp) = tcp else { return };
+    let number = match (tcp.flags & Tcp::SYN != 0, tcp.flags & Tcp::ACK != 0) {
+        (true, false) => tcp.seq,
+        (true, true) => tcp.ack.wrapping_sub(1),
+        // Its flow may be another one here, behind NAT.
+        (false, _) => {
+            held::release_flow(held_flow(flow), now);
+            tcp.seq.wrapping_sub(1)
+        }
+    };
+    held::release_key(handshake_key(protocol::TCP, number), now);
 }
 
 /// What a first look at a dropped packet comes to.

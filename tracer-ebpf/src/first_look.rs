@@ -12,6 +12,7 @@ use tracer_common::{
 use crate::{
     conntrack, early,
     frame::{ETHERNET_LEN, Frame},
+    held,
     maps::{FILTER, HANDSHAKES, asked_for_here, is_everywhere, may_be_followed},
     skb::{Packet, Skb, Start},
 };
@@ -156,7 +157,9 @@ pub(crate) fn second_look(context: *mut __sk_buff, direction: u32) -> FirstLook 
 /// connections, and nearly all others are behind the handshake.
 #[inline(always)]
 fn is_idle(ends: &Ends) -> bool {
-    FILTER.excludes(ends) || !may_be_followed(ends.seq.wrapping_sub(1))
+    let isn = ends.seq.wrapping_sub(1);
+    FILTER.excludes(ends)
+        || !may_be_followed(isn) && !held::is_held(handshake_key(protocol::TCP, isn))
 }
 
 #[inline(always)]
@@ -183,8 +186,12 @@ fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
         }
         Glance::Segment { tuple, seq } => {
             let isn = seq.wrapping_sub(1);
-            let is_settling = may_be_followed(isn) && asked_for_here(&tuple) && is_active(skb);
-            if is_settling && settles(isn) {
+            let key = handshake_key(protocol::TCP, isn);
+            if !may_be_followed(isn) && !held::is_held(key) {
+                return FirstLook::Nothing;
+            }
+            let is_settling = asked_for_here(&tuple) && is_active(skb);
+            if is_settling && (held::wants_segment(key) || settles(key)) {
                 FirstLook::Settles
             } else {
                 FirstLook::Nothing
@@ -203,17 +210,15 @@ fn is_active(skb: &Skb) -> bool {
 /// Whether a SYN with this sequence number matches the filter, here or at another hop.
 #[inline(always)]
 pub(crate) fn is_followed(isn: u32) -> bool {
-    may_be_followed(isn)
-        && HANDSHAKES
-            .get_ptr(handshake_key(protocol::TCP, isn))
-            .is_some()
+    let key = handshake_key(protocol::TCP, isn);
+    held::is_held(key) || may_be_followed(isn) && HANDSHAKES.get_ptr(key).is_some()
 }
 
-/// Whether a segment with the sequence number behind `isn` settles a handshake that matches, and
+/// Whether a segment with the sequence number behind the SYN's settles a handshake that matches, and
 /// may still be reported.
 #[inline(always)]
-fn settles(isn: u32) -> bool {
-    let Some(handshake) = HANDSHAKES.get_ptr_mut(handshake_key(protocol::TCP, isn)) else {
+fn settles(key: u64) -> bool {
+    let Some(handshake) = HANDSHAKES.get_ptr_mut(key) else {
         return false;
     };
     // SAFETY: the verifier checked the pointer. A lost race reports one sighting more.

@@ -3,13 +3,13 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tracer_common::{
     address::Address,
-    event::{RetransmitEvent, kind},
+    event::{RetransmitEvent, held_flow, kind},
     packet::protocol,
     tuple::Tuple,
 };
 
 use crate::{
-    kernel,
+    held, kernel,
     maps::{FILTER, LAYOUT, asked_for, is_learned, send},
     skb::Skb,
 };
@@ -43,6 +43,7 @@ pub(crate) fn observe(sk: u64, skb: Skb) -> Option<()> {
         state: state.into(),
         reserved: 0,
     };
+    held::release_flow(held_flow(&tuple), event.at);
     send(&event, size_of::<RetransmitEvent>(), &tuple, event.at);
     Some(())
 }

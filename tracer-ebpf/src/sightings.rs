@@ -2,16 +2,18 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
 use tracer_common::{
-    event::{Handshake, Sighted, SightingEvent, direction, handshake_key, kind, tally},
+    event::{
+        Handshake, Sighted, SightingEvent, direction, handshake_key, held_flow, kind, tally,
+    },
     packet::{
         Bytes as _, DNS_PORT, Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, tcp, walk,
     },
-    tuple::Tuple,
 };
 
 use crate::{
     conntrack,
     early::{learn_early, remember},
+    held,
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
     maps::{
         FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, follow, is_everywhere, is_learned, learn,
@@ -88,8 +90,8 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
 struct Part {
     /// The handshake's key; 0 if it has none.
     key: u64,
-    /// Whether it is the handshake's first packet: a SYN, or a DNS query.
-    opens: bool,
+    /// Which of its packets it is. The first one may be a DNS query too.
+    role: held::Role,
 }
 
 #[inline(always)]
@@ -104,8 +106,9 @@ fn look(
     let mut matches = settles;
     // Whether an ICMP error, or what is in a tunnel, is of a connection that matches elsewhere.
     let mut is_known = false;
-    // Of a quoted packet, the protocol and where its transport header starts.
+    // Of a quoted packet, the protocol, where its transport header starts, and its flow.
     let mut quoted = (0, 0);
+    let mut quoted_flow = 0;
     if look_plainly(packet.start, packet.linear, packet.version) {
         matches = matches || asked_for(&room.flow.tuple);
     } else {
@@ -114,7 +117,10 @@ fn look(
             is_known |= is_learned(&layer.tuple);
             match role {
                 Role::Travelling => room.flow = *layer,
-                Role::Quoted => quoted = (layer.tuple.proto, layer.transport_at),
+                Role::Quoted => {
+                    quoted = (layer.tuple.proto, layer.transport_at);
+                    quoted_flow = held_flow(&layer.tuple);
+                }
             }
         });
         if !readable {
@@ -122,15 +128,19 @@ fn look(
             return None;
         }
     }
-    let part = part(packet, &room.flow, quoted)?;
+    let part = part(packet, &room.flow, quoted, settles)?;
+    let opens = part.role == held::Role::Opens;
     let is_direct = matches;
     conntrack::original_tuple(skb, &mut room.event.original);
     let tuple = &room.flow.tuple;
-    let client_port = u64::from(if part.opens { tuple.sport } else { tuple.dport });
+    let client_port = u64::from(if opens { tuple.sport } else { tuple.dport });
     let mut is_followed = false;
     // Whether it is surely of a handshake that matches elsewhere.
-    let mut is_its_own = part.opens;
-    if part.key != 0
+    let mut is_its_own = opens;
+    if held::is_held(part.key) {
+        is_followed = true;
+        is_its_own = tuple.proto == protocol::TCP;
+    } else if part.key != 0
         && let Some(handshake) = HANDSHAKES.get_ptr(part.key)
     {
         is_followed = true;
@@ -143,13 +153,14 @@ fn look(
     }
     matches = matches || is_known || is_followed || asked_for(&room.event.original);
     if !matches {
-        if part.opens && FILTER.may_match_behind_nat(&room.flow.tuple) {
+        if opens && FILTER.may_match_behind_nat(&room.flow.tuple) {
             remember(part.key, &room.flow.tuple, skb, direction);
         }
         return None;
     }
+    let is_held = held::is_held(part.key);
     room.event.payload = if settles {
-        payload(packet, &room.flow, load)
+        payload(packet, &room.flow, load, is_held)
     } else {
         [0; 8]
     };
@@ -157,15 +168,26 @@ fn look(
         // Later packets of it, and the errors about them, are known by this.
         learn(tuple);
     }
-    if part.opens && !is_followed {
+    describe(skb, packet, &mut room.event, direction)?;
+    let event = &room.event;
+    if opens && !is_followed {
         learn_early(part.key);
-        let handshake = Handshake {
-            settling: 0,
-            port: client_port,
-        };
-        follow(part.key, &handshake);
+        let is_tcp = tuple.proto == protocol::TCP;
+        if !is_tcp || !held::begin(part.key, &event.place, event.at) {
+            let handshake = Handshake {
+                settling: 0,
+                port: client_port,
+            };
+            follow(part.key, &handshake);
+        }
     }
-    tell(skb, packet, &mut room.event, &room.flow.tuple, direction)
+    if quoted.1 != 0 {
+        held::release_flow(quoted_flow, event.at);
+    }
+    if !held::keep(part.key, event, held_flow(tuple), part.role) {
+        send(event, event.sent_len(), tuple, event.at);
+    }
+    Some(())
 }
 
 /// Puts the only layer of a plain packet into the room, by one helper call. `false` if it is not
@@ -198,12 +220,19 @@ fn plain_bytes<const LEN: usize>(start: u64, linear: u32) -> bool {
 /// The first bytes of a segment's payload. Behind a ClientHello, what the server sends is of
 /// interest too: its first data follows the number that the client acknowledges here.
 #[inline(always)]
-fn payload(packet: &Packet, flow: &Layer, load: impl Fn(u32) -> Option<[u8; 8]>) -> [u8; 8] {
+fn payload(
+    packet: &Packet,
+    flow: &Layer,
+    load: impl Fn(u32) -> Option<[u8; 8]>,
+    is_held: bool,
+) -> [u8; 8] {
     let Some(tcp) = tcp(packet, flow) else {
         return [0; 8];
     };
     let payload = load(flow.end_at.saturating_sub(tcp.payload)).unwrap_or_default();
-    if let [0x16, 0x03, _, _, _, 0x01, ..] = payload {
+    if let [0x16, 0x03, _, _, _, 0x01, ..] = payload
+        && !is_held
+    {
         let key = handshake_key(protocol::TCP, tcp.ack.wrapping_sub(1));
         follow(key, &Handshake::default());
     }
@@ -212,19 +241,23 @@ fn payload(packet: &Packet, flow: &Layer, load: impl Fn(u32) -> Option<[u8; 8]>)
 
 /// What the packet is to a handshake; `None` if nothing.
 #[inline(always)]
-fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
+fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Option<Part> {
     match flow.tuple.proto {
         protocol::TCP => {
             let tcp = tcp(packet, flow)?;
-            let number = match (tcp.flags & Tcp::SYN != 0, tcp.flags & Tcp::ACK != 0) {
-                (true, false) => tcp.seq,
+            let has = |flag| tcp.flags & flag != 0;
+            let (opened, acknowledged) = (tcp.seq.wrapping_sub(1), tcp.ack.wrapping_sub(1));
+            let (number, role) = match (has(Tcp::SYN), has(Tcp::RST), has(Tcp::ACK)) {
+                (true, _, false) => (tcp.seq, held::Role::Opens),
+                _ if settles => (opened, held::Role::Settles),
                 // The answer acknowledges the SYN, as does the RST that refuses it.
-                (_, true) => tcp.ack.wrapping_sub(1),
-                (false, false) => tcp.seq.wrapping_sub(1),
+                (false, true, true) => (acknowledged, held::Role::Ends),
+                (_, _, true) => (acknowledged, held::Role::Answers),
+                (false, _, false) => (opened, held::Role::Ends),
             };
             Some(Part {
                 key: handshake_key(protocol::TCP, number),
-                opens: tcp.flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN,
+                role,
             })
         }
         protocol::UDP if flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT => {
@@ -232,7 +265,11 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
             let [id0, id1, flags]: [u8; 3] = packet.load(flow.transport_at + 8)?;
             Some(Part {
                 key: handshake_key(protocol::UDP, u16::from_be_bytes([id0, id1]).into()),
-                opens: flags & 0x80 == 0,
+                role: if flags & 0x80 == 0 {
+                    held::Role::Opens
+                } else {
+                    held::Role::Answers
+                },
             })
         }
         protocol::ICMP | protocol::ICMPV6 if quoted.1 != 0 => {
@@ -242,7 +279,10 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32)) -> Option<Part> {
                 (protocol::TCP, Some(seq)) => handshake_key(protocol::TCP, u32::from_be_bytes(seq)),
                 _ => 0,
             };
-            Some(Part { key, opens: false })
+            Some(Part {
+                key,
+                role: held::Role::Ends,
+            })
         }
         _ => None,
     }
@@ -261,21 +301,14 @@ fn sighted(skb: &Skb, direction: u32) -> Option<Sighted> {
     })
 }
 
+/// Writes where and when the packet is seen, and its first bytes.
 #[inline(always)]
-fn tell(
-    skb: &Skb,
-    packet: &Packet,
-    event: &mut SightingEvent,
-    flow: &Tuple,
-    direction: u32,
-) -> Option<()> {
+fn describe(skb: &Skb, packet: &Packet, event: &mut SightingEvent, direction: u32) -> Option<()> {
     event.place = sighted(skb, direction)?;
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     event.kind = kind::SIGHTING;
-    event.at = now;
+    // SAFETY: the helper has no preconditions.
+    event.at = unsafe { bpf_ktime_get_ns() };
     event.len = skb.len_from(packet);
     event.capture_len = packet.capture(&mut event.capture);
-    send(event, event.sent_len(), flow, now);
     Some(())
 }

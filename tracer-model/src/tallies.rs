@@ -12,4 +12,6 @@ pub struct Tallies {
     /// Runs that the kernel skipped, because the program was interrupted by itself. Whether those
     /// packets matched is not known.
     pub skipped: u64,
+    /// Handshakes that were answered and acknowledged without an event.
+    pub answered: u64,
 }

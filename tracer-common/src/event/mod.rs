@@ -5,6 +5,7 @@
 
 mod drop;
 mod early;
+mod held;
 mod retransmit;
 mod sighting;
 
@@ -16,6 +17,10 @@ use core::mem::{MaybeUninit, offset_of};
 pub use self::{
     drop::{DropCount, DropEvent, DropKey, STACK_DEPTH, StackPolicy, ct, netns_from},
     early::{EARLY_HOPS, EARLY_PLACES, EarlyHop, EarlyHops},
+    held::{
+        EarlyEvent, HELD_BYTES, HELD_FLOWS, HELD_PLACES, Held, HeldLog, ReleaseEvent,
+        SETTLED_SEGMENTS, held_flow, held_place, held_state,
+    },
     retransmit::RetransmitEvent,
     sighting::{Handshake, Sighted, SightingEvent, direction, handshake_key},
 };
@@ -35,6 +40,10 @@ pub mod kind {
     pub const SIGHTING: u64 = 2;
     /// A [`super::RetransmitEvent`].
     pub const RETRANSMIT: u64 = 3;
+    /// A [`super::ReleaseEvent`].
+    pub const RELEASE: u64 = 4;
+    /// A [`super::EarlyEvent`], in a [`super::HeldLog`] only.
+    pub const EARLY: u64 = 5;
 }
 
 /// Indices of the per-CPU counters.
@@ -45,8 +54,12 @@ pub mod tally {
     pub const LOST: u32 = 1;
     /// Packets that claimed to be IP and could not be parsed.
     pub const MALFORMED: u32 = 2;
+    /// Handshakes that are held, or were.
+    pub const HELD: u32 = 3;
+    /// Those of them that were answered, and acknowledged where they began.
+    pub const ANSWERED: u32 = 4;
     /// How many counters there are.
-    pub const LEN: u32 = 3;
+    pub const LEN: u32 = 5;
 }
 
 /// Any event of the ring buffer.
@@ -61,6 +74,10 @@ pub enum Event {
     Sighting(SightingEvent),
     /// A segment is sent again.
     Retransmit(RetransmitEvent),
+    /// The events of a handshake are to be read.
+    Release(ReleaseEvent),
+    /// Early hops that were kept with their handshake.
+    Early(EarlyEvent),
 }
 
 impl Event {
@@ -75,8 +92,26 @@ impl Event {
                 .filter(|event: &SightingEvent| event.sent_len() <= bytes.len())
                 .map(Self::Sighting),
             kind::RETRANSMIT => read(bytes).map(Self::Retransmit),
+            kind::RELEASE => read(bytes).map(Self::Release),
+            kind::EARLY => read(bytes).map(Self::Early),
             _ => None,
         }
+    }
+}
+
+/// The [`handshake_key`] whose log is to be read, if this is a [`ReleaseEvent`].
+pub fn released(bytes: &[u8]) -> Option<u64> {
+    match Event::from_bytes(bytes)? {
+        Event::Release(event) => Some(event.key),
+        _ => None,
+    }
+}
+
+/// The early hops, if this is an [`EarlyEvent`].
+pub fn early_hops(bytes: &[u8]) -> Option<EarlyEvent> {
+    match Event::from_bytes(bytes)? {
+        Event::Early(event) => Some(event),
+        _ => None,
     }
 }
 
@@ -91,6 +126,8 @@ trait FromKernel: Copy {}
 impl FromKernel for DropEvent {}
 impl FromKernel for SightingEvent {}
 impl FromKernel for RetransmitEvent {}
+impl FromKernel for ReleaseEvent {}
+impl FromKernel for EarlyEvent {}
 
 fn read<T: FromKernel>(bytes: &[u8]) -> Option<T> {
     (bytes.len() == size_of::<T>()).then(|| {

@@ -23,7 +23,15 @@ fn an_event_of_another_length_or_kind_is_refused() {
             kind::RETRANSMIT,
             Some(size_of::<RetransmitEvent>()..=size_of::<RetransmitEvent>()),
         ),
-        (4, None),
+        (
+            kind::RELEASE,
+            Some(size_of::<ReleaseEvent>()..=size_of::<ReleaseEvent>()),
+        ),
+        (
+            kind::EARLY,
+            Some(size_of::<EarlyEvent>()..=size_of::<EarlyEvent>()),
+        ),
+        (6, None),
     ] {
         let mut bytes = vec![0; 2000];
         bytes[..8].copy_from_slice(&kind.to_ne_bytes());
@@ -104,4 +112,78 @@ fn a_stack_is_wanted_for_these_reasons_or_for_all() {
 #[test]
 fn the_map_key_has_no_hidden_padding() {
     assert_eq!(size_of::<DropKey>(), size_of::<Tuple>() + 8 + 3 * 4 + 4);
+}
+
+/// A log with these events, each cut to its length.
+fn log(events: &[&[u8]]) -> HeldLog {
+    let mut log = HeldLog {
+        key: 1,
+        len: 0,
+        netns: 0,
+        ifindex: 0,
+        direction: 0,
+        is_answered: 0,
+        was_settled: 0,
+        bytes: [0; HELD_BYTES],
+    };
+    for event in events {
+        let at = log.len as usize;
+        log.bytes[at..at + event.len()].copy_from_slice(event);
+        log.len += event.len().next_multiple_of(8) as u32;
+    }
+    log
+}
+
+fn sighting(captured: u8) -> Vec<u8> {
+    let mut bytes = vec![captured; offset_of!(SightingEvent, capture) + usize::from(captured)];
+    bytes[..8].copy_from_slice(&kind::SIGHTING.to_ne_bytes());
+    let at = offset_of!(SightingEvent, capture_len);
+    bytes[at..at + 4].copy_from_slice(&u32::from(captured).to_ne_bytes());
+    bytes
+}
+
+#[test]
+fn a_log_is_the_events_that_were_put_into_it() {
+    let mut early = vec![0; size_of::<EarlyEvent>()];
+    early[..8].copy_from_slice(&kind::EARLY.to_ne_bytes());
+    let [syn, other] = [60, 61].map(sighting);
+    let log = log(&[&early, &syn, &other]);
+    let events: Vec<_> = log.events().collect();
+    assert_eq!(events, [&early, &syn, &other]);
+    assert!(events.iter().all(|event| Event::from_bytes(event).is_some()));
+}
+
+#[test]
+fn a_log_ends_where_it_makes_no_sense() {
+    let syn = sighting(60);
+    let mut unknown = syn.clone();
+    unknown[..8].copy_from_slice(&9_u64.to_ne_bytes());
+    assert_eq!(log(&[&syn, &unknown, &syn]).events().count(), 1);
+    let mut cut = log(&[&syn, &syn]);
+    cut.len -= 8;
+    assert_eq!(cut.events().count(), 1);
+    cut.len = u32::MAX;
+    assert_eq!(cut.events().count(), 2, "behind them there are zeros");
+}
+
+#[test]
+fn a_flow_leads_to_one_place_either_way() {
+    let flow = |port| Tuple {
+        src: crate::address::Address::v4([10, 0, 0, 1]),
+        dst: crate::address::Address::v4([10, 0, 0, 2]),
+        sport: port,
+        dport: 80,
+        proto: crate::packet::protocol::TCP,
+        flags: Tuple::HAS_PORTS,
+        reserved: [0; 2],
+    };
+    let places: std::collections::HashSet<_> = (0..1000)
+        .map(|port| {
+            assert_eq!(held_flow(&flow(port)), held_flow(&flow(port).reversed()));
+            held_flow(&flow(port))
+        })
+        .collect();
+    assert!(places.len() > 900, "{}", places.len());
+    assert!(places.iter().all(|place| *place < HELD_FLOWS));
+    assert!((0..100_000).all(|key| held_place(key) < HELD_PLACES));
 }

@@ -94,6 +94,9 @@ pub(crate) struct TraceConfig {
     pub(crate) memory: Option<u64>,
     /// How many records are shown in a second; `None` for all of them.
     pub(crate) most_records: Option<u64>,
+    /// How many answered handshakes a second are reported one by one, which costs processor time; the
+    /// others are counted.
+    pub(crate) answered_rate: u64,
     /// Where the cluster's objects come from.
     pub(crate) cluster: ClusterConfig,
     /// How to print.
@@ -156,6 +159,9 @@ impl Config {
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many answered handshakes a second are looked at where they are not shown: enough to compare those
+/// that fail with.
+const ANSWERED_UNSHOWN: u64 = 20;
 
 impl TraceConfig {
     fn new(args: TraceArgs, terminal: &Terminal) -> Result<Self, clap::Error> {
@@ -211,6 +217,13 @@ impl TraceConfig {
             verbose,
             answered: answered || is_narrow,
         };
+        let most_records = Some(args.max_rate).filter(|rate| *rate > 0);
+        // As many as can be shown.
+        let answered_rate = match most_records {
+            _ if !detail.answered => ANSWERED_UNSHOWN,
+            Some(most) => most,
+            None => u64::MAX,
+        };
         Ok(Self {
             to,
             from,
@@ -232,7 +245,8 @@ impl TraceConfig {
             ticks,
             ring_bytes: args.ring_size,
             memory: args.memory,
-            most_records: Some(args.max_rate).filter(|rate| *rate > 0),
+            most_records,
+            answered_rate,
             cluster: args.cluster.into(),
             output: OutputConfig::new(&args.output, terminal),
         })

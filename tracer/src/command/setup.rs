@@ -107,6 +107,7 @@ impl Trace {
                 watched: watched(&namespaces),
                 budget,
                 stacks: reasons.stacks(config.stack),
+                answered_rate: config.answered_rate,
                 debug: config.debug,
                 at_once,
             },
@@ -128,6 +129,7 @@ impl Trace {
         let tc_hook = tc.attachment().hook().map(str::to_owned);
         let hooks = programs.hooks().chain(tc_hook).collect();
 
+        let timeout = config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2);
         let engine = Engine::new(EngineSettings {
             drops: DropOptions {
                 noise: config.noise,
@@ -137,14 +139,16 @@ impl Trace {
                 capacity: budget.drop_kinds as usize,
             },
             attempts: budget.attempts,
-            timeout: config.timeout.as_nanos().try_into().unwrap_or(u64::MAX / 2),
+            timeout,
             names,
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
             node: config.node_name.clone(),
             most_records: config.most_records,
         });
-        let mut shell = Shell::new(engine, probes, decoder, outlet, config.ticks);
+        // The engine looks at an attempt after a quarter of the timeout for the first time.
+        let patience = timeout / 4;
+        let mut shell = Shell::new(engine, probes, decoder, outlet, patience, config.ticks);
         let present = watch.inventory().iter().cloned();
         shell.feed(Input::Interfaces(present.map(Change::Appeared).collect()))?;
         shell.feed(Input::Unwatched(tc.degraded()))?;

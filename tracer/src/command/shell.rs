@@ -9,14 +9,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::time::timeout;
-use tracer_common::{event, filter::Member};
+use tracer_common::{
+    event::{self, EarlyHop},
+    filter::Member,
+};
 
 use super::{node_queries::NodeQueries, watchdog};
 use crate::{
     cli::filter,
     cluster::resolve::Socket,
     decode::{drop::Decoder, event::Event},
-    engine::{Effect, Engine, Input, MapAnswer, MapQuery},
+    engine::{Effect, Engine, Input, MapAnswer, MapQuery, Nanos},
     kernel::{
         clock::monotonic_nanos,
         probes::{EventStream, Probes},
@@ -74,6 +77,10 @@ pub(super) struct Shell {
     outlet: Box<dyn Outlet>,
     /// What is to come with the start of the trace; `None` after it.
     notes: Option<Vec<String>>,
+    /// How long a handshake may take before its events are read.
+    patience: Nanos,
+    /// The early hops of the handshake whose events are being handed in, and its key.
+    early: Option<(u64, Vec<EarlyHop>)>,
     /// How long nothing may be reported before a tick is.
     ticks: Option<Duration>,
     /// When something was reported last.
@@ -88,6 +95,7 @@ impl Shell {
         probes: Probes,
         decoder: Decoder,
         outlet: Box<dyn Outlet>,
+        patience: Nanos,
         ticks: Option<Duration>,
     ) -> Self {
         Self {
@@ -97,6 +105,8 @@ impl Shell {
             netns: NetnsNames::read(),
             queries: NodeQueries::default(),
             outlet,
+            patience,
+            early: None,
             notes: Some(Vec::new()),
             ticks,
             reported: Instant::now(),
@@ -148,7 +158,11 @@ impl Shell {
                 MapAnswer::AllCounts(counts.collect())
             }
             MapQuery::EarlyHops(key) => {
-                let early = self.probes.early_hops(key.handshake());
+                let handshake = key.handshake();
+                let early = match &self.early {
+                    Some((of, early)) if *of == handshake => early.clone(),
+                    _ => self.probes.early_hops(handshake),
+                };
                 MapAnswer::EarlyHops(key, early)
             }
         }
@@ -157,6 +171,11 @@ impl Shell {
     /// Hands in a batch of events.
     pub(super) fn events(&mut self, batch: &[Bytes]) -> Result<()> {
         for record in batch {
+            if let Some(key) = event::released(record) {
+                let events = self.probes.released(key);
+                self.held(&events)?;
+                continue;
+            }
             let Some(event) = self.decoder.decode(record)? else {
                 continue;
             };
@@ -170,6 +189,23 @@ impl Shell {
             }
             self.feed_names()?;
             self.feed(Input::Event(event))?;
+        }
+        Ok(())
+    }
+
+    /// Hands in the events of a handshake that was held.
+    fn held(&mut self, events: &[Bytes]) -> Result<()> {
+        let early = events.iter().find_map(|event| event::early_hops(event));
+        self.early = early.map(|early| (early.key, early.hops.of(early.key).copied().collect()));
+        let result = self.events(events);
+        self.early = None;
+        result
+    }
+
+    /// Hands in the handshakes that began no later than `until` and are not over.
+    fn overdue(&mut self, until: Nanos) -> Result<()> {
+        for events in self.probes.overdue(until) {
+            self.held(&events)?;
         }
         Ok(())
     }
@@ -191,6 +227,7 @@ impl Shell {
     /// Does what has to be done from time to time.
     pub(super) fn tick(&mut self, events: &mut EventStream) -> Result<()> {
         self.catch_up(events)?;
+        self.overdue(monotonic_nanos().saturating_sub(self.patience))?;
         self.netns.refresh_named();
         self.feed_names()?;
         self.outlet.resize(Terminal::stdout_width());
@@ -273,6 +310,7 @@ impl Shell {
     /// Stops the programs, reads what is left, and accounts for everything.
     pub(super) async fn finish(mut self, events: &mut EventStream) -> Result<()> {
         self.probes.detach();
+        self.overdue(Nanos::MAX)?;
         let (begun, mut unread) = (Instant::now(), 0);
         loop {
             let batch = events.take_ready();

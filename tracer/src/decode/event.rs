@@ -37,6 +37,8 @@ impl Decoder {
                 Sighting::decode(&event).map(Box::new).map(Event::Sighting)
             }
             event::Event::Retransmit(event) => Some(Event::Retransmit(event)),
+            // Not of a packet.
+            event::Event::Release(_) | event::Event::Early(_) => None,
         })
     }
 }

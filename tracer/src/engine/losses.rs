@@ -60,7 +60,7 @@ impl Losses {
         for (now, before, place) in lost {
             let events = now.saturating_sub(before);
             if events > 0 {
-                cx.visibility.lost += events;
+                cx.visibility.lose(events, cx.now);
                 cx.report(Report::Lost(Lost {
                     ts: cx.time_of_day(),
                     events,

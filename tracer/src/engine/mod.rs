@@ -226,6 +226,7 @@ impl Engine {
                     malformed: kernel.malformed,
                     untracked: attempts.untracked(),
                     tls: attempts.tls(cx.now),
+                    answered: kernel.answered,
                     has_tunnels: cx.interfaces.have_tunnels(),
                 });
                 cx.report(Report::Summary(Box::new(summary)));

@@ -1,11 +1,15 @@
 //! What the probes may have missed: silence proves nothing where something was not seen.
 
-use std::time::SystemTime;
+use std::{collections::VecDeque, time::SystemTime};
 
+use super::Nanos;
 use crate::model::Span;
 
 /// Gaps that a summary lists; a trace may run for days. Beyond that, the last one grows.
 const MOST_GAPS: usize = 64;
+
+/// Losses that are remembered one by one: one a tick, for longer than an event is held back.
+const MOST_LOSSES: usize = 64;
 
 /// What may have happened without being seen.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub(super) struct Visibility {
     gaps: Vec<Span>,
     /// Events lost so far.
     pub(super) lost: u64,
+    /// The last losses: when each was known, and how many events were lost before.
+    losses: VecDeque<(Nanos, u64)>,
 }
 
 impl Visibility {
@@ -28,6 +34,22 @@ impl Visibility {
             blind_spots,
             ..Self::default()
         }
+    }
+
+    /// Takes a loss that is known now.
+    pub(super) fn lose(&mut self, events: u64, now: Nanos) {
+        if self.losses.len() >= MOST_LOSSES {
+            self.losses.pop_front();
+        }
+        self.losses.push_back((now, self.lost));
+        self.lost = self.lost.saturating_add(events);
+    }
+
+    /// How many events were lost before `at`, for certain: an event may be handed in long after it
+    /// happened.
+    pub(super) fn lost_before(&self, at: Nanos) -> u64 {
+        let later = self.losses.iter().find(|(known, _)| *known > at);
+        later.map_or(self.lost, |(_, before)| *before)
     }
 
     /// What keeps the probes from seeing everything, a sentence each.
@@ -87,6 +109,20 @@ mod tests {
             to: at(to),
         };
         assert_eq!(visibility.gaps(at(9)), [span(2, 4), span(6, 9)]);
+    }
+
+    #[test]
+    fn a_loss_that_is_known_later_may_have_been_at_that_time() {
+        let mut visibility = Visibility::default();
+        for at in [10, 20] {
+            visibility.lose(3, at);
+        }
+        assert_eq!([5, 10, 19, 20].map(|at| visibility.lost_before(at)), [0, 3, 3, 6]);
+        for at in 30..1000 {
+            visibility.lose(1, at);
+        }
+        assert_eq!(visibility.losses.len(), MOST_LOSSES);
+        assert!(visibility.lost_before(5) <= visibility.lost);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use super::layers::Layers;
 use crate::{
     decode::tls::TlsCounts,
-    model::{AttemptReport, DropReport, OtherVerdict, Span, Summary, Verdict},
+    model::{AttemptReport, DropReport, OtherVerdict, Outcome, Span, Summary, Verdict},
 };
 
 /// The accounts of a trace.
@@ -37,6 +37,8 @@ pub(crate) struct Totals {
     /// SYNs that were not followed because the table was full.
     pub(crate) untracked: u64,
     pub(crate) tls: TlsCounts,
+    /// Attempts that were answered and are known by their number only.
+    pub(crate) answered: u64,
     /// Whether a watched namespace has a tunnel device that is up.
     pub(crate) has_tunnels: bool,
 }
@@ -112,8 +114,13 @@ impl Accounts {
             malformed,
             untracked,
             tls,
+            answered,
             has_tunnels,
         } = totals;
+        if answered > 0 {
+            *self.summary.attempts.entry(Outcome::Answered).or_default() += answered;
+            self.layers.answered(answered);
+        }
         let is_complete = drops.shown + drops.folded == drops.all && lost == 0 && untracked == 0;
         self.layers.began_tls(tls);
         let mut verdicts = self.layers.verdicts().into_iter();

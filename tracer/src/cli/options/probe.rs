@@ -136,6 +136,7 @@ impl TraceConfig {
             ring_bytes: None,
             memory: None,
             most_records: None,
+            answered_rate: u64::MAX,
             cluster: probe.cluster.clone(),
             output: OutputConfig {
                 format: TraceFormat::Text,

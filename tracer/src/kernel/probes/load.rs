@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) watched: Watched,
     /// Which drops carry the kernel stack.
     pub(crate) stacks: StackPolicy,
+    /// How many answered handshakes a second are reported one by one; the others are counted.
+    pub(crate) answered_rate: u64,
     /// Whether the programs log what they do.
     pub(crate) debug: bool,
     /// Whether there is memory to verify several programs at once: each takes as much as it would alone.
@@ -54,6 +56,7 @@ impl Settings {
             budget: Budget::of(budget::LEAST),
             watched: Watched::NOTHING,
             stacks: StackPolicy::default(),
+            answered_rate: 0,
             debug: false,
             at_once: false,
         }
@@ -151,6 +154,7 @@ fn with_settings(settings: &Settings, layout: &Layout) -> Result<Ebpf> {
         .override_global("FILTER", &settings.filter, true)
         .override_global("WATCHED", &settings.watched, true)
         .override_global("STACKS", &settings.stacks, true)
+        .override_global("ANSWERED_RATE", &settings.answered_rate, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries("EVENTS", settings.budget.ring_bytes)
         .map_max_entries("DROPS", settings.budget.drop_kinds)

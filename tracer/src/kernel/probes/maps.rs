@@ -3,6 +3,7 @@
 use std::{fs, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use tracer_common::{
     event::{DropCount, DropKey, EarlyHop, EarlyHops, tally},
     filter::Member,
@@ -72,17 +73,31 @@ impl Probes {
 
     /// The kernel's counters of what it could not send or count.
     pub(crate) fn tallies(&self) -> Tallies {
-        let sum = |index| {
-            self.tallies
-                .get(&index, 0)
-                .map_or(0, |per_cpu| per_cpu.iter().sum())
-        };
+        let sum = |index| self.tally(index);
         Tallies {
             uncounted: sum(tally::UNCOUNTED),
             lost: sum(tally::LOST),
             malformed: sum(tally::MALFORMED),
             skipped: self.skipped_runs().unwrap_or(0),
+            answered: self.held.answered(sum(tally::ANSWERED)),
         }
+    }
+
+    fn tally(&self, index: u32) -> u64 {
+        let per_cpu = self.tallies.get(&index, 0);
+        per_cpu.map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// The events of a handshake that was held until now, oldest first.
+    pub(crate) fn released(&mut self, key: u64) -> Vec<Bytes> {
+        self.held.take(key)
+    }
+
+    /// The events of all handshakes that began no later than `until`, nanoseconds of `CLOCK_MONOTONIC`,
+    /// and are not over.
+    pub(crate) fn overdue(&mut self, until: u64) -> Vec<Vec<Bytes>> {
+        let held = self.tally(tally::HELD);
+        self.held.take_overdue(held, until)
     }
 
     /// `recursion_misses` of the program (since 5.12): runs that the kernel skipped.

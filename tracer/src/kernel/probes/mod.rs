@@ -5,12 +5,14 @@
 //! - [`load`]: from the object file into the kernel
 //! - [`tc`]: at the interfaces
 //! - [`events`], [`log`], [`maps`]: what they send and count
+//! - [`held`]: handshakes that stay in the kernel until they fail
 //! - [`query`]: which programs others have attached
 //!
 //! Everything here lives as long as its owner does. Links are file descriptors, nothing is pinned, so
 //! the kernel takes it all back when the process ends, however it ends.
 
 mod events;
+mod held;
 mod load;
 mod log;
 mod maps;
@@ -41,6 +43,7 @@ pub(crate) use self::{
     tc::{Attachment, Churn, Followed, Follower, TcProbes},
 };
 use self::{
+    held::HeldHandshakes,
     load::{load, take_map, tracepoint},
     table::try_each,
     tracepoints::TracepointIds,
@@ -76,6 +79,7 @@ pub(crate) struct Probes {
     members: HashMap<MapData, Member, u32>,
     /// One word: whether the counting map has little room left.
     crowded: Array<MapData, u32>,
+    held: HeldHandshakes,
 }
 
 /// The program for drops, attached.
@@ -230,6 +234,7 @@ impl Probes {
             early: Array::try_from(take_map(ebpf, "EARLY")?)?,
             members: HashMap::try_from(take_map(ebpf, "MEMBERS")?)?,
             crowded: Array::try_from(take_map(ebpf, "CROWDED")?)?,
+            held: HeldHandshakes::of(ebpf)?,
         })
     }
 

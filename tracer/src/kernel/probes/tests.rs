@@ -27,6 +27,7 @@ fn both_ends_can_be_sets_that_change() {
         budget: Budget::of(budget::LEAST),
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
+        answered_rate: u64::MAX,
         debug: false,
         at_once: true,
     };

@@ -122,6 +122,11 @@ impl Layers {
         }
     }
 
+    /// Takes TCP attempts that were answered and are known by their number only.
+    pub(crate) fn answered(&mut self, attempts: u64) {
+        *self.tcp.outcomes.entry(Outcome::Answered).or_default() += attempts;
+    }
+
     /// Takes an attempt; one that corrects an earlier record takes its place.
     pub(crate) fn attempted(&mut self, attempt: &AttemptReport) {
         let id = id(attempt);

@@ -90,6 +90,7 @@ fn programs() -> Programs {
         budget: Budget::of(budget::LEAST),
         watched: Watched::NOTHING,
         stacks: StackPolicy::default(),
+        answered_rate: u64::MAX,
         debug: false,
         at_once: false,
     };

@@ -1,0 +1,343 @@
+//! Handshakes that stay here until they fail: see [`tracer_common::event::HeldLog`].
+//!
+//! A place belongs to one key until its handshake has settled, or userspace has taken it. The packets of
+//! one handshake cause each other, so no two CPUs write to a log at a time.
+
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    helpers::generated::bpf_probe_read_kernel as read_kernel_bytes,
+    macros::map,
+    maps::Array,
+};
+use tracer_common::{
+    event::{
+        EarlyEvent, EarlyHops, HELD_BYTES, HELD_FLOWS, HELD_PLACES, Handshake, Held, HeldLog,
+        ReleaseEvent, SETTLED_SEGMENTS, Sighted, SightingEvent, held_place,
+        held_state as state, kind, tally,
+    },
+    share::Share,
+};
+
+use crate::maps::{EARLY, follow, put, tally};
+
+/// How many handshakes a second are released when they have settled; all others are counted. Read with
+/// volatile loads only: the loader replaces it.
+#[unsafe(no_mangle)]
+pub(crate) static ANSWERED_RATE: u64 = u64::MAX;
+
+/// What [`ANSWERED_RATE`] leaves of this second.
+#[map]
+static ANSWERED: Array<Share> = Array::with_max_entries(1, 0);
+
+/// The state of each place, by [`held_place`]. Userspace reads all of them at once.
+#[map]
+static HELD: Array<[Held; HELD_PLACES]> = Array::with_max_entries(1, 0);
+
+/// The events of each.
+#[map]
+static HELD_LOGS: Array<HeldLog> = Array::with_max_entries(HELD_PLACES as u32, 0);
+
+/// The key that userspace has taken from each place: it has read the log, and what comes later is
+/// followed by [`follow`].
+#[map]
+static HELD_TAKEN: Array<u64> = Array::with_max_entries(HELD_PLACES as u32, 0);
+
+/// The place of each flow's handshake, plus one, by [`held_flow`]. Flows share entries: a flow may lead
+/// to another one's handshake, which then costs as much as if it had never been held.
+#[map]
+static HELD_BY_FLOW: Array<[u16; HELD_FLOWS]> = Array::with_max_entries(1, 0);
+
+/// What a packet is to its handshake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Role {
+    /// The SYN.
+    Opens,
+    /// The SYN-ACK.
+    Answers,
+    /// The last ACK, or what follows.
+    Settles,
+    /// A RST, or an ICMP error.
+    Ends,
+}
+
+#[inline(always)]
+fn held(place: usize) -> Option<*mut Held> {
+    let all: *mut Held = HELD.get_ptr_mut(0)?.cast();
+    // SAFETY: within the array, as the mask says to the verifier.
+    Some(unsafe { all.add(place & (HELD_PLACES - 1)) })
+}
+
+#[inline(always)]
+fn is_taken(place: usize, key: u64) -> bool {
+    // SAFETY: one word, which is read at once.
+    HELD_TAKEN
+        .get_ptr(place as u32)
+        .is_none_or(|taken| unsafe { taken.read_volatile() } == key)
+}
+
+/// Whether the handshake with this key is held.
+#[inline(always)]
+pub(crate) fn is_held(key: u64) -> bool {
+    state_of(key) != state::FREE
+}
+
+#[inline(always)]
+fn state_of(key: u64) -> u32 {
+    match held(held_place(key)) {
+        // SAFETY: the verifier checked the pointer.
+        Some(held) if unsafe { (*held).key } == key => unsafe { (*held).state },
+        _ => state::FREE,
+    }
+}
+
+/// Whether a segment with the sequence number behind this handshake's SYN must be looked at: it settles
+/// the handshake, or is one too many.
+#[inline(always)]
+pub(crate) fn wants_segment(key: u64) -> bool {
+    let Some(held) = held(held_place(key)) else {
+        return false;
+    };
+    // SAFETY: the verifier checked the pointer. A lost race counts one segment less.
+    unsafe {
+        if (*held).key != key {
+            return false;
+        }
+        match (*held).state {
+            state::OPEN => true,
+            state::SETTLED => {
+                (*held).segments += 1;
+                (*held).segments > SETTLED_SEGMENTS
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether userspace is to have a handshake that has settled.
+#[inline(always)]
+fn is_shown(now: u64) -> bool {
+    // SAFETY: a static may be read.
+    let rate = unsafe { core::ptr::read_volatile(&raw const ANSWERED_RATE) };
+    match ANSWERED.get_ptr_mut(0) {
+        // SAFETY: the verifier checked the pointer. CPUs that race for it show a few more.
+        Some(answered) => unsafe { (*answered).take(now, rate) },
+        None => false,
+    }
+}
+
+/// Begins to hold a handshake whose SYN is seen for the first time, if its place is free.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn begin(key: u64, at: &Sighted, now: u64) -> bool {
+    let place = held_place(key);
+    let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
+        return false;
+    };
+    // SAFETY: the verifier checked the pointers.
+    unsafe {
+        let is_free = match (*held).state {
+            state::FREE | state::SETTLED => true,
+            _ => is_taken(place, (*held).key),
+        };
+        if !is_free || is_taken(place, key) {
+            return false;
+        }
+        (*held).key = key;
+        (*held).since = now;
+        (*held).segments = 0;
+        (*held).state = state::OPEN;
+        (*log).key = key;
+        (*log).len = 0;
+        (*log).netns = at.netns;
+        (*log).ifindex = at.ifindex;
+        (*log).direction = at.direction;
+        (*log).is_answered = 0;
+        (*log).was_settled = 0;
+        keep_early(log, key);
+    }
+    tally(tally::HELD);
+    true
+}
+
+/// Puts the hops from before the SYN matched in front of it: their own place may soon be another one's.
+///
+/// # Safety
+///
+/// The log is empty.
+#[inline(always)]
+unsafe fn keep_early(log: *mut HeldLog, key: u64) {
+    let Some(early) = EARLY.get_ptr(EarlyHops::place(key)) else {
+        return;
+    };
+    // SAFETY: the verifier checks the pointers; there is room for the hops.
+    unsafe {
+        if (*early).hops[0].key != key {
+            return;
+        }
+        let event: *mut EarlyEvent = (&raw mut (*log).bytes).cast();
+        (*event).kind = kind::EARLY;
+        (*event).key = key;
+        let failed = read_kernel_bytes(
+            (&raw mut (*event).hops).cast(),
+            size_of::<EarlyHops>() as u32,
+            early.cast(),
+        );
+        if failed == 0 {
+            (*log).len = size_of::<EarlyEvent>() as u32;
+        }
+    }
+}
+
+/// Keeps the event of a packet of a handshake that is held. `false` if it is to be sent: the handshake
+/// is not held, or not any more.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn keep(key: u64, event: &SightingEvent, flow: usize, role: Role) -> bool {
+    let place = held_place(key);
+    let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
+        return false;
+    };
+    // SAFETY: the verifier checked the pointers.
+    unsafe {
+        if (*held).key != key || is_taken(place, key) {
+            return false;
+        }
+        let is_open = (*held).state == state::OPEN;
+        if !is_open && (*held).state != state::SETTLED {
+            return false;
+        }
+        if !is_open || role == Role::Ends || !append(log, event) {
+            release(held, log, event.at);
+            return false;
+        }
+        match role {
+            Role::Opens => lead_to(place, flow),
+            Role::Answers => (*log).is_answered = 1,
+            Role::Settles if (*log).is_answered != 0 && is_at_first(log, &event.place) => {
+                if is_shown(event.at) {
+                    release(held, log, event.at);
+                } else {
+                    (*held).state = state::SETTLED;
+                    tally(tally::ANSWERED);
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// # Safety
+///
+/// The log can be read.
+#[inline(always)]
+unsafe fn is_at_first(log: *const HeldLog, at: &Sighted) -> bool {
+    // SAFETY: as required of the caller.
+    unsafe {
+        (*log).ifindex == at.ifindex
+            && (*log).netns == at.netns
+            && (*log).direction == at.direction
+    }
+}
+
+/// # Safety
+///
+/// The log can be written to.
+#[inline(always)]
+unsafe fn append(log: *mut HeldLog, event: &SightingEvent) -> bool {
+    const MOST: usize = size_of::<SightingEvent>();
+    // SAFETY: as required of the caller; the verifier checks the bounds again.
+    unsafe {
+        let at = (*log).len as usize;
+        if at > HELD_BYTES - MOST {
+            return false;
+        }
+        let len = event.sent_len();
+        let to = log
+            .cast::<u8>()
+            .add(offset_of!(HeldLog, bytes))
+            .add(at);
+        let failed = read_kernel_bytes(to.cast(), len as u32, core::ptr::from_ref(event).cast());
+        (*log).len = (at + len.next_multiple_of(8)) as u32;
+        failed == 0
+    }
+}
+
+#[inline(always)]
+fn lead_to(place: usize, flow: usize) {
+    if let Some(flows) = HELD_BY_FLOW.get_ptr_mut(0) {
+        let flows: *mut u16 = flows.cast();
+        // SAFETY: within the array, as the mask says to the verifier.
+        unsafe {
+            flows
+                .add(flow & (HELD_FLOWS - 1))
+                .write_volatile(place as u16 + 1);
+        }
+    }
+}
+
+/// Has userspace read the log. What comes later is sent at once.
+///
+/// # Safety
+///
+/// Both are of one place, which is open or settled.
+#[inline(always)]
+unsafe fn release(held: *mut Held, log: *mut HeldLog, now: u64) {
+    // SAFETY: as required of the caller.
+    let key = unsafe {
+        (*log).was_settled = ((*held).state == state::SETTLED).into();
+        (*held).state = state::RELEASED;
+        (*held).key
+    };
+    follow(key, &Handshake::default());
+    let event = ReleaseEvent {
+        kind: kind::RELEASE,
+        at: now,
+        key,
+    };
+    put(&event, size_of::<ReleaseEvent>(), now);
+}
+
+/// Releases the handshake with this key, if it is held: something has happened to it.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn release_key(key: u64, now: u64) {
+    release_place(held_place(key), Some(key), now);
+}
+
+/// The same for the handshake of a flow, as [`held_flow`] has it, whichever way that goes.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn release_flow(flow: usize, now: u64) {
+    let Some(flows) = HELD_BY_FLOW.get_ptr(0) else {
+        return;
+    };
+    let flows: *const u16 = flows.cast();
+    // SAFETY: within the array, as the mask says to the verifier.
+    let place = unsafe { flows.add(flow & (HELD_FLOWS - 1)).read_volatile() };
+    if place != 0 {
+        release_place(usize::from(place) - 1, None, now);
+    }
+}
+
+#[inline(always)]
+fn release_place(place: usize, key: Option<u64>, now: u64) {
+    let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
+        return;
+    };
+    // SAFETY: the verifier checked the pointers.
+    unsafe {
+        if key.is_some_and(|key| (*held).key != key) || is_taken(place, (*held).key) {
+            return;
+        }
+        if matches!((*held).state, state::OPEN | state::SETTLED) {
+            release(held, log, now);
+        }
+    }
+}
