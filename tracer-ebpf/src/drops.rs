@@ -12,9 +12,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
-    event::{
-        DropCount, DropEvent, DropKey, STACK_DEPTH, handshake_key, held_flow, kind, tally,
-    },
+    event::{DropCount, DropEvent, DropKey, STACK_DEPTH, handshake_key, held_flow, kind, tally},
     packet::{Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, solicited, tcp, walk},
     tuple::Tuple,
 };

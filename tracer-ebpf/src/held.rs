@@ -6,15 +6,13 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    helpers::generated::bpf_probe_read_kernel as read_kernel_bytes,
-    macros::map,
-    maps::Array,
+    helpers::generated::bpf_probe_read_kernel as read_kernel_bytes, macros::map, maps::Array,
 };
 use tracer_common::{
     event::{
         EarlyEvent, EarlyHops, HELD_BYTES, HELD_FLOWS, HELD_PLACES, Handshake, Held, HeldLog,
-        ReleaseEvent, SETTLED_SEGMENTS, Sighted, SightingEvent, held_place,
-        held_state as state, kind, tally,
+        ReleaseEvent, SETTLED_SEGMENTS, Sighted, SightingEvent, held_place, held_state as state,
+        kind, tally,
     },
     share::Share,
 };
@@ -77,19 +75,26 @@ fn is_taken(place: usize, key: u64) -> bool {
         .is_none_or(|taken| unsafe { taken.read_volatile() } == key)
 }
 
+/// Whether the handshake with this key may be held: userspace may have taken it.
+#[inline(always)]
+pub(crate) fn may_be_held(key: u64) -> bool {
+    match held(held_place(key)) {
+        // SAFETY: the verifier checked the pointer.
+        Some(held) => unsafe { (*held).key == key && is_kept((*held).state) },
+        None => false,
+    }
+}
+
 /// Whether the handshake with this key is held.
 #[inline(always)]
 pub(crate) fn is_held(key: u64) -> bool {
-    state_of(key) != state::FREE
+    may_be_held(key) && !is_taken(held_place(key), key)
 }
 
+/// Whether a place in this state holds a handshake.
 #[inline(always)]
-fn state_of(key: u64) -> u32 {
-    match held(held_place(key)) {
-        // SAFETY: the verifier checked the pointer.
-        Some(held) if unsafe { (*held).key } == key => unsafe { (*held).state },
-        _ => state::FREE,
-    }
+fn is_kept(of: u32) -> bool {
+    of == state::OPEN || of == state::SETTLED
 }
 
 /// Whether a segment with the sequence number behind this handshake's SYN must be looked at: it settles
@@ -206,10 +211,10 @@ pub(crate) fn keep(key: u64, event: &SightingEvent, flow: usize, role: Role) -> 
         if (*held).key != key || is_taken(place, key) {
             return false;
         }
-        let is_open = (*held).state == state::OPEN;
-        if !is_open && (*held).state != state::SETTLED {
+        if !is_kept((*held).state) {
             return false;
         }
+        let is_open = (*held).state == state::OPEN;
         if !is_open || role == Role::Ends || !append(log, event) {
             release(held, log, event.at);
             return false;
@@ -238,9 +243,7 @@ pub(crate) fn keep(key: u64, event: &SightingEvent, flow: usize, role: Role) -> 
 unsafe fn is_at_first(log: *const HeldLog, at: &Sighted) -> bool {
     // SAFETY: as required of the caller.
     unsafe {
-        (*log).ifindex == at.ifindex
-            && (*log).netns == at.netns
-            && (*log).direction == at.direction
+        (*log).ifindex == at.ifindex && (*log).netns == at.netns && (*log).direction == at.direction
     }
 }
 
@@ -257,10 +260,7 @@ unsafe fn append(log: *mut HeldLog, event: &SightingEvent) -> bool {
             return false;
         }
         let len = event.sent_len();
-        let to = log
-            .cast::<u8>()
-            .add(offset_of!(HeldLog, bytes))
-            .add(at);
+        let to = log.cast::<u8>().add(offset_of!(HeldLog, bytes)).add(at);
         let failed = read_kernel_bytes(to.cast(), len as u32, core::ptr::from_ref(event).cast());
         (*log).len = (at + len.next_multiple_of(8)) as u32;
         failed == 0
@@ -336,7 +336,7 @@ fn release_place(place: usize, key: Option<u64>, now: u64) {
         if key.is_some_and(|key| (*held).key != key) || is_taken(place, (*held).key) {
             return;
         }
-        if matches!((*held).state, state::OPEN | state::SETTLED) {
+        if is_kept((*held).state) {
             release(held, log, now);
         }
     }

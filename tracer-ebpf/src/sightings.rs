@@ -2,9 +2,7 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
 use tracer_common::{
-    event::{
-        Handshake, Sighted, SightingEvent, direction, handshake_key, held_flow, kind, tally,
-    },
+    event::{Handshake, Sighted, SightingEvent, direction, handshake_key, held_flow, kind, tally},
     packet::{
         Bytes as _, DNS_PORT, Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, tcp, walk,
     },
@@ -13,8 +11,8 @@ use tracer_common::{
 use crate::{
     conntrack,
     early::{learn_early, remember},
-    held,
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
+    held,
     maps::{
         FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, follow, is_everywhere, is_learned, learn,
         send, sighting_room, tally,

@@ -150,7 +150,11 @@ fn a_log_is_the_events_that_were_put_into_it() {
     let log = log(&[&early, &syn, &other]);
     let events: Vec<_> = log.events().collect();
     assert_eq!(events, [&early, &syn, &other]);
-    assert!(events.iter().all(|event| Event::from_bytes(event).is_some()));
+    assert!(
+        events
+            .iter()
+            .all(|event| Event::from_bytes(event).is_some())
+    );
 }
 
 #[test]

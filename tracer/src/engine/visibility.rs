@@ -117,7 +117,10 @@ mod tests {
         for at in [10, 20] {
             visibility.lose(3, at);
         }
-        assert_eq!([5, 10, 19, 20].map(|at| visibility.lost_before(at)), [0, 3, 3, 6]);
+        assert_eq!(
+            [5, 10, 19, 20].map(|at| visibility.lost_before(at)),
+            [0, 3, 3, 6]
+        );
         for at in 30..1000 {
             visibility.lose(1, at);
         }

@@ -97,7 +97,9 @@ impl Attempts {
 
     pub(crate) fn sighted(&mut self, sighting: &Sighting, cx: &mut Context<'_>) {
         let is_new = self.table.is_new(sighting);
-        let moved = self.table.sighted(sighting, cx.visibility.lost_before(sighting.at));
+        let moved = self
+            .table
+            .sighted(sighting, cx.visibility.lost_before(sighting.at));
         if let Some(key) = moved.clone().filter(|_| is_new) {
             cx.effects.push(Effect::Read(MapQuery::EarlyHops(key)));
         }
