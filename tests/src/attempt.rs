@@ -63,13 +63,7 @@ impl AttemptTrace {
             .nth(index)
             .context("the record that was waited for")?;
         let attempt = record.as_attempt().context("an attempt")?;
-        let mismatches = expected.mismatches(attempt);
-        ensure!(
-            mismatches.is_empty(),
-            "{}, in\n  {}",
-            mismatches.join(", "),
-            shown(attempt)
-        );
+        expected.check(attempt)?;
         let attempt = attempt.clone();
         if expected.is_of_drop() {
             self.expect_drop_behind(&attempt)?;

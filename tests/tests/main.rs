@@ -36,6 +36,7 @@ mod kubectl;
 mod lab;
 mod lifecycle;
 mod listener;
+mod many_answered;
 mod nat;
 mod netfilter;
 mod output_ends;

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use anyhow::{Result, ensure};
+
 use super::{ExpectedVerdict, differs};
 use crate::{
     lab::Namespace,
-    record::{Attempt, Direction, Dns, Hop, Outcome},
+    record::{Attempt, Direction, Dns, Hop, Outcome, shown},
 };
 
 /// Places on the way of a packet: the namespace's inode, and `<interface> in` or `… out`.
@@ -175,6 +177,18 @@ impl ExpectedAttempt {
             }),
             ..self
         }
+    }
+
+    /// A record must be as expected.
+    pub fn check(&self, record: &Attempt) -> Result<()> {
+        let mismatches = self.mismatches(record);
+        ensure!(
+            mismatches.is_empty(),
+            "{}, in\n  {}",
+            mismatches.join(", "),
+            shown(record)
+        );
+        Ok(())
     }
 
     /// What does not fit, a sentence each.
