@@ -2,12 +2,12 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tracer_common::{
-    event::{EARLY_HOPS, EarlyHops},
+    event::{EARLY_HOPS, EarlyHop, EarlyHops, netns_from},
     tuple::Tuple,
 };
 
 use crate::{
-    maps::{EARLY, learn},
+    maps::{EARLY, LAYOUT, learn},
     place::Place,
     skb::Skb,
 };
@@ -15,7 +15,6 @@ use crate::{
 /// Keeps the sighting of a packet that does not match: NAT may make it match at a later hop.
 #[inline(always)]
 pub(crate) fn remember(key: u64, flow: &Tuple, skb: &Skb, direction: u32) -> Option<()> {
-    let place = Place::at_device(skb)?;
     let entry = EARLY.get_ptr_mut(EarlyHops::place(key))?;
     // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
     // cost one early hop.
@@ -31,25 +30,39 @@ pub(crate) fn remember(key: u64, flow: &Tuple, skb: &Skb, direction: u32) -> Opt
         hop.key = key;
         hop.at = bpf_ktime_get_ns();
         hop.flow = *flow;
-        hop.netns = place.netns;
-        hop.ifindex = place.ifindex;
+        hop.device = skb.pointer(&LAYOUT.skb_dev);
         hop.direction = direction;
         (*entry).len = len as u64 + 1;
     }
     Some(())
 }
 
-/// The first sighting is the client's own: what it sends later, and what comes back to it, has that
-/// tuple where the filter does not match it.
+/// Completes the early hops of a handshake that has come to match. The first sighting is the client's own:
+/// what it sends later, and what comes back to it, has that tuple where the filter does not match it.
 #[inline(always)]
 pub(crate) fn learn_early(key: u64) {
-    let Some(entry) = EARLY.get_ptr(EarlyHops::place(key)) else {
+    let Some(entry) = EARLY.get_ptr_mut(EarlyHops::place(key)) else {
         return;
     };
     // SAFETY: the verifier checked the pointer. A CPU that takes the place over at the very moment
     // makes another connection known, which costs records that no one asked for.
-    let hop = unsafe { &(*entry).hops[0] };
-    if hop.key == key {
-        learn(&hop.flow);
+    unsafe {
+        if (*entry).hops[0].key != key {
+            return;
+        }
+        let len = (*entry).len as usize;
+        for index in 0..EARLY_HOPS {
+            if index < len {
+                complete(&mut (*entry).hops[index]);
+            }
+        }
+        learn(&(*entry).hops[0].flow);
     }
+}
+
+/// Reads where a hop is, within moments after the packet was there.
+#[inline(always)]
+fn complete(hop: &mut EarlyHop) {
+    let place = Place::device(hop.device, netns_from::DEVICE);
+    (hop.netns, hop.ifindex) = place.map_or((0, 0), |place| (place.netns, place.ifindex));
 }

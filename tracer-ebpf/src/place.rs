@@ -86,8 +86,9 @@ impl Place {
         })
     }
 
+    /// The place of a `struct net_device *`.
     #[inline(always)]
-    fn device(device: u64, netns_from: u32) -> Option<Self> {
+    pub(crate) fn device(device: u64, netns_from: u32) -> Option<Self> {
         let netns = inode(kernel::read(device, &LAYOUT.dev_net)?)?;
         let ifindex = kernel::read(device, &LAYOUT.dev_ifindex)?;
         Some(Self {

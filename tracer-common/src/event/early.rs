@@ -5,7 +5,7 @@ use crate::tuple::Tuple;
 /// How many sightings of a SYN are kept before one of them matches the filter.
 pub const EARLY_HOPS: usize = 4;
 /// How many SYNs and queries have a place for such sightings, as a power of two.
-const EARLY_PLACES_LOG2: u32 = 12;
+const EARLY_PLACES_LOG2: u32 = 11;
 /// The same as a number.
 pub const EARLY_PLACES: u32 = 1 << EARLY_PLACES_LOG2;
 
@@ -33,9 +33,12 @@ pub struct EarlyHop {
     pub at: u64,
     /// The innermost flow.
     pub flow: Tuple,
+    /// The interface's `struct net_device *`, until `netns` and `ifindex` are read from it. Few early hops
+    /// are ever needed, so that is done as late as possible.
+    pub device: u64,
     /// Network namespace, as inode number.
     pub netns: u32,
-    /// Interface, unique within `netns`. Its name and MTU are left out: few early hops are ever read.
+    /// Interface, unique within `netns`.
     pub ifindex: u32,
     /// [`direction::IN`](super::direction::IN) or [`direction::OUT`](super::direction::OUT).
     pub direction: u32,

@@ -34,6 +34,9 @@ const READS_ON: Duration = Duration::from_millis(300);
 /// At the end: how long drops wait for what the node says. The user has pressed Ctrl-C.
 const AWAITS_NODE: Duration = Duration::from_millis(400);
 
+/// How long nothing happens in an idle trace.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Where the reports of a trace go.
 pub(super) trait Outlet {
     /// Takes a report.
@@ -85,6 +88,8 @@ pub(super) struct Shell {
     ticks: Option<Duration>,
     /// When something was reported last.
     reported: Instant,
+    /// When something happened last.
+    active: Instant,
     /// Whether the trace is to end: `--count` is reached, or the output has no reader any more.
     pub(super) ended: bool,
 }
@@ -110,12 +115,16 @@ impl Shell {
             notes: Some(Vec::new()),
             ticks,
             reported: Instant::now(),
+            active: Instant::now(),
             ended: false,
         }
     }
 
     /// Hands in one input, and carries out its effects.
     pub(super) fn feed(&mut self, input: Input) -> Result<()> {
+        if !matches!(input, Input::Tick(_) | Input::ReadUntil(_)) {
+            self.active = Instant::now();
+        }
         for effect in self.engine.handle(input, monotonic_nanos()) {
             match effect {
                 Effect::Ask(id, query) => self.queries.ask(id, query),
@@ -242,6 +251,11 @@ impl Shell {
             }))?;
         }
         Ok(())
+    }
+
+    /// Whether nothing has happened for a while.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.elapsed() >= IDLE_AFTER
     }
 
     /// Has the filter match packets to any port of these addresses, and from those.

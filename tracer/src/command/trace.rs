@@ -25,6 +25,8 @@ use crate::{
 
 /// How often folds, losses and the terminal's width are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while nothing happens: a trace that waits must not keep a processor awake.
+const IDLE_TICK: Duration = Duration::from_millis(250);
 
 /// Runs a trace until a signal, `--duration`, `--count`, or the reader's end.
 ///
@@ -136,7 +138,12 @@ impl Trace {
             followed = interfaces.next() => interfaces.followed(shell, followed)?,
             updates = next_updates(sources) => shell.feed(Input::Cluster(updates))?,
             (id, answer) = shell.queries.next() => shell.feed(Input::Answer(id, answer))?,
-            _ = ticks.tick() => shell.tick(events)?,
+            _ = ticks.tick() => {
+                shell.tick(events)?;
+                if shell.is_idle() {
+                    ticks.reset_after(IDLE_TICK);
+                }
+            }
             failed = log::forward(log) => failed?,
         }
         Ok(())

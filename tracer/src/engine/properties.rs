@@ -178,6 +178,7 @@ proptest! {
         let hop = EarlyHop {
             key: 1,
             at: len,
+            netns: fill.into(),
             ifindex: fill.into(),
             ..EarlyHop::default()
         };

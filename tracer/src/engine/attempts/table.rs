@@ -232,7 +232,10 @@ impl Table {
             return;
         };
         let first = attempt.first_at;
-        let is_recent = |hop: &&EarlyHop| hop.at < first && first - hop.at < self.timeout;
+        // Where one was may have gone before it could be read.
+        let is_recent = |hop: &&EarlyHop| {
+            hop.netns != 0 && hop.at < first && first - hop.at < self.timeout
+        };
         let link = |netns, ifindex| interfaces.name_and_mtu(netns, ifindex);
         let steps = early.iter().filter(is_recent);
         let steps: Vec<_> = steps.map(|hop| Step::early(hop, link)).collect();
