@@ -100,8 +100,8 @@ pub(crate) struct TraceArgs {
     #[arg(short, long, help_heading = "Output")]
     pub(crate) verbose: bool,
 
-    /// Also show attempts that were answered [default: only if the filter names both ends, or a
-    /// port of one address]
+    /// Also show attempts that were answered, at most --max-rate of them per second; all are counted
+    /// [default: only if the filter names both ends, or a port of one address]
     #[arg(long, help_heading = "Output")]
     pub(crate) answered: bool,
 
