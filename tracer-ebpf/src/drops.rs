@@ -85,7 +85,6 @@ pub(crate) fn observe(
         ctx,
         "drop: reason {} at {:x}, count {}", reason, location, count
     );
-    release(&event.key.flow, tcp, now);
     if first == FirstLook::Matches {
         conntrack::original_tuple(&skb, &mut event.original);
     }
@@ -106,24 +105,41 @@ pub(crate) fn observe(
         0
     };
     describe(event, &skb, &packet, &place);
-    put(event, event.sent_len(), now);
+    room.numbers = tcp.map_or([0; 2], |tcp| [tcp.seq, tcp.ack]);
+    deliver();
     Some(())
+}
+
+/// Sends what is in this CPU's room.
+///
+/// A function of its own, which takes all it needs from there: what is loaded from a map has no history for
+/// the verifier, which would follow each way to here to the end otherwise.
+#[inline(never)]
+fn deliver() {
+    let Some(room) = drop_room() else {
+        return;
+    };
+    let event = &room.event;
+    if event.key.flow.proto == protocol::TCP {
+        release(&event.key, room.numbers, event.at);
+    }
+    put(event, event.sent_len(), event.at);
 }
 
 /// What is known of the packet's handshake comes before its drop.
 #[inline(always)]
-fn release(flow: &Tuple, tcp: Option<Tcp>, now: u64) {
-    let Some(tcp) = tcp else { return };
-    let number = match (tcp.flags & Tcp::SYN != 0, tcp.flags & Tcp::ACK != 0) {
-        (true, false) => tcp.seq,
-        (true, true) => tcp.ack.wrapping_sub(1),
+fn release(key: &DropKey, [seq, ack]: [u32; 2], now: u64) {
+    let has = |flag: u8| key.tcp_flags & flag != 0;
+    let opened = match (has(Tcp::SYN), has(Tcp::ACK)) {
+        (true, false) => seq,
+        (true, true) => ack.wrapping_sub(1),
         // Its flow may be another one here, behind NAT.
         (false, _) => {
-            held::release_flow(held_flow(flow), now);
-            tcp.seq.wrapping_sub(1)
+            held::release_flow(held_flow(&key.flow), now);
+            seq.wrapping_sub(1)
         }
     };
-    held::release_key(handshake_key(protocol::TCP, number), now);
+    held::release_key(handshake_key(protocol::TCP, opened), now);
 }
 
 /// What a first look at a dropped packet comes to.

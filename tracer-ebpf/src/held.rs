@@ -24,6 +24,10 @@ use crate::maps::{EARLY, follow, put, tally};
 #[unsafe(no_mangle)]
 pub(crate) static ANSWERED_RATE: u64 = u64::MAX;
 
+/// How many places there are: a power of two. Likewise.
+#[unsafe(no_mangle)]
+pub(crate) static PLACES: u32 = HELD_PLACES as u32;
+
 /// What [`ANSWERED_RATE`] leaves of this second.
 #[map]
 static ANSWERED: Array<Share> = Array::with_max_entries(1, 0);
@@ -47,17 +51,21 @@ static HELD_TAKEN: Array<u64> = Array::with_max_entries(HELD_PLACES as u32, 0);
 static HELD_BY_FLOW: Array<[u16; HELD_FLOWS]> = Array::with_max_entries(1, 0);
 
 /// What a packet is to its handshake.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Role {
+pub(crate) mod role {
     /// The SYN.
-    Opens,
+    pub(crate) const OPENS: u32 = 1;
     /// The SYN-ACK.
-    Answers,
+    pub(crate) const ANSWERS: u32 = 2;
     /// The last ACK, or what follows.
-    Settles,
+    pub(crate) const SETTLES: u32 = 3;
     /// A RST, or an ICMP error.
-    Ends,
+    pub(crate) const ENDS: u32 = 4;
+}
+
+#[inline(always)]
+fn place_of(key: u64) -> usize {
+    // SAFETY: a static may be read.
+    held_place(key, unsafe { core::ptr::read_volatile(&raw const PLACES) })
 }
 
 #[inline(always)]
@@ -78,7 +86,7 @@ fn is_taken(place: usize, key: u64) -> bool {
 /// Whether the handshake with this key may be held: userspace may have taken it.
 #[inline(always)]
 pub(crate) fn may_be_held(key: u64) -> bool {
-    match held(held_place(key)) {
+    match held(place_of(key)) {
         // SAFETY: the verifier checked the pointer.
         Some(held) => unsafe { (*held).key == key && is_kept((*held).state) },
         None => false,
@@ -88,7 +96,7 @@ pub(crate) fn may_be_held(key: u64) -> bool {
 /// Whether the handshake with this key is held.
 #[inline(always)]
 pub(crate) fn is_held(key: u64) -> bool {
-    may_be_held(key) && !is_taken(held_place(key), key)
+    may_be_held(key) && !is_taken(place_of(key), key)
 }
 
 /// Whether a place in this state holds a handshake.
@@ -101,7 +109,7 @@ fn is_kept(of: u32) -> bool {
 /// the handshake, or is one too many.
 #[inline(always)]
 pub(crate) fn wants_segment(key: u64) -> bool {
-    let Some(held) = held(held_place(key)) else {
+    let Some(held) = held(place_of(key)) else {
         return false;
     };
     // SAFETY: the verifier checked the pointer. A lost race counts one segment less.
@@ -136,8 +144,9 @@ fn is_shown(now: u64) -> bool {
 ///
 /// A function of its own, for its share of the stack.
 #[inline(never)]
-pub(crate) fn begin(key: u64, at: &Sighted, now: u64) -> bool {
-    let place = held_place(key);
+pub(crate) fn begin(key: u64, flow: u32, event: &SightingEvent) -> bool {
+    let (at, now) = (&event.place, event.at);
+    let place = place_of(key);
     let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
         return false;
     };
@@ -159,6 +168,7 @@ pub(crate) fn begin(key: u64, at: &Sighted, now: u64) -> bool {
         (*log).netns = at.netns;
         (*log).ifindex = at.ifindex;
         (*log).direction = at.direction;
+        (*log).flow = flow;
         (*log).is_answered = 0;
         (*log).was_settled = 0;
         keep_early(log, key);
@@ -201,8 +211,8 @@ unsafe fn keep_early(log: *mut HeldLog, key: u64) {
 ///
 /// A function of its own, for its share of the stack.
 #[inline(never)]
-pub(crate) fn keep(key: u64, event: &SightingEvent, flow: usize, role: Role) -> bool {
-    let place = held_place(key);
+pub(crate) fn keep(key: u64, event: &SightingEvent, flow: u32, role: u32) -> bool {
+    let place = place_of(key);
     let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
         return false;
     };
@@ -215,25 +225,26 @@ pub(crate) fn keep(key: u64, event: &SightingEvent, flow: usize, role: Role) -> 
             return false;
         }
         let is_open = (*held).state == state::OPEN;
-        if !is_open || role == Role::Ends || !append(log, event) {
-            release(held, log, event.at);
-            return false;
-        }
-        match role {
-            Role::Opens => lead_to(place, flow),
-            Role::Answers => (*log).is_answered = 1,
-            Role::Settles if (*log).is_answered != 0 && is_at_first(log, &event.place) => {
-                if is_shown(event.at) {
-                    release(held, log, event.at);
-                } else {
+        let is_kept = is_open && role != role::ENDS && append(log, event);
+        let mut is_wanted = !is_kept;
+        if is_kept && role == role::OPENS {
+            lead_to(place, flow);
+        } else if is_kept && (*log).flow == flow {
+            if role == role::ANSWERS {
+                (*log).is_answered = 1;
+            } else if (*log).is_answered != 0 && is_at_first(log, &event.place) {
+                is_wanted = is_shown(event.at);
+                if !is_wanted {
                     (*held).state = state::SETTLED;
                     tally(tally::ANSWERED);
                 }
             }
-            _ => {}
         }
+        if is_wanted {
+            release(held, log, event.at);
+        }
+        is_kept
     }
-    true
 }
 
 /// # Safety
@@ -268,13 +279,13 @@ unsafe fn append(log: *mut HeldLog, event: &SightingEvent) -> bool {
 }
 
 #[inline(always)]
-fn lead_to(place: usize, flow: usize) {
+fn lead_to(place: usize, flow: u32) {
     if let Some(flows) = HELD_BY_FLOW.get_ptr_mut(0) {
         let flows: *mut u16 = flows.cast();
         // SAFETY: within the array, as the mask says to the verifier.
         unsafe {
             flows
-                .add(flow & (HELD_FLOWS - 1))
+                .add(flow as usize & (HELD_FLOWS - 1))
                 .write_volatile(place as u16 + 1);
         }
     }
@@ -303,41 +314,41 @@ unsafe fn release(held: *mut Held, log: *mut HeldLog, now: u64) {
 }
 
 /// Releases the handshake with this key, if it is held: something has happened to it.
-///
-/// A function of its own, for its share of the stack.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn release_key(key: u64, now: u64) {
-    release_place(held_place(key), Some(key), now);
+    release_place(place_of(key), key, now);
 }
 
-/// The same for the handshake of a flow, as [`held_flow`] has it, whichever way that goes.
-///
-/// A function of its own, for its share of the stack.
-#[inline(never)]
-pub(crate) fn release_flow(flow: usize, now: u64) {
+/// The same for the handshake of a flow, as [`held_flow`](tracer_common::event::held_flow) has it, whichever
+/// way that goes.
+#[inline(always)]
+pub(crate) fn release_flow(flow: u32, now: u64) {
     let Some(flows) = HELD_BY_FLOW.get_ptr(0) else {
         return;
     };
     let flows: *const u16 = flows.cast();
     // SAFETY: within the array, as the mask says to the verifier.
-    let place = unsafe { flows.add(flow & (HELD_FLOWS - 1)).read_volatile() };
+    let place = unsafe { flows.add(flow as usize & (HELD_FLOWS - 1)).read_volatile() };
     if place != 0 {
-        release_place(usize::from(place) - 1, None, now);
+        release_place(usize::from(place) - 1, ANY_KEY, now);
     }
 }
 
-#[inline(always)]
-fn release_place(place: usize, key: Option<u64>, now: u64) {
+/// No handshake has this key.
+const ANY_KEY: u64 = u64::MAX;
+
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+fn release_place(place: usize, key: u64, now: u64) {
     let (Some(held), Some(log)) = (held(place), HELD_LOGS.get_ptr_mut(place as u32)) else {
         return;
     };
     // SAFETY: the verifier checked the pointers.
     unsafe {
-        if key.is_some_and(|key| (*held).key != key) || is_taken(place, (*held).key) {
+        let is_another = key != ANY_KEY && (*held).key != key;
+        if is_another || !is_kept((*held).state) || is_taken(place, (*held).key) {
             return;
         }
-        if is_kept((*held).state) {
-            release(held, log, now);
-        }
+        release(held, log, now);
     }
 }

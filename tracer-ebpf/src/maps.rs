@@ -17,7 +17,7 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use crate::{atomic, skb::SkbCopy, wake};
+use crate::{atomic, sightings::Part, skb::{Packet, SkbCopy}, wake};
 
 /// Where the kernel keeps its fields. Read with volatile loads only: the loader replaces it.
 #[unsafe(no_mangle)]
@@ -186,6 +186,8 @@ static SIGHTING_ROOM: PerCpuArray<SightingRoom> = PerCpuArray::with_max_entries(
 pub(crate) struct DropRoom {
     pub(crate) layer: Layer,
     pub(crate) flow: Layer,
+    /// TCP's sequence and acknowledgement number.
+    pub(crate) numbers: [u32; 2],
     pub(crate) event: DropEvent,
 }
 
@@ -195,6 +197,8 @@ pub(crate) struct SightingRoom {
     pub(crate) skb: SkbCopy,
     pub(crate) layer: Layer,
     pub(crate) flow: Layer,
+    pub(crate) packet: Packet,
+    pub(crate) part: Part,
     pub(crate) event: SightingEvent,
 }
 

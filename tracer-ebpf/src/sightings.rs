@@ -12,7 +12,7 @@ use crate::{
     conntrack,
     early::{learn_early, remember},
     first_look::{FirstLook, first_bytes, first_look, look_inside, second_look},
-    held,
+    held::{self, role},
     maps::{
         FILTER, HANDSHAKES, LAYOUT, WATCHED, asked_for, follow, is_everywhere, is_learned, learn,
         send, sighting_room, tally,
@@ -85,11 +85,25 @@ pub(crate) fn observe_everywhere(skb: Skb, direction: u32) -> Option<()> {
 }
 
 /// What a packet is to a handshake.
-struct Part {
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Part {
     /// The handshake's key; 0 if it has none.
     key: u64,
-    /// Which of its packets it is. The first one may be a DNS query too.
-    role: held::Role,
+    /// The client's port, for the handshake's first packet.
+    client_port: u64,
+    /// Which of its packets it is: one of [`role`]. The first one may be a DNS query too.
+    role: u32,
+    /// Not 0: it matches by itself, as a packet in a tunnel and one that is quoted do, too.
+    is_direct: u32,
+    /// Not 0: it is of a connection that matches elsewhere, by what was learned.
+    is_known: u32,
+    /// Not 0: its handshake was not known before.
+    begins: u32,
+    /// Not 0: it quotes a packet, …
+    quotes: u32,
+    /// … of this flow, as [`held_flow`] has it.
+    quoted_flow: u32,
 }
 
 #[inline(always)]
@@ -126,12 +140,32 @@ fn look(
             return None;
         }
     }
-    let part = part(packet, &room.flow, quoted, settles)?;
-    let opens = part.role == held::Role::Opens;
-    let is_direct = matches;
+    room.part = part(packet, &room.flow, quoted, settles)?;
+    room.event.payload = if settles {
+        payload(packet, &room.flow, load, held::is_held(room.part.key))
+    } else {
+        [0; 8]
+    };
+    room.part.is_direct = matches.into();
+    room.part.is_known = is_known.into();
+    room.part.quotes = (quoted.1 != 0).into();
+    room.part.quoted_flow = quoted_flow;
+    room.packet = *packet;
+    judge(skb, direction)
+}
+
+/// Whether the packet in this CPU's room is of a handshake that matches; then it is kept or sent.
+///
+/// A function of its own, which takes what it can from there: what is loaded from a map has no history for
+/// the verifier, which would follow each way to here to the end otherwise.
+#[inline(never)]
+fn judge(skb: &Skb, direction: u32) -> Option<()> {
+    let room = sighting_room()?;
     conntrack::original_tuple(skb, &mut room.event.original);
-    let tuple = &room.flow.tuple;
-    let client_port = u64::from(if opens { tuple.sport } else { tuple.dport });
+    let (tuple, part) = (&room.flow.tuple, &mut room.part);
+    let opens = part.role == role::OPENS;
+    let is_direct = part.is_direct != 0;
+    part.client_port = u64::from(if opens { tuple.sport } else { tuple.dport });
     let mut is_followed = false;
     // Whether it is surely of a handshake that matches elsewhere.
     let mut is_its_own = opens;
@@ -145,47 +179,54 @@ fn look(
         is_its_own = match tuple.proto {
             protocol::TCP => true,
             // SAFETY: the verifier checked the pointer; a port is written once.
-            protocol::UDP => unsafe { (*handshake).port == client_port },
+            protocol::UDP => unsafe { (*handshake).port == part.client_port },
             _ => false,
         };
     }
-    matches = matches || is_known || is_followed || asked_for(&room.event.original);
-    if !matches {
-        if opens && FILTER.may_match_behind_nat(&room.flow.tuple) {
-            remember(part.key, &room.flow.tuple, skb, direction);
+    let is_near = is_direct || part.is_known != 0 || is_followed;
+    if !is_near && !asked_for(&room.event.original) {
+        if opens && FILTER.may_match_behind_nat(tuple) {
+            remember(part.key, tuple, skb, direction);
         }
         return None;
     }
-    let is_held = held::is_held(part.key);
-    room.event.payload = if settles {
-        payload(packet, &room.flow, load, is_held)
-    } else {
-        [0; 8]
-    };
     if is_its_own && !is_direct && !is_learned(tuple) {
         // Later packets of it, and the errors about them, are known by this.
         learn(tuple);
     }
-    describe(skb, packet, &mut room.event, direction)?;
-    let event = &room.event;
-    if opens && !is_followed {
+    part.begins = (opens && !is_followed).into();
+    describe(skb, &room.packet, &mut room.event, direction)?;
+    deliver();
+    Some(())
+}
+
+/// Keeps or sends what is in this CPU's room.
+///
+/// A function of its own, as [`judge`] is.
+#[inline(never)]
+fn deliver() {
+    let Some(room) = sighting_room() else {
+        return;
+    };
+    let (event, tuple, part) = (&room.event, &room.flow.tuple, &room.part);
+    let flow = held_flow(tuple);
+    if part.begins != 0 {
         learn_early(part.key);
         let is_tcp = tuple.proto == protocol::TCP;
-        if !is_tcp || !held::begin(part.key, &event.place, event.at) {
+        if !is_tcp || !held::begin(part.key, flow, event) {
             let handshake = Handshake {
                 settling: 0,
-                port: client_port,
+                port: part.client_port,
             };
             follow(part.key, &handshake);
         }
     }
-    if quoted.1 != 0 {
-        held::release_flow(quoted_flow, event.at);
+    if part.quotes != 0 {
+        held::release_flow(part.quoted_flow, event.at);
     }
-    if !held::keep(part.key, event, held_flow(tuple), part.role) {
+    if !held::keep(part.key, event, flow, part.role) {
         send(event, event.sent_len(), tuple, event.at);
     }
-    Some(())
 }
 
 /// Puts the only layer of a plain packet into the room, by one helper call. `false` if it is not
@@ -246,16 +287,17 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Opti
             let has = |flag| tcp.flags & flag != 0;
             let (opened, acknowledged) = (tcp.seq.wrapping_sub(1), tcp.ack.wrapping_sub(1));
             let (number, role) = match (has(Tcp::SYN), has(Tcp::RST), has(Tcp::ACK)) {
-                (true, _, false) => (tcp.seq, held::Role::Opens),
-                _ if settles => (opened, held::Role::Settles),
+                (true, _, false) => (tcp.seq, role::OPENS),
+                _ if settles => (opened, role::SETTLES),
                 // The answer acknowledges the SYN, as does the RST that refuses it.
-                (false, true, true) => (acknowledged, held::Role::Ends),
-                (_, _, true) => (acknowledged, held::Role::Answers),
-                (false, _, false) => (opened, held::Role::Ends),
+                (false, true, true) => (acknowledged, role::ENDS),
+                (_, _, true) => (acknowledged, role::ANSWERS),
+                (false, _, false) => (opened, role::ENDS),
             };
             Some(Part {
                 key: handshake_key(protocol::TCP, number),
                 role,
+                ..Part::default()
             })
         }
         protocol::UDP if flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT => {
@@ -264,10 +306,11 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Opti
             Some(Part {
                 key: handshake_key(protocol::UDP, u16::from_be_bytes([id0, id1]).into()),
                 role: if flags & 0x80 == 0 {
-                    held::Role::Opens
+                    role::OPENS
                 } else {
-                    held::Role::Answers
+                    role::ANSWERS
                 },
+                ..Part::default()
             })
         }
         protocol::ICMP | protocol::ICMPV6 if quoted.1 != 0 => {
@@ -279,7 +322,8 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Opti
             };
             Some(Part {
                 key,
-                role: held::Role::Ends,
+                role: role::ENDS,
+                ..Part::default()
             })
         }
         _ => None,

@@ -9,9 +9,9 @@ use core::mem::{offset_of, size_of};
 use super::{EarlyHops, SightingEvent, kind};
 use crate::tuple::Tuple;
 
-/// How many handshakes are held at once, as a power of two.
+/// How many handshakes are held at once at most, as a power of two.
 const PLACES_LOG2: u32 = 12;
-/// The same as a number.
+/// The same as a number. There may be fewer, by the memory that there is.
 pub const HELD_PLACES: usize = 1 << PLACES_LOG2;
 /// How many flows lead to the place of their handshake, as a power of two.
 const FLOWS_LOG2: u32 = 14;
@@ -57,16 +57,20 @@ pub struct HeldLog {
     pub key: u64,
     /// Bytes of `bytes` in use.
     pub len: u32,
+    /// The flow of its first packet, as [`held_flow`] has it.
+    pub flow: u32,
     /// Where its first packet was seen: the namespace, as inode number, …
     pub netns: u32,
     /// … the interface in it, …
     pub ifindex: u32,
     /// … and which way it went, as [`direction`](super::direction) has it.
     pub direction: u32,
-    /// Not 0: a SYN-ACK was seen.
+    /// Not 0: a SYN-ACK of this flow was seen.
     pub is_answered: u32,
     /// Not 0: it was counted as answered before it was released.
     pub was_settled: u32,
+    /// Explicit padding.
+    pub reserved: u32,
     /// A [`SightingEvent`] for each packet, oldest first, and an [`EarlyEvent`] if there were hops
     /// before; what is not in use of one's capture is left out. Each starts at a multiple of eight.
     pub bytes: [u8; HELD_BYTES],
@@ -96,20 +100,22 @@ pub struct ReleaseEvent {
     pub key: u64,
 }
 
-/// The place of a key. Fibonacci hashing: the numbers of some senders follow each other.
+/// The place of a key, of so many: a power of two. Fibonacci hashing: the numbers of some senders follow
+/// each other.
 #[inline(always)]
-pub const fn held_place(key: u64) -> usize {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACES_LOG2)) as usize
+pub const fn held_place(key: u64, places: u32) -> usize {
+    let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACES_LOG2);
+    hash as usize & (places as usize - 1)
 }
 
 /// Where the place of a flow's handshake is said, whichever way the flow goes.
 #[inline(always)]
-pub fn held_flow(tuple: &Tuple) -> usize {
+pub fn held_flow(tuple: &Tuple) -> u32 {
     let mix = |address: u64, port: u16| {
         (address ^ u64::from(port) << 17).wrapping_mul(0xff51_afd7_ed55_8ccd)
     };
     let ends = mix(tuple.src.low(), tuple.sport) ^ mix(tuple.dst.low(), tuple.dport);
-    (ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FLOWS_LOG2)) as usize
+    (ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FLOWS_LOG2)) as u32
 }
 
 impl HeldLog {

@@ -122,8 +122,10 @@ fn log(events: &[&[u8]]) -> HeldLog {
         netns: 0,
         ifindex: 0,
         direction: 0,
+        flow: 0,
         is_answered: 0,
         was_settled: 0,
+        reserved: 0,
         bytes: [0; HELD_BYTES],
     };
     for event in events {
@@ -188,6 +190,11 @@ fn a_flow_leads_to_one_place_either_way() {
         })
         .collect();
     assert!(places.len() > 900, "{}", places.len());
-    assert!(places.iter().all(|place| *place < HELD_FLOWS));
-    assert!((0..100_000).all(|key| held_place(key) < HELD_PLACES));
+    assert!(places.iter().all(|place| (*place as usize) < HELD_FLOWS));
+    for places in [512, HELD_PLACES] {
+        let used: std::collections::HashSet<_> =
+            (0..100_000).map(|key| held_place(key, places as u32)).collect();
+        assert_eq!(used.len(), places);
+        assert!(used.iter().all(|place| *place < places));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use tracer_common::event::{HELD_PLACES, HeldLog};
+
 use super::cgroup;
 
 const MIB: u64 = 1 << 20;
@@ -20,6 +22,8 @@ const AMPLE: u64 = 4 * (BESIDE + LEAST);
 const DROP_KIND: u64 = 400;
 /// A handshake or a learned tuple of the kernel programs, with its place in the map.
 const HANDSHAKE: u64 = 300;
+/// The events of a handshake that is held.
+const HELD: u64 = size_of::<HeldLog>() as u64;
 /// An attempt with its hops, its drop and the verdict on it.
 const ATTEMPT: u64 = 6 << 10;
 
@@ -32,13 +36,15 @@ pub(crate) struct Budget {
     pub(crate) drop_kinds: u32,
     /// How many handshakes the kernel programs follow, and how many tuples they learn.
     pub(crate) handshakes: u32,
+    /// How many handshakes are held until they fail: a power of two.
+    pub(crate) held: u32,
     /// How many attempts are followed at once.
     pub(crate) attempts: usize,
 }
 
 impl Budget {
     /// Shares the memory out: a sixteenth for the ring buffer, an eighth each for what the kernel programs
-    /// count and follow, and the rest for attempts.
+    /// count, follow and hold, and the rest for attempts.
     pub(crate) fn of(bytes: u64) -> Self {
         let entries = |bytes: u64, size: u64| u32::try_from(bytes / size).unwrap_or(u32::MAX);
         let ring = (bytes / 16).clamp(4 << 10, 1 << 30);
@@ -46,7 +52,8 @@ impl Budget {
             ring_bytes: 1 << ring.ilog2(),
             drop_kinds: entries(bytes / 8, DROP_KIND),
             handshakes: entries(bytes / 8, HANDSHAKE),
-            attempts: entries(bytes / 16 * 11, ATTEMPT) as usize,
+            held: 1 << entries(bytes / 8, HELD).clamp(1, HELD_PLACES as u32).ilog2(),
+            attempts: entries(bytes / 16 * 9, ATTEMPT) as usize,
         }
     }
 
@@ -168,14 +175,16 @@ mod tests {
                 ring_bytes,
                 drop_kinds,
                 handshakes,
+                held,
                 attempts,
             } = Budget::of(bytes);
             let all = u64::from(ring_bytes)
                 + u64::from(drop_kinds) * DROP_KIND
                 + u64::from(handshakes) * HANDSHAKE
+                + u64::from(held) * HELD
                 + attempts as u64 * ATTEMPT;
             assert!((bytes / 2..=bytes).contains(&all), "{bytes}: {all}");
-            assert!(ring_bytes.is_power_of_two());
+            assert!(ring_bytes.is_power_of_two() && held.is_power_of_two());
         }
         assert_eq!(Budget::of(DEFAULT).ring_bytes, 4 << 20);
         assert_eq!(Budget::of(DEFAULT).with_ring(Some(4096)).ring_bytes, 4096);

@@ -20,6 +20,8 @@ pub(super) struct HeldHandshakes {
     taken: Array<MapData, u64>,
     /// What the kernel programs follow by sending each packet at once.
     followed: HashMap<MapData, u64, Handshake>,
+    /// How many places there are.
+    places: u32,
     /// The key that was taken last from each place.
     keys: Vec<u64>,
     /// What was taken at the last look, and how many events of each: the kernel programs may have added
@@ -35,9 +37,11 @@ pub(super) struct HeldHandshakes {
 
 impl HeldHandshakes {
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self> {
+        let logs: Array<MapData, HeldLog> = Array::try_from(take_map(ebpf, "HELD_LOGS")?)?;
         Ok(Self {
+            places: logs.len(),
+            logs,
             states: Array::try_from(take_map(ebpf, "HELD")?)?,
-            logs: Array::try_from(take_map(ebpf, "HELD_LOGS")?)?,
             taken: Array::try_from(take_map(ebpf, "HELD_TAKEN")?)?,
             followed: HashMap::try_from(take_map(ebpf, "HANDSHAKES")?)?,
             keys: vec![0; HELD_PLACES],
@@ -50,7 +54,7 @@ impl HeldHandshakes {
 
     /// Takes a handshake that was released: its events, oldest first. None if it was taken already.
     pub(super) fn take(&mut self, key: u64) -> Vec<Bytes> {
-        let place = held_place(key);
+        let place = held_place(key, self.places);
         if self.keys[place] == key {
             return Vec::new();
         }
@@ -118,7 +122,7 @@ impl HeldHandshakes {
     }
 
     fn log(&self, key: u64) -> Option<HeldLog> {
-        let index = u32::try_from(held_place(key)).ok()?;
+        let index = u32::try_from(held_place(key, self.places)).ok()?;
         let log = self.logs.get(&index, 0).ok()?;
         (log.key == key).then_some(log)
     }
