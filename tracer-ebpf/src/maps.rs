@@ -17,7 +17,12 @@ use tracer_common::{
     tuple::Tuple,
 };
 
-use crate::{atomic, sightings::Part, skb::{Packet, SkbCopy}, wake};
+use crate::{
+    atomic,
+    sightings::Part,
+    skb::{Packet, SkbCopy},
+    wake,
+};
 
 /// Where the kernel keeps its fields. Read with volatile loads only: the loader replaces it.
 #[unsafe(no_mangle)]

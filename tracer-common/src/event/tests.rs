@@ -192,8 +192,9 @@ fn a_flow_leads_to_one_place_either_way() {
     assert!(places.len() > 900, "{}", places.len());
     assert!(places.iter().all(|place| (*place as usize) < HELD_FLOWS));
     for places in [512, HELD_PLACES] {
-        let used: std::collections::HashSet<_> =
-            (0..100_000).map(|key| held_place(key, places as u32)).collect();
+        let used: std::collections::HashSet<_> = (0..100_000)
+            .map(|key| held_place(key, places as u32))
+            .collect();
         assert_eq!(used.len(), places);
         assert!(used.iter().all(|place| *place < places));
     }

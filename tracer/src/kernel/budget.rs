@@ -52,7 +52,10 @@ impl Budget {
             ring_bytes: 1 << ring.ilog2(),
             drop_kinds: entries(bytes / 8, DROP_KIND),
             handshakes: entries(bytes / 8, HANDSHAKE),
-            held: 1 << entries(bytes / 8, HELD).clamp(1, HELD_PLACES as u32).ilog2(),
+            held: 1
+                << entries(bytes / 8, HELD)
+                    .clamp(1, HELD_PLACES as u32)
+                    .ilog2(),
             attempts: entries(bytes / 16 * 9, ATTEMPT) as usize,
         }
     }

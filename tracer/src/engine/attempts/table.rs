@@ -233,9 +233,8 @@ impl Table {
         };
         let first = attempt.first_at;
         // Where one was may have gone before it could be read.
-        let is_recent = |hop: &&EarlyHop| {
-            hop.netns != 0 && hop.at < first && first - hop.at < self.timeout
-        };
+        let is_recent =
+            |hop: &&EarlyHop| hop.netns != 0 && hop.at < first && first - hop.at < self.timeout;
         let link = |netns, ifindex| interfaces.name_and_mtu(netns, ifindex);
         let steps = early.iter().filter(is_recent);
         let steps: Vec<_> = steps.map(|hop| Step::early(hop, link)).collect();
