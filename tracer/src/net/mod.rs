@@ -39,7 +39,7 @@ mod wireguard;
 use std::net::IpAddr;
 
 #[cfg(test)]
-pub(crate) use self::link::{BridgePort, IpTunnel, Ipv4Settings, Vxlan};
+pub(crate) use self::link::{BridgePort, Geneve, IpTunnel, Ipv4Settings, Vxlan};
 pub(crate) use self::{
     address::{Address, AddressFlags},
     bridge_fdb::{BridgeFdbEntry, FdbKind},

@@ -1,5 +1,7 @@
 //! A packet larger than a hop takes.
 
+use std::net::IpAddr;
+
 use super::{
     Concern, Finding, function, place,
     veth::{Pair, narrow_peer, without_world},
@@ -10,6 +12,7 @@ use crate::{
         Confidence::{Confirmed, Likely},
         Fix, Point, Protocol,
     },
+    net::Link,
     node::{
         change,
         facts::NodeFacts,
@@ -288,6 +291,20 @@ pub(super) fn fragments_lost(facts: &DropFacts, _: &NodeFacts) -> Option<Finding
     Some(finding)
 }
 
+/// The tunnel device that has sent a packet to this other end, if only one can have.
+fn carrying(node: &NodeFacts, remote: IpAddr) -> Option<&Link> {
+    let devices = node.around.alike.as_deref()?;
+    let mut leading = devices
+        .iter()
+        .filter(|link| link.tunnel_remote() == Some(remote));
+    let mut open = devices.iter().filter(|link| link.tunnel_remote().is_none());
+    let (found, other) = match leading.next() {
+        Some(found) => (found, leading.next()),
+        None => (open.next()?, open.next()),
+    };
+    other.is_none().then_some(found)
+}
+
 /// What would get through, if one of the hops in this namespace is too narrow for the packet.
 fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice)> {
     let hop = narrowest(&node.around.hops)?;
@@ -295,11 +312,11 @@ fn advice<'a>(facts: &DropFacts, node: &'a NodeFacts) -> Option<(&'a Hop, Advice
     (packet.len > hop.inner_mtu()).then_some(())?;
     // A narrower tunnel says what it takes. A narrower interface that packets come in through drops them
     // itself, and says nothing: without a tunnel, the change belongs where they start.
-    let tunnel = match (&node.around.tunnel, node.around.tunnels.as_slice()) {
+    let tunnel = match (&node.around.tunnel, facts.outer) {
         _ if hop.overhead == 0 => None,
         (Some(tunnel), _) => Some(tunnel),
-        (None, [only]) => Some(only),
-        (None, _) => None,
+        (None, Some(outer)) => carrying(node, outer.dst),
+        (None, None) => None,
     };
     let start = match tunnel {
         Some(device) => (device.name.as_str(), device.mtu),

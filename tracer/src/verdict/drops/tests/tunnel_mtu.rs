@@ -1,7 +1,12 @@
 //! Packets that do not fit into a tunnel.
 
 use super::*;
-use crate::{decode::drop::Wire, model::Packet, net::Link, node::mtu::Hop};
+use crate::{
+    decode::drop::Wire,
+    model::{Fix, Packet},
+    net::{Geneve, Kind, Link},
+    node::mtu::Hop,
+};
 
 const DONT_FRAGMENT: u8 = 0x40;
 
@@ -92,4 +97,34 @@ fn a_tunnel_is_widened_no_further_than_its_underlay_has_room() {
     assert!(too_large_for_both.contains("an MTU of 1480"));
     assert!(!too_large_for_both.contains("ip link set dev tunl0"));
     assert!(fix(1400, 1481).contains("an MTU of 1480"));
+}
+
+/// Below the tunnel, the route of what is inside does not say which device it was.
+#[test]
+fn the_device_that_leads_to_the_other_end_is_made_smaller() {
+    let device = |name: &str, remote: Option<[u8; 4]>| Link {
+        name: name.to_owned(),
+        mtu: 1500,
+        kind: Kind::Geneve(Geneve {
+            remote: remote.map(Into::into),
+            ..Geneve::default()
+        }),
+        ..Link::default()
+    };
+    let fixes = |devices: &[Link]| {
+        let mut facts = too_large("ip_fragment", 0x45, DONT_FRAGMENT, 1501);
+        facts.outer = tunnelled("", "").outer;
+        let mut node = above(1500);
+        node.around.tunnel = None;
+        node.around.alike = Some(devices.to_vec());
+        let fixes = judge(&facts, &node).fix;
+        fixes.iter().map(Fix::text).collect::<String>()
+    };
+    let [leading, other] = [("gnv1", [192, 0, 2, 2]), ("gnv2", [192, 0, 2, 9])];
+    let [leading, other] = [leading, other].map(|(name, to)| device(name, Some(to)));
+    let named = fixes(&[other.clone(), leading.clone()]);
+    assert!(named.contains("ip link set dev gnv1 mtu 1480"), "{named}");
+    assert!(fixes(&[device("gnv3", None)]).contains("gnv3 mtu 1480"));
+    assert_eq!(fixes(&[leading.clone(), leading]), "");
+    assert_eq!(fixes(&[other]), "");
 }
