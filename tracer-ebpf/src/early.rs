@@ -19,20 +19,22 @@ pub(crate) fn remember(key: u64, flow: &Tuple, skb: &Skb, direction: u32) -> Opt
     // SAFETY: the verifier checked the pointer, and the bound below. Two CPUs that race for a place
     // cost one early hop.
     unsafe {
-        let mut len = (*entry).len as usize;
         if (*entry).hops[0].key != key {
-            len = 0;
+            (*entry).len = 0;
         }
-        if len >= EARLY_HOPS {
+        let len = (&raw const (*entry).len).read_volatile();
+        if len >= EARLY_HOPS as u64 {
             return None;
         }
-        let hop = &mut (*entry).hops[len];
+        // Bounded where it is used: of a number that was on the stack, Linux 6.1 forgets the bounds.
+        let index = (&raw const (*entry).len).read_volatile() as usize & (EARLY_HOPS - 1);
+        let hop = &mut (*entry).hops[index];
         hop.key = key;
         hop.at = bpf_ktime_get_ns();
         hop.flow = *flow;
         hop.device = skb.pointer(&LAYOUT.skb_dev);
         hop.direction = direction;
-        (*entry).len = len as u64 + 1;
+        (*entry).len = len + 1;
     }
     Some(())
 }

@@ -103,8 +103,11 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     setup::setup()?.require_tools()?;
     setup::require_vm_tools()?;
     let kernels = chosen(options, &directory().join("kernels"))?;
-    // Not by the kernel, as far as that is built.
-    let payload = Payload::build(&options.selection(""))?;
+    // Not by the kernel, as far as that is built. A command gets what the tests have built.
+    let payload = Payload::build(&match options.run {
+        Some(_) => Selection::Quick(""),
+        None => options.selection(""),
+    })?;
     let files = payload.files();
     let command = |kernel: &Kernel| match &options.run {
         Some(command) => Ok(command.clone()),
