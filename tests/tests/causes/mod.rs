@@ -41,6 +41,7 @@ mod translated_address;
 mod tunnel_checksum;
 mod tunnel_endpoints;
 mod tunnel_to_itself;
+mod unmasqueraded;
 mod unread_tun;
 mod unroutable_translation;
 mod untaken_tunnel;

@@ -7,6 +7,7 @@
 mod datagrams;
 mod departure;
 mod listener;
+mod own_subnet;
 mod replies;
 mod rules;
 mod silence;

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::{Case, departure, doubts, replies::carrier_in_words, way, wireguard};
+use super::{
+    Case, departure, doubts, own_subnet::OwnSubnet, replies::carrier_in_words, way, wireguard,
+};
 use crate::{
     attempt::{Reply, Step},
     model::{
@@ -187,6 +189,11 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     evidence.push("no drop of it was seen on this node".to_owned());
     evidence.extend(way::in_words(case));
     let peer = case.around.encrypted.as_ref().map(|to| &to.peer);
+    let own = OwnSubnet::of(case, last).filter(|_| peer.is_none());
+    if let Some(own) = &own {
+        evidence.insert(0, own.in_words());
+    }
+    let own = own.as_ref().and_then(OwnSubnet::repair);
     let inside = match (&last.outer, peer) {
         (Some(outer), _) => format!(" inside a tunnel to {}", IpAddr::from(outer.dst)),
         (None, Some(peer)) => format!(", encrypted for the WireGuard peer at {}", peer.endpoint),
@@ -199,7 +206,10 @@ pub(super) fn off_node(case: &Case<'_>) -> Option<Finding> {
     );
     Some(Finding {
         evidence,
-        fix: vec![what_to_open(last, peer.and_then(|peer| peer.carrier))],
+        fix: own
+            .into_iter()
+            .chain([what_to_open(last, peer.and_then(|peer| peer.carrier))])
+            .collect(),
         ..Finding::new(Point::OffNode, Likely, why).about(&[&last.place.ifname, &inside])
     })
 }
