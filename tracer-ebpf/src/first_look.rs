@@ -158,8 +158,7 @@ pub(crate) fn second_look(context: *mut __sk_buff, direction: u32) -> FirstLook 
 #[inline(always)]
 fn is_idle(ends: &Ends) -> bool {
     let isn = ends.seq.wrapping_sub(1);
-    FILTER.excludes(ends)
-        || !may_be_followed(isn) && !held::may_be_held(handshake_key(protocol::TCP, isn))
+    FILTER.excludes(ends) || !may_be_followed(isn)
 }
 
 #[inline(always)]
@@ -187,7 +186,7 @@ fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
         Glance::Segment { tuple, seq } => {
             let isn = seq.wrapping_sub(1);
             let key = handshake_key(protocol::TCP, isn);
-            if !may_be_followed(isn) && !held::may_be_held(key) {
+            if !may_be_followed(isn) {
                 return FirstLook::Nothing;
             }
             let is_settling = asked_for_here(&tuple) && is_active(skb);
@@ -211,7 +210,7 @@ fn is_active(skb: &Skb) -> bool {
 #[inline(always)]
 pub(crate) fn is_followed(isn: u32) -> bool {
     let key = handshake_key(protocol::TCP, isn);
-    held::may_be_held(key) || may_be_followed(isn) && HANDSHAKES.get_ptr(key).is_some()
+    may_be_followed(isn) && (held::may_be_held(key) || HANDSHAKES.get_ptr(key).is_some())
 }
 
 /// Whether a segment with the sequence number behind the SYN's settles a handshake that matches, and

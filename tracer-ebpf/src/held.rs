@@ -17,7 +17,7 @@ use tracer_common::{
     share::Share,
 };
 
-use crate::maps::{EARLY, follow, put, tally};
+use crate::maps::{EARLY, follow, mark, put, tally, unmark};
 
 /// How many handshakes a second are released when they have settled; all others are counted. Read with
 /// volatile loads only: the loader replaces it.
@@ -159,6 +159,10 @@ pub(crate) fn begin(key: u64, flow: u32, event: &SightingEvent) -> bool {
         if !is_free || is_taken(place, key) {
             return false;
         }
+        if (*held).state != state::FREE {
+            unmark((*held).key);
+        }
+        mark(key);
         (*held).key = key;
         (*held).since = now;
         (*held).segments = 0;

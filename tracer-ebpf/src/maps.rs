@@ -92,40 +92,56 @@ pub(crate) static HANDSHAKES: LruHashMap<u64, Handshake> = LruHashMap::with_max_
 /// How many marks there are for handshakes that are followed; a power of two.
 const MARKS: usize = 1 << 16;
 
-/// A mark for each handshake in [`HANDSHAKES`], at a place that its ISN says. Where there is none, it
-/// is not followed: that is known by one load, without a look into the hash map. A mark stays when its
-/// handshake goes; others then pay for the look.
+/// How many handshakes are in [`HANDSHAKES`] or held, at a place that their ISN says. Where there are none,
+/// a segment is of none of them: that is known by one load. The mark of a handshake in the hash map stays
+/// when that goes; others then pay for the look.
 #[map]
 static FOLLOWED: Array<[u8; MARKS]> = Array::with_max_entries(1, 0);
 
-/// The place of an ISN's mark. Fibonacci hashing: the numbers of some senders follow each other.
+/// The mark of an ISN. Fibonacci hashing: the numbers of some senders follow each other.
 #[inline(always)]
-fn mark_of(isn: u32) -> usize {
-    (isn.wrapping_mul(0x9e37_79b9) >> (u32::BITS - MARKS.trailing_zeros())) as usize
+fn mark_of(isn: u32) -> Option<*mut u8> {
+    let place = isn.wrapping_mul(0x9e37_79b9) >> (u32::BITS - MARKS.trailing_zeros());
+    let marks: *mut u8 = FOLLOWED.get_ptr_mut(0)?.cast();
+    // SAFETY: the place is within the array, as the shift says to the verifier.
+    Some(unsafe { marks.add(place as usize) })
 }
 
-/// Whether a SYN with this sequence number may be in [`HANDSHAKES`].
+/// Whether a SYN with this sequence number may be in [`HANDSHAKES`], or held.
 #[inline(always)]
 pub(crate) fn may_be_followed(isn: u32) -> bool {
-    let Some(marks) = FOLLOWED.get_ptr(0) else {
-        return true;
-    };
-    // SAFETY: the place is within the array, as the shift says to the verifier.
-    unsafe { marks.cast::<u8>().add(mark_of(isn)).read_volatile() != 0 }
+    // SAFETY: the verifier checked the pointer.
+    mark_of(isn).is_none_or(|mark| unsafe { mark.read_volatile() } != 0)
+}
+
+/// Marks a handshake. Of two CPUs that race for a mark, one may be forgotten, which takes them to do so
+/// within nanoseconds.
+#[inline(always)]
+pub(crate) fn mark(key: u64) {
+    if let Some(mark) = mark_of(key as u32) {
+        // SAFETY: the verifier checked the pointer.
+        unsafe { mark.write_volatile(mark.read_volatile().saturating_add(1)) };
+    }
+}
+
+/// Takes the mark of a handshake away. One that has come to its limit stays.
+#[inline(always)]
+pub(crate) fn unmark(key: u64) {
+    if let Some(mark) = mark_of(key as u32) {
+        // SAFETY: the verifier checked the pointer.
+        unsafe {
+            let count = mark.read_volatile();
+            if count != 0 && count != u8::MAX {
+                mark.write_volatile(count - 1);
+            }
+        }
+    }
 }
 
 /// Follows a handshake from now on, unless it is followed already.
 #[inline(always)]
 pub(crate) fn follow(key: u64, handshake: &Handshake) {
-    if let Some(marks) = FOLLOWED.get_ptr_mut(0) {
-        // SAFETY: as above. All CPUs write the same.
-        unsafe {
-            marks
-                .cast::<u8>()
-                .add(mark_of(key as u32))
-                .write_volatile(1)
-        };
-    }
+    mark(key);
     // Another CPU may be first; then its entry is the one to use.
     let _ = HANDSHAKES.insert(key, handshake, BPF_NOEXIST.into());
 }
