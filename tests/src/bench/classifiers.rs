@@ -103,7 +103,12 @@ fn run(effort: Effort) -> Result<Vec<Figure>> {
             None,
         ),
         Case::new("a SYN, not matching", Load::Syns, false, None),
-        Case::new("a SYN, matching, sent to userspace", Load::Syns, true, None),
+        Case::new(
+            "a SYN, matching, held or sent to userspace",
+            Load::Syns,
+            true,
+            None,
+        ),
     ];
     for _ in 0..effort.rounds(9) {
         for case in &mut cases {

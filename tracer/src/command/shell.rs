@@ -211,6 +211,11 @@ impl Shell {
         result
     }
 
+    /// Hands in all handshakes that are not over: the trace is about to end.
+    pub(super) fn unfinished(&mut self) -> Result<()> {
+        self.overdue(Nanos::MAX)
+    }
+
     /// Hands in the handshakes that began no later than `until` and are not over.
     fn overdue(&mut self, until: Nanos) -> Result<()> {
         for events in self.probes.overdue(until) {

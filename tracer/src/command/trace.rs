@@ -86,6 +86,7 @@ async fn trace(config: &TraceConfig) -> Result<()> {
             () = heart.stopped() => {}
         }
     }
+    trace.shell.unfinished()?;
     // A reader that is gone wants no explanation.
     if in_force && !trace.shell.ended && !trace.shell.engine.has_matched() {
         let watched = trace.watched();

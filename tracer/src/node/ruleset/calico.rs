@@ -46,7 +46,10 @@ pub(super) fn is_of_policies(chain: &Chain, rule: Option<&Rule>) -> bool {
         .unwrap_or(&chain.name);
     let comment = rule.and_then(|rule| rule.comment.as_deref());
     let is_of_endpoint = |comment: &str| OF_ENDPOINTS.iter().any(|part| comment.contains(part));
-    OF_POLICIES.iter().any(|start| name.starts_with(start)) && !comment.is_some_and(is_of_endpoint)
+    // A rule that is known by its comment alone may stand in any chain.
+    let is_elsewhere = !name.starts_with("cali-");
+    let is_in_place = is_elsewhere || OF_POLICIES.iter().any(|start| name.starts_with(start));
+    is_in_place && !comment.is_some_and(is_of_endpoint)
 }
 
 /// Which tier, policy and rule has denied, as the log rule in front of a rule says.

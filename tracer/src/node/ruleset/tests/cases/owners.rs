@@ -104,12 +104,12 @@ fn agents_are_known_by_comments() {
         Owner::CniPlugin,
         "ingressPolicy",
     );
-    // A policy's rules are in chains of Calico's own: what this one is for is not known.
+    // In no chain of Calico's own, it is taken for what most of its rules are.
     let lines = owned(
         "comments",
         &through("va", "cali7"),
         Owner::Calico,
-        Meaning::Plain,
+        Meaning::PolicyEnforcement,
     );
     assert_eq!(lines, [""; 0]);
 }
