@@ -77,6 +77,10 @@ fn table() -> String {
         ),
         ("attempts followed at once then", number(default.attempts)),
         (
+            "handshakes held in the kernel at once then, until they fail",
+            number(default.held as usize),
+        ),
+        (
             "kinds of drops counted at once then",
             number(default.drop_kinds as usize),
         ),
