@@ -26,7 +26,7 @@ use crate::{
 /// How often folds, losses and the terminal's width are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// The same while nothing happens: a trace that waits must not keep a processor awake.
-const IDLE_TICK: Duration = Duration::from_millis(250);
+const IDLE_TICK: Duration = Duration::from_millis(400);
 
 /// Runs a trace until a signal, `--duration`, `--count`, or the reader's end.
 ///
