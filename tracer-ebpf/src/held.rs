@@ -17,7 +17,7 @@ use tracer_common::{
     share::Share,
 };
 
-use crate::maps::{EARLY, follow, mark, put, tally, unmark};
+use crate::maps::{EARLY, follow, mark, tally, try_put, unmark};
 
 /// How many handshakes a second are released when they have settled; all others are counted. Read with
 /// volatile loads only: the loader replaces it.
@@ -314,7 +314,8 @@ unsafe fn release(held: *mut Held, log: *mut HeldLog, now: u64) {
         at: now,
         key,
     };
-    put(&event, size_of::<ReleaseEvent>(), now);
+    // Where there is no room for it, userspace finds the log when it looks for what is overdue.
+    try_put(&event, size_of::<ReleaseEvent>(), now);
 }
 
 /// Releases the handshake with this key, if it is held: something has happened to it.

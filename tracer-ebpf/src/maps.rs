@@ -310,12 +310,18 @@ pub(crate) fn send<T>(event: &T, len: usize, flow: &Tuple, now: u64) {
 /// buffer was last in the reader's cache.
 #[inline(always)]
 pub(crate) fn put<T>(event: &T, len: usize, now: u64) {
+    if !try_put(event, len, now) {
+        tally(tally::LOST);
+    }
+}
+
+/// The same, of an event that is no loss. Returns whether there was room.
+#[inline(always)]
+pub(crate) fn try_put<T>(event: &T, len: usize, now: u64) -> bool {
     // SAFETY: no caller gives more bytes than the event has, and the verifier checks it.
     let bytes =
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(event).cast::<u8>(), len) };
-    if !wake::output(bytes, now) {
-        tally(tally::LOST);
-    }
+    wake::output(bytes, now)
 }
 
 /// Counters of [`tally`].
