@@ -96,7 +96,7 @@ fn one_of_a_group_is_dead_for_the_node_itself() -> Result<()> {
     blames_the_silent_one(&many(&stage, "node", false)?)
 }
 
-/// Both are behind one interface, where nobody has the second one's address.
+/// Both are behind one interface, where no host has the second one's address.
 fn at_one_interface() -> Result<Stage> {
     let stage = two_routers()?;
     stage.ip("one", "addr add 10.20.11.3/24 dev eth0")?;

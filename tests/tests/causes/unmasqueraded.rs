@@ -7,7 +7,7 @@ use whydrop_tests::{
     incident::{End, Report, Stage},
 };
 
-/// Beyond the node, where nobody answers.
+/// Beyond the node, where no host answers.
 const SERVER: &str = "203.0.113.9:443";
 
 /// A container behind docker0, and a host at the node's uplink that has no route back to it.
@@ -52,7 +52,7 @@ fn source_is_behind_the_bridge() -> Result<()> {
     Ok(())
 }
 
-/// It is masqueraded, and nobody answers for other reasons.
+/// It is masqueraded, and no answer comes for another reason.
 #[test]
 fn source_is_translated() -> Result<()> {
     let stage = container()?;

@@ -329,7 +329,7 @@ impl Shell {
     /// Stops the programs, reads what is left, and accounts for everything.
     pub(super) async fn finish(mut self, events: &mut EventStream) -> Result<()> {
         self.probes.detach();
-        self.overdue(Nanos::MAX)?;
+        self.unfinished()?;
         let (begun, mut unread) = (Instant::now(), 0);
         loop {
             let batch = events.take_ready();
