@@ -48,7 +48,7 @@ pub(crate) use self::{
     fdb::{FdbEntry, matching_entries},
     inventory::Inventory,
     link::{Bridge, Kind, Link, MacvlanMode, OtherLink, PortState, XdpMode},
-    neighbor::{Mac, Neighbor, NeighborState},
+    neighbor::{Mac, Neighbor, NeighborState, ProxyEntry},
     netlink::Rtnetlink,
     nft_rules::{NftExpression, NftRule, nft_generation, nft_link_tables, nft_rules},
     qdisc::{Limits, Qdisc},

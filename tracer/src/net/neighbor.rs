@@ -9,6 +9,8 @@ use super::{
 
 /// Length of `struct ndmsg`.
 pub(super) const FIXED: usize = 12;
+/// `ndm_flags` in it.
+const FLAGS: usize = 10;
 
 /// A link-layer address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -113,6 +115,15 @@ impl fmt::Display for Neighbor {
     }
 }
 
+/// An address that is answered for, though another host has it: `ip neigh add proxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyEntry {
+    /// The address.
+    pub(crate) address: IpAddr,
+    /// At which interface; 0 for all.
+    pub(crate) ifindex: u32,
+}
+
 impl Rtnetlink {
     /// The entries for an address, on one interface or on all.
     pub(crate) fn neighbors_of(
@@ -133,6 +144,15 @@ impl Rtnetlink {
     pub(crate) fn neighbors(&self) -> io::Result<Vec<Neighbor>> {
         self.0.dump(&question(libc::AF_UNSPEC as u8), entry)
     }
+
+    /// All addresses that are answered for by an entry of their own. The kernel lists them only if
+    /// the question has the flag.
+    pub(crate) fn proxy_entries(&self) -> io::Result<Vec<ProxyEntry>> {
+        let mut fixed = [0; FIXED];
+        fixed[FLAGS] = libc::NTF_PROXY;
+        self.0
+            .dump(&Request::new(libc::RTM_GETNEIGH, &fixed), proxy_entry)
+    }
 }
 
 fn question(family: u8) -> Request {
@@ -145,7 +165,7 @@ pub(super) fn entry(message: &Message<'_>) -> Option<Neighbor> {
     // AF_UNSPEC lists the entries of bridges too.
     let is_ip = matches!(i32::from(message.u8_at(0)?), libc::AF_INET | libc::AF_INET6);
     // A proxy entry says what is answered for others.
-    let is_proxy = message.u8_at(10)? & libc::NTF_PROXY != 0;
+    let is_proxy = message.u8_at(FLAGS)? & libc::NTF_PROXY != 0;
     let all = message.attributes(FIXED);
     (is_ip && !is_proxy).then_some(Neighbor {
         address: all.address(libc::NDA_DST)?,
@@ -153,6 +173,16 @@ pub(super) fn entry(message: &Message<'_>) -> Option<Neighbor> {
         state: NeighborState::new(message.u16_at(8)?),
         lladdr: all.get(libc::NDA_LLADDR).map(|value| Mac(value.to_vec())),
         probes: all.u32(libc::NDA_PROBES).unwrap_or(0),
+    })
+}
+
+fn proxy_entry(message: &Message<'_>) -> Option<ProxyEntry> {
+    // Kernels that ignore the flag in the question list the neighbors instead.
+    let is_proxy = message.u8_at(FLAGS)? & libc::NTF_PROXY != 0;
+    let address = message.attributes(FIXED).address(libc::NDA_DST)?;
+    is_proxy.then_some(ProxyEntry {
+        address,
+        ifindex: message.u32_at(4)?,
     })
 }
 
@@ -193,5 +223,10 @@ mod tests {
     fn a_proxy_is_no_neighbor() {
         let proxy = message(libc::NUD_PERMANENT, libc::NTF_PROXY);
         assert_eq!(entry(&proxy.message()), None);
+        let found = proxy_entry(&proxy.message()).unwrap();
+        assert_eq!(found.address.to_string(), "10.0.0.9");
+        assert_eq!(found.ifindex, 5);
+        let neighbor = message(libc::NUD_PERMANENT, 0);
+        assert_eq!(proxy_entry(&neighbor.message()), None);
     }
 }

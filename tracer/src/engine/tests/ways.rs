@@ -334,6 +334,7 @@ fn refused_question(hop: std::net::IpAddr) -> Because {
             is_answer: false,
         }),
         program: None,
+        misdirected: None,
     };
     Because::Unanswered(Box::new(unanswered))
 }

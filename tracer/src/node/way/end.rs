@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::DroppedBy;
 use crate::{
     model::Hook,
-    net::{Mac, NeighborState, Rule},
+    net::{Mac, Neighbor, NeighborState, Rule},
     node::{
         programs::Program,
         route::Refusal,
@@ -135,6 +135,18 @@ pub(crate) struct Unanswered {
     pub(crate) refused: Option<Refused>,
     /// A program that the question or the answer meets, and the link that it is at.
     pub(crate) program: Option<(LinkId, Program)>,
+    /// An entry by which the answer is sent to another MAC address than the one that asked.
+    pub(crate) misdirected: Option<Misdirected>,
+}
+
+/// A configured entry for the host that asks. A Neighbor Advertisement is an IPv6 packet and follows it;
+/// an ARP reply goes to the address that the request came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Misdirected {
+    /// The link that answers.
+    pub(crate) at: LinkId,
+    /// The entry there.
+    pub(crate) entry: Neighbor,
 }
 
 /// What drops a Neighbor Solicitation, or the answer to it.

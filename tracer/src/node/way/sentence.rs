@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Act, Because, End, Step,
-    end::{SourceFault, Unanswered},
+    end::{Misdirected, SourceFault, Unanswered},
 };
 use crate::{
     model::address,
@@ -210,6 +210,9 @@ impl Unanswered {
                 world.link_name(*link, reader)
             );
         }
+        if let Some(misdirected) = &self.misdirected {
+            text += &format!("; {}", misdirected.in_words(world, reader));
+        }
         for (holder, between) in &self.holders {
             text += &match between {
                 Between::Same => self.held_here(world),
@@ -238,5 +241,18 @@ impl Unanswered {
             text += ", and no policy rule looks up the table local";
         }
         text
+    }
+}
+
+impl Misdirected {
+    /// Where the answer goes, for a reader in a namespace.
+    pub(crate) fn in_words(&self, world: &World, reader: u32) -> String {
+        let mac = self.entry.lladdr.as_ref();
+        format!(
+            "{} sends the answer to {}: its configured neighbor entry for {} has that MAC address",
+            world.link_name(self.at, reader),
+            mac.map_or_else(|| "no one".to_owned(), ToString::to_string),
+            self.entry.address
+        )
     }
 }

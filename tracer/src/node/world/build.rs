@@ -33,6 +33,7 @@ impl Build {
             fdb: Some(Vec::new()),
             vlans: Some(Vec::new()),
             neighbors: Some(Vec::new()),
+            proxy_entries: Some(Vec::new()),
             rules: Some(Vec::new()),
             settings: None,
         };

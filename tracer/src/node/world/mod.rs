@@ -38,7 +38,7 @@ pub(crate) use crate::net::{
     Address, AddressFlags, BridgeFdbEntry as FdbEntry, FdbKind, Mac, PortState, Rule, RuleAction,
     Vlan,
 };
-use crate::net::{Neighbor, netns::NetnsRef};
+use crate::net::{Neighbor, ProxyEntry, netns::NetnsRef};
 
 /// All that was read of the node.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,8 @@ pub(crate) struct Namespace {
     pub(crate) vlans: Option<Vec<Vlan>>,
     /// Its ARP and ND entries, if they were read.
     pub(crate) neighbors: Option<Vec<Neighbor>>,
+    /// The addresses that it answers for by an entry each, if they were read.
+    pub(crate) proxy_entries: Option<Vec<ProxyEntry>>,
     /// Its policy rules in both families, if they were read.
     pub(crate) rules: Option<Vec<Rule>>,
     /// Its settings, if they were read.

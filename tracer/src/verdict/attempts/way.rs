@@ -182,6 +182,9 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
             let world = model.world;
             return Some(question::by_a_program(world, unanswered, *link, program));
         }
+        if let Some(misdirected) = question::by_an_entry(model.world, unanswered) {
+            return Some(misdirected);
+        }
         // The neighbor entry itself says more.
         if case.around.silent_hop.is_some() {
             return None;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     Concern, Finding, dead_redirect,
+    other_host::repair,
     path::lacks_neighbor,
     program::{left_behind, removal},
 };
@@ -70,7 +71,7 @@ pub(super) fn may_be_refused(facts: &DropFacts) -> Concern {
     Concern::maybe(lacks_neighbor(facts) != Concern::No)
 }
 
-/// A rule or a program on the question's way keeps it, or the answer to it.
+/// A rule or a program on the question's way keeps it, or the answer to it; or the answer goes elsewhere.
 pub(super) fn refused(_: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     let world = node.world.as_deref()?;
     let unanswered = node.ways.iter().find_map(unanswered)?;
@@ -81,6 +82,7 @@ pub(super) fn refused(_: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             let (link, program) = unanswered.program.as_ref()?;
             Some(by_a_program(world, unanswered, *link, program))
         })
+        .or_else(|| by_an_entry(world, unanswered))
 }
 
 fn unanswered(way: &Way) -> Option<&Unanswered> {
@@ -176,6 +178,26 @@ pub(in crate::verdict) fn by_a_program(
             .collect(),
         ..Finding::new(point, Likely, why).about(&[&hop, &at])
     }
+}
+
+pub(in crate::verdict) fn by_an_entry(world: &World, unanswered: &Unanswered) -> Option<Finding> {
+    let misdirected = unanswered.misdirected.as_ref()?;
+    let answerer = world.namespace(misdirected.at.netns)?;
+    let hop = unanswered.hop;
+    let why = format!(
+        "the answer to the Neighbor Solicitation for {hop} is sent elsewhere: {}",
+        misdirected.in_words(world, unanswered.from.netns)
+    );
+    let asks = world.link(unanswered.from)?;
+    Some(Finding {
+        evidence: asks
+            .mac
+            .iter()
+            .map(|mac| format!("{} asks with the MAC address {mac}", asks.name))
+            .collect(),
+        fix: vec![repair(world, answerer, &misdirected.entry)],
+        ..Finding::new(Point::Endpoint, Likely, why).about(&[&hop, &misdirected.entry.address])
+    })
 }
 
 /// Who would have answered.

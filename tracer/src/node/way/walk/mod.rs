@@ -1,6 +1,7 @@
 //! The walk: a packet is somewhere, and what the kernel does with it there takes it somewhere else,
 //! until it ends.
 
+mod answerer;
 mod bridge;
 mod frame;
 mod input;

@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
-use super::Walk;
+use super::{Walk, answerer::Answer};
 use crate::{
-    net::{Mac, NeighborState, RouteKey, RouteKind},
+    net::{Mac, NeighborState},
     node::{
         programs::Program,
         way::{
             Act, Because, End,
-            end::{Refused, Unanswered},
+            end::{Misdirected, Refused, Unanswered},
         },
         world::{
             Kind, Link, LinkId,
@@ -19,14 +19,6 @@ use crate::{
     },
 };
 
-/// Who answers.
-enum Answer {
-    /// This link, for its own namespace's address.
-    Own(LinkId, Mac),
-    /// This link, for others.
-    Proxy(LinkId, Mac),
-}
-
 /// A question that got no answer.
 struct Question {
     hop: IpAddr,
@@ -34,6 +26,7 @@ struct Question {
     state: Option<NeighborState>,
     refused: Option<Refused>,
     program: Option<(LinkId, Program)>,
+    misdirected: Option<Misdirected>,
 }
 
 /// Whether a link takes its own MAC address for that of each neighbor (`arp_constructor()` and
@@ -81,8 +74,17 @@ impl Walk<'_> {
         let mut answers = Vec::new();
         let mut refused = None;
         let mut program = None;
+        let mut misdirected = None;
         for (link, trail) in &segment.taken {
-            if !trail.obstacles.is_empty() || link.netns == out.id.netns {
+            if !trail.obstacles.is_empty() {
+                continue;
+            }
+            if *link == out.id && asks_as == Some(hop) {
+                // A port with hairpin sends the question back, and ARP learns from questions, too.
+                let want = "whether its own question, which a bridge sends back, answers it";
+                return Err(self.undecided(want.to_owned()));
+            }
+            if link.netns == out.id.netns {
                 continue;
             }
             let taker = self.link(*link)?;
@@ -99,7 +101,10 @@ impl Walk<'_> {
                 None => {}
             }
             match self.refused_question(out, taker, hop, trail)? {
-                None => answers.push(answer),
+                None => match self.misdirected(out, taker, hop) {
+                    None => answers.push(answer),
+                    elsewhere => misdirected = elsewhere,
+                },
                 by_rule => refused = by_rule,
             }
         }
@@ -111,6 +116,7 @@ impl Walk<'_> {
                     state,
                     refused,
                     program,
+                    misdirected,
                 };
                 Err(self.no_answer(out, question, &segment))
             }
@@ -148,91 +154,6 @@ impl Walk<'_> {
         self.did(Act::Resolved { hop, mac, by });
     }
 
-    /// The source address of an ARP question: the packet's, if the namespace has it; else one of the
-    /// link's.
-    fn asks_as(&self, out: &Link, hop: IpAddr) -> Option<IpAddr> {
-        if hop.is_ipv6() {
-            return None;
-        }
-        let src = self.packet.flow.src;
-        if self.world.is_local(out.id.netns, src) == Some(true) {
-            return Some(src);
-        }
-        // As `inet_select_addr()` does: one in the same subnet, one of the link, one of any link.
-        let namespace = self.world.namespace(out.id.netns)?;
-        let candidates = namespace.addresses.iter().filter(|one| {
-            one.address.is_ipv4() && !one.flags.secondary && one.scope <= libc::RT_SCOPE_LINK
-        });
-        let mut of_link = candidates
-            .clone()
-            .filter(|one| one.ifindex == out.id.ifindex);
-        let in_subnet = of_link.clone().find(|one| one.is_in_subnet_with(hop));
-        let mut of_any = candidates.filter(|one| one.scope < libc::RT_SCOPE_LINK);
-        let found = in_subnet
-            .or_else(|| of_link.next())
-            .or_else(|| of_any.next());
-        found.map(|one| one.address)
-    }
-
-    /// Whether a link answers a question that reaches it.
-    fn answer(
-        &self,
-        link: &Link,
-        hop: IpAddr,
-        asks_as: Option<IpAddr>,
-    ) -> Result<Option<Answer>, Box<End>> {
-        let Some(mac) = link.mac.clone() else {
-            return Ok(None);
-        };
-        if link.noarp && hop.is_ipv4() {
-            return Ok(None);
-        }
-        let is_local = self.world.is_local(link.id.netns, hop) == Some(true);
-        if hop.is_ipv6() {
-            let answers = is_local && self.world.has_address(link.id, hop);
-            return Ok(answers.then_some(Answer::Own(link.id, mac)));
-        }
-        if !is_local && !self.does_proxy_arp(link) {
-            return Ok(None);
-        }
-        // A question without a source looks like one of address detection.
-        if asks_as.is_none() {
-            let answers = is_local && self.world.answers_at(link, hop, None);
-            return Ok(answers.then_some(Answer::Own(link.id, mac)));
-        }
-        let key = RouteKey {
-            src: asks_as,
-            iif: Some(link.id.ifindex),
-            ..RouteKey::to(hop)
-        };
-        let lookup = self.kernel.route(link.id.netns, key);
-        let lookup = lookup.map_err(|gap| self.undecided(gap))?;
-        Ok(match &lookup.answer {
-            Ok(route) if route.kind == RouteKind::Local => self
-                .world
-                .answers_at(link, hop, asks_as)
-                .then_some(Answer::Own(link.id, mac)),
-            Ok(route)
-                if route.kind == RouteKind::Unicast
-                    && route.output != Some(link.id.ifindex)
-                    && self.does_proxy_arp(link) =>
-            {
-                Some(Answer::Proxy(link.id, mac))
-            }
-            _ => None,
-        })
-    }
-
-    fn does_proxy_arp(&self, link: &Link) -> bool {
-        let namespace = self.world.namespace(link.id.netns);
-        let all = namespace
-            .and_then(|one| one.settings?.proxy_arp)
-            .unwrap_or(0);
-        let own = link.ipv4.unwrap_or_default();
-        // It answers only where the link forwards, too.
-        (all != 0 || own.proxy_arp != 0) && own.forwarding != 0
-    }
-
     fn no_answer(&self, out: &Link, question: Question, segment: &Segment) -> Box<End> {
         let Question {
             hop,
@@ -240,6 +161,7 @@ impl Walk<'_> {
             state,
             refused,
             program,
+            misdirected,
         } = question;
         let exit = segment
             .exits
@@ -267,25 +189,8 @@ impl Walk<'_> {
                 proxy: self.silent_proxy(hop, asks_as, segment),
                 refused,
                 program,
+                misdirected,
             })),
         )
-    }
-
-    /// A link that answers for others, but not for this address.
-    fn silent_proxy(
-        &self,
-        hop: IpAddr,
-        asks_as: Option<IpAddr>,
-        segment: &Segment,
-    ) -> Option<(LinkId, String)> {
-        let mut links = segment.taken.keys().filter_map(|id| self.world.link(*id));
-        let proxy = links.find(|link| hop.is_ipv4() && self.does_proxy_arp(link))?;
-        let key = RouteKey {
-            src: asks_as,
-            iif: Some(proxy.id.ifindex),
-            ..RouteKey::to(hop)
-        };
-        let lookup = self.kernel.route(proxy.id.netns, key).ok()?;
-        Some((proxy.id, lookup.to_string()))
     }
 }

@@ -7,8 +7,12 @@ use super::Walk;
 use crate::{
     decode::tracked::Tracked,
     model::{Flow, Hook, Protocol},
+    net::NeighborState,
     node::{
-        way::{AtHook, End, Judgment, Packet, end::Refused},
+        way::{
+            AtHook, End, Judgment, Packet,
+            end::{Misdirected, Refused},
+        },
         world::{
             Link, LinkId,
             segment::{Step, Trail},
@@ -72,6 +76,23 @@ impl Walk<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The configured entry by which the answer to a solicitation goes to another host. Others are
+    /// updated by the question itself.
+    pub(super) fn misdirected(&self, out: &Link, taker: &Link, hop: IpAddr) -> Option<Misdirected> {
+        let asks_as = self.solicits_as(out).filter(|_| hop.is_ipv6())?;
+        let entries = self.world.namespace(taker.id.netns)?.neighbors.as_ref()?;
+        let entry = entries.iter().find(|entry| {
+            entry.address == asks_as
+                && entry.ifindex == taker.id.ifindex
+                && entry.state == NeighborState::Permanent
+        })?;
+        let is_misdirected = entry.lladdr.is_some() && entry.lladdr != out.mac;
+        is_misdirected.then(|| Misdirected {
+            at: taker.id,
+            entry: entry.clone(),
+        })
     }
 
     /// The source of a solicitation: the packet's, if the link has it; else one of the link's.

@@ -205,6 +205,7 @@ fn visit(found: &Found, job: &Job) -> Result<Visit> {
             fdb: None,
             vlans: None,
             neighbors: None,
+            proxy_entries: None,
             rules: None,
             settings: None,
         },
@@ -230,7 +231,8 @@ impl Visit {
         let read = match part {
             Part::Fdb => keep(&mut namespace.fdb, self.rtnetlink.bridge_fdb()),
             Part::Vlans => keep(&mut namespace.vlans, self.rtnetlink.vlans()),
-            Part::Neighbors => keep(&mut namespace.neighbors, self.rtnetlink.neighbors()),
+            Part::Neighbors => keep(&mut namespace.neighbors, self.rtnetlink.neighbors())
+                .and_then(|()| keep(&mut namespace.proxy_entries, self.rtnetlink.proxy_entries())),
             Part::Rules => keep(&mut namespace.rules, self.rtnetlink.rules()),
             Part::Settings => keep(&mut namespace.settings, settings::read()),
         };

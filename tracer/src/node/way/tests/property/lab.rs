@@ -5,19 +5,23 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{
+    addresses::Family,
     faults::{Fault, MARK},
-    plan::{Attached, PORT, Plan, SERVICE},
+    plan::{Attached, PORT, Plan},
 };
 
 /// Namespaces that vanish with the test.
 pub(super) struct Lab {
     pub(super) prefix: String,
+    family: Family,
+    protocol: &'static str,
     inodes: BTreeMap<String, u32>,
 }
 
@@ -28,6 +32,8 @@ impl Lab {
         let prefix = format!("wdway{}-{count}-", std::process::id());
         let mut lab = Self {
             prefix,
+            family: plan.family,
+            protocol: plan.protocol_name(),
             inodes: BTreeMap::new(),
         };
         let names = plan.namespaces();
@@ -39,6 +45,14 @@ impl Lab {
         for name in names {
             let inode = fs::metadata(lab.path(&name)).unwrap().ino();
             lab.inodes.insert(name, inode as u32);
+        }
+        for name in lab.inodes.keys() {
+            // Links that come later have addresses that can be used at once.
+            let no_detection = ["all", "default"].map(|scope| {
+                let path = format!("ipv6/conf/{scope}/accept_dad");
+                (path, 0)
+            });
+            lab.settings(name, &no_detection);
         }
         lab.nodes(plan);
         for pod in 0..plan.pods.len() {
@@ -69,37 +83,50 @@ impl Lab {
             "n1",
             &format!("link add w type veth peer name w netns {other}"),
         );
+        let family = self.family;
+        let settings = family.settings();
         for node in [1, 2] {
             let name = format!("n{node}");
             let away = 3 - node;
             let mut batch = format!(
                 "link set lo up
                  link set w up
-                 addr add 10.60.0.{node}/24 dev w
+                 addr add {at_wire}/{bits} dev w
                  link add br0 type bridge mcast_snooping 0
                  link set br0 up
-                 addr add 10.{own}.1.1/24 dev br0
-                 route add 10.{other}.0.0/16 via 10.60.0.{away}
+                 addr add {at_bridge}/{bits} dev br0
+                 route add {pods} via {other}
                  ",
-                own = 60 + node,
-                other = 60 + away
+                bits = family.shared_bits(),
+                at_wire = family.on_wire(node),
+                at_bridge = family.on_bridge(node, 1),
+                pods = family.pods(away),
+                other = family.on_wire(away),
             );
             if node == 2 {
-                batch += "route add default via 10.60.0.1\n";
+                let _ = writeln!(batch, "route add default via {}", family.on_wire(1));
             } else if plan.way_out {
+                let own = family.at_way_out();
                 batch += "tuntap add out mode tun\nlink set out up\n";
-                batch += "addr add 192.0.2.1/24 dev out\nroute add default dev out\n";
+                let _ = writeln!(batch, "addr add {own} dev out\nroute add default dev out");
             }
             self.ip(&name, &batch);
-            let mut settings = vec![
-                ("ipv4/ip_forward".to_owned(), 1),
+            let nf = match family {
+                Family::V4 => "bridge/bridge-nf-call-iptables",
+                Family::V6 => "bridge/bridge-nf-call-ip6tables",
+            };
+            let mut values = vec![
+                (family.forwarding().to_owned(), 1),
                 ("ipv4/conf/all/rp_filter".to_owned(), 0),
                 ("ipv4/conf/w/rp_filter".to_owned(), 0),
+                (nf.to_owned(), u64::from(plan.bridge_nf)),
             ];
-            let nf = u64::from(plan.bridge_nf);
-            settings.push(("bridge/bridge-nf-call-iptables".to_owned(), nf));
-            settings.extend(quick("w").into_iter().chain(quick("br0")));
-            self.settings(&name, &settings);
+            values.extend(
+                quick(settings, "w")
+                    .into_iter()
+                    .chain(quick(settings, "br0")),
+            );
+            self.settings(&name, &values);
         }
     }
 
@@ -108,8 +135,9 @@ impl Lab {
         let (name, port) = (pod.name(), pod.port());
         let node = format!("n{}", pod.node);
         let inside = format!("{}{name}", self.prefix);
-        let address = pod.address();
-        let gateway = Plan::gateway();
+        let (family, settings) = (self.family, self.family.settings());
+        let (address, gateway) = (plan.pod_address(place), family.gateway());
+        let bits = family.bits();
         let mut of_node = Vec::new();
         match pod.attached {
             Attached::Macvlan => {
@@ -134,32 +162,37 @@ impl Lab {
                 let mut batch = format!(
                     "link add {port} type veth peer name eth0 netns {inside}
                      link set {port} up
-                     route add {address}/32 dev {port} scope link
+                     route add {address}/{bits} dev {port}
                      "
                 );
-                if plan.proxy_arp {
-                    of_node.push((format!("ipv4/conf/{port}/proxy_arp"), 1));
-                    of_node.push((format!("ipv4/neigh/{port}/proxy_delay"), 0));
-                } else {
-                    let _ = writeln!(batch, "addr add {gateway}/32 dev {port}");
+                match family {
+                    _ if !plan.proxy_arp => {
+                        let _ = writeln!(batch, "addr add {gateway}/{bits} dev {port}");
+                    }
+                    Family::V4 => of_node.push((format!("ipv4/conf/{port}/proxy_arp"), 1)),
+                    Family::V6 => {
+                        let _ = writeln!(batch, "neigh add proxy {gateway} dev {port}");
+                        of_node.push((format!("ipv6/conf/{port}/proxy_ndp"), 1));
+                    }
                 }
+                of_node.push((format!("{settings}/neigh/{port}/proxy_delay"), 0));
                 self.ip(&node, &batch);
                 of_node.push((format!("ipv4/conf/{port}/rp_filter"), 0));
-                of_node.extend(quick(&port));
+                of_node.extend(quick(settings, &port));
             }
         }
         self.settings(&node, &of_node);
         let (length, default) = match pod.attached {
             Attached::Route => (
-                32,
+                bits,
                 format!(
-                    "route add {gateway} dev eth0 scope link
+                    "route add {gateway} dev eth0
                      route add default via {gateway} dev eth0"
                 ),
             ),
             _ => (
-                24,
-                format!("route add default via 10.{}.1.1", 60 + pod.node),
+                family.shared_bits(),
+                format!("route add default via {}", family.on_bridge(pod.node, 1)),
             ),
         };
         self.ip(
@@ -171,22 +204,24 @@ impl Lab {
                  {default}"
             ),
         );
-        self.settings(&name, &quick("eth0"));
+        self.settings(&name, &quick(settings, "eth0"));
     }
 
     fn rules(&self, plan: &Plan) {
         let Some(service) = &plan.service else {
             return;
         };
-        let to = plan.address(service.to);
-        let mut rules = chain(
+        let (nft, protocol) = (self.family.nft(), self.protocol);
+        let to = SocketAddr::from((plan.address(service.to), PORT));
+        let address = self.family.service();
+        let mut rules = self.chain(
             "svc",
             "type nat hook prerouting priority -100",
-            &format!("ip daddr {SERVICE} udp dport {PORT} dnat to {to}:{PORT}"),
+            &format!("{nft} daddr {address} {protocol} dport {PORT} dnat to {to}"),
         );
         if service.masquerade {
             let hook = "type nat hook postrouting priority 100";
-            rules += &chain("masq", hook, "ct status dnat masquerade");
+            rules += &self.chain("masq", hook, "ct status dnat masquerade");
         }
         for node in ["n1", "n2"] {
             self.nft(node, &rules);
@@ -200,7 +235,7 @@ impl Lab {
                 let name = format!("{}{netns}", self.prefix);
                 run(
                     "ip",
-                    &["-n", &name, "-force", "-batch", "-"],
+                    &[self.family.option(), "-n", &name, "-force", "-batch", "-"],
                     command,
                     false,
                 );
@@ -223,27 +258,28 @@ impl Lab {
             }
             Fault::Marked(netns, mark) => {
                 let place = "type filter hook prerouting priority -150";
-                let rule = format!("udp dport {PORT} meta mark set {mark}");
-                self.nft(netns, &chain("marks", place, &rule));
+                let rule = format!("{} dport {PORT} meta mark set {mark}", self.protocol);
+                self.nft(netns, &self.chain("marks", place, &rule));
                 let refuses = format!("rule add pref 20 fwmark {MARK} unreachable");
                 self.ip(netns, &refuses);
             }
             Fault::Untracked(netns) => {
                 let place = "type filter hook prerouting priority -300";
-                let rule = format!("udp dport {PORT} notrack");
-                self.nft(netns, &chain("raw", place, &rule));
+                let rule = format!("{} dport {PORT} notrack", self.protocol);
+                self.nft(netns, &self.chain("raw", place, &rule));
             }
             Fault::Rule(netns, rule) => {
                 let (hook, rule) = rule.split_once(' ').unwrap();
                 let place = format!("type filter hook {hook} priority 0");
-                self.nft(netns, &chain(&format!("f_{hook}"), &place, rule));
+                self.nft(netns, &self.chain(&format!("f_{hook}"), &place, rule));
             }
         }
     }
 
     fn ip(&self, netns: &str, batch: &str) {
         let name = format!("{}{netns}", self.prefix);
-        run("ip", &["-n", &name, "-batch", "-"], batch, true);
+        let option = self.family.option();
+        run("ip", &[option, "-n", &name, "-batch", "-"], batch, true);
     }
 
     fn nft(&self, netns: &str, rules: &str) {
@@ -254,6 +290,12 @@ impl Lab {
             rules,
             true,
         );
+    }
+
+    /// A table with one chain of one rule.
+    fn chain(&self, table: &str, place: &str, rule: &str) -> String {
+        let family = self.family.nft();
+        format!("table {family} {table} {{\n chain c {{\n {place};\n {rule}\n }}\n}}\n")
     }
 
     fn settings(&self, netns: &str, settings: &[(String, u64)]) {
@@ -272,16 +314,11 @@ impl Lab {
     }
 }
 
-/// A table with one chain of one rule.
-fn chain(table: &str, place: &str, rule: &str) -> String {
-    format!("table ip {table} {{\n chain c {{\n {place};\n {rule}\n }}\n}}\n")
-}
-
 /// A link gives up asking for neighbors quickly.
-fn quick(link: &str) -> Vec<(String, u64)> {
+fn quick(settings: &str, link: &str) -> Vec<(String, u64)> {
     vec![
-        (format!("ipv4/neigh/{link}/retrans_time_ms"), 50),
-        (format!("ipv4/neigh/{link}/mcast_solicit"), 2),
+        (format!("{settings}/neigh/{link}/retrans_time_ms"), 50),
+        (format!("{settings}/neigh/{link}/mcast_solicit"), 2),
     ]
 }
 

@@ -3,11 +3,13 @@
 //!
 //! `WHYDROP_SEED` and `WHYDROP_NETWORKS` choose the first network and how many there are.
 
+mod addresses;
 mod faults;
 mod lab;
 mod observe;
 mod plan;
 mod random;
+mod sent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,19 +66,17 @@ struct Outcome {
 }
 
 fn compare(plan: &Plan, lab: &Lab) -> Outcome {
-    let observer = Observer::open(lab);
+    let observer = Observer::open(plan, lab);
     let world = World::read(&Part::all(), LIMIT);
     let live = Live::new(&world, Instant::now() + LIMIT);
     let flow = plan.flow();
     let mut packet = Packet::first_of(flow);
-    packet.len = Some(observe::length(plan.payload));
+    packet.len = Some(sent::length(plan));
     packet.ttl = Some(plan.ttl);
     let sender = lab.inode(&plan.sender());
     let ways = Way::all_of(&world, &live, Start::Sent(sender), &packet);
-    let hopes = ways
-        .iter()
-        .any(|way| matches!(way.end, End::Delivered { .. }));
-    let seen = observer.send(plan, lab, hopes);
+    let agrees = |seen: &Seen| ways.iter().any(|way| differs(way, seen).is_none());
+    let seen = observer.send(lab, agrees);
     let wrong: Vec<_> = ways.iter().map(|way| differs(way, &seen)).collect();
     let agrees = wrong.iter().any(Option::is_none);
     let end = match &ways[0].end {

@@ -1,32 +1,23 @@
-//! Sends the packet, and sees where it comes by.
+//! Sees where the packet comes by, and where it is delivered.
 
 use std::{
     collections::BTreeSet,
     fs::File,
     io,
-    net::{SocketAddr, UdpSocket},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    lab::Lab,
-    plan::{PORT, Plan, SOURCE_PORT},
-};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{addresses::Family, lab::Lab, plan::Plan, sent};
 use crate::node::world::{LinkId, World};
 
-/// What no other packet carries.
-const MAGIC: &[u8] = b"whydrop-way-property";
 /// Longer silence than between two steps of a packet.
 const SILENCE: Duration = Duration::from_millis(300);
-/// A packet that is to arrive may take this long on a busy machine.
+/// A packet that is still to come may take this long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(4);
-
-/// The length of a packet with this payload, from the network header up.
-pub(super) fn length(payload: usize) -> u32 {
-    (20 + 8 + payload) as u32
-}
 
 /// A place where the packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,15 +74,18 @@ impl Seen {
 }
 
 /// Sockets in all namespaces.
-pub(super) struct Observer {
+pub(super) struct Observer<'a> {
+    plan: &'a Plan,
     taps: Vec<(u32, OwnedFd)>,
-    receivers: Vec<(u32, UdpSocket)>,
+    /// What has passed the hook `input`, and is for this namespace.
+    receivers: Vec<(u32, Socket)>,
     _way_out: Option<File>,
 }
 
-impl Observer {
-    pub(super) fn open(lab: &Lab) -> Self {
+impl<'a> Observer<'a> {
+    pub(super) fn open(plan: &'a Plan, lab: &Lab) -> Self {
         let mut observer = Self {
+            plan,
             taps: Vec::new(),
             receivers: Vec::new(),
             _way_out: None,
@@ -100,11 +94,10 @@ impl Observer {
             let path = lab.path(name);
             let is_first = name == "n1";
             let (tap, receiver, tun) = inside(&path, move || {
-                let receiver = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
+                let receiver = receiver(plan);
                 let tun = is_first.then(way_out).flatten();
                 (tap(), receiver, tun)
             });
-            receiver.set_nonblocking(true).unwrap();
             observer.taps.push((inode, tap));
             observer.receivers.push((inode, receiver));
             if tun.is_some() {
@@ -114,43 +107,40 @@ impl Observer {
         observer
     }
 
-    /// Sends the packet, and looks until it has arrived, or nothing happens any more.
-    pub(super) fn send(self, plan: &Plan, lab: &Lab, hopes: bool) -> Seen {
-        let to = SocketAddr::from((plan.address(plan.to), PORT));
-        let src = plan.pods[plan.from].address();
-        let (ttl, payload) = (plan.ttl, plan.payload);
-        let refused = inside(&lab.path(&plan.sender()), move || {
-            let socket = UdpSocket::bind((src, SOURCE_PORT));
-            let socket = socket.unwrap();
-            socket.set_ttl(ttl.into()).unwrap();
-            let mut bytes = vec![0; payload];
-            bytes[..MAGIC.len()].copy_from_slice(MAGIC);
-            socket.send_to(&bytes, to).err()
-        });
+    /// Sends the packet, and looks until it has arrived, or nothing happens any more. What does not
+    /// agree with what is expected gets more time: the machine may be busy.
+    pub(super) fn send(self, lab: &Lab, agrees: impl Fn(&Seen) -> bool) -> Seen {
+        let plan = self.plan;
+        let sent = inside(&lab.path(&plan.sender()), move || sent::send(plan));
+        let (_connecting, refused) = match sent {
+            Ok(socket) => (socket, None),
+            Err(error) => (None, Some(error)),
+        };
         let mut seen = Seen {
             sightings: BTreeSet::new(),
             for_it: BTreeSet::new(),
             delivered: None,
             refused,
         };
-        let start = Instant::now();
-        let mut last = start;
-        let limit = if hopes { PATIENCE } else { SILENCE };
-        while seen.delivered.is_none() && last.elapsed() < limit {
+        let mut last = Instant::now();
+        loop {
             let before = seen.sightings.len();
             self.look(&mut seen);
             if seen.sightings.len() > before {
                 last = Instant::now();
             }
+            let agrees = agrees(&seen);
+            let is_over = agrees && seen.delivered.is_some();
+            if is_over || last.elapsed() > if agrees { SILENCE } else { PATIENCE } {
+                return seen;
+            }
             thread::sleep(Duration::from_millis(2));
         }
-        self.look(&mut seen);
-        seen
     }
 
     fn look(&self, seen: &mut Seen) {
         for (inode, tap) in &self.taps {
-            while let Some(sighting) = read(*inode, tap) {
+            while let Some(sighting) = read(self.plan, *inode, tap) {
                 let Some(sighting) = sighting else { continue };
                 seen.sightings.insert(sighting.at);
                 if !sighting.is_for_other {
@@ -160,13 +150,31 @@ impl Observer {
         }
         for (inode, receiver) in &self.receivers {
             let mut bytes = [0; 2048];
-            while let Ok((length, _)) = receiver.recv_from(&mut bytes) {
-                if bytes[..length].starts_with(MAGIC) {
+            while let Ok(length) = io::Read::read(&mut &*receiver, &mut bytes) {
+                let bytes = &bytes[..length];
+                let is_it = match self.plan.family {
+                    Family::V4 => sent::is_it(self.plan, bytes),
+                    // Raw sockets of IPv6 show no network header.
+                    Family::V6 => sent::is_its_transport(self.plan, bytes),
+                };
+                if is_it {
                     seen.delivered = Some(*inode);
                 }
             }
         }
     }
+}
+
+/// Sees what is delivered in the namespace of this thread, behind its hook `input`, whoever listens.
+fn receiver(plan: &Plan) -> Socket {
+    let domain = match plan.family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    let protocol = Protocol::from(i32::from(plan.protocol.number()));
+    let socket = Socket::new(domain, Type::RAW, Some(protocol)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
 }
 
 struct Seeing {
@@ -176,7 +184,7 @@ struct Seeing {
 }
 
 /// The next packet of a tap: `Some(None)` for another one.
-fn read(netns: u32, tap: &OwnedFd) -> Option<Option<Seeing>> {
+fn read(plan: &Plan, netns: u32, tap: &OwnedFd) -> Option<Option<Seeing>> {
     let mut bytes = [0_u8; 2048];
     // SAFETY: all-zero is a value of the plain struct.
     let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -194,14 +202,11 @@ fn read(netns: u32, tap: &OwnedFd) -> Option<Option<Seeing>> {
     };
     let length = usize::try_from(length).ok()?;
     let bytes = &bytes[..length.min(bytes.len())];
-    let is_ours = bytes.first() == Some(&0x45)
-        && bytes.get(9) == Some(&17)
-        && bytes.get(28..).is_some_and(|data| data.starts_with(MAGIC));
     let link = LinkId {
         netns,
         ifindex: from.sll_ifindex.cast_unsigned(),
     };
-    Some(is_ours.then(|| Seeing {
+    Some(sent::is_it(plan, bytes).then(|| Seeing {
         at: Sighting::of(link, from.sll_pkttype != libc::PACKET_OUTGOING),
         is_for_other: from.sll_pkttype == libc::PACKET_OTHERHOST,
     }))

@@ -1,24 +1,24 @@
 //! What a random network is made of: two nodes with a wire between them, pods behind a bridge or
 //! routed, a way out, and a packet.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use super::{faults::Fault, random::Random};
+use super::{addresses::Family, faults::Fault, random::Random};
 use crate::model::{Flow, Protocol};
 
 pub(super) const PORT: u16 = 7777;
 pub(super) const SOURCE_PORT: u16 = 7778;
-/// The address of a Service.
-pub(super) const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
-/// An address that is reached by the way out.
-pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) family: Family,
+    /// TCP, whose first packet is a SYN, or UDP.
+    pub(super) protocol: Protocol,
     pub(super) pods: Vec<Pod>,
     /// Bridges show IP packets to netfilter.
     pub(super) bridge_nf: bool,
-    /// Routed pods ask for a gateway that proxy ARP answers for, and not for one that is there.
+    /// Routed pods ask for a gateway that the node answers for by proxy (ARP, NDP), and not for one that
+    /// is there.
     pub(super) proxy_arp: bool,
     /// Node 1 has a default route to a device without anyone behind it.
     pub(super) way_out: bool,
@@ -26,6 +26,7 @@ pub(super) struct Plan {
     pub(super) from: usize,
     pub(super) to: Target,
     pub(super) ttl: u8,
+    /// Bytes; none in a SYN.
     pub(super) payload: usize,
     pub(super) faults: Vec<Fault>,
 }
@@ -73,14 +74,6 @@ impl Pod {
     pub(super) fn port(&self) -> String {
         format!("v{}", self.number)
     }
-
-    pub(super) fn address(&self) -> Ipv4Addr {
-        let net = match self.attached {
-            Attached::Bridge | Attached::Macvlan => 1,
-            Attached::Route => 2,
-        };
-        Ipv4Addr::new(10, 60 + self.node, net, 10 + self.number)
-    }
 }
 
 impl Plan {
@@ -117,7 +110,10 @@ impl Plan {
             Some(_) if !random.one_in(4) => Target::Service,
             _ => target(&mut random),
         };
+        let protocol = *random.pick(&[Protocol::Udp, Protocol::Tcp]);
         let mut plan = Self {
+            family: *random.pick(&[Family::V4, Family::V6]),
+            protocol,
             pods,
             bridge_nf: random.one_in(2),
             proxy_arp: random.one_in(2),
@@ -126,7 +122,11 @@ impl Plan {
             from: random.below(count),
             to,
             ttl: if random.one_in(12) { 1 } else { 64 },
-            payload: if random.one_in(8) { 1400 } else { 64 },
+            payload: match random.below(8) {
+                _ if protocol == Protocol::Tcp => 0,
+                0 => 1400,
+                _ => 64,
+            },
             faults: Vec::new(),
         };
         let faults = random.below(3);
@@ -142,22 +142,35 @@ impl Plan {
 
     pub(super) fn flow(&self) -> Flow {
         Flow {
-            proto: Protocol::Udp,
-            src: self.pods[self.from].address().into(),
+            proto: self.protocol,
+            src: self.pod_address(self.from),
             sport: Some(SOURCE_PORT),
-            dst: self.address(self.to).into(),
+            dst: self.address(self.to),
             dport: Some(PORT),
         }
     }
 
-    pub(super) fn address(&self, target: Target) -> Ipv4Addr {
+    pub(super) fn pod_address(&self, place: usize) -> IpAddr {
+        let pod = self.pods[place];
+        self.family.pod(pod.node, pod.attached, pod.number)
+    }
+
+    pub(super) fn address(&self, target: Target) -> IpAddr {
         match target {
-            Target::Pod(place) => self.pods[place].address(),
-            Target::Node(node) => Ipv4Addr::new(10, 60, 0, node),
-            Target::Bridge(node) => Ipv4Addr::new(10, 60 + node, 1, 1),
-            Target::NoOne(node) => Ipv4Addr::new(10, 60 + node, 1, 99),
-            Target::Service => SERVICE,
-            Target::Outside => OUTSIDE,
+            Target::Pod(place) => self.pod_address(place),
+            Target::Node(node) => self.family.on_wire(node),
+            Target::Bridge(node) => self.family.on_bridge(node, 1),
+            Target::NoOne(node) => self.family.on_bridge(node, 99),
+            Target::Service => self.family.service(),
+            Target::Outside => self.family.outside(),
+        }
+    }
+
+    /// The name of the protocol, as nft(8) has it.
+    pub(super) fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Tcp => "tcp",
+            _ => "udp",
         }
     }
 
@@ -168,10 +181,5 @@ impl Plan {
             .into_iter()
             .chain(pods)
             .collect()
-    }
-
-    /// The gateway of a routed pod.
-    pub(super) fn gateway() -> IpAddr {
-        Ipv4Addr::new(169, 254, 1, 1).into()
     }
 }
