@@ -29,6 +29,7 @@ mod old_timestamp;
 mod on_the_link;
 mod out_of_window;
 mod overlapping_subnet;
+mod proxy_neighbors;
 mod queues;
 mod redirected_output;
 mod routes;

@@ -335,6 +335,7 @@ fn refused_question(hop: std::net::IpAddr) -> Because {
         }),
         program: None,
         misdirected: None,
+        lacks_source: false,
     };
     Because::Unanswered(Box::new(unanswered))
 }

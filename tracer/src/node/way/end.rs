@@ -137,6 +137,9 @@ pub(crate) struct Unanswered {
     pub(crate) program: Option<(LinkId, Program)>,
     /// An entry by which the answer is sent to another MAC address than the one that asked.
     pub(crate) misdirected: Option<Misdirected>,
+    /// The link has no usable link-local address to ask from, and not the packet's source either:
+    /// `ndisc_send_ns()` in the kernel sends nothing.
+    pub(crate) lacks_source: bool,
 }
 
 /// A configured entry for the host that asks. A Neighbor Advertisement is an IPv6 packet and follows it;

@@ -182,10 +182,13 @@ impl Unanswered {
             false => "Neighbor Solicitations",
         };
         let what = if self.is_gateway { "the gateway " } else { "" };
-        let mut text = format!(
-            "{questions} for {what}{hop} get no answer at {}",
-            world.link_name(self.from, reader)
-        );
+        let from = world.link_name(self.from, reader);
+        if self.lacks_source {
+            return format!(
+                "{from} sends no {questions} for {what}{hop}: it has no usable link-local address"
+            );
+        }
+        let mut text = format!("{questions} for {what}{hop} get no answer at {from}");
         if let Some(asks_as) = self.asks_as.filter(IpAddr::is_loopback) {
             text += &format!("; they come from {asks_as}, which other hosts refuse");
         }

@@ -64,6 +64,16 @@ impl Tie {
 }
 
 impl Link {
+    /// Whether it takes its own MAC address for that of each neighbor (NOARP; `arp_constructor()` and
+    /// `ndisc_constructor()` in the kernel). Links of other kinds without ARP need no MAC address.
+    pub(crate) fn resolves_to_itself(&self) -> bool {
+        let has_neighbors = matches!(
+            self.kind,
+            Kind::Veth | Kind::Bridge(_) | Kind::Vlan { .. } | Kind::Macvlan(_) | Kind::Bond
+        );
+        self.noarp && has_neighbors
+    }
+
     /// The bridge, if it is one.
     pub(crate) fn bridge(&self) -> Option<&Bridge> {
         match &self.kind {

@@ -19,7 +19,7 @@ use crate::{
         world::{Link, LinkId, World},
     },
     verdict::{
-        drops::question::{self, LostQuestion},
+        drops::{question::LostQuestion, unanswered},
         policy_rule,
         rule::Finding,
     },
@@ -169,21 +169,16 @@ pub(super) fn explained(case: &Case<'_>) -> Option<Finding> {
     let is_elsewhere = seen.is_some_and(|drop| drop.facts.netns != Some(*netns));
     (!is_elsewhere).then_some(())?;
     if let Because::Unanswered(unanswered) = because {
-        if let Some(refused) = &unanswered.refused {
-            let mut finding = question::by_a_rule(model.world, unanswered, refused);
-            let is_it = |lost: &&LostQuestion| lost.is_by(unanswered.hop, refused);
+        if let Some(mut finding) = unanswered::cause(model.world, unanswered) {
+            let refused = unanswered.refused.as_ref();
+            let is_it = |lost: &&LostQuestion| {
+                refused.is_some_and(|refused| lost.is_by(unanswered.hop, refused))
+            };
             if let Some(lost) = case.around.lost_questions.iter().find(is_it) {
                 finding.confidence = Confirmed;
                 finding.fact(lost.in_words());
             }
             return Some(finding);
-        }
-        if let Some((link, program)) = &unanswered.program {
-            let world = model.world;
-            return Some(question::by_a_program(world, unanswered, *link, program));
-        }
-        if let Some(misdirected) = question::by_an_entry(model.world, unanswered) {
-            return Some(misdirected);
         }
         // The neighbor entry itself says more.
         if case.around.silent_hop.is_some() {

@@ -38,6 +38,7 @@ mod takers;
 mod translated;
 mod translation;
 mod tunnel;
+pub(in crate::verdict) mod unanswered;
 pub(super) mod unjudged;
 mod unruled;
 mod veth;

@@ -29,11 +29,17 @@ impl Unanswered<'_> {
     /// known.
     pub(super) fn silence(self, world: &World, from: LinkId, at: LinkId) -> Option<Silence> {
         let link = world.link(at)?;
-        if link.noarp && self.address.is_ipv4() {
+        let noarp = match self.address {
+            IpAddr::V4(_) => link.noarp.then_some("the interface answers no ARP (NOARP)"),
+            IpAddr::V6(_) => link.resolves_to_itself().then_some(
+                "the interface sends its Neighbor Advertisements to its own MAC address (NOARP)",
+            ),
+        };
+        if let Some(why) = noarp {
             let set =
                 |state: &'static str| Command::new("ip link set dev").arg(&link.name).words(state);
             return Some(Silence {
-                why: "the interface answers no ARP (NOARP)".to_owned(),
+                why: why.to_owned(),
                 confidence: Likely,
                 fix: vec![Fix::change(set("arp on"), set("arp off")).at(world.site(at.netns))],
             });

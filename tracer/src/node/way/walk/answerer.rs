@@ -59,6 +59,8 @@ impl Walk<'_> {
         };
         match hop {
             IpAddr::V4(_) if link.noarp => Ok(None),
+            // The answer would go to its own MAC address.
+            IpAddr::V6(_) if link.resolves_to_itself() => Ok(None),
             IpAddr::V4(_) => self.answers_arp(link, &mac, hop, asks_as),
             IpAddr::V6(_) => Ok(self.answers_solicitation(link, &mac, hop)),
         }

@@ -27,16 +27,21 @@ struct Question {
     refused: Option<Refused>,
     program: Option<(LinkId, Program)>,
     misdirected: Option<Misdirected>,
+    lacks_source: bool,
 }
 
-/// Whether a link takes its own MAC address for that of each neighbor (`arp_constructor()` and
-/// `ndisc_constructor()` in the kernel). Others without ARP need no MAC address.
-fn asks_no_one(link: &Link) -> bool {
-    let has_neighbors = matches!(
-        link.kind,
-        Kind::Veth | Kind::Bridge(_) | Kind::Vlan { .. } | Kind::Macvlan(_) | Kind::Bond
-    );
-    link.noarp && has_neighbors
+impl Question {
+    fn for_hop(hop: IpAddr) -> Self {
+        Self {
+            hop,
+            asks_as: None,
+            state: None,
+            refused: None,
+            program: None,
+            misdirected: None,
+            lacks_source: false,
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -52,7 +57,11 @@ impl Walk<'_> {
         let known = entry.filter(|entry| entry.state.is_usable());
         let known = known.and_then(|entry| entry.lladdr.as_ref());
         let is_own = known.is_none_or(|mac| Some(mac) == out.mac.as_ref());
-        if let Some(own) = out.mac.as_ref().filter(|_| asks_no_one(out) && is_own) {
+        if let Some(own) = out
+            .mac
+            .as_ref()
+            .filter(|_| out.resolves_to_itself() && is_own)
+        {
             self.asks_no_one = Some(out.id);
             self.resolved(out, hop, own, format!("that of {}: NOARP", out.name));
             return Ok(own.clone());
@@ -70,6 +79,14 @@ impl Walk<'_> {
             return Err(self.undecided(want));
         }
         let segment = self.world.segment(out.id);
+        if hop.is_ipv6() && self.solicits_as(out).is_none() {
+            let question = Question {
+                state,
+                lacks_source: true,
+                ..Question::for_hop(hop)
+            };
+            return Err(self.no_answer(out, question, &segment));
+        }
         let asks_as = self.asks_as(out, hop);
         let mut answers = Vec::new();
         let mut refused = None;
@@ -111,12 +128,12 @@ impl Walk<'_> {
         match answers.as_slice() {
             [] => {
                 let question = Question {
-                    hop,
                     asks_as,
                     state,
                     refused,
                     program,
                     misdirected,
+                    ..Question::for_hop(hop)
                 };
                 Err(self.no_answer(out, question, &segment))
             }
@@ -162,6 +179,7 @@ impl Walk<'_> {
             refused,
             program,
             misdirected,
+            lacks_source,
         } = question;
         let exit = segment
             .exits
@@ -169,7 +187,7 @@ impl Walk<'_> {
             .find(|(_, trail)| trail.obstacles.is_empty())
             .map(|(exit, _)| *exit);
         // Outside, someone may answer, unless the kernel has given up.
-        if let Some(by) = exit.filter(|_| state != Some(NeighborState::Failed)) {
+        if let Some(by) = exit.filter(|_| state != Some(NeighborState::Failed) && !lacks_source) {
             return Box::new(End::Leaves { by, to: hop });
         }
         let holders = self.world.holders_near(out.id.netns, hop);
@@ -190,6 +208,7 @@ impl Walk<'_> {
                 refused,
                 program,
                 misdirected,
+                lacks_source,
             })),
         )
     }

@@ -96,7 +96,7 @@ impl Walk<'_> {
     }
 
     /// The source of a solicitation: the packet's, if the link has it; else one of the link's.
-    fn solicits_as(&self, out: &Link) -> Option<IpAddr> {
+    pub(super) fn solicits_as(&self, out: &Link) -> Option<IpAddr> {
         let namespace = self.world.namespace(out.id.netns)?;
         let mut own = namespace.addresses.iter().filter(|one| {
             one.ifindex == out.id.ifindex && one.address.is_ipv6() && one.flags.is_usable()
