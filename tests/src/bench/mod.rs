@@ -14,6 +14,7 @@
 //! | [`start`] | how long the first answers take, and what the program weighs |
 //! | [`cluster`] | a large cluster, from a file |
 //! | [`rulesets`] | how long it takes to name one rule of many |
+//! | [`namespaces`] | how long a verdict takes on a node with many network namespaces |
 
 pub mod bpftrace;
 pub mod classifiers;
@@ -22,6 +23,7 @@ pub mod drops;
 pub mod figure;
 pub mod interfaces;
 pub mod load;
+pub mod namespaces;
 pub mod process;
 pub mod report;
 pub mod rulesets;
@@ -67,7 +69,7 @@ pub struct Benchmark {
 }
 
 /// All of them, in the order of the report.
-pub const ALL: [Benchmark; 8] = [
+pub const ALL: [Benchmark; 9] = [
     drops::BENCHMARK,
     classifiers::BENCHMARK,
     throughput::BENCHMARK,
@@ -76,4 +78,5 @@ pub const ALL: [Benchmark; 8] = [
     start::BENCHMARK,
     cluster::BENCHMARK,
     rulesets::BENCHMARK,
+    namespaces::BENCHMARK,
 ];
