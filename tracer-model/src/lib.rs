@@ -40,7 +40,7 @@ pub use self::{
     flow::{Flow, Outer, SocketAddress, address},
     hook::Hook,
     netns::NetnsName,
-    outcome::{Outcome, TlsStage},
+    outcome::{Outcome, ReplyKind, TlsStage},
     packet::Packet,
     path::{Between, NodeClock, PathHop, PathReport},
     place::{Direction, Place},

@@ -28,6 +28,17 @@ impl Outcome {
     }
 }
 
+/// What came back to a connection attempt's first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// A SYN-ACK, or a DNS answer.
+    Answer,
+    /// A RST.
+    Reset,
+    /// An ICMP error.
+    Error,
+}
+
 /// How far TLS got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsStage {

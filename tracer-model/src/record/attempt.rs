@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{flow::address, shaped, time::rfc3339};
 use crate::{
-    AttemptReport, Direction, Dns, Flow, Hop, Outcome, Outer, Pod, SocketAddress, TlsStage, Verdict,
+    AttemptReport, Direction, Dns, Flow, Hop, Outcome, Outer, Pod, ReplyKind, SocketAddress,
+    TlsStage, Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +35,8 @@ struct AttemptShape {
     tls: Option<TlsStage>,
     by: Option<String>,
     hops: Vec<Hop>,
+    #[serde(default)]
+    reply: Option<ReplyKind>,
     reply_hops: Vec<Hop>,
     verdict: Option<Verdict>,
 }
@@ -76,6 +79,14 @@ enum OutcomeShape {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "ReplyKind", rename_all = "lowercase")]
+enum ReplyKindShape {
+    Answer,
+    Reset,
+    Error,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "TlsStage", rename_all = "kebab-case")]
 enum TlsStageShape {
     Sent,
@@ -89,5 +100,6 @@ shaped!(
     Hop as HopShape,
     Dns as DnsShape,
     Outcome as OutcomeShape,
+    ReplyKind as ReplyKindShape,
     TlsStage as TlsStageShape,
 );

@@ -44,6 +44,11 @@ pub(crate) fn explain(facts: &DropFacts) -> Option<&'static str> {
         // A pure ACK with an old sequence number: later ones have overtaken it
         // (`tcp_disordered_ack_check`).
         ("TCP_RFC7323_PAWS_ACK", _) => Some("an ACK that others have overtaken"),
+        // A proxy on the way, such as SYNPROXY, has made the handshake with timestamps of its own. What
+        // comes next makes up for the ACK; where it does not, the connection stalls.
+        ("TCP_RFC7323_TSECR", _) if is_tcp && pure_ack => {
+            Some("an ACK that echoes a timestamp which was never sent")
+        }
         ("TCP_ABORT_ON_DATA", _) => Some("the application closed early"),
         ("TCP_OLD_SEQUENCE" | "TCP_OLD_DATA" | "TCP_OLD_ACK" | "TCP_INVALID_SYN", _) => {
             Some("a duplicate, or a probe")

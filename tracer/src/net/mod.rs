@@ -35,6 +35,7 @@ mod uplink;
 mod vlan;
 mod watch;
 mod wireguard;
+mod xfrm;
 
 use std::net::IpAddr;
 
@@ -59,6 +60,7 @@ pub(crate) use self::{
     vlan::Vlan,
     watch::Watch,
     wireguard::WireguardDevice,
+    xfrm::{IpsecDirection, IpsecPolicy, IpsecSetup},
 };
 
 /// An interface of a watched namespace.

@@ -4,7 +4,9 @@ use std::io;
 
 use netlink_sys::{
     Socket, SocketAddr,
-    constants::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
+    constants::{
+        NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_XFRM,
+    },
 };
 
 use super::message::{Message, Request, messages, u32_at};
@@ -41,6 +43,11 @@ impl Netlink {
     /// For questions to subsystems that have no protocol of their own (`NETLINK_GENERIC`).
     pub(super) fn generic() -> io::Result<Self> {
         Self::open(NETLINK_GENERIC)
+    }
+
+    /// For questions about IPsec (`NETLINK_XFRM`).
+    pub(super) fn xfrm() -> io::Result<Self> {
+        Self::open(NETLINK_XFRM)
     }
 
     fn open(protocol: isize) -> io::Result<Self> {

@@ -20,15 +20,18 @@ pub(crate) enum Subsystem {
     UdpSockets,
     /// WireGuard's devices and peers.
     Wireguard,
+    /// The policies and states of IPsec.
+    Xfrm,
 }
 
 impl Subsystem {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::NfTables,
         Self::Conntrack,
         Self::TcpSockets,
         Self::UdpSockets,
         Self::Wireguard,
+        Self::Xfrm,
     ];
 
     /// The module, where it is one.
@@ -39,6 +42,7 @@ impl Subsystem {
             Self::TcpSockets => "tcp_diag",
             Self::UdpSockets => "udp_diag",
             Self::Wireguard => "wireguard",
+            Self::Xfrm => "xfrm_user",
         }
     }
 
@@ -50,6 +54,7 @@ impl Subsystem {
             Self::TcpSockets => "tcp_diag_dump",
             Self::UdpSockets => "udp_diag_dump",
             Self::Wireguard => "wg_get_device_dump",
+            Self::Xfrm => "xfrm_dump_policy",
         }
     }
 

@@ -16,9 +16,10 @@ use super::{
     proxy::{self, DeadProxy},
     queue_program::QueueProgram,
     ruleset::{
-        self, Hint, HookPacket, Meaning, Mending, Ruleset, Shared, Survey, Suspect, Suspects,
-        model::Proxy,
+        self, Hint, HookPacket, Marking, Meaning, Mending, Ruleset, Shared, SourceRanges, Survey,
+        Suspect, Suspects, Unestablished, model::Proxy,
     },
+    sysctl,
     translation::LostTranslation,
     way::{Packet, Start, Walked, Way},
     world::{LinkId, Part, World},
@@ -70,6 +71,9 @@ pub(crate) struct Subject {
     sent_back: Option<SentBack>,
 }
 
+/// How long conntrack keeps the entry of a connection without packets.
+const IDLE_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+
 /// What was read of the node for one drop. What could not be read is `None`, and said in `gaps`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeFacts {
@@ -85,6 +89,14 @@ pub(crate) struct NodeFacts {
     pub(crate) proxied: Vec<(Suspect, Proxy)>,
     /// The BPF programs at netfilter hooks, where no rule could have dropped it.
     pub(crate) netfilter_programs: Vec<LoadedProgram>,
+    /// Why it has the mark for which the only rule that is left drops it.
+    pub(crate) marking: Option<Box<Marking>>,
+    /// The sources that the Service admits which that rule is about.
+    pub(crate) sources: Option<SourceRanges>,
+    /// Why conntrack does not call it established, where it would pass otherwise.
+    pub(crate) unestablished: Option<Unestablished>,
+    /// `nf_conntrack_tcp_timeout_established`, in seconds, where that matters.
+    pub(crate) idle_timeout: Option<u64>,
     /// What would let it pass, where one rule is left.
     pub(crate) mending: Mending,
     /// Routes, neighbors, tunnels, programs and queues around it.
@@ -216,6 +228,9 @@ impl NodeFacts {
             if wants.0.contains(&Fact::Ruleset) {
                 found.read_ruleset(&inside, &facts, earlier.as_deref());
             }
+            if wants.0.contains(&Fact::Proxy) {
+                found.read_proxies(&inside, &facts);
+            }
             if wants.0.contains(&Fact::QueueProgram) {
                 found.queue_program = QueueProgram::read(facts.thread, &facts.comm);
             }
@@ -305,6 +320,20 @@ impl NodeFacts {
         self.gaps.append(&mut self.around.gaps);
     }
 
+    /// Which proxies it was meant for, and did not get to.
+    fn read_proxies(&mut self, inside: &Inside, facts: &DropFacts) {
+        let survey = Survey::of(facts);
+        let host = Arc::new(survey.host.clone());
+        let packet = HookPacket::of(facts, host, &|ifindex| survey.name(ifindex));
+        let packet = proxy::as_it_came(&packet);
+        match Ruleset::shared_for(inside, &packet, facts.at, true) {
+            Some(shared) => self.proxies = proxy::dead_of_nft(&shared.ruleset, &packet),
+            None => self
+                .gaps
+                .push("the netfilter rules are still being read".to_owned()),
+        }
+    }
+
     /// Which rules could have dropped it.
     fn read_ruleset(&mut self, inside: &Inside, facts: &DropFacts, earlier: Option<&Self>) {
         let survey = Survey::of(facts);
@@ -339,12 +368,32 @@ impl NodeFacts {
             self.proxied = proxy::of_forwarded(&ruleset, &packet);
         }
         let is_invalid = |rule: &Suspect| rule.meaning == Meaning::Invalid;
+        let read = |packet: &HookPacket| {
+            let shared = Ruleset::shared_for(inside, packet, facts.at, true);
+            shared.map(|shared| shared.ruleset)
+        };
+        if let [only] = suspects.rules.as_slice() {
+            self.marking = ruleset.marking(only, &packet, &read).map(Box::new);
+            self.sources = ruleset.sources_of(only, &packet, &read);
+            self.unestablished = Some(only)
+                .filter(|only| suspects.certain && only.meaning == Meaning::Plain)
+                .and_then(|_| ruleset.unestablished(&packet, &read));
+        }
         let is_tcp = facts.flow.proto == Protocol::Tcp;
-        if is_tcp && suspects.certain && suspects.rules.iter().all(is_invalid) {
+        let asks_state = suspects.rules.iter().all(is_invalid)
+            || self.unestablished == Some(Unestablished::Invalid);
+        if is_tcp && suspects.certain && asks_state {
             let found = Connection::read(&facts.flow).ok().flatten();
             self.connection = found.filter(|_| !bypass::may_have_zones(inside));
         }
-        self.mending = ruleset.mend(&suspects, &packet);
+        if self.unestablished == Some(Unestablished::Unknown) {
+            self.idle_timeout = sysctl::number(IDLE_TIMEOUT).ok().flatten();
+        }
+        self.mending = match self.unestablished {
+            // What would let this packet pass is not what is wrong.
+            Some(_) => Mending::default(),
+            None => ruleset.mend(&suspects, &packet),
+        };
         self.suspects = Some(suspects);
     }
 }

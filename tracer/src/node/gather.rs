@@ -13,6 +13,7 @@ pub(crate) use self::down_tunnel::DownTunnel;
 use self::read::Reader;
 use super::{
     fragments::Fragments,
+    ipsec::Ipsec,
     listener::ListenerFacts,
     mtu::Hop,
     overlay::{Overlay, Remote},
@@ -57,6 +58,10 @@ pub(crate) enum Fact {
     Destination,
     /// The memory for fragments that wait for the rest of their packet.
     Fragments,
+    /// The rules of nft that send the packet to a proxy which is not there.
+    Proxy,
+    /// The policies of IPsec, and what it has counted.
+    Ipsec,
     /// The tun device, and the process that reads it.
     Tun,
     /// All namespaces that can be entered: see [`super::world`].
@@ -89,6 +94,8 @@ impl Fact {
             Self::Mtu => "MTUs",
             Self::Destination => "destination behind NAT",
             Self::Fragments => "memory for reassembly",
+            Self::Proxy => "proxies of nft's rules",
+            Self::Ipsec => "IPsec policies",
             Self::Tun => "reader of the tun device",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
@@ -105,6 +112,7 @@ impl Fact {
                 | Self::Conntrack
                 | Self::Destination
                 | Self::World
+                | Self::Proxy
                 | Self::QueueProgram
                 | Self::Translation
                 | Self::Way
@@ -200,6 +208,8 @@ pub(crate) struct DropContext {
     pub(crate) sockets: Vec<Socket>,
     /// The tun device that it was dropped at.
     pub(crate) tun: Option<TunDevice>,
+    /// What IPsec makes of it.
+    pub(crate) ipsec: Option<Ipsec>,
     /// The memory for reassembly.
     pub(crate) fragments: Option<Fragments>,
     /// The interface's queues.

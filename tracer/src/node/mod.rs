@@ -14,6 +14,7 @@
 //! - [`bypass`]: entries of conntrack that the rules have moved on from
 //! - [`translation`]: open connections whose entry is gone
 //! - [`fragments`]: the memory for reassembly
+//! - [`ipsec`]: the policy of IPsec that refuses a packet
 //! - [`taker`]: the socket that takes a packet, or that none does
 //! - [`tun`]: who reads a tun device
 //! - [`unread`]: data that waits in a server's socket
@@ -33,6 +34,7 @@ pub(crate) mod datagrams;
 pub(crate) mod facts;
 pub(crate) mod fragments;
 pub(crate) mod gather;
+pub(crate) mod ipsec;
 pub(crate) mod listener;
 pub(crate) mod listeners;
 pub(crate) mod mtu;

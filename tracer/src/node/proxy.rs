@@ -30,34 +30,48 @@ pub(crate) struct DeadProxy {
 /// The rules at the packet's hook that send it to no socket, in the namespace that this thread is in.
 pub(super) fn dead(ruleset: &Ruleset, packet: &HookPacket) -> Vec<DeadProxy> {
     let proxies = ruleset.proxies(packet).into_iter();
+    let proxies = proxies.filter(|(rule, _)| rule.is_iptables);
     proxies
-        .filter(|(rule, _)| rule.is_iptables)
-        .filter_map(|(rule, proxy)| {
-            let port = proxy.port.or(packet.ends.dport)?;
-            let is_opaque = match socket(Protocol::from(packet.proto), proxy.address, port)? {
-                Socket::Missing => false,
-                Socket::Opaque => true,
-                Socket::Transparent => return None,
-            };
-            Some(DeadProxy {
-                rule,
-                address: proxy.address,
-                port,
-                is_opaque,
-            })
-        })
+        .filter_map(|(rule, proxy)| dead_one(rule, proxy, packet))
         .collect()
+}
+
+/// The rules of nft that send a packet, which came in by this packet's way, to no socket, in the namespace
+/// that this thread is in.
+pub(super) fn dead_of_nft(ruleset: &Ruleset, packet: &HookPacket) -> Vec<DeadProxy> {
+    let proxies = ruleset.proxies_of_nft(packet).into_iter();
+    proxies
+        .filter_map(|(rule, proxy)| dead_one(rule, proxy, packet))
+        .collect()
+}
+
+fn dead_one(rule: Suspect, proxy: Proxy, packet: &HookPacket) -> Option<DeadProxy> {
+    let port = proxy.port.or(packet.ends.dport)?;
+    let is_opaque = match socket(Protocol::from(packet.proto), proxy.address, port)? {
+        Socket::Missing => false,
+        Socket::Opaque => true,
+        Socket::Transparent => return None,
+    };
+    Some(DeadProxy {
+        rule,
+        address: proxy.address,
+        port,
+        is_opaque,
+    })
 }
 
 /// The rules at PREROUTING that send a packet to a proxy which was forwarded then.
 pub(super) fn of_forwarded(ruleset: &Ruleset, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
-    let packet = HookPacket {
+    ruleset.proxies(&as_it_came(packet))
+}
+
+/// The packet at PREROUTING, where such rules are, and change its mark.
+pub(super) fn as_it_came(packet: &HookPacket) -> HookPacket {
+    HookPacket {
         hook: Some(Hook::Prerouting),
-        // Such a rule changes it.
         mark: None,
         ..packet.clone()
-    };
-    ruleset.proxies(&packet)
+    }
 }
 
 enum Socket {

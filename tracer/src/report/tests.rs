@@ -102,6 +102,7 @@ const PROMISED: [(&str, &[&str]); 8] = [
             "tls",
             "by",
             "hops",
+            "reply",
             "reply_hops",
             "verdict",
         ],

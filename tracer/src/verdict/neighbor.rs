@@ -2,6 +2,7 @@
 //!
 //! Silence on the link says that an address is gone only if no namespace of this node has it.
 
+mod disabled;
 mod elsewhere;
 mod silence;
 #[cfg(test)]
@@ -56,6 +57,7 @@ impl<'a> Unanswered<'a> {
             .and_then(|((from, _), world)| {
                 self.own_address(from, world)
                     .or_else(|| self.held(from, world))
+                    .or_else(|| self.is_disabled(from, world))
                     .or_else(|| self.held_elsewhere(from, world))
             })
             .unwrap_or_else(|| self.no_answer(world))

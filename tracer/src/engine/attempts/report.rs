@@ -6,7 +6,7 @@ use crate::{
     attempt::{Attempt, Reply, Step},
     decode::sighting::AttemptKey,
     engine::{Nanos, knowledge::Context},
-    model::{AttemptReport, Dns, Flow, Hop, Outcome, Outer, Verdict},
+    model::{AttemptReport, Dns, Flow, Hop, Outcome, Outer, ReplyKind, Verdict},
     verdict::cluster::AttemptEnds,
 };
 
@@ -73,6 +73,11 @@ pub(super) fn report(
         tls: attempt.tls.as_ref().map(|tls| tls.stage),
         by,
         hops: hops(&attempt.hops, attempt, attempt.flow, cx),
+        reply: attempt.reply.as_ref().map(|reply| match reply {
+            Reply::Answer(_) => ReplyKind::Answer,
+            Reply::Reset => ReplyKind::Reset,
+            Reply::Rejection(_) => ReplyKind::Error,
+        }),
         reply_hops: hops(&attempt.reply_hops, attempt, attempt.flow.reversed(), cx),
         verdict,
     }

@@ -96,6 +96,7 @@ fn attempt(isn: u32, millis: u64, hops: Vec<Hop>, reply_hops: Vec<Hop>) -> Attem
         tls: None,
         by: None,
         hops,
+        reply: None,
         reply_hops,
         verdict: (!answered).then_some(off_node),
     }

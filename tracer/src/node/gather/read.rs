@@ -14,6 +14,7 @@ use crate::{
     net::{Link, RouteKey, RouteKind, Rtnetlink, netns::Inside},
     node::{
         fragments::Fragments,
+        ipsec::Ipsec,
         listener::ListenerFacts,
         programs,
         route::{Forwarding, Lookup},
@@ -106,6 +107,10 @@ impl<'a> Reader<'a> {
                 Fragments::read(question.dst.is_ipv4(), question.in_netfilter)
             });
             self.found.fragments = found.flatten();
+        }
+        if wants(Fact::Ipsec) {
+            self.found.ipsec =
+                self.step("the IPsec policies", |reader| Ipsec::read(reader.question));
         }
         if wants(Fact::Listener) {
             self.listener();

@@ -27,6 +27,7 @@ mod iptables_listing;
 mod iptables_rule;
 mod iptables_target;
 mod kube_router;
+mod marking;
 pub(crate) mod meaning;
 pub(crate) mod model;
 mod names;
@@ -52,16 +53,19 @@ mod tests;
 mod translation;
 mod translator;
 pub(crate) mod truth;
+mod unestablished;
 mod value;
 mod walk;
 
 pub(crate) use fix::Mending;
+pub(crate) use marking::{Marking, SourceRanges};
 pub(crate) use meaning::Meaning;
 pub(crate) use owner::Owner;
 pub(crate) use packet::HookPacket;
 pub(crate) use shared::{Shared, generation};
 pub(crate) use survey::Survey;
 pub(crate) use suspects::{Hint, Suspect, Suspects};
+pub(crate) use unestablished::Unestablished;
 
 /// The netfilter rules of one network namespace.
 #[derive(Clone, Debug, Default)]

@@ -229,6 +229,8 @@ pub(crate) enum Statement {
     },
     /// Translate the connection's addresses; the packet leaves the chain.
     Nat(Nat),
+    /// Give the packet the proxy's socket; without one, the rule ends here (`nft_tproxy_eval_v4()`).
+    Tproxy(Proxy),
     /// Exempt the packet from tracking.
     Untrack,
     /// Have it tracked in this zone; `None` if which one is not known.

@@ -76,13 +76,21 @@ fn statement(kind: &str, value: &Value, whole: &Value) -> Option<Statement> {
         "masquerade" | "dnat" | "snat" | "redirect" => Statement::Nat(nat(kind, value)),
         "fwd" => Statement::Verdict(Verdict::Accept),
         "synproxy" => Statement::Verdict(Verdict::Unknown),
-        // Where there is no socket, the rule ends without a verdict.
-        "tproxy" => return None,
+        "tproxy" => Statement::Tproxy(tproxy(value)),
         "log" | "ct helper" | "ct timeout" | "ct expectation" | "dup" | "flow" | "secmark"
         | "last" => return None,
         // Limits, quotas, sets that are filled, and what is not known.
         _ => Statement::Match(Condition::Unknown(Guard::Any)),
     })
+}
+
+fn tproxy(value: &Value) -> Proxy {
+    let address = value["addr"].as_str();
+    let port = value["port"].as_u64();
+    Proxy {
+        address: address.and_then(|address| address.parse().ok()),
+        port: port.and_then(|port| u16::try_from(port).ok()),
+    }
 }
 
 /// A statement that writes into the packet or its connection.

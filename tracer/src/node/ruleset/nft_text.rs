@@ -112,9 +112,52 @@ fn statement(statement: &Value) -> String {
             let over = if value["inv"] == true { "over " } else { "" };
             format!("ct count {over}{}", expression(&value["val"]))
         }
+        "tproxy" => tproxy(value),
+        "set" if value["op"].is_string() => filled(value),
         "queue" | "log" => words(kind, value),
         _ => expression(statement),
     }
+}
+
+/// `tproxy ip to 127.0.0.1:15001`
+fn tproxy(value: &Value) -> String {
+    let family = match value["family"].as_str() {
+        Some(family) => format!(" {family}"),
+        None => String::new(),
+    };
+    let address = match value["addr"].as_str() {
+        Some(address) if address.contains(':') => format!("[{address}]"),
+        other => other.unwrap_or_default().to_owned(),
+    };
+    let port = match value["port"].is_null() {
+        true => String::new(),
+        false => format!(":{}", expression(&value["port"])),
+    };
+    format!("tproxy{family} to {address}{port}")
+}
+
+/// A rule puts an element into a set: `add @flood { ip saddr limit rate over 2/minute }`.
+fn filled(value: &Value) -> String {
+    let element = match value["elem"].get("elem") {
+        Some(whole) => whole,
+        None => &value["elem"],
+    };
+    let mut words = vec![match element.get("val") {
+        Some(own) => expression(own),
+        None => expression(element),
+    }];
+    if let Some(seconds) = element["timeout"].as_u64() {
+        words.push(format!("timeout {seconds}s"));
+    }
+    words.extend(
+        value["stmt"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(statement),
+    );
+    let [operation, set] = ["op", "set"].map(|key| expression(&value[key]));
+    format!("{operation} {set} {{ {} }}", words.join(" "))
 }
 
 /// `tcp flags syn / fin,syn,rst,ack`.
@@ -240,4 +283,32 @@ fn words(kind: &str, value: &Value) -> String {
     }
     words.retain(|word| !word.is_empty());
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_written_as_nft_writes_them() {
+        let proxy = json!({"tproxy": {"family": "ip", "addr": "127.0.0.1", "port": 15001}});
+        let proxy6 = json!({"tproxy": {"addr": "::1", "port": 15001}});
+        let port = json!({"payload": {"protocol": "ip", "field": "saddr"}});
+        let limit = json!({"limit": {"rate": 2, "burst": 5, "per": "minute", "inv": true}});
+        let add = json!({"set": {"op": "add", "elem": port, "set": "@flood", "stmt": [limit]}});
+        let timed = json!({"elem": {"val": port, "timeout": 30}});
+        let update = json!({"set": {"op": "update", "elem": timed, "set": "@seen"}});
+        let texts = [proxy, proxy6, add, update].map(|one| rule(&[one], None));
+        assert_eq!(
+            texts,
+            [
+                "tproxy ip to 127.0.0.1:15001",
+                "tproxy to [::1]:15001",
+                "add @flood { ip saddr limit rate over 2/minute }",
+                "update @seen { ip saddr timeout 30s }",
+            ]
+        );
+    }
 }

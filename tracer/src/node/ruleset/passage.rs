@@ -99,6 +99,17 @@ impl Ruleset {
         }
     }
 
+    /// The rule that exempts a packet from tracking which comes to `PREROUTING` or `OUTPUT`.
+    pub(super) fn exempted_by(&self, packet: &HookPacket) -> Option<String> {
+        let packet = HookPacket {
+            tracked: Tracked::Unknown,
+            entry: None,
+            ..packet.clone()
+        };
+        let walk = Walk::new(self, &packet, Question::WhatBecomes, |_| true);
+        self.exempting(&packet, &walk)
+    }
+
     /// The rule that exempts the packet from tracking, if it meets one.
     fn exempting(&self, packet: &HookPacket, walk: &Walk<'_>) -> Option<String> {
         Some(self.that_takes(walk.exempting?, packet).describe())
@@ -130,6 +141,15 @@ impl Ruleset {
                 .retain(|statement| !matches!(statement, Statement::Untrack));
         }
         all
+    }
+
+    /// Where a rule of nft that the packet may meet sends it by `tproxy`.
+    pub(crate) fn proxies_of_nft(&self, packet: &HookPacket) -> Vec<(Suspect, Proxy)> {
+        let walk = Walk::new(self, packet, Question::WhatBecomes, |_| true);
+        let proxied = walk.proxied.iter();
+        proxied
+            .map(|(place, proxy)| (self.that_takes(*place, packet), *proxy))
+            .collect()
     }
 
     /// Where a rule that the packet meets sends it by `TPROXY`; empty where none does.

@@ -8,7 +8,7 @@ use super::{
     packet,
     units::INDENT,
 };
-use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome, address};
+use crate::model::{AttemptReport, Direction, Flow, Hop, Outcome, ReplyKind, address};
 
 /// A row that breaks goes on below its interface, behind the mark and the direction.
 pub(super) const HANG: usize = INDENT + 7;
@@ -122,9 +122,12 @@ fn reply(attempt: &AttemptReport) -> &'static str {
         let flow = hop.flow.as_ref();
         flow.is_some_and(|flow| flow.proto.is_icmp())
     };
-    match attempt.outcome {
-        Outcome::Refused => "RST",
-        Outcome::Rejected => "ICMP error",
+    match (attempt.outcome, attempt.reply) {
+        (Outcome::Refused, _) => "RST",
+        (Outcome::Rejected, _) => "ICMP error",
+        (_, Some(ReplyKind::Reset)) => "RST",
+        (_, Some(ReplyKind::Error)) => "ICMP error",
+        // Older records do not say it.
         _ if attempt.reply_hops.iter().any(is_icmp) => "ICMP error",
         _ if attempt.dns.is_some() => "answer",
         _ => "SYN-ACK",

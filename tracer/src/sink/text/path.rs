@@ -96,6 +96,7 @@ pub(in crate::sink) fn as_attempt(path: &PathReport) -> AttemptReport {
         tls: None,
         by: None,
         hops: Vec::new(),
+        reply: None,
         reply_hops: Vec::new(),
         verdict: path.verdict.clone(),
     }

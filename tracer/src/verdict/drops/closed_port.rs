@@ -54,6 +54,18 @@ pub(super) fn closed(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         finding.why += &format!("; {} is an address of {other}, too", facts.flow.dst);
         finding.fact("of two hosts with one address, the one that answers ARP or ND first gets it");
     }
+    let is_own = facts.netns.zip(node.world.as_deref());
+    let is_own = is_own.and_then(|(netns, world)| world.is_local(netns, facts.flow.dst));
+    if is_own == Some(false) && facts.iif != 0 {
+        finding.fact(format!(
+            "{} is no address of this namespace: a route of type local takes it in{}",
+            facts.flow.dst,
+            match facts.mark {
+                0 => String::new(),
+                mark => format!(" (its mark is {mark:#x})"),
+            }
+        ));
+    }
     service_address::explain(facts, node, &mut finding);
     Some(finding)
 }

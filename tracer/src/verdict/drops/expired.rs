@@ -49,6 +49,30 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
             finding.fix.push(one_of_them(facts));
             finding
         }
+        Onward::Arrives(whom) if is_answer(facts) => {
+            let why = format!(
+                "TTL expired in transit{}: it is an answer, and by the routes of now its way ends at \
+                 {whom} without a loop, so its sender lets it pass too few hops",
+                place(facts)
+            );
+            let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
+            if is_neighbor(facts, node) {
+                finding.fact(format!(
+                    "{} is in a subnet of the interface that it came in through: it had one hop left \
+                     where it was sent",
+                    facts.flow.src
+                ));
+            }
+            finding.fix.push(
+                Fix::advice(
+                    "raise the sender's TTL (net.ipv4.ip_default_ttl, IP_TTL of the socket; hop_limit \
+                     for IPv6; of the metadata service of AWS, http-put-response-hop-limit), or find \
+                     the rule that rewrites it on the way",
+                )
+                .at(Site::Sender),
+            );
+            finding
+        }
         Onward::Arrives(whom) => {
             let why = format!(
                 "{expired}, and by the routes of now its way ends at {whom} without a loop: the sender's TTL \
@@ -69,6 +93,20 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
             Finding::new(Point::Route, Possible, why).about(&about)
         }
     })
+}
+
+/// Whether it answers a SYN: traceroute sends no such packets.
+fn is_answer(facts: &DropFacts) -> bool {
+    let flags = facts.tcp_flags();
+    flags.is_some_and(|flags| flags.syn() && flags.ack())
+}
+
+/// Whether its sender is on the link that it came in through.
+fn is_neighbor(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let namespace = facts.netns.zip(node.world.as_deref());
+    let namespace = namespace.and_then(|(netns, world)| world.namespace(netns));
+    let mut held = namespace.into_iter().flat_map(|one| &one.addresses);
+    held.any(|held| held.ifindex == facts.iif && held.is_in_subnet_with(facts.flow.src))
 }
 
 /// Where a packet like it would go from here, had it hops left.

@@ -16,6 +16,7 @@ mod firewall;
 mod forwarded_proxy;
 mod host;
 mod insertion;
+mod ipsec;
 pub(super) mod listener;
 pub(super) mod mtu;
 mod next_hop;
@@ -41,6 +42,7 @@ mod tunnel;
 pub(in crate::verdict) mod unanswered;
 pub(super) mod unjudged;
 mod unruled;
+mod untaken_proxy;
 mod veth;
 
 pub(crate) use self::closed_port::CLOSED_PORT;

@@ -249,7 +249,9 @@ pub(super) fn route(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
         ),
     };
     let mut finding = Finding::new(Point::Route, Confirmed, why).about(&[&name, &dst]);
-    if let Some(lookup) = &node.around.route {
+    let lookup = node.around.route.as_ref();
+    // No route has been looked up for it.
+    if let Some(lookup) = lookup.filter(|_| !matches!(kind, Unrouted::NoIpv6)) {
         finding
             .evidence
             .push(format!("the kernel says now: {lookup}"));

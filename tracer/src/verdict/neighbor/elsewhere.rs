@@ -5,6 +5,7 @@ use crate::{
     model::{
         Confidence::{Likely, Possible},
         Fix, Point,
+        shell::Command,
     },
     node::world::{Between, Holder, LinkId, World},
 };
@@ -87,6 +88,11 @@ impl Unanswered<'_> {
         }
         let mut evidence = vec![taken];
         evidence.extend(self.wide_netmask(world, holder));
+        let mut fix = vec![Fix::advice(format!(
+            "give {} a route through the interface or the gateway that leads there",
+            self.dst
+        ))];
+        fix.extend(self.proxy_entry(world, from));
         Explanation {
             point: Point::Route,
             confidence: Likely,
@@ -97,10 +103,31 @@ impl Unanswered<'_> {
                 world.holder_in_words(holder, from.netns)
             ),
             evidence,
-            fix: vec![Fix::advice(format!(
-                "give {} a route through the interface or the gateway that leads there",
-                self.dst
-            ))],
+            fix,
         }
+    }
+
+    /// A router on the link that may answer for it: of IPv6, it does so for single addresses only.
+    fn proxy_entry(self, world: &World, from: LinkId) -> Option<Fix> {
+        self.address.is_ipv6().then_some(())?;
+        let segment = world.segment(from);
+        let mut reached = segment.taken.iter();
+        let router = reached.find_map(|(id, trail)| {
+            let link = world.link(*id)?;
+            let forwards = link.ipv6.is_some_and(|own| own.forwarding != 0);
+            (id.netns != from.netns && trail.obstacles.is_empty() && forwards).then_some(link)
+        })?;
+        let entry = |verb: &'static str| {
+            let command = Command::new("ip -6 neigh").arg(verb).words("proxy");
+            command.arg(self.address).words("dev").arg(&router.name)
+        };
+        let fix = Fix::change(entry("add"), entry("del")).at(world.site(router.id.netns));
+        let proxies = router.ipv6.is_some_and(|own| own.proxy_ndp != 0);
+        Some(fix.noting(match proxies {
+            true => "if that router is to answer for it (proxy NDP), once it has a route to it",
+            false => {
+                "if that router is to answer for it: with proxy_ndp=1, once it has a route to it"
+            }
+        }))
     }
 }

@@ -1,6 +1,6 @@
 //! Through one chain: its rules, their statements and verdicts.
 
-use super::{Candidate, Question, Walk};
+use super::{Candidate, MOST_MARKS, Marked, Question, Walk};
 use crate::node::ruleset::{
     condition::{Condition, Element, Field, Mark, Part, Translated, Values, state},
     model::{Chain, Entry, Statement, Table, Verdict},
@@ -61,7 +61,23 @@ impl<'a> Walk<'a> {
                     passed_by = either(passed_by, fails);
                     holds
                 }
-                Statement::Mark(change) => Some(state.changed(*change)),
+                Statement::Mark(change) => {
+                    if self.marked.len() < MOST_MARKS {
+                        self.marked.push(Marked {
+                            place: [self.table, chain, rule, self.base],
+                            by: self.callers.last().copied(),
+                            change: *change,
+                            is_sure: state.sure,
+                        });
+                    }
+                    Some(state.changed(*change))
+                }
+                Statement::Tproxy(proxy) => {
+                    let place = [self.table, chain, rule, self.base];
+                    self.proxied.push((place, *proxy));
+                    passed_by = either(passed_by, Some(state.unsure()));
+                    Some(state.guessed())
+                }
                 Statement::Untrack => {
                     self.exempting = Some([self.table, chain, rule, self.base]);
                     Some(State {
@@ -218,9 +234,9 @@ impl<'a> Walk<'a> {
                 self.accepted = either(self.accepted, Some(state));
                 Some(state)
             }
-            Verdict::Jump(target) => self.called(target, state),
+            Verdict::Jump(target) => self.called((chain, rule), target, state),
             Verdict::Goto(target) => {
-                let back = self.called(target, state);
+                let back = self.called((chain, rule), target, state);
                 *returned = either(*returned, back);
                 None
             }
@@ -228,7 +244,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The packet behind a chain that is jumped to.
-    fn called(&mut self, target: &str, state: State) -> Option<State> {
+    fn called(
+        &mut self,
+        (chain, rule): (usize, usize),
+        target: &str,
+        state: State,
+    ) -> Option<State> {
         let Some(at) = self.ruleset.tables[self.table].chain(target) else {
             // Not a chain, so a target that is not known.
             self.ends += 1;
@@ -240,11 +261,13 @@ impl<'a> Walk<'a> {
             return Some(state.unsure());
         }
         self.depth += 1;
+        self.callers.push([self.table, chain, rule, self.base]);
         let ends = self.ends;
         let mut behind = self.chain(at, state);
         if let Some(behind) = behind.as_mut().filter(|_| ends == self.ends) {
             behind.sure = state.sure;
         }
+        self.callers.pop();
         self.depth -= 1;
         behind
     }

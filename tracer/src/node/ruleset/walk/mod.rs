@@ -12,7 +12,7 @@ mod split;
 use super::{
     Ruleset,
     condition::state,
-    model::{Base, Table, Verdict},
+    model::{Base, MarkChange, Proxy, Table, Verdict},
     packet::{Device, HookPacket, Side},
     state::{ALL_ENDS, Known, State, either},
     translation,
@@ -39,6 +39,21 @@ pub(super) struct Candidate {
     pub(super) as_invalid: bool,
     /// The named map that led there, and the comment of the map's element.
     pub(super) map: Option<(String, Option<String>)>,
+}
+
+/// As many of the rules that change marks are kept.
+pub(super) const MOST_MARKS: usize = 1024;
+
+/// A rule that changes marks, and that the packet may meet.
+#[derive(Clone, Debug)]
+pub(super) struct Marked {
+    /// The rule: table, chain, rule, and the base chain.
+    pub(super) place: [usize; 4],
+    /// The rule that leads to its chain.
+    pub(super) by: Option<[usize; 4]>,
+    pub(super) change: MarkChange,
+    /// The packet meets it for sure.
+    pub(super) is_sure: bool,
 }
 
 /// What is asked of a walk.
@@ -72,6 +87,10 @@ pub(super) struct Walk<'a> {
     pub(super) untranslated: Option<State>,
     /// The last rule that exempted it from tracking: table, chain, rule, and the base chain.
     pub(super) exempting: Option<[usize; 4]>,
+    /// The rules that change marks, in the order in which the packet meets them.
+    pub(super) marked: Vec<Marked>,
+    /// Rules of nft that may give it the socket of a proxy.
+    pub(super) proxied: Vec<([usize; 4], Proxy)>,
     /// The zone that it is tracked in; `None` if that depends on what is not known.
     pub(super) zone: Option<u16>,
     /// Where the walk is, seen from the hook's NAT.
@@ -83,6 +102,8 @@ pub(super) struct Walk<'a> {
     table: usize,
     base: usize,
     maps: Vec<(String, Option<String>)>,
+    /// The rules that led to the chain that the walk is in.
+    callers: Vec<[usize; 4]>,
     depth: usize,
     steps: usize,
     /// How often a packet may have ended its way so far.
@@ -110,6 +131,8 @@ impl<'a> Walk<'a> {
             accepting: Vec::new(),
             untranslated: None,
             exempting: None,
+            marked: Vec::new(),
+            proxied: Vec::new(),
             zone: Some(0),
             side: Side::Either,
             is_untracked: false,
@@ -117,6 +140,7 @@ impl<'a> Walk<'a> {
             table: 0,
             base: 0,
             maps: Vec::new(),
+            callers: Vec::new(),
             depth: 0,
             steps: 0,
             ends: 0,

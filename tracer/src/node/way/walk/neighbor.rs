@@ -108,10 +108,12 @@ impl Walk<'_> {
             let Some(answer) = self.answer(taker, hop, asks_as)? else {
                 continue;
             };
-            match self.program_on(trail)? {
+            match self.dead_redirect(out)?.or(self.program_on(trail)?) {
                 // It was not answered: a program may be why.
-                found @ Some(_) if state == Some(NeighborState::Failed) => {
-                    program = found;
+                Some((link, found))
+                    if state == Some(NeighborState::Failed) || found.leads_nowhere().is_some() =>
+                {
+                    program = Some((link, found));
                     continue;
                 }
                 Some((link, found)) => return Err(self.undecided_by(link, &found)),
@@ -148,6 +150,13 @@ impl Walk<'_> {
             }
             _ => Err(self.undecided(format!("which of several answers for {hop} comes first"))),
         }
+    }
+
+    /// A filter of tc by which all that leaves through a link goes to an interface that takes nothing.
+    fn dead_redirect(&self, out: &Link) -> Result<Option<(LinkId, Program)>, Box<End>> {
+        let program = self.program(out, false)?;
+        let program = program.filter(|program| program.leads_nowhere().is_some());
+        Ok(program.map(|program| (out.id, program)))
     }
 
     /// A program on the way of a question, which may keep it, or answer it itself.

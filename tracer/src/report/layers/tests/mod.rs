@@ -57,6 +57,7 @@ fn tcp(n: u64, outcome: Outcome) -> AttemptReport {
         tls: None,
         by: None,
         hops: vec![hop(false)],
+        reply: None,
         reply_hops: vec![],
         verdict: None,
     }

@@ -105,6 +105,16 @@ fn a_syn_ack_lost_on_the_way_back() {
 }
 
 #[test]
+fn a_reset_lost_on_the_way_back() {
+    let text = text(80, &attempts::lost_reset());
+    assert!(text.contains("← RST\n"), "{text}");
+    assert!(
+        text.contains("the RST was seen at eth0 and not at veth1a2b"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_syn_ack_that_came_another_way() {
     insta::assert_snapshot!(text(80, &attempts::asymmetric()), @"
     09:41:07.312  10.244.1.5:43210 → 10.244.3.17:443  tcp  ✗ unanswered

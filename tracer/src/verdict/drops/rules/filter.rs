@@ -5,8 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            Concern, OnDrop, conntrack, dead_redirect, firewall, insertion, is_netfilter, nfqueue,
-            openvswitch, program, unruled,
+            Concern, OnDrop, conntrack, dead_redirect, firewall, insertion, ipsec, is_netfilter,
+            nfqueue, openvswitch, program, unruled,
         },
         rule::Rule,
     },
@@ -82,8 +82,8 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         ],
         needs: &[Fact::Ruleset, Fact::Conntrack],
         evidence: "the reason `NETFILTER_DROP`, or a netfilter function that freed the packet; the namespace's ruleset for which rule it was, its owner and what it is for; the state that conntrack gave the packet",
-        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in through, where the rule asks for another interface",
-        cannot_tell: "several rules that could each have dropped it; at a hook of the bridge family, a rule of ebtables' own tables, which are not read: `likely` at most where the kernel has them loaded; where no rule can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
+        refuted_by: "a counter of the rule that does not move while such packets are dropped; at a hook of the bridge family, the port that the frame came in through, where the rule asks for another interface; that a later segment was dropped for its state (NEW, INVALID or UNTRACKED), a rule that would drop it if it were ESTABLISHED, too; that it was dropped for its mark, several rules that may have set the mark",
+        cannot_tell: "an entry of conntrack that has expired from one that was flushed; several rules that could each have dropped it; at a hook of the bridge family, a rule of ebtables' own tables, which are not read: `likely` at most where the kernel has them loaded; where no rule can, a rule that has gone since from a module of the kernel: `unknown`, or `firewall` as `possible` where BPF programs are at the netfilter hooks",
         applies: OnDrop::new(
             |facts| Concern::surely(is_netfilter(facts)),
             firewall::netfilter,
@@ -92,11 +92,21 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     Rule {
         name: "ipsec",
         points: &[Point::Firewall],
-        needs: &[],
-        evidence: "the reason `XFRM_POLICY`",
+        needs: &[Fact::Ipsec],
+        evidence: "the reason `XFRM_POLICY`; the policy of IPsec that fits the packet, the number of SAs, and `/proc/net/xfrm_stat`",
         refuted_by: "a namespace without IPsec policies (`ip xfrm policy`)",
-        cannot_tell: "a policy that blocks from one that wants the packet encrypted",
-        applies: OnDrop::new(firewall::is_ipsec, firewall::ipsec),
+        cannot_tell: "an SA that is missing from one of other addresses, where there are some: then `XfrmOutNoStates` says it; which policy it was, where one asks for a source port or has gone since",
+        applies: OnDrop::new(ipsec::is_refused, ipsec::refused),
+    },
+    Rule {
+        name: "ipsec-without-association",
+        points: &[Point::Firewall],
+        needs: &[Fact::Ipsec, Fact::Route],
+        evidence: "no reason, in `dst_discard_out`, of a packet that was sent here, for which there is a route; a policy of IPsec that wants it encrypted, and `XfrmOutNoStates`",
+        refuted_by: "a route that refuses the packet; no such policy (`ip xfrm policy`); an `XfrmOutNoStates` of 0",
+        cannot_tell: "a route that refused the packet and has gone since: `likely` at most",
+        applies: OnDrop::new(ipsec::may_lack_association, ipsec::lacks_association)
+            .or_refuted(ipsec::needs_no_association),
     },
     Rule {
         name: "security-module",

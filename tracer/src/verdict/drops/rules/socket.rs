@@ -4,7 +4,7 @@ use crate::{
     model::Point,
     node::gather::Fact,
     verdict::{
-        drops::{OnDrop, answers, closed_port, socket},
+        drops::{OnDrop, answers, closed_port, socket, untaken_proxy},
         rule::Rule,
     },
 };
@@ -54,6 +54,19 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         refuted_by: "an answer that conntrack has given that connection's entry",
         cannot_tell: "a rule that exempts it from tracking from a conntrack that called it invalid, where the kernel does not say: `likely` at most",
         applies: OnDrop::new(answers::may_be_untracked, answers::untracked),
+    },
+    Rule {
+        name: "untaken-proxy",
+        points: &[Point::Firewall],
+        needs: &[Fact::Proxy, Fact::World],
+        evidence: "the reason `NO_SOCKET` for a SYN or a datagram that came in with a mark, to an address that is none of this namespace's, and a `tproxy` rule of nft that sends it to a port where no transparent socket is",
+        refuted_by: "a transparent socket at the proxy's address and port (`ss -lnt`); an address of this namespace",
+        cannot_tell: "whether the packet meets the rule, where it asks for what is not known of it; a proxy that has gone from one that is not started yet: `likely` at most",
+        applies: OnDrop::new(
+            untaken_proxy::may_be_proxied,
+            untaken_proxy::untaken_by_proxy,
+        )
+        .or_refuted(untaken_proxy::proxies_are_there),
     },
     Rule {
         name: closed_port::CLOSED_PORT,
