@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Numbers of include/uapi/linux/xfrm.h.
-mod xfrm {
+mod uapi {
     pub(super) const GET_POLICY: u16 = 0x15;
     pub(super) const GET_SA_INFO: u16 = 0x23;
     pub(super) const GET_DEFAULT: u16 = 0x28;
@@ -83,13 +83,13 @@ impl IpsecSetup {
     pub(crate) fn read() -> io::Result<Self> {
         Subsystem::Xfrm.require()?;
         let netlink = Netlink::xfrm()?;
-        let all = Request::new(xfrm::GET_POLICY, &[0; xfrm::POLICY_ID]);
+        let all = Request::new(uapi::GET_POLICY, &[0; uapi::POLICY_ID]);
         let policies = netlink.dump(&all, policy)?;
-        let count = Request::new(xfrm::GET_SA_INFO, &[0; 4]);
+        let count = Request::new(uapi::GET_SA_INFO, &[0; 4]);
         let associations =
-            netlink.ask(&count, |message| message.attributes(4).u32(xfrm::SA_COUNT))?;
+            netlink.ask(&count, |message| message.attributes(4).u32(uapi::SA_COUNT))?;
         // Since Linux 5.15.
-        let default = Request::new(xfrm::GET_DEFAULT, &[0; 3]);
+        let default = Request::new(uapi::GET_DEFAULT, &[0; 3]);
         let blocked = netlink.ask(&default, blocked_by_default)?;
         Ok(Self {
             policies,
@@ -104,12 +104,12 @@ fn blocked_by_default(message: &Message<'_>) -> Option<Vec<IpsecDirection>> {
     use IpsecDirection::{Forward, In, Out};
     let actions = message.payload.get(..3)?;
     let all = actions.iter().zip([In, Forward, Out]);
-    let blocked = all.filter(|(action, _)| **action == xfrm::BLOCK);
+    let blocked = all.filter(|(action, _)| **action == uapi::BLOCK);
     Some(blocked.map(|(_, direction)| direction).collect())
 }
 
 fn policy(message: &Message<'_>) -> Option<IpsecPolicy> {
-    let fixed = message.payload.get(..xfrm::POLICY)?;
+    let fixed = message.payload.get(..uapi::POLICY)?;
     let family = i32::from(u16_at(fixed, 40)?);
     let network = |at: usize, prefix: u8| {
         let address = match family {
@@ -120,8 +120,8 @@ fn policy(message: &Message<'_>) -> Option<IpsecPolicy> {
         IpNet::new(address, prefix).ok()
     };
     let port = |at| u16_at(fixed, at).map(u16::from_be);
-    let attributes = message.attributes(xfrm::POLICY);
-    let mark = attributes.get(xfrm::MARK);
+    let attributes = message.attributes(uapi::POLICY);
+    let mark = attributes.get(uapi::MARK);
     Some(IpsecPolicy {
         direction: match fixed[160] {
             0 => IpsecDirection::In,
@@ -136,7 +136,7 @@ fn policy(message: &Message<'_>) -> Option<IpsecPolicy> {
         proto: fixed[44],
         ifindex: u32_at(fixed, 48)?,
         priority: u32_at(fixed, 152)?,
-        blocks: fixed[161] == xfrm::BLOCK,
+        blocks: fixed[161] == uapi::BLOCK,
         mark: mark
             .and_then(|mark| Some((u32_at(mark, 0)?, u32_at(mark, 4)?)))
             .unwrap_or_default(),
@@ -146,8 +146,8 @@ fn policy(message: &Message<'_>) -> Option<IpsecPolicy> {
 
 /// Templates that are not optional: what a packet must have been, or must become.
 fn demands(attributes: Attributes<'_>) -> Vec<u8> {
-    let all = attributes.get(xfrm::TEMPLATES).unwrap_or_default();
-    let templates = all.chunks_exact(xfrm::TEMPLATE);
+    let all = attributes.get(uapi::TEMPLATES).unwrap_or_default();
+    let templates = all.chunks_exact(uapi::TEMPLATE);
     templates
         .filter(|template| template[50] == 0)
         .map(|template| template[20])
@@ -160,24 +160,24 @@ mod tests {
 
     /// `ip xfrm policy add src 10.1.0.0/16 dst 10.2.0.0/16 dir fwd priority 7 mark 3 tmpl proto esp`
     fn recorded() -> Request {
-        let mut fixed = [0; xfrm::POLICY];
+        let mut fixed = [0; uapi::POLICY];
         fixed[..2].copy_from_slice(&[10, 2]);
         fixed[16..18].copy_from_slice(&[10, 1]);
         fixed[40..42].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         (fixed[42], fixed[43]) = (16, 16);
         fixed[152] = 7;
         fixed[160] = 2;
-        let mut templates = [0; 2 * xfrm::TEMPLATE];
+        let mut templates = [0; 2 * uapi::TEMPLATE];
         templates[20] = 50;
-        templates[xfrm::TEMPLATE + 20] = 108;
-        templates[xfrm::TEMPLATE + 50] = 1;
+        templates[uapi::TEMPLATE + 20] = 108;
+        templates[uapi::TEMPLATE + 50] = 1;
         let mark: Vec<_> = [3_u32, 255]
             .into_iter()
             .flat_map(u32::to_ne_bytes)
             .collect();
         Request::new(0x13, &fixed)
-            .with(xfrm::TEMPLATES, &templates)
-            .with(xfrm::MARK, &mark)
+            .with(uapi::TEMPLATES, &templates)
+            .with(uapi::MARK, &mark)
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
     fn what_is_cut_off_is_no_policy() {
         let request = recorded();
         let mut message = request.message();
-        message.payload = &message.payload[..xfrm::POLICY - 1];
+        message.payload = &message.payload[..uapi::POLICY - 1];
         assert_eq!(policy(&message), None);
     }
 }

@@ -1,10 +1,10 @@
 //! A rule or a program dropped it.
 
-use super::{Concern, Finding, function, place, unruled};
+use super::{Concern, Finding, decisive, function, place, unruled};
 use crate::{
     decode::drop::DropFacts,
     model::{
-        Confidence::{self, Confirmed, Likely, Possible},
+        Confidence::{Confirmed, Likely, Possible},
         Fix, Point, PolicyVerdict, Site,
         shell::Command,
     },
@@ -13,7 +13,7 @@ use crate::{
         conntrack::Connection,
         facts::NodeFacts,
         ruleset::{
-            Marking, Meaning, Owner, SourceRanges, Suspect, Suspects, Unestablished,
+            Meaning, Owner, Suspect, Suspects,
             model::{Counter, Verdict},
         },
     },
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How many candidates are listed.
-const LISTED: usize = 3;
+pub(super) const LISTED: usize = 3;
 
 /// That it was netfilter, the stack says. Which rule it was, the ruleset says where only one that
 /// could have dropped the packet is left; otherwise the candidates are listed.
@@ -71,8 +71,8 @@ fn one_suspect(facts: &DropFacts, node: &NodeFacts, suspect: &Suspect, all: &Sus
     let is_plain = suspect.meaning == Meaning::Plain;
     let marked = node.marking.as_deref().filter(|_| is_plain);
     let mut finding = match (marked, &node.unestablished) {
-        (Some(marking), _) => for_its_mark(suspect, marking, confidence),
-        (None, Some(state)) => for_its_state(node, state, &rule, confidence),
+        (Some(marking), _) => decisive::for_its_mark(suspect, marking, confidence),
+        (None, Some(state)) => decisive::for_its_state(node, state, &rule, confidence),
         (None, None) => {
             let why = one_sentence(suspect, &rule);
             Finding::new(point(suspect.meaning), confidence, why).about(&[&rule])
@@ -112,7 +112,7 @@ fn one_suspect(facts: &DropFacts, node: &NodeFacts, suspect: &Suspect, all: &Sus
     }
     let sources = marked.and_then(|marking| marking.sources.as_ref());
     if let Some(sources) = sources.or(node.sources.as_ref()) {
-        add_sources(&mut finding, sources, facts);
+        decisive::add_sources(&mut finding, sources, facts);
     }
     if meaning == Meaning::NoLocalEndpoints {
         finding.fix.push(Fix::advice(
@@ -126,120 +126,6 @@ fn one_suspect(facts: &DropFacts, node: &NodeFacts, suspect: &Suspect, all: &Sus
     finding.fix.extend(node.mending.fixes.clone());
     finding.evidence.extend(node.mending.remarks.clone());
     finding
-}
-
-/// It is dropped for its mark, so the rule that has given it the mark says why.
-fn for_its_mark(suspect: &Suspect, marking: &Marking, confidence: Confidence) -> Finding {
-    let (dropping, deciding) = (suspect.describe(), marking.rule.describe());
-    let why = match marking.rule.meaning {
-        Meaning::Plain => format!(
-            "a rule of {} marks it to be dropped: {deciding}",
-            marking.rule.owner.name()
-        ),
-        _ => one_sentence(&marking.rule, &deciding),
-    };
-    let why = format!(
-        "{why}; what has the mark {:#x} is dropped by {dropping}",
-        marking.bits
-    );
-    Finding::new(point(marking.rule.meaning), confidence, why).about(&[&deciding, &dropping])
-}
-
-/// Linux sends the first keepalive after as many seconds without a packet (`tcp_keepalive_time`).
-const KEEPALIVE: u64 = 7200;
-/// What conntrack begins with: five days.
-const USUAL_IDLE_TIMEOUT: u64 = 432_000;
-
-/// It would be accepted if conntrack called it established.
-fn for_its_state(
-    node: &NodeFacts,
-    state: &Unestablished,
-    rule: &str,
-    confidence: Confidence,
-) -> Finding {
-    let but_for_that = "were it ESTABLISHED for conntrack, no rule at this hook would drop it";
-    match state {
-        Unestablished::Unknown => {
-            let why = format!(
-                "conntrack takes it for the first packet of a connection (NEW), though it is a later \
-                 one, and no rule accepts that: dropped by {rule}"
-            );
-            let mut finding = Finding::new(Point::Conntrack, confidence, why).about(&[&rule]);
-            finding.fact(but_for_that);
-            finding.fact(
-                "its entry has expired while the connection was idle, or was flushed, or the first \
-                 packets did not pass here",
-            );
-            let short = node.idle_timeout.filter(|timeout| *timeout <= KEEPALIVE);
-            match short {
-                Some(timeout) => {
-                    finding.fact(format!(
-                        "entries of idle connections are kept for {timeout} s here, and keepalives \
-                         begin after {KEEPALIVE} s by default"
-                    ));
-                    let path = "net/netfilter/nf_conntrack_tcp_timeout_established";
-                    let fix = change::sysctl(path, timeout, USUAL_IDLE_TIMEOUT);
-                    finding
-                        .fix
-                        .push(fix.noting("or let the application send keepalives sooner"));
-                }
-                None => finding.fix.push(Fix::advice(
-                    "let the connection be opened anew; if it was idle, let the application send \
-                     keepalives sooner than conntrack forgets it, and if it was not, look for what \
-                     flushed the table, or for a way that its first packets took past this node",
-                )),
-            }
-            finding
-        }
-        Unestablished::Invalid => {
-            let why = format!(
-                "conntrack calls the packet invalid, and no rule accepts that: dropped by {rule}"
-            );
-            let mut finding = Finding::new(Point::Conntrack, confidence, why).about(&[&rule]);
-            finding.fact(but_for_that);
-            finding
-        }
-        Unestablished::Untracked(by) => {
-            let by = by
-                .as_ref()
-                .map_or_else(String::new, |by| format!(" ({by})"));
-            let why = format!(
-                "a rule exempts it from tracking{by}, so that it is not ESTABLISHED for conntrack, and no \
-                 rule accepts that: dropped by {rule}"
-            );
-            let mut finding = Finding::new(Point::Conntrack, confidence, why).about(&[&rule, &by]);
-            finding.fact(but_for_that);
-            finding.fix.push(Fix::advice(
-                "have it tracked in both directions (remove the notrack rule), or exempt both, and \
-                 accept UNTRACKED packets where it is dropped",
-            ));
-            finding
-        }
-    }
-}
-
-/// A Service admits some sources only.
-fn add_sources(finding: &mut Finding, sources: &SourceRanges, facts: &DropFacts) {
-    let SourceRanges { service, admitted } = sources;
-    let networks = match admitted.as_slice() {
-        [] => "no network".to_owned(),
-        some => some
-            .iter()
-            .take(LISTED)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", "),
-    };
-    finding.fact(format!(
-        "the Service {service} admits {networks} (loadBalancerSourceRanges), and the source is {}",
-        facts.flow.src
-    ));
-    finding.fix.push(Fix::advice(format!(
-        "add the client's network to loadBalancerSourceRanges of the Service {service}; if {} is a \
-         load balancer or a node, the client's address was lost on the way (externalTrafficPolicy: \
-         Local keeps it)",
-        facts.flow.src
-    )));
 }
 
 /// Why conntrack calls it invalid, and what to look for.
@@ -269,7 +155,7 @@ fn explain_invalid(finding: &mut Finding, connection: Connection) {
 }
 
 /// What the rule did, in one sentence.
-fn one_sentence(suspect: &Suspect, rule: &str) -> String {
+pub(super) fn one_sentence(suspect: &Suspect, rule: &str) -> String {
     let by = match suspect.owner {
         Owner::User => None,
         owner => Some(owner.name()),
@@ -343,7 +229,7 @@ fn several_suspects(suspects: &[Suspect], mut finding: Finding) -> Finding {
     finding
 }
 
-fn point(meaning: Meaning) -> Point {
+pub(super) fn point(meaning: Meaning) -> Point {
     match meaning {
         Meaning::PolicyEnforcement => Point::Policy,
         Meaning::NoEndpoints | Meaning::NoLocalEndpoints | Meaning::NoSuchService => {

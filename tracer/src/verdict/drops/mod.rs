@@ -10,6 +10,7 @@ mod bridge_port;
 mod closed_port;
 mod conntrack;
 mod dead_redirect;
+mod decisive;
 mod discovery;
 mod expired;
 mod firewall;
