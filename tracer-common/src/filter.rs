@@ -8,7 +8,7 @@
 
 use crate::{
     address::Address,
-    packet::{End, Ends, protocol},
+    packet::{DNS_PORT, End, Ends, protocol},
     patched,
     tuple::Tuple,
 };
@@ -119,6 +119,18 @@ impl Filter {
     pub fn may_match_behind_nat(&self, tuple: &Tuple) -> bool {
         let family = |side: &Side| side.may_have_family_of(&tuple.dst);
         self.matches_protocol(tuple.proto) && family(&self.to) && family(&self.from)
+    }
+
+    /// Whether it may ask for DNS over UDP, so that packets which NAT leads to another port are of interest.
+    #[inline(always)]
+    pub fn may_be_of_dns(&self) -> bool {
+        const DNS: u32 = DNS_PORT as u32;
+        let to_dns = matches!(patched(&self.to.port), 0 | DNS);
+        match self.protocol() {
+            protocol::UDP => true,
+            0 => to_dns || patched(&self.from.port) == DNS,
+            _ => false,
+        }
     }
 
     /// The protocol that is asked for, 0 for any: a packet with it passes for one.

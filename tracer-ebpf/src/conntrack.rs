@@ -1,6 +1,6 @@
 //! The tuple before NAT, from the skb's conntrack entry.
 
-use tracer_common::{address::Address, event::ct, layout::Field, tuple::Tuple};
+use tracer_common::{address::Address, event::ct, layout::Field, packet::DNS_PORT, tuple::Tuple};
 
 use crate::{kernel, maps::LAYOUT, skb::Skb};
 
@@ -109,6 +109,20 @@ pub(crate) fn state(skb: &Skb) -> u32 {
         None => 0,
     };
     ct::READ | ct::ENTRY | info | status
+}
+
+/// Whether the packet's connection began with a packet to the port of DNS, whatever NAT has made of it.
+///
+/// A function of its own, for its share of the stack.
+#[inline(never)]
+pub(crate) fn was_for_dns(skb: &Skb) -> bool {
+    let nfct: u64 = skb.scalar(&LAYOUT.skb_nfct).unwrap_or(0);
+    let entry = nfct & !u64::from(ct::INFO);
+    let (Some(offset), true) = (LAYOUT.ct_original.offset(), entry != 0) else {
+        return false;
+    };
+    let port: Option<u16> = kernel::read(entry + offset as u64, &LAYOUT.tuple_dst_port);
+    port.map(u16::from_be) == Some(DNS_PORT)
 }
 
 /// Whether NAT may have changed the packet, so that its tuple is not the original one nor that of

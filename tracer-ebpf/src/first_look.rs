@@ -13,7 +13,7 @@ use crate::{
     conntrack, early,
     frame::{ETHERNET_LEN, Frame},
     held,
-    maps::{FILTER, HANDSHAKES, asked_for_here, is_everywhere, may_be_followed},
+    maps::{FILTER, HANDSHAKES, asked_for_here, is_everywhere, is_learned, may_be_followed},
     skb::{Packet, Skb, Start},
 };
 
@@ -166,6 +166,13 @@ fn with_filter(glance: Glance, skb: &Skb, direction: u32) -> FirstLook {
     match glance {
         Glance::Nothing => FirstLook::Nothing,
         Glance::Look => FirstLook::Look,
+        Glance::Datagram { tuple } => {
+            if FILTER.may_be_of_dns() && (is_learned(&tuple) || conntrack::was_for_dns(skb)) {
+                FirstLook::Look
+            } else {
+                FirstLook::Nothing
+            }
+        }
         Glance::Opens { tuple, isn } => {
             if asked_for_here(&tuple) || is_followed(isn) || conntrack::is_translated(skb) {
                 return FirstLook::Look;

@@ -6,6 +6,7 @@ use tracer_common::{
     packet::{
         Bytes as _, DNS_PORT, Layer, PLAIN_V4, PLAIN_V6, Role, Tcp, plain, protocol, tcp, walk,
     },
+    tuple::Tuple,
 };
 
 use crate::{
@@ -140,7 +141,7 @@ fn look(
             return None;
         }
     }
-    room.part = part(packet, &room.flow, quoted, settles)?;
+    room.part = part(skb, packet, &room.flow, quoted, settles)?;
     room.event.payload = if settles {
         payload(packet, &room.flow, load, held::is_held(room.part.key))
     } else {
@@ -190,7 +191,9 @@ fn judge(skb: &Skb, direction: u32) -> Option<()> {
         }
         return None;
     }
-    if is_its_own && !is_direct && !is_learned(tuple) {
+    // Only where NAT was, conntrack says that it is DNS.
+    let hides_dns = tuple.proto == protocol::UDP && !has_dns_port(tuple);
+    if is_its_own && (!is_direct || hides_dns) && !is_learned(tuple) {
         // Later packets of it, and the errors about them, are known by this.
         learn(tuple);
     }
@@ -280,7 +283,13 @@ fn payload(
 
 /// What the packet is to a handshake; `None` if nothing.
 #[inline(always)]
-fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Option<Part> {
+fn part(
+    skb: &Skb,
+    packet: &Packet,
+    flow: &Layer,
+    quoted: (u8, u32),
+    settles: bool,
+) -> Option<Part> {
     match flow.tuple.proto {
         protocol::TCP => {
             let tcp = tcp(packet, flow)?;
@@ -300,7 +309,7 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Opti
                 ..Part::default()
             })
         }
-        protocol::UDP if flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT => {
+        protocol::UDP if is_dns(skb, &flow.tuple) => {
             // The id, then the flags, whose highest bit says that it is an answer (RFC 1035).
             let [id0, id1, flags]: [u8; 3] = packet.load(flow.transport_at + 8)?;
             Some(Part {
@@ -328,6 +337,18 @@ fn part(packet: &Packet, flow: &Layer, quoted: (u8, u32), settles: bool) -> Opti
         }
         _ => None,
     }
+}
+
+/// Whether it is a DNS message, also where NAT hides that.
+#[inline(always)]
+fn is_dns(skb: &Skb, tuple: &Tuple) -> bool {
+    has_dns_port(tuple)
+        || FILTER.may_be_of_dns() && (is_learned(tuple) || conntrack::was_for_dns(skb))
+}
+
+#[inline(always)]
+fn has_dns_port(tuple: &Tuple) -> bool {
+    tuple.sport == DNS_PORT || tuple.dport == DNS_PORT
 }
 
 /// Where a packet is seen at an interface.

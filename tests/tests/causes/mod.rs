@@ -37,6 +37,7 @@ mod out_of_window;
 mod overlapping_subnet;
 mod proxy_neighbors;
 mod queues;
+mod redirected_dns;
 mod redirected_output;
 mod routes;
 mod several_causes;

@@ -28,6 +28,11 @@ pub enum Glance {
     Nothing,
     /// It may be one: the whole parser must look.
     Look,
+    /// A datagram of no tunnel, to and from other ports than that of DNS: NAT may have changed them.
+    Datagram {
+        /// Its flow.
+        tuple: Tuple,
+    },
     /// A SYN that opens a connection, not in a tunnel.
     Opens {
         /// Its flow.
@@ -98,7 +103,7 @@ fn behind<B: Bytes>(bytes: &B, header: Result<(Tuple, u32), Glance>) -> Glance {
         return Glance::Look;
     }
     if !is_tunnel(&ports) {
-        return Glance::Nothing;
+        return Glance::Datagram { tuple: ports };
     }
     let Some(inner_at) = in_tunnel(bytes, payload + 8, &ports) else {
         return Glance::Look;

@@ -196,6 +196,10 @@ proptest! {
         };
         match look(&packet) {
             Glance::Look => {}
+            Glance::Datagram { tuple } => {
+                prop_assert_eq!(tuple, found.flow.tuple);
+                prop_assert!(!belongs_to_a_handshake(&packet, &found), "{found:?}");
+            }
             Glance::Nothing => prop_assert!(!belongs_to_a_handshake(&packet, &found), "{found:?}"),
             Glance::Opens { tuple, isn } => {
                 let tcp = tcp(&packet.as_slice(), &found.flow);

@@ -151,12 +151,13 @@ fn quoted_seq(captured: &[u8], quoted: &Layer) -> Option<u32> {
 
 /// The key of a DNS message, and whether it is an answer.
 fn dns(captured: &[u8], flow: &Layer) -> Option<(AttemptKey, bool)> {
-    let is_dns = flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT;
-    if flow.tuple.proto != protocol::UDP || !is_dns {
-        return None;
-    }
+    (flow.tuple.proto == protocol::UDP).then_some(())?;
     let payload = captured.get(flow.transport_at as usize + 8..)?;
     let message = crate::decode::dns::parse(payload)?;
+    // NAT may have led it to another port. Other protocols seldom look like one plain question.
+    let has_port = flow.tuple.sport == DNS_PORT || flow.tuple.dport == DNS_PORT;
+    let is_plain = payload.get(4..6) == Some(&[0, 1]) && !message.question.is_empty();
+    (has_port || is_plain).then_some(())?;
     Some((
         AttemptKey::dns(message.id, message.question),
         message.is_answer,

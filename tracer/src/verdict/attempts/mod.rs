@@ -29,7 +29,7 @@ pub(crate) use super::drops::question::LostQuestion;
 use super::rule::Finding;
 use crate::{
     attempt::{Attempt, OwnDrop, Step},
-    model::{Direction, Outcome, Point, Verdict},
+    model::{Direction, Flow, Outcome, Point, Verdict, address},
     node::{
         answer_route::AnswerRoute,
         bypass::Destination,
@@ -276,6 +276,23 @@ fn ladder(attempt: &Attempt) -> Vec<String> {
             last.place.ifname
         ));
     }
+    evidence.extend(led_elsewhere(attempt));
     evidence.extend(only_in_a_tunnel(attempt));
     evidence
+}
+
+/// Where a query was sent, if a rule of the sender's own has led it to another server: a drop behind that
+/// does not show it.
+fn led_elsewhere(attempt: &Attempt) -> Option<String> {
+    attempt.dns.as_ref()?;
+    let first = attempt.hops.first()?;
+    (first.place.dir == Direction::Out).then_some(())?;
+    let asked = attempt.original_dst()?;
+    let server = Flow::from(&first.flow).destination();
+    (asked != server).then_some(())?;
+    Some(format!(
+        "it was for {}: a rule of the namespace that sent it (REDIRECT or DNAT) has led it to {}",
+        address(asked),
+        address(server)
+    ))
 }
