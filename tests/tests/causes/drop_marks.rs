@@ -1,5 +1,5 @@
 //! A packet is dropped for its mark: the rule that set the mark says why (kubernetes/kubernetes#85572,
-//! kubernetes/kubernetes#62000).
+//! kubernetes/kubernetes#110289).
 
 use anyhow::Result;
 use whydrop_tests::{

@@ -74,7 +74,7 @@ fn the_sender_allows_too_few_hops() -> Result<()> {
     Ok(())
 }
 
-/// The answer is allowed one hop, as by the metadata service of AWS (aws/amazon-vpc-cni-k8s#1384): no
+/// The answer is allowed one hop, as by the metadata service of AWS (opstrace/opstrace#1382): no
 /// traceroute sends such packets.
 #[test]
 fn the_answer_is_allowed_too_few_hops() -> Result<()> {

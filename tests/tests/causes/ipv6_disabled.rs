@@ -1,5 +1,5 @@
 //! IPv6 is switched off at an interface: it has lost its addresses, and answers no one
-//! (moby/moby#20569, systemd/systemd#17183).
+//! (moby/moby#47521).
 
 use anyhow::Result;
 use whydrop_tests::{

@@ -1,5 +1,5 @@
 //! Without conntrack, rules see fragments, of which only the first one has ports: a rule by ports lets that
-//! one pass, and none of the others (kubernetes/kubernetes#47391).
+//! one pass, and none of the others (cilium/cilium#9755).
 
 use std::net::UdpSocket;
 

@@ -226,7 +226,7 @@ fn proxy_lacks_a_route() -> Result<()> {
 }
 
 /// The router has a route to the pod, whose address is one of the client's subnet, and no entry for which
-/// it would answer (moby/moby#21255).
+/// it would answer (moby/moby#10919).
 #[test]
 fn router_has_no_proxy_entry() -> Result<()> {
     const SERVER: &str = "[fd20:1::99]:8080";

@@ -1,5 +1,5 @@
 //! A rule leads DNS to a resolver at another port: Istio's agent at 15053, or the one that Docker has in each
-//! container (istio/istio#31295, moby/moby#41003).
+//! container (istio/istio#29639, moby/libnetwork#1938).
 
 use std::net::UdpSocket;
 

@@ -1,5 +1,5 @@
 //! SYNPROXY makes the handshake in the server's place, with timestamps of its own, and where its rule is
-//! missing, the exemption from tracking in front of it stays (firewalld/firewalld#1037).
+//! missing, the exemption from tracking in front of it stays.
 
 use anyhow::Result;
 use whydrop_tests::{
