@@ -86,8 +86,8 @@ fn the_answer_is_allowed_too_few_hops() -> Result<()> {
         .verdict(
             &ExpectedVerdict::new("route", "likely")
                 .why("it is an answer")
-                .why("its sender lets it pass too few hops")
-                .evidence("it had one hop left where it was sent")
+                .why("so its TTL is too small")
+                .evidence("it was sent with one hop left")
                 .fix("ip_default_ttl")
                 .never_says(["traceroute", "a routing loop through"]),
         )?;

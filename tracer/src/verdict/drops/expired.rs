@@ -52,14 +52,14 @@ pub(super) fn time_to_live(facts: &DropFacts, node: &NodeFacts) -> Option<Findin
         Onward::Arrives(whom) if is_answer(facts) => {
             let why = format!(
                 "TTL expired in transit{}: it is an answer, and by the routes of now its way ends at \
-                 {whom} without a loop, so its sender lets it pass too few hops",
+                 {whom} without a loop, so its TTL is too small: its sender's, or one that a rule sets",
                 place(facts)
             );
             let mut finding = Finding::new(Point::Route, Likely, why).about(&about);
             if is_neighbor(facts, node) {
                 finding.fact(format!(
-                    "{} is in a subnet of the interface that it came in through: it had one hop left \
-                     where it was sent",
+                    "{} is in a subnet of the interface that it came in through: it was sent with one hop \
+                     left, or a rule here has left it one (`-j TTL`, `ip ttl set`)",
                     facts.flow.src
                 ));
             }
