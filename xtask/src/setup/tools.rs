@@ -82,11 +82,17 @@ pub(super) const VM_TOOLS: [Tool; 5] = [
 ];
 
 /// What it takes to build for ARM besides, and to run what was built.
-pub(super) const ARM_TOOLS: [Tool; 2] = [
+pub(super) const ARM_TOOLS: [Tool; 3] = [
     tool(
         "aarch64-linux-gnu-gcc",
         "gcc-aarch64-linux-gnu",
-        "a linker for aarch64",
+        "a compiler and linker for aarch64",
+    ),
+    // The compiler's package only recommends it.
+    tool(
+        "/usr/aarch64-linux-gnu/lib/libc.a",
+        "libc6-dev-arm64-cross",
+        "the C library for aarch64, with its headers",
     ),
     tool(
         "qemu-aarch64-static",
