@@ -69,6 +69,7 @@ fn healthy() -> Result<()> {
         "{records} of {} were reported one by one",
         2 * MANY
     );
+    ensure!(summary.counted == 2 * MANY - records, "{summary:?}");
     Ok(())
 }
 
@@ -181,5 +182,29 @@ fn a_counted_one_stalls() -> Result<()> {
     let all: u64 = trace.summary.attempts.values().sum();
     ensure!(all == MANY + 1, "{:?}", trace.summary);
     drop(upload);
+    Ok(())
+}
+
+/// The same without a rule: the data arrives, and its connection stays a number.
+#[test]
+fn a_counted_one_sends() -> Result<()> {
+    let lab = RouterLab::build()?;
+    let server = lab.server.socket(Family::V4, PORT);
+    let _server = TcpServer::echo(&lab.server, server)?;
+    let mut arguments = watching(&[&lab.client]);
+    arguments.push("--all".to_owned());
+    let tracer = Tracer::start(arguments)?;
+    let connect = || TcpAttempt::start(&lab.client, None, server);
+    for _ in 0..MANY {
+        connect()?.outcome(deadline())?;
+    }
+    let Outcome::Connected(connection) = connect()?.outcome(deadline())? else {
+        bail!("no connection to {server} while all was well");
+    };
+    upload(connection, 100_000, deadline())?;
+    let trace = tracer.stop()?;
+    ensure!(answered(&trace) == MANY + 1, "{:?}", trace.summary);
+    ensure!(trace.summary.attempts.len() == 1, "{:?}", trace.summary);
+    ensure!(trace.summary.verdicts.is_empty(), "{:?}", trace.summary);
     Ok(())
 }

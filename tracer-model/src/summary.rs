@@ -20,6 +20,9 @@ pub struct Summary {
     pub shown: u64,
     /// Records that were not shown each, but counted in `more` records.
     pub folded: u64,
+    /// Answered attempts that have no record: the kernel programs only counted them. They are among
+    /// `attempts`.
+    pub counted: u64,
     /// Events that found the ring buffer full. Their drops are still counted in `drops`.
     pub lost: u64,
     /// Matching drops that healthy traffic makes too, hidden without `--noise`.

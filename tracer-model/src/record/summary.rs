@@ -26,6 +26,8 @@ struct SummaryShape {
     shown: u64,
     #[serde(default)]
     folded: u64,
+    #[serde(default)]
+    counted: u64,
     lost: u64,
     noise: u64,
     #[serde(default)]

@@ -132,6 +132,7 @@ impl Accounts {
             drops: drops.all,
             shown: drops.shown,
             folded,
+            counted: answered,
             noise: drops.noise,
             lost,
             malformed,

@@ -41,6 +41,8 @@ pub(crate) struct Layers {
     tcp: Tally,
     dns: Tally,
     tls: Hellos,
+    /// Answered connections that are known by their number only.
+    unseen: u64,
     /// In order of appearance.
     blamed: Vec<Blamed>,
     /// The number of the next verdict.
@@ -125,6 +127,7 @@ impl Layers {
     /// Takes TCP attempts that were answered and are known by their number only.
     pub(crate) fn answered(&mut self, attempts: u64) {
         *self.tcp.outcomes.entry(Outcome::Answered).or_default() += attempts;
+        self.unseen += attempts;
     }
 
     /// Takes an attempt; one that corrects an earlier record takes its place.

@@ -38,6 +38,7 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
         lost,
         noise,
         malformed,
+        counted,
         attempts,
         untracked,
         verdicts,
@@ -87,7 +88,11 @@ fn draw_counts(page: &mut Page<'_>, summary: &Summary) {
             .map(|(outcome, count)| format!("{} {}", grouped(*count), outcome.name()))
             .collect();
         let all = attempts.values().sum();
-        rows.push(("attempts", all, outcomes.join(", "), Paint::Plain));
+        let mut hint = outcomes.join(", ");
+        if *counted > 0 {
+            hint += &format!(" ({} of them only counted, not shown)", grouped(*counted));
+        }
+        rows.push(("attempts", all, hint, Paint::Plain));
     }
     if *untracked > 0 {
         let hint = if *untracked == 1 {

@@ -53,8 +53,17 @@ impl Layers {
             unacknowledged,
             reset,
         } = self.tls;
+        let unseen = (self.unseen > 0).then(|| {
+            format!(
+                "{} only counted, without a look at their data",
+                words::count(self.unseen, "connection")
+            )
+        });
         if counts.hellos == 0 {
-            return self.behind_handshake(row);
+            return LayerRow {
+                evidence: unseen,
+                ..self.behind_handshake(row)
+            };
         }
         let lost = [
             (unacknowledged, "never acknowledged"),
@@ -66,14 +75,18 @@ impl Layers {
             .map(|(count, what)| format!("{count} {what}"))
             .collect();
         let sent = words::count(counts.hellos, "ClientHello");
+        let with_unseen = |evidence: String| match &unseen {
+            Some(unseen) => format!("{evidence}; {unseen}"),
+            None => evidence,
+        };
         if !lost.is_empty() {
             return LayerRow {
                 result: LayerResult::Failed,
-                evidence: Some(format!(
+                evidence: Some(with_unseen(format!(
                     "{sent}: {}, {} answered",
                     lost.join(", "),
                     counts.answered
-                )),
+                ))),
                 verdict: self.main_blame(|blamed| blamed.tcp).or_else(|| {
                     let silent = "the server acknowledged it, and no answer was seen";
                     (counts.silent > 0).then(|| silent.to_owned())
@@ -81,7 +94,7 @@ impl Layers {
                 ..row
             };
         }
-        let evidence = format!("{sent}, {} answered", counts.answered);
+        let evidence = with_unseen(format!("{sent}, {} answered", counts.answered));
         if counts.answered == counts.hellos {
             return ok(row, evidence);
         }

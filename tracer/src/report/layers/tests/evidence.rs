@@ -91,6 +91,14 @@ fn tls_by_its_client_hellos() {
     );
     layers.began_tls(counts(2, 1));
     assert_eq!(row(&layers).0, LayerResult::NotObserved);
+    layers.answered(3);
+    let unseen = "3 connections only counted, without a look at their data";
+    let with_unseen = format!("2 ClientHellos, 1 answered; {unseen}");
+    assert_eq!(row(&layers), (LayerResult::NotObserved, with_unseen));
+    layers.began_tls(counts(0, 0));
+    let only = (LayerResult::NotObserved, unseen.to_owned());
+    assert_eq!(row(&layers), only);
+    layers.unseen = 0;
     layers.began_tls(TlsCounts {
         silent: 1,
         ..counts(2, 1)
