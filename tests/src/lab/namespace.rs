@@ -29,6 +29,9 @@ impl Namespace {
         for key in ["default/accept_dad", "default/router_solicitations"] {
             namespace.sysctl(&format!("ipv6/conf/{key}"), "0")?;
         }
+        // On a Kubernetes node, each pod forwards: a new namespace has the node's settings of IPv4
+        // (net.core.devconf_inherit_init_net).
+        namespace.sysctl("ipv4/ip_forward", "1")?;
         namespace.run("ip link set lo up")?;
         Ok(namespace)
     }

@@ -47,13 +47,34 @@ fn entry_of_the_bridge_leads_to_another_port() -> Result<()> {
     Ok(())
 }
 
+/// Gives the other host the server's MAC address. The bridge learns where it was seen last.
+fn twins(stage: &Stage, forwards: &str) -> Result<()> {
+    let mac = stage.mac("b")?;
+    stage.ip("other", &format!("link set eth0 address {mac}"))?;
+    stage.sysctl("other", &format!("net.ipv4.ip_forward={forwards}"))?;
+    stage.exec("other", "ping -c 1 -W 1 10.20.2.2").map(drop)
+}
+
+/// As the pods of a node do, the other host forwards: it sends the frame back to where it came from.
+#[test]
+fn the_other_host_forwards() -> Result<()> {
+    let stage = bridged()?;
+    twins(&stage, "1")?;
+    let report = dial(&stage, ["node", "a"], End::Silent)?;
+    report.outcome("unanswered")?.verdict(
+        &ExpectedVerdict::new("endpoint", "likely")
+            .why("have one MAC address")
+            .why("frames for 10.20.2.3")
+            .fix("a MAC address of its own")
+            .never_says(["is gone", "is stale"]),
+    )?;
+    Ok(())
+}
+
 #[test]
 fn another_host_has_the_same_mac_address() -> Result<()> {
     let stage = bridged()?;
-    let mac = stage.mac("b")?;
-    stage.ip("other", &format!("link set eth0 address {mac}"))?;
-    // The bridge learns where that address was seen last.
-    stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
+    twins(&stage, "0")?;
     let report = dial(&stage, ["node", "a"], End::Silent)?;
     report.outcome("unanswered")?.verdict(
         &ExpectedVerdict::new("endpoint", "likely")
@@ -67,9 +88,7 @@ fn another_host_has_the_same_mac_address() -> Result<()> {
 #[test]
 fn the_other_host_is_in_sight() -> Result<()> {
     let stage = bridged()?;
-    let mac = stage.mac("b")?;
-    stage.ip("other", &format!("link set eth0 address {mac}"))?;
-    stage.exec("other", "ping -c 1 -W 1 10.20.2.2")?;
+    twins(&stage, "0")?;
     let report = dial(&stage, ["node", "a", "other"], End::Silent)?;
     report.verdict(
         &ExpectedVerdict::new("endpoint", "likely")

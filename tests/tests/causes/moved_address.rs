@@ -19,6 +19,10 @@ fn balancers() -> Result<Stage> {
         ("first", "v1", "10.20.2.1/24"),
         ("second", "v2", "10.20.2.2/24"),
     ])?;
+    // Hosts that forward would pass on to each other what is for another address.
+    for role in ["first", "second"] {
+        stage.sysctl(role, "net.ipv4.ip_forward=0")?;
+    }
     stage.ip("second", "addr add 10.20.2.100/32 dev eth0")?;
     stage.serve("second", SERVER)?;
     Ok(stage)

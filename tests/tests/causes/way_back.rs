@@ -77,6 +77,8 @@ fn answer_is_routed_by_its_mark() -> Result<()> {
     stage.add("elsewhere")?;
     stage.veth(("elsewhere", "eth1"), ("b", "eth1"))?;
     stage.ip("elsewhere", "addr add 10.20.3.2/24 dev eth1")?;
+    // It takes the answer, and does not say that it has no route for it.
+    stage.sysctl("elsewhere", "net.ipv4.ip_forward=0")?;
     stage.ip(
         "b",
         "addr add 10.20.3.3/24 dev eth1; route del default; route add default via 10.20.3.2 table \

@@ -37,6 +37,7 @@ fn network() -> Result<Stage> {
         "net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=1 \
          net.ipv4.conf.eth0.send_redirects=1",
     )?;
+    stage.sysctl("server", "net.ipv4.ip_forward=0")?;
     stage.sysctl(
         "client",
         "net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0",

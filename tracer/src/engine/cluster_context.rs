@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Names<'a> {
     cluster: &'a Cluster,
     interfaces: &'a Interfaces,
+    node: Option<String>,
     lookups: &'a mut u64,
 }
 
@@ -26,11 +27,13 @@ impl<'a> Names<'a> {
     pub(crate) fn new(
         cluster: &'a Cluster,
         interfaces: &'a Interfaces,
+        node: Option<String>,
         lookups: &'a mut u64,
     ) -> Self {
         Self {
             cluster,
             interfaces,
+            node,
             lookups,
         }
     }
@@ -50,6 +53,10 @@ impl<'a> Names<'a> {
 impl<'a> Naming<'a> for Names<'a> {
     fn cluster(&self) -> &'a Cluster {
         self.cluster
+    }
+
+    fn own_node(&self) -> Option<String> {
+        self.node.clone()
     }
 
     fn of(&mut self, flow: &Flow, end: SocketAddress, is_server: bool, at: SystemTime) -> Name {
@@ -111,7 +118,7 @@ mod tests {
         let source = Source::Api;
         cluster.apply(Update { source, change }, SystemTime::UNIX_EPOCH);
         let (interfaces, mut lookups) = (Interfaces::default(), 0);
-        let mut names = Names::new(&cluster, &interfaces, &mut lookups);
+        let mut names = Names::new(&cluster, &interfaces, None, &mut lookups);
         let of = |names: &mut Names<'_>, ip: [u8; 4]| names.node(ip.into());
         assert_eq!(of(&mut names, [10, 88, 0, 12]).as_deref(), Some("node n2"));
         assert_eq!(of(&mut names, [10, 88, 0, 13]), None);

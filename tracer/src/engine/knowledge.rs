@@ -1,6 +1,6 @@
 //! What is known around the packets, and how the parts of the engine get at it.
 
-use std::{collections::HashMap, net::IpAddr, time::SystemTime};
+use std::{cell::OnceCell, collections::HashMap, net::IpAddr, time::SystemTime};
 
 use super::{
     Nanos,
@@ -31,6 +31,8 @@ pub(super) struct Knowledge {
     clock: Clock,
     /// What the user calls this node.
     node: Option<String>,
+    /// What it is called, until something is learned that may change that.
+    known_as: OnceCell<Option<String>>,
     /// Pods, Services and policies, as far as the sources have reported them.
     pub(super) cluster: Cluster,
     interfaces: Interfaces,
@@ -53,6 +55,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Nanos,
     pub(super) clock: &'a Clock,
     node: Option<&'a str>,
+    known_as: &'a OnceCell<Option<String>>,
     pub(super) cluster: &'a Cluster,
     pub(super) interfaces: &'a Interfaces,
     pub(super) netns: &'a NetnsNames,
@@ -73,6 +76,7 @@ impl Knowledge {
         Self {
             clock,
             node,
+            known_as: OnceCell::new(),
             cluster: Cluster::default(),
             interfaces: Interfaces::default(),
             netns: NetnsNames::default(),
@@ -92,6 +96,7 @@ impl Knowledge {
             now,
             clock: &self.clock,
             node: self.node.as_deref(),
+            known_as: &self.known_as,
             cluster: &self.cluster,
             interfaces: &self.interfaces,
             netns: &self.netns,
@@ -106,6 +111,7 @@ impl Knowledge {
     /// Takes what the sources of cluster knowledge report.
     pub(super) fn learn(&mut self, updates: Vec<Update>, now: Nanos, effects: &mut Vec<Effect>) {
         let at = self.clock.wall(now);
+        self.known_as.take();
         for update in updates {
             if let Change::Note(note) = &update.change {
                 effects.push(Effect::Note(note.clone()));
@@ -121,12 +127,14 @@ impl Knowledge {
 
     /// Takes what has changed about the interfaces.
     pub(super) fn see(&mut self, changes: Vec<net::Change>) {
+        self.known_as.take();
         self.interfaces.apply(changes);
     }
 
     /// What this node is called: as the user says, or else as the cluster does.
     pub(super) fn node(&self) -> Option<String> {
-        this_node(self.node.as_deref(), &self.cluster, &self.interfaces)
+        let find = || this_node(self.node.as_deref(), &self.cluster, &self.interfaces);
+        self.known_as.get_or_init(find).clone()
     }
 }
 
@@ -201,7 +209,8 @@ impl Context<'_> {
 
     /// What this node is called: as the user says, or else as the cluster does.
     pub(super) fn node(&self) -> Option<String> {
-        this_node(self.node, self.cluster, self.interfaces)
+        let find = || this_node(self.node, self.cluster, self.interfaces);
+        self.known_as.get_or_init(find).clone()
     }
 
     pub(super) fn ask(&mut self, purpose: Purpose, query: Query) {

@@ -17,17 +17,21 @@ use crate::{
 pub(super) fn complete(report: &mut Report, cluster: &Cluster, node: &str, at: SystemTime) {
     match report {
         Report::Attempt(attempt) => complete_attempt(attempt, cluster, node, at),
-        Report::Drop(drop) => complete_drop(drop, cluster, at),
+        Report::Drop(drop) => complete_drop(drop, cluster, node, at),
         _ => {}
     }
 }
 
-/// Looks names up among the cluster's objects alone.
-struct Names<'a>(&'a Cluster);
+/// Looks names up among the cluster's objects alone, for a record of this node.
+struct Names<'a>(&'a Cluster, &'a str);
 
 impl<'a> Naming<'a> for Names<'a> {
     fn cluster(&self) -> &'a Cluster {
         self.0
+    }
+
+    fn own_node(&self) -> Option<String> {
+        Some(self.1.to_owned())
     }
 
     fn of(&mut self, flow: &Flow, end: SocketAddress, is_server: bool, at: SystemTime) -> Name {
@@ -44,7 +48,7 @@ fn complete_attempt(attempt: &mut AttemptReport, cluster: &Cluster, node: &str, 
         outer: last.and_then(|hop| hop.outer).map(|outer| outer.flow),
         at,
     };
-    let mut names = Names(cluster);
+    let mut names = Names(cluster, node);
     let ends = flow.ends(&mut names);
     attempt.src_pod = ends.client.pod();
     attempt.dst_pod = ends.server.pod();
@@ -64,7 +68,7 @@ fn complete_attempt(attempt: &mut AttemptReport, cluster: &Cluster, node: &str, 
     attempt.verdict = Some(refine(verdict, &scene));
 }
 
-fn complete_drop(drop: &mut DropReport, cluster: &Cluster, at: SystemTime) {
+fn complete_drop(drop: &mut DropReport, cluster: &Cluster, node: &str, at: SystemTime) {
     let packet = DroppedPacket {
         flow: drop.flow,
         tcp_flags: drop.packet.as_ref().and_then(|packet| packet.tcp_flags),
@@ -72,7 +76,7 @@ fn complete_drop(drop: &mut DropReport, cluster: &Cluster, at: SystemTime) {
         outer: drop.outer.map(|outer| outer.flow),
         at,
     };
-    let context = DropScene::of(&packet, &mut Names(cluster));
+    let context = DropScene::of(&packet, &mut Names(cluster, node));
     drop.verdict = refine(drop.verdict.clone(), &context.scene);
     let (src, dst) = context.into_ends();
     drop.src_pod = src.pod();

@@ -45,7 +45,12 @@ impl Attempts {
         let path = path(attempt, cx);
         let mut context = self.context(key, attempt, path, found, cx);
         let at = cx.clock.wall(attempt.first_at);
-        let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
+        let mut names = Names::new(
+            cx.cluster,
+            cx.interfaces,
+            cx.node(),
+            &mut self.work.name_lookups,
+        );
         context.sender_name = match &attempt.reply {
             Some(Reply::Rejection(rejection)) => names.node(rejection.from),
             _ => None,

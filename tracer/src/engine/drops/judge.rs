@@ -176,7 +176,12 @@ impl Judge {
             let once = "the same segment was not dropped again: its sender may have learned to send smaller ones";
             verdict.evidence.push(once.to_owned());
         }
-        let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.work.name_lookups);
+        let mut names = Names::new(
+            cx.cluster,
+            cx.interfaces,
+            cx.node(),
+            &mut self.work.name_lookups,
+        );
         let mut context = DropScene::of(&dropped_packet(&drop.facts), &mut names);
         let program = node.and_then(|node| node.queue_program.as_ref());
         context.scene.program_pod = program.and_then(|program| program.pod_uid.clone());

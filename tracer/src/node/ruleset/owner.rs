@@ -60,7 +60,7 @@ pub(crate) enum Owner {
 }
 
 /// Starts of chain names; the first that fits counts.
-const CHAINS: [(&str, Owner); 46] = [
+const CHAINS: [(&str, Owner); 42] = [
     // These are there for rules of the user's.
     ("DOCKER-USER", Owner::User),
     ("CNI-ADMIN", Owner::User),
@@ -104,11 +104,14 @@ const CHAINS: [(&str, Owner); 46] = [
     ("OUTPUT_POLICIES", Owner::Firewalld),
     ("INPUT_POLICIES", Owner::Firewalld),
     ("PREROUTING_ZONES", Owner::Firewalld),
-    ("IN_", Owner::Firewalld),
-    ("FWDI_", Owner::Firewalld),
-    ("FWDO_", Owner::Firewalld),
-    ("FWD_", Owner::Firewalld),
 ];
+
+/// Starts of the names of firewalld's chains for a zone each. Users call their own chains like that, so
+/// they say something only beside [`ZONES`].
+const OF_ZONES: [&str; 4] = ["IN_", "FWDI_", "FWDO_", "FWD_"];
+
+/// Ends of the names of the chains that lead to those.
+const ZONES: &str = "_ZONES";
 
 /// Starts of table names.
 const TABLES: [(&str, Owner); 18] = [
@@ -159,6 +162,7 @@ impl Owner {
         };
         start(&TABLES, &table.name)
             .or_else(|| start(&CHAINS, &chain.name))
+            .or_else(|| is_of_zone(table, chain).then_some(Self::Firewalld))
             .or_else(by_comment)
             .or_else(by_neighbors)
             .unwrap_or(Self::User)
@@ -245,6 +249,12 @@ impl Owner {
 fn start(names: &[(&str, Owner)], name: &str) -> Option<Owner> {
     let found = names.iter().find(|(start, _)| name.starts_with(start));
     found.map(|(_, owner)| *owner)
+}
+
+fn is_of_zone(table: &Table, chain: &Chain) -> bool {
+    let is_called_so = OF_ZONES.iter().any(|start| chain.name.starts_with(start));
+    let mut chains = table.chains.iter();
+    is_called_so && chains.any(|other| other.name.ends_with(ZONES))
 }
 
 /// The agent whose chain a rule leads to.

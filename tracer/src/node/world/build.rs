@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A model in the making. Namespaces are numbers, links have numbers in them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Build {
     pub(crate) world: World,
 }

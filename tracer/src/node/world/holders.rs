@@ -157,14 +157,28 @@ impl World {
     }
 
     /// Whether a namespace ignores packets for an address: it does not hold the address, and it
-    /// forwards nothing. `None` if that was not read.
+    /// is an end host. `None` if that was not read.
     pub(crate) fn is_bystander(&self, netns: u32, address: IpAddr) -> Option<bool> {
-        let settings = self.namespace(netns)?.settings?;
-        let forwards = match address.is_ipv4() {
+        let is_end_host = self.is_end_host(netns, address.is_ipv4())?;
+        Some(is_end_host && !self.is_local(netns, address)?)
+    }
+
+    /// Whether a namespace forwards nothing in a family: it is set so, or it is a container's, whose only
+    /// way is the one that a packet came by. Being set so says little: a new namespace has the first one's
+    /// settings of IPv4 (`net.core.devconf_inherit_init_net`), so that each pod of a node forwards.
+    /// `None` if that was not read.
+    pub(crate) fn is_end_host(&self, netns: u32, is_ipv4: bool) -> Option<bool> {
+        let namespace = self.namespace(netns)?;
+        let settings = namespace.settings?;
+        let forwards = match is_ipv4 {
             true => settings.ip_forward,
             false => settings.ipv6_forwarding,
         };
-        Some(forwards? == 0 && !self.is_local(netns, address)?)
+        let links = namespace.links.values();
+        let mut ways = links.filter(|link| link.up && link.kind != Kind::Loopback);
+        let only = ways.next().filter(|_| ways.next().is_none());
+        let is_container = only.is_some_and(|link| link.kind.is_pair() || link.is_on_parent());
+        Some(forwards? == 0 || is_container)
     }
 
     /// Whether a link itself has an address.

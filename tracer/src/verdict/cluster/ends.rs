@@ -14,6 +14,9 @@ pub(crate) trait Naming<'a> {
     /// The objects that they are looked up among.
     fn cluster(&self) -> &'a Cluster;
 
+    /// What this node is called, if that is known.
+    fn own_node(&self) -> Option<String>;
+
     /// Who was at an end of a flow at that time. `is_server` only where it is certain that the other end
     /// opened the flow.
     fn of(&mut self, flow: &Flow, socket: SocketAddress, is_server: bool, at: SystemTime) -> Name;
@@ -48,6 +51,7 @@ impl<'a> DropScene<'a> {
         let src = names.of(&flow, flow.source(), false, at);
         let scene = Scene {
             cluster: names.cluster(),
+            node: names.own_node(),
             is_opening,
             outer: packet.outer,
             src: src.connecting_to(&dst, flow.dport),
@@ -137,6 +141,7 @@ impl AttemptFlow {
             .map(|socket| (names.of(&flow, socket, true, self.at), socket.1));
         Scene {
             cluster: names.cluster(),
+            node: names.own_node(),
             is_opening: true,
             outer: self.outer,
             src: ends.client.clone(),
@@ -170,6 +175,10 @@ mod tests {
     impl<'a> Naming<'a> for Plain<'a> {
         fn cluster(&self) -> &'a Cluster {
             self.0
+        }
+
+        fn own_node(&self) -> Option<String> {
+            None
         }
 
         fn of(

@@ -29,6 +29,8 @@ use crate::{
 pub(crate) struct Scene<'a> {
     /// What is known of the cluster.
     pub(crate) cluster: &'a Cluster,
+    /// What this node is called, if that is known.
+    pub(crate) node: Option<String>,
     /// The flow as it was opened, client to server, behind DNAT.
     pub(crate) flow: Flow,
     /// Whether it is certain that the flow was opened in this direction.

@@ -2,7 +2,7 @@
 
 use super::{Scene, lead};
 use crate::{
-    cluster::{naming::Name, plugin::Plugin, policy::Protocol},
+    cluster::{naming::Name, owner::Owner, plugin::Plugin, policy::Protocol},
     model::{Confidence, Outcome, Point, PolicyVerdict, Verdict},
     policy::{Answer, Flow, Party, Peer, Refusal, evaluate, traps},
 };
@@ -35,7 +35,23 @@ fn peer<'a>(scene: &'a Scene<'_>, name: &'a Name, address: std::net::IpAddr) -> 
             address: Some(address),
             party: Party::Unknown(format!("{address} was {}'s, which is gone", pod.id)),
         },
+        Name::Here { .. } => Peer {
+            address: Some(address),
+            party: Party::Host {
+                node: node_at(scene, address),
+                pods: Vec::new(),
+                named: false,
+            },
+        },
         _ => Peer::at(scene.view(), address),
+    }
+}
+
+/// The node that has an address of its own in the range of its pods: that of a bridge, or a tunnel.
+fn node_at<'a>(scene: &'a Scene<'_>, address: std::net::IpAddr) -> Option<&'a str> {
+    match scene.view().owner(address) {
+        Owner::Gone(node) => Some(node),
+        _ => scene.node.as_deref(),
     }
 }
 
@@ -55,6 +71,10 @@ pub(super) fn by_program(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
         verdict.point = Point::Policy;
         return true;
     }
+    // Where nothing enforces policies, the program is no enforcer.
+    if traps::unenforced(view).is_some() {
+        return false;
+    }
     let Some((flow, answer)) = ask(scene) else {
         return false;
     };
@@ -66,7 +86,7 @@ pub(super) fn by_program(scene: &Scene<'_>, verdict: &mut Verdict) -> bool {
     true
 }
 
-fn is_rule(verdict: &Verdict, name: &str) -> bool {
+pub(super) fn is_rule(verdict: &Verdict, name: &str) -> bool {
     let rule = verdict.rule.as_ref();
     rule.is_some_and(|rule| rule.as_str() == name)
 }

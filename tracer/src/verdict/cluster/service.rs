@@ -7,6 +7,7 @@ use super::{
     Scene,
     endpoint::{ready_backends, requested_service},
     lead,
+    policy::is_rule,
 };
 use crate::{
     cluster::{
@@ -37,12 +38,15 @@ pub(super) fn no_local_endpoint(scene: &Scene<'_>, verdict: &mut Verdict) -> boo
     let Some(setting) = local_policy(scene, service) else {
         return false;
     };
-    let is_by_rule = verdict
-        .rule
-        .as_ref()
-        .is_some_and(|rule| rule.as_str() == "netfilter");
+    let is_by_rule = is_rule(verdict, "netfilter");
     let ready = ready_backends(scene.view(), service, scene, port).unwrap_or_default();
-    if !is_by_rule || ready.is_empty() {
+    // One that is ready here already is not in the rules yet.
+    let is_elsewhere = |backend: &&Backend| match (&backend.node, &scene.node) {
+        (Some(node), Some(own)) => node != own,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if !is_by_rule || ready.is_empty() || !ready.iter().all(is_elsewhere) {
         return false;
     }
     let why = format!(
@@ -141,7 +145,13 @@ pub(super) fn went_on(scene: &Scene<'_>, verdict: &Verdict) -> bool {
         // A route is looked up behind the translation.
         None => verdict.point == Point::Route,
         Some(Outcome::Unanswered) => matches!(verdict.point, Point::OffNode | Point::Route),
-        Some(Outcome::Rejected) => verdict.point == Point::Route,
+        // Whoever sent the error met the address as it was: a router's firewall, or one that knows no
+        // host there.
+        Some(Outcome::Rejected) => match verdict.point {
+            Point::Route => true,
+            Point::Firewall | Point::Endpoint => is_rule(verdict, "rejected"),
+            _ => false,
+        },
         Some(_) => false,
     }
 }

@@ -167,15 +167,11 @@ fn answers_dns(facts: &DropFacts) -> Option<bool> {
     facts.dns.as_ref().map(|(_, is_answer)| *is_answer)
 }
 
-/// Whether the namespace forwards nothing: what comes in for it is its own processes'.
+/// Whether what comes in for the namespace is its own processes'.
 fn is_end_host(facts: &DropFacts, node: &NodeFacts) -> bool {
+    let is_ipv4 = facts.flow.dst.is_ipv4();
     let netns = facts.netns.zip(node.world.as_deref());
-    let settings = netns.and_then(|(netns, world)| world.namespace(netns)?.settings);
-    let forwards = settings.and_then(|settings| match facts.flow.dst.is_ipv4() {
-        true => settings.ip_forward,
-        false => settings.ipv6_forwarding,
-    });
-    forwards == Some(0)
+    netns.is_some_and(|(netns, world)| world.is_end_host(netns, is_ipv4) == Some(true))
 }
 
 pub(super) fn may_be_untracked(facts: &DropFacts) -> Concern {

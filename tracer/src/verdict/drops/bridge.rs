@@ -1,6 +1,12 @@
 //! What a bridge does not forward.
 
-use super::{Concern, Finding, function, place};
+use std::net::IpAddr;
+
+use super::{
+    Concern, Finding, function,
+    not_here::{own_mac, share_mac},
+    place,
+};
 use crate::{
     decode::drop::DropFacts,
     model::{
@@ -10,7 +16,7 @@ use crate::{
     },
     node::{
         facts::NodeFacts,
-        world::{Between, LinkId, Obstacle},
+        world::{Between, Holder, Link, LinkId, Obstacle, World},
     },
 };
 
@@ -61,6 +67,9 @@ pub(super) fn hairpin(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     (!settings.hairpin).then_some(())?;
     // Whose address it is: the namespace behind this very port.
     let holders = world.holders(facts.flow.dst);
+    if let Some(twin) = twin(world, port, facts.flow.dst, &holders) {
+        return Some(twin);
+    }
     let bridge = port.sibling(port.master?);
     let behind = holders.iter().find(|holder| {
         let Between::Nothing = world.between(bridge, holder) else {
@@ -94,5 +103,29 @@ pub(super) fn hairpin(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
             ),
         )
         .about(&[&name])
+    })
+}
+
+/// The host behind the port has taken the frame for another one, whose MAC address it has too, and has
+/// forwarded it: a new namespace forwards wherever the node does.
+fn twin(world: &World, port: &Link, dst: IpAddr, holders: &[Holder]) -> Option<Finding> {
+    let behind = port.other_end()?;
+    let mut holders = holders.iter();
+    let twin = holders.find(|holder| share_mac(world, behind, holder))?;
+    let name = |id| world.link_name(id, port.id.netns);
+    let why = format!(
+        "{} and {} have one MAC address, {}: the bridge sends frames for {dst} to the one that sent last",
+        name(twin.link),
+        name(behind),
+        twin.mac.as_ref()?
+    );
+    Some(Finding {
+        evidence: vec![format!(
+            "{} has sent it back through {}, where hairpin mode is off",
+            name(behind),
+            port.name
+        )],
+        fix: vec![own_mac()],
+        ..Finding::new(Point::Endpoint, Likely, why).about(&[&port.name])
     })
 }

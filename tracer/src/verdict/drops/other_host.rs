@@ -180,7 +180,8 @@ pub(super) fn destination_mac(facts: &DropFacts) -> Option<Mac> {
 
 /// Whether a bridge or a switch has flooded a frame for another host: its address is none of this
 /// namespace, and the namespace forwards nothing, or is not asked to. It is not asked for what goes
-/// from one host of the link to another, and neither is on this node.
+/// from one host of the link to another, and neither is on this node; nor for what goes to the MAC address
+/// of another namespace that has the next hop.
 pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> bool {
     let dst = facts.flow.dst;
     let world = facts.netns.zip(node.world.as_deref());
@@ -194,7 +195,12 @@ pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> boo
             && is_absent(facts.flow.src)
             && destination_mac(facts).is_some_and(|mac| !is_of_node(world, &mac));
         let is_elsewhere = is_on_link && world.is_whole() && is_of_others;
-        world.is_bystander(netns, dst) == Some(true) || is_elsewhere
+        let is_for_taker = || {
+            let taker = Frame::of(facts, node).and_then(|frame| frame.rightful(dst));
+            taker.is_some_and(|(taker, _)| taker.id.netns != netns)
+        };
+        let is_own = world.is_local(netns, dst) == Some(true);
+        world.is_bystander(netns, dst) == Some(true) || is_elsewhere || (!is_own && is_for_taker())
     });
     facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_for_another
 }

@@ -294,3 +294,24 @@ fn what_calico_drops_as_invalid_is_conntrack_s() {
     assert_eq!(dropped(Tracked::Nothing), (Some(2), owner, invalid));
     assert_eq!(dropped(Tracked::New), (Some(3), owner, policy));
 }
+
+/// Users, too, call their chains `IN_…`: only beside the chains that lead to zones, it is firewalld's.
+#[test]
+fn a_chain_for_what_comes_in_need_not_be_firewallds() {
+    let text = |name: &str| {
+        format!(
+            "*filter\n:INPUT ACCEPT [0:0]\n:{name} - [0:0]\n:IN_WEB - [0:0]\n-A INPUT -j {name}\n\
+             -A {name} -j IN_WEB\n-A IN_WEB -p tcp -m tcp --dport 80 -j DROP\nCOMMIT\n"
+        )
+    };
+    let owner = |name: &str| {
+        let packet = HookPacket {
+            hook: Some(Hook::Input),
+            ..syn("10.1.2.3", "192.0.2.7", 80)
+        };
+        let suspects = legacy(&text(name)).suspects(&packet, Hint::Any);
+        suspects.rules[0].owner
+    };
+    assert_eq!(owner("mine"), Owner::User);
+    assert_eq!(owner("INPUT_ZONES"), Owner::Firewalld);
+}

@@ -123,6 +123,21 @@ fn a_cluster_ip_that_leaves_the_node_is_no_route_s_fault() {
         "{}",
         unwritten.why
     );
+    // Whatever the router says that met it: it is no one's firewall, and no host has the address.
+    for point in [Point::Firewall, Point::Endpoint] {
+        let rejected = |dst, port| {
+            let scene = Scene {
+                outcome: Some(Outcome::Rejected),
+                ..scene(&cluster, dst, port)
+            };
+            refine(by_rule("rejected", point), &scene)
+        };
+        for (dst, port) in [("10.96.0.8", 8080), ("10.96.0.9", 80), ("10.96.0.8", 80)] {
+            let verdict = rejected(dst, port);
+            assert_eq!(rule(&verdict), Some("service-untranslated"), "{verdict:?}");
+        }
+        assert_eq!(rejected("10.97.0.9", 80).point, point);
+    }
     // An address outside, and a Service's that was translated, stay what they are.
     assert_eq!(routed(&cluster, "10.97.0.9", 80).point, Point::Route);
     let translated = Scene {
@@ -177,4 +192,41 @@ fn a_cluster_ip_that_leaves_the_node_is_no_route_s_fault() {
     );
     let fix = by_kube_proxy.fix[1].line();
     assert!(fix.contains("patch service web"), "{fix}");
+}
+
+#[test]
+fn an_endpoint_on_this_node_contradicts_a_rule_that_finds_none() {
+    let mut cluster = cluster();
+    let id = ObjectName::new("shop", "web");
+    let mut local = cluster.view().service(&id).unwrap().clone();
+    local.internal_local = true;
+    let backend = |node: Option<&str>| crate::cluster::objects::Backend {
+        ip: "10.244.1.2".parse().unwrap(),
+        ready: true,
+        node: node.map(ToOwned::to_owned),
+    };
+    let slice = |backends| crate::cluster::objects::EndpointSlice {
+        id: ObjectName::new("shop", "web-1"),
+        service: Some("web".to_owned()),
+        ports: vec![crate::cluster::objects::ServicePort {
+            port: 8080,
+            ..local.ports[0].clone()
+        }],
+        backends,
+    };
+    let service = crate::cluster::view::Object::Service(local.clone());
+    apply(&mut cluster, Change::Put(Box::new(service)));
+    for (nodes, is_local) in [
+        (vec![Some("n2")], true),
+        (vec![Some("n2"), Some("n1")], false),
+        (vec![None], false),
+    ] {
+        let backends = nodes.into_iter().map(backend).collect();
+        let slice = crate::cluster::view::Object::EndpointSlice(slice(backends));
+        apply(&mut cluster, Change::Put(Box::new(slice)));
+        let by_rule = by_rule("netfilter", Point::Endpoint);
+        let found = refine(by_rule, &scene(&cluster, "10.96.0.8", 80));
+        let is_found = rule(&found) == Some("no-local-endpoint");
+        assert_eq!(is_found, is_local, "{}", found.why);
+    }
 }

@@ -76,6 +76,7 @@ fn scene<'a>(cluster: &'a Cluster, dst: &str, dport: u16) -> Scene<'a> {
     };
     Scene {
         cluster,
+        node: Some("n1".to_owned()),
         is_opening: true,
         outer: None,
         src: name(flow.src),

@@ -157,6 +157,21 @@ fn a_program_that_refuses_what_the_policies_refuse_is_likely_theirs() {
     assert_eq!(rule(&likely), Some("policy-by-program"));
     let admitted = refine(program.clone(), &scene(&cluster, "10.244.1.4", 8080));
     assert_eq!(admitted.point, Point::Firewall);
+    // Nothing enforces policies there.
+    let mut flannel = self::cluster();
+    let pod = crate::cluster::objects::Pod {
+        id: ObjectName::new("kube-flannel", "kube-flannel-ds-7k2x"),
+        labels: [("app".to_owned(), "flannel".to_owned())].into(),
+        ..Default::default()
+    };
+    let pod = crate::cluster::view::Object::from(pod);
+    apply(&mut flannel, Change::Put(Box::new(pod)));
+    assert!(crate::policy::traps::unenforced(flannel.view()).is_some());
+    let unenforced = refine(program.clone(), &scene(&flannel, "10.244.1.2", 8080));
+    assert_eq!(
+        (unenforced.point, unenforced.policy),
+        (Point::Firewall, None)
+    );
     // It runs in a pod of an enforcer.
     let pod = crate::cluster::objects::Pod {
         id: ObjectName::new("kube-system", "knp-7k2x"),
@@ -246,4 +261,30 @@ fn what_is_wrong_with_the_policies_comes_before_the_kernels_facts() {
     let found = refined(Point::Policy, &scene(&cluster, "10.244.1.2", 8080));
     let trap = found.evidence.iter().position(|fact| fact.contains("(OR)"));
     assert_eq!(trap, Some(0), "{:#?}", found.evidence);
+}
+
+/// The bridge of a node has an address in the range of its pods.
+#[test]
+fn the_pods_own_node_is_always_let_in() {
+    let cluster = cluster();
+    let from_bridge = Scene {
+        src: Name::Here {
+            ifname: "cni0".to_owned(),
+            is_probe: false,
+        },
+        ..scene(&cluster, "10.244.1.2", 8080)
+    };
+    let from_bridge = Scene {
+        flow: Flow {
+            src: "10.244.1.1".parse().unwrap(),
+            ..from_bridge.flow
+        },
+        ..from_bridge
+    };
+    let verdict = refine(verdict(Point::Policy), &from_bridge);
+    assert!(
+        verdict.why.contains("disagrees with the API objects"),
+        "{}",
+        verdict.why
+    );
 }

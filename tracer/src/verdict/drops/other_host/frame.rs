@@ -190,7 +190,10 @@ mod tests {
         decode::drop::Wire,
         model::{Confidence, Confidence::*, Point, Point::*},
         net::Kind,
-        node::world::build::{Build, id},
+        node::world::{
+            Settings,
+            build::{Build, id},
+        },
         verdict::{
             drop::judge,
             drops::{other_host::is_flooded, tests},
@@ -332,5 +335,36 @@ mod tests {
         assert!(!is_flooded(&build, [10, 0, 1, 2], NOWHERE));
         // The frame is for a link of this node.
         assert!(!is_flooded(&build, [10, 0, 1, 78], THIRD));
+    }
+
+    /// On a Kubernetes node, each pod forwards.
+    #[test]
+    fn a_copy_for_another_pod_is_flooded_whether_this_one_forwards() {
+        let seen_by = |build: &Build, forwards, dst, mac| {
+            let (facts, node) = seen(build, dst, SENDER, mac);
+            let mut world = build.world.clone();
+            let settings = &mut world.namespaces.get_mut(&4).unwrap().settings;
+            *settings = Some(Settings {
+                ip_forward: Some(forwards),
+                ..Settings::default()
+            });
+            let node = NodeFacts {
+                world: Some(Arc::new(world)),
+                ..node
+            };
+            is_flooded(&facts, &node)
+        };
+        let build = pods("10.0.1.3", THIRD);
+        for forwards in [0, 1] {
+            assert!(seen_by(&build, forwards, "10.0.1.3", THIRD));
+            // For a pod with one interface, what is for no one it knows of is a copy, too.
+            assert!(seen_by(&build, forwards, "10.0.1.77", NOWHERE));
+            // Its own address is asked for with another MAC address.
+            assert!(!seen_by(&build, forwards, "10.0.1.4", NOWHERE));
+        }
+        // A router has another way for it.
+        let mut router = build.clone();
+        router.pair((id(4, 3), "eth1"), (id(2, 9), "eth9"));
+        assert!(!seen_by(&router, 1, "10.0.1.77", NOWHERE));
     }
 }

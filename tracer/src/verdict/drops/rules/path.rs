@@ -193,9 +193,9 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
     },
     Rule {
         name: "hairpin",
-        points: &[Point::Route],
+        points: &[Point::Route, Point::Endpoint],
         needs: &[Fact::World],
-        evidence: "no reason, in `br_handle_frame_finish`, and a destination behind the bridge port that the frame came in through, with hairpin mode off",
+        evidence: "no reason, in `br_handle_frame_finish`, and a destination behind the bridge port that the frame came in through, with hairpin mode off; or a host there that has the MAC address of another one, which has the destination",
         refuted_by: "hairpin mode that is on, or a destination behind another port",
         cannot_tell: "hairpin mode from a learned MAC address that has moved since: `likely` at most",
         applies: OnDrop::new(bridge::may_be_hairpin, bridge::hairpin),
