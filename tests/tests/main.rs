@@ -7,9 +7,8 @@
 //! whydrop-tests --test scenarios verdict_mtu::` runs those of one file. The tables are made from
 //! their doc comments by `cargo xtask scenarios`.
 //!
-//! Not made here: IPVS, which the kernel that the tests run on does not have; encrypted IPsec; a backlog
-//! of a socket or of a CPU that overflows. What only other kernels have, such as WireGuard, is skipped
-//! where it is not, and said to be (`overlays`).
+//! Not made here: a backlog of a socket or of a CPU that overflows. What only other kernels have, such as
+//! WireGuard or VRFs, is skipped where it is not, and said to be (`overlays`, `datapaths`).
 
 mod attempts_answers;
 mod attempts_firewall;
@@ -23,7 +22,9 @@ mod cluster_cri;
 mod cluster_services;
 mod cluster_verdicts;
 mod company;
+mod connects;
 mod counting;
+mod datapaths;
 mod dns;
 mod event_loss;
 mod explain;

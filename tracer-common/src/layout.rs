@@ -127,6 +127,10 @@ layout! {
     sock_src_v6: "sock_common.skc_v6_rcv_saddr" Optional;
     /// The peer's IPv6 address.
     sock_dst_v6: "sock_common.skc_v6_daddr" Optional;
+    /// The firewall mark of what the socket sends.
+    sock_mark: "sock.sk_mark" Optional;
+    /// Ifindex of the interface that the socket is bound to.
+    sock_bound_to: "sock_common.skc_bound_dev_if" Optional;
     /// Payload of a full segment, by the current path MTU.
     tcp_mss: "tcp_sock.mss_cache" Required;
     /// First sequence number, in TCP's private area of the skb, host byte order.

@@ -8,7 +8,7 @@
 //!
 //! and, on every kernel: `tc_ingress` and `tc_egress` at the interfaces, or, where there are many of
 //! them, `netif_receive_skb` and `net_dev_queue`; `tcp_retransmit_skb` for segments that are sent
-//! again.
+//! again; and four programs at the end of functions, for connects that fail before they send a packet.
 //!
 //! The loader picks one of the first three by the running kernel's BTF. All they decide on comes from `.rodata`, which
 //! the loader fills before the load: see `tracer_common::{filter, layout}`.
@@ -22,6 +22,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod atomic;
+#[cfg(target_arch = "bpf")]
+mod connects;
 #[cfg(target_arch = "bpf")]
 mod conntrack;
 #[cfg(target_arch = "bpf")]
@@ -53,12 +55,12 @@ mod wake;
 mod programs {
     use aya_ebpf::{
         bindings::TC_ACT_UNSPEC,
-        macros::{btf_tracepoint, classifier},
-        programs::{BtfTracePointContext, TcContext},
+        macros::{btf_tracepoint, classifier, fexit},
+        programs::{BtfTracePointContext, FExitContext, TcContext},
     };
-    use tracer_common::event::direction;
+    use tracer_common::event::{connect_stage, direction};
 
-    use crate::{drops, retransmits, sightings, skb::Skb};
+    use crate::{connects, drops, retransmits, sightings, skb::Skb};
 
     /// Packets that come in through an interface. Looks only: the next program decides.
     #[classifier]
@@ -91,6 +93,30 @@ mod programs {
     #[btf_tracepoint(function = "tcp_retransmit_skb")]
     pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> Option<()> {
         retransmits::observe(ctx.arg(0), Skb::typed(ctx.arg(1)))
+    }
+
+    /// `int tcp_v4_pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
+    #[fexit(function = "tcp_v4_pre_connect")]
+    pub(crate) fn tcp_v4_pre_connect(ctx: FExitContext) -> Option<()> {
+        connects::observe(&ctx, connect_stage::PROGRAMS)
+    }
+
+    /// `int tcp_v6_pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
+    #[fexit(function = "tcp_v6_pre_connect")]
+    pub(crate) fn tcp_v6_pre_connect(ctx: FExitContext) -> Option<()> {
+        connects::observe(&ctx, connect_stage::PROGRAMS)
+    }
+
+    /// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
+    #[fexit(function = "tcp_v4_connect")]
+    pub(crate) fn tcp_v4_connect(ctx: FExitContext) -> Option<()> {
+        connects::observe(&ctx, connect_stage::CONNECT)
+    }
+
+    /// `int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
+    #[fexit(function = "tcp_v6_connect")]
+    pub(crate) fn tcp_v6_connect(ctx: FExitContext) -> Option<()> {
+        connects::observe(&ctx, connect_stage::CONNECT)
     }
 
     /// `void kfree_skb(struct sk_buff *skb, void *location)`

@@ -13,6 +13,8 @@ pub enum Outcome {
     Unanswered,
     /// The handshake is done, and data does not get through.
     Stalled,
+    /// The kernel refused the connect before a packet was sent.
+    Unsent,
 }
 
 impl Outcome {
@@ -24,6 +26,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Unanswered => "unanswered",
             Self::Stalled => "stalled",
+            Self::Unsent => "unsent",
         }
     }
 }

@@ -220,6 +220,8 @@ pub struct AttemptReport {
     pub tls: Option<TlsStage>,
     /// What answered, refused or rejected: its address and, where that is known, what it is.
     pub by: Option<String>,
+    /// The process whose connect the kernel refused, as `comm[pid]`; `None` for any other outcome.
+    pub process: Option<String>,
     /// The hops of the SYN (or query), in order of time.
     pub hops: Vec<Hop>,
     /// What came back, whether it arrived or not; `None` if nothing was seen to come back.

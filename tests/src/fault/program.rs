@@ -22,11 +22,13 @@ const RETURN_ZERO: [Instruction; 2] = [(0xb7, 0x00, 0, 0), (0x95, 0x00, 0, 0)];
 
 /// Types of programs (`enum bpf_prog_type`).
 const CGROUP_SKB: u32 = 8;
+const CGROUP_SOCK_ADDR: u32 = 18;
 const NETFILTER: u32 = 32;
 
 /// Places for them (`enum bpf_attach_type`).
 const AT_CGROUP_INGRESS: u32 = 0;
 const AT_CGROUP_EGRESS: u32 = 1;
+const AT_CGROUP_CONNECT4: u32 = 10;
 const AT_NETFILTER: u32 = 45;
 
 /// A hook of netfilter, by its number (`enum nf_inet_hooks`).
@@ -99,8 +101,17 @@ impl CgroupDrop {
             Direction::Ingress => AT_CGROUP_INGRESS,
             Direction::Egress => AT_CGROUP_EGRESS,
         };
-        let program = bpf::load_for(CGROUP_SKB, at, &RETURN_ZERO)
-            .context("cannot load the cgroup program")?;
+        self.attach(CGROUP_SKB, at)
+    }
+
+    /// Attaches a program that refuses the connects of its processes over IPv4.
+    pub fn refuse_connects(&mut self) -> Result<()> {
+        self.attach(CGROUP_SOCK_ADDR, AT_CGROUP_CONNECT4)
+    }
+
+    fn attach(&mut self, kind: u32, at: u32) -> Result<()> {
+        let program =
+            bpf::load_for(kind, at, &RETURN_ZERO).context("cannot load the cgroup program")?;
         let attach = || -> io::Result<OwnedFd> {
             let group = File::open(&self.path)?;
             bpf::link(&program, group.as_raw_fd().cast_unsigned(), at, 0)

@@ -57,6 +57,11 @@ impl Watch<'_> {
         self.tracer.paused(|| happens(self.stage))
     }
 
+    /// Whether there was such a record so far.
+    pub fn has_seen(&mut self, wanted: impl FnMut(&Record) -> bool) -> Result<bool> {
+        self.tracer.has_seen(wanted)
+    }
+
     /// Waits for a dropped packet.
     pub fn until_drop(&mut self) -> Result<()> {
         self.until("a drop", |record| record.as_drop().is_some())

@@ -3,6 +3,7 @@
 //! Everything is `repr(C)` with explicit padding, native byte order; both sides are compiled from
 //! this file, on the same machine type.
 
+mod connect;
 mod drop;
 mod early;
 mod held;
@@ -15,6 +16,7 @@ mod tests;
 use core::mem::{MaybeUninit, offset_of};
 
 pub use self::{
+    connect::{ConnectEvent, connect_stage},
     drop::{DropCount, DropEvent, DropKey, STACK_DEPTH, StackPolicy, ct, netns_from},
     early::{EARLY_HOPS, EARLY_PLACES, EarlyHop, EarlyHops},
     held::{
@@ -44,6 +46,8 @@ pub mod kind {
     pub const RELEASE: u64 = 4;
     /// A [`super::EarlyEvent`], in a [`super::HeldLog`] only.
     pub const EARLY: u64 = 5;
+    /// A [`super::ConnectEvent`].
+    pub const CONNECT: u64 = 6;
 }
 
 /// Indices of the per-CPU counters.
@@ -78,6 +82,8 @@ pub enum Event {
     Release(ReleaseEvent),
     /// Early hops that were kept with their handshake.
     Early(EarlyEvent),
+    /// A connect failed before it sent a packet.
+    Connect(ConnectEvent),
 }
 
 impl Event {
@@ -94,6 +100,7 @@ impl Event {
             kind::RETRANSMIT => read(bytes).map(Self::Retransmit),
             kind::RELEASE => read(bytes).map(Self::Release),
             kind::EARLY => read(bytes).map(Self::Early),
+            kind::CONNECT => read(bytes).map(Self::Connect),
             _ => None,
         }
     }
@@ -128,6 +135,7 @@ impl FromKernel for SightingEvent {}
 impl FromKernel for RetransmitEvent {}
 impl FromKernel for ReleaseEvent {}
 impl FromKernel for EarlyEvent {}
+impl FromKernel for ConnectEvent {}
 
 fn read<T: FromKernel>(bytes: &[u8]) -> Option<T> {
     (bytes.len() == size_of::<T>()).then(|| {

@@ -31,7 +31,11 @@ fn an_event_of_another_length_or_kind_is_refused() {
             kind::EARLY,
             Some(size_of::<EarlyEvent>()..=size_of::<EarlyEvent>()),
         ),
-        (6, None),
+        (
+            kind::CONNECT,
+            Some(size_of::<ConnectEvent>()..=size_of::<ConnectEvent>()),
+        ),
+        (7, None),
     ] {
         let mut bytes = vec![0; 2000];
         bytes[..8].copy_from_slice(&kind.to_ne_bytes());

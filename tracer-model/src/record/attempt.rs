@@ -34,6 +34,7 @@ struct AttemptShape {
     dns: Option<Dns>,
     tls: Option<TlsStage>,
     by: Option<String>,
+    process: Option<String>,
     hops: Vec<Hop>,
     #[serde(default)]
     reply: Option<ReplyKind>,
@@ -76,6 +77,7 @@ enum OutcomeShape {
     Rejected,
     Unanswered,
     Stalled,
+    Unsent,
 }
 
 #[derive(Serialize, Deserialize)]

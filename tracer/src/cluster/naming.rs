@@ -151,17 +151,24 @@ fn on_port<'p>(pods: &'p [&'p Pod], end: &End) -> impl Iterator<Item = &'p Pod> 
     pods.iter().copied().filter(move |pod| listens(pod))
 }
 
+/// As records name it.
+impl From<&Pod> for model::Pod {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.id.namespace.clone(),
+            name: pod.id.name.clone(),
+            node: pod.node.clone(),
+            labels: pod.labels.clone(),
+        }
+    }
+}
+
 impl Name {
     /// The pod, for a record. A hostNetwork pod only where it can be no other.
     #[must_use]
     pub(crate) fn pod(&self) -> Option<model::Pod> {
         match self {
-            Self::Pod(pod) => Some(model::Pod {
-                namespace: pod.id.namespace.clone(),
-                name: pod.id.name.clone(),
-                node: pod.node.clone(),
-                labels: pod.labels.clone(),
-            }),
+            Self::Pod(pod) => Some(model::Pod::from(&**pod)),
             _ => None,
         }
     }

@@ -141,6 +141,7 @@ impl Trace {
             attempts: budget.attempts,
             timeout,
             names,
+            has_ends: config.to.is_some() || config.from.is_some(),
             blind_spots: preflight.blind_spots(),
             clock: decoder.clock(),
             node: config.node_name.clone(),

@@ -192,6 +192,7 @@ impl Shell {
                 Event::Drop { facts, .. } => facts.netns,
                 Event::Sighting(sighting) => Some(sighting.place.netns),
                 Event::Retransmit(_) => None,
+                Event::Connect(failed) => Some(failed.about.netns),
             };
             if let Some(inode) = netns {
                 self.netns.look_for(inode);

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use tracer_common::event::{self, RetransmitEvent};
 
 use super::{
+    connect::FailedConnect,
     drop::{Decoder, DropFacts},
     sighting::Sighting,
 };
@@ -17,6 +18,8 @@ pub(crate) enum Event {
     Sighting(Box<Sighting>),
     /// A TCP segment was sent again.
     Retransmit(RetransmitEvent),
+    /// A connect failed before it sent a packet.
+    Connect(FailedConnect),
 }
 
 impl Decoder {
@@ -37,6 +40,7 @@ impl Decoder {
                 Sighting::decode(&event).map(Box::new).map(Event::Sighting)
             }
             event::Event::Retransmit(event) => Some(Event::Retransmit(event)),
+            event::Event::Connect(event) => Some(Event::Connect(FailedConnect::decode(&event))),
             // Not of a packet.
             event::Event::Release(_) | event::Event::Early(_) => None,
         })

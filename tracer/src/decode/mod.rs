@@ -1,5 +1,6 @@
 //! From the kernel's bytes to typed facts. Plain code, without I/O.
 
+pub(crate) mod connect;
 pub(crate) mod dns;
 pub(crate) mod drop;
 pub(crate) mod event;

@@ -7,6 +7,7 @@
 //!
 //! - `input`, `effect`: what goes in and what comes out
 //! - `drops`: which drops are shown, and with which verdict
+//! - `connects`: connects that fail before they send a packet
 //! - `attempts`: what is seen of attempts, what decides them, and the verdict
 //! - `cluster_context`: who is at the ends of a flow; `filter_names`: the ends of the filter that go
 //!   by name
@@ -17,6 +18,7 @@
 
 mod attempts;
 mod cluster_context;
+mod connects;
 mod drops;
 mod effect;
 mod excess;
@@ -35,8 +37,8 @@ mod visibility;
 mod work;
 
 use self::{
-    attempts::Attempts, drops::Drops, knowledge::Knowledge, losses::Losses, queries::Purpose,
-    work::Work,
+    attempts::Attempts, connects::Connects, drops::Drops, knowledge::Knowledge, losses::Losses,
+    queries::Purpose, work::Work,
 };
 pub(crate) use self::{
     drops::DropOptions,
@@ -68,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Nanos,
     /// The ends of the filter that go by name.
     pub(crate) names: FilterNames,
+    /// Whether the filter has an end: an address, a port or a name.
+    pub(crate) has_ends: bool,
     /// What keeps the probes from seeing everything, a sentence each.
     pub(crate) blind_spots: Vec<String>,
     pub(crate) clock: Clock,
@@ -84,6 +88,7 @@ pub(crate) struct Engine {
     names: FilterNames,
     drops: Drops,
     attempts: Attempts,
+    connects: Connects,
     losses: Losses,
     has_matched: bool,
     /// Until when events are read, where others wait.
@@ -101,6 +106,7 @@ impl Engine {
             ),
             names: settings.names,
             drops: Drops::new(settings.drops),
+            connects: Connects::new(settings.drops.noise || settings.has_ends),
             attempts: Attempts::new(settings.timeout, settings.attempts),
             losses: Losses::default(),
             has_matched: false,
@@ -115,6 +121,7 @@ impl Engine {
             knowledge,
             drops,
             attempts,
+            connects,
             losses,
             names,
             has_matched,
@@ -149,6 +156,7 @@ impl Engine {
                 drops.resent(&event, cx.now);
                 attempts.retransmitted(&event, cx);
             }
+            Input::Event(Event::Connect(failed)) => connects.failed(failed, cx),
             Input::Map(MapAnswer::Counts(exact)) => {
                 attempts.counted(&exact, cx);
                 drops.counted(&exact, |facts| attempts.has_reached(facts), cx);
@@ -173,6 +181,7 @@ impl Engine {
                     let judged = drops.corrected(netns, facts, cx);
                     attempts.corrected(judged, cx);
                 }
+                (Some(Purpose::Connect(kind)), answer) => connects.answered(&kind, answer, cx),
                 (Some(purpose), answer) => attempts.answered(purpose, answer, cx),
                 (None, _) => {}
             },
@@ -209,6 +218,7 @@ impl Engine {
                 let judged = drops.give_up(cx);
                 attempts.dropped(judged, cx);
                 attempts.finish(cx);
+                connects.finish(cx);
                 cx.report_excess(true);
                 let (drops, kernel) = (drops.totals(), losses.tallies());
                 let at = cx.clock.wall(now);
@@ -239,7 +249,7 @@ impl Engine {
     /// waiting for.
     pub(crate) fn awaits_node(&self) -> bool {
         let queries = &self.knowledge.queries;
-        queries.about_drops() > 0 || queries.about_the_end()
+        queries.about_drops() > 0 || queries.about_connects() || queries.about_the_end()
     }
 
     /// Starts to report changes of the filter's names. Returns what one should know of them at the

@@ -7,7 +7,7 @@ use proptest::{
     collection::vec, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
 };
 use tracer_common::event::{
-    DropEvent, EARLY_HOPS, EarlyHop, EarlyHops, RetransmitEvent, SightingEvent, kind,
+    ConnectEvent, DropEvent, EARLY_HOPS, EarlyHop, EarlyHops, RetransmitEvent, SightingEvent, kind,
 };
 
 use super::{Effect, Engine, Input, MapAnswer, MapQuery, Nanos, tests};
@@ -69,7 +69,7 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
     let fill = prop_oneof![Just(0u8), Just(0xff), any::<u8>()];
     let at = prop_oneof![select(vec![0, 1, u64::MAX]), any::<u64>()];
     let noise = prop_oneof![Just(Vec::new()), vec(any::<u8>(), 0..80)];
-    let kind = prop_oneof![2 => Just(kind::SIGHTING), 1 => 0..5u64];
+    let kind = prop_oneof![2 => Just(kind::SIGHTING), 1 => 0..7u64];
     (kind, at, fill, noise, packet, 0..8u8).prop_map(|(kind, at, fill, noise, packet, place)| {
         let (len, capture_at) = match kind {
             kind::DROP => (size_of::<DropEvent>(), offset_of!(DropEvent, capture)),
@@ -78,6 +78,7 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
                 offset_of!(SightingEvent, capture),
             ),
             kind::RETRANSMIT => (size_of::<RetransmitEvent>(), 0),
+            kind::CONNECT => (size_of::<ConnectEvent>(), 0),
             _ => (noise.len() + 16, 0),
         };
         let mut bytes = vec![fill; len];
@@ -228,6 +229,7 @@ fn fuzz_events() {
         blank(kind::DROP, size_of::<DropEvent>()),
         blank(kind::SIGHTING, size_of::<SightingEvent>()),
         blank(kind::RETRANSMIT, size_of::<RetransmitEvent>()),
+        blank(kind::CONNECT, size_of::<ConnectEvent>()),
     ];
     let corpus = corpus.each_ref().map(Vec::as_slice);
     let rehearsal = std::cell::RefCell::new((Rehearsal::new(), 1));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::effect::Effect;
 use crate::{
-    decode::sighting::AttemptKey,
+    decode::{connect::ConnectKind, sighting::AttemptKey},
     node::{facts::Subject, query::Query},
 };
 
@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Silence(AttemptKey),
     /// An attempt that has stalled.
     Stall(AttemptKey),
+    /// Connects that failed alike.
+    Connect(ConnectKind),
     /// What servers have not read at the end.
     Unread,
 }
@@ -82,6 +84,12 @@ impl Queries {
         open.any(|purpose| matches!(purpose, Purpose::Stall(of) if of == key))
     }
 
+    /// Whether a question about failed connects is open.
+    pub(crate) fn about_connects(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|purpose| matches!(purpose, Purpose::Connect(_)))
+    }
+
     /// Whether the last look at the node is still open.
     pub(crate) fn about_the_end(&self) -> bool {
         let mut open = self.open.values();
@@ -90,8 +98,9 @@ impl Queries {
 
     /// How many questions about attempts are open.
     pub(crate) fn about_attempts(&self) -> usize {
-        let about_rules = |purpose: &&Purpose| matches!(purpose, Purpose::Rules(_));
-        let rules = self.open.values().filter(about_rules).count();
-        self.open.len() - self.about_drops() - rules
+        let of_others =
+            |purpose: &&Purpose| matches!(purpose, Purpose::Rules(_) | Purpose::Connect(_));
+        let others = self.open.values().filter(of_others).count();
+        self.open.len() - self.about_drops() - others
     }
 }

@@ -61,7 +61,9 @@ pub(super) fn judge(case: &Case<'_>) -> Judged {
     match case.first.outcome {
         Outcome::Answered => Judged::default(),
         Outcome::Unanswered => case.silence(),
-        Outcome::Refused | Outcome::Rejected | Outcome::Stalled => Judged::of(case.best()),
+        Outcome::Refused | Outcome::Rejected | Outcome::Stalled | Outcome::Unsent => {
+            Judged::of(case.best())
+        }
     }
 }
 

@@ -82,6 +82,28 @@ impl KernelBtf {
         })
     }
 
+    /// The id of a function of vmlinux among its types; `None` if the kernel does not have it.
+    pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
+        let ids = self.vmlinux.resolve_ids_by_name(name).ok()?;
+        let is_function =
+            |id: &u32| matches!(self.vmlinux.resolve_type_by_id(*id), Ok(Type::Func(_)));
+        ids.into_iter().find(is_function)
+    }
+
+    /// How many arguments a function of vmlinux has; `None` if the kernel does not have it.
+    pub(crate) fn function_arguments(&self, name: &str) -> Option<usize> {
+        let types = self.vmlinux.resolve_types_by_name(name).ok()?;
+        types.into_iter().find_map(|ty| {
+            let Type::Func(function) = ty else {
+                return None;
+            };
+            match self.vmlinux.resolve_chained_type(&function).ok()? {
+                Type::FuncProto(prototype) => Some(prototype.parameters.len()),
+                _ => None,
+            }
+        })
+    }
+
     fn all(&self) -> impl Iterator<Item = &Btf> {
         std::iter::once(&self.vmlinux).chain(&self.modules)
     }

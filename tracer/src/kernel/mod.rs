@@ -11,6 +11,7 @@ pub(crate) mod btf;
 pub(crate) mod budget;
 mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod connect_error;
 pub(crate) mod hook;
 mod memory;
 pub(crate) mod preflight;

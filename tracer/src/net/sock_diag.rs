@@ -100,6 +100,34 @@ pub(crate) fn tcp_sockets(state: TcpState, port: Option<u16>) -> Result<Vec<Inet
     list(libc::IPPROTO_TCP, state as u8, port).context("cannot list TCP sockets with sock_diag")
 }
 
+/// The TCP connections to this address and port, in whatever state, of the namespace that this thread is in.
+///
+/// # Errors
+///
+/// The kernel has no sock_diag for TCP, or would load it.
+pub(crate) fn tcp_connections_to(remote: SocketAddr) -> Result<Vec<InetSocket>> {
+    // All of `TCP_…` but TCP_CLOSE, TCP_LISTEN and TCP_NEW_SYN_RECV.
+    const STATES: u32 = 0xffe & !(1 << 7) & !(1 << 10);
+    Subsystem::TcpSockets
+        .require()
+        .context("cannot list TCP sockets with sock_diag")?;
+    let netlink = Netlink::sock_diag().context("cannot open a sock_diag socket")?;
+    let family = if remote.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let question = request(
+        family,
+        libc::IPPROTO_TCP,
+        STATES,
+        (None, Some(remote.port())),
+    );
+    let mut found = netlink.dump(&question, socket)?;
+    found.retain(|socket: &InetSocket| socket.remote == remote);
+    Ok(found)
+}
+
 /// The UDP sockets of this local port that are not connected, of the namespace that this thread is
 /// in, IPv4 and IPv6.
 ///
@@ -118,22 +146,30 @@ fn list(protocol: i32, state: u8, port: Option<u16>) -> Result<Vec<InetSocket>> 
     let netlink = Netlink::sock_diag().context("cannot open a sock_diag socket")?;
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        found.extend(netlink.dump(&request(family, protocol, state, port), socket)?);
+        let question = request(family, protocol, 1 << state, (port, None));
+        found.extend(netlink.dump(&question, socket)?);
     }
     Ok(found)
 }
 
-/// `struct inet_diag_req_v2`
-fn request(family: i32, protocol: i32, state: u8, port: Option<u16>) -> Request {
+/// `struct inet_diag_req_v2`. The states are a bit each; the ports are the own one and the other end's.
+fn request(
+    family: i32,
+    protocol: i32,
+    states: u32,
+    (port, remote): (Option<u16>, Option<u16>),
+) -> Request {
     let mut fixed = [0; diag::REQUEST];
     fixed[0] = family as u8;
     fixed[1] = protocol as u8;
     fixed[2] = 1 << (diag::SKMEMINFO - 1);
-    if [TcpState::Established as u8, TcpState::CloseWait as u8].contains(&state) {
+    let open = 1 << TcpState::Established as u8 | 1 << TcpState::CloseWait as u8;
+    if states & !open == 0 {
         fixed[2] |= 1 << (diag::INFO - 1);
     }
-    fixed[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
+    fixed[4..8].copy_from_slice(&states.to_ne_bytes());
     fixed[8..10].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
+    fixed[10..12].copy_from_slice(&remote.unwrap_or(0).to_be_bytes());
     Request::new(diag::SOCK_DIAG_BY_FAMILY, &fixed)
 }
 

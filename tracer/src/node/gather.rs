@@ -14,6 +14,7 @@ use self::read::Reader;
 use super::{
     fragments::Fragments,
     ipsec::Ipsec,
+    ipvs::IpvsService,
     listener::ListenerFacts,
     mtu::Hop,
     overlay::{Overlay, Remote},
@@ -64,6 +65,8 @@ pub(crate) enum Fact {
     Ipsec,
     /// The tun device, and the process that reads it.
     Tun,
+    /// The services of IPVS in the namespace.
+    Ipvs,
     /// All namespaces that can be entered: see [`super::world`].
     World,
     /// The program that decided about it behind an NFQUEUE.
@@ -97,6 +100,7 @@ impl Fact {
             Self::Proxy => "proxies of nft's rules",
             Self::Ipsec => "IPsec policies",
             Self::Tun => "reader of the tun device",
+            Self::Ipvs => "IPVS services",
             Self::World => "all namespaces",
             Self::QueueProgram => "program behind the queue",
             Self::Translation => "conntrack entry of the connection",
@@ -212,6 +216,8 @@ pub(crate) struct DropContext {
     pub(crate) ipsec: Option<Ipsec>,
     /// The memory for reassembly.
     pub(crate) fragments: Option<Fragments>,
+    /// The service of IPVS that takes the packet, if there is one.
+    pub(crate) ipvs: Option<IpvsService>,
     /// The interface's queues.
     pub(crate) qdiscs: Vec<Qdisc>,
     /// The interfaces that it passes, with their MTUs.

@@ -28,6 +28,7 @@
 pub(crate) mod answer_route;
 pub(crate) mod bypass;
 pub(crate) mod change;
+pub(crate) mod connect;
 pub(crate) mod conntrack;
 pub(crate) mod counters;
 pub(crate) mod datagrams;
@@ -35,6 +36,7 @@ pub(crate) mod facts;
 pub(crate) mod fragments;
 pub(crate) mod gather;
 pub(crate) mod ipsec;
+pub(crate) mod ipvs;
 pub(crate) mod listener;
 pub(crate) mod listeners;
 pub(crate) mod mtu;

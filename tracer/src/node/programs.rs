@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Root,
     /// A control group, by its path.
     Cgroup(Direction, String),
+    /// The connects of a control group, by its path.
+    Connect(String),
 }
 
 /// A program, or a filter without one.
@@ -75,7 +77,7 @@ impl Place {
             Self::Xdp(_) => is_ingress,
             Self::Tcx(way) | Self::Clsact(way) => (*way == Direction::Ingress) == is_ingress,
             Self::Root => !is_ingress,
-            Self::Cgroup(..) => false,
+            Self::Cgroup(..) | Self::Connect(_) => false,
         }
     }
 }
@@ -114,6 +116,7 @@ impl fmt::Display for Place {
             Self::Clsact(way) => write!(f, "tc {}", direction(*way)),
             Self::Root => write!(f, "tc root"),
             Self::Cgroup(way, path) => write!(f, "cgroup {path} {}", direction(*way)),
+            Self::Connect(path) => write!(f, "cgroup {path} connect"),
         }
     }
 }
@@ -203,6 +206,16 @@ pub(super) fn at_interface(
 /// The processes, or the programs of all their groups, cannot be seen.
 pub(super) fn of_cgroups(inside: Inside) -> Result<Vec<Program>> {
     cgroups::read(inside)
+}
+
+/// Those that decide about the connects of a process. If it has ended, those that decide about any of its
+/// network namespace.
+///
+/// # Errors
+///
+/// The processes, or the programs of all their groups, cannot be seen.
+pub(super) fn of_connects(inside: Inside, pid: u32, is_ipv4: bool) -> Result<Vec<Program>> {
+    cgroups::of_connects(inside, pid, is_ipv4)
 }
 
 impl Program {

@@ -12,6 +12,7 @@ use std::{
 use super::{
     answer_route::AnswerRoute,
     bypass::{Arrival, Destination},
+    connect::ConnectFacts,
     datagrams::DatagramSocket,
     facts::{NodeFacts, Wants},
     listener::{ListenerFacts, Reading},
@@ -24,7 +25,7 @@ use super::{
     wireguard::Encrypted,
 };
 use crate::{
-    decode::{drop::DropFacts, untranslated::Untranslated},
+    decode::{connect::FailedConnect, drop::DropFacts, untranslated::Untranslated},
     net::{
         RouteKey,
         netns::{Inside, NetnsRef, in_netns_async},
@@ -59,6 +60,8 @@ pub(crate) enum Query {
     Silence(Box<SilenceQuery>),
     /// Whether the translation of an open connection is gone.
     Translation(Untranslated),
+    /// Why connects like this one fail.
+    Connect(FailedConnect),
     /// Which of these connections have data that their server has not read.
     Unread(Vec<Connection>),
 }
@@ -117,6 +120,7 @@ pub(crate) enum Answer {
     ListenerBaseline(Option<ListenerBaseline>),
     Silence(Box<SilenceFacts>),
     Translation(Option<LostTranslation>),
+    Connect(Box<ConnectFacts>),
     Unread(Vec<Unread>),
 }
 
@@ -163,6 +167,7 @@ impl Query {
                 let read = LostTranslation::read(of, LIMIT).await;
                 Answer::Translation(read.ok().flatten())
             }
+            Self::Connect(of) => Answer::Connect(Box::new(ConnectFacts::read(of, LIMIT).await)),
             Self::Unread(of) => Answer::Unread(Unread::read(of, LIMIT).await),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{attempts, cluster, drops, explain, rule::Rule};
+use super::{attempts, cluster, connects, drops, explain, rule::Rule};
 use crate::{model::Point, node::gather::Fact};
 
 /// All points, in the order of the contract, each with what it means.
@@ -93,6 +93,12 @@ pub(crate) fn markdown() -> String {
     );
     section(
         &mut text,
+        "Rules on connects that fail without a packet",
+        FIRST,
+        connects::RULES.iter().map(Row::of),
+    );
+    section(
+        &mut text,
         "What Kubernetes objects add",
         "Asked one after the other; each may sharpen the verdict that the node's own evidence has \
          given.",
@@ -133,9 +139,11 @@ impl Row {
 fn rows() -> impl Iterator<Item = Row> {
     let of_drops = drops::rules().map(Row::of);
     let of_attempts = attempts::RULES.iter().map(Row::of);
+    let of_connects = connects::RULES.iter().map(Row::of);
     let of_objects = cluster::RULES.iter().map(Row::of);
     of_drops
         .chain(of_attempts)
+        .chain(of_connects)
         .chain(of_objects)
         .chain(explain::RULES.iter().map(Row::of))
 }

@@ -5,6 +5,7 @@
 //! - [`cluster`]: what Kubernetes objects add to either
 //! - [`explain`]: a flow that nothing was seen of, by the objects alone
 //! - [`attempts`]: a connection attempt, by its ladder, its drops and what surrounds it
+//! - [`connects`]: a connect that failed before it sent a packet
 //!
 //! Invariant: `confirmed` is said only of what was seen happening, and nothing is concluded from
 //! silence alone. What no rule explains stays `unknown`, with what is known as evidence.
@@ -12,6 +13,8 @@
 #[cfg(feature = "trace")]
 pub(crate) mod attempts;
 pub(crate) mod cluster;
+#[cfg(feature = "trace")]
+pub(crate) mod connects;
 #[cfg(test)]
 mod docs;
 #[cfg(feature = "trace")]

@@ -42,6 +42,8 @@ pub(super) struct Machine<'a> {
     /// Where the kernel's log goes.
     pub(super) log: &'a Path,
     pub(super) kvm: bool,
+    /// More words for the kernel's command line.
+    pub(super) append: &'a str,
     pub(super) timeout: Duration,
 }
 
@@ -94,7 +96,8 @@ impl Machine<'_> {
             .arg(format!("file:{}", self.log.display()))
             .args(["-serial", "stdio", "-append"])
             .arg(format!(
-                "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable vmnonce={nonce}"
+                "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable vmnonce={nonce} {}",
+                self.append
             ));
         qemu
     }

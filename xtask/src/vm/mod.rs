@@ -71,6 +71,9 @@ pub(crate) struct Options {
     /// Run a shell command inside instead of the tests
     #[arg(long, value_name = "COMMAND")]
     run: Option<String>,
+    /// Words for the kernel's command line, such as `lockdown=confidentiality`
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    append: String,
     /// Minutes after which a machine is given up
     #[arg(long, default_value_t = 120, value_name = "MINUTES")]
     timeout: u64,
@@ -94,7 +97,7 @@ impl Options {
 
     /// Whether whole groups of tests are run, so that their results are worth keeping.
     fn whole(&self) -> bool {
-        !self.quick && self.args.is_empty() && self.run.is_none()
+        !self.quick && self.args.is_empty() && self.run.is_none() && self.append.is_empty()
     }
 }
 
@@ -157,6 +160,7 @@ fn on(
         image: &image,
         log: &directory.join(format!("{}.log", kernel.release)),
         kvm: options.kvm,
+        append: &options.append,
         timeout: Duration::from_secs(60 * options.timeout),
     };
     let mut results = machine.run(|group, results| {

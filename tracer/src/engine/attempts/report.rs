@@ -72,6 +72,7 @@ pub(super) fn report(
         }),
         tls: attempt.tls.as_ref().map(|tls| tls.stage),
         by,
+        process: None,
         hops: hops(&attempt.hops, attempt, attempt.flow, cx),
         reply: attempt.reply.as_ref().map(|reply| match reply {
             Reply::Answer(_) => ReplyKind::Answer,

@@ -74,7 +74,7 @@ impl TunnelStats {
         let lost = match outcome {
             Outcome::Answered | Outcome::Refused => false,
             Outcome::Unanswered => true,
-            Outcome::Rejected | Outcome::Stalled => return,
+            Outcome::Rejected | Outcome::Stalled | Outcome::Unsent => return,
         };
         if self.recent.len() >= CAPACITY {
             self.recent.pop_front();

@@ -71,6 +71,7 @@ pub(super) fn settings() -> Settings {
         attempts: 1 << 10,
         timeout: TIMEOUT,
         names: FilterNames::of(None, None, Proto::Any),
+        has_ends: true,
         blind_spots: Vec::new(),
         node: None,
         most_records: None,

@@ -95,6 +95,7 @@ fn attempt(isn: u32, millis: u64, hops: Vec<Hop>, reply_hops: Vec<Hop>) -> Attem
         dns: None,
         tls: None,
         by: None,
+        process: None,
         hops,
         reply: None,
         reply_hops,

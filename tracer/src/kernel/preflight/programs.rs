@@ -36,6 +36,7 @@ pub(super) fn hooks(btf: &KernelBtf) -> Vec<Finding> {
             Hook::Tracepoint(name, needed) => {
                 tracepoint(program, (name, needed), btf.tracepoint_arguments(name))
             }
+            Hook::Function(name, needed) => function(program, needed, btf.function_arguments(name)),
             Hook::Interface => at_interfaces(program, btf),
         });
     }
@@ -105,6 +106,24 @@ fn tracepoint(
             _ => State::without(program),
         },
         ..finding(program, found)
+    }
+}
+
+fn function(program: &Program, needed: usize, arguments: Option<usize>) -> Finding {
+    let (state, found) = match arguments {
+        Some(arguments) if arguments == needed => (State::Present, "seen at the end of functions"),
+        Some(_) => (
+            State::without(program),
+            "the kernel's functions have other arguments",
+        ),
+        None => (
+            State::without(program),
+            "the functions are not in this kernel's BTF",
+        ),
+    };
+    Finding {
+        state,
+        ..finding(program, found.to_owned())
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, Map},
-    programs::{BtfTracePoint, SchedClassifier},
+    programs::{BtfTracePoint, FExit, SchedClassifier},
 };
 use tracer_common::{
     event::StackPolicy,
@@ -16,8 +16,8 @@ use tracer_common::{
 
 use super::{
     Programs,
+    ids::{self, Ids},
     table::{self, Hook, KFREE_SKB, Program, Skipped, When},
-    tracepoints::{self, TracepointIds},
 };
 use crate::kernel::{
     btf::KernelBtf,
@@ -70,7 +70,8 @@ pub(crate) struct Plan {
     layout: Layout,
     fitting: Vec<&'static Program>,
     skipped: Vec<Skipped>,
-    tracepoints: TracepointIds,
+    tracepoints: Ids,
+    functions: Ids,
 }
 
 impl Plan {
@@ -82,15 +83,23 @@ impl Plan {
     pub(crate) fn of(btf: &KernelBtf) -> Result<Self> {
         let layout = Layout::resolve(|path| btf.offset(path))
             .map_err(|path| anyhow!("this kernel's BTF has no field {path}"))?;
-        let (fitting, skipped) = table::fitting(|name| btf.tracepoint_arguments(name))?;
+        let (fitting, skipped) = table::fitting(|hook| match hook {
+            Hook::Tracepoint(name, _) => btf.tracepoint_arguments(name),
+            Hook::Function(name, _) => btf.function_arguments(name),
+            Hook::Interface => None,
+        })?;
         let names = fitting.iter().filter_map(|one| one.hook.tracepoint());
         let tracepoints = names.filter_map(|name| Some((name, btf.tracepoint_id(name)?)));
         let tracepoints = tracepoints.collect();
+        let names = fitting.iter().filter_map(|one| one.hook.function());
+        let functions = names.filter_map(|name| Some((name, btf.function_id(name)?)));
+        let functions = functions.collect();
         Ok(Self {
             layout,
             fitting,
             skipped,
             tracepoints,
+            functions,
         })
     }
 }
@@ -108,15 +117,19 @@ impl Programs {
             fitting,
             mut skipped,
             tracepoints,
+            functions,
         } = plan;
         let mut ebpf = with_settings(settings, &layout)?;
         // What parsing BTF took, here and for the plan.
         memory::give_back();
-        let kernel = tracepoints::only(&tracepoints)?;
-        let (now, everywhere): (Vec<_>, _) = fitting
+        let kernel = ids::tracepoints(&tracepoints)?;
+        let (at_functions, others): (Vec<_>, Vec<_>) = fitting
+            .into_iter()
+            .partition(|program| program.hook.function().is_some());
+        let (now, everywhere): (Vec<_>, _) = others
             .into_iter()
             .partition(|program| program.when == When::Always);
-        let loaded = match settings.at_once {
+        let mut loaded = match settings.at_once {
             true => load_at_once(&mut ebpf, now, &kernel, &mut skipped)?,
             false => table::try_each(now, &mut skipped, |program| {
                 load(&mut ebpf, program, &kernel)
@@ -125,6 +138,15 @@ impl Programs {
         let for_drops = |program: &&Program| matches!(program.hook, Hook::Tracepoint(KFREE_SKB, _));
         drop(kernel);
         memory::give_back();
+        if !at_functions.is_empty() {
+            // Small programs, so the kernel needs little memory beside this.
+            let kernel = ids::functions(&functions)?;
+            loaded.extend(table::try_each(at_functions, &mut skipped, |program| {
+                load(&mut ebpf, program, &kernel)
+            })?);
+            drop(kernel);
+            memory::give_back();
+        }
         let drops = loaded.iter().copied().find(for_drops);
         Ok(Self {
             watches_everywhere: Array::try_from(take_map(&mut ebpf, "EVERYWHERE")?)?,
@@ -215,6 +237,10 @@ fn load_into(found: &mut aya::programs::Program, program: &Program, kernel: &Btf
             let tracepoint: &mut BtfTracePoint = found.try_into()?;
             tracepoint.load(name, kernel)?;
         }
+        Hook::Function(name, _) => {
+            let function: &mut FExit = found.try_into()?;
+            function.load(name, kernel)?;
+        }
         Hook::Interface => {
             let classifier: &mut SchedClassifier = found.try_into()?;
             classifier.load()?;
@@ -227,6 +253,13 @@ pub(super) fn tracepoint<'a>(
     ebpf: &'a mut Ebpf,
     program: &Program,
 ) -> Result<&'a mut BtfTracePoint> {
+    let found = ebpf
+        .program_mut(program.name)
+        .with_context(|| format!("no program {}", program.name))?;
+    Ok(found.try_into()?)
+}
+
+pub(super) fn function<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut FExit> {
     let found = ebpf
         .program_mut(program.name)
         .with_context(|| format!("no program {}", program.name))?;

@@ -13,13 +13,13 @@
 
 mod events;
 mod held;
+mod ids;
 mod load;
 mod log;
 mod maps;
 pub(crate) mod query;
 mod table;
 mod tc;
-mod tracepoints;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -44,9 +44,9 @@ pub(crate) use self::{
 };
 use self::{
     held::HeldHandshakes,
-    load::{load, take_map, tracepoint},
+    ids::Ids,
+    load::{function, load, take_map, tracepoint},
     table::try_each,
-    tracepoints::TracepointIds,
 };
 use crate::net::Interface;
 
@@ -60,11 +60,11 @@ pub(crate) struct Programs {
     loaded: Vec<&'static Program>,
     /// What is loaded if the packets of all interfaces are to be seen at once.
     everywhere: Vec<&'static Program>,
-    /// The tracepoints that are attached to.
-    attached: Vec<&'static str>,
+    /// The tracepoints and functions that are attached to.
+    attached: Vec<Hook>,
     skipped: Vec<Skipped>,
     /// Where the tracepoints are in the kernel's BTF.
-    tracepoints: TracepointIds,
+    tracepoints: Ids,
     /// One word: whether the tracepoints look, and not the classifiers.
     watches_everywhere: Array<MapData, u32>,
 }
@@ -101,17 +101,21 @@ impl AtDrops {
 }
 
 impl Programs {
-    /// Attaches to tracepoints. Returns whether to all of them.
+    /// Attaches to tracepoints and functions. Returns whether to all of them.
     fn attach_to(&mut self, programs: Vec<&'static Program>) -> Result<bool> {
         let wanted = programs.len();
         let attached = try_each(programs, &mut self.skipped, |program| {
-            tracepoint(&mut self.ebpf, program)?.attach()?;
+            match program.hook {
+                Hook::Function(..) => {
+                    function(&mut self.ebpf, program)?.attach()?;
+                }
+                _ => {
+                    tracepoint(&mut self.ebpf, program)?.attach()?;
+                }
+            }
             Ok(())
         })?;
-        let names = attached
-            .iter()
-            .filter_map(|program| program.hook.tracepoint());
-        self.attached.extend(names);
+        self.attached.extend(attached.iter().map(|one| one.hook));
         Ok(attached.len() == wanted)
     }
 
@@ -153,7 +157,7 @@ impl Programs {
     ///
     /// A required program is refused.
     pub(crate) fn load_everywhere(&mut self) -> Result<bool> {
-        let kernel = tracepoints::only(&self.tracepoints)?;
+        let kernel = ids::tracepoints(&self.tracepoints)?;
         let programs = std::mem::take(&mut self.everywhere);
         self.everywhere = try_each(programs, &mut self.skipped, |program| {
             load(&mut self.ebpf, program, &kernel)
@@ -169,8 +173,7 @@ impl Programs {
         // One direction alone would take each packet for one that vanished.
         for program in table::everywhere() {
             tracepoint(&mut self.ebpf, program)?.unload()?;
-            self.attached
-                .retain(|name| program.hook.tracepoint() != Some(name));
+            self.attached.retain(|hook| *hook != program.hook);
         }
         Ok(false)
     }
@@ -190,9 +193,13 @@ impl Programs {
         Ok(())
     }
 
-    /// The tracepoints that are attached to, as the record `started` names them.
+    /// The tracepoints and functions that are attached to, as the record `started` names them.
     pub(crate) fn hooks(&self) -> impl Iterator<Item = String> + '_ {
-        self.attached.iter().map(|name| format!("tp_btf/{name}"))
+        self.attached.iter().filter_map(|hook| match hook {
+            Hook::Tracepoint(name, _) => Some(format!("tp_btf/{name}")),
+            Hook::Function(name, _) => Some(format!("fexit/{name}")),
+            Hook::Interface => None,
+        })
     }
 
     /// The optional programs that this kernel does not take.
@@ -245,14 +252,14 @@ impl Probes {
     ///
     /// The kernel refuses a required one.
     pub(crate) fn attach(&mut self, programs: &mut Programs) -> Result<()> {
-        let (tracepoints, classifiers): (Vec<_>, _) = std::mem::take(&mut programs.loaded)
+        let (everywhere, classifiers): (Vec<_>, _) = std::mem::take(&mut programs.loaded)
             .into_iter()
-            .partition(|program| program.hook.tracepoint().is_some());
+            .partition(|program| program.hook != Hook::Interface);
         programs.loaded = classifiers;
         let for_drops = programs.for_drops;
-        let others = tracepoints.into_iter().filter(|one| *one != for_drops);
+        let others = everywhere.into_iter().filter(|one| *one != for_drops);
         let others = others.collect();
-        programs.attached.extend(for_drops.hook.tracepoint());
+        programs.attached.push(for_drops.hook);
         let at_drops = AtDrops::attach(&mut programs.ebpf, for_drops);
         let lost = || format!("{} ({})", for_drops.cost, for_drops.hook);
         self.at_drops = Some(at_drops.with_context(lost)?);

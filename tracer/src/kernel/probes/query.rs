@@ -91,16 +91,25 @@ pub(crate) fn at_netfilter() -> Vec<LoadedProgram> {
     by_id(&ids)
 }
 
-/// The numbers of the programs that packets of a control group's sockets pass, with those of the
-/// groups above it.
+/// What the kernel calls the programs that packets of a control group's sockets pass:
+/// `BPF_CGROUP_INET_INGRESS`, `BPF_CGROUP_INET_EGRESS`.
+pub(crate) fn cgroup_packets(direction: Direction) -> u32 {
+    u32::from(direction == Direction::Egress)
+}
+
+/// What the kernel calls the programs that decide about connects: `BPF_CGROUP_INET4_CONNECT`,
+/// `BPF_CGROUP_INET6_CONNECT`.
+pub(crate) fn cgroup_connects(is_ipv4: bool) -> u32 {
+    if is_ipv4 { 10 } else { 11 }
+}
+
+/// The numbers of the programs of a control group, attached as this, with those of the groups above it.
 ///
 /// # Errors
 ///
 /// The kernel refuses, as it does without privilege.
-pub(crate) fn cgroup(group: BorrowedFd<'_>, direction: Direction) -> io::Result<Vec<u32>> {
+pub(crate) fn cgroup(group: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
     const EFFECTIVE: u32 = 1;
-    // `BPF_CGROUP_INET_INGRESS`, `BPF_CGROUP_INET_EGRESS`
-    let attach_type = u32::from(direction == Direction::Egress);
     attached(group, attach_type, EFFECTIVE)
 }
 

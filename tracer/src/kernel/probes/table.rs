@@ -32,6 +32,8 @@ pub(crate) struct Program {
 pub(crate) enum Hook {
     /// A tracepoint with this name in the kernel's BTF, and at least so many arguments.
     Tracepoint(&'static str, usize),
+    /// The end of a function with this name, which has so many arguments.
+    Function(&'static str, usize),
     /// Each interface.
     Interface,
 }
@@ -53,7 +55,7 @@ pub(super) const TC_EGRESS: &str = "tc_egress";
 
 /// The table. Of several programs for one tracepoint, the last that its arguments suffice for is
 /// taken; a later kernel may add arguments at the end.
-pub(crate) static PROGRAMS: [Program; 8] = [
+pub(crate) static PROGRAMS: [Program; 12] = [
     drops("kfree_skb", 2),
     drops("kfree_skb_reason", 3),
     drops("kfree_skb_rx_sk", 4),
@@ -70,6 +72,10 @@ pub(crate) static PROGRAMS: [Program; 8] = [
         fix: "use a kernel of 5.8 or later with CONFIG_TRACEPOINTS=y and CONFIG_INET=y",
         hides: false,
     },
+    of_connects("tcp_v4_connect"),
+    of_connects("tcp_v6_connect"),
+    of_connects("tcp_v4_pre_connect"),
+    of_connects("tcp_v6_pre_connect"),
 ];
 
 const fn drops(name: &'static str, arguments: usize) -> Program {
@@ -96,6 +102,20 @@ const fn at_each_interface(name: &'static str) -> Program {
     }
 }
 
+/// At the end of a function that all connects pass, and no packet.
+const fn of_connects(function: &'static str) -> Program {
+    Program {
+        name: function,
+        hook: Hook::Function(function, 3),
+        when: When::Always,
+        required: false,
+        cost: "a connect that fails before it sends a packet is not noticed: no route, no free local port, or \
+               a program of a control group that refuses it",
+        fix: "use a kernel of 5.8 or later (aarch64: 6.4) with CONFIG_DYNAMIC_FTRACE=y",
+        hides: false,
+    }
+}
+
 const fn at_all_interfaces(tracepoint: &'static str) -> Program {
     Program {
         name: tracepoint,
@@ -113,7 +133,15 @@ impl Hook {
     pub(super) fn tracepoint(self) -> Option<&'static str> {
         match self {
             Self::Tracepoint(name, _) => Some(name),
-            Self::Interface => None,
+            Self::Function(..) | Self::Interface => None,
+        }
+    }
+
+    /// The function, if it is one.
+    pub(super) fn function(self) -> Option<&'static str> {
+        match self {
+            Self::Function(name, _) => Some(name),
+            Self::Tracepoint(..) | Self::Interface => None,
         }
     }
 }
@@ -138,6 +166,8 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tracepoint(name, _) => write!(f, "tracepoint {name}"),
+            // One finding for all of them: they have one purpose.
+            Self::Function(..) => f.write_str("failing connects"),
             Self::Interface => f.write_str("tc probes"),
         }
     }
@@ -152,24 +182,32 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
-/// The programs for this kernel, of which `arguments` gives a tracepoint's number of arguments.
+/// The programs for this kernel, of which `arguments` gives the number of arguments that a tracepoint or a
+/// function has.
 ///
 /// # Errors
 ///
 /// The hook of a required one is absent.
 pub(super) fn fitting(
-    arguments: impl Fn(&str) -> Option<usize>,
+    arguments: impl Fn(Hook) -> Option<usize>,
 ) -> Result<(Vec<&'static Program>, Vec<Skipped>)> {
     let mut fitting: Vec<&'static Program> = Vec::new();
     let mut skipped: Vec<Skipped> = Vec::new();
     for program in &PROGRAMS {
-        let Hook::Tracepoint(tracepoint, needed) = program.hook else {
-            fitting.push(program);
-            continue;
+        let (needed, is_exact) = match program.hook {
+            Hook::Interface => {
+                fitting.push(program);
+                continue;
+            }
+            Hook::Tracepoint(_, needed) => (needed, false),
+            // Behind its arguments is what it returns.
+            Hook::Function(_, needed) => (needed, true),
         };
-        let is_same = |known: &Program| known.hook.tracepoint() == Some(tracepoint);
-        let problem = match arguments(tracepoint) {
-            Some(found) if found >= needed => {
+        let tracepoint = program.hook.tracepoint();
+        let is_same =
+            |known: &Program| tracepoint.is_some() && known.hook.tracepoint() == tracepoint;
+        let problem = match arguments(program.hook) {
+            Some(found) if found == needed || (found > needed && !is_exact) => {
                 fitting.retain(|known| !is_same(known));
                 fitting.push(program);
                 continue;

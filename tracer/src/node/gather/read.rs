@@ -15,6 +15,7 @@ use crate::{
     node::{
         fragments::Fragments,
         ipsec::Ipsec,
+        ipvs::IpvsService,
         listener::ListenerFacts,
         programs,
         route::{Forwarding, Lookup},
@@ -112,6 +113,9 @@ impl<'a> Reader<'a> {
             self.found.ipsec =
                 self.step("the IPsec policies", |reader| Ipsec::read(reader.question));
         }
+        if wants(Fact::Ipvs) {
+            self.ipvs();
+        }
         if wants(Fact::Listener) {
             self.listener();
         }
@@ -180,6 +184,18 @@ impl<'a> Reader<'a> {
             });
             self.found.forwarding = found.flatten();
         }
+    }
+
+    fn ipvs(&mut self) {
+        let Question {
+            dst, dport, proto, ..
+        } = *self.question;
+        let Some(protocol) = Protocol::from(proto).name() else {
+            return;
+        };
+        let services = self.step("the services of IPVS", |_| IpvsService::read());
+        let mut services = services.unwrap_or_default().into_iter();
+        self.found.ipvs = services.find(|service| service.takes(protocol, dst, dport));
     }
 
     fn listener(&mut self) {

@@ -21,29 +21,56 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// More groups than this are not asked about.
 const MOST_GROUPS: usize = 512;
 
+/// Those that packets of a namespace's sockets pass.
 pub(super) fn read(inside: Inside) -> Result<Vec<Program>> {
+    let at = [Direction::Ingress, Direction::Egress];
+    let attached = at.map(|way| (way, query::cgroup_packets(way)));
+    let place = |way: Direction, group: String| Place::Cgroup(way, group);
+    programs(inside, groups(inside)?, &attached, place)
+}
+
+/// Those that decide about the connects of a process, or of any in its namespace.
+pub(super) fn of_connects(inside: Inside, pid: u32, is_ipv4: bool) -> Result<Vec<Program>> {
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
+    let own = own.as_deref().and_then(group).map(str::to_owned);
+    let groups = match own {
+        Some(own) => BTreeSet::from([own]),
+        None => groups(inside)?,
+    };
+    let attached = [((), query::cgroup_connects(is_ipv4))];
+    programs(inside, groups, &attached, |(), group| Place::Connect(group))
+}
+
+/// The programs of these groups, with those of the groups above them. `attached` are the kinds that are
+/// asked for, by the kernel's numbers.
+fn programs<Way: Copy + PartialEq>(
+    inside: Inside,
+    groups: BTreeSet<String>,
+    attached: &[(Way, u32)],
+    place: impl Fn(Way, String) -> Place,
+) -> Result<Vec<Program>> {
     let mount = MOUNTS
         .into_iter()
         .find(|mount| Path::new(mount).join("cgroup.procs").exists())
         .context("no control groups of version 2 are mounted")?;
-    let mut found: Vec<(Direction, u32, String)> = Vec::new();
+    let mut found: Vec<(Way, u32, String)> = Vec::new();
     let mut failure = None;
     let mut readable = false;
-    for group in groups(inside)? {
+    for group in groups {
         if Instant::now() >= inside.deadline {
             break;
         }
         let path = format!("{mount}{group}");
-        for direction in [Direction::Ingress, Direction::Egress] {
-            let ids = File::open(&path).and_then(|file| query::cgroup(file.as_fd(), direction));
+        for (way, attached) in attached {
+            let ids = File::open(&path).and_then(|file| query::cgroup(file.as_fd(), *attached));
             match ids {
                 Ok(ids) => {
                     readable = true;
                     for id in ids {
                         // Groups inherit: each program is reported once, with the first group.
-                        let known = |one: &(_, u32, _)| (one.0, one.1) == (direction, id);
+                        let known = |one: &(Way, u32, _)| one.0 == *way && one.1 == id;
                         if !found.iter().any(known) {
-                            found.push((direction, id, group.clone()));
+                            found.push((*way, id, group.clone()));
                         }
                     }
                 }
@@ -61,9 +88,9 @@ pub(super) fn read(inside: Inside) -> Result<Vec<Program>> {
     );
     let ids: Vec<_> = found.iter().map(|(_, id, _)| *id).collect();
     let loaded = query::by_id(&ids);
-    let programs = found.into_iter().map(|(direction, id, group)| {
+    let programs = found.into_iter().map(|(way, id, group)| {
         let program = loaded.iter().find(|program| program.id == id);
-        Program::of(Place::Cgroup(direction, group), id, program)
+        Program::of(place(way, group), id, program)
     });
     Ok(programs.collect())
 }

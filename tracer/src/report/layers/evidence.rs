@@ -48,7 +48,10 @@ pub(super) fn example(attempt: &AttemptReport) -> String {
         Some(dns) => format!("{} {}", dns.qtype, dns.question),
         None => format!(
             "{} → {}",
-            end(attempt.src_pod.as_ref(), flow.src, None),
+            match &attempt.process {
+                Some(process) if attempt.src_pod.is_none() => process.clone(),
+                _ => end(attempt.src_pod.as_ref(), flow.src, None),
+            },
             match (&attempt.service, flow.dport) {
                 (Some(service), Some(port)) => format!("svc/{service}:{port}"),
                 _ => end(attempt.dst_pod.as_ref(), flow.dst, flow.dport),
@@ -63,6 +66,7 @@ pub(super) fn example(attempt: &AttemptReport) -> String {
     match outcome {
         Outcome::Unanswered => format!("{what}, {tries} in {waited_ms} ms"),
         Outcome::Stalled => format!("{what}, handshake done, data does not get through"),
+        Outcome::Unsent => format!("{what}, no SYN was sent"),
         _ => format!("{what} {}", words::after_ms(*waited_ms)),
     }
 }

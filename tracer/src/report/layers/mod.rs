@@ -210,7 +210,7 @@ impl Layers {
         let reached = match outcome {
             Outcome::Answered | Outcome::Stalled => true,
             Outcome::Unanswered => !attempt.reply_hops.is_empty(),
-            Outcome::Refused | Outcome::Rejected => false,
+            Outcome::Refused | Outcome::Rejected | Outcome::Unsent => false,
         };
         let elsewhere = sure.filter(|verdict| verdict.point != Point::OffNode);
         let mut hops = attempt.hops.iter().chain(&attempt.reply_hops);

@@ -99,7 +99,14 @@ fn blame(attempt: &AttemptReport) -> Option<Piece> {
 /// From where to where, and what for.
 fn ends(attempt: &AttemptReport) -> Vec<Piece> {
     let AttemptReport { flow, .. } = attempt;
-    let src = packet::end(attempt.src_pod.as_ref(), flow.src, flow.sport);
+    let src = match &attempt.process {
+        // Before a packet is sent, it may have no address yet.
+        Some(process) if flow.src.is_unspecified() => match &attempt.src_pod {
+            Some(pod) => format!("{pod} {process}"),
+            None => process.clone(),
+        },
+        _ => packet::end(attempt.src_pod.as_ref(), flow.src, flow.sport),
+    };
     let src = piece(format!("{src} →"), Paint::Plain);
     if let Some((service, behind)) = packet::service_ends(attempt) {
         return vec![
@@ -138,7 +145,7 @@ fn outcome(attempt: &AttemptReport) -> Vec<Piece> {
     let (mark, paint) = match outcome {
         Outcome::Answered => ("✓", Paint::Good),
         Outcome::Refused | Outcome::Rejected => ("✗", Paint::Warn),
-        Outcome::Unanswered | Outcome::Stalled => ("✗", Paint::Bad),
+        Outcome::Unanswered | Outcome::Stalled | Outcome::Unsent => ("✗", Paint::Bad),
     };
     let mut pieces = vec![piece(format!("{mark} {}", outcome.name()), paint)];
     if let Some(rcode) = dns.as_ref().and_then(|dns| dns.rcode.as_ref()) {
@@ -151,6 +158,10 @@ fn outcome(attempt: &AttemptReport) -> Vec<Piece> {
     if let (Outcome::Refused | Outcome::Rejected, Some(by)) = (outcome, &attempt.by) {
         let words = ["by"].into_iter().chain(by.split_whitespace());
         pieces.extend(words.map(|word| piece(word, paint).after(" ")));
+    }
+    if *outcome == Outcome::Unsent {
+        pieces.push(piece("no SYN", Paint::Plain).after(" "));
+        return pieces;
     }
     let waited = words::after_ms(attempt.waited_ms);
     pieces.push(piece(waited, Paint::Plain).after(" "));

@@ -137,7 +137,7 @@ fn reply(attempt: &AttemptReport) -> &'static str {
 /// Where the trail ends too early; `None` where it leads all the way.
 fn gap(attempt: &AttemptReport) -> Option<String> {
     match attempt.outcome {
-        Outcome::Answered | Outcome::Refused | Outcome::Rejected => None,
+        Outcome::Answered | Outcome::Refused | Outcome::Rejected | Outcome::Unsent => None,
         Outcome::Stalled => Some("data does not get through".to_owned()),
         Outcome::Unanswered => Some(match attempt.reply_hops.last() {
             Some(last) => gap_back(attempt, last),

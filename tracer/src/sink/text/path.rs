@@ -95,6 +95,7 @@ pub(in crate::sink) fn as_attempt(path: &PathReport) -> AttemptReport {
         dns: path.dns.clone(),
         tls: None,
         by: None,
+        process: None,
         hops: Vec::new(),
         reply: None,
         reply_hops: Vec::new(),

@@ -18,6 +18,7 @@ mod forwarded_proxy;
 mod host;
 mod insertion;
 mod ipsec;
+mod ipvs;
 pub(super) mod listener;
 pub(super) mod mtu;
 mod next_hop;

@@ -5,6 +5,7 @@ use crate::{
     decode::drop::DropFacts,
     kernel::probes::query::Direction,
     model::{Confidence::Confirmed, Fix, Point},
+    net::FilterAction,
     node::{
         facts::NodeFacts,
         programs::{Place, Program},
@@ -59,7 +60,13 @@ pub(super) fn bpf_program(facts: &DropFacts, node: &NodeFacts) -> Option<Finding
     let whose = owner
         .map(|owner| format!(" of {}", owner.name))
         .unwrap_or_default();
-    let why = format!("{program}{whose} dropped it{}", place(facts));
+    let why = match programs.as_slice() {
+        [only] if only.action == Some(FilterAction::Police) => format!(
+            "a rate limit of tc (action police) dropped it{}: more came than it lets through",
+            place(facts)
+        ),
+        _ => format!("{program}{whose} dropped it{}", place(facts)),
+    };
     let mut finding = Finding::new(point, Confirmed, why).about(&[&program, &whose, &place(facts)]);
     let attached = programs
         .iter()

@@ -3,7 +3,8 @@
 use super::{Concern, Finding, function, place};
 use crate::{
     decode::drop::DropFacts,
-    model::{Confidence::Confirmed, Fix, Point, Site},
+    model::{Confidence::Confirmed, Fix, Point, Site, shell::Command},
+    net::Limits,
     node::{facts::NodeFacts, tun::TunDevice},
     words,
 };
@@ -38,6 +39,9 @@ pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     {
         return Some(full_tun(tun));
     }
+    if let Some(finding) = lost_on_purpose(facts, node) {
+        return Some(finding);
+    }
     let state = state(facts).unwrap_or("is full");
     let why = match facts.reason.is("CPU_BACKLOG") {
         true => format!("the CPU's queue {state} ({})", facts.reason),
@@ -49,6 +53,33 @@ pub(super) fn queue(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
     finding
         .evidence
         .extend(queues.map(|qdisc| format!("the queue: {qdisc}")));
+    Some(finding)
+}
+
+/// netem, which loses packets by chance. It gives the same reason as a queue that is full.
+fn lost_on_purpose(facts: &DropFacts, node: &NodeFacts) -> Option<Finding> {
+    let mut dropping = node.around.qdiscs.iter().filter(|qdisc| qdisc.drops > 0);
+    let (Some(only), None) = (dropping.next(), dropping.next()) else {
+        return None;
+    };
+    let Some(Limits::Netem { loss, limit }) = only.limits else {
+        return None;
+    };
+    // Either is possible, unless it is far from full.
+    let is_full = only.waiting >= limit / 2;
+    (facts.reason.name().starts_with("QDISC_") && loss > 0 && !is_full).then_some(())?;
+    let ifname = facts.ifname.as_deref().unwrap_or("the interface");
+    let why = format!(
+        "netem{} loses packets on purpose, as it was set up to",
+        place(facts)
+    );
+    let mut finding = Finding::new(Point::Queue, Confirmed, why).about(&[&place(facts)]);
+    finding.fact(format!("the queue: {only}"));
+    if only.parent.is_none() {
+        let command = Command::new("tc qdisc del dev").arg(ifname).words("root");
+        let note = "a test of bad networks may have left it there";
+        finding.fix.push(Fix::command(command).noting(note));
+    }
     Some(finding)
 }
 

@@ -29,6 +29,9 @@ impl Unanswered<'_> {
     /// known.
     pub(super) fn silence(self, world: &World, from: LinkId, at: LinkId) -> Option<Silence> {
         let link = world.link(at)?;
+        if link.noarp && self.address.is_ipv4() && link.kind == Kind::Ipvlan {
+            return Some(self.routed_by_its_parent(world, from, link));
+        }
         let noarp = match self.address {
             IpAddr::V4(_) => link.noarp.then_some("the interface answers no ARP (NOARP)"),
             IpAddr::V6(_) => link.resolves_to_itself().then_some(
@@ -71,6 +74,40 @@ impl Unanswered<'_> {
             confidence: Likely,
             fix: reset(world, link),
         })
+    }
+
+    /// An ipvlan interface in the modes L3 and L3S gets no broadcasts: packets for it are routed by the
+    /// namespace of the interface that it is on top of (Documentation/networking/ipvlan.rst).
+    fn routed_by_its_parent(self, world: &World, from: LinkId, link: &Link) -> Silence {
+        let address = self.address;
+        let router = || {
+            let parent = link.parent()?;
+            let held = world.namespace(parent.netns)?.addresses.iter();
+            let mut held =
+                held.filter(|one| one.ifindex == parent.ifindex && one.address.is_ipv4());
+            let asker = world.namespace(from.netns)?.addresses.iter();
+            let mut asker = asker.filter(|one| one.ifindex == from.ifindex);
+            held.find(|one| asker.any(|own| own.is_in_subnet_with(one.address)))
+                .map(|one| one.address)
+        };
+        let route = |verb: &'static str, router: IpAddr| {
+            Command::new("ip route")
+                .words(verb)
+                .arg(address)
+                .words("via")
+                .arg(router)
+        };
+        Silence {
+            why: "it is an ipvlan interface in mode L3, which answers no ARP: what is for it has to be \
+                  routed by the namespace of the interface that it is on"
+                .to_owned(),
+            confidence: Likely,
+            fix: router()
+                .map(|router| Fix::change(route("add", router), route("del", router)))
+                .map(|fix| fix.at(world.site(from.netns)))
+                .into_iter()
+                .collect(),
+        }
     }
 
     /// With `arp_filter`, a link answers only those to whom its namespace would send by it:

@@ -6,8 +6,8 @@ fn names(programs: &[&Program]) -> Vec<&'static str> {
 
 /// The programs for a kernel whose `kfree_skb` has so many arguments, and all else.
 fn with_arguments(arguments: usize) -> Result<Vec<&'static str>> {
-    let (fitting, skipped) = fitting(|tracepoint| match tracepoint {
-        KFREE_SKB => Some(arguments),
+    let (fitting, skipped) = fitting(|hook| match hook {
+        Hook::Tracepoint(KFREE_SKB, _) => Some(arguments),
         _ => Some(3),
     })?;
     assert!(skipped.is_empty(), "{skipped:?}");
@@ -22,6 +22,10 @@ fn the_program_for_drops_follows_from_the_number_of_arguments() {
         "netif_receive_skb",
         "net_dev_queue",
         "tcp_retransmit_skb",
+        "tcp_v4_connect",
+        "tcp_v6_connect",
+        "tcp_v4_pre_connect",
+        "tcp_v6_pre_connect",
     ];
     for (arguments, program) in [
         (2, "kfree_skb"),
@@ -40,7 +44,8 @@ fn there_is_no_trace_without_drops() {
         (Some(1), "1 argument, and 2 are needed"),
         (None, "not in this kernel's BTF"),
     ] {
-        let error = fitting(|tracepoint| (tracepoint != KFREE_SKB).then_some(3).or(arguments));
+        let is_other = |hook: Hook| hook.tracepoint() != Some(KFREE_SKB);
+        let error = fitting(|hook| is_other(hook).then_some(3).or(arguments));
         let error = format!("{:#}", error.expect_err("no program for drops"));
         assert!(error.starts_with("no drop can be seen"), "{error}");
         assert!(error.contains(words), "{error}");
@@ -50,7 +55,8 @@ fn there_is_no_trace_without_drops() {
 #[test]
 fn an_optional_hook_that_is_absent_is_skipped_with_the_reason() {
     let (fitting, skipped) =
-        fitting(|tracepoint| (tracepoint != "tcp_retransmit_skb").then_some(4)).expect("programs");
+        fitting(|hook| (hook.tracepoint() != Some("tcp_retransmit_skb")).then_some(3))
+            .expect("programs");
     assert!(!names(&fitting).contains(&"tcp_retransmit_skb"));
     let [skipped] = skipped.as_slice() else {
         panic!("{skipped:?}");
@@ -59,11 +65,27 @@ fn an_optional_hook_that_is_absent_is_skipped_with_the_reason() {
     assert_eq!(skipped.reason, "not in this kernel's BTF");
 }
 
+/// A kernel that has all there is.
+fn as_many_as_needed(hook: Hook) -> Option<usize> {
+    match hook {
+        Hook::Tracepoint(..) => Some(4),
+        Hook::Function(_, needed) => Some(needed),
+        Hook::Interface => None,
+    }
+}
+
+#[test]
+fn a_function_with_other_arguments_is_skipped() {
+    let (fitting, skipped) = fitting(|_| Some(4)).expect("programs");
+    assert!(!names(&fitting).contains(&"tcp_v4_connect"));
+    assert_eq!(skipped[0].reason, "it has 4 arguments, and 3 are needed");
+}
+
 #[test]
 fn what_is_refused_is_skipped_if_it_is_optional_and_fatal_if_not() {
     let refuse = |refused: &'static str| {
         let mut skipped = Vec::new();
-        let (all, _) = fitting(|_| Some(4)).expect("programs");
+        let (all, _) = fitting(as_many_as_needed).expect("programs");
         let done = try_each(all, &mut skipped, |program| {
             if program.name != refused {
                 return Ok(());

@@ -56,6 +56,7 @@ fn tcp(n: u64, outcome: Outcome) -> AttemptReport {
         dns: None,
         tls: None,
         by: None,
+        process: None,
         hops: vec![hop(false)],
         reply: None,
         reply_hops: vec![],

@@ -5,8 +5,8 @@ use crate::{
     node::gather::Fact,
     verdict::{
         drops::{
-            Concern, OnDrop, conntrack, dead_redirect, firewall, insertion, ipsec, is_netfilter,
-            nfqueue, openvswitch, program, unruled,
+            Concern, OnDrop, conntrack, dead_redirect, firewall, insertion, ipsec, ipvs,
+            is_netfilter, nfqueue, openvswitch, program, unruled,
         },
         rule::Rule,
     },
@@ -60,6 +60,16 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         cannot_tell: "a route that was missing from one that has gone since: `likely` at most",
         applies: OnDrop::new(unruled::may_be_rerouted, unruled::unroutable_translation)
             .or_refuted(unruled::is_routable),
+    },
+    Rule {
+        name: "ipvs-no-server",
+        points: &[Point::Endpoint],
+        needs: &[Fact::Ruleset, Fact::Ipvs],
+        evidence: "a netfilter drop in `INPUT`, `FORWARD` or `OUTPUT`, no rule that could have made it, and a service of IPVS for its destination without a server that gets new connections (`ipvsadm -Ln`); `confirmed` if this node has sent \"port unreachable\" just before, as IPVS does",
+        refuted_by: "a server of that service with a weight above 0; a rule that could have dropped it",
+        cannot_tell: "a service that had no server from one that has lost its last one since: `likely` without that answer",
+        applies: OnDrop::new(ipvs::may_be_balanced, ipvs::without_server)
+            .or_refuted(ipvs::has_server),
     },
     Rule {
         name: "dead-proxy",
