@@ -81,7 +81,16 @@ fn l3_without_a_route_to_the_pod() -> Result<()> {
     let Some(stage) = stage("l3")? else {
         return Ok(());
     };
-    dial(&stage, &ALL, SERVER)?.outcome("unanswered")?.verdict(
+    let report = stage.trace(ALL, SERVER, |watch| {
+        watch.dial("client", SERVER)?;
+        // The question for the pod fails after three seconds: then the cause is known.
+        watch.until("another verdict", |record| {
+            record
+                .as_attempt()
+                .is_some_and(|attempt| attempt.corrects.is_some())
+        })
+    })?;
+    report.outcome("unanswered")?.verdict(
         &ExpectedVerdict::new("endpoint", "likely")
             .why("an ipvlan interface in mode L3, which answers no ARP")
             .fix("ip route add 10.20.2.7 via 10.20.2.1")
