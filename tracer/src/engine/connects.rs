@@ -101,7 +101,7 @@ impl Connects {
     ) -> AttemptReport {
         let flow = Flow::from(&failed.flow);
         let ts = cx.clock.wall(failed.at);
-        let mut names = Names::new(cx.cluster, cx.interfaces, &mut self.lookups);
+        let mut names = Names::new(cx.cluster, cx.interfaces, cx.node(), &mut self.lookups);
         let ends = AttemptFlow {
             client: flow,
             last: flow.destination(),
