@@ -125,8 +125,8 @@ fn source_that_is_not_routed_back() -> Result<()> {
         .ip("client", "addr add 10.30.77.7/32 dev eth0")?;
     field
         .dropped_from("client", Some("10.30.77.7"), "10.30.2.2:80")?
-        .is(&firewall().why("chain spoof"))
-        .map(drop)
+        .is(&firewall().why("chain spoof").fix("add a route to it"))?
+        .offers_no_command()
 }
 
 #[test]

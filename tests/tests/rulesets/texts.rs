@@ -20,7 +20,7 @@ fn endpoints_on_this_node_and_anywhere() -> Result<()> {
     };
     field
         .dropped("client", "10.30.1.1:31001")?
-        .is(&endpoint("pay/ledger:api has no endpoint on this node"))?
+        .is(&endpoint("pay/ledger:api has no endpoint on this node").fix("traffic policy"))?
         .offers_no_command()?;
     field
         .dropped("client", "10.30.60.9:80")?
@@ -47,8 +47,10 @@ fn reverse_path_by_fib() -> Result<()> {
     field.serve("10.30.2.2:80")?;
     field
         .dropped_from("client", Some("10.30.77.7"), "10.30.2.2:80")?
-        .is(&firewall().why("fib saddr . iif oif missing drop"))
-        .map(drop)
+        .is(&firewall()
+            .why("fib saddr . iif oif missing drop")
+            .fix("add a route to it"))?
+        .offers_no_command()
 }
 
 /// The words of ebtables, whose matches nft does not print.
