@@ -17,16 +17,16 @@ const SERVICE: &str = "10.96.0.10:80";
 /// The router with a service; `None` on a kernel without IPVS.
 fn stage() -> Result<Option<Stage>> {
     let stage = routed()?;
-    stage.ip(
-        "node",
-        "link add ipvs0 type dummy; addr add 10.96.0.10/32 dev ipvs0; link set ipvs0 up",
-    )?;
     let _ = stage.exec("node", "modprobe -a ip_vs ip_vs_rr");
     let service: SocketAddrV4 = SERVICE.parse()?;
     if add_ipvs_service(stage.namespace("node"), service).is_err() {
         skipped("IPVS")?;
         return Ok(None);
     }
+    stage.ip(
+        "node",
+        "link add ipvs0 type dummy; addr add 10.96.0.10/32 dev ipvs0; link set ipvs0 up",
+    )?;
     Ok(Some(stage))
 }
 
