@@ -23,10 +23,21 @@ impl Attempt {
     ///
     /// A redirect to a port of the namespace itself is in force before the first interface, `lo`, where
     /// the answer is already translated back: it comes from what the client asked for.
+    ///
+    /// What the namespace itself sends has its translated source before the first interface. A bridge may
+    /// translate an answer's destination back in front of its own device (br_netfilter), and its source
+    /// only behind that.
     fn is_from_requested(&self, hop: &Step) -> bool {
         let is_error = matches!(self.reply, Some(Reply::Rejection(_)));
+        let is_sent_here =
+            (self.hops.first()).is_some_and(|first| first.place.dir == Direction::Out);
         let requested = [Some(self.flow), self.original].into_iter().flatten();
-        is_error || requested.map(Tuple::reversed).any(|flow| flow == hop.flow)
+        let mut answers = requested.map(Tuple::reversed);
+        is_error
+            || answers.any(|flow| {
+                let source = |flow: Tuple| (flow.proto, flow.src, flow.sport);
+                flow == hop.flow || (is_sent_here && source(flow) == source(hop.flow))
+            })
     }
 
     /// The reply that came back to the client's side from another address or port than was asked.

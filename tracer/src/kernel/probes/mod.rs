@@ -182,14 +182,18 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// The classifiers are not loaded.
+    /// The classifiers are not loaded, or the kernel refuses to change their map.
     pub(crate) fn attach_classifiers<'a>(
         &mut self,
         tc: &mut TcProbes,
         interfaces: impl IntoIterator<Item = &'a Interface>,
     ) -> Result<()> {
         tc.equip(&mut self.ebpf)?;
+        // None looks before all can: where the next hop has no probe yet, an attempt seems to end.
+        let word = self.watches_everywhere.get(&0, 0)?;
+        self.watches_everywhere.set(0, 1, 0)?;
         tc.attach(interfaces);
+        self.watches_everywhere.set(0, word, 0)?;
         Ok(())
     }
 

@@ -90,7 +90,9 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
             has_mac(&own)
         );
         let finding = Finding::new(Point::Endpoint, Likely, why).about(&subject);
-        return Some(with_repair(finding, &frame, dst));
+        let mut finding = with_repair(finding, &frame, dst);
+        blame_bridge(&mut finding, &frame);
+        return Some(finding);
     }
     let whose = frame.whose();
     let Some((sender, entry)) = frame.stale_entry(dst) else {
@@ -110,7 +112,30 @@ pub(super) fn other_host(facts: &DropFacts, node: &NodeFacts) -> Option<Finding>
         finding.fact(format!("{dst} is behind {hop}"));
     }
     finding.fix.push(repair(frame.world, sender, entry));
+    blame_bridge(&mut finding, &frame);
     Some(finding)
+}
+
+/// Says how the sender may have learned the MAC address of a bridge's port.
+fn blame_bridge(finding: &mut Finding, frame: &Frame<'_>) {
+    let Some((bridge, port)) = frame.former() else {
+        return;
+    };
+    let Some(mac) = &bridge.mac else {
+        return;
+    };
+    let site = frame.world.site(bridge.id.netns);
+    let (bridge, port) = (&bridge.name, &port.name);
+    finding.fact(format!(
+        "{port} is a port of {bridge}, and {bridge} has {mac}: a bridge without a MAC address of its own takes \
+         one of its ports', and another one when ports come and go"
+    ));
+    let set = Command::new("ip link set dev")
+        .arg(bridge)
+        .words("address")
+        .arg(mac);
+    let note = "it keeps the address then, whatever ports it has";
+    finding.fix.push(Fix::command(set).at(site).noting(note));
 }
 
 /// Makes the sender ask for the address again. `flush` leaves a permanent entry alone.

@@ -76,14 +76,16 @@ impl<'a> Frame<'a> {
     }
 
     /// The link that the frame is rightly for, and the address that it has: nothing is wrong with
-    /// the sender's entry.
+    /// the sender's entry. Never a port of a bridge: the bridge takes what is for a port's MAC address,
+    /// and the namespace then takes it for another host's.
     pub(in crate::verdict::drops) fn rightful(&self, dst: IpAddr) -> Option<(&'a Link, IpAddr)> {
         let hops: Vec<_> = self
             .hops(dst)
             .into_iter()
             .map(|(_, hop)| hop.address)
             .collect();
-        self.takers().find_map(|taker| {
+        let mut takers = self.takers().filter(|taker| taker.port.is_none());
+        takers.find_map(|taker| {
             let mut hops = [dst].into_iter().chain(hops.iter().copied());
             let hop = hops.find(|hop| self.world.is_local(taker.id.netns, *hop) == Some(true))?;
             Some((taker, hop))
@@ -143,6 +145,19 @@ impl<'a> Frame<'a> {
                     .holders_near(sender.inode, hop.address)
                     .is_empty()
         })
+    }
+
+    /// The bridge that a frame was dropped at, and its port that has the frame's MAC address: a bridge
+    /// without a MAC address of its own has that of a port, and another one when ports come and go.
+    pub(in crate::verdict::drops) fn former(&self) -> Option<(&'a Link, &'a Link)> {
+        let here = LinkId {
+            netns: self.netns,
+            ifindex: self.ifindex,
+        };
+        let bridge = self.world.link(here)?;
+        let is_port =
+            |taker: &&Link| taker.id.netns == here.netns && taker.master == Some(here.ifindex);
+        Some((bridge, self.takers().find(is_port)?))
     }
 
     /// The address that it is for.
@@ -293,6 +308,33 @@ mod tests {
         entry(&mut build, "10.0.1.9", THIRD);
         let (point, _, why) = judged_for(&build, "10.0.1.9", SENDER, THIRD);
         assert_eq!(point, Endpoint, "{why}");
+    }
+
+    /// The bridge has lost the MAC address of its port, and a pod has that for its gateway still.
+    #[test]
+    fn an_entry_with_a_former_mac_address_of_the_bridge_is_named() {
+        const PORT: [u8; 6] = [2, 0, 0, 1, 0, 3];
+        let judged = |is_port: bool| {
+            let mut build = pods("10.0.1.1", PORT);
+            if !is_port {
+                let link = build.at(id(1, 3));
+                (link.master, link.port) = (None, None);
+            }
+            let (mut facts, node) = seen(&build, "192.0.2.1", SENDER, PORT);
+            facts.netns = Some(1);
+            facts.key.ifindex = 1;
+            judge(&facts, &node)
+        };
+        let verdict = judged(true);
+        assert_eq!(
+            (verdict.point, verdict.confidence),
+            (Endpoint, Likely),
+            "{verdict:?}"
+        );
+        let says = |what: &str| verdict.evidence.iter().any(|fact| fact.contains(what));
+        assert!(says("cni0 has"), "{verdict:?}");
+        // Another interface of the gateway has the address.
+        assert_eq!(judged(false).point, Unknown);
     }
 
     #[test]
