@@ -8,6 +8,7 @@ mod broadcasts;
 mod client_hangs_up;
 mod flooded_copies;
 mod forwarding_off_on_one_interface;
+mod half_translated_answers;
 mod icmp_redirect;
 mod late_datagrams;
 mod listener_elsewhere;
