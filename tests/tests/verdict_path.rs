@@ -269,6 +269,8 @@ fn pod_without_the_address() -> Result<()> {
                 lab.node.run(&format!(
                     "ip neighbor replace {address} lladdr {mac} dev cni0 nud permanent"
                 ))?;
+                // One that forwards sends it back to the node.
+                lab.pod_a.sysctl("ipv4/ip_forward", "0")?;
                 let delete = format!("ip address delete {address}/{len} dev eth0");
                 lab.pod_a.run(&delete).map(drop)
             })
