@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
 use super::{Flow, Protocol, tcp::any_address};
-use crate::lab::Namespace;
+use crate::{lab::Namespace, poll_until};
 
 /// Bytes of a message before its question (RFC 1035, section 4.1.1).
 const HEADER_LEN: usize = 12;
@@ -27,12 +27,7 @@ pub struct DnsServer {
 impl DnsServer {
     /// Starts one.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
-        let socket = namespace.enter(|| -> io::Result<Socket> {
-            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        });
-        let socket = socket.with_context(|| format!("cannot serve DNS at {address}"))?;
+        let socket = bound(namespace, address)?;
         let responder = thread::spawn({
             let socket = socket.try_clone()?;
             move || respond(&socket)
@@ -42,6 +37,22 @@ impl DnsServer {
             responder: Some(responder),
         })
     }
+}
+
+/// A socket for datagrams at an address. Another one that was just closed may hold the port for a moment: a
+/// process that another test starts has it until it executes its program.
+pub(super) fn bound(namespace: &Namespace, address: SocketAddr) -> Result<Socket> {
+    let bind = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let free = format!("the port of {address}");
+    let socket = poll_until(&free, || match namespace.enter(bind) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        socket => Some(socket),
+    })?;
+    socket.with_context(|| format!("cannot serve DNS at {address}"))
 }
 
 impl Drop for DnsServer {

@@ -1,16 +1,16 @@
 //! A DNS server with a zone: it knows the addresses of some names, and says that no other exists.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{Read as _, Write as _},
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result};
-use socket2::{Domain, Socket, Type};
+use anyhow::Result;
+use socket2::Socket;
 
-use super::TcpServer;
+use super::{TcpServer, dns::bound};
 use crate::lab::Namespace;
 
 /// Bytes of a message before its question.
@@ -52,12 +52,7 @@ impl ZoneServer {
         zone: &[(&str, IpAddr)],
         truncates: bool,
     ) -> Result<Self> {
-        let socket = namespace.enter(|| -> io::Result<Socket> {
-            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        });
-        let socket = socket.with_context(|| format!("cannot serve DNS at {address}"))?;
+        let socket = bound(namespace, address)?;
         let zone: Zone = zone
             .iter()
             .map(|(name, ip)| ((*name).to_owned(), *ip))
