@@ -137,9 +137,9 @@ fn no_route_of_ipv6() -> Result<()> {
     Ok(())
 }
 
-/// Programs try IPv6 first where there is none (RFC 8305): a trace of everything does not report it.
+/// Programs try IPv6 first, also without an IPv6 route (RFC 8305): a trace of everything does not report it.
 #[test]
-fn ipv6_that_nobody_asked_for() -> Result<()> {
+fn ipv6_that_the_filter_does_not_name() -> Result<()> {
     let stage = stage()?;
     let report = stage.trace(["client", "server"], "--all", |watch| {
         refused(watch, "[fd00:30::9]:8080")?;

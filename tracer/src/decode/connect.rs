@@ -17,7 +17,7 @@ pub(crate) struct FailedConnect {
     /// From the address and port that the socket is bound to, if it is, to the one that it was to connect
     /// to.
     pub(crate) flow: Tuple,
-    /// Who tried what, and was told what.
+    /// The attempt, and its error.
     pub(crate) about: ConnectKind,
     /// The process.
     pub(crate) pid: u32,
@@ -36,7 +36,7 @@ pub(crate) struct ConnectKind {
     pub(crate) dport: u16,
     /// The socket's network namespace, as inode number.
     pub(crate) netns: u32,
-    /// What the process was told.
+    /// The error that the process got.
     pub(crate) error: ConnectError,
     /// Whether a program of a control group has refused it.
     pub(crate) by_program: bool,
@@ -78,8 +78,8 @@ impl FailedConnect {
         format!("{}[{}]", self.about.comm, self.pid)
     }
 
-    /// Whether programs try this in vain all the time, and are none the worse for it: they try IPv6 first
-    /// where there is none, and then IPv4 (RFC 8305).
+    /// Whether healthy programs make it, too: they try IPv6 first, and then IPv4 where there is no IPv6
+    /// (RFC 8305).
     pub(crate) fn is_noise(&self) -> bool {
         self.about.dst.is_ipv6() && self.about.error == ConnectError::NoRoute
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// What a process is told.
+/// The error that a process gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ConnectError {
     /// `EPERM`

@@ -6,7 +6,7 @@ use crate::{
     decode::connect::FailedConnect,
     kernel::connect_error::ConnectError,
     model::{
-        Confidence::{Confirmed, Likely},
+        Confidence::{Confirmed, Likely, Possible},
         Fix, Point, Verdict, address,
     },
     net::RouteKind,
@@ -37,7 +37,7 @@ pub(super) const RULES: &[Rule<OnConnect>] = &[
         needs: &[],
         evidence: "`EPERM` of `tcp_v4_connect` or `tcp_v6_connect`: the kernel gives it for an IPsec policy that blocks (`xfrm_lookup`)",
         refuted_by: "a namespace without IPsec policies (`ip xfrm policy`)",
-        cannot_tell: "which policy it was; another cause of that error: `likely` at most",
+        cannot_tell: "which policy it was, and whether there is one, as policies are not read: `possible` at most",
         applies: by_ipsec,
     },
     Rule {
@@ -89,7 +89,7 @@ pub(crate) fn judge(failed: &FailedConnect, facts: &ConnectFacts) -> Verdict {
     finding.into_verdict(Some(rule))
 }
 
-/// What the process was told.
+/// The error that the process got.
 fn refused(failed: &FailedConnect) -> String {
     let about = &failed.about;
     let name = about.error.name().map(|name| format!("{name}, "));
@@ -134,10 +134,10 @@ fn by_program(failed: &FailedConnect, facts: &ConnectFacts) -> Option<Finding> {
 fn by_ipsec(failed: &FailedConnect, _: &ConnectFacts) -> Option<Finding> {
     (failed.about.error == ConnectError::NotPermitted).then_some(())?;
     let why = format!(
-        "an IPsec policy blocks the connect to {}: `ip xfrm policy` shows it",
+        "an IPsec policy may block the connect to {}: `ip xfrm policy` shows whether there is one",
         destination(failed)
     );
-    Some(Finding::new(Point::Firewall, Likely, why).about(&[&failed.about.dst]))
+    Some(Finding::new(Point::Firewall, Possible, why).about(&[&failed.about.dst]))
 }
 
 fn no_port(failed: &FailedConnect, facts: &ConnectFacts) -> Option<Finding> {

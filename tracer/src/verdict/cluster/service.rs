@@ -145,8 +145,8 @@ pub(super) fn went_on(scene: &Scene<'_>, verdict: &Verdict) -> bool {
         // A route is looked up behind the translation.
         None => verdict.point == Point::Route,
         Some(Outcome::Unanswered) => matches!(verdict.point, Point::OffNode | Point::Route),
-        // Whoever sent the error met the address as it was: a router's firewall, or one that knows no
-        // host there.
+        // The sender of the error met the address untranslated: a router with a firewall, or one that
+        // knows no host there.
         Some(Outcome::Rejected) => match verdict.point {
             Point::Route => true,
             Point::Firewall | Point::Endpoint => is_rule(verdict, "rejected"),

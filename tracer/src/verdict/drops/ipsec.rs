@@ -120,14 +120,16 @@ fn unencrypted(
          `{name}`",
         in_words(protocols)
     );
-    let finding = Finding::new(Point::Firewall, Confirmed, why).about(&[&name, &place(facts)]);
+    // The counter may have moved for another packet, and SAs may be for this one.
+    let confidence = if has_none { Confirmed } else { Likely };
+    let finding = Finding::new(Point::Firewall, confidence, why).about(&[&name, &place(facts)]);
     let mut finding = with_counters(finding, ipsec, &[NO_STATES]);
     finding
         .evidence
         .extend(ipsec.associations.map(|count| match count {
             0 => "there is no SA in this network namespace (`ip xfrm state`)".to_owned(),
-            1 => "there is one SA in this network namespace, for something else".to_owned(),
-            count => format!("there are {count} SAs in this network namespace, for something else"),
+            1 => "there is one SA in this network namespace (`ip xfrm state`)".to_owned(),
+            count => format!("there are {count} SAs in this network namespace (`ip xfrm state`)"),
         }));
     finding.fix.push(Fix::advice(
         "look why the SA is missing: the IKE daemon is not running or cannot agree with its peer \

@@ -208,9 +208,12 @@ pub(super) fn destination_mac(facts: &DropFacts) -> Option<Mac> {
 /// from one host of the link to another, and neither is on this node; nor for what goes to the MAC address
 /// of another namespace that has the next hop.
 pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> bool {
+    if !facts.reason.is("OTHERHOST") || facts.outer.is_some() {
+        return false;
+    }
     let dst = facts.flow.dst;
     let world = facts.netns.zip(node.world.as_deref());
-    let is_for_another = world.is_some_and(|(netns, world)| {
+    world.is_some_and(|(netns, world)| {
         let is_on_link = world.namespace(netns).is_some_and(|namespace| {
             let mut held = namespace.addresses.iter();
             held.any(|held| held.ifindex == facts.iif && held.is_in_subnet_with(dst))
@@ -226,6 +229,5 @@ pub(in crate::verdict) fn is_flooded(facts: &DropFacts, node: &NodeFacts) -> boo
         };
         let is_own = world.is_local(netns, dst) == Some(true);
         world.is_bystander(netns, dst) == Some(true) || is_elsewhere || (!is_own && is_for_taker())
-    });
-    facts.reason.is("OTHERHOST") && facts.outer.is_none() && is_for_another
+    })
 }

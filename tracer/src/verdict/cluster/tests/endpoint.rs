@@ -123,7 +123,7 @@ fn a_cluster_ip_that_leaves_the_node_is_no_route_s_fault() {
         "{}",
         unwritten.why
     );
-    // Whatever the router says that met it: it is no one's firewall, and no host has the address.
+    // The router's error does not matter: neither its firewall nor a missing host is the cause.
     for point in [Point::Firewall, Point::Endpoint] {
         let rejected = |dst, port| {
             let scene = Scene {

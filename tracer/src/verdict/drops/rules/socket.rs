@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule<OnDrop>] = &[
         name: "untaken-proxy",
         points: &[Point::Firewall],
         needs: &[Fact::Proxy, Fact::World],
-        evidence: "the reason `NO_SOCKET` for a SYN or a datagram that came in with a mark, to an address that is none of this namespace's, and a `tproxy` rule of nft that sends it to a port where no transparent socket is",
+        evidence: "the reason `NO_SOCKET` for a SYN or a datagram that came in with a mark, to an address that this namespace does not have, and a `tproxy` rule of nft that sends it to a port where no transparent socket is",
         refuted_by: "a transparent socket at the proxy's address and port (`ss -lnt`); an address of this namespace",
         cannot_tell: "whether the packet meets the rule, where it asks for what is not known of it; a proxy that has gone from one that is not started yet: `likely` at most",
         applies: OnDrop::new(

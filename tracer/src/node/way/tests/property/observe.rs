@@ -165,7 +165,7 @@ impl<'a> Observer<'a> {
     }
 }
 
-/// Sees what is delivered in the namespace of this thread, behind its hook `input`, whoever listens.
+/// Sees what is delivered in the namespace of this thread, behind its hook `input`, with or without a listener.
 fn receiver(plan: &Plan) -> Socket {
     let domain = match plan.family {
         Family::V4 => Domain::IPV4,
